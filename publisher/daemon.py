@@ -62,9 +62,9 @@ from publisher.store.recovery.folder import ProcessLock, lock_process
 from publisher.store.recovery.setup import claim_folder
 from publisher.store.retention import compact_journal, prune
 from publisher.tomlfile.read import FileVersion, read_text
-from publisher.web.callbacks import serve_callbacks
-from publisher.web.server import descriptor_limit
-from publisher.web.supervisor import run_enabled_dashboard
+from publisher.web.http.callbacks import serve_callbacks
+from publisher.web.http.server import descriptor_limit
+from publisher.web.http.supervisor import run_enabled_dashboard
 
 MAX_SENDS = 2000
 """Maximum calls in flight, including calls prepared for their instant.

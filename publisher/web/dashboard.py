@@ -29,7 +29,15 @@ from publisher.engine.pictures import remove_unused_pictures
 from publisher.engine.schedule_editor import lock_schedule
 from publisher.i18n import Messages
 from publisher.runtime.logs import log
-from publisher.web.access import (
+from publisher.web.http.middleware import (
+    BoundedBodies,
+    KnownHosts,
+    SameOrigin,
+    SecurityHeaders,
+    ThroughProxy,
+    find_hosts,
+)
+from publisher.web.kit.access import (
     find_known_user,
     find_user,
     identify,
@@ -39,18 +47,10 @@ from publisher.web.access import (
     read_lang,
     render_problem,
 )
-from publisher.web.middleware import (
-    BoundedBodies,
-    KnownHosts,
-    SameOrigin,
-    SecurityHeaders,
-    ThroughProxy,
-    find_hosts,
-)
+from publisher.web.kit.site import Site, Visitor, get_visitor
+from publisher.web.kit.static_files import serve_static
+from publisher.web.kit.turns import FairTurns
 from publisher.web.routes import ROUTES
-from publisher.web.site import Site, Visitor, get_visitor
-from publisher.web.static_files import serve_static
-from publisher.web.turns import FairTurns
 
 MIN_COMPRESSED_BYTES = 1_000
 COMPRESSION_LEVEL = 5

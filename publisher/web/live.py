@@ -18,24 +18,26 @@ from publisher.domain.post import PostId
 from publisher.domain.results import HoldReason
 from publisher.domain.user import Permission
 from publisher.store.queries.dashboard import Act
-from publisher.web.frame import Banner, choose_banner, read_frame_facts, read_live_todo
-from publisher.web.live_parts import LivePart, Parts, item_id, read_items, unlisted_id
-from publisher.web.page import load_macro
-from publisher.web.pages import (
-    accounts,
-    alerts,
-    approve,
-    assist,
-    deliveries,
-    inbox,
-    post,
-    post_actions,
-    today,
+from publisher.web.accounts import accounts
+from publisher.web.alerts import page as alerts
+from publisher.web.approvals import approve, inbox
+from publisher.web.audit.page import split_subject
+from publisher.web.kit.frame import Banner, choose_banner, read_frame_facts, read_live_todo
+from publisher.web.kit.live_parts import LivePart, Parts, item_id, read_items, unlisted_id
+from publisher.web.kit.page import load_macro
+from publisher.web.kit.site import (
+    BEATS_PER_REFRESH,
+    OpenStream,
+    Site,
+    Streams,
+    Visitor,
+    get_visitor,
 )
-from publisher.web.pages.audit import split_subject
-from publisher.web.site import BEATS_PER_REFRESH, OpenStream, Site, Streams, Visitor, get_visitor
-from publisher.web.todo import TodoKind, count_mine, todo_id
-from publisher.web.turns import TURN, RequestTurn
+from publisher.web.kit.todo import TodoKind, count_mine, todo_id
+from publisher.web.kit.turns import TURN, RequestTurn
+from publisher.web.manual import page as assist
+from publisher.web.posts import deliveries, post, post_actions
+from publisher.web.today import page as today
 
 FRAME_SECONDS = 1.0
 """Changes are gathered for so long, and sent together."""
@@ -55,8 +57,11 @@ async def read_frame_parts(
 ) -> Parts:
     """Return the changing parts of the frame: the banner, and the numbers in the menu."""
     banner = choose_banner(visitor, await read_frame_facts(visitor.site))
-    badge, badges = load_macro(visitor, "frame", "badge"), count_mine(await read_live_todo(visitor))
-    shown = {"banner": load_macro(visitor, "banner", "show_banner")(banner)}
+    badge, badges = (
+        load_macro(visitor, "parts/frame", "badge"),
+        count_mine(await read_live_todo(visitor)),
+    )
+    shown = {"banner": load_macro(visitor, "parts/banner", "show_banner")(banner)}
     return Parts(
         fixed=shown | {f"badge-{name}": badge(name, number) for name, number in badges.items()}
     )
@@ -155,7 +160,7 @@ class Viewer:
                         part, await part.read(self.visitor, self.page, None), up_to=number
                     )
             news = sum(map(len, self.lacking.values()))
-            self.put("news", load_macro(self.visitor, "frame", "news")(news))
+            self.put("news", load_macro(self.visitor, "parts/frame", "news")(news))
         self.beat, self.banner, self.number = beat, banner, number
         return self.take_frame(is_first=is_first)
 
@@ -241,7 +246,7 @@ async def describe_gone(
     """
     acts = await keep_visible_acts(visitor, await visitor.site.store.dashboard.acts_since(since))
     doers = {item: act for act in acts for item in list_ended(act)}  # the newest last
-    over = load_macro(visitor, "frame", "over")
+    over = load_macro(visitor, "parts/frame", "over")
     return {key: over(key, code, doers.get(key)) for key in gone}
 
 

@@ -24,11 +24,11 @@ from publisher.config import Settings
 from publisher.domain.errors import RefusedError
 from publisher.runtime.clock import Runtime
 from publisher.runtime.logs import log
-from publisher.web.callbacks import bind_socket
 from publisher.web.dashboard import create_dashboard
-from publisher.web.middleware import security_headers
-from publisher.web.server import peer_key
-from publisher.web.turns import TURN, RequestTurn
+from publisher.web.http.callbacks import bind_socket
+from publisher.web.http.middleware import security_headers
+from publisher.web.http.server import peer_key
+from publisher.web.kit.turns import TURN, RequestTurn
 
 HEAD_TIMEOUT_SECONDS = 10.0
 """Within this time the whole head of a request must have arrived."""

@@ -3,33 +3,19 @@
 from collections.abc import Sequence
 
 from publisher.domain.user import Permission
-from publisher.web import live, probes
-from publisher.web.access import Handler, PageRoute
-from publisher.web.pages import (
-    accounts,
-    alerts,
-    approve,
-    assist,
-    audit,
-    calendar,
-    deliveries,
-    inbox,
-    me,
-    move,
-    offboard,
-    pause,
-    people,
-    post,
-    post_actions,
-    posts,
-    remove,
-    renditions,
-    search,
-    sign_in,
-    today,
-    urgent,
-    write,
-)
+from publisher.web import live
+from publisher.web.accounts import accounts, offboard, pause
+from publisher.web.alerts import page as alerts
+from publisher.web.approvals import approve, inbox
+from publisher.web.audit import page as audit
+from publisher.web.calendar import page as calendar
+from publisher.web.health import probes
+from publisher.web.kit.access import Handler, PageRoute
+from publisher.web.manual import page as assist
+from publisher.web.people import me, people, sign_in
+from publisher.web.posts import deliveries, post, post_actions, posts, search
+from publisher.web.today import page as today
+from publisher.web.write import move, remove, renditions, urgent, write
 
 _EVERYBODY = None
 _VIEW, _STOP, _OPERATE = Permission.VIEW, Permission.STOP, Permission.OPERATE

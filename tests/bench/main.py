@@ -15,7 +15,7 @@ from pathlib import Path
 import click
 
 from publisher.runtime.logs import configure_logging
-from publisher.web.server import raise_descriptor_limit
+from publisher.web.http.server import raise_descriptor_limit
 from tests.bench.commands import p10
 from tests.bench.comparison import p2
 from tests.bench.figures import Figure, Options, SkippedError

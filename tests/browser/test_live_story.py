@@ -10,7 +10,7 @@ from playwright.async_api import expect
 from publisher.domain.delivery import State
 from publisher.engine.decisions import named_person
 from publisher.web import live
-from publisher.web.site import BEAT_SECONDS
+from publisher.web.kit.site import BEAT_SECONDS
 from tests.browser.test_approval_story import DESK, PATIENCE_MS, browsers, complaints, serving
 from tests.cli.posts import warning
 from tests.e2e.test_browser import BROWSER

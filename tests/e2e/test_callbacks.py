@@ -22,7 +22,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from publisher.web.server import LOG_INTERVAL_SECONDS, HttpLimits
+from publisher.web.http.server import LOG_INTERVAL_SECONDS, HttpLimits
 from tests.adapters.test_wechat_callback import FINISHED, encrypted, plain
 from tests.e2e.test_shortened_lists import ACCOUNTS, CREATES
 from tests.e2e.test_shortened_lists import POST as AT_AN_INSTANT

@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlencode
 
-from publisher.web.server import raise_descriptor_limit
+from publisher.web.http.server import raise_descriptor_limit
 from tests.wait import eventually
 
 ATTEMPT_SECONDS = 1.0

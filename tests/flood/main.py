@@ -34,7 +34,7 @@ from publisher.domain.delivery import Actor, Role
 from publisher.domain.user import parse_grant
 from publisher.engine.authentication import hash_password
 from publisher.store.people.users import NewSignIn
-from publisher.web.server import raise_descriptor_limit
+from publisher.web.http.server import raise_descriptor_limit
 from tests.bench.database import application, read_rows
 from tests.bench.figures import Figure, median, percentile
 from tests.bench.process import running

@@ -13,7 +13,7 @@ from publisher.domain.kinds import KINDS, PostKind, list_kinds
 from publisher.i18n import LANGUAGES, Messages
 from publisher.rendering.templates import shipped_templates
 from publisher.schedule.load import parse_schedule
-from publisher.web.static_files import STYLE_FILE, load_static_files
+from publisher.web.kit.static_files import STYLE_FILE, load_static_files
 from tests.unit.schedule.contexts import CONTEXT, post
 
 ROOT = Path(__file__).parents[2]

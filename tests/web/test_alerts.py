@@ -8,7 +8,7 @@ from publisher.domain.account import AccountId
 from publisher.i18n import load_catalogue
 from publisher.store.db.rows import raise_alert
 from publisher.testing.builders import enqueue_posts, make_post
-from publisher.web.site import GENERAL_ALERTS
+from publisher.web.kit.site import GENERAL_ALERTS
 
 
 async def raise_two(site):

@@ -24,9 +24,10 @@ from publisher.engine.decisions import named_person
 from publisher.store.people.users import NewSignIn
 from publisher.testing.builders import unlimited_approver
 from publisher.testing.fakes import make_confirmed_runtime
+from publisher.web.approvals import inbox
+from publisher.web.approvals.approve import read_live
 from publisher.web.dashboard import create_dashboard
-from publisher.web.pages import inbox, move
-from publisher.web.pages.approve import read_live
+from publisher.web.write import move
 from tests.cli.posts import warning, write_schedule
 from tests.web.conftest import ADMIN, WebSite, make_workspace
 from tests.web.posts import POST, SOON, plan, set_state

@@ -27,7 +27,7 @@ from publisher.store.db.tables import AUDIT
 from publisher.store.monitor.adapter_state import StoredAdapterState
 from publisher.testing.builders import enqueue_posts, make_policy, make_post
 from publisher.testing.fakes import START_TIME
-from publisher.web.callbacks import (
+from publisher.web.http.callbacks import (
     CHECK_NOW_INTERVAL,
     CallbackEndpoint,
     CallbackHandler,
@@ -36,7 +36,7 @@ from publisher.web.callbacks import (
     check_now,
     make_endpoint_finder,
 )
-from publisher.web.server import MAX_BODY_BYTES, HttpServer
+from publisher.web.http.server import MAX_BODY_BYTES, HttpServer
 from tests.adapters.test_wechat_callback import (
     AES_KEY,
     APP_ID,
@@ -362,7 +362,7 @@ def test_f90_a_secret_is_read_once_a_second(tmp_path):
 
 def test_only_so_many_messages_are_remembered(monkeypatch):
     """Memory stays bounded: the oldest is forgotten first, and would be stale by then."""
-    monkeypatch.setattr("publisher.web.callbacks.MAX_NONCES", 2)
+    monkeypatch.setattr("publisher.web.http.callbacks.MAX_NONCES", 2)
     seen = SeenNonces()
     for nonce in "abc":
         seen.add("x", nonce, START_TIME)

@@ -17,13 +17,12 @@ from publisher.store.db.rows import audit_entry, raise_alert, write_entries
 from publisher.store.db.tables import DELIVERY
 from publisher.store.people.sign_ins import SESSION_IDLE_LIFETIME
 from publisher.testing.builders import enqueue_posts, make_post
-from publisher.web import live, turns
-from publisher.web import site as web_site
-from publisher.web.frame import FACTS_LIFETIME_SECONDS
-from publisher.web.live import MAX_FRAME_CHARACTERS, follow, open_viewer, renew_visitor
-from publisher.web.live_parts import MAX_FOLLOWED, item_id, stream_path
-from publisher.web.process import MAX_HEAD_BYTES
-from publisher.web.site import (
+from publisher.web import live
+from publisher.web.kit import site as web_site
+from publisher.web.kit import turns
+from publisher.web.kit.frame import FACTS_LIFETIME_SECONDS
+from publisher.web.kit.live_parts import MAX_FOLLOWED, item_id, stream_path
+from publisher.web.kit.site import (
     BEAT_SECONDS,
     BEATS_PER_REFRESH,
     MAX_HELD_PER_USER,
@@ -34,8 +33,10 @@ from publisher.web.site import (
     Streams,
     Visitor,
 )
-from publisher.web.today import MAX_LISTED, row_element
-from publisher.web.todo import TodoKind, todo_id
+from publisher.web.kit.todo import TodoKind, todo_id
+from publisher.web.live import MAX_FRAME_CHARACTERS, follow, open_viewer, renew_visitor
+from publisher.web.process import MAX_HEAD_BYTES
+from publisher.web.today.board import MAX_LISTED, row_element
 from tests.streams import find_stream
 from tests.wait import eventually
 from tests.web.conftest import ADMIN

@@ -11,7 +11,7 @@ import pytest
 from publisher.domain.delivery import State
 from publisher.domain.post import derive_marker
 from publisher.engine.decisions import named_person
-from publisher.web.pages.search import is_spelt
+from publisher.web.posts.search import is_spelt
 from tests.cli.posts import warning
 from tests.web.posts import LATER, POST, SOON, plan, set_state
 

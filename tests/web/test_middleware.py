@@ -7,8 +7,8 @@ import asyncio
 
 import pytest
 
-from publisher.web import middleware
-from publisher.web.middleware import CONTENT_SECURITY_POLICY, HEADERS, MAX_BODY_BYTES
+from publisher.web.http import middleware
+from publisher.web.http.middleware import CONTENT_SECURITY_POLICY, HEADERS, MAX_BODY_BYTES
 from tests.wait import eventually
 
 UPLOAD_HEADERS = {"content-type": "multipart/form-data; boundary=x"}

@@ -14,7 +14,7 @@ from publisher.domain.delivery import Actor, Role, State
 from publisher.secrets import Vault
 from publisher.store.monitor.kept_secrets import SecretRemoval
 from publisher.store.people.sign_ins import STEP_UP_LIFETIME
-from publisher.web.pages import offboard
+from publisher.web.accounts import offboard
 from tests.web.posts import POST, plan, set_state
 from tests.web.test_sign_in import PASSWORD, add_activated
 from tests.web.test_write import fields_of

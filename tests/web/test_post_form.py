@@ -12,8 +12,8 @@ import pytest
 from starlette.datastructures import FormData
 
 from publisher.rendering.templates import TemplateSample
-from publisher.web.forms import read_reason
-from publisher.web.post_form import (
+from publisher.web.kit.forms import read_reason
+from publisher.web.write.post_form import (
     clean_text,
     dump_entry,
     fill_form,

@@ -12,8 +12,8 @@ from publisher.domain.post import derive_marker
 from publisher.engine.decisions import decide, named_person
 from publisher.engine.post_check import check_stored
 from publisher.store.db.rows import raise_alert
-from publisher.web.pages import post
-from publisher.web.site import Shared
+from publisher.web.kit.site import Shared
+from publisher.web.posts import post
 from tests.cli.posts import warning
 from tests.web.posts import LATER, POST, SOON, hidden_fields, plan, set_state
 from tests.web.test_write import fields_of

@@ -18,13 +18,13 @@ from publisher.engine import pictures
 from publisher.rendering.jobs import ReadBody, RenderPage
 from publisher.store.people import drafts
 from publisher.web import dashboard
-from publisher.web.pages import write
-from publisher.web.preview import (
+from publisher.web.kit.preview import (
     MAX_ARTICLE_CHARACTERS_PER_USER,
     MAX_WAITING_PER_USER,
     Articles,
     RenderTurns,
 )
+from publisher.web.write import write
 from tests.wait import eventually
 from tests.web.test_write import NEW, file  # noqa: F401 # the fixture
 

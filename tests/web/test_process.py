@@ -19,7 +19,8 @@ import uvicorn
 from starlette.responses import PlainTextResponse
 
 from publisher.config import load_settings
-from publisher.web import process, supervisor
+from publisher.web import process
+from publisher.web.http import supervisor
 from tests.cli.conftest import publisher_command
 from tests.ports import free_port
 from tests.wait import eventually, wait_until

@@ -22,12 +22,12 @@ from publisher.engine.decisions import named_person
 from publisher.store.db.rows import raise_alert
 from publisher.testing.fakes import make_confirmed_runtime
 from publisher.web.dashboard import create_dashboard
+from publisher.web.kit.live_parts import item_id
+from publisher.web.kit.site import Visitor
+from publisher.web.kit.todo import TodoKind, todo_id
 from publisher.web.live import VIEWS, open_viewer
-from publisher.web.live_parts import item_id
-from publisher.web.pages import move, remove, urgent, write
 from publisher.web.routes import ROUTES
-from publisher.web.site import Visitor
-from publisher.web.todo import TodoKind, todo_id
+from publisher.web.write import move, remove, urgent, write
 from tests.cli.posts import WARNING, warning, write_schedule
 from tests.web.conftest import ADMIN, WebSite, make_workspace
 from tests.web.test_access import reaches

@@ -13,8 +13,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
 
-from publisher.web.callbacks import bind_socket
-from publisher.web.server import (
+from publisher.web.http.callbacks import bind_socket
+from publisher.web.http.server import (
     MAX_BODY_BYTES,
     MAX_BODY_PARTS,
     MAX_HEAD_BYTES,
@@ -367,7 +367,7 @@ async def test_f90_a_line_a_minute_reports_how_many_were_refused(monkeypatch):
         def warning(self, event, **facts):
             lines.append((event, facts))
 
-    monkeypatch.setattr("publisher.web.server.log", Lines())
+    monkeypatch.setattr("publisher.web.http.server.log", Lines())
     sparse = ThrottledLog(SHORT_INTERVAL)
     for reason in ["full"] * 1000 + ["too_slow"] * 5:
         sparse.warn("connections_refused", reason)

@@ -20,10 +20,11 @@ from publisher.domain.user import RefusalKind, SignInFactor
 from publisher.engine.authentication import activate_user, make_second_factor
 from publisher.engine.decisions import named_person
 from publisher.store.people.users import NewSignIn
-from publisher.web import dashboard, limits
-from publisher.web.access import PASSWORD_FIELDS, SECRET_FIELDS
-from publisher.web.limits import Limits
-from publisher.web.site import MAX_PENDING_OF_USER
+from publisher.web import dashboard
+from publisher.web.kit import limits
+from publisher.web.kit.access import PASSWORD_FIELDS, SECRET_FIELDS
+from publisher.web.kit.limits import Limits
+from publisher.web.kit.site import MAX_PENDING_OF_USER
 from tests.wait import eventually
 from tests.web.conftest import ADMIN
 
@@ -652,10 +653,7 @@ def test_every_secret_field_is_known():
 
     It is never kept in a form that waits for a sign-in.
     """
-    templates = [
-        path.read_text("utf-8")
-        for path in Path(web.__file__).parent.joinpath("html").rglob("*.html")
-    ]
+    templates = [path.read_text("utf-8") for path in Path(web.__file__).parent.rglob("*.html")]
     named = {
         name
         for text in templates

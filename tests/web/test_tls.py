@@ -16,9 +16,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from publisher.app.application import open_application
 from publisher.config import load_settings
 from publisher.testing.fakes import FakeRuntime
-from publisher.web import limits, process
+from publisher.web import process
 from publisher.web.dashboard import create_dashboard
-from publisher.web.middleware import security_headers
+from publisher.web.http.middleware import security_headers
+from publisher.web.kit import limits
 from publisher.web.process import serve_dashboard
 from tests.alerts.receivers import make_certificate
 from tests.ports import free_port

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from publisher.web.turns import PLACES, TURN, FairTurns, RequestTurn
+from publisher.web.kit.turns import PLACES, TURN, FairTurns, RequestTurn
 
 
 class Pages:

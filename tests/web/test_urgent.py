@@ -13,7 +13,7 @@ from publisher.domain.post import PostId
 from publisher.domain.user import Principal
 from publisher.engine.approvals import make_approver, release_in_emergency
 from publisher.engine.planner import apply_schedule
-from publisher.web.pages import urgent
+from publisher.web.write import urgent
 from tests.web.conftest import ADMIN
 from tests.web.test_write import fields_of, posts
 

@@ -4,7 +4,7 @@ import gzip
 import hashlib
 import tomllib
 
-from publisher.web.static_files import STATIC_FOLDER, load_static_files
+from publisher.web.kit.static_files import STATIC_FOLDER, load_static_files
 
 KIB = 1024
 

@@ -18,7 +18,7 @@ from PIL import Image
 from publisher.domain.approval import ApprovalRules, Stage
 from publisher.engine import schedule_editor
 from publisher.engine.planner import apply_schedule
-from publisher.web.pages import move, remove, write
+from publisher.web.write import move, remove, write
 from tests.web.posts import hidden_fields
 from tests.web.test_sign_in import PASSWORD, add_activated
 

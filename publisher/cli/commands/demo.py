@@ -46,7 +46,7 @@ from publisher.domain.user import Grant, UserRole
 from publisher.engine.decisions import named_person
 from publisher.runtime.clock import handle_stop_signals
 from publisher.store.store import Store
-from publisher.web.supervisor import run_dashboard
+from publisher.web.http.supervisor import run_dashboard
 
 DEFAULT_PORT, DASHBOARD_PORT = 8710, 8700
 ADMINISTRATOR, AUTHOR, APPROVER = "管理员", "张", "李"

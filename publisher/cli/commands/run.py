@@ -15,7 +15,7 @@ from publisher.daemon import run as run_daemon
 from publisher.domain.delivery import State
 from publisher.runtime.logs import configure_logging
 from publisher.store.queries.queries import Alert
-from publisher.web.server import raise_descriptor_limit
+from publisher.web.http.server import raise_descriptor_limit
 
 WAITING = frozenset(
     {

@@ -9,8 +9,8 @@ from publisher.cli.context import load_workspace_settings, make_runtime, report_
 from publisher.cli.framework import command
 from publisher.cli.terminal import Terminal
 from publisher.runtime.logs import configure_logging
+from publisher.web.http.server import raise_descriptor_limit
 from publisher.web.process import serve_dashboard
-from publisher.web.server import raise_descriptor_limit
 
 
 @command("web")

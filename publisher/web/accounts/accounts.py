@@ -1,0 +1,695 @@
+"""The accounts: the ones that need a person, the state of each region, and each account's facts."""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+from functools import partial
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from publisher.app.adapters import find_api_blocker
+from publisher.app.format import credential_days_left
+from publisher.app.open_store import check_command_access
+from publisher.domain.account import Account, AccountId, Mode, Platform
+from publisher.domain.delivery import Role
+from publisher.domain.errors import NoSuchItemError, RefusedError
+from publisher.domain.evergreen import choose_evergreen
+from publisher.domain.post import Post, PostId
+from publisher.domain.results import Blocked, CredentialExpired
+from publisher.domain.silence import SilenceClock, SilenceLevel
+from publisher.domain.user import Permission
+from publisher.engine.planner import schedule_evergreen
+from publisher.store.monitor.login_health import AccountHealth
+from publisher.store.queries.occurrences import ForeignPost, OccurrenceFilter, OpenCounts
+from publisher.store.queries.queries import Alert, ModeOverride, Pause
+from publisher.web.kit.forms import ActionForm, read_paused_at, read_reason
+from publisher.web.kit.frame import read_frame_facts
+from publisher.web.kit.live_parts import NO_PARTS, Parts, item_id, stream_path
+from publisher.web.kit.page import load_macro, redirect, render_page
+from publisher.web.kit.seats import AccountNames, name_accounts
+from publisher.web.kit.site import Notice, Visitor, get_site, get_visitor
+from publisher.web.posts.post_actions import show_form
+
+MAX_DAYS_SHOWN = 14
+"""Days of an authorisation are shown once there are no more than these."""
+FOREIGN_POST_AGE = timedelta(days=1)
+"""For how long a post of others on an exclusive account needs somebody's look."""
+RECENT = timedelta(days=30)
+SETTINGS_MODE = "settings"
+MAX_ROWS_OF_ONE_COLUMN = 12
+
+
+class AccountStatus(StrEnum):
+    """How an account is, the worst first."""
+
+    ACTION = "action"
+    WARN = "warn"
+    HAND = "hand"
+    OFF = "off"
+    FINE = "fine"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountLine:
+    """An account as the board shows it. `word` names the fault in short, `text` the remedy."""
+
+    account: Account
+    status: AccountStatus
+    word: str
+    text: str
+    mode: Mode
+    health: str
+    days_left: int | None
+    quota_left: int
+    is_refused: bool
+    """True if the platform refuses its login, or has blocked the account."""
+    clock: SilenceClock | None
+    counts: OpenCounts
+    pause: Pause | None
+    alerts: Sequence[Alert]
+    foreign: Sequence[ForeignPost]
+
+    @property
+    def card(self) -> str:
+        """The id of its card on the page, by its name in the audit."""
+        return item_id("card", f"account:{self.account.id}")
+
+    @property
+    def row(self) -> str:
+        """The id of its row in the list."""
+        return item_id("cell", self.account.id)
+
+    @property
+    def silence(self) -> SilenceLevel:
+        return self.clock.level if self.clock else SilenceLevel.NONE
+
+
+async def read_lines(visitor: Visitor) -> Sequence[AccountLine]:
+    """Return the visitor's accounts in settings order, in a fixed number of statements."""
+    site = visitor.site
+    store, reach = site.store, visitor.reach(Permission.VIEW)
+    since = site.runtime.now() - FOREIGN_POST_AGE
+    found = await store.login_health.list_accounts()
+    clocks = await store.silence.clocks(site.settings.timezone)
+    counts, pauses = await store.occurrences.open_counts(), await store.queries.pauses()
+    alerts = group_alerts(await store.queries.alerts())
+    foreign: dict[AccountId, list[ForeignPost]] = {}
+    for post in await store.occurrences.foreign_posts(since):
+        foreign.setdefault(post.account, []).append(post)
+    return [
+        describe_account(
+            visitor,
+            item,
+            clocks.get(item.account.id),
+            counts.get(item.account.id, OpenCounts()),
+            find_pause(item.account, pauses),
+            alerts.get(item.account.id, ()),
+            foreign.get(item.account.id, ()),
+        )
+        for item in found
+        if reach is None or item.account.id in reach
+    ]
+
+
+def find_pause(account: Account, pauses: Sequence[Pause]) -> Pause | None:
+    scopes = {f"account:{account.id}", f"platform:{account.platform}"}
+    return next((pause for pause in pauses if pause.scope in scopes), None)
+
+
+def group_alerts(alerts: Sequence[Alert]) -> Mapping[AccountId, Sequence[Alert]]:
+    """Return the alerts about accounts themselves, not about deliveries on them."""
+    grouped: dict[AccountId, list[Alert]] = {}
+    for alert in alerts:
+        if "post" not in alert.facts and (account := alert.facts.get("account")):
+            grouped.setdefault(AccountId(account), []).append(alert)
+    return grouped
+
+
+def describe_account(  # noqa: PLR0913, PLR0917 # all that is known of an account
+    visitor: Visitor,
+    health: AccountHealth,
+    clock: SilenceClock | None,
+    counts: OpenCounts,
+    pause: Pause | None,
+    alerts: Sequence[Alert],
+    foreign: Sequence[ForeignPost],
+) -> AccountLine:
+    """Return one account with the worst that is known of it in words."""
+    formatter, now = visitor.formatter, visitor.site.runtime.now()
+    days_left = credential_days_left(health.health, now)
+    own = [post for post in foreign if health.account.is_exclusive]
+    status, word, text = next(_judge(visitor, health, clock, pause, own, days_left))
+    if not text and alerts and status in {AccountStatus.ACTION, AccountStatus.WARN}:
+        text = formatter.alert(alerts[0])
+    return AccountLine(
+        account=health.account,
+        status=status,
+        word=word,
+        text=text,
+        mode=health.mode,
+        health=formatter.health(health.health),
+        days_left=days_left,
+        quota_left=health.quota_left,
+        is_refused=is_refused(health),
+        clock=clock,
+        counts=counts,
+        pause=pause,
+        alerts=alerts,
+        foreign=foreign,
+    )
+
+
+def is_refused(health: AccountHealth) -> bool:
+    return health.mode is Mode.API and isinstance(health.health, CredentialExpired | Blocked)
+
+
+def _judge(  # noqa: PLR0913, PLR0917 # all that may be wrong
+    visitor: Visitor,
+    health: AccountHealth,
+    clock: SilenceClock | None,
+    pause: Pause | None,
+    foreign: Sequence[ForeignPost],
+    days_left: int | None,
+) -> Iterator[tuple[AccountStatus, str, str]]:
+    """Yield the findings about an account, the worst first; the last one is that it is fine."""
+    t, formatter = visitor.messages.translate, visitor.formatter
+    if health.mode is Mode.OFF:
+        yield AccountStatus.OFF, t("mode_off"), ""
+    if pause is not None:
+        yield (
+            AccountStatus.ACTION,
+            t("pages_account_paused"),
+            formatter.pause("pages_paused", pause),
+        )
+    if is_refused(health):
+        code = (
+            "pages_account_refused"
+            if isinstance(health.health, CredentialExpired)
+            else "pages_account_blocked"
+        )
+        yield AccountStatus.ACTION, t(code), formatter.health(health.health)
+    if foreign:
+        says = t("pages_account_foreign_says", at=formatter.time(foreign[0].published_at))
+        yield AccountStatus.WARN, t("pages_account_foreign"), says
+    if days_left is not None and days_left <= MAX_DAYS_SHOWN // 2 and health.mode is Mode.API:
+        yield (
+            AccountStatus.WARN,
+            t("pages_account_days", days=days_left),
+            t("pages_account_days_says"),
+        )
+    if clock is not None and clock.level in {SilenceLevel.RED, SilenceLevel.ALARM}:
+        yield (
+            AccountStatus.WARN,
+            t("pages_account_silent", days=clock.days),
+            t("pages_account_silent_says"),
+        )
+    if health.mode is Mode.ASSISTED:
+        yield AccountStatus.HAND, t("pages_account_by_hand"), ""
+    yield AccountStatus.FINE, "", ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegionRow:
+    """A region with its account on each platform."""
+
+    key: str
+    name: str
+    lines: Mapping[Platform, Sequence[AccountLine]]
+
+    def cell(self, platform: Platform) -> str:
+        """Return the id of the cell of a platform."""
+        return item_id("cell", self.key, platform)
+
+
+def group_regions(
+    lines: Sequence[AccountLine], names: AccountNames, regions: Mapping[str, Mapping[str, str]]
+) -> Sequence[RegionRow]:
+    """Return the regions in the order of the settings; an account without one has its own row."""
+    rows: dict[str, dict[Platform, list[AccountLine]]] = {}
+    labels: dict[str, str] = {}
+    for line in sorted(lines, key=lambda item: names.order(item.account.id)):
+        key = line.account.region or line.account.id
+        labels[key] = regions.get(key, {}).get("name") or key
+        rows.setdefault(key, {}).setdefault(line.account.platform, []).append(line)
+    return [RegionRow(key=key, name=labels[key], lines=found) for key, found in rows.items()]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountBoard:
+    """All accounts that a visitor may see.
+
+    Of them the `shown` ones are of the chosen platform and status.
+    """
+
+    lines: Sequence[AccountLine]
+    names: AccountNames
+    regions_of_settings: Mapping[str, Mapping[str, str]]
+    platform: Platform | None
+    status: AccountStatus | None
+
+    @property
+    def all_platforms(self) -> Sequence[Platform]:
+        return list(dict.fromkeys(line.account.platform for line in self.lines))
+
+    @property
+    def platforms(self) -> Sequence[Platform]:
+        return [self.platform] if self.platform else self.all_platforms
+
+    @property
+    def regions(self) -> int:
+        return len({line.account.region for line in self.lines if line.account.region})
+
+    @property
+    def needing(self) -> Sequence[AccountLine]:
+        """The accounts that need somebody, the worst first."""
+        found = [
+            line for line in self.lines if line.status in {AccountStatus.ACTION, AccountStatus.WARN}
+        ]
+        return sorted(found, key=lambda line: list(AccountStatus).index(line.status))
+
+    @property
+    def shown(self) -> Sequence[AccountLine]:
+        """The lines of the list, the worst first."""
+        found = [
+            line
+            for line in self.lines
+            if self.platform in {None, line.account.platform} and self.status in {None, line.status}
+        ]
+        return sorted(
+            found,
+            key=lambda line: (
+                list(AccountStatus).index(line.status),
+                self.names.order(line.account.id),
+            ),
+        )
+
+    @property
+    def rows(self) -> Sequence[RegionRow]:
+        return group_regions(self.shown, self.names, self.regions_of_settings)
+
+    @property
+    def halves(self) -> Sequence[Sequence[RegionRow]]:
+        """The rows, in two columns if they are many."""
+        rows = self.rows
+        half = -(-len(rows) // 2)
+        return [rows[:half], rows[half:]] if len(rows) > MAX_ROWS_OF_ONE_COLUMN else [rows]
+
+
+async def read_account_board(visitor: Visitor, query: Mapping[str, str]) -> AccountBoard:
+    """Return the accounts, filtered by a query."""
+    settings, lines = visitor.site.settings, await read_lines(visitor)
+    platforms = {line.account.platform for line in lines}
+    return AccountBoard(
+        lines=lines,
+        names=name_accounts(settings, visitor.messages),
+        regions_of_settings=settings.regions,
+        platform=next(
+            (platform for platform in platforms if platform == query.get("platform")), None
+        ),
+        status=next((status for status in AccountStatus if status == query.get("status")), None),
+    )
+
+
+async def show_accounts(request: Request) -> Response:
+    """Show the accounts in need of a person, then each region in its place, or a list to filter."""
+    board = await read_account_board(get_visitor(request), request.query_params)
+    is_list = request.query_params.get("view") == "list"
+    cells = [row.cell(platform) for row in board.rows for platform in board.platforms]
+    items = [
+        *(line.card for line in board.needing),
+        *([line.row for line in board.shown] if is_list else cells),
+    ]
+    return await render_page(
+        request,
+        "accounts/accounts",
+        stream=stream_path(
+            "accounts", items, platform=board.platform or "", status=board.status or ""
+        ),
+        view="list" if is_list else "regions",
+        board=board,
+        names=board.names,
+        second_form=partial(find_second_form, get_visitor(request), board.names),
+        statuses=list(AccountStatus),
+        max_days=MAX_DAYS_SHOWN,
+    )
+
+
+async def read_live(
+    visitor: Visitor, page: Mapping[str, str], posts: Collection[PostId] | None
+) -> Parts:
+    """Return the sentence, the cells and the rows.
+
+    Changes by single posts there are read with the next refresh.
+    """
+    if posts is not None:
+        return NO_PARTS
+    board = await read_account_board(visitor, page)
+    make_cell, make_row = (
+        load_macro(visitor, "accounts/parts", name) for name in ("account_cell", "account_row")
+    )
+    # a region in which no account is of the chosen status any more stays
+    shown = {row.key: row for row in board.rows}
+    cells = {
+        row.cell(platform): make_cell(
+            shown.get(row.key, row), platform, board.names, MAX_DAYS_SHOWN
+        )
+        for row in group_regions(board.lines, board.names, board.regions_of_settings)
+        for platform in board.platforms
+    }
+    rows = {line.row: make_row(line, board.names) for line in board.lines}
+    sentence = load_macro(visitor, "accounts/parts", "accounts_sentence")(board)
+    return Parts(fixed={"verdict": sentence}, items=cells | rows)
+
+
+async def read_live_cards(
+    visitor: Visitor, page: Mapping[str, str], _posts: Collection[PostId] | None
+) -> Parts:
+    """Return the cards of the accounts that need a person, each with the visitor's actions."""
+    site = visitor.site
+    number = (await read_frame_facts(site)).audit_number
+    key = (
+        "accounts",
+        visitor.reach(Permission.VIEW),
+        visitor.lang,
+        tuple(page.items()),
+        number,
+        site.beat,
+    )
+    board = await site.shared.get(key, partial(read_account_board, visitor, page))
+    make_card = load_macro(visitor, "accounts/parts", "account_card")
+    second_form = partial(find_second_form, visitor, board.names)
+    cards = {line.card: make_card(line, board.names, second_form(line)) for line in board.needing}
+    return Parts(items=cards, wanted=cards)
+
+
+def find_second_form(visitor: Visitor, names: AccountNames, line: AccountLine) -> ActionForm | None:
+    """Return the form that helps an account in need, besides the steps on its page.
+
+    None if nothing helps at once.
+    """
+    account, pause, name = line.account, line.pause, names.name(line.account.id)
+    may_operate = visitor.may(Permission.OPERATE, [account.id])
+    if line.is_refused or (pause is not None and pause.by in frozenset(Role)):
+        return (
+            mode_form(visitor, line, name, Mode.ASSISTED)
+            if may_operate and line.mode is Mode.API
+            else None
+        )
+    if pause is not None:
+        is_own = pause.scope == f"account:{account.id}"
+        return resume_form(visitor, line, name) if is_own and may_operate else None
+    if line.foreign and account.is_exclusive and visitor.may(Permission.STOP, [account.id]):
+        return pause_form(visitor, line, name)
+    return None
+
+
+async def load_line(request: Request) -> AccountLine:
+    """Return the account of the path.
+
+    Raises NoSuchItemError, also for one outside the visitor's reach.
+    """
+    account = request.path_params["account"]
+    for line in await read_lines(get_visitor(request)):
+        if line.account.id == account:
+            return line
+    raise NoSuchItemError("account", account, get_site(request).settings.accounts)
+
+
+def pause_form(visitor: Visitor, line: AccountLine, name: str) -> ActionForm:
+    t, path = visitor.messages.translate, f"/accounts/{line.account.id}"
+    return ActionForm(
+        verb="pause-account",
+        path=f"{path}/pause",
+        back=path,
+        label=t("pages_pause_account"),
+        title=t("pages_pause_account_title", name=name),
+        texts=[t("pages_pause_account_says", number=line.counts.is_open)],
+        confirm=t("pages_pause_account"),
+        keep=t("pages_pause_keep"),
+        icon="circle-pause",
+        reason="optional",
+    )
+
+
+def resume_form(visitor: Visitor, line: AccountLine, name: str) -> ActionForm:
+    t, path = visitor.messages.translate, f"/accounts/{line.account.id}"
+    return ActionForm(
+        verb="resume-account",
+        path=f"{path}/resume",
+        back=path,
+        label=t("pages_resume_account"),
+        title=t("pages_resume_account_title", name=name),
+        texts=[visitor.formatter.pause("pages_paused", line.pause)] if line.pause else [],
+        confirm=t("pages_resume_account"),
+        keep=t("pages_resume_keep"),
+        fields={"paused_at": line.pause.at.isoformat() if line.pause else ""},
+    )
+
+
+def mode_form(visitor: Visitor, line: AccountLine, name: str, mode: str) -> ActionForm:
+    """Ask whether an account is to publish in another way from now on."""
+    t, path = visitor.messages.translate, f"/accounts/{line.account.id}"
+    return ActionForm(
+        verb=f"mode-{mode}",
+        path=f"{path}/mode?mode={mode}",
+        back=path,
+        label=t(f"pages_mode_{mode}"),
+        title=t(f"pages_mode_{mode}_title", name=name),
+        texts=[t(f"pages_mode_{mode}_says")],
+        confirm=t(f"pages_mode_{mode}"),
+        keep=t("pages_mode_keep"),
+        reason="required",
+        fields={"mode": mode, "seen": line.mode.value},
+    )
+
+
+def evergreen_form(request: Request, line: AccountLine, post: Post) -> ActionForm:
+    """Ask whether an evergreen post is to be published on an account now."""
+    visitor, site = get_visitor(request), get_site(request)
+    t, path = visitor.messages.translate, f"/accounts/{line.account.id}"
+    needs_approval = bool(site.store.approval_rules.chain_for(post.kind))
+    return ActionForm(
+        verb="evergreen",
+        path=f"{path}/evergreen",
+        back=path,
+        label=t("pages_evergreen"),
+        title=t("pages_evergreen_title", name=name_of(request, line), title=post.title),
+        texts=[t("pages_evergreen_approval" if needs_approval else "pages_evergreen_says")],
+        confirm=t("pages_evergreen_confirm"),
+        keep=t("pages_evergreen_keep"),
+        fields={"post": post.id},
+    )
+
+
+async def suggest_evergreen(request: Request, line: AccountLine) -> Post | None:
+    """Return the next evergreen post of the account; None while one is under way there."""
+    site, account = get_site(request), line.account.id
+    drawer = await site.store.queries.evergreen_posts()
+    if line.mode is Mode.OFF or any(item.is_open_on(account) for item in drawer):
+        return None
+    return choose_evergreen(drawer, account, site.runtime.now())
+
+
+def list_forms(
+    visitor: Visitor, line: AccountLine, override: ModeOverride | None, name: str
+) -> Sequence[ActionForm]:
+    """Return the visitor's possible actions on an account now, the likeliest first."""
+    account, forms = line.account, list[ActionForm]()
+    own_pause = line.pause is not None and line.pause.scope == f"account:{account.id}"
+    if own_pause and visitor.may(Permission.OPERATE, [account.id]):
+        forms.append(resume_form(visitor, line, name))
+    elif line.pause is None and visitor.may(Permission.STOP, [account.id]):
+        forms.append(pause_form(visitor, line, name))
+    if visitor.may(Permission.OPERATE, [account.id]) and account.mode is not Mode.OFF:
+        if override is not None:
+            forms.append(mode_form(visitor, line, name, SETTINGS_MODE))
+        forms += [
+            mode_form(visitor, line, name, mode)
+            for mode in (Mode.ASSISTED, Mode.API, Mode.OFF)
+            if mode is not line.mode
+        ]
+    return forms
+
+
+async def show_account(request: Request) -> Response:
+    """Show one account: sign-in, quota, silence, mode, its posts, and posts from elsewhere."""
+    site, visitor, line = get_site(request), get_visitor(request), await load_line(request)
+    account, queries = line.account, site.store.occurrences
+    overrides = {item.account: item for item in await site.store.queries.mode_overrides()}
+    name = name_accounts(site.settings, visitor.messages).name(account.id)
+    evergreen = (
+        await suggest_evergreen(request, line)
+        if visitor.may(Permission.SEND, [account.id])
+        else None
+    )
+    health = {item.account.id: item for item in await site.store.login_health.list_accounts()}[
+        account.id
+    ]
+    return await render_page(
+        request,
+        "accounts/account",
+        line=line,
+        name=name,
+        health=health,
+        policy=site.store.policies[account.id],
+        override=overrides.get(account.id),
+        may_probe=line.mode is Mode.API and visitor.may(Permission.OPERATE, [account.id]),
+        may_offboard=visitor.may(Permission.CREDENTIALS, [account.id]),
+        is_leaving=await is_leaving(request, account.id),
+        forms=[
+            *([evergreen_form(request, line, evergreen)] if evergreen else []),
+            *list_forms(visitor, line, overrides.get(account.id), name),
+        ],
+        posts=await queries.find(OccurrenceFilter(accounts=[account.id])),
+        foreign=await queries.foreign_posts(site.runtime.now() - RECENT, account.id),
+    )
+
+
+async def is_leaving(request: Request, account: AccountId) -> bool:
+    """Return True if an account is on its way out, and something is left to do."""
+    history = await get_site(request).store.queries.audit_history(f"account:{account}")
+    steps = [
+        entry.event for entry in history if entry.event in {"offboarding_requested", "offboarded"}
+    ]
+    return steps[-1:] == ["offboarding_requested"]
+
+
+async def show_pause(request: Request) -> Response:
+    line, visitor = await load_line(request), get_visitor(request)
+    visitor.require(Permission.STOP, [line.account.id])
+    return await show_form(request, pause_form(visitor, line, name_of(request, line)))
+
+
+def name_of(request: Request, line: AccountLine) -> str:
+    return name_accounts(get_site(request).settings, get_visitor(request).messages).name(
+        line.account.id
+    )
+
+
+async def pause(request: Request) -> Response:
+    line, visitor, form = await load_line(request), get_visitor(request), await request.form()
+    account = line.account.id
+    visitor.require(Permission.STOP, [account])
+    at = await get_site(request).store.actions.pause(
+        f"account:{account}", visitor.actor, read_reason(form)
+    )
+    undo = f"/accounts/{account}/resume" if visitor.may(Permission.OPERATE, [account]) else ""
+    facts, undo_fields = {"name": name_of(request, line)}, {"paused_at": at.isoformat()}
+    done = Notice(code="pages_account_now_paused", facts=facts, undo=undo, undo_fields=undo_fields)
+    return redirect(request, f"/accounts/{account}", done)
+
+
+async def show_resume(request: Request) -> Response:
+    line, visitor = await load_line(request), get_visitor(request)
+    visitor.require(Permission.OPERATE, [line.account.id])
+    return await show_form(request, resume_form(visitor, line, name_of(request, line)))
+
+
+async def resume(request: Request) -> Response:
+    """Lift the pause of an account, and let its login be checked soon.
+
+    Raises RefusedError if the pause has changed.
+    """
+    site, visitor, form = get_site(request), get_visitor(request), await request.form()
+    line = await load_line(request)
+    account, paused_at = line.account, read_paused_at(form)
+    visitor.require(Permission.OPERATE, [account.id])
+    await check_command_access(site.store, site.settings)
+    await site.store.actions.resume(f"account:{account.id}", visitor.actor, paused_at)
+    await site.store.login_health.request_probe(account)
+    facts = {"name": name_of(request, line)}
+    return redirect(
+        request, f"/accounts/{account.id}", Notice(code="pages_account_resumed", facts=facts)
+    )
+
+
+async def probe(request: Request) -> Response:
+    """Let the login of an account be checked at the next occasion.
+
+    Raises RefusedError if nothing is sent by API.
+    """
+    line, visitor = await load_line(request), get_visitor(request)
+    visitor.require(Permission.OPERATE, [line.account.id])
+    if line.mode is not Mode.API:
+        raise RefusedError("pages_probe_not_api")
+    await get_site(request).store.login_health.request_probe(line.account, visitor.actor)
+    facts = {"name": name_of(request, line)}
+    return redirect(
+        request, f"/accounts/{line.account.id}", Notice(code="pages_probe_ordered", facts=facts)
+    )
+
+
+async def show_mode(request: Request) -> Response:
+    line, visitor = await load_line(request), get_visitor(request)
+    visitor.require(Permission.OPERATE, [line.account.id])
+    mode = next(
+        (mode for mode in (*Mode, SETTINGS_MODE) if mode == request.query_params.get("mode")),
+        SETTINGS_MODE,
+    )
+    return await show_form(request, mode_form(visitor, line, name_of(request, line), mode))
+
+
+async def set_mode(request: Request) -> Response:
+    """Set how an account publishes from now on.
+
+    Raises RefusedError if settings or adapter do not allow it.
+    """
+    site, visitor, form = get_site(request), get_visitor(request), await request.form()
+    line, reason = await load_line(request), read_reason(form)
+    account, text = line.account, str(form.get("mode", ""))
+    visitor.require(Permission.OPERATE, [account.id])
+    if text not in {*Mode, SETTINGS_MODE}:
+        raise RefusedError("web_bad_request")
+    if str(form.get("seen", "")) != line.mode.value:
+        raise RefusedError("pages_mode_changed")
+    if not reason:
+        problem = visitor.messages.translate("pages_reason_needed")
+        return await show_form(
+            request, mode_form(visitor, line, name_of(request, line), text), 422, problem=problem
+        )
+    wanted = None if text == SETTINGS_MODE else Mode(text)
+    if account.mode is Mode.OFF and wanted is not None:
+        raise RefusedError("mode_off_in_settings", account=account.id)
+    if wanted is Mode.API and (blocker := find_api_blocker(account)):
+        raise RefusedError(
+            "mode_not_api", account=account.id, reason=visitor.messages.describe(blocker)
+        )
+    if wanted is not Mode.OFF:
+        await check_command_access(site.store, site.settings)
+    await site.store.actions.set_mode(account.id, wanted, visitor.actor, reason)
+    facts = {
+        "name": name_of(request, line),
+        "mode": visitor.messages.translate(f"mode_{wanted or account.mode}"),
+    }
+    return redirect(request, f"/accounts/{account.id}", Notice(code="pages_mode_set", facts=facts))
+
+
+async def show_evergreen(request: Request) -> Response:
+    line, visitor = await load_line(request), get_visitor(request)
+    visitor.require(Permission.SEND, [line.account.id])
+    post = await suggest_evergreen(request, line)
+    if post is None:
+        raise RefusedError("evergreen_used_up", account=line.account.id)
+    return await show_form(request, evergreen_form(request, line, post))
+
+
+async def schedule_post(request: Request) -> Response:
+    """Schedule the evergreen post that the page has shown.
+
+    Raises RefusedError if another one is next by now.
+    """
+    site, visitor, form = get_site(request), get_visitor(request), await request.form()
+    line = await load_line(request)
+    account = line.account.id
+    visitor.require(Permission.SEND, [account])
+    post = await suggest_evergreen(request, line)
+    if post is None or post.id != form.get("post"):
+        raise RefusedError("pages_evergreen_changed")
+    await check_command_access(site.store, site.settings)
+    await schedule_evergreen(site.application.planner, account, visitor.actor)
+    facts = {"title": post.title, "name": name_of(request, line)}
+    return redirect(
+        request, f"/accounts/{account}", Notice(code="pages_evergreen_done", facts=facts)
+    )

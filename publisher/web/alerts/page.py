@@ -1,0 +1,125 @@
+"""Alerts: the notifications to people, and the person that has taken on each of them."""
+
+from collections.abc import Collection, Mapping, Sequence
+from functools import partial
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from publisher.domain.account import AccountId
+from publisher.domain.errors import NoSuchItemError
+from publisher.domain.post import PostId
+from publisher.domain.user import Permission
+from publisher.engine.notifier import page_of
+from publisher.store.queries.queries import Alert
+from publisher.web.kit.live_parts import Parts, item_id, stream_path
+from publisher.web.kit.page import load_macro, redirect, render_page
+from publisher.web.kit.site import Notice, Visitor, get_site, get_visitor, name_post
+
+
+async def show_alerts(request: Request) -> Response:
+    """List the alerts about the visitor's accounts and posts, and about publisher itself."""
+    visitor = get_visitor(request)
+    alerts, acknowledged = await read_alerts(visitor)
+    return await render_page(
+        request,
+        "alerts/alerts",
+        stream=stream_path("alerts", map(alert_element, [*alerts, *acknowledged])),
+        alerts=alerts,
+        acknowledged=acknowledged,
+        may_acknowledge=partial(may_acknowledge, visitor),
+        page_of=page_of,
+        element_of=alert_element,
+    )
+
+
+async def read_alerts(visitor: Visitor) -> tuple[Sequence[Alert], Sequence[Alert]]:
+    """Return the open alerts and the acknowledged ones, as far as the visitor may see them."""
+    queries = visitor.site.store.queries
+    alerts, acknowledged = await queries.alerts(), await queries.acknowledged_alerts()
+    named = {name_post(alert) for alert in (*alerts, *acknowledged) if "post" in alert.facts}
+    posts = await visitor.find_visible(named)
+    shown, known = (
+        [one for one in found if visitor.sees_alert(one, posts)] for found in (alerts, acknowledged)
+    )
+    return shown, known
+
+
+def alert_element(alert: Alert) -> str:
+    """Return the id of an alert's row on the page."""
+    return item_id("alert", str(alert.id))
+
+
+def may_acknowledge(visitor: Visitor, alert: Alert) -> bool:
+    return visitor.may(Permission.OPERATE, accounts_of(visitor, alert))
+
+
+async def read_live(
+    visitor: Visitor, _page: Mapping[str, str], _posts: Collection[PostId] | None
+) -> Parts:
+    """Return the number of open alerts, and each alert with the person that has taken it on."""
+    alerts, acknowledged = await read_alerts(visitor)
+    make_row = load_macro(visitor, "alerts/parts", "alert_row")
+    rows = {
+        alert_element(alert): make_row(
+            alert, alert_element(alert), page_of(alert), may_acknowledge(visitor, alert)
+        )
+        for alert in [*alerts, *acknowledged]
+    }
+    sentence = load_macro(visitor, "alerts/parts", "alert_sentence")(len(alerts))
+    return Parts(
+        fixed={"verdict": sentence}, items=rows, wanted=[alert_element(alert) for alert in alerts]
+    )
+
+
+def is_about(alert: Alert, post: PostId) -> bool:
+    """Return True if an alert names a post, or one of its times or accounts."""
+    return "post" in alert.facts and name_post(alert) == post
+
+
+async def acknowledge(request: Request) -> Response:
+    """Acknowledge an alert: it is neither repeated nor escalated any more.
+
+    Raises NoSuchItemError if it is not open.
+    """
+    store = get_site(request).store
+    visitor = get_visitor(request)
+    number = request.path_params["number"]
+    alert = require_operable(visitor, (await read_alerts(visitor))[0], number)
+    if not await store.actions.dismiss_alert(alert.id, visitor.actor):
+        raise NoSuchItemError("alert", number)
+    undo = f"/alerts/{number}/unacknowledge"
+    return redirect(
+        request,
+        "/alerts",
+        Notice(code="web_alert_acknowledged", facts={"number": number}, undo=undo),
+    )
+
+
+async def unacknowledge(request: Request) -> Response:
+    """Take back one's own acknowledgement.
+
+    Raises NoSuchItemError if there is none, or if the alert is over.
+    """
+    store = get_site(request).store
+    visitor = get_visitor(request)
+    number = request.path_params["number"]
+    alert = require_operable(visitor, (await read_alerts(visitor))[1], number)
+    if not await store.actions.restore_alert(alert.id, visitor.actor):
+        raise NoSuchItemError("alert", number)
+    return redirect(request, "/alerts")
+
+
+def require_operable(visitor: Visitor, alerts: Collection[Alert], number: str) -> Alert:
+    """Return the alert of a number among the shown ones. Raises NoSuchItemError, SignInError."""
+    for alert in alerts:
+        if str(alert.id) == number:
+            visitor.require(Permission.OPERATE, accounts_of(visitor, alert))
+            return alert
+    raise NoSuchItemError("alert", number)
+
+
+def accounts_of(visitor: Visitor, alert: Alert) -> Collection[AccountId]:
+    """Return the account that an alert is about; all of them if it is about none."""
+    account = alert.facts.get("account")
+    return [AccountId(account)] if account else list(visitor.site.settings.accounts)

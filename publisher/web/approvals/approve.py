@@ -1,0 +1,396 @@
+"""Approve: the content for every account, the changes since one's last approval, the approval."""
+
+import asyncio
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from publisher.domain.account import AccountId, AccountPolicy, Platform
+from publisher.domain.approval import Approval
+from publisher.domain.errors import ApprovalError, SignInError
+from publisher.domain.post import PostId, RenderedPost
+from publisher.domain.user import Permission
+from publisher.engine.approvals import approve_content, compare_contents, list_approvers, waits_for
+from publisher.store.approvals.decisions import ApprovalTask, find_refusal
+from publisher.web.kit.access import step_up
+from publisher.web.kit.forms import read_reason
+from publisher.web.kit.live_parts import Parts, stream_path
+from publisher.web.kit.page import load_macro, redirect, render_page
+from publisher.web.kit.seats import name_accounts
+from publisher.web.kit.site import Notice, Visitor, get_site, get_visitor
+from publisher.web.kit.todo import (
+    TodoKind,
+    approval_path,
+    make_visitor_approver,
+    read_todo,
+    require_text,
+)
+
+RETURN_REASONS = ("web_return_facts", "web_return_words", "web_return_time")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShownText:
+    """The preview of one account, its platform's accounts, and the number of distinct texts.
+
+    Texts that differ only in number and link count as one.
+    """
+
+    rendered: RenderedPost
+    policy: AccountPolicy
+    choices: Sequence[AccountId]
+    variants: int
+
+    @property
+    def accounts(self) -> int:
+        return len(self.choices)
+
+
+async def show_approve(request: Request) -> Response:
+    """Show the content that an approval covers. A stale address leads to the current one."""
+    task = await find_task(request)
+    if task is None:
+        return await render_page(
+            request, "approvals/approve_none", status=404, post=request.path_params["post"]
+        )
+    return await render_task(request, task)
+
+
+async def show_changes(request: Request) -> Response:
+    """Show only the differences from the visitor's last approved content."""
+    task = await find_task(request)
+    if task is None:
+        return await render_page(
+            request, "approvals/approve_none", status=404, post=request.path_params["post"]
+        )
+    store, visitor = get_site(request).store, get_visitor(request)
+    last = await store.approvals.last_approved(task.key, visitor.user.name)
+    if last is None or last.fingerprint == task.status.fingerprint:
+        return redirect(request, approval_path(task.key))
+    before = await store.approvals.contents(task.key, last.fingerprint)
+    after = await store.approvals.contents(task.key, task.status.fingerprint)
+    articles = {name for name, policy in store.policies.items() if policy.capabilities.is_article}
+    return await render_page(
+        request,
+        "approvals/approve_changes",
+        changes=await asyncio.to_thread(
+            compare_contents, keep_visible(visitor, before), keep_visible(visitor, after), articles
+        ),
+        sees_all=visitor.may(Permission.VIEW, [rendered.account for rendered in (*before, *after)]),
+        **await describe_task(request, task, last),
+    )
+
+
+def keep_visible(visitor: Visitor, contents: Sequence[RenderedPost]) -> Sequence[RenderedPost]:
+    """Return the texts of the accounts that a visitor sees."""
+    return [rendered for rendered in contents if visitor.may(Permission.VIEW, [rendered.account])]
+
+
+async def find_task(request: Request) -> ApprovalTask | None:
+    """Return the occurrence of an address: the one that waits for the visitor, else the first."""
+    post, at = PostId(request.path_params["post"]), request.query_params.get("at", "")
+    store = get_site(request).store
+    visitor = get_visitor(request)
+    await visitor.require_visible(post)
+    tasks = [
+        task
+        for task in await store.approvals.tasks(post)
+        if at in {"", task.key.occurrence} and visitor.sees_any(task.accounts)
+    ]
+    approver = make_visitor_approver(visitor)
+    return next(
+        (task for task in tasks if waits_for(task, approver)),
+        next((task for task in tasks if task.status.missing), tasks[0] if tasks else None),
+    )
+
+
+async def render_task(
+    request: Request,
+    task: ApprovalTask,
+    problem: str = "",
+    *,
+    status: int = 200,
+    asks_code: bool = False,
+) -> Response:
+    store, visitor = get_site(request).store, get_visitor(request)
+    last = await store.approvals.last_approved(task.key, visitor.user.name)
+    names = name_accounts(get_site(request).settings, visitor.messages)
+    contents = sorted(
+        keep_visible(visitor, await store.approvals.contents(task.key, task.status.fingerprint)),
+        key=lambda one: names.order(one.account),
+    )
+    order = [account.platform for account in get_site(request).settings.accounts.values()]
+    there = dict.fromkeys(rendered.platform for rendered in contents)
+    platforms = [
+        *(name for name in dict.fromkeys(order) if name in there),
+        *(name for name in there if name not in order),
+    ]
+    wanted = request.query_params.get("platform")
+    chosen = next(
+        (name for name in platforms if name == wanted), platforms[0] if platforms else None
+    )
+    return await render_page(
+        request,
+        "approvals/approve",
+        status=status,
+        problem=problem,
+        asks_code=asks_code or "code" in request.query_params,
+        platforms=platforms,
+        platform=chosen,
+        shown=describe_text(request, contents, chosen) if chosen else None,
+        at=request.query_params.get("at", ""),
+        number_of_texts=len(contents),
+        number_of_pictures=len(
+            {image.sha256 for rendered in contents for image in rendered.images}
+        ),
+        **await describe_task(request, task, last),
+    )
+
+
+async def describe_task(
+    request: Request, task: ApprovalTask, last: Approval | None
+) -> Mapping[str, Any]:
+    """Return the values that both pages show of an occurrence."""
+    visitor = get_visitor(request)
+    approver = make_visitor_approver(visitor)
+    mine = [
+        item for item in await read_todo(visitor) if item.is_mine and item.kind is TodoKind.APPROVE
+    ]
+    refusal = find_refusal(task, approver)
+    page = {
+        "post": task.key.post,
+        "occurrence": task.key.occurrence,
+        "fingerprint": task.status.fingerprint,
+    }
+    return {
+        "stream": stream_path("approve", **page),
+        "task": task,
+        "accounts": [
+            account for account in task.accounts if visitor.may(Permission.VIEW, [account])
+        ],
+        "names": name_accounts(get_site(request).settings, visitor.messages),
+        "place": next(
+            (number for number, item in enumerate(mine, 1) if item.subject == task.name), None
+        ),
+        "places": len(mine),
+        "last": last if last is not None and last.fingerprint != task.status.fingerprint else None,
+        "refusal": await explain_refusal(request, task, refusal) if refusal is not None else "",
+        "stage": task.status.missing[0].stage if task.status.missing else None,
+        "page_path": approval_path(task.key),
+        "changes_path": approval_path(task.key, "/changes"),
+        "action": approval_path(task.key),
+        "return_path": approval_path(task.key, "/return"),
+        "end_path": approval_path(task.key, "/end"),
+        "may_end": bool(task.status.approvals) and visitor.may(Permission.STOP, task.accounts),
+        "return_reasons": RETURN_REASONS,
+        "may_release": not task.status.is_approved and await may_release(request, task),
+    }
+
+
+async def read_live(
+    visitor: Visitor, page: Mapping[str, str], _posts: Collection[PostId] | None
+) -> Parts:
+    """Return the banner over an open page's buttons, if the text has changed by now."""
+    store, occurrence = visitor.site.store, page.get("occurrence", "")
+    tasks = [
+        task
+        for task in await store.approvals.tasks(PostId(page.get("post", "")))
+        if task.key.occurrence == occurrence and visitor.sees_any(task.accounts)
+    ]
+    is_same = any(task.status.fingerprint == page.get("fingerprint") for task in tasks)
+    changed = tasks[0] if tasks and not is_same else None
+    path = approval_path(changed.key, "/changes") if changed else ""
+    return Parts(fixed={"stale": load_macro(visitor, "approvals/parts", "stale")(changed, path)})
+
+
+async def may_release(request: Request, task: ApprovalTask) -> bool:
+    """Return True if the visitor is on duty, may send or approve this, and has not released it."""
+    visitor = get_visitor(request)
+    if not any(
+        visitor.may(permission, task.accounts)
+        for permission in (Permission.SEND, Permission.APPROVE)
+    ):
+        return False
+    officers = [officer.name for officer in await get_site(request).store.duty.officers()]
+    released = [one.person for one in task.status.in_time if one.is_emergency]
+    return visitor.user.name in officers and visitor.user.name not in released
+
+
+async def explain_refusal(request: Request, task: ApprovalTask, refusal: ApprovalError) -> str:
+    """Return the reason why there is no button.
+
+    It describes the person's role, not the reply of a command.
+    """
+    site, translate = get_site(request), get_visitor(request).messages.translate
+    comma = translate("list_names")
+    approvers = list_approvers(task, await site.store.users.list(), site.members)
+    facts = {
+        **refusal.facts,
+        "stages": comma.join(item.stage.name for item in task.status.missing),
+        "approvers": comma.join(approvers) or translate("web_approve_nobody"),
+    }
+    return translate(f"web_{refusal.code}", **facts)
+
+
+def describe_text(
+    request: Request, contents: Sequence[RenderedPost], platform: Platform
+) -> ShownText | None:
+    """Return the preview of the visitor's chosen account, else of a platform's first account."""
+    of_platform = [rendered for rendered in contents if rendered.platform == platform]
+    wanted = request.query_params.get("account")
+    shown = next(
+        (rendered for rendered in of_platform if rendered.account == wanted), of_platform[0]
+    )
+    policy = get_site(request).store.policies.get(shown.account)
+    if policy is None:
+        return None
+    texts = {
+        "\n".join(rendered.all_parts)
+        .replace(rendered.marker.code, "")
+        .replace(rendered.link or "\0", "")
+        for rendered in of_platform
+    }
+    return ShownText(
+        rendered=shown,
+        policy=policy,
+        choices=[rendered.account for rendered in of_platform],
+        variants=len(texts),
+    )
+
+
+async def give_approval(request: Request) -> Response:
+    """Record an approval of the content of the form, and go on to the next one that waits."""
+    site, visitor, form = get_site(request), get_visitor(request), await request.form()
+    fingerprint = str(form.get("fingerprint", ""))
+    task = await find_task(request)
+    if task is None:
+        raise ApprovalError("approval_nothing_waits", post=request.path_params["post"])
+    visitor.require(Permission.APPROVE, task.accounts)
+    if not visitor.is_stepped_up:
+        try:
+            await step_up(request, str(form.get("code", "")))
+        except SignInError as error:
+            problem = visitor.messages.translate(error.code, **error.facts)
+            return await render_task(request, task, problem, status=422, asks_code=True)
+    visitor = get_visitor(request)
+    try:
+        approver = make_visitor_approver(visitor)
+        seen_at = read_instant(str(form.get("scheduled_at", "")))
+        done = await approve_content(
+            site.store, task.key.post, fingerprint, approver, visitor.actor, seen_at
+        )
+    except ApprovalError as error:
+        return await _render_stale(request, task, error)
+    facts = {"title": done.post.title, "stage": done.status.approvals[-1].stage}
+    code = "web_done_approved_last" if done.status.is_approved else "web_done_approved"
+    notice = Notice(
+        code=code, facts=facts, undo=approval_path(done.key, "/end"), undo_fields={"own": "1"}
+    )
+    return redirect(request, await _find_next_path(request), notice)
+
+
+def read_instant(text: str) -> datetime | None:
+    """Return the time that the form was drawn with; None if it has none."""
+    try:
+        return datetime.fromisoformat(text).astimezone(UTC)
+    except ValueError:
+        return None
+
+
+async def _render_stale(request: Request, task: ApprovalTask, error: ApprovalError) -> Response:
+    """Show the content to approve now, not the seen one, or why the visitor may not approve."""
+    translate = get_visitor(request).messages.translate
+    if error.code == "approval_barred":
+        return await render_task(request, task, status=409)
+    if error.code != "approval_changed":
+        raise error
+    problem = translate(
+        "web_changed_meanwhile", by=task.saved_by or task.file_owner or task.status.author
+    )
+    return await render_task(request, task, problem, status=409)
+
+
+async def _find_next_path(request: Request) -> str:
+    """Return where to go after an approval: to the next one that waits for the visitor."""
+    items = await read_todo(get_visitor(request))
+    return next(
+        (item.path for item in items if item.is_mine and item.kind is TodoKind.APPROVE), "/inbox"
+    )
+
+
+async def show_return(request: Request) -> Response:
+    """Ask why a text is sent back. Without script, this page is the target of the button."""
+    task = await find_task(request)
+    if task is None:
+        return await render_page(
+            request, "approvals/approve_none", status=404, post=request.path_params["post"]
+        )
+    return await render_page(
+        request, "approvals/approve_return", **await describe_task(request, task, None)
+    )
+
+
+async def return_text(request: Request) -> Response:
+    """Send a text back to its author with the wanted changes. Its approvals end."""
+    site, visitor, form = get_site(request), get_visitor(request), await request.form()
+    task = await find_task(request)
+    if task is None:
+        raise ApprovalError("approval_nothing_waits", post=request.path_params["post"])
+    visitor.require(Permission.APPROVE, task.accounts)
+    fingerprint, ready = str(form.get("fingerprint", "")), str(form.get("ready", ""))
+    require_text(
+        visitor, Permission.APPROVE, await site.store.approvals.tasks(task.key.post), fingerprint
+    )
+    reason = read_reason(form)
+    words = [visitor.messages.translate(ready) if ready in RETURN_REASONS else "", reason]
+    said = visitor.messages.translate("list_comma").join(filter(None, words))
+    if not said:
+        problem = visitor.messages.translate("web_return_needs_reason")
+        return await render_task(request, task, problem, status=422)
+    try:
+        await site.store.approvals.return_text(task.key.post, fingerprint, visitor.actor, said)
+    except ApprovalError as error:
+        return await _render_stale(request, task, error)
+    facts = {"title": task.post.title, "author": task.status.author}
+    # no one gives others' yeses back
+    undo = "" if task.status.counted else approval_path(task.key, "/return/undo")
+    undo_fields = {"fingerprint": task.status.fingerprint}
+    done = Notice(code="web_done_returned", facts=facts, undo=undo, undo_fields=undo_fields)
+    return redirect(request, await _find_next_path(request), done)
+
+
+async def undo_return(request: Request) -> Response:
+    """Take back one's own return, so that the text waits for approvals again."""
+    visitor, form = get_visitor(request), await request.form()
+    task = await find_task(request)
+    if task is None:
+        raise ApprovalError("approval_nothing_waits", post=request.path_params["post"])
+    visitor.require(Permission.APPROVE, task.accounts)
+    approvals, fingerprint = get_site(request).store.approvals, str(form.get("fingerprint", ""))
+    require_text(visitor, Permission.APPROVE, await approvals.tasks(task.key.post), fingerprint)
+    await approvals.undo_return(task.key.post, fingerprint, visitor.actor)
+    return redirect(request, approval_path(task.key), Notice(code="web_done_return_undone"))
+
+
+async def end_approvals(request: Request) -> Response:
+    """End the approvals of the unsent part of an occurrence: the visitor's own alone, or all."""
+    site, visitor, form = get_site(request), get_visitor(request), await request.form()
+    task = await find_task(request)
+    if task is None:
+        raise ApprovalError("unapprove_nothing", post=request.path_params["post"])
+    visitor.require(Permission.STOP, task.accounts)
+    reason = read_reason(form) or visitor.messages.translate("web_end_reason")
+    of = visitor.user.name if form.get("own") else None
+    result = await site.store.approvals.unapprove(
+        task.key.post, task.key.occurrence, visitor.actor, reason, of
+    )
+    if result.is_too_late:
+        raise ApprovalError("unapprove_too_late", post=task.name)
+    notice = Notice(
+        code="web_done_ended", facts={"title": task.post.title, "number": result.approvals}
+    )
+    return redirect(request, approval_path(task.key), notice)

@@ -1,0 +1,1 @@
+"""Health of the dashboard for monitors: `/healthz` and `/metrics`."""

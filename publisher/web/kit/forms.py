@@ -1,0 +1,96 @@
+"""Confirmation forms: the consequences in numbers, a reason, and the one button."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal
+
+from starlette.datastructures import FormData
+
+from publisher.app.format import quote_typed_reason
+from publisher.domain.characters import remove_forbidden_characters
+from publisher.domain.delivery import Delivery
+from publisher.domain.errors import RefusedError
+from publisher.web.kit.live_parts import item_id
+
+MAX_REASON_CHARACTERS = 200
+MAX_URL_CHARACTERS = 2_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActionForm:
+    """One action of a page: a button that opens a dialog, or without script a page with its form.
+
+    `verb` names it in test ids. `fields` carry the data that it was drawn from. If that data has
+    changed, nothing is done.
+    """
+
+    verb: str
+    path: str
+    back: str
+    label: str
+    title: str
+    texts: Sequence[str] = ()
+    confirm: str
+    keep: str
+    icon: str = ""
+    reason: Literal["required", "optional", ""] = ""
+    asks_url: bool = False
+    url: str = ""
+    style: Literal["main", "danger", ""] = "main"
+    fields: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def dialog(self) -> str:
+        """The id of its dialog."""
+        return item_id("dialog", self.verb)
+
+
+def read_reason(form: FormData) -> str:
+    """Return the typed reason on one line. A reason that looks like a code is quoted."""
+    typed = str(form.get("reason", ""))[: 2 * MAX_REASON_CHARACTERS]
+    words = remove_forbidden_characters(" ".join(typed.split()))
+    return quote_typed_reason(words[:MAX_REASON_CHARACTERS])
+
+
+def read_url(form: FormData) -> str:
+    """Return the address that was typed; empty for anything but one of the web."""
+    text = str(form.get("url", "")).strip()[:MAX_URL_CHARACTERS]
+    return (
+        text
+        if text.startswith(("https://", "http://")) and text.isprintable() and " " not in text
+        else ""
+    )
+
+
+def read_number(form: FormData, name: str) -> int:
+    """Return a number of a form; -1 if the form has none. No row has the number -1."""
+    text = str(form.get(name, ""))
+    return int(text) if text.isdecimal() and text.isascii() and len(text) < 19 else -1
+
+
+def read_paused_at(form: FormData) -> datetime:
+    """Return the start of the pause that a form was drawn from.
+
+    Raises RefusedError if the form names none.
+    """
+    try:
+        return datetime.fromisoformat(str(form.get("paused_at", "")))
+    except ValueError:
+        raise RefusedError("pause_changed") from None
+
+
+def seen_state(delivery: Delivery) -> str:
+    """Return the state of a delivery that a person has seen, for forms.
+
+    Readings that change nothing leave it as it is.
+    """
+    reason = delivery.reason or ""
+    return f"{delivery.state} {delivery.attempts} {delivery.parts_done} {reason}".strip()
+
+
+def require_seen(delivery: Delivery, form: FormData) -> None:
+    """Raise RefusedError if a delivery is not as its form was drawn any more."""
+    if str(form.get("seen", "")) != seen_state(delivery):
+        subject = f"{delivery.key.post}@{delivery.account}"
+        raise RefusedError("changed_meanwhile", subject=subject, state=delivery.state.value)

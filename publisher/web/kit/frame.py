@@ -1,0 +1,175 @@
+"""The frame of every page: the menu, the state of the system, and the one banner."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+
+from publisher.store.approvals.duty import DutyOfficer
+from publisher.store.queries.dashboard import FrameFacts
+from publisher.web.kit.site import Site, Visitor
+from publisher.web.kit.todo import TodoItem, count_mine, read_todo
+
+FACTS_LIFETIME_SECONDS = 1.0
+"""How long facts that all visitors share are kept.
+
+Many open pages then ask the database no more often than one.
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MenuEntry:
+    """A page in the menu. `group` sets the lines between entries.
+
+    An entry with `is_main` is among the five on a phone.
+    """
+
+    name: str
+    path: str
+    icon: str
+    group: int
+    is_main: bool = False
+
+
+MENU: Sequence[MenuEntry] = (
+    MenuEntry(name="write", path="/write", icon="pencil", group=0),
+    MenuEntry(name="today", path="/today", icon="sun", group=1, is_main=True),
+    MenuEntry(name="inbox", path="/inbox", icon="inbox", group=1, is_main=True),
+    MenuEntry(name="calendar", path="/calendar", icon="calendar-days", group=1, is_main=True),
+    MenuEntry(name="posts", path="/posts", icon="file-text", group=1),
+    MenuEntry(name="accounts", path="/accounts", icon="shield-check", group=2),
+    MenuEntry(name="assist", path="/assist", icon="hand", group=2),
+    MenuEntry(name="alerts", path="/alerts", icon="bell", group=2),
+    MenuEntry(name="audit", path="/audit", icon="scroll-text", group=3),
+    MenuEntry(name="people", path="/people", icon="users", group=3),
+)
+"""Each entry is shown once its page is in the table of routes, if the visitor may open it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Banner:
+    """The one banner: its kind (also its test id), its severity, and its words."""
+
+    kind: str
+    tone: str
+    icon: str
+    title: str
+    text: str = ""
+    action: str = ""
+    """The path that the banner's button leads to."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frame:
+    menu: Sequence[MenuEntry]
+    facts: FrameFacts
+    officers: Sequence[DutyOfficer]
+    """The officers on duty that the visitor may see."""
+    banner: Banner | None
+    beat_seconds: int | None
+    """Seconds since the last heartbeat; None if there never was one."""
+    badges: Mapping[str, int]
+    """How many things wait for the visitor, by the name of the page that lists them."""
+
+
+async def read_frame(site: Site, visitor: Visitor) -> Frame:
+    """Return the frame of a signed-in visitor."""
+    facts = await read_frame_facts(site, visitor.audit_number)
+    beat = facts.daemon.heartbeat_at
+    return Frame(
+        menu=[
+            entry
+            for entry in MENU
+            if (needed := site.pages.get(entry.path)) is not None and visitor.may(needed)
+        ],
+        facts=facts,
+        officers=visitor.limit_officers(facts.officers),
+        banner=choose_banner(visitor, facts),
+        beat_seconds=None
+        if beat is None
+        else max(0, int((site.runtime.now() - beat).total_seconds())),
+        badges=await read_badges(site, visitor),
+    )
+
+
+async def read_badges(site: Site, visitor: Visitor) -> Mapping[str, int]:
+    """Return the numbers in the menu. They are counted again only once something has changed."""
+
+    async def count() -> Mapping[str, int]:
+        return count_mine(await read_todo(visitor))
+
+    return await site.todo.get(("badges", visitor.principal, visitor.audit_number), count)
+
+
+async def read_live_todo(visitor: Visitor) -> Sequence[TodoItem]:
+    """Return the waiting items for everybody, for an open page.
+
+    They are read again once something begins or ceases to wait.
+    """
+    site = visitor.site
+    number = (await read_frame_facts(site)).audit_number
+    version = await site.shared.get(("todo", number, site.beat), site.store.dashboard.todo_version)
+    key = ("items", visitor.principal, visitor.lang, *version)
+    return await site.todo.get(key, partial(read_todo, visitor))
+
+
+async def read_frame_facts(site: Site, at_least: int = 0) -> FrameFacts:
+    """Return the facts of every page, no older than FACTS_LIFETIME_SECONDS or an audit entry.
+
+    So the next page shows a person their own last action.
+    """
+    now, kept = site.runtime.monotonic(), site.frame_facts
+    if (
+        kept is None
+        or now - site.frame_facts_at >= FACTS_LIFETIME_SECONDS
+        or kept.audit_number < at_least
+    ):
+        kept = site.frame_facts = await site.store.dashboard.frame_facts()
+        site.frame_facts_at = now
+    return kept
+
+
+def choose_banner(visitor: Visitor, facts: FrameFacts) -> Banner | None:
+    """Return the most severe matter that concerns everybody, if there is any."""
+    translate, formatter, daemon = visitor.messages.translate, visitor.formatter, facts.daemon
+    waiting = ""
+    if daemon.waiting and daemon.next_due_at is not None:
+        due = visitor.clock.when(daemon.next_due_at)
+        waiting = translate("web_banner_waiting", number=daemon.waiting, due=due)
+    if not daemon.is_running:
+        text = " ".join(filter(None, [waiting, translate("web_banner_stopped_call")]))
+        return Banner(
+            kind="stopped",
+            tone="danger",
+            icon="siren",
+            title=describe_stop(visitor, facts),
+            text=text,
+        )
+    if facts.pause is not None:
+        title = translate("web_banner_paused")
+        said = formatter.pause("web_banner_paused_by", facts.pause)
+        text = " ".join(filter(None, [said, waiting]))
+        return Banner(
+            kind="paused",
+            tone="danger",
+            icon="circle-pause",
+            title=title,
+            text=text,
+            action="/resume",
+        )
+    if facts.alerts:
+        alert = facts.alerts[0]
+        tone = "danger" if alert.code == "audit_broken" else "warn"
+        title = translate(f"web_banner_{alert.code}")
+        # the title says enough
+        text = formatter.alert(alert) if visitor.sees_alert(alert, ()) else ""
+        return Banner(kind=alert.code, tone=tone, icon="triangle-alert", title=title, text=text)
+    return None
+
+
+def describe_stop(visitor: Visitor, facts: FrameFacts) -> str:
+    beat = facts.daemon.heartbeat_at
+    if beat is None:
+        return visitor.messages.translate("web_banner_never_started")
+    minutes = (visitor.site.runtime.now() - beat) // timedelta(minutes=1)
+    return visitor.messages.translate("web_banner_stopped", minutes=max(minutes, 1))

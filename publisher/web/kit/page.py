@@ -1,0 +1,132 @@
+"""Responses: pages from templates in the visitor's language, and redirects with a notice."""
+
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from functools import cache
+from typing import Any
+from urllib.parse import quote, unquote
+
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+
+from publisher.config import Environment as WorkspaceEnvironment
+from publisher.domain.user import NAME_BREAKING_CHARACTERS, Permission
+from publisher.web.kit.frame import read_frame
+from publisher.web.kit.live_parts import stream_path
+from publisher.web.kit.site import Notice, Visitor, get_site, get_visitor
+from publisher.web.kit.static_files import static_path
+
+
+@cache
+def load_templates() -> Environment:
+    """Return the environment of the pages' templates. A name that is not defined is an error.
+
+    Templates that several rooms use are in `html`, and those of one room beside its handlers.
+    """
+    environment = Environment(
+        loader=ChoiceLoader(
+            [PackageLoader("publisher.web", "html"), PackageLoader("publisher.web", ".")]
+        ),
+        autoescape=True,
+        undefined=StrictUndefined,
+        auto_reload=False,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["person_path"] = person_path
+    environment.globals |= {
+        "static": static_path,
+        "Permission": Permission,
+        "one_day": timedelta(days=1),
+    }
+    return environment
+
+
+async def render_page(
+    request: Request,
+    template: str,
+    *,
+    status: int = 200,
+    **values: Any,  # noqa: ANN401 # whatever the template shows
+) -> Response:
+    """Return a page in the frame from a template, such as `posts/post`.
+
+    `values` are the template's names. Among them, `stream` is the address of the live parts of the
+    page, besides its frame.
+    """
+    site, visitor = get_site(request), get_visitor(request)
+    frame = await read_frame(site, visitor) if visitor.session is not None else None
+    notice = site.notices.pop(visitor.session_id, None) if visitor.session_id else None
+    values = {"stream": stream_path("frame"), "path": request.url.path, **values}
+    text = render(visitor, f"{template}.html", frame=frame, notice=notice, **values)
+    return HTMLResponse(text, status_code=status)
+
+
+def render(visitor: Visitor, template: str, **values: Any) -> str:  # noqa: ANN401 # whatever the template shows
+    """Render a template in the visitor's language."""
+    return load_templates().get_template(template).render(**page_values(visitor), **values)
+
+
+def load_macro(visitor: Visitor, template: str, name: str) -> Callable[..., str]:
+    """Return a macro of TEMPLATE.html, such as `parts/frame`, in the visitor's language.
+
+    It makes a part of a page.
+    """
+    module = (
+        load_templates().get_template(f"{template}.html").make_module(dict(page_values(visitor)))
+    )
+    macro: Callable[..., str] = getattr(module, name)
+    return macro
+
+
+def page_values(visitor: Visitor) -> Mapping[str, Any]:
+    """Return the names that every template may use."""
+    settings, clock = visitor.site.settings, visitor.clock
+    return {
+        "visitor": visitor,
+        "t": visitor.messages.translate,
+        "hint": visitor.messages.hint,
+        "formatter": visitor.formatter,
+        "platform_name": visitor.messages.platform_short_name,
+        "is_drill": settings.environment is WorkspaceEnvironment.DRILL,
+        "lang": "zh-CN" if visitor.lang == "zh_CN" else "en",
+        "now": clock.now,
+        "when": clock.when,
+        "time_left": clock.time_left,
+        "day_name": clock.day_name,
+    }
+
+
+def redirect(request: Request, path: str, done: Notice | None = None) -> Response:
+    """Send the browser to a page with GET. That page then shows the notice `done`."""
+    if done is not None and (session := get_visitor(request).session_id):
+        get_site(request).notices[session] = done
+    return RedirectResponse(quote(path, safe="/?&=#%+@:,!~*'();"), status_code=303)
+
+
+def safe_path(path: str) -> str:
+    """Return a path of this site to open after a sign-in; `/today` for any other address."""
+    is_own = path.startswith("/") and not path.startswith(("//", "/\\"))
+    return (
+        path
+        if is_own and path.isprintable() and not path.startswith(("/login", "/logout"))
+        else "/today"
+    )
+
+
+def person_path(name: str) -> str:
+    """Return the page of a user. Characters that would break the path are quoted twice.
+
+    Old names may contain such characters. They are refused by now.
+    """
+    quoted = quote(name, safe="")
+    if set(name) & set(NAME_BREAKING_CHARACTERS) or set(name) == {"."}:
+        quoted = quote(quoted.replace(".", "%2E"), safe="")
+    return f"/people/{quoted}"
+
+
+def read_person(request: Request) -> str:
+    """Return the user of a page, from a path that `person_path` has made."""
+    name = str(request.path_params["name"])
+    return unquote(name) if "%" in name else name

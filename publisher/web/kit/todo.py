@@ -1,0 +1,240 @@
+"""Items that wait for a visitor, by deadline.
+
+These are approvals, rulings, posts to place by hand, and accounts that hold posts back.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from urllib.parse import quote, urlencode
+
+from publisher.domain.account import AccountId
+from publisher.domain.approval import AFTER_REVIEW_PERIOD, is_fingerprint_of
+from publisher.domain.delivery import Delivery, State
+from publisher.domain.post import ONCE_OCCURRENCE, OccurrenceKey
+from publisher.domain.user import Permission
+from publisher.engine.approvals import make_approver, waits_for
+from publisher.store.approvals.decisions import ApprovalTask, Approver
+from publisher.store.approvals.guard import name_occurrence
+from publisher.store.db.rows import subject_of
+from publisher.web.kit.live_parts import item_id
+from publisher.web.kit.seats import name_accounts
+from publisher.web.kit.site import Visitor
+
+ACCOUNT_SCOPE = "account:"
+
+
+class TodoKind(StrEnum):
+    """The kinds, as in the query of the page."""
+
+    APPROVE = "approve"
+    RESOLVE = "resolve"
+    ASSIST = "assist"
+    ACCOUNT = "account"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TodoItem:
+    """One thing to do. `until` is its deadline, None without one; `is_mine`: the visitor may do it.
+
+    `subject` names it in addresses and tests, `about` in the audit. `reason` is the reason of a
+    hold. `kind_of_post` and `level` make its sign.
+    """
+
+    kind: TodoKind
+    subject: str
+    about: str
+    title: str
+    text: str
+    path: str
+    is_mine: bool
+    reason: str = ""
+    until: datetime | None = None
+    kind_of_post: str = ""
+    level: str | None = None
+    is_review: bool = False
+    """True for an emergency release: it is sent, and its approvals are still due."""
+
+    @property
+    def element(self) -> str:
+        """The id of its element on pages."""
+        return todo_id(self.kind, self.about, self.reason)
+
+
+def todo_id(kind: TodoKind, about: str, reason: str = "") -> str:
+    """Return the element id of a thing to do.
+
+    It stays the same while the item lasts, for any number of accounts.
+    """
+    return item_id("todo", kind, about, reason)
+
+
+async def read_todo(visitor: Visitor) -> Sequence[TodoItem]:
+    """Return everybody's waiting items, the most urgent first; items without deadline come last."""
+    store = visitor.site.store
+    tasks = await store.approvals.tasks() if store.approval_rules.is_active else ()
+    found = [
+        *list_approvals(visitor, tasks),
+        *await _list_deliveries(visitor),
+        *await _list_accounts(visitor),
+    ]
+    return sorted(
+        found,
+        key=lambda item: (
+            item.until is None,
+            item.until or visitor.site.runtime.now(),
+            item.subject,
+        ),
+    )
+
+
+def count_mine(items: Sequence[TodoItem]) -> Mapping[str, int]:
+    """Return how many things wait for the visitor, by the name of the page that lists them."""
+    mine = [item.kind for item in items if item.is_mine]
+    return {"inbox": len(mine), "assist": mine.count(TodoKind.ASSIST)}
+
+
+def list_approvals(visitor: Visitor, tasks: Sequence[ApprovalTask]) -> Sequence[TodoItem]:
+    """Return the occurrences without an approval, and the visitor's own returned posts."""
+    approver, items = make_visitor_approver(visitor), []
+    translate, comma = visitor.messages.translate, visitor.messages.translate("list_names")
+    for task in tasks:
+        if not (task.status.missing and visitor.sees_any(task.accounts)):
+            continue
+        returned, is_author = task.returned, task.status.is_barred(visitor.user.name)
+        stages = comma.join(missing.stage.name for missing in task.status.missing)
+        released = [one.at for one in task.status.in_time if one.is_emergency]
+        if task.status.is_emergency:
+            text = translate("web_todo_review", stages=stages)
+        elif returned is not None:
+            text = translate("web_todo_returned", by=returned.by, reason=returned.reason)
+        elif task.is_edit:
+            text = translate(
+                "web_todo_changed", by=task.saved_by or task.file_owner or "?", stages=stages
+            )
+        else:
+            text = translate("web_todo_approve", author=task.status.author, stages=stages)
+        is_returned = returned is not None and not task.status.is_emergency
+        is_mine = is_author if is_returned else waits_for(task, approver)
+        items.append(
+            TodoItem(
+                kind=TodoKind.APPROVE,
+                subject=task.name,
+                about=task.name,
+                title=task.post.title,
+                text=text,
+                path=approval_path(task.key),
+                is_mine=is_mine,
+                until=max(released) + AFTER_REVIEW_PERIOD
+                if task.status.is_emergency
+                else task.due_at,
+                kind_of_post=task.post.kind,
+                level=task.post.level,
+                is_review=task.status.is_emergency,
+            )
+        )
+    return items
+
+
+def make_visitor_approver(visitor: Visitor) -> Approver:
+    """Return the visitor as an approver."""
+    return make_approver(visitor.principal, visitor.site.members)
+
+
+def approval_path(key: OccurrenceKey, part: str = "") -> str:
+    """Return the address of an occurrence's approval page, or of a part of it."""
+    query = "" if key.occurrence == ONCE_OCCURRENCE else f"?{urlencode({'at': key.occurrence})}"
+    return f"/approve/{quote(key.post, safe='')}{part}{query}"
+
+
+async def _list_deliveries(visitor: Visitor) -> Sequence[TodoItem]:
+    """Return held posts, a card for each occurrence and reason, and posts to place by hand."""
+    deliveries = [
+        one
+        for one in await visitor.site.store.dashboard.needing_people()
+        if visitor.sees_any([one.account])
+    ]
+    titles = await visitor.site.store.queries.titles({delivery.key.post for delivery in deliveries})
+    groups: dict[tuple[TodoKind, OccurrenceKey, str], list[Delivery]] = defaultdict(list)
+    for delivery in deliveries:
+        if delivery.state is State.HELD:
+            groups[TodoKind.RESOLVE, delivery.key, delivery.reason or ""].append(delivery)
+        else:
+            groups[TodoKind.ASSIST, delivery.key, delivery.account].append(delivery)
+    return [
+        _to_item(visitor, kind, group, titles[key.post])
+        for (kind, key, _part), group in groups.items()
+    ]
+
+
+def _to_item(visitor: Visitor, kind: TodoKind, group: Sequence[Delivery], title: str) -> TodoItem:
+    first, formatter = group[0], visitor.formatter
+    permission = Permission.OPERATE if kind is TodoKind.RESOLVE else Permission.ASSIST
+    place = "/".join(
+        quote(part, safe="") for part in (first.key.post, first.key.occurrence, first.account)
+    )
+    path = f"/assist/{place}" if kind is TodoKind.ASSIST else f"/deliveries/{place}"
+    if len(group) > 1:
+        path = "/posts/" + "/".join(
+            quote(part, safe="") for part in (first.key.post, first.key.occurrence)
+        )
+    names = name_accounts(visitor.site.settings, visitor.messages)
+    accounts = (
+        names.name(first.account)
+        if len(group) == 1
+        else visitor.messages.translate("web_accounts", number=len(group))
+    )
+    said = (
+        formatter.reason(first.reason)
+        if kind is TodoKind.RESOLVE
+        else visitor.messages.translate("web_todo_assist")
+    )
+    return TodoItem(
+        kind=kind,
+        subject=formatter.subject(first) if len(group) == 1 else first.key.post,
+        about=subject_of(first) if kind is TodoKind.ASSIST else name_occurrence(first.key),
+        title=title,
+        text=visitor.messages.translate("web_todo_on", accounts=accounts, reason=said),
+        path=path,
+        is_mine=visitor.may(permission, [delivery.account for delivery in group]),
+        reason=first.reason or "" if kind is TodoKind.RESOLVE else "",
+        until=first.expires_at,
+        kind_of_post=first.kind,
+    )
+
+
+async def _list_accounts(visitor: Visitor) -> Sequence[TodoItem]:
+    """Return the accounts that are paused."""
+    pauses = [
+        pause
+        for pause in await visitor.site.store.queries.pauses()
+        if pause.scope.startswith(ACCOUNT_SCOPE)
+    ]
+    items = []
+    for pause in pauses:
+        account = AccountId(pause.scope.removeprefix(ACCOUNT_SCOPE))
+        if not visitor.sees_any([account]):
+            continue
+        items.append(
+            TodoItem(
+                kind=TodoKind.ACCOUNT,
+                subject=account,
+                about=pause.scope,
+                title=name_accounts(visitor.site.settings, visitor.messages).name(account),
+                text=visitor.formatter.pause("web_todo_paused", pause),
+                path=f"/accounts/{quote(account, safe='')}",
+                is_mine=visitor.may(Permission.OPERATE, [account]),
+            )
+        )
+    return items
+
+
+def require_text(
+    visitor: Visitor, permission: Permission, tasks: Sequence[ApprovalTask], fingerprint: str
+) -> None:
+    """Raise SignInError unless the visitor may act on a form's text, in every occurrence of it."""
+    for task in tasks:
+        if is_fingerprint_of(fingerprint, task.status.fingerprint):
+            visitor.require(permission, task.accounts)

@@ -1,0 +1,171 @@
+"""Requests begin in turns: each user has own places, and all without a session share a few."""
+
+import asyncio
+from collections import OrderedDict, deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from functools import partial
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from publisher.web.http.middleware import find_peer
+
+PLACES = 4
+"""Requests of one user, and of all others together, processed at once.
+
+The rest is mostly waiting.
+"""
+LINGER_SECONDS = 0.5
+TURN = "publisher.turn"
+"""The key of a request's scope that has its turn."""
+
+
+@dataclass(slots=True)
+class Places:
+    """A number of places. If all are taken, the clients get one in turns.
+
+    The number of requests that a client has waiting makes no difference.
+    """
+
+    taken: int = 0
+    waiting: OrderedDict[str, deque[asyncio.Future[bool]]] = field(default_factory=OrderedDict)
+
+    def take(self, client: str) -> asyncio.Future[bool]:
+        """Return a future: True once there is a place, False if its client has gone before."""
+        place = asyncio.get_running_loop().create_future()
+        if self.taken < PLACES:
+            self.taken += 1
+            place.set_result(True)
+        else:
+            self.waiting.setdefault(client, deque()).append(place)
+        return place
+
+    def give_back(self) -> None:
+        """Give a place back, to the client with the next turn if any waits."""
+        while self.waiting:
+            client, requests = self.waiting.popitem(last=False)
+            place = requests.popleft()
+            if requests:
+                self.waiting[client] = requests
+            if not place.done():
+                place.set_result(True)
+                return
+        self.taken -= 1
+
+
+@dataclass(slots=True, kw_only=True)
+class RequestTurn:
+    """A request's place, which it lacks while its body is awaited and once its response begins.
+
+    So slow clients hold up nobody: a response waits for a client that does not read. A live page
+    takes a place again, until its first parts are shown.
+    """
+
+    places: Places
+    client: str
+    is_own: bool
+    """True if the places belong to one user."""
+    is_body_missing: bool
+    place: asyncio.Future[bool] | None = None
+
+    @property
+    def is_queued(self) -> bool:
+        return self.place is not None and not self.place.done()
+
+    async def begin(self) -> bool:
+        """Wait for a place; return False if the client has gone."""
+        self.place = self.places.take(self.client)
+        return await self.place
+
+    def end(self) -> None:
+        """Give the place back, or wait no longer for one."""
+        place, self.place = self.place, None
+        if place is None or place.cancelled():
+            return
+        if not place.done():
+            place.set_result(False)
+        elif place.result():
+            self.places.give_back()
+
+    async def linger(self) -> None:
+        """Keep a place of one user for a moment.
+
+        A flood of requests to refuse then takes its time from that user.
+        """
+        if self.is_own:
+            await asyncio.sleep(LINGER_SECONDS)
+
+    async def receive(self, receive: Receive) -> Message:
+        if not self.is_body_missing:
+            return await receive()
+        self.end()
+        message = await receive()
+        if not message.get("more_body", False):
+            self.is_body_missing = False
+            await self.begin()
+        return message
+
+    async def send(self, send: Send, message: Message) -> None:
+        self.end()
+        await send(message)
+        if message["type"] == "http.response.start" and is_stream(message):
+            await self.begin()
+
+
+def is_stream(start: Message) -> bool:
+    """Return True if a response is a stream of events."""
+    return any(
+        name == b"content-type" and value.startswith(b"text/event-stream")
+        for name, value in start["headers"]
+    )
+
+
+class FairTurns:
+    """Lets requests begin in turns, so that a flood of one client waits for itself.
+
+    `find_known_user` returns the user that a request is from, empty without a session, None for one
+    that `find_user` has to look up.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        find_known_user: Callable[[Scope], str | None],
+        find_user: Callable[[Scope], Awaitable[str]],
+    ) -> None:
+        self.app = app
+        self.find_known_user = find_known_user
+        self.find_user = find_user
+        self.of_users: dict[str, Places] = {}
+        self.of_others = Places()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        is_body_missing = scope["method"] not in {"GET", "HEAD"}
+        turn = scope[TURN] = RequestTurn(
+            places=self.of_others,
+            client=find_peer(scope),
+            is_own=False,
+            is_body_missing=is_body_missing,
+        )
+        user = self.find_known_user(scope)
+        try:
+            if user is None:
+                if not await turn.begin():
+                    return
+                if (
+                    user := self.find_known_user(scope)
+                ) is None:  # else another request of the session came first
+                    user = await self.find_user(scope)
+                turn.end()
+            if user:
+                turn.places, turn.is_own = self.of_users.setdefault(user, Places()), True
+            if await turn.begin():
+                await self.app(scope, partial(turn.receive, receive), partial(turn.send, send))
+        finally:
+            turn.end()
+            if user and not turn.places.taken and self.of_users.get(user) is turn.places:
+                del self.of_users[user]

@@ -1,0 +1,1 @@
+"""Posts by hand on the dashboard: the tasks, and the report of a task."""

@@ -1,0 +1,1 @@
+"""People on the dashboard: sign-in, users, links, and the visitor's own settings."""

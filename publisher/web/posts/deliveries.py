@@ -1,0 +1,374 @@
+"""One delivery: its history, its next step, and the decisions that a person can take."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from publisher.app.history import POST_EVENTS, Explanation, explain_delivery
+from publisher.app.open_store import check_command_access
+from publisher.domain.account import AccountId
+from publisher.domain.delivery import Delivery
+from publisher.domain.errors import NoSuchItemError, RefusedError
+from publisher.domain.glyph import Glyph
+from publisher.domain.post import DeliveryId, OccurrenceKey, Post, PostId
+from publisher.domain.user import Permission
+from publisher.engine.decisions import CONFIRM, RULINGS, Resolution, can_be_resolved, decide
+from publisher.engine.planner import resend_post
+from publisher.store.plan.actions import ConfirmationRequest
+from publisher.store.plan.posts import AuditAction
+from publisher.store.queries.occurrences import StopCounts
+from publisher.store.queries.snapshot import take_snapshot
+from publisher.web.kit.forms import (
+    ActionForm,
+    read_number,
+    read_reason,
+    read_url,
+    require_seen,
+    seen_state,
+)
+from publisher.web.kit.live_parts import NO_PARTS, Parts, item_id, stream_path
+from publisher.web.kit.page import load_macro, redirect, render_page
+from publisher.web.kit.seats import AccountNames, name_accounts
+from publisher.web.kit.site import Notice, Visitor, get_site, get_visitor
+from publisher.web.posts.post_actions import needs_retraction, show_form
+from publisher.web.posts.posts import DeliveryLine, describe_delivery
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeliveryView:
+    """The data shown of one delivery. `request` waits for a second person.
+
+    Actions are drawn from `newest`.
+    """
+
+    post: Post
+    delivery: Delivery
+    line: DeliveryLine
+    names: AccountNames
+    request: ConfirmationRequest | None
+    newest: int
+    stops: StopCounts
+    """The counts for taking the post down on this account, in all its occurrences."""
+
+    @property
+    def path(self) -> str:
+        return delivery_path(self.delivery)
+
+    @property
+    def version(self) -> str:
+        """The data that its buttons are drawn from, as a page and its stream name it."""
+        return item_id("version", seen_state(self.delivery))
+
+    @property
+    def name(self) -> str:
+        return self.names.name(self.delivery.account)
+
+    @property
+    def marker(self) -> str:
+        """The bulletin number."""
+        return self.delivery.marker
+
+
+def delivery_path(delivery: Delivery) -> str:
+    return f"/deliveries/{delivery.key.post}/{delivery.key.occurrence}/{delivery.account}"
+
+
+async def load_delivery_view(request: Request) -> DeliveryView:
+    """Return the delivery of the path.
+
+    Raises NoSuchItemError, also for one outside the visitor's accounts.
+    """
+    params = request.path_params
+    key = OccurrenceKey(post=PostId(params["post"]), occurrence=params["occurrence"])
+    return await read_delivery_view(get_visitor(request), key, AccountId(params["account"]))
+
+
+async def read_delivery_view(
+    visitor: Visitor, key: OccurrenceKey, account: AccountId
+) -> DeliveryView:
+    """Return one delivery. Raises NoSuchItemError, also for one outside the visitor's accounts."""
+    queries = visitor.site.store.occurrences
+    delivery, details = await queries.delivery(key, account), await queries.post(key.post)
+    if delivery is None or details is None or not visitor.may(Permission.VIEW, [account]):
+        raise NoSuchItemError("delivery", f"{key.post}@{account}")
+    return await view_delivery(visitor, details.post, delivery)
+
+
+async def view_delivery(visitor: Visitor, post: Post, delivery: Delivery) -> DeliveryView:
+    """Return the view of a post's delivery."""
+    site = visitor.site
+    return DeliveryView(
+        post=post,
+        delivery=delivery,
+        line=describe_delivery(visitor, delivery, await site.store.queries.pauses()),
+        names=name_accounts(site.settings, visitor.messages),
+        request=await site.store.actions.confirmation_request(delivery.id),
+        newest=await site.store.occurrences.newest_delivery(post.id),
+        stops=await site.store.occurrences.stop_counts(post.id, delivery.account),
+    )
+
+
+def place_of(delivery: Delivery) -> str:
+    """Return the address on the platform where a person can look at it; empty if none is known."""
+    url = delivery.reported_url or (delivery.receipt.url if delivery.receipt else "")
+    return url if url.startswith(("https://", "http://")) else ""
+
+
+async def explain(visitor: Visitor, delivery: Delivery) -> Explanation:
+    """Return the words about one delivery, as `why` gives them."""
+    store = visitor.site.store
+    history = await store.queries.delivery_history(delivery)
+    actions = [
+        entry
+        for entry in await store.queries.audit_history(delivery.key.post)
+        if entry.event in POST_EVENTS
+    ]
+    configured = frozenset(visitor.site.settings.accounts)
+    snapshot = await take_snapshot(store.queries, delivery.key.post, configured_accounts=configured)
+    return explain_delivery(history, actions, snapshot, visitor.formatter)
+
+
+def ruling_form(visitor: Visitor, view: DeliveryView, ruling: str) -> ActionForm:
+    """Ask for the input of a ruling: the address where the post was seen, or the reason."""
+    t, delivery = visitor.messages.translate, view.delivery
+    texts = [t(f"pages_rule_{ruling}_says", name=view.name, marker=view.marker)]
+    if ruling == CONFIRM and view.request is not None:
+        texts.append(
+            t(
+                "pages_rule_confirm_of",
+                by=view.request.by,
+                url=view.request.url,
+                reason=view.request.reason,
+            )
+        )
+    return ActionForm(
+        verb=f"resolve-{ruling}",
+        path=f"{view.path}/resolve?ruling={ruling}",
+        back=view.path,
+        label=t(f"pages_rule_{ruling}"),
+        title=t(f"pages_rule_{ruling}_title", name=view.name),
+        texts=texts,
+        confirm=t(f"pages_rule_{ruling}"),
+        keep=t("pages_rule_keep"),
+        reason="required",
+        asks_url=ruling == Resolution.PUBLISHED,
+        url=(delivery.reported_url or "") if ruling == Resolution.PUBLISHED else "",
+        style="danger" if ruling == Resolution.RESEND else "main",
+        fields={"ruling": ruling, "seen": seen_state(delivery)},
+    )
+
+
+def resend_form(visitor: Visitor, view: DeliveryView) -> ActionForm:
+    t = visitor.messages.translate
+    return ActionForm(
+        verb="resend",
+        path=f"{view.path}/resend",
+        back=view.path,
+        label=t("pages_resend"),
+        title=t("pages_resend_title", name=view.name),
+        texts=[t("pages_resend_says")],
+        confirm=t("pages_resend_confirm"),
+        keep=t("pages_resend_keep"),
+        icon="repeat",
+        reason="required",
+        fields={"seen": seen_state(view.delivery)},
+    )
+
+
+def retract_form(visitor: Visitor, view: DeliveryView) -> ActionForm:
+    t = visitor.messages.translate
+    return ActionForm(
+        verb="retract",
+        path=f"{view.path}/retract",
+        back=view.path,
+        label=t("pages_retract"),
+        title=t("pages_retract_one_title", name=view.name),
+        texts=[
+            t("pages_retract_says", live=view.stops.published, doubtful=view.stops.doubtful),
+            t("pages_retract_for_good"),
+        ],
+        confirm=t("pages_retract_confirm", number=view.stops.maybe_published),
+        keep=t("pages_retract_keep"),
+        icon="trash-2",
+        reason="required",
+        style="danger",
+        fields={"newest": str(view.newest)},
+    )
+
+
+def list_rulings(view: DeliveryView, visitor: Visitor) -> Sequence[str]:
+    """Return the rulings that can be given on a delivery now, the likeliest first."""
+    if not can_be_resolved(view.delivery):
+        return ()
+    own = view.request is not None and view.request.by == visitor.user.name
+    confirm = [CONFIRM] if view.request is not None and not own else []
+    return [
+        *confirm,
+        Resolution.PUBLISHED,
+        Resolution.RESEND,
+        Resolution.NOT_PUBLISHED,
+        Resolution.CANCEL,
+    ]
+
+
+def list_forms(visitor: Visitor, view: DeliveryView) -> Sequence[ActionForm]:
+    """Return the visitor's possible actions on a delivery, the likeliest first and danger last."""
+    accounts, delivery = [view.delivery.account], view.delivery
+    forms: list[ActionForm] = []
+    if visitor.may(Permission.OPERATE, accounts):
+        forms += [ruling_form(visitor, view, ruling) for ruling in list_rulings(view, visitor)]
+    if delivery.can_be_resent and visitor.may(Permission.SEND, accounts):
+        forms.append(resend_form(visitor, view))
+    if (
+        needs_retraction(delivery)
+        and delivery.attempts
+        and visitor.may(Permission.RETRACT, accounts)
+    ):
+        forms.append(retract_form(visitor, view))
+    return forms
+
+
+async def show_delivery(request: Request) -> Response:
+    view, visitor = await load_delivery_view(request), get_visitor(request)
+    key, store = view.delivery.key, get_site(request).store
+    page = {"post": key.post, "occurrence": key.occurrence, "account": view.delivery.account}
+    return await render_page(
+        request,
+        "posts/delivery",
+        stream=stream_path("delivery", [view.version], **page),
+        view=view,
+        post=view.post,
+        explanation=await explain(visitor, view.delivery),
+        forms=list_forms(visitor, view),
+        place=place_of(view.delivery),
+        rendered=await store.occurrences.rendition(view.delivery.rendered_hash),
+        policy=store.policies.get(view.delivery.account),
+        is_task=view.line.glyph is Glyph.ACTION and view.delivery.manual_task is not None,
+    )
+
+
+async def read_live(
+    visitor: Visitor, page: Mapping[str, str], posts: Collection[PostId] | None
+) -> Parts:
+    """Return the state and the words about a delivery.
+
+    Its buttons stay. An action that was drawn from older data is refused.
+    """
+    key = OccurrenceKey(post=PostId(page.get("post", "")), occurrence=page.get("occurrence", ""))
+    if posts is not None and key.post not in posts:
+        return NO_PARTS
+    try:
+        view = await read_delivery_view(visitor, key, AccountId(page.get("account", "")))
+    except NoSuchItemError:
+        return NO_PARTS
+    words = load_macro(visitor, "posts/why", "why_words")(
+        view.delivery, await explain(visitor, view.delivery)
+    )
+    facts = load_macro(visitor, "posts/why", "delivery_facts")(view)
+    return Parts(fixed={"delivery-facts": facts, "why-words": words}, wanted=[view.version])
+
+
+async def show_resolve(request: Request) -> Response:
+    view, visitor = await load_delivery_view(request), get_visitor(request)
+    visitor.require(Permission.OPERATE, [view.delivery.account])
+    ruling = request.query_params.get("ruling", "")
+    if ruling not in list_rulings(view, visitor):
+        raise RefusedError("nothing_to_resolve", state=view.delivery.state.value)
+    return await show_form(request, ruling_form(visitor, view, ruling))
+
+
+async def resolve(request: Request) -> Response:
+    """Carry out a ruling, on the state that its form has shown. Raises RefusedError."""
+    site, visitor, form = get_site(request), get_visitor(request), await request.form()
+    view = await load_delivery_view(request)
+    visitor.require(Permission.OPERATE, [view.delivery.account])
+    ruling, reason, url = str(form.get("ruling", "")), read_reason(form), read_url(form)
+    if ruling not in RULINGS:
+        raise RefusedError("web_bad_request")
+    require_seen(view.delivery, form)
+    if not reason or (ruling == Resolution.PUBLISHED and not url):
+        t = visitor.messages.translate
+        problem = "" if reason else t("pages_reason_needed")
+        url_problem = "" if url or ruling != Resolution.PUBLISHED else t("pages_url_needed")
+        asked = ruling_form(visitor, view, ruling)
+        return await show_form(
+            request, asked, 422, problem=problem, url_problem=url_problem, url=url
+        )
+    if ruling != Resolution.CANCEL:  # which can lead to no post, whatever the database has lost
+        await check_command_access(site.store, site.settings)
+    decision = await decide(
+        site.store,
+        view.delivery,
+        ruling,
+        by=visitor.actor,
+        reason=reason,
+        url=url if ruling == Resolution.PUBLISHED else None,
+        version=view.delivery.version,
+    )
+    is_first = ruling == Resolution.PUBLISHED
+    code = "pages_ruled_first" if is_first else f"pages_ruled_{decision.delivery.state}"
+    code = visitor.messages.first_known(code, "pages_ruled")
+    return redirect(request, view.path, Notice(code=code, facts={"name": view.name}))
+
+
+async def show_resend(request: Request) -> Response:
+    view, visitor = await load_delivery_view(request), get_visitor(request)
+    visitor.require(Permission.SEND, [view.delivery.account])
+    require_resendable(view.delivery)
+    return await show_form(request, resend_form(visitor, view))
+
+
+def require_resendable(delivery: Delivery) -> None:
+    """Raise RefusedError unless a delivery has ended without a post that is published."""
+    if not delivery.can_be_resent:
+        subject = f"{delivery.key.post}@{delivery.account}"
+        raise RefusedError("changed_meanwhile", subject=subject, state=delivery.state.value)
+
+
+async def resend(request: Request) -> Response:
+    """Send once more after an end without a published post. Raises RefusedError, ScheduleError."""
+    site, visitor, form = get_site(request), get_visitor(request), await request.form()
+    view, reason = await load_delivery_view(request), read_reason(form)
+    account = view.delivery.account
+    visitor.require(Permission.SEND, [account])
+    require_seen(view.delivery, form)
+    require_resendable(view.delivery)
+    if not reason:
+        problem = visitor.messages.translate("pages_reason_needed")
+        return await show_form(request, resend_form(visitor, view), 422, problem=problem)
+    if account not in site.application.planner.post_renderer.accounts:
+        raise NoSuchItemError("account", account)
+    await check_command_access(site.store, site.settings)
+    subject = visitor.formatter.subject(view.delivery)
+    action = AuditAction(
+        event="resend_requested", subject=subject, by=visitor.actor, detail={"reason": reason}
+    )
+    await resend_post(site.application.planner, view.post, [account], [action])
+    return redirect(
+        request, f"/posts/{view.post.id}", Notice(code="pages_resent", facts={"name": view.name})
+    )
+
+
+async def show_retract(request: Request) -> Response:
+    view, visitor = await load_delivery_view(request), get_visitor(request)
+    visitor.require(Permission.RETRACT, [view.delivery.account])
+    return await show_form(request, retract_form(visitor, view))
+
+
+async def retract(request: Request) -> Response:
+    """Order that a post is taken down on one account."""
+    site, visitor, form = get_site(request), get_visitor(request), await request.form()
+    view, reason = await load_delivery_view(request), read_reason(form)
+    account, newest = view.delivery.account, read_number(form, "newest")
+    visitor.require(Permission.RETRACT, [account])
+    if not reason:
+        problem = visitor.messages.translate("pages_reason_needed")
+        return await show_form(request, retract_form(visitor, view), 422, problem=problem)
+    ordered = await site.store.actions.retract(
+        view.post.id, account, visitor.actor, reason, DeliveryId(newest)
+    )
+    return redirect(
+        request, view.path, Notice(code="pages_retracting", facts={"number": len(ordered)})
+    )

@@ -1,0 +1,279 @@
+"""One post: the progress of each account, its approvals, its texts and its reach."""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from datetime import datetime
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from publisher.domain.account import AccountId, Platform
+from publisher.domain.delivery import Delivery
+from publisher.domain.differences import compare_sequences
+from publisher.domain.errors import NoSuchItemError, Problem
+from publisher.domain.post import PostId, RenderedPost
+from publisher.domain.reports import METRIC_NAMES
+from publisher.domain.user import Permission
+from publisher.engine.post_check import check_stored
+from publisher.store.db.tables import dump_post
+from publisher.store.queries.queries import MetricsPoint
+from publisher.web.alerts.page import is_about, read_alerts
+from publisher.web.kit.live_parts import NO_PARTS, Parts, stream_path
+from publisher.web.kit.page import load_macro, redirect, render_page
+from publisher.web.kit.site import Visitor, get_site, get_visitor
+from publisher.web.posts.deliveries import (
+    delivery_path,
+    explain,
+    list_forms,
+    place_of,
+    view_delivery,
+)
+from publisher.web.posts.post_actions import list_buttons
+from publisher.web.posts.posts import PostView, load_post_view, read_post_view
+from publisher.web.posts.texts import compare_texts
+
+TABS = ("action", "checking", "all")
+CHECKS_KEPT_SECONDS = 300
+CHART_WIDTH, CHART_HEIGHT = 280, 56
+"""In pixels."""
+
+
+async def show_post(request: Request) -> Response:
+    """Show a post: before its time the texts first, afterwards how far each account is."""
+    site, visitor, query = get_site(request), get_visitor(request), request.query_params
+    view = await load_post_view(request)
+    if (sitting := find_seat(view, query.get("platform", ""), query.get("seat", ""))) is not None:
+        return redirect(request, delivery_path(sitting))
+    platform = find_platform(view, query.get("platform", ""))
+    tab = next((tab for tab in TABS if tab == query.get("tab")), None)
+    if tab is None:
+        tab = next((tab for tab in TABS if view.lines_of(tab, platform)), "all")
+    lines = view.lines_of(tab, platform)
+    opened = next((line for line in lines if line.delivery.account == query.get("open")), None)
+    if opened is None and tab == "action" and "open" not in query:
+        opened = next(iter(lines), None)
+    rendered_posts = await site.store.occurrences.renditions(view.key)
+    rendered_posts = [
+        item for item in rendered_posts if item.account in {one.account for one in view.deliveries}
+    ]
+    checked = list_checked(visitor, view)
+    buttons = [button for button in await list_buttons(visitor, view) if button.is_offered]
+    figures = sum_reach(await site.store.queries.metrics_series(view.key.post), view)
+    return await render_page(
+        request,
+        "posts/post",
+        stream=stream_path(
+            "post",
+            [
+                *(line.element for line in lines),
+                *(button.element for button in buttons),
+                *(button.form.dialog for button in buttons if button.form),
+            ],
+            post=view.key.post,
+            occurrence=view.named,
+            tab=tab,
+            platform=platform,
+            open=opened.delivery.account if opened else "",
+        ),
+        view=view,
+        post=view.details.post,
+        tab=tab,
+        tabs=TABS,
+        platform=platform,
+        lines=lines,
+        opened=opened,
+        explanation=await explain(visitor, opened.delivery) if opened else None,
+        opened_forms=list_forms(
+            visitor, await view_delivery(visitor, view.details.post, opened.delivery)
+        )
+        if opened
+        else (),
+        place_of=place_of,
+        buttons=buttons,
+        previews=choose_previews(rendered_posts, view, query.get("account", "")),
+        rendered_posts=rendered_posts,
+        comparison=compare_texts(rendered_posts, site.settings),
+        policies=site.store.policies,
+        figures=figures,
+        reach_until=max((points[-1][0] for points in figures.values()), default=None),
+        draw=draw_steps,
+        checks=await read_checks(visitor, view, checked) if checked else None,
+        number_checked=len(checked),
+        alerts=[
+            alert for alert in (await read_alerts(visitor))[0] if is_about(alert, view.key.post)
+        ],
+        related=await site.store.occurrences.related(
+            view.details.post, visitor.reach(Permission.VIEW)
+        ),
+    )
+
+
+def list_checked(visitor: Visitor, view: PostView) -> Sequence[AccountId]:
+    """Return the accounts to check a post for; none if it is not in the schedule."""
+    if not view.details.is_in_force:
+        return ()
+    known = visitor.site.settings.accounts
+    return [
+        key
+        for key in view.details.post.accounts
+        if key in known and visitor.may(Permission.VIEW, [key])
+    ]
+
+
+async def read_checks(
+    visitor: Visitor, view: PostView, accounts: Sequence[AccountId]
+) -> Sequence[Problem]:
+    """Return the findings of `check` for a post, at most CHECKS_KEPT_SECONDS old.
+
+    Templates, pictures and settings change.
+    """
+    site, post = visitor.site, view.details.post
+
+    async def make() -> Sequence[Problem]:
+        async with site.render_turns.take(visitor.user.name):
+            return await check_stored(site.application.planner, post, accounts)
+
+    period = site.runtime.now().timestamp() // CHECKS_KEPT_SECONDS
+    return await site.checks.get((dump_post(post), tuple(accounts), period), make)
+
+
+def find_seat(view: PostView, platform: str, seat: str) -> Delivery | None:
+    """Return the delivery of a seat on a platform's map.
+
+    It is the worst one if a place has several accounts.
+    """
+    found = (
+        line.delivery
+        for line in view.lines
+        if line.delivery.platform == platform
+        and str(view.names.order(line.delivery.account)[0]) == seat
+    )
+    return next(found, None)
+
+
+def find_platform(view: PostView, name: str) -> str:
+    """Return the platform of this name if the post is on it, else the empty text."""
+    return next(
+        (line.delivery.platform for line in view.lines if line.delivery.platform == name), ""
+    )
+
+
+async def read_live(
+    visitor: Visitor, page: Mapping[str, str], posts: Collection[PostId] | None
+) -> Parts:
+    """Return each account's progress, facts, counts, approvals, and the opened account's words."""
+    post, tab, opened = PostId(page.get("post", "")), page.get("tab", "all"), page.get("open", "")
+    if posts is not None and post not in posts:
+        return NO_PARTS
+    try:
+        view = await read_post_view(visitor, post, page.get("occurrence", ""))
+    except NoSuchItemError:
+        return NO_PARTS
+    platform = find_platform(view, page.get("platform", ""))
+    make_row = load_macro(visitor, "posts/parts", "delivery_row")
+    fixed = {
+        "post-facts": load_macro(visitor, "posts/parts", "post_facts")(view),
+        "post-chips": load_macro(visitor, "posts/parts", "post_chips")(view),
+        "delivery-tabs": load_macro(visitor, "posts/parts", "delivery_tabs")(
+            view, tab, TABS, platform
+        ),
+        "delivery-maps": load_macro(visitor, "posts/parts", "delivery_maps")(view),
+    }
+    if view.tasks or view.approvals:
+        fixed["post-approvals"] = load_macro(visitor, "posts/parts", "approvals")(view)
+    for delivery in (item for item in view.deliveries if item.account == opened):
+        words = await explain(visitor, delivery)
+        fixed["why-words"] = load_macro(visitor, "posts/why", "why_words")(delivery, words)
+    return Parts(
+        fixed=fixed,
+        items={
+            line.element: make_row(line, view, tab, platform, line.delivery.account == opened)
+            for line in view.lines
+        },
+        wanted=[line.element for line in view.lines_of(tab, platform)],
+    )
+
+
+def choose_previews(
+    rendered_posts: Sequence[RenderedPost], view: PostView, account: str
+) -> Sequence[RenderedPost]:
+    """Return one text of each platform: of the chosen account's region, else of the first."""
+    seat = view.names.order(AccountId(account))[0] if account in view.names.seats else None
+    chosen: dict[Platform, RenderedPost] = {}
+    for rendered in sorted(rendered_posts, key=lambda item: view.names.order(item.account)):
+        if rendered.platform not in chosen or view.names.order(rendered.account)[0] == seat:
+            chosen[rendered.platform] = rendered
+    return [chosen[platform] for platform in sorted(chosen, key=view.names.platform_order)]
+
+
+def sum_reach(
+    series: Sequence[MetricsPoint], view: PostView
+) -> Mapping[str, Sequence[tuple[datetime, int]]]:
+    """Return each figure of an occurrence over time as a sum over its accounts.
+
+    A figure that no platform gives is left out.
+    """
+    accounts, latest = {item.id for item in view.deliveries}, dict[str, dict[int, int]]()
+    figures: dict[str, list[tuple[datetime, int]]] = {}
+    for point in sorted(series, key=lambda item: item.at):
+        if point.delivery.id not in accounts:
+            continue
+        for name in METRIC_NAMES:
+            value = getattr(point.reach, name)
+            if value is not None:
+                latest.setdefault(name, {})[point.delivery.id] = value
+                figures.setdefault(name, []).append((point.at, sum(latest[name].values())))
+    return figures
+
+
+def draw_steps(points: Sequence[tuple[datetime, int]]) -> str:
+    """Return the path of a figure over time: a step at each reading, no guess between two."""
+    start, end = points[0][0], points[-1][0]
+    span, top = (end - start).total_seconds() or 1.0, max(value for _at, value in points) or 1
+    places = [
+        (
+            round(CHART_WIDTH * (at - start).total_seconds() / span),
+            round(CHART_HEIGHT * (1 - value / top)),
+        )
+        for at, value in points
+    ]
+    return f"M{places[0][0]} {places[0][1]}" + "".join(f"H{x}V{y}" for x, y in places[1:])
+
+
+async def show_texts(request: Request) -> Response:
+    """Show each distinct text of an occurrence once, with its accounts, and two side by side."""
+    site, query = get_site(request), request.query_params
+    view = await load_post_view(request)
+    rendered_posts = {
+        item.account: item for item in await site.store.occurrences.renditions(view.key)
+    }
+    shown = [item.account for item in view.deliveries if item.account in rendered_posts]
+    pair = [
+        rendered_posts[AccountId(query[name])] for name in ("a", "b") if query.get(name) in shown
+    ]
+    return await render_page(
+        request,
+        "posts/texts",
+        view=view,
+        post=view.details.post,
+        comparison=compare_texts([rendered_posts[account] for account in shown], site.settings),
+        accounts=sorted(shown, key=view.names.order),
+        pair=pair,
+        changes=list(compare_lines(*pair)) if len(pair) == 2 else [],
+        policies=site.store.policies,
+    )
+
+
+def compare_lines(first: RenderedPost, second: RenderedPost) -> Iterator[tuple[str, str]]:
+    """Yield the lines of two texts, each with a prefix.
+
+    The prefix is `-` for the first alone, `+` for the second alone, or a space.
+    """
+    before, after = (
+        [item.title, *"\n".join(item.all_parts).splitlines()] for item in (first, second)
+    )
+    for span in compare_sequences(before, after):
+        if span.is_same:
+            yield from ((" ", line) for line in before[span.before])
+        else:
+            yield from (("-", line) for line in before[span.before])
+            yield from (("+", line) for line in after[span.after])

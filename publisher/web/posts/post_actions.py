@@ -1,0 +1,540 @@
+"""Actions of people on a post: stop it, take it down, pause and resume it, correct it."""
+
+import asyncio
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from publisher.app.history import format_retraction
+from publisher.app.offline import find_newer_files
+from publisher.app.open_store import check_command_access
+from publisher.domain.delivery import OPEN_STATES, Delivery, Readback, State
+from publisher.domain.errors import NoSuchItemError, RefusedError
+from publisher.domain.kinds import CORRECTING_KINDS
+from publisher.domain.post import DeliveryId, OneTimeTrigger, PostId
+from publisher.domain.user import Permission
+from publisher.engine.filed_texts import refresh_texts
+from publisher.engine.planner import send_correction
+from publisher.store.queries.queries import DeliveryHistory
+from publisher.store.system_alerts import TEXT_OUTDATED
+from publisher.web.kit.forms import ActionForm, read_number, read_paused_at, read_reason
+from publisher.web.kit.frame import read_frame_facts
+from publisher.web.kit.live_parts import NO_PARTS, Parts, item_id, stream_path
+from publisher.web.kit.page import load_macro, redirect, render_page
+from publisher.web.kit.site import Notice, Visitor, get_site, get_visitor
+from publisher.web.posts.posts import (
+    DeliveryLine,
+    PostView,
+    describe_delivery,
+    load_post_view,
+    read_post_view,
+)
+
+MAX_LISTED = 600
+"""How many accounts the page of a retraction lists, the ones that need a person first."""
+
+
+def post_path(view: PostView) -> str:
+    """Return the path of the visitor's view of a post."""
+    post = view.key.post
+    return f"/posts/{post}" if len(view.occurrences) < 2 else f"/posts/{post}/{view.key.occurrence}"
+
+
+def cancel_form(visitor: Visitor, view: PostView) -> ActionForm:
+    """Ask whether the rest of a post is not to be sent."""
+    t, post, number = visitor.messages.translate, view.key.post, view.stops.unsent
+    return ActionForm(
+        verb="cancel",
+        path=f"/posts/{post}/cancel",
+        back=post_path(view),
+        label=t("pages_cancel"),
+        title=t("pages_cancel_title", number=number),
+        texts=[t("pages_cancel_says", number=number, published=view.stops.maybe_published)],
+        confirm=t("pages_cancel_confirm", number=number),
+        keep=t("pages_cancel_keep"),
+        icon="x",
+        reason="required",
+        style="danger",
+        fields={"newest": str(view.newest)},
+    )
+
+
+def retract_form(visitor: Visitor, view: PostView) -> ActionForm:
+    """Ask whether to take a post down.
+
+    The form gives the numbers of accounts where it is, may be and is not published.
+    """
+    t, post = visitor.messages.translate, view.key.post
+    number, unsent = view.stops.maybe_published, view.stops.unsent
+    return ActionForm(
+        verb="retract",
+        path=f"/posts/{post}/retract",
+        back=post_path(view),
+        label=t("pages_retract"),
+        title=t("pages_retract_title", number=number),
+        texts=[
+            t("pages_retract_says", live=view.stops.published, doubtful=view.stops.doubtful),
+            *([t("pages_retract_all_times")] if len(view.occurrences) > 1 else []),
+            *([t("pages_retract_unsent", number=unsent)] if unsent else []),
+            t("pages_retract_for_good"),
+        ],
+        confirm=t("pages_retract_confirm", number=number),
+        keep=t("pages_retract_keep"),
+        icon="trash-2",
+        reason="required",
+        style="danger",
+        fields={"newest": str(view.newest)},
+    )
+
+
+def refresh_form(visitor: Visitor, view: PostView) -> ActionForm:
+    """Ask whether to replace the filed texts by the present output of templates and settings."""
+    t, post = visitor.messages.translate, view.key.post
+    return ActionForm(
+        verb="refresh",
+        path=f"/posts/{post}/refresh",
+        back=post_path(view),
+        label=t("pages_refresh"),
+        title=t("pages_refresh_title"),
+        texts=[t("pages_refresh_says"), *([t("pages_refresh_approvals")] if view.tasks else [])],
+        confirm=t("pages_refresh"),
+        keep=t("pages_refresh_keep"),
+        icon="repeat",
+    )
+
+
+def pause_form(visitor: Visitor, view: PostView) -> ActionForm:
+    t, post = visitor.messages.translate, view.key.post
+    return ActionForm(
+        verb="pause-post",
+        path=f"/posts/{post}/pause",
+        back=post_path(view),
+        label=t("pages_pause_post"),
+        title=t("pages_pause_post_title"),
+        texts=[t("pages_pause_post_says", number=view.stops.unsent)],
+        confirm=t("pages_pause_post"),
+        keep=t("pages_pause_keep"),
+        icon="circle-pause",
+        reason="optional",
+    )
+
+
+def resume_form(visitor: Visitor, view: PostView) -> ActionForm:
+    t, post = visitor.messages.translate, view.key.post
+    return ActionForm(
+        verb="resume-post",
+        path=f"/posts/{post}/resume",
+        back=post_path(view),
+        label=t("pages_resume_post"),
+        title=t("pages_resume_post_title"),
+        texts=[visitor.formatter.pause("pages_paused", view.pause)] if view.pause else [],
+        confirm=t("pages_resume_post_confirm", number=view.stops.unsent),
+        keep=t("pages_resume_keep"),
+        fields={"paused_at": view.pause.at.isoformat() if view.pause else ""},
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PostButton:
+    """A possible action on a post, as a link or as a form.
+
+    `is_offered` is True if this visitor may do it now.
+    """
+
+    verb: str
+    path: str
+    label: str
+    icon: str
+    style: str = ""
+    form: ActionForm | None = None
+    is_offered: bool
+
+    @property
+    def element(self) -> str:
+        """The id of the button."""
+        return item_id("button", self.verb)
+
+
+async def list_buttons(visitor: Visitor, view: PostView) -> Sequence[PostButton]:
+    """Return all that may ever be done to a post, the likeliest first and danger last."""
+    site, post, stops = visitor.site, view.details.post, view.stops
+    accounts = await site.store.occurrences.accounts_of(post.id) | set(post.accounts)
+
+    def may(permission: Permission) -> bool:
+        return visitor.may(permission, accounts)
+
+    def link(verb: str, path: str, icon: str, style: str = "", *, is_offered: bool) -> PostButton:
+        label = visitor.messages.translate(f"pages_link_{verb}")
+        return PostButton(
+            verb=verb, path=path, label=label, icon=icon, style=style, is_offered=is_offered
+        )
+
+    def ask(form: ActionForm, style: str = "", *, is_offered: bool) -> PostButton:
+        path, label = form.path, form.label
+        return PostButton(
+            verb=form.verb,
+            path=path,
+            label=label,
+            icon=form.icon,
+            style=style,
+            form=form,
+            is_offered=is_offered,
+        )
+
+    writes = "/write" in site.pages and may(Permission.WRITE)
+    is_in_force = view.details.is_in_force
+    lacks_approval = (
+        any(task.status.missing for task in view.tasks) and "/approve/{post}" in site.pages
+    )
+    is_paused, is_unsent = view.pause is not None, bool(stops.unsent)
+    is_published = bool(stops.maybe_published)
+    is_outdated = any(
+        alert.code == TEXT_OUTDATED for alert in await site.store.queries.alerts_about(post.id)
+    )
+    return [
+        link(
+            "approve",
+            f"/approve/{post.id}",
+            "circle-check",
+            "main",
+            is_offered=lacks_approval and may(Permission.APPROVE),
+        ),
+        link(
+            "edit",
+            f"/posts/{post.id}/edit",
+            "pencil",
+            is_offered=writes and is_in_force and "/posts/{post}/edit" in site.pages,
+        ),
+        ask(refresh_form(visitor, view), is_offered=is_outdated and may(Permission.SEND)),
+        link("copy", f"/write?like={post.id}", "copy", is_offered=writes),
+        link("correct", f"/posts/{post.id}/correct", "pencil", is_offered=writes and is_published),
+        ask(resume_form(visitor, view), is_offered=is_paused and may(Permission.OPERATE)),
+        ask(
+            pause_form(visitor, view),
+            is_offered=is_unsent and not is_paused and may(Permission.STOP),
+        ),
+        ask(
+            cancel_form(visitor, view),
+            is_offered=is_unsent and not view.details.is_cancelled and may(Permission.STOP),
+        ),
+        ask(
+            retract_form(visitor, view), "stop", is_offered=is_published and may(Permission.RETRACT)
+        ),
+    ]
+
+
+async def read_live_buttons(
+    visitor: Visitor, page: Mapping[str, str], _posts: Collection[PostId] | None
+) -> Parts:
+    """Return the buttons in the head of a post, and their dialogs.
+
+    A button that is not offered any more keeps its place.
+    """
+    post, named = PostId(page.get("post", "")), page.get("occurrence", "")
+    site = visitor.site
+    number = (await read_frame_facts(site)).audit_number
+    key = ("post", post, named, visitor.reach(Permission.VIEW), visitor.lang, number, site.beat)
+    try:
+        view = await site.shared.get(key, partial(read_post_view, visitor, post, named))
+    except NoSuchItemError:
+        return NO_PARTS
+    buttons = await list_buttons(visitor, view)
+    make_button, make_dialog = (
+        load_macro(visitor, "parts/action", name) for name in ("post_button", "action_dialog")
+    )
+    forms = [button.form for button in buttons if button.form is not None and button.is_offered]
+    return Parts(
+        items={button.element: make_button(button) for button in buttons}
+        | {form.dialog: make_dialog(form) for form in forms},
+        wanted=[button.element for button in buttons if button.is_offered],
+    )
+
+
+PERMISSIONS: Mapping[str, Permission] = {
+    "cancel": Permission.STOP,
+    "retract": Permission.RETRACT,
+    "pause": Permission.STOP,
+    "resume": Permission.OPERATE,
+    "correct": Permission.SEND,
+    "refresh": Permission.SEND,
+}
+
+
+async def open_view(request: Request, action: str) -> PostView:
+    """Return the post of an action, if the visitor may take it for all of the post's accounts.
+
+    Raises SignInError.
+    """
+    view = await load_post_view(request)
+    accounts = await get_site(request).store.occurrences.accounts_of(view.key.post)
+    get_visitor(request).require(PERMISSIONS[action], accounts | set(view.details.post.accounts))
+    return view
+
+
+async def show_form(  # noqa: PLR0913 # what was typed, and what is wrong with it
+    request: Request,
+    form: ActionForm,
+    status: int = 200,
+    *,
+    problem: str = "",
+    url_problem: str = "",
+    url: str = "",
+) -> Response:
+    """Show the form of an action as a page of its own."""
+    return await render_page(
+        request,
+        "posts/action",
+        status=status,
+        form=form,
+        problem=problem,
+        url_problem=url_problem,
+        url=url,
+    )
+
+
+async def show_cancel(request: Request) -> Response:
+    return await show_form(
+        request, cancel_form(get_visitor(request), await open_view(request, "cancel"))
+    )
+
+
+async def cancel(request: Request) -> Response:
+    view = await open_view(request, "cancel")
+    visitor = get_visitor(request)
+    form = await request.form()
+    reason, newest = read_reason(form), read_number(form, "newest")
+    if not reason:
+        problem = visitor.messages.translate("pages_reason_needed")
+        return await show_form(request, cancel_form(visitor, view), 422, problem=problem)
+    actions, post = get_site(request).store.actions, view.key.post
+    number = await actions.cancel_post(post, visitor.actor, reason, DeliveryId(newest))
+    return redirect(
+        request, post_path(view), Notice(code="pages_cancelled", facts={"number": number})
+    )
+
+
+async def show_retract(request: Request) -> Response:
+    """Ask for a reason. If a retraction was ordered, show its progress and proof by account."""
+    view, visitor = await open_view(request, "retract"), get_visitor(request)
+    retraction = await read_retraction(visitor, view.key.post)
+    if not retraction.lines or "again" in request.query_params:
+        return await show_form(request, retract_form(visitor, view))
+    needs_another = view.stops.maybe_published > len(retraction.groups["action"])
+    return await render_page(
+        request,
+        "posts/retraction",
+        stream=stream_path(
+            "retraction", [line.element_of_time for line in retraction.lines], post=view.key.post
+        ),
+        view=view,
+        post=view.details.post,
+        retraction=retraction,
+        again=retract_form(visitor, view) if needs_another else None,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retraction:
+    """The progress of a retraction on each account. The ones that need a person come first.
+
+    `proofs` are by delivery.
+    """
+
+    groups: Mapping[str, Sequence[Delivery]]
+    lines: Sequence[DeliveryLine]
+    proofs: Mapping[DeliveryId, Sequence[str]]
+    left_out: int
+
+
+async def read_retraction(visitor: Visitor, post: PostId) -> Retraction:
+    """Return how far taking a post down is; without a line if nobody has ordered it."""
+    store = visitor.site.store
+    ordered = [
+        delivery for delivery in await store.queries.deliveries(post) if is_retracted(delivery)
+    ]
+    readbacks, groups = await store.occurrences.newest_readbacks(post), group_retracted(ordered)
+    shown = [delivery for found in groups.values() for delivery in found][:MAX_LISTED]
+    return Retraction(
+        groups=groups,
+        lines=[describe_delivery(visitor, delivery, ()) for delivery in shown],
+        proofs={item.id: list_proofs(item, readbacks.get(item.id), visitor) for item in shown},
+        left_out=len(ordered) - len(shown),
+    )
+
+
+async def read_live(
+    visitor: Visitor, page: Mapping[str, str], posts: Collection[PostId] | None
+) -> Parts:
+    """Return the progress of a retraction, for a visitor who may retract on all its accounts."""
+    post = PostId(page.get("post", ""))
+    if posts is not None and post not in posts:
+        return NO_PARTS
+    try:
+        view = await read_post_view(visitor, post, "")
+    except NoSuchItemError:
+        return NO_PARTS
+    accounts = await visitor.site.store.occurrences.accounts_of(post)
+    if not visitor.may(PERMISSIONS["retract"], accounts | set(view.details.post.accounts)):
+        return NO_PARTS
+    retraction = await read_retraction(visitor, post)
+    make_row = load_macro(visitor, "posts/retraction_parts", "retraction_row")
+    rows = {
+        line.element_of_time: make_row(line, retraction.proofs[line.delivery.id], view)
+        for line in retraction.lines
+    }
+    chips = load_macro(visitor, "posts/retraction_parts", "retraction_chips")(retraction)
+    return Parts(fixed={"verdict": chips}, items=rows, wanted=rows)
+
+
+def group_retracted(deliveries: Sequence[Delivery]) -> Mapping[str, Sequence[Delivery]]:
+    """Return the deliveries to take down, grouped by progress.
+
+    The ones that need a person come first.
+    """
+    states = {
+        "action": {State.HELD},
+        "checking": {State.RETRACTING},
+        "done": {State.RETRACTED},
+        "unsent": {State.CANCELLED},
+    }
+    known = {state for found in states.values() for state in found}
+    groups = {
+        name: [item for item in deliveries if item.state in found] for name, found in states.items()
+    }
+    groups["checking"] += [item for item in deliveries if item.state not in known]
+    return groups
+
+
+def list_proofs(delivery: Delivery, newest: Readback | None, visitor: Visitor) -> Sequence[str]:
+    """Return the words about the proof that a post is gone, or about the missing proof."""
+    readbacks = [newest] if newest else []
+    history = DeliveryHistory(delivery=delivery, attempts=[], readbacks=readbacks, audit_lines=[])
+    return [text.strip() for text in format_retraction(history, visitor.formatter)]
+
+
+def is_retracted(delivery: Delivery) -> bool:
+    """True if people have ordered that a delivery is taken down, with any result."""
+    return delivery.is_retraction_requested or delivery.state in {State.RETRACTING, State.RETRACTED}
+
+
+def needs_retraction(delivery: Delivery) -> bool:
+    """True if a delivery is or may be published, and nobody has ordered that it is taken down."""
+    return (
+        delivery.state is State.PUBLISHED or delivery.state in OPEN_STATES
+    ) and not is_retracted(delivery)
+
+
+async def retract(request: Request) -> Response:
+    """Order that a post is taken down everywhere."""
+    view = await open_view(request, "retract")
+    visitor = get_visitor(request)
+    form = await request.form()
+    reason, newest = read_reason(form), read_number(form, "newest")
+    if not reason:
+        problem = visitor.messages.translate("pages_reason_needed")
+        return await show_form(request, retract_form(visitor, view), 422, problem=problem)
+    actions, post = get_site(request).store.actions, view.key.post
+    number = len(await actions.retract(post, None, visitor.actor, reason, DeliveryId(newest)))
+    done = Notice(code="pages_retracting", facts={"number": number})
+    return redirect(request, f"/posts/{post}/retract" if number else post_path(view), done)
+
+
+async def show_refresh(request: Request) -> Response:
+    return await show_form(
+        request, refresh_form(get_visitor(request), await open_view(request, "refresh"))
+    )
+
+
+async def refresh(request: Request) -> Response:
+    """Take over the present output of templates and settings.
+
+    Raises RefusedError if this process has read older ones.
+    """
+    view, site = await open_view(request, "refresh"), get_site(request)
+    if await asyncio.to_thread(find_newer_files, site.settings.workspace, site.loaded_files):
+        raise RefusedError("refresh_files_changed")
+    await check_command_access(site.store, site.settings)
+    visitor = get_visitor(request)
+    async with site.render_turns.take(visitor.user.name, is_save=True):
+        number = await refresh_texts(site.application.planner, view.key.post, visitor.actor)
+    code = "pages_refreshed" if number else "pages_refresh_unchanged"
+    return redirect(request, post_path(view), Notice(code=code, facts={"number": number}))
+
+
+async def show_pause(request: Request) -> Response:
+    return await show_form(
+        request, pause_form(get_visitor(request), await open_view(request, "pause"))
+    )
+
+
+async def pause(request: Request) -> Response:
+    view, visitor = await open_view(request, "pause"), get_visitor(request)
+    reason = read_reason(await request.form())
+    at = await get_site(request).store.actions.pause(f"post:{view.key.post}", visitor.actor, reason)
+    may_undo = visitor.may(PERMISSIONS["resume"], view.details.post.accounts)
+    undo = f"/posts/{view.key.post}/resume" if may_undo else ""
+    done = Notice(code="pages_post_paused", undo=undo, undo_fields={"paused_at": at.isoformat()})
+    return redirect(request, post_path(view), done)
+
+
+async def show_resume(request: Request) -> Response:
+    return await show_form(
+        request, resume_form(get_visitor(request), await open_view(request, "resume"))
+    )
+
+
+async def resume(request: Request) -> Response:
+    """Lift the pause of a post. Raises RefusedError if the pause is not the shown one."""
+    view, site, form = await open_view(request, "resume"), get_site(request), await request.form()
+    paused_at = read_paused_at(form)
+    await check_command_access(site.store, site.settings)
+    await site.store.actions.resume(f"post:{view.key.post}", get_visitor(request).actor, paused_at)
+    return redirect(request, post_path(view), Notice(code="pages_post_resumed"))
+
+
+async def show_correct(request: Request) -> Response:
+    """Show the corrections of a post that are in the schedule, and the way to write one."""
+    view, reach = await open_view(request, "correct"), get_visitor(request).reach(Permission.VIEW)
+    related = await get_site(request).store.occurrences.related(view.details.post, reach)
+    corrections = [
+        item for item in related if item.kind in CORRECTING_KINDS and not item.is_original
+    ]
+    post = view.details.post
+    repeats = not isinstance(post.trigger, OneTimeTrigger)
+    return await render_page(
+        request, "posts/correct", view=view, post=post, corrections=corrections, repeats=repeats
+    )
+
+
+async def correct(request: Request) -> Response:
+    """Send a correction from the schedule wherever the post is or may be published.
+
+    Raises NoSuchItemError.
+    """
+    site, view, form = get_site(request), await open_view(request, "correct"), await request.form()
+    visitor, name = get_visitor(request), PostId(str(form.get("correction", "")))
+    await visitor.require_visible(name)
+    correction = await site.store.posts.get_post(name)
+    if (
+        correction is None
+        or correction.follows != view.key.post
+        or not correction.kind.traits.stops_original
+    ):
+        raise NoSuchItemError("post", name)
+    visitor.require(Permission.SEND, correction.accounts)
+    await check_command_access(site.store, site.settings)
+    plan = await send_correction(site.application.planner, correction, visitor.actor, is_new=False)
+    await site.store.maintenance.promote_requested([name])
+    facts = {
+        "number": len(plan.send_now),
+        "waiting": len(plan.waiting),
+        "stopped": len(plan.stopped),
+    }
+    return redirect(
+        request,
+        f"/posts/{name if plan.targets else view.key.post}",
+        Notice(code="pages_correction_sent", facts=facts),
+    )

@@ -1,0 +1,295 @@
+"""Posts: the list, and the building blocks of pages about one post."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from urllib.parse import quote
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from publisher.app.format import manual_task_code, message_args, pauses_covering
+from publisher.domain.account import AccountId, Platform
+from publisher.domain.delivery import CHECKED_STATES, OPEN_STATES, WAITING_STATES, Delivery, State
+from publisher.domain.errors import NoSuchItemError
+from publisher.domain.glyph import Glyph, choose_glyph
+from publisher.domain.kinds import PostKind
+from publisher.domain.post import ONCE_OCCURRENCE, OccurrenceKey, PostId, WarningLevel
+from publisher.domain.user import Permission
+from publisher.store.approvals.decisions import ApprovalTask
+from publisher.store.queries.occurrences import (
+    PAGE_SIZE,
+    GivenApproval,
+    OccurrenceFilter,
+    OccurrenceSummary,
+    StopCounts,
+    StoredPostDetails,
+)
+from publisher.store.queries.queries import Pause
+from publisher.web.kit.live_parts import item_id
+from publisher.web.kit.page import render_page
+from publisher.web.kit.seats import AccountNames, SeatMap, map_seats, name_accounts
+from publisher.web.kit.site import Visitor, get_site, get_visitor
+
+MAX_QUERY_CHARACTERS = 100
+
+
+async def show_posts(request: Request) -> Response:
+    """List occurrences, latest due first."""
+    visitor, query = get_visitor(request), request.query_params
+    glyph = next((glyph for glyph in Glyph if glyph == query.get("state")), None)
+    wanted = OccurrenceFilter(
+        text=query.get("q", "").strip()[:MAX_QUERY_CHARACTERS],
+        kind=next((kind for kind in PostKind if kind == query.get("kind")), ""),
+        level=next((level for level in WarningLevel if level == query.get("level")), ""),
+        glyph=glyph,
+        before=parse_instant(query.get("before", "")),
+        accounts=visitor.reach(Permission.VIEW),
+    )
+    found = await get_site(request).store.occurrences.find(wanted, PAGE_SIZE + 1)
+    shown = found[:PAGE_SIZE]
+    following = shown[-1].due_at.isoformat() if len(found) > PAGE_SIZE else ""
+    return await render_page(
+        request,
+        "posts/posts",
+        posts=shown,
+        wanted=wanted,
+        following=following,
+        kinds=list(PostKind),
+        levels=list(WarningLevel),
+        glyphs=list(Glyph),
+    )
+
+
+def parse_instant(text: str) -> datetime | None:
+    """Return an instant of a query, with its offset.
+
+    None for anything else, or if it is too far away to convert.
+    """
+    try:
+        instant = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return instant if instant.tzinfo and 2000 <= instant.year <= 2200 else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeliveryLine:
+    """A delivery in a table: its sign, its state in words, and its history in one sentence."""
+
+    delivery: Delivery
+    glyph: Glyph
+    state: str
+    text: str
+    until: datetime | None
+
+    @property
+    def element(self) -> str:
+        """The id of its row on a page."""
+        return item_id("line", self.delivery.account)
+
+    @property
+    def element_of_time(self) -> str:
+        """The id of its row on a page that has an account once for each time it was sent."""
+        return item_id("time", self.delivery.key.occurrence, self.delivery.account)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PostView:
+    """One visitor's view of one occurrence of a post. Actions are drawn from the id `newest`.
+
+    `named` is the occurrence as the address names it. It is empty for the one that matters now.
+    """
+
+    details: StoredPostDetails
+    named: str
+    key: OccurrenceKey
+    names: AccountNames
+    summary: OccurrenceSummary | None
+    occurrences: Sequence[OccurrenceSummary]
+    lines: Sequence[DeliveryLine]
+    accounts: Sequence[AccountId]
+    """The accounts of the lines; before there are any, the accounts of the post."""
+    maps: Sequence[SeatMap]
+    tasks: Sequence[ApprovalTask]
+    approvals: Sequence[GivenApproval]
+    pause: Pause | None
+    newest: int
+    stops: StopCounts
+    """The counts for stopping the post, in all its occurrences."""
+
+    @property
+    def path(self) -> str:
+        """The address of the page."""
+        return "/posts/" + "/".join(
+            quote(name, safe="") for name in (self.key.post, self.named) if name
+        )
+
+    @property
+    def deliveries(self) -> Sequence[Delivery]:
+        return [line.delivery for line in self.lines]
+
+    @property
+    def by_glyph(self) -> Mapping[Glyph, int]:
+        """The number of accounts by sign, the worst first."""
+        counts = Counter(line.glyph for line in self.lines)
+        return {glyph: counts[glyph] for glyph in Glyph if counts[glyph]}
+
+    @property
+    def next_check_at(self) -> datetime | None:
+        """The time of the next read of an account to find out the outcome of a call."""
+        times = (item.next_action_at for item in self.deliveries if item.state in CHECKED_STATES)
+        return min(filter(None, times), default=None)
+
+    @property
+    def is_before_its_time(self) -> bool:
+        """True while nothing was sent: the texts matter most then."""
+        return all(
+            delivery.state in {State.PENDING, State.CANCELLED} for delivery in self.deliveries
+        )
+
+    def lines_of(self, tab: str, platform: str = "") -> Sequence[DeliveryLine]:
+        """Return the lines under a tab, of one platform if it is named, the worst first."""
+        wanted = {
+            "action": {Glyph.ACTION, Glyph.FAILED},
+            "checking": {Glyph.CHECKING, Glyph.SENDING},
+        }.get(tab)
+        return [
+            line
+            for line in self.lines
+            if (wanted is None or line.glyph in wanted) and platform in {"", line.delivery.platform}
+        ]
+
+
+async def load_post_view(request: Request) -> PostView:
+    """Return the post of the path, with its named occurrence or else the current one.
+
+    The current one is the one that matters now. Raises NoSuchItemError.
+    """
+    params = request.path_params
+    return await read_post_view(
+        get_visitor(request), PostId(params["post"]), params.get("occurrence", "")
+    )
+
+
+async def read_post_view(visitor: Visitor, post: PostId, named: str) -> PostView:
+    """Return a post with the named occurrence, else with the one that matters now.
+
+    Raises NoSuchItemError.
+    """
+    site, reach = visitor.site, visitor.reach(Permission.VIEW)
+    queries = site.store.occurrences
+    details = await queries.post(post)
+    if details is None or post not in await visitor.find_visible([post]):
+        raise NoSuchItemError("post", post)
+    occurrences = await queries.of_post(post, reach)
+    summary = choose_occurrence(occurrences, named, site.runtime.now())
+    if named and summary is None:
+        raise NoSuchItemError("post", f"{post}#{named}")
+    key = summary.key if summary else OccurrenceKey(post=post, occurrence=ONCE_OCCURRENCE)
+    if named or key.occurrence != ONCE_OCCURRENCE:
+        deliveries = await queries.deliveries(key)
+    else:  # what was sent again is the same post to people
+        deliveries = keep_newest(await site.store.queries.deliveries(post))
+    deliveries = [item for item in deliveries if reach is None or item.account in reach]
+    accounts = [item.account for item in deliveries] or [
+        account for account in details.post.accounts if reach is None or account in reach
+    ]
+    names = name_accounts(site.settings, visitor.messages)
+    tasks = await site.store.approvals.tasks(post) if site.settings.approval_rules.is_active else ()
+    tasks = [task for task in tasks if task.key == key]
+    pauses = await site.store.queries.pauses()
+    is_unapproved = any(not task.status.is_approved for task in tasks)
+    lines = [
+        describe_delivery(visitor, item, pauses, is_unapproved=is_unapproved) for item in deliveries
+    ]
+    return PostView(
+        details=details,
+        named=named,
+        key=key,
+        names=names,
+        summary=summary,
+        occurrences=occurrences,
+        lines=sorted(lines, key=lambda line: (line.glyph.rank, names.order(line.delivery.account))),
+        accounts=accounts,
+        maps=map_platforms(lines, names),
+        tasks=tasks,
+        approvals=await queries.given_approvals(key),
+        pause=next((pause for pause in pauses if pause.scope == f"post:{post}"), None),
+        newest=await queries.newest_delivery(post),
+        stops=await queries.stop_counts(post),
+    )
+
+
+def choose_occurrence(
+    occurrences: Sequence[OccurrenceSummary], named: str, now: datetime
+) -> OccurrenceSummary | None:
+    """Return the occurrence of this name; without a name the newest due planned one, else the next.
+
+    An occurrence that a person ordered has a fraction of a second in its name.
+    """
+    if named:
+        return next((item for item in occurrences if item.key.occurrence == named), None)
+    planned = [item for item in occurrences if "." not in item.key.occurrence] or occurrences
+    due = [item for item in planned if item.due_at <= now]
+    return due[0] if due else planned[-1] if planned else None
+
+
+def keep_newest(deliveries: Sequence[Delivery]) -> Sequence[Delivery]:
+    """Return the newest delivery of each account.
+
+    A post that was sent again to an account has an earlier one, too.
+    """
+    newest: dict[AccountId, Delivery] = {}
+    for delivery in sorted(deliveries, key=lambda item: item.id):
+        newest[delivery.account] = delivery
+    return list(newest.values())
+
+
+def map_platforms(lines: Sequence[DeliveryLine], names: AccountNames) -> Sequence[SeatMap]:
+    """Return a seat map for each platform that has deliveries."""
+    glyphs: dict[Platform, dict[AccountId, Glyph]] = {}
+    for line in lines:
+        glyphs.setdefault(line.delivery.platform, {})[line.delivery.account] = line.glyph
+    return [
+        map_seats(platform, glyphs[platform], names)
+        for platform in sorted(glyphs, key=names.platform_order)
+    ]
+
+
+def describe_delivery(
+    visitor: Visitor, delivery: Delivery, pauses: Sequence[Pause], *, is_unapproved: bool = False
+) -> DeliveryLine:
+    """Return a delivery as one line of a table."""
+    formatter, covering = visitor.formatter, pauses_covering(pauses, delivery)
+    glyph = choose_glyph(
+        delivery, visitor.site.runtime.now(), is_paused=bool(covering), is_unapproved=is_unapproved
+    )
+    if glyph is Glyph.ACTION and covering and delivery.state in WAITING_STATES:
+        text = formatter.pause("pages_paused", covering[0])
+    elif delivery.reason:
+        text = formatter.reason(delivery.reason)
+    elif glyph is Glyph.ACTION and delivery.manual_task is not None:
+        text = visitor.messages.translate(
+            "pages_task_open", at=formatter.time(delivery.manual_task.assigned_at)
+        )
+    elif delivery.state is State.PUBLISHED and delivery.receipt is not None:
+        text = (
+            visitor.messages.translate(
+                "manually_confirmed" if delivery.receipt.is_manually_confirmed else "is_verified"
+            )
+            if delivery.verified_at or delivery.receipt.is_manually_confirmed
+            else ""
+        )
+    else:
+        code = manual_task_code(delivery) or f"state_{delivery.state}"
+        text = visitor.messages.hint(code, **message_args(delivery, formatter))
+    is_open = delivery.state in OPEN_STATES
+    return DeliveryLine(
+        delivery=delivery,
+        glyph=glyph,
+        state=formatter.status(delivery),
+        text=text,
+        until=delivery.expires_at if is_open else None,
+    )

@@ -1,0 +1,95 @@
+"""Search over posts, accounts, regions and bulletin numbers; and help."""
+
+import asyncio
+from collections.abc import Sequence
+from functools import cache
+from importlib import import_module
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from publisher.domain.account import AccountId
+from publisher.domain.kinds import PostKind
+from publisher.domain.user import Permission
+from publisher.store.queries.occurrences import OccurrenceFilter
+from publisher.web.kit.page import redirect, render_page
+from publisher.web.kit.seats import AccountNames, name_accounts
+from publisher.web.kit.site import get_site, get_visitor
+
+MAX_QUERY_CHARACTERS = 100
+MAX_POSTS, MAX_ACCOUNTS = 20, 30
+
+
+async def show_search(request: Request) -> Response:
+    """Show the matches, posts first. A bulletin number leads straight to its delivery."""
+    site, visitor = get_site(request), get_visitor(request)
+    text = request.query_params.get("q", "").strip()[:MAX_QUERY_CHARACTERS]
+    reach = visitor.reach(Permission.VIEW)
+    found = await site.store.occurrences.find_marker(text) if text else None
+    if found is not None and (reach is None or found[1] in reach):
+        key, account = found
+        return redirect(request, f"/deliveries/{key.post}/{key.occurrence}/{account}")
+    names = name_accounts(site.settings, visitor.messages)
+    wanted = OccurrenceFilter(text=text, accounts=reach)
+    posts = await site.store.occurrences.find(wanted, MAX_POSTS) if text else ()
+    # its dictionary takes 0.2 s to load, the first time
+    await asyncio.to_thread(import_module, "pypinyin")
+    exact = sorted(posts, key=lambda post: post.key.post != text)
+    accounts = [key for key in find_accounts(request, text, names) if reach is None or key in reach]
+    return await render_page(
+        request,
+        "posts/search",
+        text=text,
+        posts=exact,
+        accounts=accounts[:MAX_ACCOUNTS],
+        number=len(accounts),
+        names=names,
+    )
+
+
+@cache
+def spell(name: str) -> tuple[str, str]:
+    """Return a name in pinyin, and the first letters of its syllables."""
+    from pypinyin import lazy_pinyin  # noqa: PLC0415 # few processes need it, and its dictionary takes 0.2 s
+
+    syllables = lazy_pinyin(name)
+    return "".join(syllables), "".join(syllable[:1] for syllable in syllables)
+
+
+def is_spelt(name: str, typed: str) -> bool:
+    """Return True if the typed letters begin a name in pinyin, or are its syllables' initials."""
+    letters = "".join(typed.split()).replace("'", "").casefold()
+    return (
+        len(letters) > 1
+        and letters.isascii()
+        and any(text.startswith(letters) for text in spell(name))
+    )
+
+
+def find_accounts(request: Request, text: str, names: AccountNames) -> Sequence[AccountId]:
+    """Return the accounts with a text in their id, name, identity or region, in settings order.
+
+    A name is also found by its pinyin.
+    """
+    settings, wanted = get_site(request).settings, text.casefold()
+    if not wanted:
+        return ()
+    return [
+        key
+        for key, account in settings.accounts.items()
+        if is_spelt(names.region(key), wanted)
+        or any(
+            wanted in value.casefold()
+            for value in (
+                key,
+                names.name(key),
+                account.identity,
+                account.forum or "",
+                *settings.regions.get(account.region or "", {}).values(),
+            )
+        )
+    ]
+
+
+async def show_help(request: Request) -> Response:
+    return await render_page(request, "posts/help", kinds=list(PostKind))

@@ -1,0 +1,1 @@
+"""Writing on the dashboard: new posts, edits, moves, removals, and the emergency lane."""

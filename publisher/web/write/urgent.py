@@ -1,0 +1,215 @@
+"""The emergency lane: a warning as a title and a sentence, its previews, and its release.
+
+Two officers on duty release it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from publisher.domain.characters import is_same_name
+from publisher.domain.errors import ApprovalError, NoSuchItemError, RefusedError, SignInError
+from publisher.domain.kinds import PostKind
+from publisher.domain.post import PostId
+from publisher.domain.user import Permission
+from publisher.engine.approvals import release_in_emergency
+from publisher.engine.post_change import InvalidEdit, SavedEdit
+from publisher.engine.schedule_editor import wait_until_accepted
+from publisher.store.approvals.decisions import ApprovalTask
+from publisher.web.kit.access import step_up
+from publisher.web.kit.forms import read_reason
+from publisher.web.kit.page import redirect, render_page
+from publisher.web.kit.site import Notice, get_site, get_visitor
+from publisher.web.kit.todo import make_visitor_approver, require_text
+from publisher.web.write.write import (
+    ACCEPTED_WITHIN_SECONDS,
+    NOT_YOURS,
+    describe_failure,
+    describe_save,
+    make_change,
+    name_account,
+    read_sent_form,
+    save_change,
+    show_form,
+    suggest_fields,
+)
+from publisher.web.write.write import make_form as make_post_form
+
+URGENT_FIELDS: Mapping[str, list[str]] = {
+    "kind": [PostKind.WARNING],
+    "when": ["asap"],
+    "urgent": ["1"],
+}
+"""The form fields of a post of this lane: a warning that is due with its release and goes first."""
+
+
+async def show_urgent(request: Request) -> Response:
+    """Show the short form."""
+    fields = {**suggest_fields(request), **URGENT_FIELDS}
+    return await show_form(
+        request, await make_post_form(request, fields), lane=await read_lane(request)
+    )
+
+
+async def send_urgent(request: Request) -> Response:
+    """Show each platform's preview, and then save the post for its release."""
+    form = await read_sent_form(request)
+    form = await make_post_form(request, {**form.fields, **URGENT_FIELDS, "tried": ["1"]})
+    step = form.fields.get("do", ["preview"])[0]
+    lane = await read_lane(request)
+    if step == "edit":
+        return await show_form(
+            request, replace(form, fields={**form.fields, "tried": []}), lane=lane
+        )
+    if step != "save":
+        return await show_form(request, form, lane={**lane, "is_preview": True})
+    site = get_site(request)
+    try:
+        result = await save_change(request, make_change(form))
+    except SignInError:
+        return await show_form(
+            request, form, status=422, refused=InvalidEdit(own=[NOT_YOURS]), lane=lane
+        )
+    except (RefusedError, OSError) as error:
+        invalid = InvalidEdit(own=[describe_failure(error)])
+        return await show_form(request, form, status=409, refused=invalid, lane=lane)
+    if not isinstance(result, SavedEdit):
+        return await show_form(request, form, status=422, refused=result, lane=lane)
+    if not await wait_until_accepted(site.store, result, ACCEPTED_WITHIN_SECONDS):
+        return redirect(request, "/today", describe_save(site, form, is_accepted=False))
+    await _release_own(request, result.id)
+    return redirect(request, f"/urgent/{result.id}")
+
+
+async def read_lane(request: Request) -> dict[str, Any]:
+    """Return the officers to release the visitor's post of this lane."""
+    site, visitor = get_site(request), get_visitor(request)
+    on_duty = await site.store.duty.officers()
+    officers = visitor.limit_officers(on_duty)
+    return {
+        "is_preview": False,
+        "is_on_duty": any(is_same_name(officer.name, visitor.user.name) for officer in on_duty),
+        "others": [
+            officer.label
+            for officer in officers
+            if not is_same_name(officer.name, visitor.user.name)
+        ],
+        "officers": officers,
+        "chain": site.store.approval_rules.chain_for(PostKind.WARNING),
+    }
+
+
+async def _release_own(request: Request, post: PostId) -> None:
+    """Give the author's own release at once, if they are on duty and have proved their identity.
+
+    A post of another author is saved by this form too, after a conflict. Its release takes the page
+    that shows it.
+    """
+    visitor = get_visitor(request)
+    if not visitor.is_stepped_up or not (await read_lane(request))["is_on_duty"]:
+        return
+    for task in await get_site(request).store.approvals.tasks(post):
+        if not is_same_name(task.status.author, visitor.user.name):
+            continue
+        await _release(
+            request, task, task.status.fingerprint, visitor.messages.translate("web_urgent_title")
+        )
+
+
+async def _release(request: Request, task: ApprovalTask, fingerprint: str, reason: str) -> None:
+    store, visitor = get_site(request).store, get_visitor(request)
+    approver = make_visitor_approver(visitor)
+    await release_in_emergency(store, task.key.post, fingerprint, approver, visitor.actor, reason)
+
+
+async def show_release(request: Request) -> Response:
+    """Show how far a post of this lane is, and to an officer on duty the content to release."""
+    return await render_release(request)
+
+
+async def render_release(request: Request, problem: str = "", *, status: int = 200) -> Response:
+    site, visitor = get_site(request), get_visitor(request)
+    post = PostId(str(request.path_params["post"]))
+    stored = await site.store.posts.get_post(post)
+    if stored is None or not visitor.sees_any(stored.accounts):
+        raise NoSuchItemError("post", post)
+    tasks = await site.store.approvals.tasks(post)
+    task = tasks[0] if tasks else None
+    released = [item for item in task.status.in_time if item.is_emergency] if task else []
+    contents = (
+        await site.store.approvals.contents(task.key, task.status.fingerprint) if task else ()
+    )
+    contents = [
+        rendered for rendered in contents if visitor.may(Permission.VIEW, [rendered.account])
+    ]
+    shown = {rendered.platform: rendered for rendered in reversed(contents)}
+    lane = await read_lane(request)
+    is_author = task is not None and is_same_name(task.status.author, visitor.user.name)
+    has_released = any(is_same_name(item.person, visitor.user.name) for item in released)
+    may_release = is_author or (task is not None and visitor.may(Permission.APPROVE, task.accounts))
+    if lane["is_on_duty"] and may_release and not is_author:
+        site.note_opening(post, visitor.user.name)
+    done = [visitor.user.name, *(item.person for item in released)]
+    return await render_page(
+        request,
+        "write/urgent_release",
+        status=status,
+        post=stored,
+        task=task,
+        released=released,
+        awaited=[
+            one.label
+            for one in lane["officers"]
+            if not any(is_same_name(one.name, name) for name in done)
+        ],
+        opened=site.lane_openings.get(post, {}),
+        lane=lane,
+        asks_release=task is not None
+        and not task.status.is_approved
+        and lane["is_on_duty"]
+        and not has_released
+        and may_release,
+        shown=[rendered for rendered in shown.values() if rendered.account in site.store.policies],
+        policies=site.store.policies,
+        summaries=await site.store.occurrences.of_post(post),
+        problem=problem,
+        account_name=partial(name_account, site),
+    )
+
+
+async def release(request: Request) -> Response:
+    """Record the release by an officer on duty.
+
+    It is the author's own, or that of another officer, and the latter sends the post.
+    """
+    visitor, form = get_visitor(request), await request.form()
+    post = PostId(str(request.path_params["post"]))
+    await visitor.require_visible(post)
+    tasks = await get_site(request).store.approvals.tasks(post)
+    if not tasks:
+        raise ApprovalError("approval_nothing_waits", post=post)
+    task = tasks[0]
+    is_author = is_same_name(task.status.author, visitor.user.name)
+    permission = Permission.WRITE if is_author else Permission.APPROVE
+    fingerprint = str(form.get("fingerprint", ""))
+    visitor.require(permission, task.accounts)
+    require_text(visitor, permission, tasks, fingerprint)
+    if not visitor.is_stepped_up:
+        try:
+            await step_up(request, str(form.get("code", "")))
+        except SignInError as error:
+            return await render_release(
+                request, visitor.messages.translate(error.code, **error.facts), status=422
+            )
+    try:
+        words = read_reason(form) or visitor.messages.translate("web_urgent_title")
+        await _release(request, task, fingerprint, words)
+    except ApprovalError as error:
+        return await render_release(
+            request, visitor.messages.translate(error.code, **error.facts), status=409
+        )
+    return redirect(request, f"/urgent/{post}", Notice(code="web_urgent_done_released"))

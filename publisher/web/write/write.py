@@ -1,0 +1,710 @@
+"""Write and edit a post: the form with its live check, drafts, and the save into schedule.toml."""
+
+import asyncio
+import contextlib
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from functools import partial
+from importlib import import_module
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from starlette.datastructures import UploadFile
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+
+from publisher.domain.delivery import MAYBE_PUBLISHED_STATES
+from publisher.domain.errors import NoSuchItemError, Problem, RefusedError, Severity, SignInError
+from publisher.domain.kinds import PostKind
+from publisher.domain.post import ONCE_OCCURRENCE, PostId, WarningLevel
+from publisher.domain.user import Permission
+from publisher.engine.pictures import keep_picture
+from publisher.engine.post_change import (
+    EditConflict,
+    EditResult,
+    InvalidEdit,
+    PostChange,
+    SavedEdit,
+    ScheduleText,
+    Writer,
+    find_accounts,
+)
+from publisher.engine.post_check import PostCheck, check_entry
+from publisher.engine.schedule_editor import (
+    number_id,
+    read_entry,
+    read_schedule_text,
+    save_post,
+    wait_until_accepted,
+)
+from publisher.schedule.cron import is_working_day
+from publisher.schedule.edit import (
+    Entry,
+    edit_block,
+    find_block,
+    find_post_spans,
+    list_fields,
+    make_entry,
+)
+from publisher.store.queries.occurrences import OccurrenceFilter
+from publisher.web.kit.page import redirect, render, render_page
+from publisher.web.kit.preview import choose_texts, list_choices, measure_title, split_overflow
+from publisher.web.kit.recipients import count_recipients, list_own_recipients
+from publisher.web.kit.site import Notice, Site, Visitor, get_site, get_visitor
+from publisher.web.write.post_form import (
+    REPEATS,
+    Fields,
+    dump_entry,
+    fill_form,
+    first,
+    load_entry,
+    require_length_of_post,
+    show_value,
+    suggest_id,
+    suggest_time,
+)
+from publisher.web.write.post_form import read_entry as read_form
+from publisher.web.write.renditions import article_response
+
+NOT_YOURS = Problem(code="web_write_not_yours", facts={"field": "to"})
+HIDDEN_FIELDS = ("draft", "base", "base_sha256", "like", "like_hash", "tried")
+"""Fields of the form that are no part of the post."""
+MAX_ORIGINALS = 100
+ACCEPTED_WITHIN_SECONDS = 8.0
+"""How long a save waits until the daemon has put it in force, so that the next page can show it."""
+TIME_KEYS = frozenset({"at", "cron", "days", "from", "until"})
+ID_CODES = frozenset(
+    {"id_taken", "duplicate_id", "reserved_id", "placeholder_id", "bad_name", "blank"}
+)
+"""Problems of the id itself; any other that is located there is one of the whole post."""
+INCOMPLETE_CODES = frozenset(
+    {"blank", "missing_key", "no_time", "template_data_missing", "follows_missing"}
+)
+"""An unfilled field is no problem until somebody tries to save."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Form:
+    """The content of a request, and the post that it makes of `base`. Without a base it is new.
+
+    `suggested_id` is made from the title if nobody has chosen an id. The entry's id has a number if
+    it is taken.
+    """
+
+    fields: Fields
+    base: Entry
+    entry: Mapping[str, Any]
+    suggested_id: str = ""
+
+    @property
+    def draft(self) -> str:
+        return first(self.fields, "draft")
+
+    @property
+    def is_new(self) -> bool:
+        return not self.base
+
+    @property
+    def is_tried(self) -> bool:
+        return bool(first(self.fields, "tried"))
+
+    @property
+    def content(self) -> str:
+        """The form as a draft keeps it."""
+        kept = {
+            name: values
+            for name, values in self.fields.items()
+            if name not in {"draft", "tried"} and any(values)
+        }
+        return json.dumps(kept, ensure_ascii=False)
+
+
+async def read_sent_form(request: Request) -> Form:
+    """Return the form of a request. Pictures sent with it are kept, and named in it."""
+    fields: dict[str, list[str]] = {}
+    async with request.form() as sent:
+        for name, value in sent.multi_items():
+            if isinstance(value, str):
+                fields.setdefault(name, []).append(value)
+        require_length_of_post(fields)
+        for name, value in sent.multi_items():
+            if name == "picture" and not isinstance(value, str) and value.filename:
+                await keep_upload(request, value, fields, str(sent.get("picture_alt", "")))
+    return await make_form(request, fields)
+
+
+async def keep_upload(
+    request: Request, upload: UploadFile, fields: dict[str, list[str]], alt: str
+) -> None:
+    site, user = get_site(request), get_visitor(request).user.name
+    try:
+        async with site.render_turns.take(user):
+            kept = await keep_picture(site.application.planner, await upload.read(), user)
+    except (RefusedError, OSError) as error:
+        kept = describe_failure(error)
+    if isinstance(kept, Problem):
+        request.state.picture_problem = replace(
+            kept, facts={**kept.facts, "file": upload.filename or ""}
+        )
+    else:
+        fields.setdefault("image_file", []).append(kept)
+        fields.setdefault("image_alt", []).append(alt)
+
+
+async def make_form(request: Request, fields: Fields) -> Form:
+    """Return the form of these fields: a thread reads them, as they may be long."""
+    site, visitor = get_site(request), get_visitor(request)
+    planner, zone = site.application.planner, site.settings.timezone
+
+    def read() -> tuple[Entry, dict[str, Any]]:
+        base = load_entry(first(fields, "base")) if first(fields, "base") else {}
+        samples = planner.post_renderer.templates.samples
+        entry = read_form(fields, base, samples, zone, visitor.user.name)
+        if base:
+            entry["id"] = base.get("id", "")
+        return base, settle(entry, base, fields)
+
+    base, entry = await asyncio.to_thread(read)
+    suggested = ""
+    if not base and not entry.get("id"):
+        suggested = suggest_id(str(entry.get("title", "")), planner.now.astimezone(zone))
+        entry["id"] = number_id(suggested, await site.store.queries.post_ids_from(suggested))
+    return Form(fields=fields, base=base, entry=entry, suggested_id=suggested)
+
+
+def settle(entry: Mapping[str, Any], base: Entry, fields: Fields) -> dict[str, Any]:
+    """Take over from the post as it is now the fields that were chosen so after a conflict."""
+    chosen = {
+        name.removeprefix("pick.")
+        for name in fields
+        if name.startswith("pick.") and first(fields, name) == "theirs"
+    }
+    theirs, settled = list_fields(base), list_fields(entry)
+    for key in chosen:
+        settled.pop(key, None)
+        if key in theirs:
+            settled[key] = theirs[key]
+    return make_entry(settled)
+
+
+async def show_write(request: Request) -> Response:
+    """Show the empty form, or one with its user's input."""
+    site, visitor = get_site(request), get_visitor(request)
+    # its dictionary takes 0.2 s to load, the first time
+    await asyncio.to_thread(import_module, "pypinyin")
+    draft_id = str(request.path_params.get("draft", ""))
+    if draft_id:
+        draft = await site.store.drafts.get(draft_id, visitor.user.name)
+        fields: Fields = {**json.loads(draft.content), "draft": [draft.id]}
+        return await show_form(request, await make_form(request, fields), saved_at=draft.updated_at)
+    fields = suggest_fields(request)
+    if like := request.query_params.get("like"):
+        fields = {**fields, **await copy_fields(request, PostId(like))}
+    return await show_form(request, await make_form(request, fields))
+
+
+def suggest_fields(request: Request) -> Fields:
+    """Return the start of a new form: a warning for all accounts that the visitor may write for."""
+    site, visitor, query = get_site(request), get_visitor(request), request.query_params
+    kind = query.get("kind", "")
+    kind = kind if kind in set(PostKind) else PostKind.WARNING
+    targets = sorted({name for grant in visitor.user.grants for name in grant.targets})
+    is_approved = bool(site.store.approval_rules.chain_for(kind))
+    return {
+        "kind": [kind],
+        "follows": [query.get("follows", "")],
+        "when": ["asap" if is_approved else "once"],
+        "to": ["all"] if visitor.may_everywhere(Permission.WRITE) else targets,
+        "repeat": ["mon"],
+        **suggest_time(site.runtime.now().astimezone(site.settings.timezone)),
+    }
+
+
+async def copy_fields(request: Request, post: PostId) -> Fields:
+    """Return the fields of an earlier post, for a new one like it. Raises NoSuchItemError."""
+    schedule, entry = await read_visible_entry(request, post)
+    stored = await get_site(request).store.posts.get_post(post) if schedule.is_valid else None
+    kept = {
+        key: value for key, value in entry.items() if key not in {"id", "at", "expires", "author"}
+    }
+    return {
+        **fill_form(kept, get_site(request).settings.timezone),
+        "like": [post],
+        "like_hash": [stored.content_hash if stored else ""],
+    }
+
+
+async def read_visible_entry(request: Request, post: PostId) -> tuple[ScheduleText, Entry]:
+    """Return the schedule and one post of it.
+
+    Raises NoSuchItemError, also for one outside the visitor's accounts.
+    """
+    planner = get_site(request).application.planner
+    schedule = await read_schedule_text(planner, get_site(request).settings.schedule_file)
+    visitor = get_visitor(request)
+    try:
+        entry = await read_entry(schedule, post)
+    except RefusedError:  # nobody knows from the text for which accounts it is
+        await visitor.require_visible(post)
+        raise
+    if not visitor.sees_any(find_accounts(entry, planner.schedule_context)):
+        raise NoSuchItemError("post", post)
+    return schedule, entry
+
+
+async def show_edit(request: Request) -> Response:
+    """Show a post of schedule.toml in the form."""
+    schedule, base = await read_visible_entry(request, PostId(str(request.path_params["post"])))
+    fields = fill_edit(schedule, base, get_site(request).settings.timezone)
+    return await show_form(request, await make_form(request, fields))
+
+
+def fill_edit(schedule: ScheduleText, base: Entry, zone: ZoneInfo) -> Fields:
+    """Return the fields of the form for a post of the schedule, as it is there."""
+    return {**fill_form(base, zone), "base": [dump_entry(base)], "base_sha256": [schedule.sha256]}
+
+
+async def show_form(  # noqa: PLR0913 # what the page shows besides the form
+    request: Request,
+    form: Form,
+    *,
+    status: int = 200,
+    refused: InvalidEdit | EditConflict | None = None,
+    saved_at: datetime | None = None,
+    lane: Mapping[str, Any] | None = None,
+) -> Response:
+    """Return the page of a form. `refused` has a save's problems; without one the form is checked.
+
+    With a `lane` it is the short form of an emergency.
+    """
+    site, visitor = get_site(request), get_visitor(request)
+    invalid = refused if isinstance(refused, InvalidEdit) else None
+    async with site.render_turns.take(visitor.user.name):
+        values = await read_live_values(request, form, refused=invalid, saved_at=saved_at)
+    active = await site.store.posts.active_schedule_text() or ""
+    originals = await site.store.occurrences.find(
+        OccurrenceFilter(accounts=visitor.reach(Permission.VIEW)), MAX_ORIGINALS
+    )
+    is_empty = form.is_new and not form.draft and not form.is_tried
+    drafts = await site.store.drafts.list(visitor.user.name) if is_empty else ()
+    values |= {
+        "kinds": list(PostKind),
+        "levels": list(WarningLevel),
+        "shows_level": "level" in form.entry or "\nlevel = " in active,
+        "data_fields": list_data_fields(site, visitor),
+        "templates": [
+            name
+            for name in site.application.planner.post_renderer.templates.names
+            if name not in set(PostKind)
+        ],
+        "repeats": REPEATS,
+        "originals": {
+            item.key.post: item.title for item in originals if item.key.post != form.base.get("id")
+        },
+        "recipients": list_own_recipients(site, visitor),
+        "platforms": sorted({account.platform for account in site.settings.accounts.values()}),
+        "drafts": drafts,
+        "elsewhere": [
+            visitor.messages.format_problem(item) for item in (invalid.elsewhere if invalid else ())
+        ],
+        "zone_name": site.settings.timezone.key,
+        "was_sent": not form.is_new
+        and await was_sent(visitor, PostId(str(form.base.get("id", "")))),
+        "lane": lane,
+    }
+    return await render_page(
+        request, "write/write" if lane is None else "write/urgent", status=status, **values
+    )
+
+
+async def was_sent(visitor: Visitor, post: PostId) -> bool:
+    """Return True if a one-off post is or may be published: an edit does not change it there."""
+    deliveries = (
+        await visitor.site.store.queries.deliveries(post)
+        if await visitor.find_visible([post])
+        else ()
+    )
+    return any(
+        item.state in MAYBE_PUBLISHED_STATES and item.key.occurrence == ONCE_OCCURRENCE
+        for item in deliveries
+    )
+
+
+def list_data_fields(site: Site, visitor: Visitor) -> Sequence[Mapping[str, Any]]:
+    """Return the fields of all templates: each key with its templates, use, and shape of value."""
+    samples = site.application.planner.post_renderer.templates.samples
+    found: dict[str, dict[str, Any]] = {}
+    for name in sorted(samples, key=lambda name: (name != PostKind.WARNING, name)):
+        sample = samples[name]
+        for key in (*sample.needs, *sample.offers):
+            value = sample.data.get(key, "")
+            field = found.setdefault(
+                key, {"key": key, "is_list": isinstance(value, list), "uses": {}, "needed": []}
+            )
+            field["uses"][name] = sample.explain(key, visitor.lang)
+            if key in sample.needs:
+                field["needed"].append(name)
+            field["is_table"] = (
+                isinstance(value, list) and bool(value) and isinstance(value[0], Mapping)
+            )
+            field["is_more"] = not field["needed"] and not field["is_list"]
+    return sorted(found.values(), key=lambda field: not field["needed"])
+
+
+async def read_live_values(
+    request: Request,
+    form: Form,
+    *,
+    refused: InvalidEdit | None = None,
+    saved_at: datetime | None = None,
+) -> dict[str, Any]:
+    """Return the live values of a form: problems by field, room by platform, previews, draft."""
+    site, visitor = get_site(request), get_visitor(request)
+    check = await check_entry(
+        site.application.planner, form.entry, visitor.reach(Permission.VIEW), is_new=form.is_new
+    )
+    if check.post is not None and not visitor.may(Permission.WRITE, check.post.accounts):
+        check = replace(check, problems=[*check.problems, NOT_YOURS])
+    found = list(check.problems)
+    if refused is not None and refused.own:
+        found = [*refused.own, *(problem for problem in check.problems if not problem.is_error)]
+    shown = [problem for problem in found if form.is_tried or problem.code not in INCOMPLETE_CODES]
+    notes: dict[str, list[Mapping[str, Any]]] = {}
+    for problem in shown:
+        notes.setdefault(find_field(problem), []).append(describe_problem(visitor, problem))
+    if (picture := getattr(request.state, "picture_problem", None)) is not None:
+        notes.setdefault("images", []).append(describe_problem(visitor, picture))
+    if check.post is not None and first(form.fields, "when") == "once":
+        notes.setdefault("when", []).extend(await find_clashes(visitor, check))
+    texts, seen = choose_texts(form.fields, check), set(form.fields.get("seen", ()))
+    for room in check.rooms:
+        if room.capabilities.is_article:
+            site.articles.keep(visitor.user.name, texts[room.platform], check.result.media)
+    return {
+        "form": form,
+        "value": partial(first, form.fields),
+        "values": lambda name: form.fields.get(name, ()),
+        "notes": notes,
+        "errors": sum(note["is_error"] for field in notes.values() for note in field),
+        "warnings": sum(
+            not note["is_error"] and note["key"] not in seen
+            for field in notes.values()
+            for note in field
+        ),
+        "check": check,
+        "recipient_counts": await count_recipients(visitor, form.entry.get("to")),
+        "shown": texts,
+        "choices": list_choices(visitor.site.settings, visitor.messages, check),
+        "title_room": measure_title(check, str(form.entry.get("title", ""))),
+        "split_overflow": split_overflow,
+        "chain": site.store.approval_rules.chain_for(str(form.entry.get("kind", ""))),
+        "diff": await asyncio.to_thread(read_diff, form),
+        "saved_at": saved_at,
+        "account_name": partial(name_account, site),
+        "next_days": [
+            (at, mark_day(at.astimezone(site.settings.timezone))) for at in check.next_times
+        ],
+        "note_keys": list_note_keys(site),
+    }
+
+
+async def find_clashes(visitor: Visitor, check: PostCheck) -> Sequence[Mapping[str, Any]]:
+    """Return the advice about other posts due on the same accounts in the same minute, if any."""
+    if check.post is None or check.due_at is None:
+        return ()
+    minute = check.due_at.replace(second=0, microsecond=0)
+    accounts = [key for key in check.post.accounts if visitor.may(Permission.VIEW, [key])]
+    same = await visitor.site.store.occurrences.between(
+        minute, minute + timedelta(minutes=1), accounts
+    )
+    others = [item for item in same if item.key.post != check.post.id]
+    if not others:
+        return ()
+    problem = Problem(
+        code="web_write_clash",
+        severity=Severity.WARNING,
+        facts={"title": others[0].title, "number": str(len(others)), "at": minute.isoformat()},
+    )
+    return [describe_problem(visitor, problem)]
+
+
+def mark_day(at: datetime) -> str:
+    """Return `off` for a weekday of rest, `on` for a working weekend, else the empty text."""
+    is_weekday, works = at.weekday() < 5, is_working_day(at.date())
+    return "" if is_weekday == works else "on" if works else "off"
+
+
+def list_note_keys(site: Site) -> Sequence[str]:
+    """Return the fields with a place for problems, empty for the whole post."""
+    samples = site.application.planner.post_renderer.templates.samples.values()
+    data = dict.fromkeys(
+        f"data.{key}" for sample in samples for key in (*sample.needs, *sample.offers)
+    )
+    platforms = dict.fromkeys(
+        f"text.{account.platform}" for account in site.settings.accounts.values()
+    )
+    names = (
+        "kind",
+        "follows",
+        "level",
+        "title",
+        "body",
+        "when",
+        "to",
+        "images",
+        "expires",
+        "max_delay",
+        "urgent",
+    )
+    return ["", *names, "template", "id", *data, *platforms]
+
+
+def find_field(problem: Problem) -> str:
+    """Return the field of a problem, empty for one of the whole post."""
+    path = problem.location.path if problem.location is not None else problem.facts.get("field", "")
+    key = path.partition("[")[0]
+    if key in TIME_KEYS:
+        return "when"
+    if key == "id" and problem.code not in ID_CODES:
+        return ""
+    return ".".join(key.split(".")[:2])
+
+
+def describe_problem(visitor: Visitor, problem: Problem) -> Mapping[str, Any]:
+    """Return a problem as the form shows it.
+
+    Its `key` differs for another field, or for other facts.
+    """
+    messages = visitor.messages
+    place = problem.location.path if problem.location is not None else ""
+    identity = json.dumps([problem.code, place, problem.facts], sort_keys=True, default=str)
+    return {
+        "key": hashlib.sha256(identity.encode()).hexdigest()[:16],
+        "code": problem.code,
+        "text": messages.describe(problem),
+        "hint": messages.hint(problem.code, **problem.facts),
+        "is_error": problem.is_error,
+    }
+
+
+def read_diff(form: Form) -> Sequence[str]:
+    """Return the lines of schedule.toml that a save changes."""
+    if form.is_new:
+        return [f"+{line}" for line in dump_entry(form.entry).splitlines()]
+    text = dump_entry(form.base)
+    block = find_block(text, find_post_spans(text), str(form.base.get("id", "")))
+    return edit_block(text, block, form.entry).diff if block is not None else ()
+
+
+def name_account(site: Site, account: str) -> str:
+    """Return the name of an account in a preview: the agency of its region."""
+    found = next((item for key, item in site.settings.accounts.items() if key == account), None)
+    facts = site.settings.regions.get(found.region or "", {}) if found is not None else {}
+    return str(facts.get("police") or account)
+
+
+async def check_form(request: Request) -> Response:
+    """Check the typed content so far, keep it as a draft, and return the changed parts of the page.
+
+    Nothing is returned if the user has typed on, in this form or another, before the renderer was
+    free.
+    """
+    form = await read_sent_form(request)
+    saved_at, draft_id, refusal = None, form.draft, ""
+    try:
+        saved_at, draft_id = await keep_draft(request, form)
+    except RefusedError as error:
+        refusal = get_visitor(request).messages.translate(error.code, **error.facts)
+    turns, user = get_site(request).render_turns, get_visitor(request).user.name
+    async with turns.take(user, is_replaceable=True) as has_turn:
+        if not has_turn:
+            return Response(status_code=204)
+        values = await read_live_values(request, form, saved_at=saved_at)
+    page = render(
+        get_visitor(request),
+        "write/write_live.html",
+        draft_id=draft_id,
+        draft_refusal=refusal,
+        **values,
+    )
+    return HTMLResponse(page)
+
+
+async def keep_draft(request: Request, form: Form) -> tuple[datetime | None, str]:
+    """Keep the typed content; return the time of saving, and the id of the draft.
+
+    The time is None if the saving is to be tried again soon.
+    """
+    drafts, user = get_site(request).store.drafts, get_visitor(request).user.name
+    if form.draft:
+        with contextlib.suppress(NoSuchItemError):  # it was saved or deleted in another window
+            return await drafts.change(form.draft, user, form.content), form.draft
+    draft = await drafts.create(user, form.content, str(form.base.get("id", "")) or None)
+    return draft.updated_at, draft.id
+
+
+async def save_form(request: Request) -> Response:
+    """Save the post into schedule.toml, or show the obstacles with all typed content."""
+    form = await read_sent_form(request)
+    form = replace(form, fields={**form.fields, "tried": ["1"]})
+    action = first(form.fields, "do")
+    if action == "refresh":
+        return await show_form(request, replace(form, fields={**form.fields, "tried": []}))
+    if action == "draft":
+        return await leave_draft(request, form)
+    if getattr(request.state, "picture_problem", None) is not None:
+        return await show_form(request, form, status=422)
+    try:
+        original = await find_original(request, form)
+        change = replace(
+            make_change(form), copied_from=original, copied_hash=first(form.fields, "like_hash")
+        )
+        result = await save_change(request, change)
+    except SignInError:  # for the accounts that the post has, or had before
+        return await show_form(request, form, status=422, refused=InvalidEdit(own=[NOT_YOURS]))
+    except (RefusedError, OSError) as error:
+        return await show_form(
+            request, form, status=409, refused=InvalidEdit(own=[describe_failure(error)])
+        )
+    return await show_result(request, form, result)
+
+
+def describe_failure(error: RefusedError | OSError) -> Problem:
+    """Return why nothing could be written, as a problem of the whole post: the form has to stay."""
+    if isinstance(error, RefusedError):
+        return Problem(code=error.code, facts=error.facts)
+    return Problem(
+        code="web_write_failed", facts={"reason": error.strerror or type(error).__name__}
+    )
+
+
+async def leave_draft(request: Request, form: Form) -> Response:
+    saved_at, draft_id = await keep_draft(request, form)
+    if saved_at is None:  # the last write was a moment ago: the page keeps what is newer
+        fields = {**form.fields, "draft": [draft_id], "tried": []}
+        return await show_form(request, replace(form, fields=fields))
+    return redirect(request, f"/write/{draft_id}", Notice(code="web_write_draft_kept"))
+
+
+def make_change(form: Form) -> PostChange:
+    return PostChange(
+        post=PostId(form.suggested_id or str(form.entry.get("id", ""))),
+        entry=form.entry,
+        base=form.base or None,
+        base_sha256=first(form.fields, "base_sha256"),
+        is_id_suggested=bool(form.suggested_id),
+    )
+
+
+async def find_original(request: Request, form: Form) -> PostId | None:
+    """Return the post that a new one copies; None also for one outside the visitor's accounts."""
+    like = PostId(first(form.fields, "like"))
+    if not (form.is_new and like):
+        return None
+    stored = await get_site(request).store.posts.get_post(like)
+    return like if stored is None or get_visitor(request).sees_any(stored.accounts) else None
+
+
+async def save_change(request: Request, change: PostChange) -> EditResult:
+    """Save one post for the visitor, once the renderer is theirs.
+
+    Raises the errors of `save_post`.
+    """
+    site, visitor = get_site(request), get_visitor(request)
+    writer = Writer(
+        actor=visitor.actor,
+        may_write=lambda accounts: visitor.may(Permission.WRITE, accounts),
+        may_target=lambda names: visitor.principal.may_target(
+            Permission.WRITE, names, site.members
+        ),
+        reach=visitor.reach(Permission.VIEW),
+    )
+    async with site.render_turns.take(visitor.user.name, is_save=True):
+        return await save_post(
+            site.application.planner, site.settings.schedule_file, change, writer
+        )
+
+
+async def show_result(
+    request: Request, form: Form, result: SavedEdit | EditConflict | InvalidEdit
+) -> Response:
+    """Show the result of a save."""
+    site, visitor = get_site(request), get_visitor(request)
+    match result:
+        case InvalidEdit():
+            with contextlib.suppress(RefusedError):  # the form itself is shown again in any case
+                _saved_at, draft = await keep_draft(request, form)
+                form = replace(form, fields={**form.fields, "draft": [draft]})
+            return await show_form(request, form, status=422, refused=result)
+        case EditConflict():
+            return await show_conflict(request, form, result)
+        case SavedEdit():
+            if form.draft:
+                await site.store.drafts.delete(form.draft, visitor.user.name)
+            is_accepted = await wait_until_accepted(site.store, result, ACCEPTED_WITHIN_SECONDS)
+            following = f"/posts/{result.id}" if is_accepted else "/today"
+            return redirect(request, following, describe_save(site, form, is_accepted=is_accepted))
+
+
+def describe_save(site: Site, form: Form, *, is_accepted: bool) -> Notice:
+    facts = {"title": str(form.entry.get("title", "")), "stages": ""}
+    if not is_accepted:
+        return Notice(code="web_write_done_waiting", facts=facts)
+    chain = site.store.approval_rules.chain_for(str(form.entry.get("kind", "")))
+    if not chain:
+        return Notice(code="web_write_done_planned", facts=facts)
+    return Notice(
+        code="web_write_done_sent",
+        facts={**facts, "stages": "、".join(stage.name for stage in chain)},
+    )
+
+
+async def show_conflict(request: Request, form: Form, conflict: EditConflict) -> Response:
+    """Show the conflicting wishes of two people, field by field. Equal fields are not shown."""
+    site = get_site(request)
+    saver = await site.store.saves.last_saver(PostId(str(form.entry.get("id", ""))))
+    kept = {
+        name: values
+        for name, values in form.fields.items()
+        if name not in {"base", "base_sha256", "do"}
+    }
+    kept = {name: values for name, values in kept.items() if not name.startswith("pick.")}
+    if conflict.theirs is None:
+        kept["id"] = [str(form.base.get("id", ""))]  # it comes back as the same post
+    base = dump_entry(conflict.theirs) if conflict.theirs is not None else ""
+    return await render_page(
+        request,
+        "write/write_conflict",
+        status=409,
+        form=form,
+        conflict=conflict,
+        saver=saver,
+        kept=kept,
+        base=base,
+        show_value=show_value,
+    )
+
+
+async def delete_draft(request: Request) -> Response:
+    draft = str(request.path_params["draft"])
+    await get_site(request).store.drafts.delete(draft, get_visitor(request).user.name)
+    return redirect(
+        request, "/write", Notice(code="web_write_draft_deleted", undo=f"/write/{draft}/restore")
+    )
+
+
+async def restore_draft(request: Request) -> Response:
+    draft = str(request.path_params["draft"])
+    await get_site(request).store.drafts.restore(draft, get_visitor(request).user.name)
+    return redirect(request, f"/write/{draft}")
+
+
+async def show_article(request: Request) -> Response:
+    """Show an article that the visitor has just previewed, in a frame."""
+    user = get_visitor(request).user.name
+    return article_response(
+        *get_site(request).articles.get(user, str(request.path_params["fingerprint"]))
+    )
