@@ -132,6 +132,7 @@ COUNTED = re.compile(
     r"|parts|answers)\b"
 )
 NEVER_ONE = {
+    "account_circuit_breaker_open",
     "circuit_breaker_open",
     "correct_one_only",
     "event_times",

@@ -9,7 +9,7 @@ from sqlalchemy import func, insert, select, update
 
 from publisher.domain.delivery import State
 from publisher.domain.plan import Plan, PlanWindow, plan
-from publisher.domain.post import RenderedImage, RenderedRevision, Schedule
+from publisher.domain.post import ONCE_OCCURRENCE, RenderedImage, RenderedRevision, Schedule
 from publisher.domain.results import NotFound, Published, Reach, Receipt, Unknown
 from publisher.engine.decisions import named_person
 from publisher.engine.reconciler import retract_due
@@ -310,15 +310,12 @@ async def test_i24_old_versions_of_the_schedule_lose_their_texts_and_the_newest_
 
 
 async def test_an_edited_post_loses_its_earlier_texts_as_well(store):
-    """Every text that was filed for a delivery is pruned with it."""
+    """A text before an edit, kept as somebody had approved it, is pruned with its delivery."""
     await enqueue_posts(store.posts, POST)
-    edited = replace(POST, title="改", content_hash="p/new")
-    await store.posts.commit_plan(
-        PlanCommit(
-            plan=Plan(),
-            rendered=[make_rendered_delivery(edited, START_TIME, is_new=False)],
-            posts=[edited],
-        )
+    earlier = {"fingerprint": "1", "revision_hash": "1", "account": "a", "body": "{}"}
+    row = {**earlier, "post": POST.id, "occurrence": ONCE_OCCURRENCE}
+    await store.database.write(
+        lambda transaction: transaction.connection.execute(insert(RENDERED_POST), [row])
     )
     assert await count(store, RENDERED_POST) == (2,)
     store.runtime.advance_time(LONG)

@@ -289,9 +289,9 @@ async def test_f90_nobody_is_accepted_while_descriptors_are_short():
 
 CHILD = """
 import asyncio, json, os, resource, sys
-from publisher.web.server import free_descriptors, raise_descriptor_limit
-from publisher.web.callbacks import bind_socket
-from publisher.web.server import HttpLimits, HttpServer
+from publisher.web.http.server import free_descriptors, raise_descriptor_limit
+from publisher.web.http.callbacks import bind_socket
+from publisher.web.http.server import HttpLimits, HttpServer
 
 async def serve():
     place = bind_socket("127.0.0.1:0")

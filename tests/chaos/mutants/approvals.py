@@ -11,11 +11,11 @@ from publisher.domain import approval
 from publisher.domain.approval import Approval, ApprovalStatus, Chain, MissingStage, Rendition
 from publisher.domain.delivery import Actor
 from publisher.domain.post import DeliveryId, Fingerprint
+from publisher.store import comparison
 from publisher.store.approvals import decisions as approval_actions
 from publisher.store.approvals import guard as approvals
 from publisher.store.db.database import Transaction
 from publisher.store.deliveries import intents
-from publisher.store.recovery import recover
 
 from .patch import Patch
 
@@ -96,7 +96,7 @@ def restored_approval_honoured(patch: Patch) -> None:
     def void_approvals(_transaction: Transaction, _now: datetime, _by: Actor, _reason: str) -> int:
         return 0
 
-    patch.put(recover, "void_approvals", void_approvals)
+    patch.put(comparison, "void_approvals", void_approvals)
 
 
 def edit_keeps_approvals(patch: Patch) -> None:
