@@ -14,6 +14,7 @@ from publisher.domain.kinds import PostKind
 from publisher.rendering.templates import TemplateSample
 from publisher.schedule.edit import Entry, add_post
 from publisher.schedule.model import ASAP
+from publisher.web.kit.pinyin import spell_syllables
 
 Fields = Mapping[str, Sequence[str]]
 """The content of a form: the values of each field, in order."""
@@ -343,13 +344,10 @@ def suggest_id(title: str, now: datetime) -> str:
 
     It is stable, and readable for a person that knows the post.
     """
-    # few processes need it, and its dictionary takes 0.2 s
-    from pypinyin import lazy_pinyin  # noqa: PLC0415
-
     beginning = title[:MAX_ID_CHARACTERS]  # the time of a long one grows with its square
     syllables = [
         part.lower()
-        for part in lazy_pinyin(beginning, errors="ignore")
+        for part in spell_syllables(beginning, errors="ignore")
         if part.isascii() and part.isalnum()
     ]
     return "-".join([*syllables[:MAX_ID_SYLLABLES], f"{now:%Y-%m}"])[:60]
