@@ -22,4 +22,10 @@ def test_places_are_spelled_as_people_read_them(text, spelled):
 
 def test_other_characters_can_be_left_out():
     """An id is made of the syllables alone."""
-    assert spell_syllables("冒充客服（二）！", errors="ignore") == ["mao", "chong", "ke", "fu", "er"]
+    assert spell_syllables("冒充客服（二）！", errors="ignore") == [
+        "mao",
+        "chong",
+        "ke",
+        "fu",
+        "er",
+    ]

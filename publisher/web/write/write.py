@@ -61,6 +61,7 @@ from publisher.web.write.post_form import (
     first,
     load_entry,
     require_length_of_post,
+    require_number_of_values,
     show_value,
     suggest_id,
     suggest_time,
@@ -164,6 +165,7 @@ async def make_form(request: Request, fields: Fields) -> Form:
         entry = read_form(fields, base, samples, zone, visitor.user.name)
         if base:
             entry["id"] = base.get("id", "")
+        require_number_of_values(entry)
         return base, settle(entry, base, fields)
 
     base, entry = await asyncio.to_thread(read)
