@@ -27,7 +27,7 @@ from publisher.domain.addresses import is_loopback
 from publisher.domain.errors import Problem, Severity
 from publisher.runtime.logs import log
 from publisher.runtime.redaction import redact_text, register_secrets
-from publisher.secrets import SecretError, Vault, read_secret
+from publisher.secrets import SecretError, open_vault, read_secret
 from publisher.tomlfile.validate import UnlocatedProblem
 
 URL_FIELD = "url"
@@ -287,7 +287,7 @@ def read_channel_url(settings: Settings, channel: str) -> str:
     """Return a channel's apprise address; redact it from now on. Raises SecretError."""
     name = settings.alerts.channels[channel]
     fields = read_secret(
-        name, secrets_dir=settings.secrets_dir, vault=Vault(folder=settings.workspace / "var")
+        name, secrets_dir=settings.secrets_dir, vault=open_vault(settings.workspace)
     )
     if URL_FIELD not in fields:
         raise SecretError("secret_without_url", name, (URL_FIELD,))

@@ -32,7 +32,7 @@ from publisher.engine.authentication import LoadUserKey, SecondFactor
 from publisher.i18n import LANGUAGES, Lang, Messages
 from publisher.runtime.bounded_dict import BoundedDict
 from publisher.runtime.clock import Runtime
-from publisher.secrets import Vault, load_user_key
+from publisher.secrets import load_user_key, open_vault
 from publisher.store.approvals.duty import DutyOfficer
 from publisher.store.people.sign_ins import Session
 from publisher.store.people.users import hash_secret
@@ -310,7 +310,7 @@ class Site:
 
     @property
     def load_user_key(self) -> LoadUserKey:
-        vault = Vault(folder=self.settings.workspace / "var")
+        vault = open_vault(self.settings.workspace)
         return partial(load_user_key, vault, self.settings.secrets_dir, creates_missing=True)
 
     def note_opening(self, post: PostId, name: str) -> None:

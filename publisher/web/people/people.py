@@ -7,7 +7,6 @@ from starlette.datastructures import FormData
 from starlette.requests import Request
 from starlette.responses import Response
 
-from publisher.app.departure import read_touched
 from publisher.domain.characters import remove_forbidden_characters
 from publisher.domain.errors import ApprovalError, NoSuchItemError, RefusedError, SignInError
 from publisher.domain.user import (
@@ -24,6 +23,7 @@ from publisher.domain.user import (
     is_trusted,
     parse_grant,
 )
+from publisher.engine.departure import read_touched
 from publisher.store.people.user_changes import ChangedUser
 from publisher.web.kit.page import person_path, read_person, redirect, render_page
 from publisher.web.kit.site import Notice, Visitor, get_site, get_visitor
