@@ -1,7 +1,8 @@
 """Access of visitors: sessions in cookies, and the checks of a route before its handler runs."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import contextlib
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
@@ -266,6 +267,15 @@ def keep_form(form: FormData) -> str:
     return "&".join(kept)
 
 
+def read_kept_form(kept: str) -> Sequence[tuple[str, str]]:
+    """Return the fields of a form that `keep_form` wrote; none of one that it has not written."""
+    if len(kept) > MAX_RESUMED_CHARACTERS:
+        return ()
+    with contextlib.suppress(ValueError):
+        return parse_qsl(kept, keep_blank_values=True, max_num_fields=MAX_PARTS)
+    return ()
+
+
 async def render_problem(request: Request, status: int, code: str, **facts: object) -> Response:
     """Return a page that says why nothing was done."""
     visitor = get_visitor(request)
@@ -303,7 +313,7 @@ async def go_on(request: Request, session_id: str, following: str, resumed: str)
     """Go on to the visitor's page under a new session. A kept form is shown, ready to be sent."""
     if resumed:
         # another person may have filled in the form: a post is reviewed before this one saves it
-        kept = parse_qsl(resumed, keep_blank_values=True)
+        kept = read_kept_form(resumed)
         fields = [(name, value) for name, value in kept if name != "do"]
         fields.append(("do", "refresh"))
         response: Response = await render_page(request, "resume", next=following, fields=fields)
