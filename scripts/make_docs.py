@@ -11,7 +11,7 @@ import re
 import sys
 import tomllib
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -45,17 +45,17 @@ A delivery is the duty to put one occurrence of a post on one account. \
 This page lists every step it can take; whatever
 is not listed is refused. Steps that stay in a state are left out of the diagram. \
 The words under each state are those
-of `publisher why`. What to do about a delivery that is held stands in [operating.md](operating.md).
+of `publisher why`. What to do about a delivery that is held stands in [holds.md](holds.md).
 
 一个“任务”就是把某条内容的某一次发到某一个账号。本页列出它的全部走法，没有列出的一律不允许。每个状态下面的文字
-就是 `publisher why` 的说法。等待人工处理的任务该怎么办，见 [operating.md](operating.md)。"""
+就是 `publisher why` 的说法。等待人工处理的任务该怎么办，见 [holds.md](holds.md)。"""
 CLI_HEAD = """\
 Every command takes `-C DIR` and `--lang zh_CN|en` (or `PUBLISHER_LANG`). \
 A target is written POST, POST@ACCOUNT or
 POST#INSTANT@ACCOUNT. Answers go to standard output, diagnostics to standard error; \
 `--json` prints one JSON document.
 The keys of `status --json`: \
-[operating.md](operating.md#the-columns-and-keys-of-status--状态表的列和-json-的项).
+[monitoring.md](monitoring.md#the-columns-and-keys-of-status--状态表的列和-json-的项).
 
 每个命令都可以加 `-C 文件夹` 和 `--lang zh_CN|en`。目标写成 编号、编号@账号，或 编号#时间@账号。\
 答复写到标准输出，
@@ -89,8 +89,13 @@ release, `scripts/test-extra`.
 A test names its faults in the ids of its cases (`id="F30-html"`), \
 and where no case does, in its own name
 (`test_f07_…`) and in the first line of its docstring (`F07: …`, `F28 to F37`)."""
-INDEXES = ("Contents · 目录", "Find a code · 按代码查找")
-"""The sections of operating.md that lead to the others."""
+CONTENTS = "Contents · 目录"
+"""The section of operating.md that leads to the others."""
+STATEMENTS: Mapping[Lang, Sequence[str]] = {
+    "zh_CN": ("发生了什么：", "接下来：", "要做的："),
+    "en": ("What happened:", "What follows:", "What to do:"),
+}
+"""The labels of the three statements about each code, by language."""
 BLANKS: Mapping[Lang, Mapping[str, str]] = {
     "zh_CN": {
         "account": "账号", "due": "〈预定时间〉", "expires": "〈失效时间〉", "late": "",
@@ -300,42 +305,55 @@ def faults_named(function: str, words: str) -> frozenset[str]:
 
 
 def holds() -> str:
-    """Return a heading for each hold reason, with its meaning and the action to take."""
-    return _page(
-        part for reason in HoldReason for part in (f"### {reason}", *_texts_of(f"hold_{reason}"))
+    """Return a heading for each hold reason, with three statements about it in both languages."""
+    return _page(part for reason in HoldReason for part in (f"## {reason}", _statements(reason)))
+
+
+def _statements(reason: HoldReason) -> str:
+    """Return what a hold reason means, what follows, and what to do, as a list."""
+    code = f"hold_{reason}"
+    return "\n".join(
+        f"- **{label}** {text}"
+        for lang, labels in STATEMENTS.items()
+        for label, text in zip(
+            labels, (_say(lang, code), _hint(lang, "state_held"), _hint(lang, code)), strict=True
+        )
     )
 
 
 def contents() -> str:
     """Return links to the sections of operating.md."""
-    return "\n".join(
-        f"- [{title}](#{_anchor(title)})" for title in _sections() if title not in INDEXES
-    )
+    titles = re.findall(r"^## (.+)$", (DOCS / "operating.md").read_text("utf-8"), re.MULTILINE)
+    return "\n".join(f"- [{title}](#{_anchor(title)})" for title in titles if title != CONTENTS)
 
 
-def code_index() -> str:
-    """Return a table of the codes in operating.md by alphabet.
+def hold_index() -> str:
+    """Return a table of the hold reasons by alphabet."""
+    return _code_index((str(reason) for reason in HoldReason), "hold")
 
-    It has a link to each section, its kind, and its message.
-    """
-    sections = _sections()
-    kinds = {str(reason): ("hold", "等待处理 held") for reason in HoldReason}
-    for title, kind in (
-        ("Alerts · 提醒", "提醒 alert"),
-        ("When it refuses to start · 拒绝启动", "拒绝启动 refusal"),
-    ):
-        kinds |= dict.fromkeys(
-            re.findall(r"^### (\w+)$", sections[title], re.MULTILINE), ("alert", kind)
-        )
+
+def alert_index() -> str:
+    """Return a table of the codes of alerts.md by alphabet."""
+    return _code_index(codes_described("alerts.md"), "alert")
+
+
+def refusal_index() -> str:
+    """Return a table of the codes of refusals.md by alphabet."""
+    return _code_index(codes_described("refusals.md"), "alert")
+
+
+def codes_described(page: str) -> list[str]:
+    """Return the codes that have a section on a page."""
+    return re.findall(r"^## ([a-z][a-z_]*)$", (DOCS / page).read_text("utf-8"), re.MULTILINE)
+
+
+def _code_index(codes: Iterable[str], area: str) -> str:
+    """Return a table with a link to the section of each code, and its message."""
     return _table(
-        ["代码 code", "种类 kind", "提示", "message"],
+        ["代码 code", "提示", "message"],
         (
-            [
-                f"[{code}](#{_anchor(code)})",
-                kind,
-                *_message(f"{area}_{code}", code, f"reason_{code}"),
-            ]
-            for code, (area, kind) in sorted(kinds.items())
+            [f"[{code}](#{_anchor(code)})", *_message(f"{area}_{code}", code, f"reason_{code}")]
+            for code in sorted(codes)
         ),
     )
 
@@ -350,14 +368,6 @@ def _message(*codes: str) -> list[str]:
         for lang in LANGUAGES
     )
     return [re.split(r"。|\. |\.$", text)[0] for text in texts]
-
-
-def _sections() -> Mapping[str, str]:
-    """Return the sections of operating.md by their titles."""
-    _, *parts = re.split(
-        r"^## (.+)\n", (DOCS / "operating.md").read_text("utf-8"), flags=re.MULTILINE
-    )
-    return dict(zip(parts[::2], parts[1::2], strict=True))
 
 
 def _anchor(title: str) -> str:
@@ -523,7 +533,9 @@ PARTS: Mapping[str, Callable[[], str]] = {
     for part in (
         holds,
         contents,
-        code_index,
+        hold_index,
+        alert_index,
+        refusal_index,
         settings,
         kinds,
         templates,

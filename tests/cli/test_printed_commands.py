@@ -53,6 +53,20 @@ END_OF_COMMAND = re.compile(r"[，。；：（）、|<\n]|[.,;:](?=\s|$)|[()]|\s
 COMMAND = re.compile(rf"\bpublisher (?:-C \S+ )?({'|'.join(COMMANDS)})\b(?!-)")
 
 
+DOCS = Path(__file__).parents[2] / "docs"
+OPERATORS_PAGES = (
+    "accounts.md",
+    "approvals.md",
+    "audit.md",
+    "backups.md",
+    "hosts.md",
+    "monitoring.md",
+    "operating.md",
+    "secrets.md",
+    "users.md",
+)
+
+
 class HalfCommandError(Exception):
     """A command in a text that cannot be run as it is printed."""
 
@@ -119,6 +133,16 @@ def test_a_command_in_a_message_is_whole(capsys: pytest.CaptureFixture[str]):
     texts = list(texts_with_commands())
     assert texts
     assert {code: half for code, text in texts if (half := half_commands_of(text))} == {}
+
+
+@pytest.mark.parametrize("page", OPERATORS_PAGES)
+def test_a_command_in_the_operators_pages_is_whole(page: str):
+    """Every command in a shell block of these pages can be run as it is printed."""
+    text = (DOCS / page).read_text("utf-8")
+    blocks = re.findall(r"^ *```sh\n(.*?)^ *```$", text, re.MULTILINE | re.DOTALL)
+    commands = "\n".join(blocks)
+    assert COMMAND.search(commands)
+    assert half_commands_of(commands) == []
 
 
 @pytest.mark.parametrize(

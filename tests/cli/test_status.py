@@ -19,9 +19,9 @@ HEADINGS = {
 
 def documented_keys():
     """Return the keys in the manual's two `status --json` tables, each with its column."""
-    text = (Path(__file__).parents[2] / "docs" / "operating.md").read_text("utf-8")
+    text = (Path(__file__).parents[2] / "docs" / "monitoring.md").read_text("utf-8")
     section = re.search(
-        r"^### The columns and keys of `status`.*?(?=^##)", text, re.MULTILINE | re.DOTALL
+        r"^## The columns and keys of `status`.*?(?=^##)", text, re.MULTILINE | re.DOTALL
     )[0]
     document, delivery = re.findall(r"(?:^\|.*\n)+", section, re.MULTILINE)
     return [

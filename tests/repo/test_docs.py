@@ -21,6 +21,7 @@ ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 PAGES = sorted([*DOCS.rglob("*.md"), *ROOT.glob("*.md")])
 DECISIONS = sorted((DOCS / "decisions").glob("0*.md"))
+CODE_PAGES = ("holds.md", "alerts.md", "refusals.md")
 TRACKED = subprocess.run(
     ["git", "ls-files", "--cached", "--others", "--exclude-standard"],  # noqa: S607 # git is on the PATH
     cwd=ROOT,
@@ -93,7 +94,7 @@ def alert_codes() -> set[str]:
     [
         ("cli.md", set(COMMANDS)),
         ("states.md", set(State)),
-        ("operating.md", set(HoldReason) | alert_codes()),
+        ("holds.md", set(HoldReason)),
         ("settings.md", set(keys_of(settings_schema()))),
         (
             "schedule.md",
@@ -110,20 +111,39 @@ def test_everything_has_a_heading(page, wanted):
     assert {name: found.count(name) for name in wanted} == dict.fromkeys(wanted, 1)
 
 
-def test_each_code_is_found_in_the_index():
-    """Each hold reason, alert and refusal of the operator's manual is in its index with text.
+def codes_described(page: str) -> list[str]:
+    """Return the codes that have a section on a page."""
+    return [heading for heading in headings(page) if re.fullmatch(r"[a-z][a-z_]*", heading)]
 
-    The text is its message.
-    """
-    text = (DOCS / "operating.md").read_text("utf-8")
-    rows = re.findall(
-        r"^\| \[(\w+)\]\(#\1\) \| [^|]+ \| ([^|]+) \| ([^|]+) \|$", text, re.MULTILINE
+
+def start_refusals() -> set[str]:
+    """Return the codes of refusals to start, as the code raises them."""
+    files = (
+        "store/recovery/setup.py",
+        "store/recovery/folder.py",
+        "store/db/sqlite_files.py",
+        "store/system_alerts.py",
+        "app/open_store.py",
+        "app/permissions.py",
     )
-    codes = [code for code, *_ in rows]
-    assert codes == sorted(
-        code for code in headings("operating.md") if code.islower() and re.fullmatch(r"\w+", code)
-    )
-    assert set(HoldReason) | alert_codes() <= set(codes)
+    text = "\n".join((ROOT / "publisher" / name).read_text("utf-8") for name in files)
+    return set(re.findall(r'RefusedError\(\s*"(\w+)"', text))
+
+
+def test_every_alert_and_refusal_has_one_section():
+    """An operator finds a code on one page: that of alerts or that of refusals to start."""
+    described = [*codes_described("alerts.md"), *codes_described("refusals.md")]
+    assert sorted(described) == sorted(set(described))
+    assert alert_codes() - set(described) == set()
+    assert start_refusals() - set(codes_described("refusals.md")) == set()
+
+
+@pytest.mark.parametrize("page", CODE_PAGES)
+def test_each_code_is_found_in_the_index(page):
+    """Each code of a page is in its index by alphabet, with its message in both languages."""
+    text = (DOCS / page).read_text("utf-8")
+    rows = re.findall(r"^\| \[(\w+)\]\(#\1\) \| ([^|]+) \| ([^|]+) \|$", text, re.MULTILINE)
+    assert [code for code, *_ in rows] == sorted(codes_described(page))
     assert [code for code, *messages in rows if code in messages] == []
 
 
@@ -238,6 +258,13 @@ def test_both_readmes_have_the_same_shape():
     assert set(re.findall(r"\]\((docs/[^)]+)\)", english)) == set(
         re.findall(r"\]\((docs/[^)]+)\)", chinese)
     )
+
+
+def test_the_readme_links_every_page():
+    """A page that nobody links is found by nobody; the Chinese ones have an English twin."""
+    linked = set(re.findall(r"\]\(docs/([^)#]+)", (ROOT / "README.md").read_text("utf-8")))
+    pages = {path.name for path in DOCS.glob("*.md") if not path.name.endswith(".zh-CN.md")}
+    assert pages - linked == set()
 
 
 SECTIONS = {

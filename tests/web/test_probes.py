@@ -10,6 +10,7 @@ from publisher.testing.builders import enqueue_posts, make_post
 
 ROOT = Path(__file__).resolve().parents[2]
 BOARD = ROOT / "docs" / "examples" / "grafana" / "publisher.json"
+PAGE = ROOT / "docs" / "metrics.md"
 
 
 async def test_health_is_that_of_the_daemon(site):
@@ -71,15 +72,30 @@ async def test_a_token_for_some_accounts_gets_no_figure_of_other_people(site):
     assert 'publisher_refusals_total{kind="password"} 7.0' in texts[1]
 
 
-async def test_the_board_asks_for_figures_that_exist(site):
-    """Every figure of the Grafana board is one that /metrics has."""
+async def test_the_page_on_metrics_describes_each_one(site):
+    """The page has one row for each metric of publisher, with its type and its help text."""
+    await site.store.actions.register_worker()
+    text, page = (await site.client().get("/metrics")).text, PAGE.read_text("utf-8")
+    types = dict(re.findall(r"^# TYPE (publisher_\w+) (\w+)$", text, re.MULTILINE))
+    helps = dict(re.findall(r"^# HELP (publisher_\w+) (.+)$", text, re.MULTILINE))
+    rows = re.findall(
+        r"^\| `(publisher_\w+)` \| (\w+) \|[^|]*\| [^|]+ \| ([^|]+) \|$", page, re.MULTILINE
+    )
+    assert sorted(rows) == sorted((name, types[name], helps[name]) for name in types)
+    kinds = re.findall(r"^\| `(\w+)` \| [^|]+ \| [^|]+ \|$", page, re.MULTILINE)
+    assert kinds == list(RefusalKind)
+
+
+async def test_board_and_rules_ask_for_figures_that_exist(site):
+    """Every figure of the Grafana board, and of the page's rules, is one that /metrics has."""
     account = next(iter(site.store.policies))
     await enqueue_posts(site.store.posts, make_post("p", [account], site.runtime.now()))
     await site.store.actions.register_worker()
     text = (await site.client().get("/metrics")).text
     known = set(re.findall(r"^# TYPE (\w+)", text, re.MULTILINE))
-    asked = set(
-        re.findall(r"publisher_\w+", json.dumps(json.loads(BOARD.read_text("utf-8"))["panels"]))
-    )
-    assert asked
-    assert asked <= known
+    panels = json.dumps(json.loads(BOARD.read_text("utf-8"))["panels"])
+    rules = "\n".join(re.findall(r"^ +expr: .+", PAGE.read_text("utf-8"), re.MULTILINE))
+    for source in (panels, rules):
+        asked = set(re.findall(r"publisher_\w+", source))
+        assert asked
+        assert asked <= known
