@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from publisher.store.queries.audit_log import AuditLog
     from publisher.store.queries.dashboard import DashboardQueries
     from publisher.store.queries.occurrences import OccurrenceQueries
+    from publisher.store.queries.waiting import WaitingQueries
 
 
 class Store(BaseStore):
@@ -155,6 +156,12 @@ class Store(BaseStore):
         from publisher.store.queries.dashboard import DashboardQueries  # noqa: PLC0415 # see the class
 
         return DashboardQueries(self)
+
+    @cached_property
+    def waiting(self) -> "WaitingQueries":
+        from publisher.store.queries.waiting import WaitingQueries  # noqa: PLC0415 # see the class
+
+        return WaitingQueries(self)
 
     @cached_property
     def users(self) -> "Users":

@@ -135,6 +135,18 @@ class ApprovalTask:
         return name_occurrence(self.key)
 
 
+CheckTask = Callable[[ApprovalTask], None]
+"""Raises an error where a person may not act on an occurrence."""
+
+
+def allow_task(_task: ApprovalTask) -> None:
+    """Raise nothing."""
+
+
+def allow_accounts(_accounts: Collection[AccountId]) -> None:
+    """Raise nothing."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnapproveResult:
     """The number of ended approvals, the occurrences, and the number of sent deliveries.
@@ -263,16 +275,18 @@ class ApprovalStore(StorePart):
         approver: Approver,
         by: Actor,
         seen_at: datetime | None = None,
+        check: CheckTask = allow_task,
     ) -> ApprovalTask:
         """Record a person's approval of exactly this content, at the first incomplete stage.
 
-        With the last approval, the deliveries that waited for it become due. Raises ApprovalError
+        The occurrence is read once, in the transaction, and passed to `check`. With the last
+        approval, the deliveries that waited for it become due. Raises ApprovalError
         if the content has changed since, or if the time that the person has seen was brought
         forward. Raises ApprovalError if nothing needs an approval, or if the person may not give
         it.
         """
         lock_planning(transaction)
-        found = self._find(transaction.connection, post, fingerprint)
+        found = self._find(transaction.connection, post, fingerprint, check)
         if not all(is_covered(seen_at, task.status.scheduled_at) for task in found):
             raise ApprovalError("approval_changed", post=post)
         refusals = [find_refusal(task, approver) for task in found]
@@ -283,18 +297,20 @@ class ApprovalStore(StorePart):
         raise next(filter(None, refusals))
 
     def _find(
-        self, connection: Connection, post: PostId, fingerprint: str
+        self, connection: Connection, post: PostId, fingerprint: str, check: CheckTask
     ) -> Sequence[ApprovalTask]:
         """Return the occurrence with this fingerprint, once for each chain, incomplete ones first.
 
-        Raises ApprovalError if there is none.
+        Raises ApprovalError if there is none, and the error of `check` for one that it refuses.
         """
         tasks = self._tasks(connection, post)
         if not tasks:
             raise ApprovalError("approval_nothing_waits", post=post)
+        found = [task for task in tasks if is_fingerprint_of(fingerprint, task.status.fingerprint)]
+        for task in found or tasks[:1]:
+            check(task)
         if len(fingerprint.strip()) < MIN_FINGERPRINT_LENGTH:
             raise ApprovalError("fingerprint_too_short", number=str(MIN_FINGERPRINT_LENGTH))
-        found = [task for task in tasks if is_fingerprint_of(fingerprint, task.status.fingerprint)]
         if not found:
             raise ApprovalError("approval_changed", post=post)
         return sorted(found, key=lambda task: not task.status.missing)
@@ -390,6 +406,7 @@ class ApprovalStore(StorePart):
         approver: Approver,
         by: Actor,
         reason: str,
+        check: CheckTask = allow_task,
     ) -> ApprovalTask:
         """Record that an officer on duty releases this content without its chain.
 
@@ -397,7 +414,7 @@ class ApprovalStore(StorePart):
         that may approve. Raises ApprovalError.
         """
         lock_planning(transaction)
-        found = self._find(transaction.connection, post, fingerprint)
+        found = self._find(transaction.connection, post, fingerprint, check)
         task = min(found, key=lambda one: one.status.is_approved)
         status, facts = task.status, {"post": task.name, "by": approver.name}
         if status.is_approved:
@@ -431,15 +448,21 @@ class ApprovalStore(StorePart):
         return after
 
     @in_transaction
-    def return_text(
-        self, transaction: Transaction, post: PostId, fingerprint: str, by: Actor, reason: str
+    def return_text(  # noqa: PLR0913, PLR0917 # who returns what, and why
+        self,
+        transaction: Transaction,
+        post: PostId,
+        fingerprint: str,
+        by: Actor,
+        reason: str,
+        check: CheckTask = allow_task,
     ) -> ApprovalTask:
         """Ask for a change of exactly this content, and end its approvals.
 
-        Raises ApprovalError.
+        Return the occurrence as it was. Raises ApprovalError.
         """
         lock_planning(transaction)
-        task = self._find(transaction.connection, post, fingerprint)[0]
+        task = self._find(transaction.connection, post, fingerprint, check)[0]
         now, content = self.runtime.now(), task.status.fingerprint
         forget_approved(transaction, POST.c.id == post)
         ended = end_approvals(transaction, now, "returned", by.name, is_given(task.key), IS_UNSENT)
@@ -452,14 +475,19 @@ class ApprovalStore(StorePart):
 
     @in_transaction
     def undo_return(
-        self, transaction: Transaction, post: PostId, fingerprint: str, by: Actor
+        self,
+        transaction: Transaction,
+        post: PostId,
+        fingerprint: str,
+        by: Actor,
+        check: CheckTask = allow_task,
     ) -> ApprovalTask:
         """Take back the request of `return_text`. The ended approvals stay ended.
 
         Raises ApprovalError if the content has changed since, or if another person has returned it.
         """
         lock_planning(transaction)
-        task = self._find(transaction.connection, post, fingerprint)[0]
+        task = self._find(transaction.connection, post, fingerprint, check)[0]
         is_theirs = (
             *_is_text(task.key, task.status.fingerprint),
             APPROVABLE_TEXT.c.returned_by == by.name,
@@ -481,10 +509,12 @@ class ApprovalStore(StorePart):
         by: Actor,
         reason: str,
         of: str | None = None,
+        check: Callable[[Collection[AccountId]], None] = allow_accounts,
     ) -> UnapproveResult:
         """End every approval of unsent content of a post, or of one of its occurrences.
 
-        With `of`, end only this person's approvals. Raises ApprovalError if there is none.
+        With `of`, end only this person's approvals. `check` gets the accounts of the content.
+        Raises ApprovalError if there is none.
         """
         lock_planning(transaction)
         now, connection = self.runtime.now(), transaction.connection
@@ -506,6 +536,7 @@ class ApprovalStore(StorePart):
         deliveries = read_deliveries(connection, select(DELIVERY).where(*is_concerned))
         if not deliveries:
             raise ApprovalError("unapprove_nothing", post=post)
+        check([delivery.account for delivery in deliveries])
         for key in keys:
             write_audit(
                 transaction,
