@@ -95,7 +95,8 @@ async def read_moment(visitor: Visitor) -> Moment:
 
 async def read_frame(site: Site, visitor: Visitor, moment: Moment | None = None) -> Frame:
     """Return the frame of a signed-in visitor; at the moment of the page, if it has read that."""
-    facts = await read_facts_now(site) if moment is None else moment.facts
+    number = visitor.audit_number
+    facts = await read_frame_facts(site, number) if moment is None else moment.facts
     badges = await read_badges(visitor, facts.pauses) if moment is None else count_mine(moment.todo)
     beat = facts.daemon.heartbeat_at
     return Frame(
@@ -142,12 +143,16 @@ async def read_live_todo(visitor: Visitor) -> Sequence[TodoItem]:
     return await site.todo.get(("items", visitor.principal, visitor.lang, *version), make)
 
 
-async def read_frame_facts(site: Site) -> FrameFacts:
-    """Return the facts for open pages, no older than FACTS_LIFETIME_SECONDS."""
+async def read_frame_facts(site: Site, at_least: int = 0) -> FrameFacts:
+    """Return the facts of every page, no older than FACTS_LIFETIME_SECONDS or an audit entry.
+
+    So the next page shows a person their own last action.
+    """
+    kept = site.frame_facts
     is_old = site.runtime.monotonic() - site.frame_facts_at >= FACTS_LIFETIME_SECONDS
-    if site.frame_facts is None or is_old:
+    if kept is None or is_old or kept.audit_number < at_least:
         return await read_facts_now(site)
-    return site.frame_facts
+    return kept
 
 
 async def read_facts_now(site: Site) -> FrameFacts:
