@@ -279,7 +279,11 @@ async def test_no_page_asks_once_for_each_account_or_post(open_store):
             1,
         ),
         "audit": (lambda: store.audit.search(AuditFilter(), 50), 1),
-        "approvals": (replace(store, approval_rules=needing_yes).approvals.tasks, 7),
+        "post": (lambda: store.progress.post("p1"), 2),
+        "deliveries": (lambda: store.progress.deliveries("p1", has_texts=True), 1),
+        "frame": (store.dashboard.frame_facts, 1),
+        "approvals": (replace(store, approval_rules=needing_yes).approvals.tasks, 2),
+        "waiting": (replace(store, approval_rules=needing_yes).waiting.read, 2),
     }
     for name, (call, expected) in calls.items():
         _result, statements = await count_statements(store, call)
