@@ -171,9 +171,8 @@ class GivenApproval:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenCounts:
-    """The work of an account: deliveries that need a person, and open deliveries."""
+    """The open deliveries of an account, and when the next one is due."""
 
-    needing_person: int = 0
     is_open: int = 0
     next_due_at: datetime | None = None
 
@@ -457,14 +456,12 @@ class OccurrenceQueries(StorePart):
 
     async def open_counts(self) -> Mapping[AccountId, OpenCounts]:
         """Return the work of each account."""
-        now = self.runtime.now()
         waits = in_state(DELIVERY, *WAITING_STATES)
         due_at = case((waits, DELIVERY.c.due_at), else_=None)
         query = (
             select(
                 DELIVERY.c.account,
                 func.count().label("is_open"),
-                func.sum(cast(needs_person(now), Integer)).label("needing_person"),
                 func.min(due_at, type_=DELIVERY.c.due_at.type).label("next_due_at"),
             )
             .where(in_open_state(DELIVERY, *OPEN_STATES))
@@ -473,7 +470,6 @@ class OccurrenceQueries(StorePart):
         rows = await self.database.read(lambda connection: connection.execute(query).all())
         return {
             row.account: OpenCounts(
-                needing_person=int(row.needing_person),
                 is_open=row.is_open,
                 next_due_at=row.next_due_at,
             )

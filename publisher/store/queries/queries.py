@@ -264,7 +264,8 @@ class Queries(StorePart):
             names = [post.id for post in posts if isinstance(post.trigger, EvergreenTrigger)]
             columns = (DELIVERY.c.post, DELIVERY.c.account, DELIVERY.c.due_at, DELIVERY.c.state)
             uses: dict[str, list[EvergreenUse]] = defaultdict(list)
-            for row in connection.execute(select(*columns).where(DELIVERY.c.post.in_(names))):
+            used = select(*columns).where(DELIVERY.c.post.in_(names))
+            for row in connection.execute(used) if names else ():
                 use = EvergreenUse(account=row.account, due_at=row.due_at, state=State(row.state))
                 uses[row.post].append(use)
             kept = sorted((post for post in posts if post.id in names), key=lambda post: post.id)

@@ -22,6 +22,7 @@ from publisher.engine.schedule_editor import wait_until_accepted
 from publisher.store.approvals.decisions import ApprovalTask
 from publisher.web.kit.access import step_up
 from publisher.web.kit.forms import read_reason
+from publisher.web.kit.frame import read_frame_facts
 from publisher.web.kit.page import redirect, render_page
 from publisher.web.kit.site import Notice, Visitor, get_site, get_visitor
 from publisher.web.kit.todo import make_visitor_approver
@@ -88,7 +89,7 @@ async def send_urgent(request: Request) -> Response:
 async def read_lane(request: Request) -> dict[str, Any]:
     """Return the officers to release the visitor's post of this lane."""
     site, visitor = get_site(request), get_visitor(request)
-    on_duty = await site.store.duty.officers()
+    on_duty = (await read_frame_facts(site, visitor.audit_number)).officers
     officers = visitor.limit_officers(on_duty)
     return {
         "is_preview": False,
