@@ -1,9 +1,9 @@
 """Access of visitors: sessions in cookies, and the checks of a route before its handler runs."""
 
-import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from starlette.datastructures import FormData, UploadFile
@@ -87,10 +87,9 @@ async def identify(request: Request) -> Visitor:
     session_id = request.cookies.get(cookie_name(site, SESSION_COOKIE), "")
     # a page that asks by itself is none
     is_use = "hx-request" not in request.headers and request.url.path != "/events"
-    session, number = None, 0
+    session = None
     if session_id:
-        found = site.store.sign_ins.find_session(session_id, is_use=is_use)
-        session, number = await asyncio.gather(found, site.store.dashboard.audit_number())
+        session = await site.store.sign_ins.find_session(session_id, is_use=is_use)
         site.known_sessions.note(
             session_id, session.principal.user.name if session is not None else ""
         )
@@ -103,7 +102,6 @@ async def identify(request: Request) -> Visitor:
         source=find_source(request),
         session_id=session_id if session is not None else "",
         session=session,
-        audit_number=number,
     )
 
 
@@ -241,7 +239,13 @@ async def ask_to_sign_in(request: Request) -> Response:
         following, resumed = (
             (request.url.path, keep_form(form)) if is_kept else (find_own_page(request), "")
         )
-    values = {"next": following, "resume": resumed, "name": "", "problem": "", "is_expired": True}
+    values: dict[str, Any] = {
+        "next": following,
+        "resume": resumed,
+        "name": "",
+        "problem": "",
+        "is_expired": True,
+    }
     return await render_page(request, "login", status=401, **values)
 
 
@@ -282,7 +286,10 @@ async def render_problem(request: Request, status: int, code: str, **facts: obje
     translate = visitor.messages.translate
     if (permission := facts.get("permission")) is not None:
         facts["permission"] = translate(f"web_may_{permission}")
-    values = {"title": translate(f"web_problem_{status}"), "text": translate(code, **facts)}
+    values: dict[str, Any] = {
+        "title": translate(f"web_problem_{status}"),
+        "text": translate(code, **facts),
+    }
     hint = visitor.messages.hint(code, **facts)
     return await render_page(request, "problem", status=status, number=status, help=hint, **values)
 

@@ -283,7 +283,6 @@ async def show_form(  # noqa: PLR0913 # what the page shows besides the form
     invalid = refused if isinstance(refused, InvalidEdit) else None
     async with site.render_turns.take(visitor.user.name):
         values = await read_live_values(request, form, refused=invalid, saved_at=saved_at)
-    active = await site.store.posts.active_schedule_text() or ""
     originals = await site.store.occurrences.find(
         OccurrenceFilter(accounts=visitor.reach(Permission.VIEW)), MAX_ORIGINALS
     )
@@ -292,7 +291,8 @@ async def show_form(  # noqa: PLR0913 # what the page shows besides the form
     values |= {
         "kinds": list(PostKind),
         "levels": list(WarningLevel),
-        "shows_level": "level" in form.entry or "\nlevel = " in active,
+        "shows_level": "level" in form.entry
+        or "\nlevel = " in (await site.store.posts.active_schedule_text() or ""),
         "data_fields": list_data_fields(site, visitor),
         "templates": [
             name
