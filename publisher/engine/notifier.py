@@ -224,8 +224,9 @@ class Notifier:
                 await store.release([notice for notice in claimed if notice not in notices])
                 sent += len(notices)
                 continue
-            log.warning("notice_not_sent", channel=channel, code=problem.code, notices=len(claimed))
             reason = self.writer.messages.translate(problem.code, **problem.facts)
+            failure = {"code": problem.code, "reason": reason, "notices": len(claimed)}
+            log.warning("notice_not_sent", channel=channel, **failure)
             is_refused = is_alone and problem.code == CHANNEL_REFUSED
             await store.record_failure(
                 channel, claimed, REFUSED_ALONE if is_refused else problem.code, reason

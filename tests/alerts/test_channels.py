@@ -3,8 +3,10 @@
 import base64
 import hmac
 import json
+import socket
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import dataclass
 from email import message_from_string
@@ -12,7 +14,7 @@ from urllib.parse import parse_qs, quote, urlsplit
 
 import pytest
 
-from publisher.app import alert_channels
+from publisher.app import alert_channels, alert_delivery
 from publisher.app.alert_channels import AlertChannels, find_channel_problems, list_secret_parts
 from publisher.config import parse_settings
 from publisher.runtime.redaction import redact_text
@@ -242,6 +244,11 @@ async def test_a_drill_reaches_this_machine_only(channels_of, url):
         ("https://example.gov.cn/hook", "channel_bad_scheme"),
         ("json://example.gov.cn/hook", "channel_not_https"),
         ("mailto://duty:secret@mail.example.gov.cn", "channel_not_https"),
+        ("mailto://duty:secret@127.0.0.1?smtp=mail.example.gov.cn", "channel_not_https"),
+        ("mailtos://duty:secret@mail.example.gov.cn?mode=insecure", "channel_not_https"),
+        ("mailtos://duty:secret@mail.example.gov.cn?pgp=yes", "channel_bad_address"),
+        ("wecombot://secret@key", "channel_bad_address"),
+        ("jsons://example.gov.cn/hook?+Token=x", "channel_bad_address"),
         ("wecombot://", "channel_bad_address"),
         ("json://[::1", "channel_bad_address"),
     ],
@@ -306,3 +313,44 @@ def test_the_libraries_of_messages_are_imported_late():
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=MUCH_TIME, check=True
     )
     assert found.stdout == "set()\n"
+
+
+async def test_this_machine_is_reached_without_the_proxy(channels_of):
+    """A proxy elsewhere would take 127.0.0.1 for itself, and read the message."""
+    with serving(Webhook()) as hook:
+        channels = channels_of(hook.url, extra=f'proxy = "http://127.0.0.1:{free_port()}"')
+        assert await channels.send("c0", **WORDS) is None
+
+
+async def test_a_name_that_leads_elsewhere_gets_nothing_in_clear(channels_of, monkeypatch):
+    """The resolved address decides, not the name."""
+
+    async def resolve(_host):
+        return ["192.0.2.1"]
+
+    monkeypatch.setattr(alert_delivery, "resolve", resolve)
+    problem = await channels_of("json://localhost/hook").send("c0", **WORDS)
+    assert problem.code == "channel_not_https"
+
+
+async def test_a_mail_goes_to_several_recipients(channels_of):
+    """One mail names all of them."""
+    with serving(MailServer()) as server:
+        url = server.url + ",chief@police.cn"
+        assert await channels_of(url).send("c0", **WORDS) is None
+    [mail] = server.messages
+    assert message_from_string(mail)["To"] == "duty@police.cn,chief@police.cn"
+
+
+async def test_a_name_that_hangs_in_the_resolver_is_a_timeout(channels_of, monkeypatch):
+    """The lookup hangs in a thread that neither the daemon's work nor its end waits for."""
+    monkeypatch.setattr(alert_channels, "SEND_TIMEOUT_SECONDS", 0.3)
+    released = threading.Event()
+    monkeypatch.setattr(
+        socket, "getaddrinfo", lambda *_args, **_more: released.wait(MUCH_TIME) and []
+    )
+    problem = await channels_of("jsons://hook.example.gov.cn/").send("c0", **WORDS)
+    lookups = [one for one in threading.enumerate() if one.name.startswith("resolver hook")]
+    released.set()
+    assert problem.code == "channel_timeout"
+    assert [one.daemon for one in lookups] == [True]
