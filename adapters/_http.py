@@ -145,7 +145,7 @@ class _BodyTooLargeError(Exception):
 
 
 @cache
-def _tls_context() -> ssl.SSLContext:
+def load_tls_context() -> ssl.SSLContext:
     return httpx.create_ssl_context(trust_env=False)
 
 
@@ -273,7 +273,7 @@ class FreshConnections(httpx.AsyncBaseTransport):
             target=request.url.raw_path,
         )
         connection = httpcore.AsyncHTTPConnection(
-            url.origin, ssl_context=_tls_context(), network_backend=self._network
+            url.origin, ssl_context=load_tls_context(), network_backend=self._network
         )
         response = await connection.handle_async_request(
             httpcore.Request(

@@ -19,7 +19,6 @@ from sqlalchemy.exc import SQLAlchemyError
 from publisher.app.alert_channels import AlertChannels
 from publisher.app.application import Application, find_missing_secrets, open_application
 from publisher.app.format import Formatter
-from publisher.app.offboard import remove_ordered_secrets, report_secrets
 from publisher.app.offline import describe_loaded_files, find_newer_files
 from publisher.app.permissions import require_safe_permissions
 from publisher.app.rights import require_rights
@@ -41,6 +40,7 @@ from publisher.engine.filed_texts import FiledTextCheck
 from publisher.engine.job_scheduler import Job, correct_job_times, schedule_jobs
 from publisher.engine.monitor import check_logins_due, monitor_due
 from publisher.engine.notifier import NoticeWriter, Notifier
+from publisher.engine.offboard import remove_ordered_secrets, report_secrets
 from publisher.engine.planner import (
     active_schedule,
     apply_schedule,

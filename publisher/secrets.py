@@ -231,6 +231,11 @@ class Vault:
             yield
 
 
+def open_vault(workspace: Path) -> Vault:
+    """Return a workspace's encrypted store."""
+    return Vault(folder=workspace / "var")
+
+
 def _read_store_file(file: Path) -> bytes | None:
     """Return the content of the store or the key file; None if it does not exist."""
     try:

@@ -35,6 +35,7 @@ from publisher.secrets import (
     Vault,
     find_external_source,
     list_secret_values,
+    open_vault,
     read_secret,
 )
 from publisher.store.monitor.adapter_state import MemoryTokenStore, StoredAdapterState
@@ -141,7 +142,7 @@ def _build_secrets(offline_app: OfflineApp) -> Mapping[AccountId, LoginSecret]:
             name=account.secret,
             account=account.id,
             secrets_dir=settings.secrets_dir,
-            vault=open_vault(settings),
+            vault=open_vault(settings.workspace),
         )
         secrets.setdefault(account.login, secret)
     return {account.id: secrets[account.login] for account in accounts}
@@ -208,11 +209,6 @@ def build_host_filter(
     return (hosts - {""}).__contains__
 
 
-def open_vault(settings: Settings) -> Vault:
-    """Return the workspace's encrypted store."""
-    return Vault(folder=settings.workspace / "var")
-
-
 def find_missing_secrets(
     settings: Settings, manual_accounts: Collection[AccountId] = ()
 ) -> Mapping[AccountId, SecretError]:
@@ -227,7 +223,9 @@ def find_missing_secrets(
             continue
         try:
             read_secret(
-                account.secret, secrets_dir=settings.secrets_dir, vault=open_vault(settings)
+                account.secret,
+                secrets_dir=settings.secrets_dir,
+                vault=open_vault(settings.workspace),
             )
         except SecretError as error:
             if error.code not in TEMPORARY_ERRORS:
@@ -312,7 +310,7 @@ def start_login(settings: Settings, account: Account, runtime: Runtime) -> Login
         )
     if find_external_source(account.secret, secrets_dir=settings.secrets_dir) is not None:
         return Problem(code="login_secret_elsewhere", facts={"name": account.secret})
-    secret = read_secret(account.secret, vault=open_vault(settings))
+    secret = read_secret(account.secret, vault=open_vault(settings.workspace))
     state = secrets.token_urlsafe(16)
     return LoginSession(
         account=account,
@@ -320,7 +318,7 @@ def start_login(settings: Settings, account: Account, runtime: Runtime) -> Login
         state=state,
         secret=secret,
         login_flow=login_flow,
-        vault=open_vault(settings),
+        vault=open_vault(settings.workspace),
         http=http_for_login(
             timeout=LOGIN_REQUEST_TIMEOUT,
             monotonic=runtime.monotonic,

@@ -24,7 +24,7 @@ from publisher.domain.errors import Problem, SettingsError, Severity
 from publisher.rendering.process import RenderProcess
 from publisher.rendering.renderer import PostRenderer
 from publisher.rendering.templates import list_template_files, load_templates, shipped_templates
-from publisher.secrets import SecretError, Vault, declare_public_fields, read_secret
+from publisher.secrets import SecretError, declare_public_fields, open_vault, read_secret
 from publisher.tomlfile.read import read_toml
 from publisher.tomlfile.validate import UnlocatedProblem, find_placeholders
 
@@ -38,7 +38,7 @@ def find_unfinished_settings(settings: Settings) -> list[Problem]:
     """
     data = settings.document.data if settings.document else {}
     found = list(find_placeholders(data)) if settings.environment is Environment.LIVE else []
-    vault = Vault(folder=settings.workspace / "var")
+    vault = open_vault(settings.workspace)
     for key in ("certificate", "key"):
         name = getattr(settings.dashboard, key)
         if name is not None and not os.access(settings.workspace / name, os.R_OK):
@@ -124,7 +124,7 @@ def build_offline_app(settings: Settings, *, reads_secrets: bool = True) -> Offl
 
 def _register_secrets(settings: Settings, factories: Mapping[Platform, AdapterFactory]) -> None:
     """Read all secrets that can be read: no text with one of them passes, and no log shows it."""
-    vault = Vault(folder=settings.workspace / "var")
+    vault = open_vault(settings.workspace)
     _declare_public_fields(settings, factories)
     for name in {account.secret for account in settings.accounts.values()}:
         with contextlib.suppress(SecretError, OSError):

@@ -11,7 +11,7 @@ from pathlib import Path
 from publisher.config import MEDIA_FOLDER, SETTINGS_FILE, Environment, Settings
 from publisher.domain.addresses import has_password
 from publisher.domain.errors import Location, Problem, RefusedError, Severity
-from publisher.secrets import AUDIT_KEY_NAME, KEY_NAME, USER_KEY_NAME, Vault
+from publisher.secrets import AUDIT_KEY_NAME, KEY_NAME, USER_KEY_NAME, open_vault
 
 MAX_LISTED_FILES = 20
 """How many files of a folder are listed; one command fixes all of them."""
@@ -71,7 +71,7 @@ class UnsafeFile:
 
 def list_secret_files(settings: Settings) -> Sequence[Path]:
     """Return the files that may hold a secret or a key, whether they exist or not."""
-    vault = Vault(folder=settings.workspace / "var")
+    vault = open_vault(settings.workspace)
     folders = [
         Path(folder)
         for folder in (os.environ.get("CREDENTIALS_DIRECTORY"), settings.secrets_dir)

@@ -10,7 +10,7 @@ from publisher.app.open_store import journal_path
 from publisher.config import MEDIA_FOLDER, Settings
 from publisher.domain.errors import Problem, RefusedError
 from publisher.runtime.shared_files import is_shared
-from publisher.secrets import SecretError, Vault, load_user_key
+from publisher.secrets import SecretError, load_user_key, open_vault
 from publisher.store.db.database import sqlite_file
 
 
@@ -74,7 +74,7 @@ def find_missing_save_rights(settings: Settings) -> Iterator[Problem]:
 def find_missing_key(settings: Settings) -> Iterator[Problem]:
     """Yield the problem that this process cannot read the key of second factors, or make it."""
     try:
-        load_user_key(Vault(folder=settings.workspace / "var"), settings.secrets_dir)
+        load_user_key(open_vault(settings.workspace), settings.secrets_dir)
     except SecretError as error:
         if error.code != "secret_missing" or not os.access(
             settings.workspace / "var", os.W_OK | os.X_OK

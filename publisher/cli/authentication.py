@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from publisher.app.departure import is_system_owner
 from publisher.app.format import Formatter
 from publisher.app.open_store import open_unchecked_store
 from publisher.cli.context import report_database_errors
@@ -27,9 +26,10 @@ from publisher.domain.user import (
 )
 from publisher.engine.authentication import check_code, check_password
 from publisher.engine.decisions import named_person, read_system_user
+from publisher.engine.departure import is_system_owner
 from publisher.runtime.clock import Runtime
 from publisher.runtime.redaction import register_secrets
-from publisher.secrets import Vault, load_user_key
+from publisher.secrets import load_user_key, open_vault
 from publisher.store.comparison import is_timeline_new
 from publisher.store.store import Store
 
@@ -380,7 +380,7 @@ def own_source() -> str:
 
 def workspace_user_key(settings: Settings, *, creates_missing: bool = False) -> "MultiFernet":
     """Return the cipher of the users' second factors; see `load_user_key`."""
-    vault = Vault(folder=settings.workspace / "var")
+    vault = open_vault(settings.workspace)
     return load_user_key(vault, settings.secrets_dir, creates_missing=creates_missing)
 
 

@@ -101,30 +101,12 @@ REVISABLE_STATES = OPEN_STATES - {State.RETRACTING}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
-    """One occurrence for one account, and its status.
-
-    `attempts` numbers the committed intents. A call that never started and a manual task count too,
-    and the number never falls. `next_action_at` is when a job handles it again. `unknown_since` is
-    the end of the attempt with unknown outcome; the visibility window counts from there.
-    `readbacks` counts the reads and deletions that were tried since. `auth_failures` counts
-    rejected logins in a row. `worker_crashes` counts workers in a row that crashed while they
-    handled it. `failures` counts the calls of the present part that were refused for now or could
-    not be sent, and led to a wait. `first_attempt_deadline` is the latest start of its first
-    creating call. It is None once a person has released the delivery, or once an attempt has ended
-    that may have sent something. `was_resent`: proven absence has already led to a second call.
-    `resend_after_attempt` is the attempt after which a person ordered another one, 0 if none.
-    `extra_parts` is the number of further parts of its text, nearly always 0. Each part is a call
-    of its own. `parts_done` counts published parts: at 0 nothing is published, above `extra_parts`
-    everything is. `receipt` is the post's own; the counters of a call belong to the present part.
-    Texts, readbacks and metrics of a delivery that `is_pruned` are deleted. `kind` is the post's
-    own when the text was rendered. A delivery that `is_due_when_approved` has no time of its own:
-    its last approval makes it due. `marker` is the code of the marker in its text. The account may
-    have been renamed since.
-    """
+    """One occurrence for one account, and its status."""
 
     id: DeliveryId
     key: OccurrenceKey
     account: AccountId
+    """The account's present id: it may have been renamed since."""
     platform: Platform
     login: LoginId
     state: State
@@ -138,28 +120,52 @@ class Delivery:
     follows: PostId | None = None
     reason: str | None = None
     next_action_at: datetime | None = None
+    """When a job handles it again."""
     attempts: int = 0
+    """The number of committed intents. It never falls.
+
+    A call that never started counts, and so does a manual task.
+    """
     fencing_token: int = 0
     readbacks: int = 0
+    """The reads and deletions that were tried since the last attempt."""
     auth_failures: int = 0
+    """Rejected logins in a row."""
     failures: int = 0
+    """Calls of the present part that were refused for now, or could not be sent."""
     worker_crashes: int = 0
+    """Workers in a row that crashed while they handled it."""
     unknown_since: datetime | None = None
+    """The end of the attempt with an unknown outcome. The visibility window counts from there."""
     submitted_at: datetime | None = None
     verified_at: datetime | None = None
     receipt: Receipt | None = None
+    """The receipt of the post's own first part."""
     ticket: Ticket | None = None
     reported_url: str | None = None
     was_resent: bool = False
+    """True if proven absence has already led to a second call."""
     desired: DesiredState = DesiredState.AS_PLANNED
     first_attempt_deadline: datetime | None = None
+    """The latest start of its first creating call.
+
+    It is None once a person has released the delivery, or once an attempt has ended that may have
+    sent something.
+    """
     extra_parts: int = 0
+    """The number of further parts of its text, nearly always 0. Each part is a call of its own."""
     parts_done: int = 0
+    """Published parts. At 0 nothing is published, above `extra_parts` everything is."""
     resend_after_attempt: int = 0
+    """The attempt after which a person ordered another one; 0 if none."""
     is_pruned: bool = False
+    """True if its texts, readbacks and metrics are deleted."""
     kind: str = PostKind.WARNING.value
+    """The post's kind when the text was rendered."""
     is_due_when_approved: bool = False
+    """True if it has no time of its own: its last approval makes it due."""
     marker: str = ""
+    """The code of the marker in its text."""
 
     @property
     def manual_task(self) -> ManualTask | None:

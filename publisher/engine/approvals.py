@@ -15,7 +15,13 @@ from publisher.domain.errors import ApprovalError
 from publisher.domain.post import PostId, RenderedPost
 from publisher.domain.user import Permission, Principal, RefusalKind, User, holds_role
 from publisher.rendering.markdown import article_lines
-from publisher.store.approvals.decisions import ApprovalTask, Approver, find_refusal
+from publisher.store.approvals.decisions import (
+    ApprovalTask,
+    Approver,
+    CheckTask,
+    allow_task,
+    find_refusal,
+)
 from publisher.store.store import Store
 
 SENTENCE = re.compile(r"[^。！？；.!?;\n]*[。！？；.!?;\n]|[^。！？；.!?;\n]+")
@@ -65,23 +71,32 @@ async def approve_content(  # noqa: PLR0913, PLR0917 # who approves what, and th
     approver: Approver,
     by: Actor,
     seen_at: datetime | None = None,
+    check: CheckTask = allow_task,
 ) -> ApprovalTask:
     """Record an approval, and make due the work that waited for it. Raises ApprovalError.
 
     This does not wait for the daemon.
     """
     async with _noting_refusal(store, by):
-        task = await store.approvals.approve(post, fingerprint, approver, by, seen_at)
+        task = await store.approvals.approve(post, fingerprint, approver, by, seen_at, check)
     await store.maintenance.promote_requested([post])
     return task
 
 
 async def release_in_emergency(  # noqa: PLR0913, PLR0917 # who releases what, and why
-    store: Store, post: PostId, fingerprint: str, approver: Approver, by: Actor, reason: str
+    store: Store,
+    post: PostId,
+    fingerprint: str,
+    approver: Approver,
+    by: Actor,
+    reason: str,
+    check: CheckTask = allow_task,
 ) -> ApprovalTask:
     """Record an emergency release, as `approve_content` does a yes."""
     async with _noting_refusal(store, by):
-        task = await store.approvals.release_in_emergency(post, fingerprint, approver, by, reason)
+        task = await store.approvals.release_in_emergency(
+            post, fingerprint, approver, by, reason, check
+        )
     await store.maintenance.promote_requested([post])
     return task
 

@@ -19,7 +19,7 @@ from publisher.domain.audit_chain import (
 from publisher.runtime.files import put_in_place, sync, write_beside
 from publisher.runtime.logs import log
 from publisher.runtime.shared_files import share
-from publisher.secrets import AuditKey, SecretError, Vault, is_signed_by, load_audit_key
+from publisher.secrets import AuditKey, SecretError, is_signed_by, load_audit_key, open_vault
 from publisher.store.db.rows import AUDIT_BROKEN
 from publisher.store.queries.audit_log import AuditLog
 
@@ -243,7 +243,7 @@ def load_workspace_audit_key(
 ) -> AuditKey | None:
     """Read the workspace's checkpoint signing key; create it on first use. Raises SecretError."""
     return load_audit_key(
-        Vault(folder=settings.workspace / "var"),
+        open_vault(settings.workspace),
         settings.secrets_dir,
         creates_missing=creates_missing,
     )

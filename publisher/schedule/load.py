@@ -15,6 +15,7 @@ from publisher.domain.kinds import KINDS
 from publisher.domain.post import (
     CronTrigger,
     EvergreenTrigger,
+    Fingerprint,
     OneTimeTrigger,
     Post,
     PostId,
@@ -692,7 +693,6 @@ def explain_top_level_problem(
 
 def _make_post(entry: PostEntry, accounts: tuple[AccountId, ...], tz: ZoneInfo) -> Post:
     expires_at = to_utc(entry.expires, tz) if entry.expires else None
-    repeat: list[object] | None = None
     trigger: Trigger
     if entry.evergreen:
         trigger = EvergreenTrigger()
@@ -704,26 +704,6 @@ def _make_post(entry: PostEntry, accounts: tuple[AccountId, ...], tz: ZoneInfo) 
         since = to_utc(entry.since, tz) if entry.since else None
         until = to_utc(entry.until, tz) if entry.until else None
         trigger = CronTrigger(text=entry.cron, since=since, until=until, days=entry.days or "all")
-        repeat = [trigger.text, trigger.since, trigger.until, trigger.days]
-    # without `to`, as a new account changes no content, and without `at`, as moving a post is no
-    # edit
-    content = [
-        entry.id,
-        entry.kind,
-        entry.template,
-        entry.author,
-        entry.follows,
-        entry.level,
-        entry.title,
-        entry.body,
-        repeat,
-        expires_at,
-        entry.max_delay.total_seconds(),
-        entry.urgent,
-        [[image.file, image.alt] for image in entry.images],
-        entry.text,
-        entry.data,
-    ]
     return Post(
         id=PostId(entry.id),
         kind=entry.kind,
@@ -732,7 +712,7 @@ def _make_post(entry: PostEntry, accounts: tuple[AccountId, ...], tz: ZoneInfo) 
         title=entry.title,
         trigger=trigger,
         accounts=accounts,
-        content_hash=fingerprint(content),
+        content_hash=_hash_content(entry, trigger, expires_at),
         body=entry.body,
         level=entry.level,
         follows=PostId(entry.follows) if entry.follows else None,
@@ -742,7 +722,53 @@ def _make_post(entry: PostEntry, accounts: tuple[AccountId, ...], tz: ZoneInfo) 
         images=tuple([PostImage(file=image.file, alt=image.alt) for image in entry.images]),
         text_by_platform=cast("dict[Platform, str]", entry.text),
         data=entry.data,
-        target_hash=fingerprint(
-            [repeat, trigger.at if isinstance(trigger, OneTimeTrigger) else None, sorted(entry.to)]
-        ),
+        target_hash=_hash_target(entry, trigger),
     )
+
+
+def _hash_content(entry: PostEntry, trigger: Trigger, expires_at: datetime | None) -> Fingerprint:
+    """Return the hash of the words that staff wrote, and of the rules for them.
+
+    `to` and `at` are not in it: a new account changes no content, and moving a post is no edit. A
+    field without a value is left out. So a field of a later version changes no stored post.
+    """
+    fields = {
+        "id": entry.id,
+        "kind": entry.kind,
+        "template": entry.template,
+        "author": entry.author,
+        "follows": entry.follows,
+        "level": entry.level,
+        "title": entry.title,
+        "body": entry.body,
+        "expires": expires_at,
+        "max_delay": entry.max_delay.total_seconds(),
+        "urgent": entry.urgent,
+        "images": [[image.file, image.alt] for image in entry.images],
+        "text": entry.text,
+        "data": entry.data,
+        **_repetition(trigger),
+    }
+    return _hash_fields(fields)
+
+
+def _hash_target(entry: PostEntry, trigger: Trigger) -> Fingerprint:
+    """Return the hash of the times and recipients of a post."""
+    at = trigger.at if isinstance(trigger, OneTimeTrigger) else None
+    return _hash_fields({"at": at, "to": sorted(entry.to), **_repetition(trigger)})
+
+
+def _hash_fields(fields: Mapping[str, object]) -> Fingerprint:
+    return fingerprint({name: value for name, value in fields.items() if value})
+
+
+def _repetition(trigger: Trigger) -> dict[str, object]:
+    """Return the fields that say when a repeating post repeats."""
+    if not isinstance(trigger, CronTrigger):
+        return {}
+    return {
+        "cron": trigger.text,
+        "from": trigger.since,
+        "until": trigger.until,
+        "days": trigger.days,
+    }

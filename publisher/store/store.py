@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from publisher.store.queries.audit_log import AuditLog
     from publisher.store.queries.dashboard import DashboardQueries
     from publisher.store.queries.occurrences import OccurrenceQueries
+    from publisher.store.queries.progress import ProgressQueries
+    from publisher.store.queries.waiting import WaitingQueries
 
 
 class Store(BaseStore):
@@ -155,6 +157,18 @@ class Store(BaseStore):
         from publisher.store.queries.dashboard import DashboardQueries  # noqa: PLC0415 # see the class
 
         return DashboardQueries(self)
+
+    @cached_property
+    def progress(self) -> "ProgressQueries":
+        from publisher.store.queries.progress import ProgressQueries  # noqa: PLC0415 # see the class
+
+        return ProgressQueries(self)
+
+    @cached_property
+    def waiting(self) -> "WaitingQueries":
+        from publisher.store.queries.waiting import WaitingQueries  # noqa: PLC0415 # see the class
+
+        return WaitingQueries(self)
 
     @cached_property
     def users(self) -> "Users":

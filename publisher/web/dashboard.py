@@ -47,7 +47,7 @@ from publisher.web.kit.access import (
     read_lang,
     render_problem,
 )
-from publisher.web.kit.site import Site, Visitor, get_visitor
+from publisher.web.kit.site import Site, Visitor, get_site, get_visitor
 from publisher.web.kit.static_files import serve_static
 from publisher.web.kit.turns import FairTurns
 from publisher.web.routes import ROUTES
@@ -227,8 +227,9 @@ async def show_error(request: Request, error: Exception) -> Response:
 
 
 async def _show(request: Request, status: int, code: str, **facts: object) -> Response:
-    await find_visitor(request)
-    response = await render_problem(request, status, code, **facts)
+    async with get_site(request).store.database.snapshot():
+        await find_visitor(request)
+        response = await render_problem(request, status, code, **facts)
     keep_session(request, response)
     return response
 

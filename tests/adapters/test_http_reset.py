@@ -76,7 +76,7 @@ def server(request, tmp_path, monkeypatch):
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(chain, key)
         trust = ssl.create_default_context(cafile=str(chain))
-        monkeypatch.setattr(_http, "_tls_context", lambda: trust)
+        monkeypatch.setattr(_http, "load_tls_context", lambda: trust)
     with socket.socket() as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, NARROW)
         listener.bind(("127.0.0.1", 0))
@@ -189,7 +189,7 @@ async def test_a_connection_that_is_closed_already_is_finished_without_an_error(
     """
     busy, served = server
     busy.free.set()
-    secure = {"ssl": _http._tls_context()} if busy.context else {}
+    secure = {"ssl": _http.load_tls_context()} if busy.context else {}
     reader, writer = await asyncio.open_connection(
         "127.0.0.1", busy.listener.getsockname()[1], **secure
     )

@@ -63,11 +63,11 @@ def save(folder: Path, campaign: "Campaign") -> None:
     )
     _write(folder / "plan.json", _plan(campaign))
     _write_lines(folder / "log.jsonl", campaign.platforms.log())
-    orders = sorted(
-        (order for one in campaign.publishers for order in one.orders),
-        key=lambda order: order["at"],
+    actions = sorted(
+        (action for one in campaign.publishers for action in one.actions),
+        key=lambda action: action["at"],
     )
-    _write_lines(folder / "orders.jsonl", orders)
+    _write_lines(folder / "actions.jsonl", actions)
     interruptions = [one for each in campaign.publishers for one in each.interruptions]
     _write_lines(folder / "interruptions.jsonl", interruptions)
     if campaign.receiver is not None:
@@ -138,18 +138,13 @@ def settings_of(settings: dict[str, Any]) -> dict[str, Any]:
         name: {key: _seconds(value) for key, value in table.items()}
         for name, table in settings["limits"].items()
     }
-    wanted = {
-        "settle": "visibility_window",
-        "gap": "min_interval",
-        "per_hour": "per_hour",
-        "per_day": "per_day",
-    }
+    wanted = ("visibility_window", "min_interval", "per_hour", "per_day")
     return {
         "environment": settings["environment"],
         "hosts": ["127.0.0.1"],
         "platforms": {
             name: {
-                **{key: table[name_of] for key, name_of in wanted.items()},
+                **{key: table[key] for key in wanted},
                 "review": table.get("review_window", 0),
                 "may_resend": RESENDS[name],
                 "watch_every": WATCH_EVERY,
@@ -272,8 +267,8 @@ def _duty(campaign: "Campaign", entry: Any, account: str) -> dict[str, Any]:
     }
 
 
-def order(kind: str, asked: float, *, by: str = "wang", **target: str) -> dict[str, str]:
-    """Return an order that a person has just given, with the start time of the command."""
+def action(kind: str, asked: float, *, by: str = "wang", **target: str) -> dict[str, str]:
+    """Return an action that a person has just given, with the start time of the command."""
     return {"kind": kind, "asked_at": _iso(asked), "at": _iso(time.time()), "by": by, **target}
 
 

@@ -248,7 +248,7 @@ class Campaign:
         if self.is_rough and wave % self._waves_a_plan == 0:
             self.people.plan()
         if wave > 0:
-            self._order(wave)
+            self._withdraw_and_retract(wave)
         if wave < len(AT_ONCE) and self.is_rough and self.kills >= ENOUGH:
             AT_ONCE[wave](self)
         # not before: with a broken template no warning can be rendered
@@ -270,12 +270,10 @@ class Campaign:
             with self.dealing:
                 soon = round((time.time() + SOON) * MICRO)
                 situations = [name for (name,) in store.rows(SITUATIONS.format(until=soon))]
-                dealt = self.deck.deal(
-                    may_order=is_first, is_behind=is_behind, situations=situations
-                )
+                dealt = self.deck.deal(may_act=is_first, is_behind=is_behind, situations=situations)
                 kill = self._on_the_eve(dealt)
                 self._provoke(kill)
-            if is_first and self.is_rough and not kill.order:
+            if is_first and self.is_rough and not kill.action:
                 is_reached = self._kill_beside_people(kill)
             else:
                 is_reached = self._kill(kill, publisher)
@@ -308,11 +306,11 @@ class Campaign:
         dues = sorted(
             entry.due.replace(microsecond=0)
             for entry in coming
-            if entry.due and (entry.tight or kill.order)
+            if entry.due and (entry.tight or kill.action)
         )
         due = next((due for due in dues if SOON < (due - now).total_seconds() < LATER), None)
         if due is None:
-            return replace(kill, order="")
+            return replace(kill, action="")
         if kill.deed == "kill":
             return replace(kill, after=(due - now).total_seconds() + kill.lasts)
         return replace(kill, asleep_at=due.timestamp() - EVE_SECONDS)
@@ -405,7 +403,7 @@ class Campaign:
         )
         return self.kills >= LARGE and (wave == 0 or has_time)
 
-    def _order(self, wave: int) -> None:
+    def _withdraw_and_retract(self, wave: int) -> None:
         """Withdraw a post that is not due yet, and retract some live ones, with deaths in between.
 
         A failpoint without a death during a retraction gets another wave.
@@ -501,9 +499,8 @@ class Campaign:
     ) -> bool:
         victim = publisher or self.publisher
         self._let_receiver(self.moods.choice(MOODS))
-        is_reached = victim.die(
-            kill, patience, partial(self.people.order, kill.order) if kill.order else None
-        )
+        act = partial(self.people.act_while_asleep, kill.action) if kill.action else None
+        is_reached = victim.die(kill, patience, act)
         left = victim.in_sending()
         with self.dealing:
             self.spent += 1

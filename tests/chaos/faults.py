@@ -25,11 +25,11 @@ READING = {
 }
 HAS_REVIEW = ("weibo", "tieba")
 ACT_LATE, LIST_LATE = 1.6, 1.2
-"""Seconds; both together stay within the settle time, as a platform's declared delays must."""
+"""Seconds; both together stay within the visibility window, as declared delays must."""
 HIDDEN_REVIEW = 5
 """Seconds: longer than Weibo's visibility window; with ACT_LATE shorter than its longest review."""
 SLOW_LIST = 9
-"""Seconds: WeChat's list may be later than any settle time, as a draft that is gone is proof."""
+"""Seconds: WeChat's list may be later than any visibility window, as a lost draft is proof."""
 SLOWER = 2.5
 """Seconds: later than any call's deadline."""
 RETRY_AFTER = 3

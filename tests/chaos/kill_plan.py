@@ -56,7 +56,7 @@ SHORT = (1.0, 1.2)
 EVE_SECONDS, ON_THE_EVE = 1.0, 2.7
 """Seconds before an instant until a daemon with claims for it falls asleep, and its sleep.
 
-It wakes with its lease still its own. By then the shortest-lived posts have expired, and orders
+It wakes with its lease still its own. By then the shortest-lived posts have expired, and actions
 have long been in force.
 """
 AWAKE = 5.5
@@ -122,7 +122,7 @@ class Kill:
     host, and with `template` the template `broken` has a fault. With `second` another daemon is
     started on its databases, and with `copy` one in a copy of its workspace.
 
-    `order` is an order that somebody gives while it sleeps. `is_eve` means that it falls asleep
+    `action` is an action that somebody gives while it sleeps. `is_eve` means that it falls asleep
     shortly before a post is due, at the instant `asleep_at` by the clock, or that it outlives that
     instant.
     """
@@ -133,7 +133,7 @@ class Kill:
     deed: str = "kill"
     lasts: float = 0.0
     ahead: float = 0.0
-    order: str = ""
+    action: str = ""
     broken: str = ""
     is_eve: bool = False
     asleep_at: float = 0.0
@@ -148,9 +148,9 @@ Sleep = tuple[Kill, tuple[float, float]]
 
 
 def _sleep(
-    lasts: tuple[float, float], point: str | None = None, order: str = "", *, is_eve: bool = False
+    lasts: tuple[float, float], point: str | None = None, action: str = "", *, is_eve: bool = False
 ) -> Sleep:
-    return Kill(point=point, deed="freeze", order=order, is_eve=is_eve), lasts
+    return Kill(point=point, deed="freeze", action=action, is_eve=is_eve), lasts
 
 
 ANYWHERE = _sleep(LONG)
@@ -159,9 +159,9 @@ SLEEPS: Sequence[Sleep] = (
     _sleep(LONG, "claim.after_commit"),
     _sleep(LONG, "intent.before_commit"),
     _sleep(SHORT, "http.after_body", "retract_sending"),
-    _sleep((ON_THE_EVE, ON_THE_EVE), order="retract_claimed", is_eve=True),
+    _sleep((ON_THE_EVE, ON_THE_EVE), action="retract_claimed", is_eve=True),
     _sleep((ON_THE_EVE, ON_THE_EVE), is_eve=True),
-    _sleep((ON_THE_EVE, ON_THE_EVE), order="pause_all", is_eve=True),
+    _sleep((ON_THE_EVE, ON_THE_EVE), action="pause_all", is_eve=True),
     (Kill(is_eve=True), (AWAKE, AWAKE)),
     _sleep(LONG, "http.after_connect"),
     _sleep(LONG, "http.mid_body"),
@@ -172,7 +172,7 @@ SLEEPS: Sequence[Sleep] = (
     _sleep(LONG, "outcome.before_commit"),
     _sleep(LONG, "reconcile.before_commit"),
 )
-"""Sleeps of a daemon and their controls: place, duration and orders.
+"""Sleeps of a daemon and their controls: place, duration and actions.
 
 Each comes once before any comes again.
 """
@@ -222,7 +222,7 @@ class Deck:
         return bool(self._owed)
 
     def deal(
-        self, *, may_order: bool = True, is_behind: bool = False, situations: Collection[str] = ()
+        self, *, may_act: bool = True, is_behind: bool = False, situations: Collection[str] = ()
     ) -> Kill:
         """Deal the next death. `situations` are the ones of SITUATION in the database now."""
         if is_behind:
@@ -230,7 +230,7 @@ class Deck:
         elif self._owed and self.dice.random() >= UNAIMED_SHARE:
             self._last = self._aim(situations)
         else:
-            self._last = self._deal(may_order=may_order)
+            self._last = self._deal(may_act=may_act)
         return self._last
 
     def _aim(self, situations: Collection[str]) -> Kill:
@@ -246,19 +246,19 @@ class Deck:
             nth=1 if is_rare else self.dice.randint(1, ceil(COMMON_POINTS[point] * BRIEF)),
         )
 
-    def _deal(self, *, may_order: bool) -> Kill:
+    def _deal(self, *, may_act: bool) -> Kill:
         calm = SELDOM_CALM * self.workers if self.is_busy else CALM_AFTER
         if self._last.point and not self.is_brief and self.dice.random() < calm:
             return Kill(
                 after=CALM + self.dice.uniform(SOONEST, LATEST_IF_BUSY if self.is_busy else LATEST)
             )
-        if not self.is_plain and (trouble := self._trouble(may_order=may_order)):
+        if not self.is_plain and (trouble := self._trouble(may_act=may_act)):
             return trouble
         if self.dice.random() < MOMENT_SHARE:
             return Kill(
                 after=self.dice.uniform(SOONEST, LATEST_IF_BUSY if self.is_busy else LATEST)
             )
-        if self._again and self.dice.random() < 0.5 and (may_order or not self._again[0].order):
+        if self._again and self.dice.random() < 0.5 and (may_act or not self._again[0].action):
             return self._again.popleft()
         if not self._round:
             points = list(self.points)
@@ -269,7 +269,7 @@ class Deck:
         factor = BRIEF if self.is_brief else LATER_IF_BUSY if is_later else 1
         return Kill(point=point, nth=self.dice.randint(1, ceil(COMMON_POINTS[point] * factor)))
 
-    def _trouble(self, *, may_order: bool) -> Kill | None:
+    def _trouble(self, *, may_act: bool) -> Kill | None:
         """Deal another trouble than a plain death, now and then."""
         shares = (
             TROUBLES_IN_BRIEF if self.is_brief else TROUBLES_IF_BUSY if self.is_busy else TROUBLES
@@ -277,7 +277,7 @@ class Deck:
         after = self.dice.uniform(SOONEST, LATEST_IF_BUSY if self.is_busy else LATEST)
         match self.dice.choices(list(shares), list(shares.values()))[0]:
             case "freeze":
-                return self._sleep(after, may_order=may_order)
+                return self._sleep(after, may_act=may_act)
             case "full":
                 return Kill(after=after, deed="full", lasts=self.dice.uniform(*FULL))
             case "clock" if not self.is_shared:
@@ -289,13 +289,13 @@ class Deck:
             case _:
                 return None
 
-    def _sleep(self, after: float, *, may_order: bool) -> Kill:
-        """Deal the next sleep. One with an order waits for a publisher that gets orders."""
+    def _sleep(self, after: float, *, may_act: bool) -> Kill:
+        """Deal the next sleep. One with an action waits for a publisher that gets actions."""
         sleep, lasts = SLEEPS[self.next_sleep % len(SLEEPS)]
         self._sleeps += 1
         if self.workers > 1 and self._sleeps % 2 == 0:
             sleep, lasts = TOGETHER
-        elif sleep.order and not may_order:
+        elif sleep.action and not may_act:
             sleep, lasts = ANYWHERE
         else:
             self.next_sleep += 1

@@ -62,8 +62,8 @@ class People:
                 self.done.append(errand)
                 return
 
-    def order(self, what: str) -> None:
-        """Give an order about the daemon's deliveries while the daemon sleeps."""
+    def act_while_asleep(self, what: str) -> None:
+        """Act on the daemon's deliveries while the daemon sleeps."""
         publisher = self.campaign.publisher
         rows = sorted(set(publisher.store.rows(IN_HAND.format(worker=publisher.worker))))
         held = [row for row in rows if row[0] not in self.touched | self.campaign.untouchable]

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 PASSWORD = "eleven-officers-read-it-twice"  # of users of a campaign, which nobody else reaches
 ADMIN, OPERATOR, APPROVERS, REWRITER = "zhou", "wang", ("li", "chen"), "hu"
-"""The names of the people. The operator gives all other orders of a campaign.
+"""The names of the people. The operator gives all other actions of a campaign.
 
 The rewriter tries to approve a text that he has written himself.
 """

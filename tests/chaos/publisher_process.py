@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.chaos.artefacts import order
+from tests.chaos.artefacts import action
 from tests.chaos.checker.history import WrongClock
 from tests.chaos.commands import give_command
 from tests.chaos.kill_plan import Kill
@@ -75,7 +75,7 @@ class Publisher:
     patience: float = 4.0
     starts: int = 0
     mark: int = 0
-    orders: list[dict[str, str]] = field(default_factory=list)
+    actions: list[dict[str, str]] = field(default_factory=list)
     interruptions: list[dict[str, Any]] = field(default_factory=list)
     reported: dict[str, str] = field(default_factory=dict)
     measured: list[dict[str, float]] = field(default_factory=list)
@@ -297,11 +297,11 @@ class Publisher:
         return rows
 
     def withdraw(self, post: str) -> None:
-        self._order("cancel", "--reason", "drill", post=post)
+        self._action("cancel", "--reason", "drill", post=post)
 
     def retract(self, post: str, account: str | None = None) -> None:
         more = {"account": account} if account else {}
-        self._order(
+        self._action(
             "retract",
             *(("--account", account) if account else ()),
             "--reason",
@@ -311,10 +311,10 @@ class Publisher:
         )
 
     def pause(self, scope: str) -> None:
-        self._order("pause", "--reason", "drill", scope=scope)
+        self._action("pause", "--reason", "drill", scope=scope)
 
     def resume(self, scope: str) -> None:
-        self._order("resume", scope=scope)
+        self._action("resume", scope=scope)
 
     def approve(self, post: str, fingerprint: str, by: str) -> bool:
         """Say yes to a content; returns False where it is not there any more, or needs no yes."""
@@ -331,11 +331,11 @@ class Publisher:
     def _note(
         self, kind: str, asked: float, done: "subprocess.CompletedProcess[str]", **target: str
     ) -> bool:
-        """Note the orders that were done. Raises DaemonError for one neither done nor refused."""
+        """Note the actions that were done. Raises DaemonError for one neither done nor refused."""
         if done.returncode not in {0, COMMAND_REFUSED} or "Traceback" in done.stderr:
             raise DaemonError(f"{kind} ended with {done.returncode}: {done.stderr[-2000:]}")
         if done.returncode == 0:
-            self.orders.append(order(kind, asked, **target))
+            self.actions.append(action(kind, asked, **target))
         return done.returncode == 0
 
     def rule(self, post: str, account: str, ruling: str) -> None:
@@ -350,12 +350,12 @@ class Publisher:
             "drill",
             acts_as="wang",
         )
-        self.orders.append(order("resolve", asked, post=post, account=account))
+        self.actions.append(action("resolve", asked, post=post, account=account))
 
-    def _order(self, kind: str, *more: str, **target: str) -> None:
+    def _action(self, kind: str, *more: str, **target: str) -> None:
         asked = time.time()
         self.say(kind, target.get("post") or target["scope"], *more, "--by", "wang", acts_as="wang")
-        self.orders.append(order(kind, asked, **target))
+        self.actions.append(action(kind, asked, **target))
 
     def measure(self, daemon: subprocess.Popen[bytes]) -> None:
         """Note the most memory of a live daemon, in bytes, and the number of files it holds."""
@@ -482,7 +482,7 @@ def _freeze(
 ) -> bool:
     """Let it sleep where it falls asleep, or at its moment, then wake it, and let it live a little.
 
-    It wakes in time even where the database are locked in its sleep, and an order has to wait for
+    It wakes in time even where the database are locked in its sleep, and an action has to wait for
     that.
     """
     after = kill.asleep_at - time.time() if kill.asleep_at else kill.after

@@ -3,7 +3,7 @@
 Each round is one post on two accounts, and a few people at random moments, on connections of their
 own. The audit shows whether an intent or an answer came first: its entries are in the order of the
 transactions. The checker judges the approvals of each intent (I5). This module judges whether a
-call follows an order that was answered as done.
+call follows an action that was answered as done.
 """
 
 import argparse

@@ -435,7 +435,9 @@ def test_who_leaves_is_out_and_leaves_a_list(ask, enrol, issue_token, drill, mon
         ask("mode", "beijing-tieba", "off", "--by", "wang", "--reason", "x", token=token).code == 0
     )
     assert ask("secret", "set", "spare", "--by", "wang", token=token, lines=[secret]).code == 0
-    monkeypatch.setattr("publisher.app.departure.is_system_owner", lambda _workspace, _uid: False)
+    monkeypatch.setattr(
+        "publisher.engine.departure.is_system_owner", lambda _workspace, _uid: False
+    )
     left = ask("user", "leave", "wang", "--by", "zhang", lines=[PASSWORD])
     assert left.code == 0
     assert "tokens: 1" in left.out

@@ -106,8 +106,8 @@ def write_artefacts(folder, workspace, simulator, began):
     """Put the run's artefacts into a folder as docs/checker.md names them."""
     duty = {"post": "long", "occurrence": "once", "account": "beijing-tieba", "end": "published"}
     tieba = {
-        "settle": 3,
-        "gap": 0.05,
+        "visibility_window": 3,
+        "min_interval": 0.05,
         "per_hour": 1000,
         "per_day": 10000,
         "may_resend": False,

@@ -257,7 +257,7 @@ def write(daemon, *entries):
     daemon.schedule_file.write_text("".join(entries), "utf-8")
 
 
-async def settled(daemon, runtime):
+async def wait_until_idle(daemon, runtime):
     """Make a daemon read its file although the fake clock does not move."""
     await _while_time_passes(daemon.read_schedule(), runtime)
 
@@ -284,7 +284,7 @@ async def test_planning_waits_until_the_clock_is_confirmed(daemon, runtime, jump
     """
     runtime.jump_clock(jump)
     write(daemon, entry("p"))
-    await settled(daemon, runtime)
+    await wait_until_idle(daemon, runtime)
     await daemon.plan()
     assert await posts_of(daemon) == set()
     confirm(runtime)

@@ -141,7 +141,7 @@ async def test_quota_left_counts_what_was_sent_today(open_store):
 
 
 @pytest.mark.parametrize(
-    ("settled", "ordered", "is_asked"),
+    ("mode", "ordered", "is_asked"),
     [
         (Mode.ASSISTED, Mode.API, True),
         (Mode.API, Mode.ASSISTED, False),
@@ -149,11 +149,11 @@ async def test_quota_left_counts_what_was_sent_today(open_store):
     ],
 )
 async def test_the_mode_in_force_decides_which_accounts_are_probed(
-    open_store, settled, ordered, is_asked
+    open_store, mode, ordered, is_asked
 ):
     """Modes set at run time decide on probes, not the modes of the settings."""
-    terms = make_policy("a")
-    store = await open_store(replace(terms, account=replace(terms.account, mode=settled)))
+    policy = make_policy("a")
+    store = await open_store(replace(policy, account=replace(policy.account, mode=mode)))
     await store.actions.set_mode(AccountId("a"), ordered, named_person("li"), "test")
     checkups = store.login_health
     assert [account.id for account in await checkups.claim_due_probes(10)] == (

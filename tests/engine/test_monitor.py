@@ -48,9 +48,9 @@ class Brief(FakeAdapter):
 
 async def publish_one(open_store, *, is_exclusive=False):
     """Return a worker with one published post on one account, and the platform."""
-    terms = make_policy("a")
+    policy = make_policy("a")
     store = await open_store(
-        replace(terms, account=replace(terms.account, is_exclusive=is_exclusive))
+        replace(policy, account=replace(policy.account, is_exclusive=is_exclusive))
     )
     fake = FakeAdapter(now=store.runtime.now)
     adapters = dict.fromkeys(store.policies, fake)
@@ -203,9 +203,9 @@ async def test_f48_a_post_beyond_the_list_is_asked_for_when_its_figures_are_miss
     open_store, runtime, reports
 ):
     """F48: a post beyond the list is noticed only where metrics leave out deleted posts."""
-    terms = make_policy("a")
+    policy = make_policy("a")
     store = await open_store(
-        replace(terms, capabilities=replace(terms.capabilities, has_deletions_in_metrics=reports))
+        replace(policy, capabilities=replace(policy.capabilities, has_deletions_in_metrics=reports))
     )
     brief = Brief(now=store.runtime.now)
     adapters, monitoring = dict.fromkeys(store.policies, brief), store.monitoring

@@ -41,10 +41,10 @@ ME = "tb.1.beijing"
 
 async def stage(open_store, *, can_resend=True, mode=Mode.API):
     """Return a worker with one account on a platform with parts, and the platform."""
-    terms = make_policy(
+    policy = make_policy(
         "a", capabilities=replace(TEST_CAPABILITIES, max_extra_parts=4, can_resend=can_resend)
     )
-    store = await open_store(replace(terms, account=replace(terms.account, mode=mode)))
+    store = await open_store(replace(policy, account=replace(policy.account, mode=mode)))
     fake = FakeAdapter(now=store.runtime.now)
     return store, fake, {A: fake}
 

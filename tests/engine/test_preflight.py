@@ -73,10 +73,10 @@ class Scene:
 
 
 async def scene_with_posts(open_store, *accounts, login=None, due=DUE, rate_limit=None):
-    terms = [make_policy(name, login=login) for name in accounts]
+    policies = [make_policy(name, login=login) for name in accounts]
     if rate_limit:
-        terms = [replace(item, rate_limit=rate_limit) for item in terms]
-    scene = Scene(await open_store(*terms))
+        policies = [replace(item, rate_limit=rate_limit) for item in policies]
+    scene = Scene(await open_store(*policies))
     await enqueue_posts(scene.store.posts, make_post("p", accounts, due))
     return scene
 

@@ -173,8 +173,8 @@ async def test_a_post_changed_meanwhile_is_a_conflict_by_field(planner, file):  
         ("title", "警惕退款诈骗", "他的", "我的"),
         ("max_delay", None, None, "2h"),
     ]
-    settled = replace(change, base=conflict.theirs, base_sha256=conflict.sha256)
-    assert isinstance(await save_post(planner, file, settled, writer), SavedEdit)
+    rebased = replace(change, base=conflict.theirs, base_sha256=conflict.sha256)
+    assert isinstance(await save_post(planner, file, rebased, writer), SavedEdit)
     assert 'title = "我的"' in file.read_text("utf-8")
 
 
@@ -436,8 +436,8 @@ async def test_a_save_against_an_older_file_than_the_accepted_one_is_no_revert(
     assert isinstance(conflict, EditConflict)
     assert conflict.is_file_outdated
     assert file.read_text("utf-8") == FILE
-    settled = replace(change, base=conflict.theirs, base_sha256=conflict.sha256)
-    assert isinstance(await save_post(planner, file, settled, writer), SavedEdit)
+    rebased = replace(change, base=conflict.theirs, base_sha256=conflict.sha256)
+    assert isinstance(await save_post(planner, file, rebased, writer), SavedEdit)
     assert "另一台主机改的" in file.read_text("utf-8")
     assert "这台主机的" in file.read_text("utf-8")
 

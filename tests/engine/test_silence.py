@@ -148,10 +148,10 @@ async def test_an_account_that_is_off_has_no_clock(open_store, runtime, is_in_se
 
     An open alert ends when the account is switched off.
     """
-    terms = make_policy("a")
+    policy = make_policy("a")
     if is_in_settings:
-        terms = replace(terms, account=replace(terms.account, mode=Mode.OFF))
-    store = await open_store(terms)
+        policy = replace(policy, account=replace(policy.account, mode=Mode.OFF))
+    store = await open_store(policy)
     await store.silence.update(BEIJING)
     runtime.advance_time(14 * DAY)
     await store.silence.update(BEIJING)

@@ -112,6 +112,7 @@ class Structure:
     words_not_found: list[str]
     banned_words: list[str]
     glossary_rows: int
+    longest_html_line: int
     largest_functions: dict[str, int]
     largest_files: dict[str, int]
     median_function: int
@@ -152,6 +153,11 @@ def measure() -> Structure:
         words_not_found=_words_not_found(trees),
         banned_words=list(banned_words()),
         glossary_rows=_glossary_rows(),
+        longest_html_line=max(
+            len(line)
+            for path in (ROOT / "publisher" / "web").rglob("*.html")
+            for line in path.read_text("utf-8").splitlines()
+        ),
         largest_functions=_largest(functions),
         largest_files=_largest(
             {relative(path): count_statements(tree.body) for path, tree in sized.items()}

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 CORE = ROOT / "publisher"
 SUFFIXES = {".py", ".toml", ".html", ".css", ".md", ".txt"}
 EXEMPT = (
-    "app/alert_channels.py",
+    "app/alert_addresses.py",
     "simulator/",
     "cli/commands/demo.py",
     "cli/drill.py",

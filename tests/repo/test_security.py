@@ -96,7 +96,7 @@ def test_sqlite_opens_no_file_unchecked():
 
 def test_no_old_tls_is_used():
     """No platform is called with less than TLS 1.2, or without checking its certificate."""
-    context = _http._tls_context()
+    context = _http.load_tls_context()
     assert context.minimum_version >= ssl.TLSVersion.TLSv1_2
     assert (context.verify_mode, context.check_hostname) == (ssl.CERT_REQUIRED, True)
 

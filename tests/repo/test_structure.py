@@ -14,6 +14,7 @@ MAX_FUNCTION_STATEMENTS = 30
 MAX_FILE_STATEMENTS = 300
 MAX_NINTH_DECILE_STATEMENTS = 18
 MAX_TOKENS_PER_LINE = 8.6
+MAX_HTML_LINE_LENGTH = 120
 MAX_NOUNLESS_CLAUSES = 8
 """In 1,000 words of docstrings."""
 
@@ -64,6 +65,11 @@ def test_a_line_has_one_thought(structure):
     assert structure.ninth_decile_function <= MAX_NINTH_DECILE_STATEMENTS
     assert structure.tokens_per_line <= MAX_TOKENS_PER_LINE
     assert structure.nounless_clauses <= MAX_NOUNLESS_CLAUSES
+
+
+def test_lines_of_html_fit_a_window(structure):
+    """A template has one element a line."""
+    assert structure.longest_html_line <= MAX_HTML_LINE_LENGTH
 
 
 def test_one_delivery_runs_through_few_files():

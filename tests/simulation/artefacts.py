@@ -51,7 +51,7 @@ def artefacts_of(simulation: Simulation) -> Artefacts:
     return Artefacts(
         lists={
             "log": [line for line in simulation.log if line["t"] >= simulation.began_at],
-            "orders": simulation.commands,
+            "actions": simulation.commands,
             "interruptions": simulation.interruptions,
             **({"messages": simulation.channels.messages} if simulation.shape.notifies else {}),
         },

@@ -123,8 +123,8 @@ async def test_f83_a_full_disk_at_the_outcome_leaves_it_unknown_and_stops_claimi
     await prepare_database(url, "drill", tmp_path / "intents.jsonl", runtime)
     database = Database(open_engine(url), runtime)
     event.listen(database.engine, "begin", disk.limit)
-    terms = {item.account.id: item for item in map(make_policy, ACCOUNTS)}
-    store = Store(database=database, policies=terms, worker=WorkerId("worker-1"))
+    policies = {item.account.id: item for item in map(make_policy, ACCOUNTS)}
+    store = Store(database=database, policies=policies, worker=WorkerId("worker-1"))
     await store.posts.register_logins()
     await enqueue_posts(
         store.posts, *(make_post(f"p{number}", ACCOUNTS, START_TIME) for number in range(2))
@@ -245,10 +245,10 @@ async def copy(tmp_path):
     url = f"sqlite:///{tmp_path / 'true.db'}"
     journal = tmp_path / "intents.jsonl"
     await prepare_database(url, "drill", journal, runtime)
-    terms = {item.account.id: item for item in map(make_policy, ACCOUNTS)}
+    policies = {item.account.id: item for item in map(make_policy, ACCOUNTS)}
     store = Store(
         database=Database(open_engine(url), runtime, IntentJournal(journal)),
-        policies=terms,
+        policies=policies,
         worker=WorkerId("w"),
     )
     await store.posts.register_logins()

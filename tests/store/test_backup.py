@@ -130,13 +130,13 @@ class BackupWorkspace:
         migrate(url, "drill", None, self.runtime)
         self.use(Database(open_engine(url), self.runtime))
         memory = read_intents(self.journal, label, START_TIME, allows_incomplete=is_incomplete_fine)
-        settled = await self.store.database.write(
+        restored = await self.store.database.write(
             lambda unit: finish_restore(self.store, unit, memory, label, anchors, LI)
         )
         await self.close()
         self.kept = commit_swap(incoming, self.file, self.runtime.now())
         finish_swaps(self.file, self.journal, self.runtime)
-        return settled
+        return restored
 
     def posts_on_platform(self):
         """Count the posts on the platform by their marker."""
@@ -299,8 +299,8 @@ async def test_f85_posts_sent_after_the_backup_are_read_and_not_sent_again(works
     await workspace.close()
     assert len(workspace.posts_on_platform()) == 3
 
-    settled = await workspace.restore_backup(workspace.backup)
-    assert (settled.recovered, settled.orphaned) == (2, 1)
+    restored = await workspace.restore_backup(workspace.backup)
+    assert (restored.recovered, restored.orphaned) == (2, 1)
     await workspace.open()
     assert await workspace.states() == {"before": "published", "waiting": "unknown"}
     assert sorted(item.code for item in await workspace.queries.alerts()) == [
@@ -366,8 +366,8 @@ async def test_f85_without_a_journal_whatever_may_be_published_is_read_first(wor
     assert refused.value.code == "journal_missing"
     await workspace.close()
     workspace.runtime.advance_time(timedelta(minutes=5))
-    settled = await workspace.restore_backup(workspace.backup, is_incomplete_fine=True)
-    assert settled.unresolved == 2
+    restored = await workspace.restore_backup(workspace.backup, is_incomplete_fine=True)
+    assert restored.unresolved == 2
     workspace.journal.touch()
     await workspace.open()
     await workspace.enqueue_posts("since", at=START_TIME + timedelta(minutes=1))
@@ -405,8 +405,8 @@ async def test_f85_without_a_journal_held_deliveries_may_have_been_resolved_sinc
     await workspace.close()
     workspace.journal.unlink()
     workspace.runtime.advance_time(timedelta(minutes=5))
-    settled = await workspace.restore_backup(workspace.backup, is_incomplete_fine=True)
-    assert settled.unresolved == 2
+    restored = await workspace.restore_backup(workspace.backup, is_incomplete_fine=True)
+    assert restored.unresolved == 2
     workspace.journal.touch()
     await workspace.open()
     [ruled] = await workspace.queries.deliveries("ruled")

@@ -200,16 +200,9 @@ async def test_accounts_show_what_they_have_to_do(open_store, runtime):
     statement = update(DELIVERY).where(DELIVERY.c.id == first.id).values(state="held")
     await store.database.write(lambda unit: unit.connection.execute(statement))
     counts = await store.occurrences.open_counts()
-    assert (counts["a"].needing_person, counts["a"].is_open, counts["a"].next_due_at) == (
-        1,
-        2,
-        START_TIME + 2 * DAY,
-    )
-    assert (counts["b"].needing_person, counts["b"].is_open, counts["b"].next_due_at) == (
-        0,
-        1,
-        START_TIME,
-    )
+    assert (counts["a"].is_open, counts["a"].next_due_at) == (2, START_TIME + 2 * DAY)
+    assert (counts["b"].is_open, counts["b"].next_due_at) == (1, START_TIME)
+    assert (await store.waiting.read()).by_account == {"a": 1}
     seen = {"account": "b", "seen_at": runtime.now(), "published_at": runtime.now()}
     rows = [
         {**seen, "remote_id": "1", "url": "https://fake.example/1", "predates_monitoring": False},
@@ -279,7 +272,11 @@ async def test_no_page_asks_once_for_each_account_or_post(open_store):
             1,
         ),
         "audit": (lambda: store.audit.search(AuditFilter(), 50), 1),
-        "approvals": (replace(store, approval_rules=needing_yes).approvals.tasks, 7),
+        "post": (lambda: store.progress.post("p1"), 2),
+        "deliveries": (lambda: store.progress.deliveries("p1", has_texts=True), 1),
+        "frame": (store.dashboard.frame_facts, 1),
+        "approvals": (replace(store, approval_rules=needing_yes).approvals.tasks, 2),
+        "waiting": (replace(store, approval_rules=needing_yes).waiting.read, 2),
     }
     for name, (call, expected) in calls.items():
         _result, statements = await count_statements(store, call)

@@ -21,6 +21,7 @@ from publisher.domain.post import PostId
 from publisher.domain.user import parse_grant
 from publisher.engine.authentication import encrypt_totp_secret
 from publisher.engine.decisions import named_person
+from publisher.store.approvals.decisions import ApprovalStore
 from publisher.store.people.users import NewSignIn
 from publisher.testing.builders import unlimited_approver
 from publisher.testing.fakes import make_confirmed_runtime
@@ -98,10 +99,7 @@ async def test_a_form_acts_on_no_occurrence_of_another_region(approving, monkeyp
         task, key=replace(task.key, occurrence="2"), accounts=["shanghai-weibo"], status=status
     )
 
-    async def with_another(post=None):
-        return [task, other]
-
-    monkeypatch.setattr(approvals, "tasks", with_another)
+    monkeypatch.setattr(ApprovalStore, "_tasks", lambda *_arguments: [task, other])
     answers = [
         await jing.post(path, data={"fingerprint": named, "reason": "改电话"})
         for named in ("f" * 64, fingerprint)

@@ -242,6 +242,15 @@ async def test_a_body_larger_than_any_form_is_refused(site, content):
     assert answer.status_code == 413
 
 
+@pytest.mark.parametrize("charset", ["punycode", "utf-7", '"undefined"'])
+async def test_f90_no_request_chooses_how_its_fields_are_decoded(site, charset):
+    """Some codecs take the square of a field's length, and the whole dashboard would wait."""
+    headers = {"content-type": f"multipart/form-data; charset={charset}; boundary=x"}
+    content = b'--x\r\nContent-Disposition: form-data; name="name"\r\n\r\nx\r\n--x--\r\n'
+    answer = await site.client().post("/login", content=content, headers=headers)
+    assert answer.status_code == 415
+
+
 async def test_who_goes_before_the_end_of_a_form_is_no_error(site):
     """A visitor that leaves before the end of a form is no error.
 

@@ -7,11 +7,11 @@ from datetime import timedelta
 import pyotp
 import pytest
 
-from publisher.app import offboard as app_offboard
-from publisher.app.offboard import remove_ordered_secrets, report_secrets
 from publisher.domain.account import Mode
 from publisher.domain.delivery import Actor, Role, State
-from publisher.secrets import Vault
+from publisher.engine import offboard as app_offboard
+from publisher.engine.offboard import remove_ordered_secrets, report_secrets
+from publisher.secrets import open_vault
 from publisher.store.monitor.kept_secrets import SecretRemoval
 from publisher.store.people.sign_ins import STEP_UP_LIFETIME
 from publisher.web.accounts import offboard
@@ -49,7 +49,7 @@ async def test_an_account_is_taken_out_of_service_step_by_step(site):
     Waiting deliveries are cancelled on request. Open ones keep the secret. The list goes on later.
     """
     settings = site.application.settings
-    vault, secret = Vault(folder=settings.workspace / "var"), settings.accounts[ACCOUNT].secret
+    vault, secret = open_vault(settings.workspace), settings.accounts[ACCOUNT].secret
     (settings.secrets_dir / secret).unlink()
     vault.write(secret, {"access_token": "x"})
     await plan(site, POST, POST.replace('"refund"', '"other"'))
@@ -111,7 +111,7 @@ async def test_an_account_is_stopped_though_the_encrypted_store_is_damaged(site)
     The order turns it off. The list names the problem of the store, and is not complete.
     """
     settings = site.application.settings
-    vault, secret = Vault(folder=settings.workspace / "var"), settings.accounts[ACCOUNT].secret
+    vault, secret = open_vault(settings.workspace), settings.accounts[ACCOUNT].secret
     (settings.secrets_dir / secret).unlink()
     vault.file.write_bytes(b"{")
     await let_daemon_run(site)
@@ -126,7 +126,7 @@ async def test_an_account_is_stopped_though_the_encrypted_store_is_damaged(site)
 async def test_the_first_click_never_removes_a_secret(site):
     """Where nothing is open, too: the second one does, and its button says so."""
     settings = site.application.settings
-    vault, secret = Vault(folder=settings.workspace / "var"), settings.accounts[ACCOUNT].secret
+    vault, secret = open_vault(settings.workspace), settings.accounts[ACCOUNT].secret
     (settings.secrets_dir / secret).unlink()
     vault.write(secret, {"access_token": "x"})
     await let_daemon_run(site)
@@ -152,7 +152,7 @@ async def test_the_first_click_never_removes_a_secret(site):
 async def test_an_order_removes_nothing_once_the_account_is_used_again(site):
     """As after a restore of an older database: the daemon looks again, and forgets the order."""
     settings = site.application.settings
-    vault, secret = Vault(folder=settings.workspace / "var"), settings.accounts[ACCOUNT].secret
+    vault, secret = open_vault(settings.workspace), settings.accounts[ACCOUNT].secret
     (settings.secrets_dir / secret).unlink()
     vault.write(secret, {"access_token": "x"})
     await site.store.kept_secrets.order(
@@ -170,7 +170,7 @@ async def test_done_is_said_only_of_what_is_done(site, monkeypatch):
     meanwhile.
     """
     settings = site.application.settings
-    vault, secret = Vault(folder=settings.workspace / "var"), settings.accounts[ACCOUNT].secret
+    vault, secret = open_vault(settings.workspace), settings.accounts[ACCOUNT].secret
     (settings.secrets_dir / secret).unlink()
     vault.write(secret, {"access_token": "x"})
     await let_daemon_run(site)
@@ -201,7 +201,7 @@ async def test_an_order_that_cannot_be_carried_out_holds_up_no_other(site):
     the same.
     """
     settings = site.application.settings
-    vault, secret = Vault(folder=settings.workspace / "var"), settings.accounts[ACCOUNT].secret
+    vault, secret = open_vault(settings.workspace), settings.accounts[ACCOUNT].secret
     (settings.secrets_dir / secret).unlink()
     vault.write(secret, {"access_token": "x"})
     await site.store.actions.set_mode(ACCOUNT, Mode.OFF, Actor(role=Role.PERSON, name="王"), "移交")

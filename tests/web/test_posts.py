@@ -209,7 +209,7 @@ async def test_a_role_on_some_accounts_takes_down_nothing_else(site):
     assert 'data-testid="delivery-refund-beijing-weibo"' in page
     assert "shanghai" not in page
     assert "act-retract" not in page
-    newest = str(await site.store.occurrences.newest_delivery("refund"))
+    newest = str((await site.store.progress.post("refund")).newest)
     whole = await client.post(f"{PATH}/retract", data={"newest": newest, "reason": "x"})
     other = await client.post(
         "/deliveries/refund/once/shanghai-weibo/retract", data={"newest": newest, "reason": "x"}

@@ -20,9 +20,11 @@ from publisher.store.people import drafts
 from publisher.web import dashboard
 from publisher.web.kit.preview import (
     MAX_ARTICLE_CHARACTERS_PER_USER,
+    MAX_EMBEDDED_BYTES,
     MAX_WAITING_PER_USER,
     Articles,
     RenderTurns,
+    embed_media,
 )
 from publisher.web.write import write
 from tests.wait import eventually
@@ -310,3 +312,11 @@ async def test_the_dashboard_removes_unused_pictures_by_itself(site, monkeypatch
     cleaning.cancel()
     assert is_kept
     assert set(warnings) == {"unused_pictures_kept"}
+
+
+def test_a_preview_of_an_article_has_pictures_up_to_a_size():
+    """However many pictures a post has, its preview has a bounded size."""
+    media = {f"{number:064}": ("image/png", bytes(MAX_EMBEDDED_BYTES // 3)) for number in range(4)}
+    shown = embed_media("".join(f'<img src="media:{name}">' for name in media), media)
+    assert shown.count("data:image/png") == 3
+    assert len(shown) < 2 * MAX_EMBEDDED_BYTES

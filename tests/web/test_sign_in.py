@@ -22,7 +22,12 @@ from publisher.engine.decisions import named_person
 from publisher.store.people.users import NewSignIn
 from publisher.web import dashboard
 from publisher.web.kit import limits
-from publisher.web.kit.access import PASSWORD_FIELDS, SECRET_FIELDS
+from publisher.web.kit.access import (
+    MAX_RESUMED_CHARACTERS,
+    PASSWORD_FIELDS,
+    SECRET_FIELDS,
+    read_kept_form,
+)
 from publisher.web.kit.limits import Limits
 from publisher.web.kit.site import MAX_PENDING_OF_USER
 from tests.wait import eventually
@@ -670,3 +675,10 @@ async def test_signing_out_ends_the_session(site):
     cookies = dict(client.cookies)
     await client.post("/logout")
     assert (await site.client(cookies).get("/today")).status_code == 303
+
+
+def test_f90_a_kept_form_has_as_many_fields_as_a_form():
+    """A manipulated one with a hundred thousand fields is none, instead of a page of its fields."""
+    assert read_kept_form("title=%E8%AD%A6&body=") == [("title", "警"), ("body", "")]
+    assert read_kept_form("a=&" * 100_000) == ()
+    assert read_kept_form("a" * MAX_RESUMED_CHARACTERS + "=1") == ()

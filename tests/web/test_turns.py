@@ -4,7 +4,14 @@ import asyncio
 
 import pytest
 
-from publisher.web.kit.turns import PLACES, TURN, FairTurns, RequestTurn
+from publisher.web.kit.turns import (
+    CHUNK_BYTES,
+    LARGE_RESPONSE_BYTES,
+    PLACES,
+    TURN,
+    FairTurns,
+    RequestTurn,
+)
 
 
 class Pages:
@@ -94,6 +101,36 @@ async def test_clients_that_do_not_read_hold_no_place(site):
     site.pages.go_on.clear()
     await site.send("login")
     assert site.pages.working == ["login"]
+
+
+async def test_a_user_that_does_not_read_has_few_large_responses_in_memory():
+    """A large response keeps its user's place until it is sent, in chunks; others go on."""
+    made, chunks, reads = [], [], asyncio.Event()
+
+    async def pages(scope, _receive, send):
+        body = bytes(2 * LARGE_RESPONSE_BYTES)
+        made.append(scope["user"])
+        headers = [(b"content-length", b"%d" % len(body))]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+    async def send(message):
+        await reads.wait()
+        chunks.append(len(message.get("body", b"")))
+
+    turns = FairTurns(pages, find_known_user=lambda scope: scope["user"], find_user=look_up)
+    scopes = [
+        {"type": "http", "path": "/", "method": "GET", "user": user, "client": ("127.0.0.2", 1)}
+        for user in ["囤"] * 20 + ["操作员"]
+    ]
+    sent = [asyncio.create_task(turns(scope, None, send)) for scope in scopes]
+    await settle()
+    assert made == ["囤"] * PLACES + ["操作员"]
+    reads.set()
+    await asyncio.gather(*sent)
+    assert len(made) == 21
+    assert max(chunks) == CHUNK_BYTES
+    assert sum(chunks) == 21 * 2 * LARGE_RESPONSE_BYTES
 
 
 async def test_a_session_that_is_new_takes_no_place_of_others_once_it_is_looked_up(site):

@@ -19,6 +19,7 @@ from publisher.domain.approval import ApprovalRules, Stage
 from publisher.engine import schedule_editor
 from publisher.engine.planner import apply_schedule
 from publisher.web.write import move, remove, write
+from publisher.web.write.post_form import load_entry
 from tests.web.posts import hidden_fields
 from tests.web.test_sign_in import PASSWORD, add_activated
 
@@ -448,6 +449,8 @@ async def test_a_save_after_the_session_has_ended_loses_nothing(site, file):
         {"body": "x" * 59_000, "base": "x" * 250_000},
         {"body": "x" * 300_000},
         {f"data.{number}": "x" for number in range(600)},
+        {"data.signs": "甲\n" * 400},
+        {"base": "[[post]]\n" + "".join(f"k{number} = 1\n" for number in range(4_000))},
     ],
 )
 @pytest.mark.parametrize("path", ["/write", "/write/check", "/urgent"])
@@ -458,6 +461,14 @@ async def test_f90_a_form_longer_than_any_post_is_refused(site, file, path, fiel
     answer = await author.post(path, data={**NEW, **fields}, files=form)
     assert answer.status_code in {400, 413}
     assert file.read_text("utf-8") == FILE
+
+
+@pytest.mark.parametrize(
+    "base", ["[[post]]\n" + "a." * 20_000 + "a = 1\n", "[[post]]\na = " + "[" * 900 + "\n"]
+)
+def test_f90_a_deeply_nested_base_is_no_post(base):
+    """A manipulated earlier text of a depth that takes a parser its square is no post."""
+    assert load_entry(base) == {}
 
 
 async def test_a_post_is_taken_out_of_the_schedule(site, file, monkeypatch):

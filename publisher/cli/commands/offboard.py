@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import click
 
 from publisher.app.format import Formatter
-from publisher.app.offboard import OffboardingAccount, find_account, offboard_account
 from publisher.cli.authentication import authenticate
 from publisher.cli.context import load_workspace_settings, open_command_store, warn_about_daemon
 from publisher.cli.framework import by_option, command, one_line, reason_option
@@ -13,6 +12,7 @@ from publisher.cli.terminal import Terminal, echo
 from publisher.domain.account import AccountId
 from publisher.domain.delivery import Delivery
 from publisher.domain.reports import OpenWork
+from publisher.engine.offboard import OffboardingAccount, find_account, offboard_account
 
 
 @command("offboard")

@@ -20,8 +20,8 @@ from publisher.engine.decisions import named_person
 from publisher.secrets import (
     AUDIT_KEY_NAME,
     USER_KEY_NAME,
-    Vault,
     find_external_source,
+    open_vault,
     parse_fields,
 )
 
@@ -36,7 +36,7 @@ AUDIT_EVENTS = {"set": "secret_stored", "remove": "secret_removed", "rotate": "s
 @click.argument("name", metavar="[NAME]", required=False, type=one_line)
 @click.option("--by", "by", metavar="NAME", type=person_name, help="opt_by_or_system_user")
 async def secret(terminal: Terminal, action: str, name: str | None, by: str | None) -> int:
-    vault = Vault(folder=terminal.workspace / "var")
+    vault = open_vault(terminal.workspace)
     if action in {"set", "remove"} and name is None:
         raise LocalizedUsageError("missing_parameter", name="NAME")
     settings = None

@@ -8,7 +8,6 @@ from typing import Any
 
 import click
 
-from publisher.app.departure import read_touched
 from publisher.app.format import Formatter
 from publisher.cli.authentication import (
     ActingPerson,
@@ -50,6 +49,7 @@ from publisher.engine.authentication import (
     read_link,
 )
 from publisher.engine.decisions import named_person
+from publisher.engine.departure import read_touched
 from publisher.store.people.user_changes import ChangedUser, UserRequest
 from publisher.store.people.users import LINK_METHOD
 from publisher.store.store import Store

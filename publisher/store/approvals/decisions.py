@@ -2,12 +2,12 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, exists, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, insert, or_, select, update
 
 from publisher.domain.account import AccountId
 from publisher.domain.approval import (
@@ -40,18 +40,21 @@ from publisher.store.approvals.guard import (
     APPROVAL_NEEDED,
     IS_TARGETED,
     IS_UNSENT,
-    OPEN_STATE_NAMES,
+    OccurrenceContent,
+    OccurrenceRecord,
+    TextRecord,
     alert_facts,
     end_approvals,
     forget_approved,
     is_given,
+    judge_content,
     name_occurrence,
-    read_approval_statuses,
-    read_texts,
+    read_all_records,
+    read_contents,
+    takes_approval,
     to_approval,
 )
-from publisher.store.base import StateChange, StorePart
-from publisher.store.db.alert_tables import ALERT
+from publisher.store.base import BaseStore, StateChange, StorePart
 from publisher.store.db.approval_tables import APPROVABLE_TEXT, APPROVAL, DUTY_OFFICER
 from publisher.store.db.database import Transaction, in_transaction
 from publisher.store.db.filters import in_state
@@ -59,7 +62,6 @@ from publisher.store.db.rows import (
     clear_alerts,
     lock_planning,
     open_alerts,
-    post_rows,
     raise_alert,
     write_audit,
 )
@@ -133,6 +135,18 @@ class ApprovalTask:
         return name_occurrence(self.key)
 
 
+CheckTask = Callable[[ApprovalTask], None]
+"""Raises an error where a person may not act on an occurrence."""
+
+
+def allow_task(_task: ApprovalTask) -> None:
+    """Raise nothing."""
+
+
+def allow_accounts(_accounts: Collection[AccountId]) -> None:
+    """Raise nothing."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnapproveResult:
     """The number of ended approvals, the occurrences, and the number of sent deliveries.
@@ -145,6 +159,48 @@ class UnapproveResult:
     occurrences: Sequence[str]
     sent_before: int
     is_too_late: bool
+
+
+def list_tasks(
+    store: BaseStore,
+    contents: Mapping[OccurrenceKey, OccurrenceContent],
+    records: Mapping[OccurrenceKey, OccurrenceRecord],
+) -> list[ApprovalTask]:
+    """Return the tasks of occurrences, as `ApprovalStore.tasks` does."""
+    found: dict[tuple[OccurrenceKey, Chain], list[Row[Any]]] = defaultdict(list)
+    for key, content in contents.items():
+        if key not in records:  # a database from elsewhere may have any row
+            continue
+        for row in content.deliveries:
+            chain = store.approval_rules.chain_for(row.kind)
+            if chain and (records[key].is_released or row.state in OPEN_STATES):
+                found[key, chain].append(row)
+    # what a call may be made for comes before what was sent, of another kind, before an edit
+    ordered = sorted(
+        found.items(), key=lambda item: (item[1][0].due_at, not _can_be_stopped(item[1]))
+    )
+    tasks = []
+    for (key, _chain), rows in ordered:
+        record, first = records[key], rows[0]
+        status = judge_content(store, key, contents[key], record)[key, first.kind]
+        if not (any(row.state in OPEN_STATES for row in rows) or status.missing):
+            continue
+        text = record.texts.get(status.fingerprint)
+        tasks.append(
+            ApprovalTask(
+                key=key,
+                post=load_post(record.post.body),
+                accounts=[AccountId(row.account) for row in rows],
+                due_at=None if first.is_due_when_approved and status.missing else first.due_at,
+                status=status,
+                saved_by=text.saved_by if text else None,
+                file_owner=text.file_owner if text else None,
+                saved_at=text.at if text else None,
+                is_edit=bool(text and text.is_edit),
+                returned=_to_return(text),
+            )
+        )
+    return tasks
 
 
 class ApprovalStore(StorePart):
@@ -160,64 +216,8 @@ class ApprovalStore(StorePart):
         return await self.database.read(lambda connection: self._tasks(connection, post))
 
     def _tasks(self, connection: Connection, post: PostId | None) -> list[ApprovalTask]:
-        is_open = DELIVERY.c.state.in_(OPEN_STATE_NAMES)
-        is_released = exists().where(
-            ALERT.c.code == AFTER_REVIEW_DUE,
-            ALERT.c.cleared_at.is_(None),
-            ALERT.c.subject.in_([DELIVERY.c.post, DELIVERY.c.post + "#" + DELIVERY.c.occurrence]),
-        )
-        # only these: there may be ten thousand rows
-        columns = (
-            "post",
-            "occurrence",
-            "account",
-            "kind",
-            "state",
-            "due_at",
-            "is_due_when_approved",
-        )
-        query = select(*(DELIVERY.c[name] for name in columns)).where(
-            or_(is_open, is_released), IS_TARGETED
-        )
-        query = query.order_by(DELIVERY.c.due_at, DELIVERY.c.id)
-        if post is not None:
-            query = query.where(DELIVERY.c.post == post)
-        found: dict[tuple[str, str, Chain], list[Row[Any]]] = defaultdict(list)
-        for row in connection.execute(query):
-            if chain := self.store.approval_rules.chain_for(row.kind):
-                found[row.post, row.occurrence, chain].append(row)
-        # what a call may be made for comes before what was sent, of another kind, before an edit
-        ordered = sorted(
-            found.values(), key=lambda rows: (rows[0].due_at, not _can_be_stopped(rows))
-        )
-        keys = {_key_of(rows[0]) for rows in ordered}
-        statuses = read_approval_statuses(self.store, connection, keys)
-        texts = read_texts(connection, keys)
-        posts = {
-            row.id: load_post(row.body) for row in post_rows(connection, [key.post for key in keys])
-        }
-        tasks = []
-        for rows in ordered:
-            first, key = rows[0], _key_of(rows[0])
-            status = statuses[key, first.kind]
-            if not (any(row.state in OPEN_STATE_NAMES for row in rows) or status.missing):
-                continue
-            text = texts.get((key, status.fingerprint))
-            tasks.append(
-                ApprovalTask(
-                    key=key,
-                    post=posts[key.post],
-                    accounts=[AccountId(row.account) for row in rows],
-                    due_at=None if first.is_due_when_approved and status.missing else first.due_at,
-                    status=status,
-                    saved_by=text.saved_by if text else None,
-                    file_owner=text.file_owner if text else None,
-                    saved_at=text.at if text else None,
-                    is_edit=bool(text and text.is_edit),
-                    returned=_to_return(text),
-                )
-            )
-        return tasks
+        contents = read_contents(connection, takes_approval(self.store.approval_rules, post))
+        return list_tasks(self.store, contents, read_all_records(connection, contents.keys()))
 
     @staticmethod
     def _text(connection: Connection, key: OccurrenceKey, content: Fingerprint) -> Row[Any] | None:
@@ -275,54 +275,59 @@ class ApprovalStore(StorePart):
         approver: Approver,
         by: Actor,
         seen_at: datetime | None = None,
+        check: CheckTask = allow_task,
     ) -> ApprovalTask:
         """Record a person's approval of exactly this content, at the first incomplete stage.
 
-        With the last approval, the deliveries that waited for it become due. Raises ApprovalError
+        The occurrence is read once, in the transaction, and passed to `check`. With the last
+        approval, the deliveries that waited for it become due. Raises ApprovalError
         if the content has changed since, or if the time that the person has seen was brought
         forward. Raises ApprovalError if nothing needs an approval, or if the person may not give
         it.
         """
         lock_planning(transaction)
-        found = self._find(transaction.connection, post, fingerprint)
+        found = self._find(transaction.connection, post, fingerprint, check)
         if not all(is_covered(seen_at, task.status.scheduled_at) for task in found):
             raise ApprovalError("approval_changed", post=post)
         refusals = [find_refusal(task, approver) for task in found]
         for task, refusal in zip(found, refusals, strict=True):
             if refusal is None:
-                return self._record(
-                    transaction, task, task.status.missing[0].stage, approver.name, by
-                )
+                stage = task.status.missing[0].stage
+                return self._record(transaction, task, found, stage, approver.name, by)
         raise next(filter(None, refusals))
 
     def _find(
-        self, connection: Connection, post: PostId, fingerprint: str
+        self, connection: Connection, post: PostId, fingerprint: str, check: CheckTask
     ) -> Sequence[ApprovalTask]:
         """Return the occurrence with this fingerprint, once for each chain, incomplete ones first.
 
-        Raises ApprovalError if there is none.
+        Raises ApprovalError if there is none, and the error of `check` for one that it refuses.
         """
         tasks = self._tasks(connection, post)
         if not tasks:
             raise ApprovalError("approval_nothing_waits", post=post)
+        found = [task for task in tasks if is_fingerprint_of(fingerprint, task.status.fingerprint)]
+        for task in found or tasks[:1]:
+            check(task)
         if len(fingerprint.strip()) < MIN_FINGERPRINT_LENGTH:
             raise ApprovalError("fingerprint_too_short", number=str(MIN_FINGERPRINT_LENGTH))
-        found = [task for task in tasks if is_fingerprint_of(fingerprint, task.status.fingerprint)]
         if not found:
             raise ApprovalError("approval_changed", post=post)
         return sorted(found, key=lambda task: not task.status.missing)
 
-    def _record(
+    def _record(  # noqa: PLR0913, PLR0917 # who approves what, and what else was read of it
         self,
         transaction: Transaction,
         task: ApprovalTask,
+        tasks: Sequence[ApprovalTask],
         stage: Stage | None,
         person: str,
         by: Actor,
     ) -> ApprovalTask:
         """Store an approval, and make due the deliveries that waited for it.
 
-        Without a stage it is an approval of an emergency. Return the occurrence as it is then.
+        `tasks` has the other chains of the occurrence. Without a stage it is an approval of an
+        emergency. Return the occurrence as it is then.
         """
         now = self.runtime.now()
         approval = Approval(
@@ -340,15 +345,13 @@ class ApprovalStore(StorePart):
         if approval.scheduled_at is not None:
             detail["scheduled_at"] = approval.scheduled_at.isoformat()
         write_audit(transaction, now, by, event="approval_given", subject=task.name, detail=detail)
-        after = replace(
-            task, status=replace(task.status, approvals=[*task.status.approvals, approval])
-        )
         same = [
-            other
-            for other in self._tasks(transaction.connection, task.key.post)
-            if other.key == task.key
+            one for one in tasks if one.key == task.key and one.status.chain != task.status.chain
         ]
-        others = [other for other in same if other.status.chain != task.status.chain]
+        after, *others = [
+            replace(one, status=replace(one.status, approvals=[*one.status.approvals, approval]))
+            for one in (task, *same)
+        ]
         approved = [one for one in (after, *others) if one.status.is_approved]
         self._release(transaction, task, {one.status.chain for one in approved}, now, by)
         if len(approved) > len(others):
@@ -403,6 +406,7 @@ class ApprovalStore(StorePart):
         approver: Approver,
         by: Actor,
         reason: str,
+        check: CheckTask = allow_task,
     ) -> ApprovalTask:
         """Record that an officer on duty releases this content without its chain.
 
@@ -410,10 +414,8 @@ class ApprovalStore(StorePart):
         that may approve. Raises ApprovalError.
         """
         lock_planning(transaction)
-        task = min(
-            self._find(transaction.connection, post, fingerprint),
-            key=lambda one: one.status.is_approved,
-        )
+        found = self._find(transaction.connection, post, fingerprint, check)
+        task = min(found, key=lambda one: one.status.is_approved)
         status, facts = task.status, {"post": task.name, "by": approver.name}
         if status.is_approved:
             raise ApprovalError("approval_complete", **facts)
@@ -431,7 +433,7 @@ class ApprovalStore(StorePart):
             for item in status.in_time
         ):
             raise ApprovalError("approval_given_already", **facts)
-        after = self._record(transaction, task, None, approver.name, by)
+        after = self._record(transaction, task, found, None, approver.name, by)
         now, detail = self.runtime.now(), {"reason": reason, "fingerprint": status.fingerprint}
         write_audit(
             transaction, now, by, event="emergency_released", subject=task.name, detail=detail
@@ -446,15 +448,21 @@ class ApprovalStore(StorePart):
         return after
 
     @in_transaction
-    def return_text(
-        self, transaction: Transaction, post: PostId, fingerprint: str, by: Actor, reason: str
+    def return_text(  # noqa: PLR0913, PLR0917 # who returns what, and why
+        self,
+        transaction: Transaction,
+        post: PostId,
+        fingerprint: str,
+        by: Actor,
+        reason: str,
+        check: CheckTask = allow_task,
     ) -> ApprovalTask:
         """Ask for a change of exactly this content, and end its approvals.
 
-        Raises ApprovalError.
+        Return the occurrence as it was. Raises ApprovalError.
         """
         lock_planning(transaction)
-        task = self._find(transaction.connection, post, fingerprint)[0]
+        task = self._find(transaction.connection, post, fingerprint, check)[0]
         now, content = self.runtime.now(), task.status.fingerprint
         forget_approved(transaction, POST.c.id == post)
         ended = end_approvals(transaction, now, "returned", by.name, is_given(task.key), IS_UNSENT)
@@ -467,14 +475,19 @@ class ApprovalStore(StorePart):
 
     @in_transaction
     def undo_return(
-        self, transaction: Transaction, post: PostId, fingerprint: str, by: Actor
+        self,
+        transaction: Transaction,
+        post: PostId,
+        fingerprint: str,
+        by: Actor,
+        check: CheckTask = allow_task,
     ) -> ApprovalTask:
         """Take back the request of `return_text`. The ended approvals stay ended.
 
         Raises ApprovalError if the content has changed since, or if another person has returned it.
         """
         lock_planning(transaction)
-        task = self._find(transaction.connection, post, fingerprint)[0]
+        task = self._find(transaction.connection, post, fingerprint, check)[0]
         is_theirs = (
             *_is_text(task.key, task.status.fingerprint),
             APPROVABLE_TEXT.c.returned_by == by.name,
@@ -496,10 +509,12 @@ class ApprovalStore(StorePart):
         by: Actor,
         reason: str,
         of: str | None = None,
+        check: Callable[[Collection[AccountId]], None] = allow_accounts,
     ) -> UnapproveResult:
         """End every approval of unsent content of a post, or of one of its occurrences.
 
-        With `of`, end only this person's approvals. Raises ApprovalError if there is none.
+        With `of`, end only this person's approvals. `check` gets the accounts of the content.
+        Raises ApprovalError if there is none.
         """
         lock_planning(transaction)
         now, connection = self.runtime.now(), transaction.connection
@@ -521,6 +536,7 @@ class ApprovalStore(StorePart):
         deliveries = read_deliveries(connection, select(DELIVERY).where(*is_concerned))
         if not deliveries:
             raise ApprovalError("unapprove_nothing", post=post)
+        check([delivery.account for delivery in deliveries])
         for key in keys:
             write_audit(
                 transaction,
@@ -568,14 +584,10 @@ def _is_text(key: OccurrenceKey, content: Fingerprint) -> tuple[ColumnElement[bo
     )
 
 
-def _to_return(text: Row[Any] | None) -> Return | None:
+def _to_return(text: TextRecord | None) -> Return | None:
     if text is None or text.returned_at is None:
         return None
-    return Return(by=text.returned_by, at=text.returned_at, reason=text.returned_reason)
-
-
-def _key_of(row: Row[Any]) -> OccurrenceKey:
-    return OccurrenceKey(post=PostId(row.post), occurrence=row.occurrence)
+    return Return(by=text.returned_by or "", at=text.returned_at, reason=text.returned_reason or "")
 
 
 def _can_be_stopped(rows: Iterable[Row[Any]]) -> bool:

@@ -12,12 +12,17 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import (
+    BindParameter,
     ColumnElement,
     Connection,
+    FromClause,
     Row,
+    RowMapping,
     and_,
+    bindparam,
     delete,
     exists,
+    func,
     not_,
     or_,
     select,
@@ -28,6 +33,7 @@ from sqlalchemy import (
 from publisher.domain.approval import (
     LEFT_OUT,
     Approval,
+    ApprovalRules,
     ApprovalStatus,
     Rendition,
     find_barred,
@@ -54,6 +60,7 @@ from publisher.store.base import BaseStore
 from publisher.store.db.alert_tables import ALERT
 from publisher.store.db.approval_tables import APPROVABLE_TEXT, APPROVAL, DECISION_REQUEST
 from publisher.store.db.database import Transaction
+from publisher.store.db.filters import in_open_state
 from publisher.store.db.rows import (
     batches,
     clear_alerts,
@@ -79,6 +86,7 @@ APPROVAL_NEEDED = "approval_needed"
 """The alert that an occurrence is due soon, or already, and still needs approvals."""
 KEYS_PER_QUERY = 200
 OPEN_STATE_NAMES = [state.value for state in OPEN_STATES]
+IS_IN_FORCE = APPROVAL.c.ended_at.is_(None)
 IS_TARGETED = DELIVERY.c.desired != DesiredState.NOT_TARGETED.value
 
 
@@ -112,45 +120,41 @@ def read_approval_statuses(
     """
     statuses: dict[tuple[OccurrenceKey, str], ApprovalStatus] = {}
     for batch in batches(sorted(keys), KEYS_PER_QUERY):
-        pairs = [(key.post, key.occurrence) for key in batch]
-        contents = _read_contents(connection, pairs)
-        posts = _read_posts(connection, {key.post for key in batch})
-        follows = {key: json.loads(post.body).get("follows") for key, post in posts.items()}
-        originals = _read_posts(connection, set(filter(None, follows.values())))
-        texts = read_texts(connection, batch)
-        is_given = tuple_(APPROVAL.c.post, APPROVAL.c.occurrence).in_(pairs)
-        given = select(APPROVAL).where(is_given, APPROVAL.c.ended_at.is_(None))
-        # last, and locked: what was read before cannot have changed without ending them
-        approvals: dict[tuple[str, str], list[Approval]] = defaultdict(list)
-        for found in connection.execute(given.with_for_update(read=True) if locks else given):
-            approvals[found.post, found.occurrence].append(to_approval(found))
-        for key in batch:
-            if key.post not in posts:  # a database from elsewhere may have any row
-                continue
-            content, post = contents[key.post, key.occurrence], posts[key.post]
-            text = texts.get((key, content.fingerprint))
-            status = ApprovalStatus(
-                fingerprint=content.fingerprint,
-                chain=(),
-                approvals=approvals[key.post, key.occurrence],
-                author=text.author if text is not None else load_author(post.body),
-                barred=_find_barred(store, post, text, content),
-                quoted=_find_quoted(store, originals.get(follows[key.post]), content),
-                scheduled_at=content.scheduled_at,
-            )
-            is_present = text is not None and text.content_hash == post.content_hash
-            for kind in {item.kind for item in content.renditions}:
-                present = content.select_present(post.content_hash, kind) if is_present else ()
-                statuses[key, kind] = replace(
-                    status,
-                    chain=store.approval_rules.chain_for(kind),
-                    presentations=_find_presentations(store, post, present),
-                )
+        contents = read_contents(connection, is_of_occurrences(batch))
+        records = read_records(connection, batch, locks=locks)
+        for key, record in records.items():
+            statuses |= judge_content(store, key, contents[key], record)
+    return statuses
+
+
+def judge_content(
+    store: BaseStore, key: OccurrenceKey, content: "OccurrenceContent", record: "OccurrenceRecord"
+) -> Mapping[tuple[OccurrenceKey, str], ApprovalStatus]:
+    """Return the approvals of an occurrence, for each kind that its content was rendered as."""
+    post, text = record.post, record.texts.get(content.fingerprint)
+    status = ApprovalStatus(
+        fingerprint=content.fingerprint,
+        chain=(),
+        approvals=record.approvals,
+        author=text.author if text is not None else load_author(post.body),
+        barred=_find_barred(store, post, text, content),
+        quoted=_find_quoted(store, record.original, content),
+        scheduled_at=content.scheduled_at,
+    )
+    is_present = text is not None and text.content_hash == post.content_hash
+    statuses = {}
+    for kind in {item.kind for item in content.renditions}:
+        present = content.select_present(post.content_hash, kind) if is_present else ()
+        statuses[key, kind] = replace(
+            status,
+            chain=store.approval_rules.chain_for(kind),
+            presentations=_find_presentations(store, post, present),
+        )
     return statuses
 
 
 def _find_barred(
-    store: BaseStore, post: Row[Any], text: Row[Any] | None, content: "OccurrenceContent"
+    store: BaseStore, post: "PostRecord", text: "TextRecord | None", content: "OccurrenceContent"
 ) -> frozenset[str]:
     """Return the people that may not approve the content of an occurrence."""
     writers = find_barred(
@@ -163,7 +167,7 @@ def _find_barred(
 
 
 def _find_quoted(
-    store: BaseStore, original: Row[Any] | None, content: "OccurrenceContent"
+    store: BaseStore, original: "PostRecord | None", content: "OccurrenceContent"
 ) -> frozenset[str]:
     """Return the people that have put unapproved words into the original, whose title is quoted."""
     if original is None:
@@ -177,7 +181,7 @@ def _find_quoted(
 
 
 def _find_presentations(
-    store: BaseStore, post: Row[Any], deliveries: Iterable[Row[Any]]
+    store: BaseStore, post: "PostRecord", deliveries: Iterable[Row[Any]]
 ) -> frozenset[str]:
     """Return the presentations of a post in deliveries."""
     template: str = json.loads(post.body)["template"]
@@ -295,24 +299,221 @@ class OccurrenceContent:
         return [row for row in compared if row.kind == kind] if is_same else ()
 
 
-def _read_contents(
-    connection: Connection, pairs: Sequence[tuple[str, str]]
-) -> Mapping[tuple[str, str], OccurrenceContent]:
+CONTENT_COLUMNS = tuple(
+    DELIVERY.c[name]
+    for name in (
+        "id", "post", "occurrence", "account", "platform", "kind", "rendered_hash",
+        "revision_hash", "content_hash", "state", "scheduled_at", "due_at", "is_due_when_approved",
+    )
+)  # fmt: skip
+"""Only these: there may be ten thousand rows."""
+
+
+def is_of_occurrences(keys: Iterable[OccurrenceKey]) -> ColumnElement[bool]:
+    """True if a delivery is of one of these occurrences."""
+    pairs = [(key.post, key.occurrence) for key in keys]
+    return tuple_(DELIVERY.c.post, DELIVERY.c.occurrence).in_(pairs)
+
+
+def read_contents(
+    connection: Connection, *conditions: ColumnElement[bool]
+) -> Mapping[OccurrenceKey, OccurrenceContent]:
     """Return the contents of occurrences. An account that has left the schedule gets nothing."""
-    names = (
-        "post", "occurrence", "account", "platform", "kind", "rendered_hash", "revision_hash",
-        "content_hash", "state", "scheduled_at", "due_at",
-    )  # fmt: skip
-    query = select(*(DELIVERY.c[name] for name in names))
-    contents: dict[tuple[str, str], OccurrenceContent] = defaultdict(OccurrenceContent)
-    is_of_pairs = tuple_(DELIVERY.c.post, DELIVERY.c.occurrence).in_(pairs)
-    for row in connection.execute(query.where(is_of_pairs, IS_TARGETED)):
-        content = contents[row.post, row.occurrence]
+    query = select(*CONTENT_COLUMNS).where(*conditions, IS_TARGETED)
+    return group_contents(connection.execute(query.order_by(DELIVERY.c.due_at, DELIVERY.c.id)))
+
+
+def group_contents(rows: Iterable[Row[Any]]) -> Mapping[OccurrenceKey, OccurrenceContent]:
+    """Return the contents that deliveries make up, each in their order."""
+    contents: dict[OccurrenceKey, OccurrenceContent] = defaultdict(OccurrenceContent)
+    for row in rows:
+        content = contents[OccurrenceKey(post=PostId(row.post), occurrence=row.occurrence)]
         content.deliveries.append(row)
         if row.state in OPEN_STATES:
             at = min(row.scheduled_at, row.due_at)  # a person may have sent it ahead
             content.scheduled_at = min(at, content.scheduled_at or at)
     return contents
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PostRecord:
+    """A post as it is in force, with its origin."""
+
+    body: str
+    content_hash: str
+    saved_by: str | None
+    file_owner: str | None
+    writers: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextRecord:
+    """A content of an occurrence that people approve, with its origin.
+
+    `returned_*` names the person that wants a change of it, if anybody does.
+    """
+
+    fingerprint: Fingerprint
+    at: datetime
+    author: str
+    saved_by: str | None
+    file_owner: str | None
+    is_edit: bool
+    content_hash: str
+    returned_at: datetime | None
+    returned_by: str | None
+    returned_reason: str | None
+
+
+@dataclass(slots=True, kw_only=True)
+class OccurrenceRecord:
+    """The records of an occurrence besides its deliveries: post, texts and approvals in force.
+
+    `original` is the post that it follows, if that is stored.
+    """
+
+    post: PostRecord
+    original: PostRecord | None = None
+    texts: dict[Fingerprint, TextRecord] = field(default_factory=dict)
+    approvals: list[Approval] = field(default_factory=list)
+    is_released: bool = False
+    """True for an emergency release, until its review is done."""
+
+
+_ORIGINAL = POST.alias("original")
+_POST_NAMES = tuple(PostRecord.__dataclass_fields__)
+_TEXT_NAMES = tuple(TextRecord.__dataclass_fields__)
+_APPROVAL_NAMES = tuple(Approval.__dataclass_fields__)
+
+
+def _prefixed(table: FromClause, prefix: str, names: Iterable[str]) -> list[ColumnElement[Any]]:
+    return [table.c[name].label(f"{prefix}{name}") for name in names]
+
+
+def _cut(row: RowMapping, prefix: str, names: Iterable[str]) -> dict[str, Any]:
+    return {name: row[f"{prefix}{name}"] for name in names}
+
+
+def _is_same_occurrence(one: FromClause, other: FromClause) -> ColumnElement[bool]:
+    return and_(one.c.post == other.c.post, one.c.occurrence == other.c.occurrence)
+
+
+def _is_released(row: FromClause) -> ColumnElement[bool]:
+    """True if an occurrence was released in an emergency, and its review is still due."""
+    names = [row.c.post, row.c.post + "#" + row.c.occurrence]
+    return exists().where(_IS_REVIEW_DUE, ALERT.c.subject.in_(names))
+
+
+_IS_REVIEW_DUE = and_(ALERT.c.code == AFTER_REVIEW_DUE, ALERT.c.cleared_at.is_(None))
+_WAITING = DELIVERY.alias("waiting")
+
+
+def takes_approval(rules: ApprovalRules, post: PostId | None = None) -> ColumnElement[bool]:
+    """True if a delivery is of an occurrence that people approve, with a part that is still open.
+
+    An emergency release counts until its review is done. With a post, only its occurrences count.
+    """
+    exempt = [kind for kind in rules.by_kind if not rules.chain_for(kind)]
+    chained = [kind for kind in rules.by_kind if rules.chain_for(kind)]
+    has_chain = _WAITING.c.kind.not_in(exempt) if rules.default else _WAITING.c.kind.in_(chained)
+    is_targeted = _WAITING.c.desired != DesiredState.NOT_TARGETED.value
+    names = select(_WAITING.c.post, _WAITING.c.occurrence).where(is_targeted, has_chain)
+    if post is not None:
+        names = names.where(_WAITING.c.post == post)
+    is_any_released = exists().where(_IS_REVIEW_DUE)  # asked first: there are ever so many rows
+    waiting = names.where(in_open_state(_WAITING, *OPEN_STATES)).union(
+        names.where(is_any_released, _is_released(_WAITING))
+    )
+    return tuple_(DELIVERY.c.post, DELIVERY.c.occurrence).in_(waiting)
+
+
+_PAIRS: BindParameter[Any] = bindparam("pairs", expanding=True)
+_KNOWN = (
+    select(DELIVERY.c.post, DELIVERY.c.occurrence, func.max(DELIVERY.c.follows).label("follows"))
+    .where(tuple_(DELIVERY.c.post, DELIVERY.c.occurrence).in_(_PAIRS))
+    .group_by(DELIVERY.c.post, DELIVERY.c.occurrence)
+    .subquery("known")
+)
+_RECORDS = (
+    select(
+        _KNOWN,
+        _is_released(_KNOWN).label("is_released"),
+        *_prefixed(POST, "post_", _POST_NAMES),
+        *_prefixed(_ORIGINAL, "original_", _POST_NAMES),
+        *_prefixed(APPROVABLE_TEXT, "text_", _TEXT_NAMES),
+        *_prefixed(APPROVAL, "approval_", _APPROVAL_NAMES),
+    )
+    .join(POST, POST.c.id == _KNOWN.c.post)
+    .outerjoin(_ORIGINAL, _ORIGINAL.c.id == _KNOWN.c.follows)
+    .outerjoin(APPROVABLE_TEXT, _is_same_occurrence(APPROVABLE_TEXT, _KNOWN))
+    .outerjoin(APPROVAL, and_(_is_same_occurrence(APPROVAL, _KNOWN), IS_IN_FORCE))
+    .order_by(APPROVAL.c.id)
+)
+_APPROVALS = (
+    select(APPROVAL)
+    .where(tuple_(APPROVAL.c.post, APPROVAL.c.occurrence).in_(_PAIRS), IS_IN_FORCE)
+    .order_by(APPROVAL.c.id)
+)
+"""The statements of `read_records`, made once: the daemon runs them for each intent."""
+
+
+def read_records(
+    connection: Connection, keys: Collection[OccurrenceKey], *, locks: bool = False
+) -> Mapping[OccurrenceKey, OccurrenceRecord]:
+    """Return the records of the occurrences that have deliveries and a stored post.
+
+    With `locks`, no approval can end before the transaction is over.
+    """
+    pairs = {"pairs": [(key.post, key.occurrence) for key in keys]}
+    records, unread = _collect_records(connection.execute(_RECORDS, pairs).mappings())
+    for original, row in _read_posts(connection, unread.keys()).items():
+        for record in unread[original]:
+            record.original = PostRecord(**{name: getattr(row, name) for name in _POST_NAMES})
+    if locks:  # last: what was read before cannot have changed without ending them
+        for record in records.values():
+            record.approvals = []
+        for row in connection.execute(_APPROVALS.with_for_update(read=True), pairs):
+            key = OccurrenceKey(post=PostId(row.post), occurrence=row.occurrence)
+            if key in records:
+                records[key].approvals.append(to_approval(row))
+    return records
+
+
+def read_all_records(
+    connection: Connection, keys: Collection[OccurrenceKey]
+) -> Mapping[OccurrenceKey, OccurrenceRecord]:
+    """Return the records of any number of occurrences."""
+    records: dict[OccurrenceKey, OccurrenceRecord] = {}
+    for batch in batches(sorted(keys), KEYS_PER_QUERY):
+        records |= read_records(connection, batch)
+    return records
+
+
+def _collect_records(
+    rows: Iterable[RowMapping],
+) -> tuple[dict[OccurrenceKey, OccurrenceRecord], Mapping[str, Sequence[OccurrenceRecord]]]:
+    """Return the records of rows, which have each text of an occurrence with each approval.
+
+    The second value has the records without their original, since deliveries name another one.
+    """
+    records: dict[OccurrenceKey, OccurrenceRecord] = {}
+    unread: dict[str, list[OccurrenceRecord]] = defaultdict(list)
+    for row in rows:
+        key = OccurrenceKey(post=PostId(row["post"]), occurrence=row["occurrence"])
+        if (record := records.get(key)) is None:
+            post = PostRecord(**_cut(row, "post_", _POST_NAMES))
+            record = records[key] = OccurrenceRecord(post=post, is_released=row["is_released"])
+            follows = json.loads(record.post.body).get("follows")
+            if follows and follows != row["follows"]:
+                unread[follows].append(record)
+            elif follows and row["original_body"] is not None:
+                record.original = PostRecord(**_cut(row, "original_", _POST_NAMES))
+        if (content := row["text_fingerprint"]) is not None and content not in record.texts:
+            record.texts[content] = TextRecord(**_cut(row, "text_", _TEXT_NAMES))
+        if row["approval_person"] is not None:
+            approval = Approval(**_cut(row, "approval_", _APPROVAL_NAMES))
+            record.approvals += [] if approval in record.approvals else [approval]
+    return records, unread
 
 
 def find_unapproved(
@@ -359,11 +560,10 @@ def record_contents(
     """
     now, connection = store.runtime.now(), transaction.connection
     for batch in batches(sorted(keys), KEYS_PER_QUERY):
-        read = _read_contents(connection, [(key.post, key.occurrence) for key in batch])
+        read = read_contents(connection, is_of_occurrences(batch))
         posts = _read_posts(connection, {key.post for key in batch})
         for key in batch:
-            contents = read[key.post, key.occurrence].renditions
-            content = read[key.post, key.occurrence].fingerprint
+            contents, content = read[key].renditions, read[key].fingerprint
             if key.post not in posts:  # it has never been sent anywhere
                 continue
             post = posts[key.post]

@@ -2,11 +2,35 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, tzinfo
+from typing import Any
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Integer,
+    Row,
+    Select,
+    String,
+    bindparam,
+    func,
+    insert,
+    literal_column,
+    null,
+    select,
+    union_all,
+    update,
+)
 
-from publisher.domain.account import DAY, MAX_COOLDOWN, Account, AccountId, LoginId, Mode
+from publisher.domain.account import (
+    DAY,
+    MAX_COOLDOWN,
+    Account,
+    AccountId,
+    AccountPolicy,
+    LoginId,
+    Mode,
+)
 from publisher.domain.delivery import Actor, Role
 from publisher.domain.results import (
     Blocked,
@@ -18,7 +42,7 @@ from publisher.domain.results import (
     Unknown,
     result_code,
 )
-from publisher.domain.silence import AccountActivity
+from publisher.domain.silence import AccountActivity, SilenceClock, read_silence_clock
 from publisher.store.base import BaseStore, StorePart
 from publisher.store.db.database import Transaction, in_transaction, try_lock
 from publisher.store.db.filters import counts_against_quota
@@ -31,7 +55,7 @@ from publisher.store.db.rows import (
     write_audit,
     write_row,
 )
-from publisher.store.db.tables import ATTEMPT, DATABASE_INFO, LOGIN
+from publisher.store.db.tables import ATTEMPT, DATABASE_INFO, LOGIN, MODE_OVERRIDE
 from publisher.store.deliveries.cooldowns import (
     logins_in_cooldown,
     start_login_cooldown,
@@ -40,6 +64,7 @@ from publisher.store.deliveries.cooldowns import (
 from publisher.store.monitor.modes import active_modes
 from publisher.store.monitor.silence import read_activities
 from publisher.store.presences import claim_presence, record_reported
+from publisher.store.queries.queries import ModeOverride
 from publisher.store.system_alerts import JobRunner
 
 CREDENTIAL_KEY = "credential_key"
@@ -71,6 +96,13 @@ class AccountHealth:
     health: HealthCheckResult | None = None
     activity: AccountActivity | None = None
     cooldown_until: datetime | None = None
+    override: ModeOverride | None = None
+
+    def read_clock(self, now: datetime, timezone: tzinfo) -> SilenceClock | None:
+        """Return the account's silence; None for one that is off, or not known yet."""
+        if self.activity is None or self.mode is Mode.OFF:
+            return None
+        return read_silence_clock(self.activity, now, timezone)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -254,42 +286,86 @@ class LoginHealthStore(StorePart):
         )
 
     async def list_accounts(self) -> Sequence[AccountHealth]:
-        """Return the health of every account, in the order of the settings."""
+        """Return the health of every account, in the order of the settings, in two statements."""
 
         def read(connection: Connection) -> list[AccountHealth]:
             now = self.runtime.now()
-            cooldowns = select(LOGIN.c.id, LOGIN.c.reads_cooldown_until).where(
-                LOGIN.c.reads_cooldown_until > now
-            )
-            cooldown_until = {
-                row.id: row.reads_cooldown_until for row in connection.execute(cooldowns)
+            parts: dict[str, dict[str, Row[Any]]] = {
+                name: {} for name in ("cooldown", "probe", "used", "mode")
             }
-            probes = {row.login: row for row in connection.execute(select(LOGIN_HEALTH))}
-            attempts = (
-                select(ATTEMPT.c.login, func.count().label("number"))
-                .where(ATTEMPT.c.intended_at > now - DAY, counts_against_quota())
-                .group_by(ATTEMPT.c.login)
-            )
-            used = {row.login: row.number for row in connection.execute(attempts)}
+            for row in connection.execute(_HEALTH, {"now": now, "since": now - DAY}):
+                parts[row.part][row.name] = row
             activities = read_activities(connection)
-            modes = active_modes(self.store, connection)
             return [
-                AccountHealth(
-                    account=account,
-                    mode=modes[account.id],
-                    probed_at=probe.at if probe else None,
-                    health=_load_health(probe.kind, probe.reason, probe.until)
-                    if probe and probe.kind
-                    else None,
-                    quota_left=max(0, policy.rate_limit.per_day - used.get(account.login, 0)),
-                    activity=activities.get(account.id),
-                    cooldown_until=cooldown_until.get(account.login),
-                )
+                _to_health(policy, parts, activities.get(policy.account.id))
                 for policy in self.store.policies.values()
-                for account, probe in [(policy.account, probes.get(policy.account.login))]
             ]
 
         return await self.database.read(read)
+
+
+def _health_part(name: str, *columns: ColumnElement[Any]) -> Select[Any]:
+    labels = ("name", "at", "code", "detail", "by", "until", "number")
+    named = [column.label(label) for column, label in zip(columns, labels, strict=True)]
+    return select(literal_column(f"'{name}'", String).label("part"), *named)
+
+
+_EMPTY, _NONE, _ZERO = literal_column("''", String), null(), literal_column("0", Integer)
+_HEALTH = union_all(
+    _health_part(
+        "probe",
+        LOGIN_HEALTH.c.login,
+        LOGIN_HEALTH.c.at,
+        LOGIN_HEALTH.c.kind,
+        LOGIN_HEALTH.c.reason,
+        _EMPTY,
+        LOGIN_HEALTH.c.until,
+        _ZERO,
+    ),
+    _health_part(
+        "cooldown", LOGIN.c.id, LOGIN.c.reads_cooldown_until, _EMPTY, _EMPTY, _EMPTY, _NONE, _ZERO
+    ).where(LOGIN.c.reads_cooldown_until > bindparam("now")),
+    _health_part("used", ATTEMPT.c.login, _NONE, _EMPTY, _EMPTY, _EMPTY, _NONE, func.count())
+    .where(ATTEMPT.c.intended_at > bindparam("since"), counts_against_quota())
+    .group_by(ATTEMPT.c.login),
+    _health_part(
+        "mode",
+        MODE_OVERRIDE.c.account,
+        MODE_OVERRIDE.c.at,
+        MODE_OVERRIDE.c.mode,
+        MODE_OVERRIDE.c.reason,
+        MODE_OVERRIDE.c.by,
+        _NONE,
+        _ZERO,
+    ),
+)
+"""What is known of logins, by login, and the modes set by people, by account."""
+
+
+def _to_health(
+    policy: AccountPolicy,
+    parts: Mapping[str, Mapping[str, Row[Any]]],
+    activity: AccountActivity | None,
+) -> AccountHealth:
+    account, login = policy.account, policy.account.login
+    probe, used = parts["probe"].get(login), parts["used"].get(login)
+    cooldown, override = parts["cooldown"].get(login), None
+    if (row := parts["mode"].get(account.id)) is not None:
+        override = ModeOverride(
+            account=account.id, mode=Mode(row.code), at=row.at, by=row.by, reason=row.detail
+        )
+    return AccountHealth(
+        account=account,
+        mode=override.mode if override else account.mode,
+        override=override,
+        probed_at=probe.at if probe else None,
+        health=_load_health(probe.code, probe.detail, probe.until)
+        if probe and probe.code
+        else None,
+        quota_left=max(0, policy.rate_limit.per_day - (used.number if used else 0)),
+        activity=activity,
+        cooldown_until=cooldown.at if cooldown else None,
+    )
 
 
 def _write_health(

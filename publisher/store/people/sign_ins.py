@@ -50,6 +50,7 @@ LINK_REFUSED, MAX_LINK_REFUSALS = "link_refused", 20
 
 The limit is within the life of a link.
 """
+NEWEST_ENTRY = select(func.max(AUDIT.c.id)).scalar_subquery()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +61,8 @@ class Session:
     created_at: datetime
     expires_at: datetime
     is_stepped_up: bool
+    audit_number: int = 0
+    """Number of the newest audit entry when it was looked up."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,7 +153,7 @@ class SignIns(StorePart):
         """
         now, id_hash = self.runtime.now(), hash_secret(session)
         query = (
-            select(AUTH_USER, AUTH_SESSION)
+            select(AUTH_USER, AUTH_SESSION, NEWEST_ENTRY.label("audit_number"))
             .join(AUTH_SESSION, AUTH_SESSION.c.user == AUTH_USER.c.name)
             .where(
                 AUTH_SESSION.c.id_hash == id_hash,
@@ -173,6 +176,7 @@ class SignIns(StorePart):
             created_at=row[AUTH_SESSION.c.created_at],
             expires_at=row["expires_at"],
             is_stepped_up=stepped_up_at is not None and stepped_up_at > now - STEP_UP_LIFETIME,
+            audit_number=row["audit_number"] or 0,
         )
 
     @in_transaction

@@ -4,7 +4,6 @@ import json
 import os
 import socket
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import (
@@ -84,6 +83,7 @@ from publisher.store.db.tables import (
 from publisher.store.deliveries.cancellations import cancel_matching
 from publisher.store.deliveries.intents import PAUSE_LOCK
 from publisher.store.lost_attempts import recover_lost_attempts
+from publisher.store.queries.progress import ConfirmationRequest
 from publisher.store.system_alerts import (
     ACCOUNT_JOBS,
     CLOCK_SUBJECT_PREFIX,
@@ -100,15 +100,6 @@ APPROVAL_RULES_KEY = "approval_rules"
 
 
 WANTED_VALUES = [DesiredState.AS_PLANNED.value, DesiredState.EDITED.value]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ConfirmationRequest:
-    """One person's word that a post is published at an address."""
-
-    url: str
-    by: str
-    reason: str
 
 
 class OperatorActions(StorePart):

@@ -7,20 +7,35 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, func, or_, select
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    String,
+    and_,
+    bindparam,
+    case,
+    exists,
+    func,
+    literal_column,
+    or_,
+    select,
+    union_all,
+)
 
 from publisher.domain.account import AccountId, Platform
 from publisher.domain.approval import AWAITING_APPROVAL
-from publisher.domain.delivery import OPEN_STATES, WAITING_STATES, Delivery, Role, State
+from publisher.domain.delivery import OPEN_STATES, WAITING_STATES, Role, State
 from publisher.domain.glyph import Glyph
 from publisher.domain.post import OccurrenceKey, PostId
-from publisher.store.approvals.duty import DutyOfficer, read_officers
+from publisher.store.approvals.duty import DutyOfficer
 from publisher.store.base import HEARTBEAT_TIMEOUT, StorePart
 from publisher.store.db.alert_tables import ALERT
-from publisher.store.db.approval_tables import APPROVABLE_TEXT, APPROVAL
+from publisher.store.db.approval_tables import APPROVABLE_TEXT, APPROVAL, DUTY_OFFICER
 from publisher.store.db.filters import SCOPE_ALL, in_open_state
-from publisher.store.db.tables import AUDIT, DELIVERY, PAUSE, POST, WORKER, read_deliveries
-from publisher.store.db.user_tables import REFUSAL
+from publisher.store.db.tables import AUDIT, DELIVERY, PAUSE, POST, WORKER
+from publisher.store.db.user_tables import AUTH_USER, REFUSAL, load_grants
 from publisher.store.queries.occurrences import (
     OccurrenceSummary,
     count_by_state,
@@ -71,10 +86,16 @@ class FrameFacts:
     """The facts on every page. `audit_number` is the number of the newest audit entry."""
 
     daemon: DaemonStatus
-    pause: Pause | None
+    pauses: Sequence[Pause]
+    """All pauses, oldest first."""
     alerts: Sequence[Alert]
     officers: Sequence[DutyOfficer]
     audit_number: int
+
+    @property
+    def pause(self) -> Pause | None:
+        """The pause of everything, if there is one."""
+        return next((pause for pause in self.pauses if pause.scope == SCOPE_ALL), None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,34 +144,76 @@ class Figures:
     refusals: Mapping[str, int] | None
 
 
+def _part(
+    name: str, *columns: ColumnElement[Any] | str, conditions: Sequence[ColumnElement[bool]] = ()
+) -> Select[Any]:
+    """Return one part of the frame: its rows have a name, an instant, a code, words, a number."""
+    labels = ("name", "at", "code", "detail", "number")
+    values = [
+        (literal_column(column) if isinstance(column, str) else column).label(label)
+        for label, column in zip(labels, columns, strict=True)
+    ]
+    return select(literal_column(f"'{name}'", String).label("part"), *values).where(*conditions)
+
+
+_IS_ALIVE = and_(WORKER.c.stopped_at.is_(None), WORKER.c.heartbeat_at > bindparam("alive_since"))
+_IS_HELD_UP = (
+    # asked first: while posts are sent, none is counted
+    or_(~exists().where(_IS_ALIVE), exists().where(PAUSE.c.scope == SCOPE_ALL)),
+    in_open_state(DELIVERY, *WAITING_STATES),
+    DELIVERY.c.due_at < bindparam("soon"),
+)
+_IS_BANNER = (
+    ALERT.c.code.in_(BANNER_ALERTS),
+    ALERT.c.cleared_at.is_(None),
+    ALERT.c.dismissed_at.is_(None),
+)
+_OFFICER = DUTY_OFFICER.outerjoin(AUTH_USER, AUTH_USER.c.name == DUTY_OFFICER.c.name)
+_FRAME = union_all(
+    _part("pause", PAUSE.c.scope, PAUSE.c.at, PAUSE.c.by, PAUSE.c.reason, "0"),
+    _part(
+        "alert",
+        ALERT.c.subject,
+        ALERT.c.at,
+        ALERT.c.code,
+        ALERT.c.facts,
+        ALERT.c.id,
+        conditions=_IS_BANNER,
+    ),
+    _part(
+        "officer",
+        DUTY_OFFICER.c.name,
+        DUTY_OFFICER.c.at,
+        DUTY_OFFICER.c.phone,
+        AUTH_USER.c.grants,
+        "0",
+    ).select_from(_OFFICER),
+    _part(
+        "daemon",
+        WORKER.c.id,
+        WORKER.c.heartbeat_at,
+        "''",
+        "''",
+        case((WORKER.c.stopped_at.is_(None), 0), else_=1),
+    ),
+    _part(
+        "held up",
+        "''",
+        func.min(DELIVERY.c.due_at),
+        "''",
+        "''",
+        func.count(DELIVERY.c.id),
+        conditions=_IS_HELD_UP,
+    ),
+    _part("audit", "''", "NULL", "''", "''", func.max(AUDIT.c.id)),
+)
+"""All that is small and on every page, in one statement."""
+
+
 class DashboardQueries(StorePart):
     async def frame_facts(self) -> FrameFacts:
         """Return the facts on every page."""
         return await self.database.read(self._read_frame_facts)
-
-    async def needing_people(self) -> Sequence[Delivery]:
-        """Return the deliveries held for a person's ruling, and the posts for a person to send.
-
-        These posts have not been sent yet.
-        """
-        is_task = DELIVERY.c.ticket.contains("manual_task")
-        query = select(DELIVERY).where(
-            or_(
-                in_open_state(DELIVERY, State.HELD),
-                and_(in_open_state(DELIVERY, State.SUBMITTED), is_task),
-            )
-        )
-        found = await self.database.read(
-            lambda connection: read_deliveries(
-                connection, query.order_by(DELIVERY.c.expires_at, DELIVERY.c.id)
-            )
-        )
-        tasks = [delivery.manual_task for delivery in found]
-        return [
-            each
-            for each, task in zip(found, tasks, strict=True)
-            if task is None or task.done_at is None
-        ]
 
     async def count_sending(self) -> int:
         """Return how many calls are under way."""
@@ -297,7 +360,7 @@ class DashboardQueries(StorePart):
     def _read_figures(
         self, connection: Connection, accounts: Collection[AccountId] | None
     ) -> Figures:
-        now, daemon = self.runtime.now(), self._read_daemon(connection, counts_waiting=False)
+        now, daemon = self.runtime.now(), self._read_daemon(connection)
         by_state = (DELIVERY.c.platform, DELIVERY.c.state)
         is_theirs = is_on(accounts)
         is_open = in_open_state(DELIVERY, *OPEN_STATES)
@@ -338,40 +401,59 @@ class DashboardQueries(StorePart):
         )
 
     def _read_frame_facts(self, connection: Connection) -> FrameFacts:
-        pause = (
-            connection.execute(select(PAUSE).where(PAUSE.c.scope == SCOPE_ALL))
-            .mappings()
-            .one_or_none()
+        now = self.runtime.now()
+        limits = {"alive_since": now - HEARTBEAT_TIMEOUT, "soon": now + WAITING_AHEAD}
+        parts: dict[str, list[Row[Any]]] = defaultdict(list)
+        for row in connection.execute(_FRAME, limits):
+            parts[row.part].append(row)
+        beats = [row.at for row in parts["daemon"] if not row.number]
+        heartbeat_at = max(beats or [row.at for row in parts["daemon"]], default=None)
+        [held_up], [newest] = parts["held up"], parts["audit"]
+        daemon = DaemonStatus(
+            heartbeat_at=heartbeat_at,
+            is_running=any(now - beat < HEARTBEAT_TIMEOUT for beat in beats),
+            waiting=held_up.number,
+            next_due_at=held_up.at,
         )
-        daemon = self._read_daemon(connection, counts_waiting=pause is not None)
+        pauses = [
+            Pause(scope=row.name, at=row.at, by=row.code, reason=row.detail)
+            for row in parts["pause"]
+        ]
+        alerts = [
+            Alert(
+                id=row.number,
+                at=row.at,
+                code=row.code,
+                subject=row.name,
+                facts=json.loads(row.detail),
+            )
+            for row in parts["alert"]
+        ]
+        officers = [
+            DutyOfficer(
+                name=row.name, phone=row.code, at=row.at, grants=load_grants(row.detail or "[]")
+            )
+            for row in parts["officer"]
+        ]
         return FrameFacts(
             daemon=daemon,
-            pause=None if pause is None else Pause(**pause),
-            alerts=read_open_alerts(connection, BANNER_ALERTS),
-            officers=read_officers(connection),
-            audit_number=_read_audit_number(connection),
+            pauses=sorted(pauses, key=lambda pause: pause.at),
+            alerts=sorted(alerts, key=lambda one: (BANNER_ALERTS.index(one.code), -one.id)),
+            officers=sorted(officers, key=lambda officer: officer.name),
+            audit_number=newest.number or 0,
         )
 
-    def _read_daemon(self, connection: Connection, *, counts_waiting: bool) -> DaemonStatus:
-        """Return the daemons' status. Waiting deliveries are counted only while nothing is sent."""
-        now = self.runtime.now()
+    def _read_daemon(self, connection: Connection) -> DaemonStatus:
+        """Return the daemons' status, without the waiting deliveries."""
         is_started = WORKER.c.stopped_at.is_(None)
-        heartbeat_at = connection.scalar(select(func.max(WORKER.c.heartbeat_at)).where(is_started))
-        is_running = heartbeat_at is not None and now - heartbeat_at < HEARTBEAT_TIMEOUT
-        if heartbeat_at is None:
-            heartbeat_at = connection.scalar(select(func.max(WORKER.c.heartbeat_at)))
-        if is_running and not counts_waiting:
-            return DaemonStatus(heartbeat_at=heartbeat_at, is_running=True)
-        held_up = select(func.count(), func.min(DELIVERY.c.due_at)).where(
-            in_open_state(DELIVERY, *WAITING_STATES), DELIVERY.c.due_at < now + WAITING_AHEAD
+        heartbeats = select(
+            func.max(WORKER.c.heartbeat_at),
+            func.max(case((is_started, WORKER.c.heartbeat_at)), type_=WORKER.c.heartbeat_at.type),
         )
-        waiting, next_due_at = connection.execute(held_up).one()
-        return DaemonStatus(
-            heartbeat_at=heartbeat_at,
-            is_running=is_running,
-            waiting=waiting,
-            next_due_at=next_due_at,
-        )
+        last, started = connection.execute(heartbeats).one()
+        now, heartbeat_at = self.runtime.now(), started or last
+        is_running = started is not None and now - started < HEARTBEAT_TIMEOUT
+        return DaemonStatus(heartbeat_at=heartbeat_at, is_running=is_running)
 
 
 def _read_audit_number(connection: Connection) -> int:
@@ -389,25 +471,3 @@ def make_board_row(summary: OccurrenceSummary, rows: Sequence[Row[Any]]) -> Boar
         row.next_action_at for row in rows if row.next_action_at and sign_of(row) is Glyph.CHECKING
     ]
     return BoardRow(summary=summary, seats=seats, next_check_at=min(checks, default=None))
-
-
-def read_open_alerts(connection: Connection, codes: Collection[str]) -> list[Alert]:
-    """Return the open alerts of some codes that nobody has dismissed, in the order of the codes."""
-    is_shown = (
-        ALERT.c.code.in_(codes),
-        ALERT.c.cleared_at.is_(None),
-        ALERT.c.dismissed_at.is_(None),
-    )
-    rows = connection.execute(select(ALERT).where(*is_shown).order_by(ALERT.c.id.desc())).mappings()
-    found = [
-        Alert(
-            id=row["id"],
-            at=row["at"],
-            code=row["code"],
-            subject=row["subject"],
-            facts=json.loads(row["facts"]),
-        )
-        for row in rows
-    ]
-    order = list(codes)
-    return sorted(found, key=lambda alert: order.index(alert.code))

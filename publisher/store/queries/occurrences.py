@@ -30,7 +30,6 @@ from sqlalchemy import (
 from publisher.domain.account import AccountId, LoginId, Platform
 from publisher.domain.approval import AWAITING_APPROVAL, REMINDER_LEAD
 from publisher.domain.delivery import (
-    MAYBE_PUBLISHED_STATES,
     OPEN_STATES,
     WAITING_STATES,
     Delivery,
@@ -172,9 +171,8 @@ class GivenApproval:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenCounts:
-    """The work of an account: deliveries that need a person, and open deliveries."""
+    """The open deliveries of an account, and when the next one is due."""
 
-    needing_person: int = 0
     is_open: int = 0
     next_due_at: datetime | None = None
 
@@ -335,26 +333,28 @@ class OccurrenceQueries(StorePart):
     ) -> Sequence[RelatedPost]:
         """Return the post that a post follows, and its followers; on these accounts, if given."""
         follows = POST.c.body.contains(f'"follows":{json.dumps(post.id)}', autoescape=True)
+        is_filed = exists().where(DELIVERY.c.post == POST.c.id, is_on(accounts))
         query = (
-            select(POST.c.id, POST.c.body)
+            select(POST.c.id, POST.c.body, is_filed.label("is_filed"))
             .where(or_(POST.c.id == post.follows, follows))
             .order_by(POST.c.id)
         )
-
-        def read(connection: Connection) -> list[RelatedPost]:
-            bodies = {PostId(row.id): json.loads(row.body) for row in connection.execute(query)}
-            return [
+        rows = await self.database.read(lambda connection: connection.execute(query).all())
+        found = []
+        for row in rows:
+            body = json.loads(row.body)
+            if not (row.is_filed or accounts is None or is_for_any(body, accounts)):
+                continue
+            found.append(
                 RelatedPost(
-                    id=name,
-                    title=bodies[name]["title"],
-                    kind=bodies[name]["kind"],
-                    level=bodies[name]["level"],
-                    is_original=name == post.follows,
+                    id=PostId(row.id),
+                    title=body["title"],
+                    kind=body["kind"],
+                    level=body["level"],
+                    is_original=row.id == post.follows,
                 )
-                for name in sorted(find_concerned(connection, bodies, accounts))
-            ]
-
-        return await self.database.read(read)
+            )
+        return found
 
     async def deliveries(self, key: OccurrenceKey) -> Sequence[Delivery]:
         """Return the deliveries of an occurrence."""
@@ -396,13 +396,6 @@ class OccurrenceQueries(StorePart):
         body = await self.database.read(lambda connection: connection.scalar(query))
         return load_rendered_post(body) if body else None
 
-    async def accounts_of(self, post: PostId) -> frozenset[AccountId]:
-        """Return the accounts that have, or had, a delivery of a post."""
-        query = select(DELIVERY.c.account).where(DELIVERY.c.post == post).distinct()
-        return frozenset(
-            await self.database.read(lambda connection: connection.scalars(query).all())
-        )
-
     async def concerned(
         self, posts: Collection[PostId], accounts: Collection[AccountId] | None
     ) -> Collection[PostId]:
@@ -414,37 +407,6 @@ class OccurrenceQueries(StorePart):
     async def is_on_any(self, post: PostId, accounts: Collection[AccountId] | None) -> bool:
         """Return True if a post concerns one of the accounts; for None always."""
         return bool(await self.concerned([post], accounts))
-
-    async def stop_counts(self, post: PostId, account: AccountId | None = None) -> StopCounts:
-        """Return the effects of stopping a post: all its occurrences, on all accounts or on one."""
-        has_parts = case((DELIVERY.c.parts_done > 0, true()), else_=false()).label("has_parts")
-        query = select(DELIVERY.c.state, has_parts, func.count().label("number")).where(
-            DELIVERY.c.post == post
-        )
-        if account is not None:
-            query = query.where(DELIVERY.c.account == account)
-        query = query.group_by(DELIVERY.c.state, has_parts)
-        numbers: Counter[str] = Counter()
-        for row in await self.database.read(lambda connection: connection.execute(query).all()):
-            if row.state == State.PUBLISHED:
-                numbers["published"] += row.number
-            elif row.state in MAYBE_PUBLISHED_STATES or (
-                row.state in WAITING_STATES and row.has_parts
-            ):
-                numbers["doubtful"] += row.number
-            elif row.state in WAITING_STATES:
-                numbers["unsent"] += row.number
-        return StopCounts(**{name: numbers[name] for name in ("published", "doubtful", "unsent")})
-
-    async def newest_delivery(self, post: PostId) -> DeliveryId:
-        """Return the highest id of a post's deliveries; 0 if there are none.
-
-        Deliveries with a higher id were not there yet.
-        """
-        query = select(func.coalesce(func.max(DELIVERY.c.id), 0)).where(DELIVERY.c.post == post)
-        return DeliveryId(
-            await self.database.read(lambda connection: connection.execute(query).scalar_one())
-        )
 
     async def given_approvals(self, key: OccurrenceKey) -> Sequence[GivenApproval]:
         """Return every approval of an occurrence, oldest first, including ended ones."""
@@ -494,14 +456,12 @@ class OccurrenceQueries(StorePart):
 
     async def open_counts(self) -> Mapping[AccountId, OpenCounts]:
         """Return the work of each account."""
-        now = self.runtime.now()
         waits = in_state(DELIVERY, *WAITING_STATES)
         due_at = case((waits, DELIVERY.c.due_at), else_=None)
         query = (
             select(
                 DELIVERY.c.account,
                 func.count().label("is_open"),
-                func.sum(cast(needs_person(now), Integer)).label("needing_person"),
                 func.min(due_at, type_=DELIVERY.c.due_at.type).label("next_due_at"),
             )
             .where(in_open_state(DELIVERY, *OPEN_STATES))
@@ -510,7 +470,6 @@ class OccurrenceQueries(StorePart):
         rows = await self.database.read(lambda connection: connection.execute(query).all())
         return {
             row.account: OpenCounts(
-                needing_person=int(row.needing_person),
                 is_open=row.is_open,
                 next_due_at=row.next_due_at,
             )
@@ -604,6 +563,11 @@ def is_on(accounts: Collection[AccountId] | None) -> ColumnElement[bool]:
 def is_by(logins: Collection[LoginId] | None) -> ColumnElement[bool]:
     """True if a delivery is sent by one of the logins; for None always."""
     return true() if logins is None else DELIVERY.c.login.in_(logins)
+
+
+def is_for_any(body: Mapping[str, Any], accounts: Collection[AccountId]) -> bool:
+    """True if a stored post is for one of the accounts."""
+    return not set(accounts).isdisjoint(body["accounts"])
 
 
 def find_concerned(

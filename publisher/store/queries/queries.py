@@ -264,7 +264,8 @@ class Queries(StorePart):
             names = [post.id for post in posts if isinstance(post.trigger, EvergreenTrigger)]
             columns = (DELIVERY.c.post, DELIVERY.c.account, DELIVERY.c.due_at, DELIVERY.c.state)
             uses: dict[str, list[EvergreenUse]] = defaultdict(list)
-            for row in connection.execute(select(*columns).where(DELIVERY.c.post.in_(names))):
+            used = select(*columns).where(DELIVERY.c.post.in_(names))
+            for row in connection.execute(used) if names else ():
                 use = EvergreenUse(account=row.account, due_at=row.due_at, state=State(row.state))
                 uses[row.post].append(use)
             kept = sorted((post for post in posts if post.id in names), key=lambda post: post.id)
@@ -356,6 +357,30 @@ class Queries(StorePart):
             readbacks=[to_readback(row) for row in readbacks],
             audit_lines=[_audit_line(row) for row in entries],
         )
+
+    async def read_histories(
+        self, delivery: Delivery
+    ) -> tuple[DeliveryHistory, Sequence[AuditLine]]:
+        """Return the history of a delivery, and the audit entries of its whole post."""
+        subject, post = subject_of(delivery), delivery.key.post
+        attempts = select(ATTEMPT).where(ATTEMPT.c.delivery == delivery.id)
+        readbacks = select(READBACK).where(READBACK.c.delivery == delivery.id)
+        entries = await self._rows(
+            select(AUDIT)
+            .where(or_(is_about(subject), AUDIT.c.subject == post))
+            .order_by(AUDIT.c.id)
+        )
+        history = DeliveryHistory(
+            delivery=delivery,
+            attempts=[
+                to_attempt(row) for row in await self._rows(attempts.order_by(ATTEMPT.c.number))
+            ],
+            readbacks=[
+                to_readback(row) for row in await self._rows(readbacks.order_by(READBACK.c.id))
+            ],
+            audit_lines=[_audit_line(row) for row in entries if row["subject"] != post],
+        )
+        return history, [_audit_line(row) for row in entries if row["subject"] == post]
 
     async def mode_overrides(self) -> Sequence[ModeOverride]:
         """Return the overrides in force, oldest first."""

@@ -25,7 +25,7 @@ from publisher.store.monitor.login_health import AccountHealth
 from publisher.store.queries.occurrences import ForeignPost, OccurrenceFilter, OpenCounts
 from publisher.store.queries.queries import Alert, ModeOverride, Pause
 from publisher.web.kit.forms import ActionForm, read_paused_at, read_reason
-from publisher.web.kit.frame import read_frame_facts
+from publisher.web.kit.frame import Moment, read_frame_facts, read_moment
 from publisher.web.kit.live_parts import NO_PARTS, Parts, item_id, stream_path
 from publisher.web.kit.page import load_macro, redirect, render_page
 from publisher.web.kit.seats import AccountNames, name_accounts
@@ -67,9 +67,15 @@ class AccountLine:
     """True if the platform refuses its login, or has blocked the account."""
     clock: SilenceClock | None
     counts: OpenCounts
+    needing_person: int
+    """The number of deliveries on it that need a person."""
+    login: AccountHealth
+    override: ModeOverride | None
     pause: Pause | None
     alerts: Sequence[Alert]
     foreign: Sequence[ForeignPost]
+    recent: Sequence[ForeignPost]
+    """Those of a longer time, on the page of one account."""
 
     @property
     def card(self) -> str:
@@ -86,30 +92,33 @@ class AccountLine:
         return self.clock.level if self.clock else SilenceLevel.NONE
 
 
-async def read_lines(visitor: Visitor) -> Sequence[AccountLine]:
-    """Return the visitor's accounts in settings order, in a fixed number of statements."""
-    site = visitor.site
-    store, reach = site.store, visitor.reach(Permission.VIEW)
-    since = site.runtime.now() - FOREIGN_POST_AGE
+async def read_lines(
+    visitor: Visitor, moment: Moment, account: AccountId | None = None
+) -> Sequence[AccountLine]:
+    """Return the visitor's accounts in settings order, in a fixed number of statements.
+
+    With an account, return its line alone, with all recent posts of others on it.
+    """
+    store, reach = visitor.site.store, visitor.reach(Permission.VIEW)
     found = await store.login_health.list_accounts()
-    clocks = await store.silence.clocks(site.settings.timezone)
-    counts, pauses = await store.occurrences.open_counts(), await store.queries.pauses()
-    alerts = group_alerts(await store.queries.alerts())
+    counts, alerts = await store.occurrences.open_counts(), await store.queries.alerts()
     foreign: dict[AccountId, list[ForeignPost]] = {}
-    for post in await store.occurrences.foreign_posts(since):
+    since = visitor.site.runtime.now() - (FOREIGN_POST_AGE if account is None else RECENT)
+    for post in await store.occurrences.foreign_posts(since, account):
         foreign.setdefault(post.account, []).append(post)
+    grouped, waiting = group_alerts(alerts), moment.waiting.by_account
     return [
         describe_account(
             visitor,
             item,
-            clocks.get(item.account.id),
             counts.get(item.account.id, OpenCounts()),
-            find_pause(item.account, pauses),
-            alerts.get(item.account.id, ()),
+            waiting.get(item.account.id, 0),
+            find_pause(item.account, moment.facts.pauses),
+            grouped.get(item.account.id, ()),
             foreign.get(item.account.id, ()),
         )
         for item in found
-        if reach is None or item.account.id in reach
+        if (reach is None or item.account.id in reach) and account in {None, item.account.id}
     ]
 
 
@@ -130,16 +139,18 @@ def group_alerts(alerts: Sequence[Alert]) -> Mapping[AccountId, Sequence[Alert]]
 def describe_account(  # noqa: PLR0913, PLR0917 # all that is known of an account
     visitor: Visitor,
     health: AccountHealth,
-    clock: SilenceClock | None,
     counts: OpenCounts,
+    needing_person: int,
     pause: Pause | None,
     alerts: Sequence[Alert],
     foreign: Sequence[ForeignPost],
 ) -> AccountLine:
     """Return one account with the worst that is known of it in words."""
     formatter, now = visitor.formatter, visitor.site.runtime.now()
+    clock = health.read_clock(now, visitor.site.settings.timezone)
     days_left = credential_days_left(health.health, now)
-    own = [post for post in foreign if health.account.is_exclusive]
+    fresh = [post for post in foreign if post.published_at >= now - FOREIGN_POST_AGE]
+    own = fresh if health.account.is_exclusive else []
     status, word, text = next(_judge(visitor, health, clock, pause, own, days_left))
     if not text and alerts and status in {AccountStatus.ACTION, AccountStatus.WARN}:
         text = formatter.alert(alerts[0])
@@ -155,9 +166,13 @@ def describe_account(  # noqa: PLR0913, PLR0917 # all that is known of an accoun
         is_refused=is_refused(health),
         clock=clock,
         counts=counts,
+        needing_person=needing_person,
+        override=health.override,
+        login=health,
         pause=pause,
         alerts=alerts,
-        foreign=foreign,
+        foreign=fresh,
+        recent=foreign,
     )
 
 
@@ -297,9 +312,12 @@ class AccountBoard:
         return [rows[:half], rows[half:]] if len(rows) > MAX_ROWS_OF_ONE_COLUMN else [rows]
 
 
-async def read_account_board(visitor: Visitor, query: Mapping[str, str]) -> AccountBoard:
-    """Return the accounts, filtered by a query."""
-    settings, lines = visitor.site.settings, await read_lines(visitor)
+async def read_account_board(
+    visitor: Visitor, query: Mapping[str, str], moment: Moment | None = None
+) -> AccountBoard:
+    """Return the accounts, filtered by a query, at a moment if that was read."""
+    settings = visitor.site.settings
+    lines = await read_lines(visitor, moment or await read_moment(visitor))
     platforms = {line.account.platform for line in lines}
     return AccountBoard(
         lines=lines,
@@ -314,7 +332,8 @@ async def read_account_board(visitor: Visitor, query: Mapping[str, str]) -> Acco
 
 async def show_accounts(request: Request) -> Response:
     """Show the accounts in need of a person, then each region in its place, or a list to filter."""
-    board = await read_account_board(get_visitor(request), request.query_params)
+    moment = await read_moment(get_visitor(request))
+    board = await read_account_board(get_visitor(request), request.query_params, moment)
     is_list = request.query_params.get("view") == "list"
     cells = [row.cell(platform) for row in board.rows for platform in board.platforms]
     items = [
@@ -324,6 +343,7 @@ async def show_accounts(request: Request) -> Response:
     return await render_page(
         request,
         "accounts/accounts",
+        moment=moment,
         stream=stream_path(
             "accounts", items, platform=board.platform or "", status=board.status or ""
         ),
@@ -405,16 +425,23 @@ def find_second_form(visitor: Visitor, names: AccountNames, line: AccountLine) -
     return None
 
 
-async def load_line(request: Request) -> AccountLine:
-    """Return the account of the path.
+async def load_line(request: Request, moment: Moment | None = None) -> AccountLine:
+    """Return the account of the path, at a moment if that was read.
 
     Raises NoSuchItemError, also for one outside the visitor's reach.
     """
-    account = request.path_params["account"]
-    for line in await read_lines(get_visitor(request)):
-        if line.account.id == account:
-            return line
+    account, visitor = AccountId(request.path_params["account"]), get_visitor(request)
+    for line in await read_lines(visitor, moment or await read_moment(visitor), account):
+        return line
     raise NoSuchItemError("account", account, get_site(request).settings.accounts)
+
+
+async def open_line(request: Request, permission: Permission) -> tuple[Moment, AccountLine]:
+    """Return the account of a form, with its moment. Raises SignInError without the permission."""
+    moment = await read_moment(get_visitor(request))
+    line = await load_line(request, moment)
+    get_visitor(request).require(permission, [line.account.id])
+    return moment, line
 
 
 def pause_form(visitor: Visitor, line: AccountLine, name: str) -> ActionForm:
@@ -492,9 +519,7 @@ async def suggest_evergreen(request: Request, line: AccountLine) -> Post | None:
     return choose_evergreen(drawer, account, site.runtime.now())
 
 
-def list_forms(
-    visitor: Visitor, line: AccountLine, override: ModeOverride | None, name: str
-) -> Sequence[ActionForm]:
+def list_forms(visitor: Visitor, line: AccountLine, name: str) -> Sequence[ActionForm]:
     """Return the visitor's possible actions on an account now, the likeliest first."""
     account, forms = line.account, list[ActionForm]()
     own_pause = line.pause is not None and line.pause.scope == f"account:{account.id}"
@@ -503,7 +528,7 @@ def list_forms(
     elif line.pause is None and visitor.may(Permission.STOP, [account.id]):
         forms.append(pause_form(visitor, line, name))
     if visitor.may(Permission.OPERATE, [account.id]) and account.mode is not Mode.OFF:
-        if override is not None:
+        if line.override is not None:
             forms.append(mode_form(visitor, line, name, SETTINGS_MODE))
         forms += [
             mode_form(visitor, line, name, mode)
@@ -515,35 +540,34 @@ def list_forms(
 
 async def show_account(request: Request) -> Response:
     """Show one account: sign-in, quota, silence, mode, its posts, and posts from elsewhere."""
-    site, visitor, line = get_site(request), get_visitor(request), await load_line(request)
-    account, queries = line.account, site.store.occurrences
-    overrides = {item.account: item for item in await site.store.queries.mode_overrides()}
-    name = name_accounts(site.settings, visitor.messages).name(account.id)
+    site, visitor = get_site(request), get_visitor(request)
+    moment = await read_moment(visitor)
+    line = await load_line(request, moment)
+    account = line.account
+    name = name_of(request, line)
     evergreen = (
         await suggest_evergreen(request, line)
         if visitor.may(Permission.SEND, [account.id])
         else None
     )
-    health = {item.account.id: item for item in await site.store.login_health.list_accounts()}[
-        account.id
-    ]
     return await render_page(
         request,
         "accounts/account",
+        moment=moment,
         line=line,
         name=name,
-        health=health,
+        health=line.login,
         policy=site.store.policies[account.id],
-        override=overrides.get(account.id),
+        override=line.override,
         may_probe=line.mode is Mode.API and visitor.may(Permission.OPERATE, [account.id]),
         may_offboard=visitor.may(Permission.CREDENTIALS, [account.id]),
         is_leaving=await is_leaving(request, account.id),
         forms=[
             *([evergreen_form(request, line, evergreen)] if evergreen else []),
-            *list_forms(visitor, line, overrides.get(account.id), name),
+            *list_forms(visitor, line, name),
         ],
-        posts=await queries.find(OccurrenceFilter(accounts=[account.id])),
-        foreign=await queries.foreign_posts(site.runtime.now() - RECENT, account.id),
+        posts=await site.store.occurrences.find(OccurrenceFilter(accounts=[account.id])),
+        foreign=line.recent,
     )
 
 
@@ -557,9 +581,10 @@ async def is_leaving(request: Request, account: AccountId) -> bool:
 
 
 async def show_pause(request: Request) -> Response:
-    line, visitor = await load_line(request), get_visitor(request)
-    visitor.require(Permission.STOP, [line.account.id])
-    return await show_form(request, pause_form(visitor, line, name_of(request, line)))
+    moment, line = await open_line(request, Permission.STOP)
+    return await show_form(
+        request, pause_form(get_visitor(request), line, name_of(request, line)), moment=moment
+    )
 
 
 def name_of(request: Request, line: AccountLine) -> str:
@@ -582,9 +607,10 @@ async def pause(request: Request) -> Response:
 
 
 async def show_resume(request: Request) -> Response:
-    line, visitor = await load_line(request), get_visitor(request)
-    visitor.require(Permission.OPERATE, [line.account.id])
-    return await show_form(request, resume_form(visitor, line, name_of(request, line)))
+    moment, line = await open_line(request, Permission.OPERATE)
+    return await show_form(
+        request, resume_form(get_visitor(request), line, name_of(request, line)), moment=moment
+    )
 
 
 async def resume(request: Request) -> Response:
@@ -622,13 +648,14 @@ async def probe(request: Request) -> Response:
 
 
 async def show_mode(request: Request) -> Response:
-    line, visitor = await load_line(request), get_visitor(request)
-    visitor.require(Permission.OPERATE, [line.account.id])
+    moment, line = await open_line(request, Permission.OPERATE)
     mode = next(
         (mode for mode in (*Mode, SETTINGS_MODE) if mode == request.query_params.get("mode")),
         SETTINGS_MODE,
     )
-    return await show_form(request, mode_form(visitor, line, name_of(request, line), mode))
+    return await show_form(
+        request, mode_form(get_visitor(request), line, name_of(request, line), mode), moment=moment
+    )
 
 
 async def set_mode(request: Request) -> Response:
@@ -667,12 +694,11 @@ async def set_mode(request: Request) -> Response:
 
 
 async def show_evergreen(request: Request) -> Response:
-    line, visitor = await load_line(request), get_visitor(request)
-    visitor.require(Permission.SEND, [line.account.id])
+    moment, line = await open_line(request, Permission.SEND)
     post = await suggest_evergreen(request, line)
     if post is None:
         raise RefusedError("evergreen_used_up", account=line.account.id)
-    return await show_form(request, evergreen_form(request, line, post))
+    return await show_form(request, evergreen_form(request, line, post), moment=moment)
 
 
 async def schedule_post(request: Request) -> Response:

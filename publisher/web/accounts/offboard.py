@@ -5,10 +5,10 @@ import asyncio
 from starlette.requests import Request
 from starlette.responses import Response
 
-from publisher.app.offboard import Offboarding, find_account, offboard_account, read_offboarding
 from publisher.domain.account import AccountId
 from publisher.domain.errors import NoSuchItemError
 from publisher.domain.user import Permission
+from publisher.engine.offboard import Offboarding, find_account, offboard_account, read_offboarding
 from publisher.store.monitor.kept_secrets import SecretRemoval
 from publisher.store.store import Store
 from publisher.web.kit.access import keep_form

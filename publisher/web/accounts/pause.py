@@ -1,5 +1,7 @@
 """Pause everything, in two clicks from anywhere, and resume."""
 
+from typing import Any
+
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -62,7 +64,11 @@ async def resume_all(request: Request) -> Response:
         except SignInError as error:
             facts = await site.store.dashboard.frame_facts()
             problem = visitor.messages.translate(error.code, **error.facts)
-            values = {"pause": facts.pause, "daemon": facts.daemon, "problem": problem}
+            values: dict[str, Any] = {
+                "pause": facts.pause,
+                "daemon": facts.daemon,
+                "problem": problem,
+            }
             return await render_page(request, "accounts/resume_all", status=422, **values)
     await check_command_access(site.store, site.settings)
     await site.store.actions.resume(SCOPE_ALL, get_visitor(request).actor, paused_at)

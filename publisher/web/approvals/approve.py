@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from starlette.requests import Request
@@ -16,19 +17,16 @@ from publisher.domain.post import PostId, RenderedPost
 from publisher.domain.user import Permission
 from publisher.engine.approvals import approve_content, compare_contents, list_approvers, waits_for
 from publisher.store.approvals.decisions import ApprovalTask, find_refusal
+from publisher.store.approvals.duty import DutyOfficer
+from publisher.store.queries.waiting import Waiting
 from publisher.web.kit.access import step_up
 from publisher.web.kit.forms import read_reason
+from publisher.web.kit.frame import Moment, read_moment
 from publisher.web.kit.live_parts import Parts, stream_path
 from publisher.web.kit.page import load_macro, redirect, render_page
 from publisher.web.kit.seats import name_accounts
 from publisher.web.kit.site import Notice, Visitor, get_site, get_visitor
-from publisher.web.kit.todo import (
-    TodoKind,
-    approval_path,
-    make_visitor_approver,
-    read_todo,
-    require_text,
-)
+from publisher.web.kit.todo import TodoKind, approval_path, list_todo, make_visitor_approver
 
 RETURN_REASONS = ("web_return_facts", "web_return_words", "web_return_time")
 
@@ -52,22 +50,28 @@ class ShownText:
 
 async def show_approve(request: Request) -> Response:
     """Show the content that an approval covers. A stale address leads to the current one."""
-    task = await find_task(request)
+    moment = await read_moment(get_visitor(request))
+    task = await find_task(request, moment.waiting)
     if task is None:
-        return await render_page(
-            request, "approvals/approve_none", status=404, post=request.path_params["post"]
-        )
-    return await render_task(request, task)
+        return await render_none(request, moment)
+    return await render_task(request, moment, task)
+
+
+async def render_none(request: Request, moment: Moment) -> Response:
+    """Say that nothing of a post waits for an approval."""
+    post = request.path_params["post"]
+    return await render_page(
+        request, "approvals/approve_none", status=404, moment=moment, post=post
+    )
 
 
 async def show_changes(request: Request) -> Response:
     """Show only the differences from the visitor's last approved content."""
-    task = await find_task(request)
-    if task is None:
-        return await render_page(
-            request, "approvals/approve_none", status=404, post=request.path_params["post"]
-        )
     store, visitor = get_site(request).store, get_visitor(request)
+    moment = await read_moment(visitor)
+    task = await find_task(request, moment.waiting)
+    if task is None:
+        return await render_none(request, moment)
     last = await store.approvals.last_approved(task.key, visitor.user.name)
     if last is None or last.fingerprint == task.status.fingerprint:
         return redirect(request, approval_path(task.key))
@@ -77,11 +81,12 @@ async def show_changes(request: Request) -> Response:
     return await render_page(
         request,
         "approvals/approve_changes",
+        moment=moment,
         changes=await asyncio.to_thread(
             compare_contents, keep_visible(visitor, before), keep_visible(visitor, after), articles
         ),
         sees_all=visitor.may(Permission.VIEW, [rendered.account for rendered in (*before, *after)]),
-        **await describe_task(request, task, last),
+        **await describe_task(request, moment, task, last),
     )
 
 
@@ -90,17 +95,20 @@ def keep_visible(visitor: Visitor, contents: Sequence[RenderedPost]) -> Sequence
     return [rendered for rendered in contents if visitor.may(Permission.VIEW, [rendered.account])]
 
 
-async def find_task(request: Request) -> ApprovalTask | None:
-    """Return the occurrence of an address: the one that waits for the visitor, else the first."""
+async def find_task(request: Request, waiting: Waiting) -> ApprovalTask | None:
+    """Return the occurrence of an address: the one that waits for the visitor, else the first.
+
+    Raises NoSuchItemError for a post on no account visible to the visitor.
+    """
     post, at = PostId(request.path_params["post"]), request.query_params.get("at", "")
-    store = get_site(request).store
     visitor = get_visitor(request)
-    await visitor.require_visible(post)
     tasks = [
         task
-        for task in await store.approvals.tasks(post)
+        for task in waiting.tasks_of(post)
         if at in {"", task.key.occurrence} and visitor.sees_any(task.accounts)
     ]
+    if not tasks:
+        await visitor.require_visible(post)
     approver = make_visitor_approver(visitor)
     return next(
         (task for task in tasks if waits_for(task, approver)),
@@ -108,8 +116,18 @@ async def find_task(request: Request) -> ApprovalTask | None:
     )
 
 
-async def render_task(
+async def load_task(request: Request, waiting: Waiting) -> ApprovalTask:
+    """Return the occurrence of an address. Raises ApprovalError, and SignInError without a role."""
+    task = await find_task(request, waiting)
+    if task is None:
+        raise ApprovalError("approval_nothing_waits", post=request.path_params["post"])
+    get_visitor(request).require(Permission.APPROVE, task.accounts)
+    return task
+
+
+async def render_task(  # noqa: PLR0913 # what is wrong with what was sent
     request: Request,
+    moment: Moment,
     task: ApprovalTask,
     problem: str = "",
     *,
@@ -137,6 +155,7 @@ async def render_task(
         request,
         "approvals/approve",
         status=status,
+        moment=moment,
         problem=problem,
         asks_code=asks_code or "code" in request.query_params,
         platforms=platforms,
@@ -147,19 +166,17 @@ async def render_task(
         number_of_pictures=len(
             {image.sha256 for rendered in contents for image in rendered.images}
         ),
-        **await describe_task(request, task, last),
+        **await describe_task(request, moment, task, last),
     )
 
 
 async def describe_task(
-    request: Request, task: ApprovalTask, last: Approval | None
+    request: Request, moment: Moment, task: ApprovalTask, last: Approval | None
 ) -> Mapping[str, Any]:
     """Return the values that both pages show of an occurrence."""
     visitor = get_visitor(request)
     approver = make_visitor_approver(visitor)
-    mine = [
-        item for item in await read_todo(visitor) if item.is_mine and item.kind is TodoKind.APPROVE
-    ]
+    mine = [item for item in moment.todo if item.is_mine and item.kind is TodoKind.APPROVE]
     refusal = find_refusal(task, approver)
     page = {
         "post": task.key.post,
@@ -187,7 +204,8 @@ async def describe_task(
         "end_path": approval_path(task.key, "/end"),
         "may_end": bool(task.status.approvals) and visitor.may(Permission.STOP, task.accounts),
         "return_reasons": RETURN_REASONS,
-        "may_release": not task.status.is_approved and await may_release(request, task),
+        "may_release": not task.status.is_approved
+        and may_release(visitor, task, moment.facts.officers),
     }
 
 
@@ -207,15 +225,14 @@ async def read_live(
     return Parts(fixed={"stale": load_macro(visitor, "approvals/parts", "stale")(changed, path)})
 
 
-async def may_release(request: Request, task: ApprovalTask) -> bool:
+def may_release(visitor: Visitor, task: ApprovalTask, on_duty: Sequence[DutyOfficer]) -> bool:
     """Return True if the visitor is on duty, may send or approve this, and has not released it."""
-    visitor = get_visitor(request)
     if not any(
         visitor.may(permission, task.accounts)
         for permission in (Permission.SEND, Permission.APPROVE)
     ):
         return False
-    officers = [officer.name for officer in await get_site(request).store.duty.officers()]
+    officers = [officer.name for officer in on_duty]
     released = [one.person for one in task.status.in_time if one.is_emergency]
     return visitor.user.name in officers and visitor.user.name not in released
 
@@ -264,33 +281,49 @@ def describe_text(
 
 async def give_approval(request: Request) -> Response:
     """Record an approval of the content of the form, and go on to the next one that waits."""
-    site, visitor, form = get_site(request), get_visitor(request), await request.form()
-    fingerprint = str(form.get("fingerprint", ""))
-    task = await find_task(request)
-    if task is None:
-        raise ApprovalError("approval_nothing_waits", post=request.path_params["post"])
-    visitor.require(Permission.APPROVE, task.accounts)
-    if not visitor.is_stepped_up:
+    site, form = get_site(request), await request.form()
+    post, fingerprint = PostId(request.path_params["post"]), str(form.get("fingerprint", ""))
+    if not get_visitor(request).is_stepped_up:
         try:
             await step_up(request, str(form.get("code", "")))
         except SignInError as error:
-            problem = visitor.messages.translate(error.code, **error.facts)
-            return await render_task(request, task, problem, status=422, asks_code=True)
+            return await _ask_for_code(request, error)
     visitor = get_visitor(request)
     try:
         approver = make_visitor_approver(visitor)
         seen_at = read_instant(str(form.get("scheduled_at", "")))
-        done = await approve_content(
-            site.store, task.key.post, fingerprint, approver, visitor.actor, seen_at
-        )
+        async with visitor.hiding(post):
+            done = await approve_content(
+                site.store,
+                post,
+                fingerprint,
+                approver,
+                visitor.actor,
+                seen_at,
+                partial(require_approval, visitor),
+            )
     except ApprovalError as error:
-        return await _render_stale(request, task, error)
+        return await _render_stale(request, error)
     facts = {"title": done.post.title, "stage": done.status.approvals[-1].stage}
     code = "web_done_approved_last" if done.status.is_approved else "web_done_approved"
     notice = Notice(
         code=code, facts=facts, undo=approval_path(done.key, "/end"), undo_fields={"own": "1"}
     )
     return redirect(request, await _find_next_path(request), notice)
+
+
+def require_approval(visitor: Visitor, task: ApprovalTask) -> None:
+    """Raise SignInError unless the visitor may approve an occurrence, at any stage."""
+    visitor.require(Permission.APPROVE, task.accounts)
+
+
+async def _ask_for_code(request: Request, error: SignInError) -> Response:
+    """Show the content again, with what was wrong with the second factor."""
+    visitor = get_visitor(request)
+    moment = await read_moment(visitor)
+    task = await load_task(request, moment.waiting)
+    problem = visitor.messages.translate(error.code, **error.facts)
+    return await render_task(request, moment, task, problem, status=422, asks_code=True)
 
 
 def read_instant(text: str) -> datetime | None:
@@ -301,22 +334,24 @@ def read_instant(text: str) -> datetime | None:
         return None
 
 
-async def _render_stale(request: Request, task: ApprovalTask, error: ApprovalError) -> Response:
+async def _render_stale(request: Request, error: ApprovalError) -> Response:
     """Show the content to approve now, not the seen one, or why the visitor may not approve."""
-    translate = get_visitor(request).messages.translate
-    if error.code == "approval_barred":
-        return await render_task(request, task, status=409)
-    if error.code != "approval_changed":
+    if error.code not in {"approval_barred", "approval_changed"}:
         raise error
-    problem = translate(
+    moment = await read_moment(get_visitor(request))
+    task = await load_task(request, moment.waiting)
+    if error.code == "approval_barred":
+        return await render_task(request, moment, task, status=409)
+    problem = get_visitor(request).messages.translate(
         "web_changed_meanwhile", by=task.saved_by or task.file_owner or task.status.author
     )
-    return await render_task(request, task, problem, status=409)
+    return await render_task(request, moment, task, problem, status=409)
 
 
 async def _find_next_path(request: Request) -> str:
     """Return where to go after an approval: to the next one that waits for the visitor."""
-    items = await read_todo(get_visitor(request))
+    visitor = get_visitor(request)
+    items = list_todo(visitor, await visitor.site.store.waiting.read(), ())
     return next(
         (item.path for item in items if item.is_mine and item.kind is TodoKind.APPROVE), "/inbox"
     )
@@ -324,37 +359,38 @@ async def _find_next_path(request: Request) -> str:
 
 async def show_return(request: Request) -> Response:
     """Ask why a text is sent back. Without script, this page is the target of the button."""
-    task = await find_task(request)
+    moment = await read_moment(get_visitor(request))
+    task = await find_task(request, moment.waiting)
     if task is None:
-        return await render_page(
-            request, "approvals/approve_none", status=404, post=request.path_params["post"]
-        )
+        return await render_none(request, moment)
     return await render_page(
-        request, "approvals/approve_return", **await describe_task(request, task, None)
+        request,
+        "approvals/approve_return",
+        moment=moment,
+        **await describe_task(request, moment, task, None),
     )
 
 
 async def return_text(request: Request) -> Response:
     """Send a text back to its author with the wanted changes. Its approvals end."""
     site, visitor, form = get_site(request), get_visitor(request), await request.form()
-    task = await find_task(request)
-    if task is None:
-        raise ApprovalError("approval_nothing_waits", post=request.path_params["post"])
-    visitor.require(Permission.APPROVE, task.accounts)
-    fingerprint, ready = str(form.get("fingerprint", "")), str(form.get("ready", ""))
-    require_text(
-        visitor, Permission.APPROVE, await site.store.approvals.tasks(task.key.post), fingerprint
-    )
-    reason = read_reason(form)
-    words = [visitor.messages.translate(ready) if ready in RETURN_REASONS else "", reason]
+    post, ready = PostId(request.path_params["post"]), str(form.get("ready", ""))
+    words = [visitor.messages.translate(ready) if ready in RETURN_REASONS else ""]
+    words.append(read_reason(form))
     said = visitor.messages.translate("list_comma").join(filter(None, words))
     if not said:
+        moment = await read_moment(visitor)
+        task = await load_task(request, moment.waiting)
         problem = visitor.messages.translate("web_return_needs_reason")
-        return await render_task(request, task, problem, status=422)
+        return await render_task(request, moment, task, problem, status=422)
+    check = partial(require_approval, visitor)
     try:
-        await site.store.approvals.return_text(task.key.post, fingerprint, visitor.actor, said)
+        async with visitor.hiding(post):
+            task = await site.store.approvals.return_text(
+                post, str(form.get("fingerprint", "")), visitor.actor, said, check
+            )
     except ApprovalError as error:
-        return await _render_stale(request, task, error)
+        return await _render_stale(request, error)
     facts = {"title": task.post.title, "author": task.status.author}
     # no one gives others' yeses back
     undo = "" if task.status.counted else approval_path(task.key, "/return/undo")
@@ -366,27 +402,29 @@ async def return_text(request: Request) -> Response:
 async def undo_return(request: Request) -> Response:
     """Take back one's own return, so that the text waits for approvals again."""
     visitor, form = get_visitor(request), await request.form()
-    task = await find_task(request)
-    if task is None:
-        raise ApprovalError("approval_nothing_waits", post=request.path_params["post"])
-    visitor.require(Permission.APPROVE, task.accounts)
-    approvals, fingerprint = get_site(request).store.approvals, str(form.get("fingerprint", ""))
-    require_text(visitor, Permission.APPROVE, await approvals.tasks(task.key.post), fingerprint)
-    await approvals.undo_return(task.key.post, fingerprint, visitor.actor)
+    post, fingerprint = PostId(request.path_params["post"]), str(form.get("fingerprint", ""))
+    async with visitor.hiding(post):
+        task = await get_site(request).store.approvals.undo_return(
+            post, fingerprint, visitor.actor, partial(require_approval, visitor)
+        )
     return redirect(request, approval_path(task.key), Notice(code="web_done_return_undone"))
 
 
 async def end_approvals(request: Request) -> Response:
     """End the approvals of the unsent part of an occurrence: the visitor's own alone, or all."""
     site, visitor, form = get_site(request), get_visitor(request), await request.form()
-    task = await find_task(request)
+    task = await find_task(request, await site.store.waiting.read())
     if task is None:
         raise ApprovalError("unapprove_nothing", post=request.path_params["post"])
     visitor.require(Permission.STOP, task.accounts)
     reason = read_reason(form) or visitor.messages.translate("web_end_reason")
-    of = visitor.user.name if form.get("own") else None
     result = await site.store.approvals.unapprove(
-        task.key.post, task.key.occurrence, visitor.actor, reason, of
+        task.key.post,
+        task.key.occurrence,
+        visitor.actor,
+        reason,
+        visitor.user.name if form.get("own") else None,
+        partial(visitor.require, Permission.STOP),
     )
     if result.is_too_late:
         raise ApprovalError("unapprove_too_late", post=task.name)

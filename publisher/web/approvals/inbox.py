@@ -11,11 +11,11 @@ from publisher.domain.post import PostId
 from publisher.store.approvals.decisions import OwnApproval
 from publisher.store.queries.audit_log import AuditFilter, AuditRecord
 from publisher.web.audit.page import AuditSentence, make_sentences
-from publisher.web.kit.frame import read_live_todo
+from publisher.web.kit.frame import read_live_todo, read_moment
 from publisher.web.kit.live_parts import Parts, stream_path
 from publisher.web.kit.page import load_macro, render_page
 from publisher.web.kit.site import Visitor, get_visitor
-from publisher.web.kit.todo import TodoItem, TodoKind, approval_path, read_todo
+from publisher.web.kit.todo import TodoItem, TodoKind, approval_path
 
 DONE_PERIOD = timedelta(days=7)
 SHOWN_ENDINGS = frozenset({"changed", "unapproved", "returned"})
@@ -99,10 +99,12 @@ class InboxView:
 async def show_inbox(request: Request) -> Response:
     visitor = get_visitor(request)
     chosen = next((kind for kind in TodoKind if kind == request.query_params.get("kind")), None)
-    view = InboxView(items=await read_todo(visitor), chosen=chosen)
+    moment = await read_moment(visitor)
+    view = InboxView(items=moment.todo, chosen=chosen)
     return await render_page(
         request,
         "approvals/inbox",
+        moment=moment,
         stream=stream_path(
             "inbox", [item.element for item in [*view.listed, *view.others]], kind=chosen or ""
         ),

@@ -19,6 +19,7 @@ from publisher.domain.post import ONCE_OCCURRENCE, OneTimeTrigger, Post
 from publisher.domain.user import Permission
 from publisher.schedule.cron import DayMark, list_cron_times, mark_day
 from publisher.store.queries.occurrences import Clash, OccurrenceSummary
+from publisher.web.kit.frame import read_frame_facts
 from publisher.web.kit.page import render_page
 from publisher.web.kit.recipients import list_recipients
 from publisher.web.kit.seats import name_accounts
@@ -236,7 +237,8 @@ async def find_silent(
     site, visitor = get_site(request), get_visitor(request)
     zone, names = site.settings.timezone, name_accounts(site.settings, visitor.messages)
     counts, reach = await site.store.occurrences.open_counts(), read_reach(request)
-    paused = {pause.scope for pause in await site.store.queries.pauses()}
+    facts = await read_frame_facts(site, visitor.audit_number)
+    paused = {pause.scope for pause in facts.pauses}
     found = []
     for account, clock in (await site.store.silence.clocks(zone)).items():
         if not start <= clock.red_on <= end or (reach is not None and account not in reach):

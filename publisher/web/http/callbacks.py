@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from publisher.app.adapters import get_hook, load_factories
-from publisher.app.application import Application, open_vault
+from publisher.app.application import Application
 from publisher.config import Settings
 from publisher.contract import CallbackEvent, CallbackRequest, PlatformCallbacks
 from publisher.domain.account import Account, AccountId, Mode
@@ -19,7 +19,7 @@ from publisher.domain.characters import is_storable, replace_unstorable
 from publisher.domain.errors import Problem
 from publisher.runtime.bounded_dict import BoundedDict
 from publisher.runtime.logs import log
-from publisher.secrets import SecretError, read_secret
+from publisher.secrets import SecretError, open_vault, read_secret
 from publisher.store.deliveries.outbox import Outbox
 from publisher.store.monitor.adapter_state import StoredAdapterState
 from publisher.web.http.server import HttpServer, ServerRequest, ServerResponse, ThrottledLog
@@ -86,7 +86,9 @@ def make_endpoint_finder(
     def read_endpoint(account: Account, callbacks: PlatformCallbacks) -> CallbackEndpoint | None:
         try:
             secret = read_secret(
-                account.secret, secrets_dir=settings.secrets_dir, vault=open_vault(settings)
+                account.secret,
+                secrets_dir=settings.secrets_dir,
+                vault=open_vault(settings.workspace),
             )
         except SecretError:
             return None

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 from functools import partial
 from urllib.parse import urlsplit
 
+from python_multipart.multipart import parse_options_header
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -215,12 +216,18 @@ class BoundedBodies:
         if scope["type"] != "http" or scope["method"] in {"GET", "HEAD"}:
             await self.app(scope, receive, send)
             return
+        content_type, options = parse_options_header(Headers(scope=scope).get("content-type"))
+        # its codec would read the fields, and some take the square of the length
+        if options.get(b"charset", b"utf-8").lower() != b"utf-8":
+            response = PlainTextResponse("Unsupported Media Type", status_code=415)
+            await response(scope, receive, send)
+            return
         body = BoundedBody(
             receive,
             limit=find_body_limit(scope),
             start_upload=partial(self.start_upload, scope),
             start_wait=partial(self.start_wait, scope),
-            is_multipart=Headers(scope=scope).get("content-type", "").startswith("multipart/"),
+            is_multipart=content_type.startswith(b"multipart/"),
         )
         try:
             await self.app(scope, body.receive, send)

@@ -12,7 +12,7 @@ from typing import IO
 
 from publisher.config import Settings
 from publisher.runtime.logs import log
-from publisher.secrets import Vault, make_dashboard_environment
+from publisher.secrets import make_dashboard_environment, open_vault
 
 STABLE_SECONDS = 20.0
 """After so long a process counts as running."""
@@ -73,7 +73,7 @@ async def keep_running(
         str(settings.workspace),
         "web",
     )
-    vault, failures = Vault(folder=settings.workspace / "var"), 0
+    vault, failures = open_vault(settings.workspace), 0
     while True:
         environment = await asyncio.to_thread(
             make_dashboard_environment, os.environ, secrets_dir=settings.secrets_dir, vault=vault

@@ -1,8 +1,9 @@
 """Access of visitors: sessions in cookies, and the checks of a route before its handler runs."""
 
-import asyncio
-from collections.abc import Awaitable, Callable
+import contextlib
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from starlette.datastructures import FormData, UploadFile
@@ -86,10 +87,9 @@ async def identify(request: Request) -> Visitor:
     session_id = request.cookies.get(cookie_name(site, SESSION_COOKIE), "")
     # a page that asks by itself is none
     is_use = "hx-request" not in request.headers and request.url.path != "/events"
-    session, number = None, 0
+    session = None
     if session_id:
-        found = site.store.sign_ins.find_session(session_id, is_use=is_use)
-        session, number = await asyncio.gather(found, site.store.dashboard.audit_number())
+        session = await site.store.sign_ins.find_session(session_id, is_use=is_use)
         site.known_sessions.note(
             session_id, session.principal.user.name if session is not None else ""
         )
@@ -102,7 +102,6 @@ async def identify(request: Request) -> Visitor:
         source=find_source(request),
         session_id=session_id if session is not None else "",
         session=session,
-        audit_number=number,
     )
 
 
@@ -240,7 +239,13 @@ async def ask_to_sign_in(request: Request) -> Response:
         following, resumed = (
             (request.url.path, keep_form(form)) if is_kept else (find_own_page(request), "")
         )
-    values = {"next": following, "resume": resumed, "name": "", "problem": "", "is_expired": True}
+    values: dict[str, Any] = {
+        "next": following,
+        "resume": resumed,
+        "name": "",
+        "problem": "",
+        "is_expired": True,
+    }
     return await render_page(request, "login", status=401, **values)
 
 
@@ -266,13 +271,25 @@ def keep_form(form: FormData) -> str:
     return "&".join(kept)
 
 
+def read_kept_form(kept: str) -> Sequence[tuple[str, str]]:
+    """Return the fields of a form that `keep_form` wrote; none of one that it has not written."""
+    if len(kept) > MAX_RESUMED_CHARACTERS:
+        return ()
+    with contextlib.suppress(ValueError):
+        return parse_qsl(kept, keep_blank_values=True, max_num_fields=MAX_PARTS)
+    return ()
+
+
 async def render_problem(request: Request, status: int, code: str, **facts: object) -> Response:
     """Return a page that says why nothing was done."""
     visitor = get_visitor(request)
     translate = visitor.messages.translate
     if (permission := facts.get("permission")) is not None:
         facts["permission"] = translate(f"web_may_{permission}")
-    values = {"title": translate(f"web_problem_{status}"), "text": translate(code, **facts)}
+    values: dict[str, Any] = {
+        "title": translate(f"web_problem_{status}"),
+        "text": translate(code, **facts),
+    }
     hint = visitor.messages.hint(code, **facts)
     return await render_page(request, "problem", status=status, number=status, help=hint, **values)
 
@@ -303,7 +320,7 @@ async def go_on(request: Request, session_id: str, following: str, resumed: str)
     """Go on to the visitor's page under a new session. A kept form is shown, ready to be sent."""
     if resumed:
         # another person may have filled in the form: a post is reviewed before this one saves it
-        kept = parse_qsl(resumed, keep_blank_values=True)
+        kept = read_kept_form(resumed)
         fields = [(name, value) for name, value in kept if name != "do"]
         fields.append(("do", "refresh"))
         response: Response = await render_page(request, "resume", next=following, fields=fields)

@@ -3,12 +3,13 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import partial
 
 from publisher.store.approvals.duty import DutyOfficer
 from publisher.store.queries.dashboard import FrameFacts
+from publisher.store.queries.queries import Pause
+from publisher.store.queries.waiting import Waiting
 from publisher.web.kit.site import Site, Visitor
-from publisher.web.kit.todo import TodoItem, count_mine, read_todo
+from publisher.web.kit.todo import TodoItem, count_mine, list_todo
 
 FACTS_LIFETIME_SECONDS = 1.0
 """How long facts that all visitors share are kept.
@@ -72,9 +73,31 @@ class Frame:
     """How many things wait for the visitor, by the name of the page that lists them."""
 
 
-async def read_frame(site: Site, visitor: Visitor) -> Frame:
-    """Return the frame of a signed-in visitor."""
-    facts = await read_frame_facts(site, visitor.audit_number)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moment:
+    """The state of all at one moment: the frame's facts, and what waits for people.
+
+    A page that shows some of it reads it once, and hands it on to its frame.
+    """
+
+    facts: FrameFacts
+    waiting: Waiting
+    todo: Sequence[TodoItem]
+    """The items that wait, as the visitor sees them."""
+
+
+async def read_moment(visitor: Visitor) -> Moment:
+    """Return the state of all for a visitor, in three statements."""
+    store = visitor.site.store
+    facts, waiting = await read_facts_now(visitor.site), await store.waiting.read()
+    return Moment(facts=facts, waiting=waiting, todo=list_todo(visitor, waiting, facts.pauses))
+
+
+async def read_frame(site: Site, visitor: Visitor, moment: Moment | None = None) -> Frame:
+    """Return the frame of a signed-in visitor; at the moment of the page, if it has read that."""
+    number = visitor.audit_number
+    facts = await read_frame_facts(site, number) if moment is None else moment.facts
+    badges = await read_badges(visitor, facts.pauses) if moment is None else count_mine(moment.todo)
     beat = facts.daemon.heartbeat_at
     return Frame(
         menu=[
@@ -88,15 +111,16 @@ async def read_frame(site: Site, visitor: Visitor) -> Frame:
         beat_seconds=None
         if beat is None
         else max(0, int((site.runtime.now() - beat).total_seconds())),
-        badges=await read_badges(site, visitor),
+        badges=badges,
     )
 
 
-async def read_badges(site: Site, visitor: Visitor) -> Mapping[str, int]:
+async def read_badges(visitor: Visitor, pauses: Sequence[Pause]) -> Mapping[str, int]:
     """Return the numbers in the menu. They are counted again only once something has changed."""
+    site = visitor.site
 
     async def count() -> Mapping[str, int]:
-        return count_mine(await read_todo(visitor))
+        return count_mine(list_todo(visitor, await site.store.waiting.read(), pauses))
 
     return await site.todo.get(("badges", visitor.principal, visitor.audit_number), count)
 
@@ -107,10 +131,16 @@ async def read_live_todo(visitor: Visitor) -> Sequence[TodoItem]:
     They are read again once something begins or ceases to wait.
     """
     site = visitor.site
-    number = (await read_frame_facts(site)).audit_number
-    version = await site.shared.get(("todo", number, site.beat), site.store.dashboard.todo_version)
-    key = ("items", visitor.principal, visitor.lang, *version)
-    return await site.todo.get(key, partial(read_todo, visitor))
+    facts = await read_frame_facts(site)
+    version = await site.shared.get(
+        ("todo", facts.audit_number, site.beat), site.store.dashboard.todo_version
+    )
+    waiting = await site.shared.get(("waiting", *version), site.store.waiting.read)
+
+    async def make() -> Sequence[TodoItem]:
+        return list_todo(visitor, waiting, facts.pauses)
+
+    return await site.todo.get(("items", visitor.principal, visitor.lang, *version), make)
 
 
 async def read_frame_facts(site: Site, at_least: int = 0) -> FrameFacts:
@@ -118,15 +148,19 @@ async def read_frame_facts(site: Site, at_least: int = 0) -> FrameFacts:
 
     So the next page shows a person their own last action.
     """
-    now, kept = site.runtime.monotonic(), site.frame_facts
-    if (
-        kept is None
-        or now - site.frame_facts_at >= FACTS_LIFETIME_SECONDS
-        or kept.audit_number < at_least
-    ):
-        kept = site.frame_facts = await site.store.dashboard.frame_facts()
-        site.frame_facts_at = now
+    kept = site.frame_facts
+    is_old = site.runtime.monotonic() - site.frame_facts_at >= FACTS_LIFETIME_SECONDS
+    if kept is None or is_old or kept.audit_number < at_least:
+        return await read_facts_now(site)
     return kept
+
+
+async def read_facts_now(site: Site) -> FrameFacts:
+    """Return the facts as they are, and keep them for open pages: they are no older than a page."""
+    facts, kept = await site.store.dashboard.frame_facts(), site.frame_facts
+    if kept is None or facts.audit_number >= kept.audit_number:
+        site.frame_facts, site.frame_facts_at = facts, site.runtime.monotonic()
+    return facts
 
 
 def choose_banner(visitor: Visitor, facts: FrameFacts) -> Banner | None:

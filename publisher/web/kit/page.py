@@ -12,7 +12,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from publisher.config import Environment as WorkspaceEnvironment
 from publisher.domain.user import NAME_BREAKING_CHARACTERS, Permission
-from publisher.web.kit.frame import read_frame
+from publisher.web.kit.frame import Moment, read_frame
 from publisher.web.kit.live_parts import stream_path
 from publisher.web.kit.site import Notice, Visitor, get_site, get_visitor
 from publisher.web.kit.static_files import static_path
@@ -48,15 +48,16 @@ async def render_page(
     template: str,
     *,
     status: int = 200,
+    moment: Moment | None = None,
     **values: Any,  # noqa: ANN401 # whatever the template shows
 ) -> Response:
     """Return a page in the frame from a template, such as `posts/post`.
 
-    `values` are the template's names. Among them, `stream` is the address of the live parts of the
-    page, besides its frame.
+    `moment` is for the frame, if the page has read it. `values` are the template's names. Among
+    them, `stream` is the address of the live parts of the page, besides its frame.
     """
     site, visitor = get_site(request), get_visitor(request)
-    frame = await read_frame(site, visitor) if visitor.session is not None else None
+    frame = await read_frame(site, visitor, moment) if visitor.session is not None else None
     notice = site.notices.pop(visitor.session_id, None) if visitor.session_id else None
     values = {"stream": stream_path("frame"), "path": request.url.path, **values}
     text = render(visitor, f"{template}.html", frame=frame, notice=notice, **values)

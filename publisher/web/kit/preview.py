@@ -22,6 +22,8 @@ from publisher.web.kit.seats import name_accounts
 
 MAX_WAITING_PER_USER = 32
 """Far more than anybody has open. The typed content is in a draft by then."""
+MAX_EMBEDDED_BYTES = 24 * 2**20
+"""Pictures in the preview of an article. A platform takes far less."""
 MAX_ARTICLES_PER_USER, MAX_ARTICLE_CHARACTERS_PER_USER = 8, 32 * 2**20
 """Limits of kept articles for each user.
 
@@ -150,11 +152,17 @@ class Articles:
 
 
 def embed_media(text: str, media: Mapping[str, tuple[str, bytes]]) -> str:
-    """Return an article with its pictures in it: a frame without rights can ask for none."""
+    """Return an article with its pictures in it: a frame without rights can ask for none.
+
+    Pictures beyond MAX_EMBEDDED_BYTES are left out; each has a page of its own.
+    """
+    room = MAX_EMBEDDED_BYTES
 
     def data_url(found: re.Match[str]) -> str:
+        nonlocal room
         media_type, data = media.get(found[1], ("image/png", b""))
-        return f"data:{media_type};base64,{base64.b64encode(data).decode()}"
+        room -= len(data)
+        return f"data:{media_type};base64,{base64.b64encode(data).decode()}" if room >= 0 else ""
 
     return MEDIA_REFERENCE.sub(data_url, text)
 

@@ -7,6 +7,7 @@ from publisher.domain.account import Mode, Platform
 from publisher.domain.user import Permission
 from publisher.engine.post_change import find_accounts
 from publisher.store.db.filters import SCOPE_ALL
+from publisher.web.kit.frame import read_frame_facts
 from publisher.web.kit.site import Site, Visitor
 
 
@@ -80,7 +81,8 @@ async def count_recipients(visitor: Visitor, to: object) -> Sequence[PlatformRec
     accounts = [
         site.settings.accounts[key] for key in chosen if visitor.may(Permission.VIEW, [key])
     ]
-    paused = {pause.scope for pause in await site.store.queries.pauses()}
+    facts = await read_frame_facts(site, visitor.audit_number)
+    paused = {pause.scope for pause in facts.pauses}
     return [
         PlatformRecipients(
             platform=platform,

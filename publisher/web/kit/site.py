@@ -1,8 +1,17 @@
 """Context of page handlers: the site of the whole process, and the visitor of one request."""
 
 import asyncio
+import contextlib
 from collections import deque
-from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Callable,
+    Collection,
+    Coroutine,
+    Iterable,
+    Mapping,
+    Sequence,
+)
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -16,7 +25,7 @@ from publisher.app.offline import describe_loaded_files
 from publisher.config import Settings
 from publisher.domain.account import AccountId, LoadedFiles
 from publisher.domain.delivery import Actor, Role
-from publisher.domain.errors import NoSuchItemError, SignInError
+from publisher.domain.errors import ApprovalError, NoSuchItemError, SignInError
 from publisher.domain.post import PostId
 from publisher.domain.user import (
     Grant,
@@ -32,7 +41,7 @@ from publisher.engine.authentication import LoadUserKey, SecondFactor
 from publisher.i18n import LANGUAGES, Lang, Messages
 from publisher.runtime.bounded_dict import BoundedDict
 from publisher.runtime.clock import Runtime
-from publisher.secrets import Vault, load_user_key
+from publisher.secrets import load_user_key, open_vault
 from publisher.store.approvals.duty import DutyOfficer
 from publisher.store.people.sign_ins import Session
 from publisher.store.people.users import hash_secret
@@ -310,7 +319,7 @@ class Site:
 
     @property
     def load_user_key(self) -> LoadUserKey:
-        vault = Vault(folder=self.settings.workspace / "var")
+        vault = open_vault(self.settings.workspace)
         return partial(load_user_key, vault, self.settings.secrets_dir, creates_missing=True)
 
     def note_opening(self, post: PostId, name: str) -> None:
@@ -340,11 +349,14 @@ class Visitor:
     """Where the request comes from."""
     session_id: str = field(default="", repr=False)
     session: Session | None = None
-    audit_number: int = 0
-    """Number of the newest audit entry before anything else was read.
 
-    So the contents of a page are no older.
-    """
+    @property
+    def audit_number(self) -> int:
+        """Number of the newest audit entry before anything else was read.
+
+        So the contents of a page are no older.
+        """
+        return 0 if self.session is None else self.session.audit_number
 
     @property
     def messages(self) -> Messages:
@@ -430,6 +442,15 @@ class Visitor:
             [post]
         ) or not await self.site.store.queries.has_post(post):
             raise NoSuchItemError("post", post)
+
+    @contextlib.asynccontextmanager
+    async def hiding(self, post: PostId) -> AsyncIterator[None]:
+        """Let a refusal about a post that the visitor does not see say that there is none."""
+        try:
+            yield
+        except (ApprovalError, SignInError):
+            await self.require_visible(post)
+            raise
 
     def limit_grants(self, grants: Iterable[Grant]) -> tuple[Grant, ...]:
         """Return a person's roles on accounts that the visitor may see; none for unrelated people.

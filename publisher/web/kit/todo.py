@@ -11,16 +11,17 @@ from enum import StrEnum
 from urllib.parse import quote, urlencode
 
 from publisher.domain.account import AccountId
-from publisher.domain.approval import AFTER_REVIEW_PERIOD, is_fingerprint_of
-from publisher.domain.delivery import Delivery, State
+from publisher.domain.approval import AFTER_REVIEW_PERIOD
+from publisher.domain.delivery import State
 from publisher.domain.post import ONCE_OCCURRENCE, OccurrenceKey
 from publisher.domain.user import Permission
 from publisher.engine.approvals import make_approver, waits_for
 from publisher.store.approvals.decisions import ApprovalTask, Approver
 from publisher.store.approvals.guard import name_occurrence
-from publisher.store.db.rows import subject_of
+from publisher.store.queries.queries import Pause
+from publisher.store.queries.waiting import Waiting, WaitingDelivery
 from publisher.web.kit.live_parts import item_id
-from publisher.web.kit.seats import name_accounts
+from publisher.web.kit.seats import AccountNames, name_accounts
 from publisher.web.kit.site import Visitor
 
 ACCOUNT_SCOPE = "account:"
@@ -71,14 +72,12 @@ def todo_id(kind: TodoKind, about: str, reason: str = "") -> str:
     return item_id("todo", kind, about, reason)
 
 
-async def read_todo(visitor: Visitor) -> Sequence[TodoItem]:
+def list_todo(visitor: Visitor, waiting: Waiting, pauses: Sequence[Pause]) -> Sequence[TodoItem]:
     """Return everybody's waiting items, the most urgent first; items without deadline come last."""
-    store = visitor.site.store
-    tasks = await store.approvals.tasks() if store.approval_rules.is_active else ()
     found = [
-        *list_approvals(visitor, tasks),
-        *await _list_deliveries(visitor),
-        *await _list_accounts(visitor),
+        *list_approvals(visitor, waiting.tasks),
+        *_list_deliveries(visitor, waiting.to_decide),
+        *_list_accounts(visitor, pauses),
     ]
     return sorted(
         found,
@@ -149,27 +148,23 @@ def approval_path(key: OccurrenceKey, part: str = "") -> str:
     return f"/approve/{quote(key.post, safe='')}{part}{query}"
 
 
-async def _list_deliveries(visitor: Visitor) -> Sequence[TodoItem]:
+def _list_deliveries(visitor: Visitor, deliveries: Sequence[WaitingDelivery]) -> Sequence[TodoItem]:
     """Return held posts, a card for each occurrence and reason, and posts to place by hand."""
-    deliveries = [
-        one
-        for one in await visitor.site.store.dashboard.needing_people()
-        if visitor.sees_any([one.account])
-    ]
-    titles = await visitor.site.store.queries.titles({delivery.key.post for delivery in deliveries})
-    groups: dict[tuple[TodoKind, OccurrenceKey, str], list[Delivery]] = defaultdict(list)
+    groups: dict[tuple[TodoKind, OccurrenceKey, str], list[WaitingDelivery]] = defaultdict(list)
     for delivery in deliveries:
+        if not visitor.sees_any([delivery.account]):
+            continue
         if delivery.state is State.HELD:
             groups[TodoKind.RESOLVE, delivery.key, delivery.reason or ""].append(delivery)
         else:
             groups[TodoKind.ASSIST, delivery.key, delivery.account].append(delivery)
-    return [
-        _to_item(visitor, kind, group, titles[key.post])
-        for (kind, key, _part), group in groups.items()
-    ]
+    names = name_accounts(visitor.site.settings, visitor.messages)
+    return [_to_item(visitor, names, kind, group) for (kind, _key, _part), group in groups.items()]
 
 
-def _to_item(visitor: Visitor, kind: TodoKind, group: Sequence[Delivery], title: str) -> TodoItem:
+def _to_item(
+    visitor: Visitor, names: AccountNames, kind: TodoKind, group: Sequence[WaitingDelivery]
+) -> TodoItem:
     first, formatter = group[0], visitor.formatter
     permission = Permission.OPERATE if kind is TodoKind.RESOLVE else Permission.ASSIST
     place = "/".join(
@@ -180,7 +175,6 @@ def _to_item(visitor: Visitor, kind: TodoKind, group: Sequence[Delivery], title:
         path = "/posts/" + "/".join(
             quote(part, safe="") for part in (first.key.post, first.key.occurrence)
         )
-    names = name_accounts(visitor.site.settings, visitor.messages)
     accounts = (
         names.name(first.account)
         if len(group) == 1
@@ -191,11 +185,12 @@ def _to_item(visitor: Visitor, kind: TodoKind, group: Sequence[Delivery], title:
         if kind is TodoKind.RESOLVE
         else visitor.messages.translate("web_todo_assist")
     )
+    occurrence = formatter.occurrence_name(first.key.post, first.key.occurrence)
     return TodoItem(
         kind=kind,
-        subject=formatter.subject(first) if len(group) == 1 else first.key.post,
-        about=subject_of(first) if kind is TodoKind.ASSIST else name_occurrence(first.key),
-        title=title,
+        subject=f"{occurrence}@{first.account}" if len(group) == 1 else first.key.post,
+        about=first.name if kind is TodoKind.ASSIST else name_occurrence(first.key),
+        title=first.title,
         text=visitor.messages.translate("web_todo_on", accounts=accounts, reason=said),
         path=path,
         is_mine=visitor.may(permission, [delivery.account for delivery in group]),
@@ -205,36 +200,22 @@ def _to_item(visitor: Visitor, kind: TodoKind, group: Sequence[Delivery], title:
     )
 
 
-async def _list_accounts(visitor: Visitor) -> Sequence[TodoItem]:
+def _list_accounts(visitor: Visitor, pauses: Sequence[Pause]) -> Sequence[TodoItem]:
     """Return the accounts that are paused."""
-    pauses = [
-        pause
-        for pause in await visitor.site.store.queries.pauses()
-        if pause.scope.startswith(ACCOUNT_SCOPE)
-    ]
-    items = []
+    names, items = name_accounts(visitor.site.settings, visitor.messages), []
     for pause in pauses:
         account = AccountId(pause.scope.removeprefix(ACCOUNT_SCOPE))
-        if not visitor.sees_any([account]):
+        if not pause.scope.startswith(ACCOUNT_SCOPE) or not visitor.sees_any([account]):
             continue
         items.append(
             TodoItem(
                 kind=TodoKind.ACCOUNT,
                 subject=account,
                 about=pause.scope,
-                title=name_accounts(visitor.site.settings, visitor.messages).name(account),
+                title=names.name(account),
                 text=visitor.formatter.pause("web_todo_paused", pause),
                 path=f"/accounts/{quote(account, safe='')}",
                 is_mine=visitor.may(Permission.OPERATE, [account]),
             )
         )
     return items
-
-
-def require_text(
-    visitor: Visitor, permission: Permission, tasks: Sequence[ApprovalTask], fingerprint: str
-) -> None:
-    """Raise SignInError unless the visitor may act on a form's text, in every occurrence of it."""
-    for task in tasks:
-        if is_fingerprint_of(fingerprint, task.status.fingerprint):
-            visitor.require(permission, task.accounts)

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import OrderedDict, deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -16,6 +16,8 @@ PLACES = 4
 The rest is mostly waiting.
 """
 LINGER_SECONDS = 0.5
+LARGE_RESPONSE_BYTES, CHUNK_BYTES = 2**18, 2**16
+"""A large response is sent in chunks, so that no more than a chunk waits in the connection."""
 TURN = "publisher.turn"
 """The key of a request's scope that has its turn."""
 
@@ -58,7 +60,8 @@ class RequestTurn:
     """A request's place, which it lacks while its body is awaited and once its response begins.
 
     So slow clients hold up nobody: a response waits for a client that does not read. A live page
-    takes a place again, until its first parts are shown.
+    takes a place again, until its first parts are shown. A large response to a user keeps its place
+    until it is sent: else a user that does not read would fill the memory.
     """
 
     places: Places
@@ -66,6 +69,7 @@ class RequestTurn:
     is_own: bool
     """True if the places belong to one user."""
     is_body_missing: bool
+    is_large: bool = False
     place: asyncio.Future[bool] | None = None
 
     @property
@@ -106,10 +110,33 @@ class RequestTurn:
         return message
 
     async def send(self, send: Send, message: Message) -> None:
-        self.end()
-        await send(message)
+        if message["type"] == "http.response.start":
+            self.is_large = self.is_own and find_length(message) > LARGE_RESPONSE_BYTES
+        if not self.is_large:
+            self.end()
+        for part in split_body(message):
+            await send(part)
         if message["type"] == "http.response.start" and is_stream(message):
             await self.begin()
+
+
+def find_length(start: Message) -> int:
+    """Return the length of a response that is announced at its start; 0 for a stream."""
+    lengths = [value for name, value in start["headers"] if name == b"content-length"]
+    return int(lengths[0]) if lengths else 0
+
+
+def split_body(message: Message) -> Iterator[Message]:
+    """Yield a message of a response in chunks."""
+    body = message.get("body", b"")
+    if len(body) <= CHUNK_BYTES:
+        yield message
+        return
+    for start in range(0, len(body), CHUNK_BYTES):
+        is_last = start + CHUNK_BYTES >= len(body)
+        chunk = body[start : start + CHUNK_BYTES]
+        more_body = message.get("more_body", False) or not is_last
+        yield {**message, "body": chunk, "more_body": more_body}
 
 
 def is_stream(start: Message) -> bool:

@@ -10,7 +10,7 @@ from publisher.domain.errors import RefusedError, SignInError
 from publisher.domain.user import PERSONAL_PERMISSIONS, Permission, permissions_of
 from publisher.engine.authentication import change_password, check_password, list_agency_words
 from publisher.store.people.users import hash_secret
-from publisher.web.kit.access import clear_session_cookie, go_on, step_up
+from publisher.web.kit.access import MAX_RESUMED_CHARACTERS, clear_session_cookie, go_on, step_up
 from publisher.web.kit.forms import read_number
 from publisher.web.kit.page import redirect, render_page, safe_path
 from publisher.web.kit.site import PREFERENCES, Notice, get_site, get_visitor
@@ -62,7 +62,8 @@ def list_token_scopes(settings: Settings) -> Sequence[Permission]:
 async def enter_step_up(request: Request) -> Response:
     """Check the second factor again, and go back to the page that asked, with its sent form."""
     visitor, form = get_visitor(request), await request.form()
-    following, resumed = safe_path(str(form.get("next", ""))), str(form.get("resume", ""))
+    following = safe_path(str(form.get("next", "")))
+    resumed = str(form.get("resume", ""))[:MAX_RESUMED_CHARACTERS]
     try:
         await step_up(request, str(form.get("code", "")))
     except SignInError as error:

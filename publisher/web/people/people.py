@@ -7,7 +7,6 @@ from starlette.datastructures import FormData
 from starlette.requests import Request
 from starlette.responses import Response
 
-from publisher.app.departure import read_touched
 from publisher.domain.characters import remove_forbidden_characters
 from publisher.domain.errors import ApprovalError, NoSuchItemError, RefusedError, SignInError
 from publisher.domain.user import (
@@ -24,7 +23,9 @@ from publisher.domain.user import (
     is_trusted,
     parse_grant,
 )
+from publisher.engine.departure import read_touched
 from publisher.store.people.user_changes import ChangedUser
+from publisher.web.kit.frame import read_frame_facts, read_moment
 from publisher.web.kit.page import person_path, read_person, redirect, render_page
 from publisher.web.kit.site import Notice, Visitor, get_site, get_visitor
 
@@ -46,13 +47,14 @@ async def _render_people(
 ) -> Response:
     store = get_site(request).store
     visitor = get_visitor(request)
+    moment = await read_moment(visitor)
     users = list(filter(None, map(visitor.limit_person, await store.users.list())))
-    officers = visitor.limit_officers(await store.duty.officers())
-    tasks = await store.approvals.tasks() if store.approval_rules.is_active else ()
+    officers = visitor.limit_officers(moment.facts.officers)
     return await render_page(
         request,
         "people/people",
         status=status,
+        moment=moment,
         users=users,
         requests=await store.user_changes.requests()
         if visitor.may_everywhere(Permission.ADMINISTER)
@@ -60,7 +62,9 @@ async def _render_people(
         officers=officers,
         on_duty={officer.name for officer in officers},
         last_seen=await store.sign_ins.last_seen(),
-        approvals=Counter(one.person for task in tasks for one in task.status.counted),
+        approvals=Counter(
+            one.person for task in moment.waiting.tasks for one in task.status.counted
+        ),
         rows=[None] * EMPTY_ROWS,
         roles=list(UserRole),
         targets=list_targets(visitor),
@@ -101,6 +105,7 @@ async def _render_person(
     store, name = get_site(request).store, read_person(request)
     user = await load_person(request)
     sessions, tokens = await store.sign_ins.count_valid(name)
+    facts = await read_frame_facts(get_site(request), get_visitor(request).audit_number)
     return await render_page(
         request,
         "people/person",
@@ -108,7 +113,7 @@ async def _render_person(
         user=user,
         sessions=sessions,
         tokens=tokens,
-        is_on_duty=name in {officer.name for officer in await store.duty.officers()},
+        is_on_duty=name in {officer.name for officer in facts.officers},
         rows=[*user.grants, *[None] * EMPTY_ROWS],
         roles=list(UserRole),
         targets=list_targets(get_visitor(request)),
@@ -307,14 +312,19 @@ async def show_leave(request: Request) -> Response:
     site, name = get_site(request), read_person(request)
     # it names all that a person may have touched
     get_visitor(request).require_everywhere(Permission.ADMINISTER)
+    moment = await read_moment(get_visitor(request))
     user = await site.store.users.get(name)
     touched = await read_touched(site.store, site.settings, name, has_secrets=False)
     sessions, tokens = await site.store.sign_ins.count_valid(name)
-    tasks = await site.store.approvals.tasks() if site.store.approval_rules.is_active else ()
-    approved = [task for task in tasks if any(one.person == name for one in task.status.counted)]
+    approved = [
+        task
+        for task in moment.waiting.tasks
+        if any(one.person == name for one in task.status.counted)
+    ]
     return await render_page(
         request,
         "people/leave",
+        moment=moment,
         user=user,
         touched=touched,
         sessions=sessions,

@@ -4,6 +4,7 @@ import secrets
 from collections.abc import MutableMapping
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Any
 from urllib.parse import urlencode
 
 import segno
@@ -79,7 +80,7 @@ async def log_in(request: Request) -> Response:
     except SignInError as error:
         problem = visitor.messages.translate(error.code, **error.facts)
         status = 429 if error.code == "sign_in_delayed" else 422
-        values = {"next": following, "resume": resumed, "is_expired": bool(resumed)}
+        values: dict[str, Any] = {"next": following, "resume": resumed, "is_expired": bool(resumed)}
         return await render_page(
             request, "login", status=status, name=name, problem=problem, **values
         )
@@ -156,7 +157,7 @@ async def _begin_again(request: Request, pending: PendingSignIn, problem: str) -
     """Ask for name and password again. The ones that were right before no longer are."""
     site = get_site(request)
     site.pending_sign_ins.pop(hash_secret(request.cookies[cookie_name(site, PENDING_COOKIE)]), None)
-    values = {
+    values: dict[str, Any] = {
         "next": pending.next,
         "resume": pending.resumed,
         "is_expired": False,
@@ -352,7 +353,12 @@ async def _render_setup(
     qr = segno.make(factor.uri, error="m").svg_data_uri(
         scale=5, border=2, dark="#18212f", light="#ffffff"
     )
-    values = {"user": user, "factor": factor, "qr": qr, "may_skip": may_skip_setup(site, user)}
+    values: dict[str, Any] = {
+        "user": user,
+        "factor": factor,
+        "qr": qr,
+        "may_skip": may_skip_setup(site, user),
+    }
     return await render_page(
         request, "people/setup", status=status, problems={key: problem}, **values
     )

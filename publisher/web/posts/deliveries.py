@@ -16,10 +16,12 @@ from publisher.domain.post import DeliveryId, OccurrenceKey, Post, PostId
 from publisher.domain.user import Permission
 from publisher.engine.decisions import CONFIRM, RULINGS, Resolution, can_be_resolved, decide
 from publisher.engine.planner import resend_post
-from publisher.store.plan.actions import ConfirmationRequest
+from publisher.store.db.rows import ACCOUNT_PAUSED
 from publisher.store.plan.posts import AuditAction
 from publisher.store.queries.occurrences import StopCounts
-from publisher.store.queries.snapshot import take_snapshot
+from publisher.store.queries.progress import ConfirmationRequest, FiledDelivery, PostProgress
+from publisher.store.queries.queries import Alert, Pause
+from publisher.store.queries.snapshot import StatusSnapshot
 from publisher.web.kit.forms import (
     ActionForm,
     read_number,
@@ -28,6 +30,7 @@ from publisher.web.kit.forms import (
     require_seen,
     seen_state,
 )
+from publisher.web.kit.frame import read_frame_facts
 from publisher.web.kit.live_parts import NO_PARTS, Parts, item_id, stream_path
 from publisher.web.kit.page import load_macro, redirect, render_page
 from publisher.web.kit.seats import AccountNames, name_accounts
@@ -49,6 +52,8 @@ class DeliveryView:
     names: AccountNames
     request: ConfirmationRequest | None
     newest: int
+    filed: FiledDelivery
+    pauses: Sequence[Pause]
     stops: StopCounts
     """The counts for taking the post down on this account, in all its occurrences."""
 
@@ -75,38 +80,46 @@ def delivery_path(delivery: Delivery) -> str:
     return f"/deliveries/{delivery.key.post}/{delivery.key.occurrence}/{delivery.account}"
 
 
-async def load_delivery_view(request: Request) -> DeliveryView:
+async def load_delivery_view(request: Request, *, has_texts: bool = False) -> DeliveryView:
     """Return the delivery of the path.
 
     Raises NoSuchItemError, also for one outside the visitor's accounts.
     """
     params = request.path_params
     key = OccurrenceKey(post=PostId(params["post"]), occurrence=params["occurrence"])
-    return await read_delivery_view(get_visitor(request), key, AccountId(params["account"]))
+    return await read_delivery_view(
+        get_visitor(request), key, AccountId(params["account"]), has_texts=has_texts
+    )
 
 
 async def read_delivery_view(
-    visitor: Visitor, key: OccurrenceKey, account: AccountId
+    visitor: Visitor, key: OccurrenceKey, account: AccountId, *, has_texts: bool = False
 ) -> DeliveryView:
     """Return one delivery. Raises NoSuchItemError, also for one outside the visitor's accounts."""
-    queries = visitor.site.store.occurrences
-    delivery, details = await queries.delivery(key, account), await queries.post(key.post)
-    if delivery is None or details is None or not visitor.may(Permission.VIEW, [account]):
+    store = visitor.site.store
+    filed = await store.progress.deliveries(key.post, key.occurrence, account, has_texts=has_texts)
+    progress = await store.progress.post(key.post)
+    if not filed or progress is None or not visitor.may(Permission.VIEW, [account]):
         raise NoSuchItemError("delivery", f"{key.post}@{account}")
-    return await view_delivery(visitor, details.post, delivery)
+    facts = await read_frame_facts(visitor.site, visitor.audit_number)
+    return view_delivery(visitor, progress, filed[0], facts.pauses)
 
 
-async def view_delivery(visitor: Visitor, post: Post, delivery: Delivery) -> DeliveryView:
+def view_delivery(
+    visitor: Visitor, progress: PostProgress, filed: FiledDelivery, pauses: Sequence[Pause]
+) -> DeliveryView:
     """Return the view of a post's delivery."""
-    site = visitor.site
+    delivery = filed.delivery
     return DeliveryView(
-        post=post,
+        post=progress.details.post,
         delivery=delivery,
-        line=describe_delivery(visitor, delivery, await site.store.queries.pauses()),
-        names=name_accounts(site.settings, visitor.messages),
-        request=await site.store.actions.confirmation_request(delivery.id),
-        newest=await site.store.occurrences.newest_delivery(post.id),
-        stops=await site.store.occurrences.stop_counts(post.id, delivery.account),
+        filed=filed,
+        pauses=pauses,
+        line=describe_delivery(visitor, delivery, pauses),
+        names=name_accounts(visitor.site.settings, visitor.messages),
+        request=filed.request,
+        newest=progress.newest,
+        stops=progress.count_stops(delivery.account),
     )
 
 
@@ -116,17 +129,21 @@ def place_of(delivery: Delivery) -> str:
     return url if url.startswith(("https://", "http://")) else ""
 
 
-async def explain(visitor: Visitor, delivery: Delivery) -> Explanation:
-    """Return the words about one delivery, as `why` gives them."""
-    store = visitor.site.store
-    history = await store.queries.delivery_history(delivery)
-    actions = [
-        entry
-        for entry in await store.queries.audit_history(delivery.key.post)
-        if entry.event in POST_EVENTS
-    ]
-    configured = frozenset(visitor.site.settings.accounts)
-    snapshot = await take_snapshot(store.queries, delivery.key.post, configured_accounts=configured)
+async def explain(visitor: Visitor, view: DeliveryView, alerts: Sequence[Alert]) -> Explanation:
+    """Return the words about one delivery, as `why` gives them. `alerts` are all that are shown."""
+    queries, delivery, filed = visitor.site.store.queries, view.delivery, view.filed
+    history, entries = await queries.read_histories(delivery)
+    snapshot = StatusSnapshot(
+        now=visitor.site.runtime.now(),
+        workers=await queries.workers(),
+        pauses=view.pauses,
+        alerts=[alert for alert in alerts if alert.facts.get("post") == delivery.key.post],
+        pause_alerts=[alert for alert in alerts if alert.code == ACCOUNT_PAUSED],
+        mode_overrides=[filed.override] if filed.override else (),
+        cooldowns={delivery.login: filed.cooldown} if filed.cooldown else {},
+        configured_accounts=frozenset(visitor.site.settings.accounts),
+    )
+    actions = [entry for entry in entries if entry.event in POST_EVENTS]
     return explain_delivery(history, actions, snapshot, visitor.formatter)
 
 
@@ -231,7 +248,7 @@ def list_forms(visitor: Visitor, view: DeliveryView) -> Sequence[ActionForm]:
 
 
 async def show_delivery(request: Request) -> Response:
-    view, visitor = await load_delivery_view(request), get_visitor(request)
+    view, visitor = await load_delivery_view(request, has_texts=True), get_visitor(request)
     key, store = view.delivery.key, get_site(request).store
     page = {"post": key.post, "occurrence": key.occurrence, "account": view.delivery.account}
     return await render_page(
@@ -240,10 +257,10 @@ async def show_delivery(request: Request) -> Response:
         stream=stream_path("delivery", [view.version], **page),
         view=view,
         post=view.post,
-        explanation=await explain(visitor, view.delivery),
+        explanation=await explain(visitor, view, await store.queries.alerts()),
         forms=list_forms(visitor, view),
         place=place_of(view.delivery),
-        rendered=await store.occurrences.rendition(view.delivery.rendered_hash),
+        rendered=view.filed.rendered,
         policy=store.policies.get(view.delivery.account),
         is_task=view.line.glyph is Glyph.ACTION and view.delivery.manual_task is not None,
     )
@@ -263,9 +280,8 @@ async def read_live(
         view = await read_delivery_view(visitor, key, AccountId(page.get("account", "")))
     except NoSuchItemError:
         return NO_PARTS
-    words = load_macro(visitor, "posts/why", "why_words")(
-        view.delivery, await explain(visitor, view.delivery)
-    )
+    explanation = await explain(visitor, view, await visitor.site.store.queries.alerts())
+    words = load_macro(visitor, "posts/why", "why_words")(view.delivery, explanation)
     facts = load_macro(visitor, "posts/why", "delivery_facts")(view)
     return Parts(fixed={"delivery-facts": facts, "why-words": words}, wanted=[view.version])
 

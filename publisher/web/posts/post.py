@@ -16,11 +16,13 @@ from publisher.domain.user import Permission
 from publisher.engine.post_check import check_stored
 from publisher.store.db.tables import dump_post
 from publisher.store.queries.queries import MetricsPoint
-from publisher.web.alerts.page import is_about, read_alerts
+from publisher.web.alerts.page import is_about
+from publisher.web.kit.frame import read_moment
 from publisher.web.kit.live_parts import NO_PARTS, Parts, stream_path
 from publisher.web.kit.page import load_macro, redirect, render_page
 from publisher.web.kit.site import Visitor, get_site, get_visitor
 from publisher.web.posts.deliveries import (
+    DeliveryView,
     delivery_path,
     explain,
     list_forms,
@@ -28,7 +30,7 @@ from publisher.web.posts.deliveries import (
     view_delivery,
 )
 from publisher.web.posts.post_actions import list_buttons
-from publisher.web.posts.posts import PostView, load_post_view, read_post_view
+from publisher.web.posts.posts import DeliveryLine, PostView, load_post_view, read_post_view
 from publisher.web.posts.texts import compare_texts
 
 TABS = ("action", "checking", "all")
@@ -40,7 +42,8 @@ CHART_WIDTH, CHART_HEIGHT = 280, 56
 async def show_post(request: Request) -> Response:
     """Show a post: before its time the texts first, afterwards how far each account is."""
     site, visitor, query = get_site(request), get_visitor(request), request.query_params
-    view = await load_post_view(request)
+    moment = await read_moment(visitor)
+    view = await load_post_view(request, moment, has_texts=True)
     if (sitting := find_seat(view, query.get("platform", ""), query.get("seat", ""))) is not None:
         return redirect(request, delivery_path(sitting))
     platform = find_platform(view, query.get("platform", ""))
@@ -51,16 +54,16 @@ async def show_post(request: Request) -> Response:
     opened = next((line for line in lines if line.delivery.account == query.get("open")), None)
     if opened is None and tab == "action" and "open" not in query:
         opened = next(iter(lines), None)
-    rendered_posts = await site.store.occurrences.renditions(view.key)
-    rendered_posts = [
-        item for item in rendered_posts if item.account in {one.account for one in view.deliveries}
-    ]
+    opened_view = view_opened(visitor, view, opened) if opened else None
+    rendered_posts = view.rendered
     checked = list_checked(visitor, view)
-    buttons = [button for button in await list_buttons(visitor, view) if button.is_offered]
+    alerts = await site.store.queries.alerts()
+    buttons = [button for button in list_buttons(visitor, view, alerts) if button.is_offered]
     figures = sum_reach(await site.store.queries.metrics_series(view.key.post), view)
     return await render_page(
         request,
         "posts/post",
+        moment=moment,
         stream=stream_path(
             "post",
             [
@@ -81,12 +84,8 @@ async def show_post(request: Request) -> Response:
         platform=platform,
         lines=lines,
         opened=opened,
-        explanation=await explain(visitor, opened.delivery) if opened else None,
-        opened_forms=list_forms(
-            visitor, await view_delivery(visitor, view.details.post, opened.delivery)
-        )
-        if opened
-        else (),
+        explanation=await explain(visitor, opened_view, alerts) if opened_view else None,
+        opened_forms=list_forms(visitor, opened_view) if opened_view else (),
         place_of=place_of,
         buttons=buttons,
         previews=choose_previews(rendered_posts, view, query.get("account", "")),
@@ -99,12 +98,20 @@ async def show_post(request: Request) -> Response:
         checks=await read_checks(visitor, view, checked) if checked else None,
         number_checked=len(checked),
         alerts=[
-            alert for alert in (await read_alerts(visitor))[0] if is_about(alert, view.key.post)
+            alert
+            for alert in alerts
+            if is_about(alert, view.key.post) and visitor.sees_alert(alert, [view.key.post])
         ],
         related=await site.store.occurrences.related(
             view.details.post, visitor.reach(Permission.VIEW)
         ),
     )
+
+
+def view_opened(visitor: Visitor, view: PostView, line: DeliveryLine) -> DeliveryView:
+    """Return the view of a line's delivery."""
+    [filed] = [item for item in view.filed if item.delivery.id == line.delivery.id]
+    return view_delivery(visitor, view.progress, filed, view.pauses)
 
 
 def list_checked(visitor: Visitor, view: PostView) -> Sequence[AccountId]:
@@ -180,9 +187,10 @@ async def read_live(
     }
     if view.tasks or view.approvals:
         fixed["post-approvals"] = load_macro(visitor, "posts/parts", "approvals")(view)
-    for delivery in (item for item in view.deliveries if item.account == opened):
-        words = await explain(visitor, delivery)
-        fixed["why-words"] = load_macro(visitor, "posts/why", "why_words")(delivery, words)
+    for line in (line for line in view.lines if line.delivery.account == opened):
+        alerts = await visitor.site.store.queries.alerts()
+        words = await explain(visitor, view_opened(visitor, view, line), alerts)
+        fixed["why-words"] = load_macro(visitor, "posts/why", "why_words")(line.delivery, words)
     return Parts(
         fixed=fixed,
         items={
@@ -242,10 +250,9 @@ def draw_steps(points: Sequence[tuple[datetime, int]]) -> str:
 async def show_texts(request: Request) -> Response:
     """Show each distinct text of an occurrence once, with its accounts, and two side by side."""
     site, query = get_site(request), request.query_params
-    view = await load_post_view(request)
-    rendered_posts = {
-        item.account: item for item in await site.store.occurrences.renditions(view.key)
-    }
+    moment = await read_moment(get_visitor(request))
+    view = await load_post_view(request, moment, has_texts=True)
+    rendered_posts = {item.account: item for item in view.rendered}
     shown = [item.account for item in view.deliveries if item.account in rendered_posts]
     pair = [
         rendered_posts[AccountId(query[name])] for name in ("a", "b") if query.get(name) in shown
@@ -253,6 +260,7 @@ async def show_texts(request: Request) -> Response:
     return await render_page(
         request,
         "posts/texts",
+        moment=moment,
         view=view,
         post=view.details.post,
         comparison=compare_texts([rendered_posts[account] for account in shown], site.settings),

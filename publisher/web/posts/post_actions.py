@@ -1,7 +1,7 @@
 """Actions of people on a post: stop it, take it down, pause and resume it, correct it."""
 
 import asyncio
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -18,10 +18,10 @@ from publisher.domain.post import DeliveryId, OneTimeTrigger, PostId
 from publisher.domain.user import Permission
 from publisher.engine.filed_texts import refresh_texts
 from publisher.engine.planner import send_correction
-from publisher.store.queries.queries import DeliveryHistory
+from publisher.store.queries.queries import Alert, DeliveryHistory
 from publisher.store.system_alerts import TEXT_OUTDATED
 from publisher.web.kit.forms import ActionForm, read_number, read_paused_at, read_reason
-from publisher.web.kit.frame import read_frame_facts
+from publisher.web.kit.frame import Moment, read_frame_facts, read_moment
 from publisher.web.kit.live_parts import NO_PARTS, Parts, item_id, stream_path
 from publisher.web.kit.page import load_macro, redirect, render_page
 from publisher.web.kit.site import Notice, Visitor, get_site, get_visitor
@@ -158,10 +158,10 @@ class PostButton:
         return item_id("button", self.verb)
 
 
-async def list_buttons(visitor: Visitor, view: PostView) -> Sequence[PostButton]:
+def list_buttons(visitor: Visitor, view: PostView, alerts: Sequence[Alert]) -> Sequence[PostButton]:
     """Return all that may ever be done to a post, the likeliest first and danger last."""
     site, post, stops = visitor.site, view.details.post, view.stops
-    accounts = await site.store.occurrences.accounts_of(post.id) | set(post.accounts)
+    accounts = view.progress.accounts
 
     def may(permission: Permission) -> bool:
         return visitor.may(permission, accounts)
@@ -192,7 +192,7 @@ async def list_buttons(visitor: Visitor, view: PostView) -> Sequence[PostButton]
     is_paused, is_unsent = view.pause is not None, bool(stops.unsent)
     is_published = bool(stops.maybe_published)
     is_outdated = any(
-        alert.code == TEXT_OUTDATED for alert in await site.store.queries.alerts_about(post.id)
+        alert.code == TEXT_OUTDATED and alert.facts.get("post") == post.id for alert in alerts
     )
     return [
         link(
@@ -241,7 +241,7 @@ async def read_live_buttons(
         view = await site.shared.get(key, partial(read_post_view, visitor, post, named))
     except NoSuchItemError:
         return NO_PARTS
-    buttons = await list_buttons(visitor, view)
+    buttons = list_buttons(visitor, view, await site.store.queries.alerts_about(post))
     make_button, make_dialog = (
         load_macro(visitor, "parts/action", name) for name in ("post_button", "action_dialog")
     )
@@ -263,15 +263,24 @@ PERMISSIONS: Mapping[str, Permission] = {
 }
 
 
-async def open_view(request: Request, action: str) -> PostView:
+async def open_view(request: Request, action: str, moment: Moment | None = None) -> PostView:
     """Return the post of an action, if the visitor may take it for all of the post's accounts.
 
     Raises SignInError.
     """
-    view = await load_post_view(request)
-    accounts = await get_site(request).store.occurrences.accounts_of(view.key.post)
-    get_visitor(request).require(PERMISSIONS[action], accounts | set(view.details.post.accounts))
+    view = await load_post_view(request, moment)
+    get_visitor(request).require(PERMISSIONS[action], view.progress.accounts)
     return view
+
+
+async def open_form(
+    request: Request, action: str, make: Callable[[Visitor, PostView], ActionForm]
+) -> Response:
+    """Show the form of an action as a page of its own, if the visitor may take it."""
+    visitor = get_visitor(request)
+    moment = await read_moment(visitor)
+    view = await open_view(request, action, moment)
+    return await show_form(request, make(visitor, view), moment=moment)
 
 
 async def show_form(  # noqa: PLR0913 # what was typed, and what is wrong with it
@@ -282,12 +291,14 @@ async def show_form(  # noqa: PLR0913 # what was typed, and what is wrong with i
     problem: str = "",
     url_problem: str = "",
     url: str = "",
+    moment: Moment | None = None,
 ) -> Response:
     """Show the form of an action as a page of its own."""
     return await render_page(
         request,
         "posts/action",
         status=status,
+        moment=moment,
         form=form,
         problem=problem,
         url_problem=url_problem,
@@ -296,9 +307,7 @@ async def show_form(  # noqa: PLR0913 # what was typed, and what is wrong with i
 
 
 async def show_cancel(request: Request) -> Response:
-    return await show_form(
-        request, cancel_form(get_visitor(request), await open_view(request, "cancel"))
-    )
+    return await open_form(request, "cancel", cancel_form)
 
 
 async def cancel(request: Request) -> Response:
@@ -318,14 +327,17 @@ async def cancel(request: Request) -> Response:
 
 async def show_retract(request: Request) -> Response:
     """Ask for a reason. If a retraction was ordered, show its progress and proof by account."""
-    view, visitor = await open_view(request, "retract"), get_visitor(request)
+    visitor = get_visitor(request)
+    moment = await read_moment(visitor)
+    view = await open_view(request, "retract", moment)
     retraction = await read_retraction(visitor, view.key.post)
     if not retraction.lines or "again" in request.query_params:
-        return await show_form(request, retract_form(visitor, view))
+        return await show_form(request, retract_form(visitor, view), moment=moment)
     needs_another = view.stops.maybe_published > len(retraction.groups["action"])
     return await render_page(
         request,
         "posts/retraction",
+        moment=moment,
         stream=stream_path(
             "retraction", [line.element_of_time for line in retraction.lines], post=view.key.post
         ),
@@ -376,8 +388,7 @@ async def read_live(
         view = await read_post_view(visitor, post, "")
     except NoSuchItemError:
         return NO_PARTS
-    accounts = await visitor.site.store.occurrences.accounts_of(post)
-    if not visitor.may(PERMISSIONS["retract"], accounts | set(view.details.post.accounts)):
+    if not visitor.may(PERMISSIONS["retract"], view.progress.accounts):
         return NO_PARTS
     retraction = await read_retraction(visitor, post)
     make_row = load_macro(visitor, "posts/retraction_parts", "retraction_row")
@@ -443,9 +454,7 @@ async def retract(request: Request) -> Response:
 
 
 async def show_refresh(request: Request) -> Response:
-    return await show_form(
-        request, refresh_form(get_visitor(request), await open_view(request, "refresh"))
-    )
+    return await open_form(request, "refresh", refresh_form)
 
 
 async def refresh(request: Request) -> Response:
@@ -465,9 +474,7 @@ async def refresh(request: Request) -> Response:
 
 
 async def show_pause(request: Request) -> Response:
-    return await show_form(
-        request, pause_form(get_visitor(request), await open_view(request, "pause"))
-    )
+    return await open_form(request, "pause", pause_form)
 
 
 async def pause(request: Request) -> Response:
@@ -481,9 +488,7 @@ async def pause(request: Request) -> Response:
 
 
 async def show_resume(request: Request) -> Response:
-    return await show_form(
-        request, resume_form(get_visitor(request), await open_view(request, "resume"))
-    )
+    return await open_form(request, "resume", resume_form)
 
 
 async def resume(request: Request) -> Response:
@@ -497,7 +502,9 @@ async def resume(request: Request) -> Response:
 
 async def show_correct(request: Request) -> Response:
     """Show the corrections of a post that are in the schedule, and the way to write one."""
-    view, reach = await open_view(request, "correct"), get_visitor(request).reach(Permission.VIEW)
+    visitor = get_visitor(request)
+    moment = await read_moment(visitor)
+    view, reach = await open_view(request, "correct", moment), visitor.reach(Permission.VIEW)
     related = await get_site(request).store.occurrences.related(view.details.post, reach)
     corrections = [
         item for item in related if item.kind in CORRECTING_KINDS and not item.is_original
@@ -505,7 +512,13 @@ async def show_correct(request: Request) -> Response:
     post = view.details.post
     repeats = not isinstance(post.trigger, OneTimeTrigger)
     return await render_page(
-        request, "posts/correct", view=view, post=post, corrections=corrections, repeats=repeats
+        request,
+        "posts/correct",
+        moment=moment,
+        view=view,
+        post=post,
+        corrections=corrections,
+        repeats=repeats,
     )
 
 

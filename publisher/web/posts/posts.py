@@ -15,7 +15,13 @@ from publisher.domain.delivery import CHECKED_STATES, OPEN_STATES, WAITING_STATE
 from publisher.domain.errors import NoSuchItemError
 from publisher.domain.glyph import Glyph, choose_glyph
 from publisher.domain.kinds import PostKind
-from publisher.domain.post import ONCE_OCCURRENCE, OccurrenceKey, PostId, WarningLevel
+from publisher.domain.post import (
+    ONCE_OCCURRENCE,
+    OccurrenceKey,
+    PostId,
+    RenderedPost,
+    WarningLevel,
+)
 from publisher.domain.user import Permission
 from publisher.store.approvals.decisions import ApprovalTask
 from publisher.store.queries.occurrences import (
@@ -26,7 +32,9 @@ from publisher.store.queries.occurrences import (
     StopCounts,
     StoredPostDetails,
 )
+from publisher.store.queries.progress import FiledDelivery, PostProgress
 from publisher.store.queries.queries import Pause
+from publisher.web.kit.frame import Moment
 from publisher.web.kit.live_parts import item_id
 from publisher.web.kit.page import render_page
 from publisher.web.kit.seats import AccountNames, SeatMap, map_seats, name_accounts
@@ -115,9 +123,19 @@ class PostView:
     tasks: Sequence[ApprovalTask]
     approvals: Sequence[GivenApproval]
     pause: Pause | None
+    pauses: Sequence[Pause]
     newest: int
     stops: StopCounts
     """The counts for stopping the post, in all its occurrences."""
+    progress: PostProgress
+    filed: Sequence[FiledDelivery]
+    """The deliveries of the lines, by id."""
+
+    @property
+    def rendered(self) -> Sequence[RenderedPost]:
+        """The final texts, by account, as far as they were read and are still kept."""
+        of_key = [item.rendered for item in self.filed if item.delivery.key == self.key]
+        return sorted(filter(None, of_key), key=lambda item: item.account)
 
     @property
     def path(self) -> str:
@@ -162,50 +180,62 @@ class PostView:
         ]
 
 
-async def load_post_view(request: Request) -> PostView:
+async def load_post_view(
+    request: Request, moment: Moment | None = None, *, has_texts: bool = False
+) -> PostView:
     """Return the post of the path, with its named occurrence or else the current one.
 
     The current one is the one that matters now. Raises NoSuchItemError.
     """
     params = request.path_params
+    post, named = PostId(params["post"]), params.get("occurrence", "")
     return await read_post_view(
-        get_visitor(request), PostId(params["post"]), params.get("occurrence", "")
+        get_visitor(request), post, named, moment=moment, has_texts=has_texts
     )
 
 
-async def read_post_view(visitor: Visitor, post: PostId, named: str) -> PostView:
+async def read_post_view(
+    visitor: Visitor,
+    post: PostId,
+    named: str,
+    *,
+    moment: Moment | None = None,
+    has_texts: bool = False,
+) -> PostView:
     """Return a post with the named occurrence, else with the one that matters now.
 
-    Raises NoSuchItemError.
+    It is that of a moment, if that was read. Raises NoSuchItemError.
     """
     site, reach = visitor.site, visitor.reach(Permission.VIEW)
-    queries = site.store.occurrences
-    details = await queries.post(post)
-    if details is None or post not in await visitor.find_visible([post]):
+    progress = await site.store.progress.post(post, reach)
+    if progress is None or not (reach is None or reach & progress.accounts):
         raise NoSuchItemError("post", post)
-    occurrences = await queries.of_post(post, reach)
+    occurrences = progress.occurrences
     summary = choose_occurrence(occurrences, named, site.runtime.now())
     if named and summary is None:
         raise NoSuchItemError("post", f"{post}#{named}")
     key = summary.key if summary else OccurrenceKey(post=post, occurrence=ONCE_OCCURRENCE)
-    if named or key.occurrence != ONCE_OCCURRENCE:
-        deliveries = await queries.deliveries(key)
-    else:  # what was sent again is the same post to people
-        deliveries = keep_newest(await site.store.queries.deliveries(post))
-    deliveries = [item for item in deliveries if reach is None or item.account in reach]
+    # what was sent again is the same post to people
+    is_whole = not named and key.occurrence == ONCE_OCCURRENCE
+    filed = await site.store.progress.deliveries(
+        post, None if is_whole else key.occurrence, has_texts=has_texts
+    )
+    filed = [item for item in filed if reach is None or item.delivery.account in reach]
+    deliveries = [item.delivery for item in filed]
+    if is_whole:
+        deliveries = list(keep_newest(deliveries))
     accounts = [item.account for item in deliveries] or [
-        account for account in details.post.accounts if reach is None or account in reach
+        account for account in progress.details.post.accounts if reach is None or account in reach
     ]
-    names = name_accounts(site.settings, visitor.messages)
-    tasks = await site.store.approvals.tasks(post) if site.settings.approval_rules.is_active else ()
+    tasks, pauses = await _read_rest(visitor, post, moment)
     tasks = [task for task in tasks if task.key == key]
-    pauses = await site.store.queries.pauses()
+    names = name_accounts(site.settings, visitor.messages)
     is_unapproved = any(not task.status.is_approved for task in tasks)
     lines = [
         describe_delivery(visitor, item, pauses, is_unapproved=is_unapproved) for item in deliveries
     ]
     return PostView(
-        details=details,
+        details=progress.details,
         named=named,
         key=key,
         names=names,
@@ -215,11 +245,25 @@ async def read_post_view(visitor: Visitor, post: PostId, named: str) -> PostView
         accounts=accounts,
         maps=map_platforms(lines, names),
         tasks=tasks,
-        approvals=await queries.given_approvals(key),
+        approvals=await site.store.occurrences.given_approvals(key),
         pause=next((pause for pause in pauses if pause.scope == f"post:{post}"), None),
-        newest=await queries.newest_delivery(post),
-        stops=await queries.stop_counts(post),
+        pauses=pauses,
+        newest=progress.newest,
+        stops=progress.count_stops(),
+        progress=progress,
+        filed=filed,
     )
+
+
+async def _read_rest(
+    visitor: Visitor, post: PostId, moment: Moment | None
+) -> tuple[Sequence[ApprovalTask], Sequence[Pause]]:
+    """Return the occurrences of a post that people approve, and all pauses."""
+    if moment is not None:
+        return moment.waiting.tasks_of(post), moment.facts.pauses
+    store = visitor.site.store
+    tasks = await store.approvals.tasks(post) if store.approval_rules.is_active else ()
+    return tasks, await store.queries.pauses()
 
 
 def choose_occurrence(

@@ -1,9 +1,7 @@
 """Search over posts, accounts, regions and bulletin numbers; and help."""
 
-import asyncio
 from collections.abc import Sequence
 from functools import cache
-from importlib import import_module
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -13,6 +11,7 @@ from publisher.domain.kinds import PostKind
 from publisher.domain.user import Permission
 from publisher.store.queries.occurrences import OccurrenceFilter
 from publisher.web.kit.page import redirect, render_page
+from publisher.web.kit.pinyin import spell_syllables
 from publisher.web.kit.seats import AccountNames, name_accounts
 from publisher.web.kit.site import get_site, get_visitor
 
@@ -32,8 +31,6 @@ async def show_search(request: Request) -> Response:
     names = name_accounts(site.settings, visitor.messages)
     wanted = OccurrenceFilter(text=text, accounts=reach)
     posts = await site.store.occurrences.find(wanted, MAX_POSTS) if text else ()
-    # its dictionary takes 0.2 s to load, the first time
-    await asyncio.to_thread(import_module, "pypinyin")
     exact = sorted(posts, key=lambda post: post.key.post != text)
     accounts = [key for key in find_accounts(request, text, names) if reach is None or key in reach]
     return await render_page(
@@ -50,9 +47,7 @@ async def show_search(request: Request) -> Response:
 @cache
 def spell(name: str) -> tuple[str, str]:
     """Return a name in pinyin, and the first letters of its syllables."""
-    from pypinyin import lazy_pinyin  # noqa: PLC0415 # few processes need it, and its dictionary takes 0.2 s
-
-    syllables = lazy_pinyin(name)
+    syllables = spell_syllables(name)
     return "".join(syllables), "".join(syllable[:1] for syllable in syllables)
 
 

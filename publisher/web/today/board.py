@@ -14,11 +14,11 @@ from publisher.domain.user import Permission
 from publisher.store.approvals.guard import name_occurrence
 from publisher.store.queries.dashboard import BoardRow, FrameFacts
 from publisher.store.queries.occurrences import OccurrenceSummary
-from publisher.web.kit.frame import read_frame_facts
+from publisher.web.kit.frame import Moment
 from publisher.web.kit.live_parts import item_id, stream_path, unlisted_id
 from publisher.web.kit.seats import AccountNames, SeatMap, map_seats, name_accounts
 from publisher.web.kit.site import Site, Visitor
-from publisher.web.kit.todo import TodoItem, TodoKind, read_todo
+from publisher.web.kit.todo import TodoItem, TodoKind
 
 SOON = timedelta(minutes=30)
 """A person's item that is due within this time makes the verdict red."""
@@ -213,16 +213,15 @@ def list_missing(items: Sequence[TodoItem]) -> Mapping[str, TodoItem]:
     return {item.subject: item for item in items if item.kind is TodoKind.APPROVE}
 
 
-async def read_today(visitor: Visitor, day: date, tab: str) -> Today:
+async def read_today(visitor: Visitor, moment: Moment, day: date, tab: str) -> Today:
     """Return a visitor's view of a day."""
     site = visitor.site
     now = site.runtime.now().astimezone(site.settings.timezone)
     is_today = day == now.date()
-    items = await read_todo(visitor)
+    items, facts = moment.todo, moment.facts
     missing = list_missing(items)
     rows = await read_board(visitor, day, missing)
     coming = await read_coming(visitor) if is_today else ()
-    facts = await read_frame_facts(site)
     mine = [item for item in items if item.is_mine]
     others = [item for item in items if not item.is_mine]
     shown = [row for row in rows if row.is_under(tab)]

@@ -10,7 +10,7 @@ from starlette.responses import Response
 from publisher.domain.post import PostId
 from publisher.domain.user import Permission
 from publisher.web.calendar.page import parse_day
-from publisher.web.kit.frame import read_frame_facts, read_live_todo
+from publisher.web.kit.frame import read_frame_facts, read_live_todo, read_moment
 from publisher.web.kit.live_parts import NO_PARTS, Parts, item_id
 from publisher.web.kit.page import load_macro, redirect, render_page
 from publisher.web.kit.seats import name_accounts
@@ -38,10 +38,13 @@ async def show_today(request: Request) -> Response:
     site, query = get_site(request), request.query_params
     today = site.runtime.now().astimezone(site.settings.timezone).date()
     tab = read_tab(query)
-    view = await read_today(get_visitor(request), parse_day(query.get("day", "")) or today, tab)
+    moment = await read_moment(get_visitor(request))
+    day = parse_day(query.get("day", "")) or today
+    view = await read_today(get_visitor(request), moment, day, tab)
     return await render_page(
         request,
         "today/today",
+        moment=moment,
         stream=view.stream,
         view=view,
         tab=tab,

@@ -1,6 +1,5 @@
 """The form of a post: its fields as a browser sends them, and the post in schedule.toml. Pure."""
 
-import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
@@ -10,10 +9,14 @@ from zoneinfo import ZoneInfo
 from starlette.exceptions import HTTPException
 
 from publisher.domain.characters import remove_forbidden_characters
+from publisher.domain.errors import ScheduleError
 from publisher.domain.kinds import PostKind
 from publisher.rendering.templates import TemplateSample
 from publisher.schedule.edit import Entry, add_post
+from publisher.schedule.load import post_tables
 from publisher.schedule.model import ASAP
+from publisher.tomlfile.read import ReadLimits, parse_toml
+from publisher.web.kit.pinyin import spell_syllables
 
 Fields = Mapping[str, Sequence[str]]
 """The content of a form: the values of each field, in order."""
@@ -22,6 +25,9 @@ REPEATS: Final = ("daily", "working", *WEEKDAYS, "cron")
 """How often a post may repeat: in words, or by a cron expression of one's own."""
 MAX_POST_FIELDS, MAX_FORM_CHARACTERS, MAX_FIELD_CHARACTERS = 300, 300_000, 60_000
 """More than the longest post has. The form of an edit also carries the post before it."""
+MAX_ITEMS, MAX_VALUES = 300, 1_000
+"""Most items of a list or table of a post, and most values of all: writing takes their square."""
+EARLIER_POST_LIMITS: Final = ReadLimits(max_bytes=2**20)
 MAX_ID_SYLLABLES: Final = 6
 MAX_ID_CHARACTERS: Final = 40
 """So much of a title is read for an id."""
@@ -343,13 +349,10 @@ def suggest_id(title: str, now: datetime) -> str:
 
     It is stable, and readable for a person that knows the post.
     """
-    # few processes need it, and its dictionary takes 0.2 s
-    from pypinyin import lazy_pinyin  # noqa: PLC0415
-
     beginning = title[:MAX_ID_CHARACTERS]  # the time of a long one grows with its square
     syllables = [
         part.lower()
-        for part in lazy_pinyin(beginning, errors="ignore")
+        for part in spell_syllables(beginning, errors="ignore")
         if part.isascii() and part.isalnum()
     ]
     return "-".join([*syllables[:MAX_ID_SYLLABLES], f"{now:%Y-%m}"])[:60]
@@ -363,13 +366,33 @@ def dump_entry(entry: Entry) -> str:
 def load_entry(text: str) -> Entry:
     """Return the post of such a text; an empty one if it is no post.
 
-    A manipulated form may send such a text.
+    A manipulated form may send such a text. Raises HTTPException for more values than a post has.
     """
     try:
-        found = tomllib.loads(text).get("post", [])
-    except ValueError:
+        posts = post_tables(parse_toml(text, "", EARLIER_POST_LIMITS, ScheduleError))
+    except ScheduleError:
         return {}
-    return found[0] if isinstance(found, list) and found and isinstance(found[0], dict) else {}
+    entry = posts[0] if posts and isinstance(posts[0], dict) else {}
+    require_number_of_values(entry)
+    return entry
+
+
+def require_number_of_values(entry: Entry) -> None:
+    """Refuse a post with more values than any has, before it is written as TOML.
+
+    Raises HTTPException.
+    """
+    waiting: list[object] = [entry]
+    number = 0
+    while waiting:
+        value = waiting.pop()
+        items = list(value.values()) if isinstance(value, Mapping) else value
+        if not isinstance(items, list):
+            continue
+        number += len(items)
+        if len(items) > MAX_ITEMS or number > MAX_VALUES:
+            raise HTTPException(413)
+        waiting += items
 
 
 def show_value(value: object) -> str:

@@ -1,5 +1,6 @@
 """Take a post that was not sent out of schedule.toml."""
 
+import asyncio
 from collections.abc import Collection
 
 from starlette.requests import Request
@@ -29,7 +30,7 @@ async def remove_post(request: Request) -> Response:
     """Take a post that was not sent out of schedule.toml."""
     site, form = get_site(request), await request.form()
     post = PostId(str(request.path_params["post"]))
-    base = load_entry(str(form.get("base", "")))
+    base = await asyncio.to_thread(load_entry, str(form.get("base", "")))
     if not base:
         return await render_removal(request, {}, status=422)
     change = PostChange(

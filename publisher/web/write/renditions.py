@@ -1,13 +1,12 @@
 """Parts of previews with responses of their own: pictures, and articles shut off from all else."""
 
-import base64
-
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from publisher.domain.errors import NoSuchItemError
-from publisher.domain.post import MEDIA_REFERENCE, RenderedPost
+from publisher.domain.post import RenderedPost
 from publisher.domain.user import Permission
+from publisher.web.kit.preview import embed_media
 from publisher.web.kit.site import get_site, get_visitor
 
 ARTICLE_POLICY = (
@@ -45,11 +44,8 @@ async def show_article(request: Request) -> Response:
     pictures = {}
     for image in rendered.images:
         if found := await site.store.occurrences.media(image.sha256):
-            pictures[image.sha256] = f"data:{found[0]};base64,{base64.b64encode(found[1]).decode()}"
-    return article_response(
-        rendered.title,
-        MEDIA_REFERENCE.sub(lambda reference: pictures.get(reference[1], ""), rendered.text),
-    )
+            pictures[image.sha256] = found
+    return article_response(rendered.title, embed_media(rendered.text, pictures))
 
 
 def article_response(title: str, body: str) -> Response:

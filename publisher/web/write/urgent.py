@@ -22,9 +22,10 @@ from publisher.engine.schedule_editor import wait_until_accepted
 from publisher.store.approvals.decisions import ApprovalTask
 from publisher.web.kit.access import step_up
 from publisher.web.kit.forms import read_reason
+from publisher.web.kit.frame import read_frame_facts
 from publisher.web.kit.page import redirect, render_page
-from publisher.web.kit.site import Notice, get_site, get_visitor
-from publisher.web.kit.todo import make_visitor_approver, require_text
+from publisher.web.kit.site import Notice, Visitor, get_site, get_visitor
+from publisher.web.kit.todo import make_visitor_approver
 from publisher.web.write.write import (
     ACCEPTED_WITHIN_SECONDS,
     NOT_YOURS,
@@ -88,7 +89,7 @@ async def send_urgent(request: Request) -> Response:
 async def read_lane(request: Request) -> dict[str, Any]:
     """Return the officers to release the visitor's post of this lane."""
     site, visitor = get_site(request), get_visitor(request)
-    on_duty = await site.store.duty.officers()
+    on_duty = (await read_frame_facts(site, visitor.audit_number)).officers
     officers = visitor.limit_officers(on_duty)
     return {
         "is_preview": False,
@@ -113,17 +114,28 @@ async def _release_own(request: Request, post: PostId) -> None:
     if not visitor.is_stepped_up or not (await read_lane(request))["is_on_duty"]:
         return
     for task in await get_site(request).store.approvals.tasks(post):
-        if not is_same_name(task.status.author, visitor.user.name):
-            continue
-        await _release(
-            request, task, task.status.fingerprint, visitor.messages.translate("web_urgent_title")
-        )
+        if is_same_name(task.status.author, visitor.user.name):
+            words = visitor.messages.translate("web_urgent_title")
+            await _release(request, post, task.status.fingerprint, words)
 
 
-async def _release(request: Request, task: ApprovalTask, fingerprint: str, reason: str) -> None:
+async def _release(request: Request, post: PostId, fingerprint: str, reason: str) -> None:
     store, visitor = get_site(request).store, get_visitor(request)
-    approver = make_visitor_approver(visitor)
-    await release_in_emergency(store, task.key.post, fingerprint, approver, visitor.actor, reason)
+    await release_in_emergency(
+        store,
+        post,
+        fingerprint,
+        make_visitor_approver(visitor),
+        visitor.actor,
+        reason,
+        partial(require_release, visitor),
+    )
+
+
+def require_release(visitor: Visitor, task: ApprovalTask) -> None:
+    """Raise SignInError unless the visitor may release an occurrence: as its author, or another."""
+    is_author = is_same_name(task.status.author, visitor.user.name)
+    visitor.require(Permission.WRITE if is_author else Permission.APPROVE, task.accounts)
 
 
 async def show_release(request: Request) -> Response:
@@ -186,30 +198,22 @@ async def release(request: Request) -> Response:
 
     It is the author's own, or that of another officer, and the latter sends the post.
     """
-    visitor, form = get_visitor(request), await request.form()
-    post = PostId(str(request.path_params["post"]))
-    await visitor.require_visible(post)
-    tasks = await get_site(request).store.approvals.tasks(post)
-    if not tasks:
-        raise ApprovalError("approval_nothing_waits", post=post)
-    task = tasks[0]
-    is_author = is_same_name(task.status.author, visitor.user.name)
-    permission = Permission.WRITE if is_author else Permission.APPROVE
-    fingerprint = str(form.get("fingerprint", ""))
-    visitor.require(permission, task.accounts)
-    require_text(visitor, permission, tasks, fingerprint)
-    if not visitor.is_stepped_up:
+    form = await request.form()
+    post, fingerprint = PostId(str(request.path_params["post"])), str(form.get("fingerprint", ""))
+    if not get_visitor(request).is_stepped_up:
         try:
             await step_up(request, str(form.get("code", "")))
         except SignInError as error:
-            return await render_release(
-                request, visitor.messages.translate(error.code, **error.facts), status=422
-            )
+            problem = get_visitor(request).messages.translate(error.code, **error.facts)
+            return await render_release(request, problem, status=422)
+    visitor = get_visitor(request)
     try:
-        words = read_reason(form) or visitor.messages.translate("web_urgent_title")
-        await _release(request, task, fingerprint, words)
+        async with visitor.hiding(post):
+            words = read_reason(form) or visitor.messages.translate("web_urgent_title")
+            await _release(request, post, fingerprint, words)
     except ApprovalError as error:
-        return await render_release(
-            request, visitor.messages.translate(error.code, **error.facts), status=409
-        )
+        if error.code == "approval_nothing_waits":
+            raise
+        problem = visitor.messages.translate(error.code, **error.facts)
+        return await render_release(request, problem, status=409)
     return redirect(request, f"/urgent/{post}", Notice(code="web_urgent_done_released"))

@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
-from importlib import import_module
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -62,6 +61,7 @@ from publisher.web.write.post_form import (
     first,
     load_entry,
     require_length_of_post,
+    require_number_of_values,
     show_value,
     suggest_id,
     suggest_time,
@@ -165,6 +165,7 @@ async def make_form(request: Request, fields: Fields) -> Form:
         entry = read_form(fields, base, samples, zone, visitor.user.name)
         if base:
             entry["id"] = base.get("id", "")
+        require_number_of_values(entry)
         return base, settle(entry, base, fields)
 
     base, entry = await asyncio.to_thread(read)
@@ -193,8 +194,6 @@ def settle(entry: Mapping[str, Any], base: Entry, fields: Fields) -> dict[str, A
 async def show_write(request: Request) -> Response:
     """Show the empty form, or one with its user's input."""
     site, visitor = get_site(request), get_visitor(request)
-    # its dictionary takes 0.2 s to load, the first time
-    await asyncio.to_thread(import_module, "pypinyin")
     draft_id = str(request.path_params.get("draft", ""))
     if draft_id:
         draft = await site.store.drafts.get(draft_id, visitor.user.name)
@@ -284,7 +283,6 @@ async def show_form(  # noqa: PLR0913 # what the page shows besides the form
     invalid = refused if isinstance(refused, InvalidEdit) else None
     async with site.render_turns.take(visitor.user.name):
         values = await read_live_values(request, form, refused=invalid, saved_at=saved_at)
-    active = await site.store.posts.active_schedule_text() or ""
     originals = await site.store.occurrences.find(
         OccurrenceFilter(accounts=visitor.reach(Permission.VIEW)), MAX_ORIGINALS
     )
@@ -293,7 +291,8 @@ async def show_form(  # noqa: PLR0913 # what the page shows besides the form
     values |= {
         "kinds": list(PostKind),
         "levels": list(WarningLevel),
-        "shows_level": "level" in form.entry or "\nlevel = " in active,
+        "shows_level": "level" in form.entry
+        or "\nlevel = " in (await site.store.posts.active_schedule_text() or ""),
         "data_fields": list_data_fields(site, visitor),
         "templates": [
             name

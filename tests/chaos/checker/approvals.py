@@ -11,7 +11,16 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from .history import Act, Approvable, Attempt, Delivery, History, NotJudgedError, Order, Violation
+from .history import (
+    Act,
+    Approvable,
+    Attempt,
+    Delivery,
+    History,
+    NotJudgedError,
+    PersonAction,
+    Violation,
+)
 from .trace import recovered_calls
 
 GIVEN, INTENDED, RESOLVED = "approval_given", "attempt_started", "resolved"
@@ -319,27 +328,27 @@ def _fingerprint(renditions: Mapping[str, str], kind: str) -> str:
 def _approved_again(history: History) -> Iterator[Violation]:
     """After `unapprove` was answered, each call needs people that were asked again since.
 
-    Only the orders show this. The rule therefore holds even if an older database was put in place.
+    Only the actions show this. The rule therefore holds even if an older database was put in place.
     """
     recovered = recovered_calls(history)
-    approvals = [one for one in history.orders if one.kind == "approve"]
-    for order in (one for one in history.orders if one.kind == "unapprove"):
-        for delivery in (one for one in history.deliveries.values() if one.post == order.post):
+    approvals = [one for one in history.actions if one.kind == "approve"]
+    for action in (one for one in history.actions if one.kind == "unapprove"):
+        for delivery in (one for one in history.deliveries.values() if one.post == action.post):
             stages = history.settings.stages_of(delivery.kind)
             for attempt in history.attempts_of.get(delivery.id, ()):
-                is_later = attempt.intended > order.at + history.settings.tolerance
+                is_later = attempt.intended > action.at + history.settings.tolerance
                 if not is_later or (attempt.rendition, attempt.stamp) in recovered:
                     continue
-                people = {one.by for one in approvals if _is_between(one, order, attempt)}
+                people = {one.by for one in approvals if _is_between(one, action, attempt)}
                 if len(people) < sum(stage.people for stage in stages):
                     what = (
                         "sent after its approvals were ended, "
                         f"and {len(people)} had approved it again"
                     )
-                    yield Violation(delivery.subject, what, (attempt.row, f"orders:{order.line}"))
+                    yield Violation(delivery.subject, what, (attempt.row, f"actions:{action.line}"))
 
 
-def _is_between(approval: Order, end: Order, attempt: Attempt) -> bool:
+def _is_between(approval: PersonAction, end: PersonAction, attempt: Attempt) -> bool:
     return (
         approval.post == end.post
         and approval.at >= end.asked

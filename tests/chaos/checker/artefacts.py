@@ -29,7 +29,7 @@ TABLES = {
 """The tables that are read, and the column that orders each."""
 DATABASE_FILE, DATABASE_URL = "publisher.db", "database.url"
 JOURNALS, ANCHORS = "intents*.jsonl", "audit-anchors*.log"
-LISTS = ("log", "orders", "timings", "metrics", "connections", "interruptions", "messages")
+LISTS = ("log", "actions", "timings", "metrics", "connections", "interruptions", "messages")
 """Artefacts with one JSON object a line. The simulator gives the log as one JSON array."""
 DOCUMENTS = ("posts", "plan", "settings", "status", "instants", "earlier")
 CANARIES = "canaries.txt"

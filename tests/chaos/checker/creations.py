@@ -431,8 +431,8 @@ def live_is_explained(history: History) -> Iterator[Violation]:
     if began is None or ended is None:
         raise NotJudgedError("plan.json does not say when the run began and ended")
     accounts = defaultdict(list)
-    for terms in history.settings.accounts.values():
-        accounts[terms.platform, terms.identity].append(terms)
+    for policy in history.settings.accounts.values():
+        accounts[policy.platform, policy.identity].append(policy)
     made = [creation for creation in trace_of(history).creations if creation.copy]
     owners = {creation.act.post_id: creation.owner or creation.by_call for creation in made}
     live = (one for one in history.deliveries.values() if one.state != "removed")
@@ -468,7 +468,9 @@ def _is_explained(history: History, copy: Copy, ended: float) -> bool:
     It is also true for a foreign post that is not due to be seen, or is pushed off the list.
     """
     names = [
-        name for name, terms in history.settings.accounts.items() if terms.identity == copy.account
+        name
+        for name, policy in history.settings.accounts.items()
+        if policy.identity == copy.account
     ]
     seen = [one for one in history.sightings if one.account in names and one.remote_id == copy.id]
     watched = _watched_within(history, copy) + LATE

@@ -25,15 +25,15 @@ from .history import (
     Issue,
     Message,
     Notice,
-    Order,
     Outage,
+    PersonAction,
     Plan,
     Readback,
+    RecordedPolicy,
     Settings,
     Sighting,
     Stage,
     Stamps,
-    Terms,
     Version,
     Words,
     WrongClock,
@@ -156,7 +156,7 @@ def _words(found: Artefacts) -> dict[str, Any]:
         "plan": _plan(documents.get("plan", {})),
         "settings": _settings(documents.get("settings", {})),
         "status": _status(documents.get("status", ())),
-        "orders": [_order(line, value) for line, value in enumerate(lists.get("orders", ()), 1)],
+        "actions": [_action(line, value) for line, value in enumerate(lists.get("actions", ()), 1)],
         "interruptions": [_interruption(value) for value in lists.get("interruptions", ())],
         "messages": [
             _message(line, value) for line, value in enumerate(lists.get("messages", ()), 1)
@@ -390,9 +390,9 @@ def _duty(value: Table) -> Duty:
     )
 
 
-def _order(line: int, value: Table) -> Order:
+def _action(line: int, value: Table) -> PersonAction:
     at = _certain(value["at"])
-    return _fill(Order, value, line=line, at=at, asked=seconds(value.get("asked_at")) or at)
+    return _fill(PersonAction, value, line=line, at=at, asked=seconds(value.get("asked_at")) or at)
 
 
 def _interruption(value: Table) -> Interruption:
@@ -409,7 +409,9 @@ def _status(value: Any) -> Sequence[Table]:
 def _settings(value: Table) -> Settings:
     platforms = value.get("platforms", {})
     accounts = {
-        one["id"]: _fill(Terms, {**platforms.get(one["platform"], {}), **one}, account=one["id"])
+        one["id"]: _fill(
+            RecordedPolicy, {**platforms.get(one["platform"], {}), **one}, account=one["id"]
+        )
         for one in value.get("accounts", ())
     }
     approvers, officers = value.get("approvers"), value.get("officers")

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 from .decoder import instant_of
-from .history import ENDED, Act, Delivery, Duty, History, NotJudgedError, Order, Violation
+from .history import ENDED, Act, Delivery, Duty, History, NotJudgedError, PersonAction, Violation
 from .notices import people_are_notified
 from .trace import live_copies, trace_of
 from .transitions import STATES
@@ -291,7 +291,7 @@ def _was_left_to_expire(history: History, delivery: Delivery, at: float) -> bool
     reads = [
         act.at for act in acts if (act.event, act.after) == (HIDDEN, "unknown") and act.at > since
     ]
-    is_over_before = delivery.expires + slack <= last + history.terms_of(delivery).review
+    is_over_before = delivery.expires + slack <= last + history.policy_of(delivery).review
     return is_over_before and any(one < delivery.expires - slack for one in reads)
 
 
@@ -354,9 +354,9 @@ def _is_excused(history: History, delivery: Delivery, duty: Duty) -> bool:
 
 def _may_be_hidden(history: History, delivery: Delivery) -> bool:
     """True if the platform hides reviewed posts, and no wait for proof of absence was possible."""
-    terms, own = history.terms_of(delivery), history.attempts_of.get(delivery.id, ())
-    if delivery.is_urgent or not own or not terms.hides_reviews:
-        return delivery.is_urgent and terms.hides_reviews
+    policy, own = history.policy_of(delivery), history.attempts_of.get(delivery.id, ())
+    if delivery.is_urgent or not own or not policy.hides_reviews:
+        return delivery.is_urgent and policy.hides_reviews
     last = max(own, key=lambda one: one.intended)
     later = [
         one
@@ -366,7 +366,7 @@ def _may_be_hidden(history: History, delivery: Delivery) -> bool:
     is_over_at = (
         float("inf")
         if last.ended is None
-        else last.ended + terms.review + history.settings.tolerance
+        else last.ended + policy.review + history.settings.tolerance
     )
     return len(later) >= PUSHED_OFF or delivery.expires <= is_over_at
 
@@ -390,7 +390,7 @@ def _allows_no_second(history: History, delivery: Delivery) -> bool:
     own = (
         call.recv.fault for call in calls if call.attempt and call.attempt.delivery == delivery.id
     )
-    return not history.terms_of(delivery).allows_second(delivery) or any(
+    return not history.policy_of(delivery).allows_second(delivery) or any(
         NO_SECOND & set((fault or "").split("+")) for fault in own
     )
 
@@ -408,11 +408,11 @@ def _was_stopped(history: History, duty: Duty, delivery: Delivery | None) -> boo
         or (act.role == "person" and act.event == "resolved" and act.after in ENDED)
         for act in acts
     )
-    return by_audit or any(_concerns(order, duty.post, duty.account) for order in history.orders)
+    return by_audit or any(_concerns(action, duty.post, duty.account) for action in history.actions)
 
 
-def _concerns(order: Order, post: str, account: str) -> bool:
-    return order.kind in STOPS and order.post == post and order.account in {None, account}
+def _concerns(action: PersonAction, post: str, account: str) -> bool:
+    return action.kind in STOPS and action.post == post and action.account in {None, account}
 
 
 def trouble_raises_alert(history: History) -> Iterator[Violation]:

@@ -371,8 +371,8 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
-    """An order of a person: `asked` is the start of the command, `at` its return."""
+class PersonAction:
+    """An action of a person: `asked` is the start of the command, `at` its return."""
 
     line: int
     kind: str
@@ -426,7 +426,7 @@ class Approvable:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Terms:
+class RecordedPolicy:
     """The settings of one account. A limit of None is not known.
 
     `listed` is the number of its newest posts that a look shows, or None for all. `may_resend` is
@@ -437,10 +437,10 @@ class Terms:
     platform: str
     identity: str
     login: str
-    gap: float | None = None
+    min_interval: float | None = None
     per_hour: int | None = None
     per_day: int | None = None
-    settle: float | None = None
+    visibility_window: float | None = None
     review: float = 0.0
     may_resend: bool | str = True
     watch_every: float | None = None
@@ -472,7 +472,7 @@ class Settings:
     that come into force in one transaction with their version.
     """
 
-    accounts: Mapping[str, Terms] = field(default_factory=dict)
+    accounts: Mapping[str, RecordedPolicy] = field(default_factory=dict)
     environment: str | None = None
     hosts: frozenset[str] = frozenset()
     tolerance: float = 0.25
@@ -520,7 +520,7 @@ class History:
     """
     plan: Plan = field(default_factory=Plan)
     true: Stamps = field(default_factory=Stamps)
-    orders: Sequence[Order] = ()
+    actions: Sequence[PersonAction] = ()
     approvables: Sequence[Approvable] = ()
     interruptions: Sequence[Interruption] = ()
     earlier: Sequence[Earlier] = ()
@@ -582,16 +582,16 @@ class History:
         """Whether the true instant of each row is known."""
         return "instants" in self.given
 
-    def terms_of(self, delivery: Delivery) -> Terms:
+    def policy_of(self, delivery: Delivery) -> RecordedPolicy:
         """Return the settings of its account. Raises NotJudgedError if they do not name it."""
-        if terms := self.settings.accounts.get(delivery.account):
-            return terms
+        if policy := self.settings.accounts.get(delivery.account):
+            return policy
         raise NotJudgedError(f"settings.json does not name the account {delivery.account}")
 
     def identity_of(self, delivery: Delivery) -> tuple[str, str]:
         """Give the platform and the account's own name there."""
-        terms = self.settings.accounts.get(delivery.account)
-        return delivery.platform, terms.identity if terms else delivery.account
+        policy = self.settings.accounts.get(delivery.account)
+        return delivery.platform, policy.identity if policy else delivery.account
 
 
 def _seconds_of(label: str) -> float:

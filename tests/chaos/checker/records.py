@@ -16,7 +16,7 @@ from .history import (
     Entry,
     History,
     NotJudgedError,
-    Order,
+    PersonAction,
     Readback,
     Violation,
 )
@@ -87,9 +87,11 @@ def not_again_blindly(history: History) -> Iterator[Violation]:
             faults = [*_not_shown(history, delivery, first, second, alone, lists)]
             if (
                 heard.get(second.id, endless) - heard.get(first.id, -endless)
-                <= _settle(history, delivery) - history.settings.tolerance
+                <= _visibility_window(history, delivery) - history.settings.tolerance
             ):
-                faults.append("sent again before the settle time was over, by the platform's clock")
+                faults.append(
+                    "sent again before the visibility window was over, by the platform's clock"
+                )
             for what in faults:
                 yield Violation(delivery.subject, what, (first.row, second.row, *readbacks))
     for call in trace_of(history).calls:
@@ -166,7 +168,7 @@ def _not_shown(  # noqa: PLR0917 # one pair of attempts, and what is known besid
         for one in readbacks
         if one.finding == "not_found" and _reaches_back(history, one, first)
     ]
-    if not history.terms_of(delivery).allows_second(delivery, first):
+    if not history.policy_of(delivery).allows_second(delivery, first):
         yield "sent again where the platform allows none"
     if first.identity != second.identity:
         yield "sent again as another account of the platform"
@@ -176,10 +178,10 @@ def _not_shown(  # noqa: PLR0917 # one pair of attempts, and what is known besid
         yield "sent again a second time"
     if len(complete) < READBACKS_NEEDED:
         yield f"sent again after {len(complete)} complete readbacks"
-    elif first.ended is None or max(one.at for one in complete) <= first.ended + _settle(
+    elif first.ended is None or max(one.at for one in complete) <= first.ended + _visibility_window(
         history, delivery
     ):
-        yield "sent again before the settle time was over"
+        yield "sent again before the visibility window was over"
     read = lists.get(history.identity_of(delivery), ())
     ends = [*(one.at for one in readbacks), second.intended][1:]
     for readback, end in zip(readbacks, ends, strict=True):
@@ -191,15 +193,15 @@ def _not_shown(  # noqa: PLR0917 # one pair of attempts, and what is known besid
         yield "sent again though a readback had found something"
 
 
-def _settle(history: History, delivery: Delivery) -> float:
+def _visibility_window(history: History, delivery: Delivery) -> float:
     """Return the seconds that must lie between two calls, the first with an unknown outcome.
 
     Where lists show nothing that is under review, the longest review must be over as well.
     """
-    terms = history.terms_of(delivery)
-    if terms.settle is None:
-        raise NotJudgedError(f"settings.json names no settle time for {delivery.account}")
-    return max(terms.settle, terms.review)
+    policy = history.policy_of(delivery)
+    if policy.visibility_window is None:
+        raise NotJudgedError(f"settings.json names no visibility window for {delivery.account}")
+    return max(policy.visibility_window, policy.review)
 
 
 def _had_posts(history: History, delivery: Delivery, until: float) -> bool:
@@ -328,7 +330,7 @@ def _step(act: Act, what: str) -> Violation:
 
 
 def _versions(history: History, delivery: Delivery) -> Iterator[Violation]:
-    """An order to send or to correct moves all waiting deliveries of a post, and is one entry."""
+    """An action to send or to correct moves all waiting deliveries of a post, and is one entry."""
     acts = [act for act in history.acts_on.get(delivery.subject, ()) if "version" in act.detail]
     sent = [
         act.id for act in history.acts_on.get(delivery.post, ()) if act.event == "send_requested"
@@ -376,10 +378,10 @@ def once_each(history: History) -> Iterator[Violation]:
 
 def _ordered_again(history: History, delivery: Delivery) -> bool:
     by_order = any(
-        order.kind in {"resend", "send"}
-        and order.post == delivery.post
-        and order.account in {None, delivery.account}
-        for order in history.orders
+        action.kind in {"resend", "send"}
+        and action.post == delivery.post
+        and action.account in {None, delivery.account}
+        for action in history.actions
     )
     events = {"resend_requested", "send_requested"}
     return by_order or any(
@@ -398,7 +400,7 @@ def _is_about(act: Act, post: str | None, account: str | None) -> bool:
 
 
 def audit_is_whole(history: History) -> Iterator[Violation]:
-    """I18: each change of state and each order is written once, without a gap; the chain holds."""
+    """I18: each change of state and each action is written once, without a gap; the chain holds."""
     for delivery in history.deliveries.values():
         yield from _gaps(delivery, history.acts_on.get(delivery.subject, ()))
     yield from _unwritten(history)
@@ -419,34 +421,36 @@ def _gaps(delivery: Delivery, acts: Sequence[Act]) -> Iterator[Violation]:
 
 def _unwritten(history: History) -> Iterator[Violation]:
     used: set[int] = set()
-    for order in history.orders:
+    for action in history.actions:
         act = next(
-            (act for act in history.audit if act.id not in used and _records(history, act, order)),
+            (act for act in history.audit if act.id not in used and _records(history, act, action)),
             None,
         )
         if act is None:
-            evidence = (f"orders:{order.line}",)
+            evidence = (f"actions:{action.line}",)
             yield Violation(
-                _target(order), f"{order.kind} by {order.by} is not in the audit", evidence
+                _target(action), f"{action.kind} by {action.by} is not in the audit", evidence
             )
         else:
             used.add(act.id)
 
 
-def _target(order: Order) -> str:
+def _target(action: PersonAction) -> str:
     return (
-        order.scope or f"{order.post}@{order.account}"
-        if order.account or order.scope
-        else str(order.post)
+        action.scope or f"{action.post}@{action.account}"
+        if action.account or action.scope
+        else str(action.post)
     )
 
 
-def _records(history: History, act: Act, order: Order) -> bool:
+def _records(history: History, act: Act, action: PersonAction) -> bool:
     slack = history.settings.tolerance
-    is_then = order.asked - slack <= act.at <= order.at + slack
-    is_it = act.subject == order.scope if order.scope else _is_about(act, order.post, order.account)
+    is_then = action.asked - slack <= act.at <= action.at + slack
+    is_it = (
+        act.subject == action.scope if action.scope else _is_about(act, action.post, action.account)
+    )
     is_so = (
-        act.event in WRITTEN.get(order.kind, ()) and act.name == order.by and act.role == "person"
+        act.event in WRITTEN.get(action.kind, ()) and act.name == action.by and act.role == "person"
     )
     return is_so and is_then and is_it
 

@@ -4,17 +4,26 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
-from .history import Act, Attempt, Delivery, History, NotJudgedError, Order, Outage, Violation
+from .history import (
+    Act,
+    Attempt,
+    Delivery,
+    History,
+    NotJudgedError,
+    Outage,
+    PersonAction,
+    Violation,
+)
 from .trace import Call, live_copies, trace_of
 
 HOUR, DAY = 3600.0, 86400.0
 GRACE = 1.0
-"""Seconds until an order to stop must take effect."""
+"""Seconds until an action to stop must take effect."""
 ORDERED = 0.001
 """Smallest difference of two transactions, in seconds."""
 STOPPED = frozenset({"retraction_requested", "cancelled"})
 FREE = frozenset({"not_sent", "published", "submitted"})
-"""Outcomes of a call that keep no other back for longer than its gap."""
+"""Outcomes of a call that keep no other back for longer than its min_interval."""
 NOW_OR_NEVER = 60.0
 """Seconds: a shorter `max_delay` is excused by nothing but limits and doubts."""
 TOO_MANY, ASKED_TO_WAIT, HEARD_WITHIN = 429, frozenset({"rate_limited", "busy"}), 2.0
@@ -81,8 +90,8 @@ def _kept_back(history: History, delivery: Delivery, call: Call) -> bool:
 
 def _was_full(history: History, delivery: Delivery, before: Sequence[Attempt]) -> bool:
     """Whether its login had made as many calls within an hour as it may, before it was too late."""
-    terms = history.settings.accounts.get(delivery.account)
-    most = terms.per_hour if terms else None
+    policy = history.settings.accounts.get(delivery.account)
+    most = policy.per_hour if policy else None
     calls = sorted(one.intended for one in before if one.outcome != "not_sent" and not one.part)
     pairs = zip(calls, calls[(most or 1) - 1 :], strict=False)
     return most is not None and any(
@@ -184,7 +193,7 @@ def _announced_after(
 ) -> Iterator[tuple[Delivery, Attempt]]:
     """Yield the attempts of a time.
 
-    Yield none where instants are too inexact to separate an order from its neighbours.
+    Yield none where instants are too inexact to separate an action from its neighbours.
     """
     for attempt in history.attempts if history.is_exact else ():
         if begins + ORDERED < attempt.intended < ends and attempt.delivery in history.deliveries:
@@ -208,8 +217,8 @@ Pause = tuple[str, float, float, str]
 
 def pauses(history: History) -> Sequence[Pause]:
     """Return every pause, by the audit and by the people that ordered it."""
-    by_people = [order for order in history.orders if order.kind in {"pause", "resume"}]
-    return [*_audited_pauses(history.audit), *_ordered_pauses(by_people)]
+    by_people = [action for action in history.actions if action.kind in {"pause", "resume"}]
+    return [*_audited_pauses(history.audit), *_requested_pauses(by_people)]
 
 
 def _audited_pauses(audit: Sequence[Act]) -> Iterator[Pause]:
@@ -223,37 +232,37 @@ def _audited_pauses(audit: Sequence[Act]) -> Iterator[Pause]:
             yield act.subject, act.at, next(later, float("inf")), act.row
 
 
-def _ordered_pauses(orders: Sequence[Order]) -> Iterator[Pause]:
-    for place, order in enumerate(orders):
-        if order.kind == "pause" and order.scope:
+def _requested_pauses(actions: Sequence[PersonAction]) -> Iterator[Pause]:
+    for place, action in enumerate(actions):
+        if action.kind == "pause" and action.scope:
             later = (
                 one.asked
-                for one in orders[place:]
-                if one.kind == "resume" and one.scope == order.scope
+                for one in actions[place:]
+                if one.kind == "resume" and one.scope == action.scope
             )
-            yield order.scope, order.at, next(later, float("inf")), f"orders:{order.line}"
+            yield action.scope, action.at, next(later, float("inf")), f"actions:{action.line}"
 
 
 def limits_are_kept(history: History) -> Iterator[Violation]:
-    """I15: no hour or day has more calls than a login may make, and gaps and rests are kept.
+    """I15: no hour or day has more calls than a login may make, and intervals and rests are kept.
 
-    A further part belongs to its post and counts in no window and no gap. Only a rest holds for it
-    too.
+    A further part belongs to its post and counts in no window or interval. Only a rest holds for
+    it too.
     """
-    terms = {one.login: one for one in history.settings.accounts.values()}
+    by_login = {one.login: one for one in history.settings.accounts.values()}
     called: dict[str, list[Call]] = defaultdict(list)
     for call in trace_of(history).calls:
         if call.attempt and not call.is_resend and not call.attempt.part:
             called[call.attempt.login].append(call)
     for login, calls in called.items():
-        known = terms.get(login)
+        known = by_login.get(login)
         if known is None:
             continue
         for name, window, most in (("hour", HOUR, known.per_hour), ("day", DAY, known.per_day)):
             yield from _crowded(
                 login, name, window, most, calls, max(GRACE, history.settings.clock_error)
             )
-        yield from _hurried(history, login, known.gap, calls)
+        yield from _hurried(history, login, known.min_interval, calls)
     yield from _restless(history)
     yield from _hasty(history)
 
@@ -275,15 +284,15 @@ def _crowded(  # noqa: PLR0917 # one login, one window
 
 
 def _hurried(
-    history: History, login: str, gap: float | None, calls: Sequence[Call]
+    history: History, login: str, min_interval: float | None, calls: Sequence[Call]
 ) -> Iterator[Violation]:
     attempts = sorted(
         {call.attempt.id: call.attempt for call in calls if call.attempt}.values(),
         key=lambda a: a.intended,
     )
     for first, second in pairwise(attempts):
-        if gap and second.intended - first.intended < gap - min(
-            history.settings.tolerance, gap / 10
+        if min_interval and second.intended - first.intended < min_interval - min(
+            history.settings.tolerance, min_interval / 10
         ):
             what = f"two calls within {second.intended - first.intended:.3f} s"
             yield Violation(login, what, (first.row, second.row))
@@ -357,7 +366,7 @@ def _called(history: History, attempt: Attempt) -> bool:
 
 
 def retract_wins(history: History) -> Iterator[Violation]:
-    """I16: after an order to retract or cancel no call starts; live posts go, or are shown red."""
+    """I16: after an action to retract or cancel no call starts; live posts go, or are shown red."""
     ordered = _retractions(history)
     for call, delivery in _calls_with_owner(history):
         began = call.recv.began - GRACE - history.settings.tolerance
@@ -407,10 +416,10 @@ def _retractions(history: History) -> dict[int, tuple[float, str]]:
         reported = [(act.at, act.row) for act in acts if act.event == "retraction_requested"]
         filed = next((act.at for act in acts if act.event == "planned"), 0.0)
         reported += [
-            (order.at, f"orders:{order.line}")
-            for order in history.orders
-            if order.kind == "retract" and order.post == delivery.post and order.at >= filed
-            if order.account in {None, delivery.account}
+            (action.at, f"actions:{action.line}")
+            for action in history.actions
+            if action.kind == "retract" and action.post == delivery.post and action.at >= filed
+            if action.account in {None, delivery.account}
         ]
         if reported:
             found[delivery.id] = min(reported)

@@ -1,4 +1,4 @@
-"""Mutations of orders and times: edits, pauses, retractions, expiry, missed instants."""
+"""Mutations of actions and times: edits, pauses, retractions, expiry, missed instants."""
 
 from tests.chaos.checker_tests.mutation import HOUR, MICRO, Row, SampleRun, breaks
 
@@ -58,12 +58,12 @@ def pause_on_the_way(run: SampleRun) -> None:
 
 @breaks("I14")
 def resumed_later(run: SampleRun) -> None:
-    """The audit says that the pause lasted a minute longer, and so does the order that ended it."""
+    """The audit says that the pause lasted a minute longer, and so does the action to resume."""
     [resumed] = run.audit("post:paused", "resumed")
     resumed["at"] += 60 * MICRO
-    for order in run.lists["orders"]:
-        if (order["kind"], order.get("scope")) == ("resume", "post:paused"):
-            order.update(asked_at=resumed["at"] / MICRO, at=resumed["at"] / MICRO)
+    for action in run.lists["actions"]:
+        if (action["kind"], action.get("scope")) == ("resume", "post:paused"):
+            action.update(asked_at=resumed["at"] / MICRO, at=resumed["at"] / MICRO)
 
 
 @breaks("I14")
@@ -74,9 +74,9 @@ def began_under_a_pause(run: SampleRun) -> None:
 
 @breaks("I14")
 def ordered_pause_forgotten(run: SampleRun) -> None:
-    """The order alone is known; the database has forgotten it."""
-    order = {"kind": "pause", "at": run.call("busy")["t"] - 10, "by": "wang", "scope": "post:busy"}
-    run.lists["orders"].append(order)
+    """The action alone is known; the database has forgotten it."""
+    action = {"kind": "pause", "at": run.call("busy")["t"] - 10, "by": "wang", "scope": "post:busy"}
+    run.lists["actions"].append(action)
 
 
 @breaks("I6")
@@ -108,13 +108,13 @@ def no_alert_about_the_missed(run: SampleRun) -> None:
 
 @breaks("I16")
 def called_after_the_retraction(run: SampleRun) -> None:
-    """The order was given before the call, by its own record."""
-    [order] = (
+    """The action was given before the call, by its own record."""
+    [action] = (
         one
-        for one in run.lists["orders"]
+        for one in run.lists["actions"]
         if (one["kind"], one.get("post")) == ("retract", "retracted")
     )
-    order.update(asked_at=run.call("retracted")["t"] - 5, at=run.call("retracted")["t"] - 5)
+    action.update(asked_at=run.call("retracted")["t"] - 5, at=run.call("retracted")["t"] - 5)
     run.audit("retracted", "planned")[0]["at"] -= round(HOUR * MICRO)
 
 
@@ -137,7 +137,7 @@ def part_after_the_retraction(run: SampleRun) -> None:
     """The thread is deleted as ordered, only one part came too late."""
     run.copy("parts").update(removed=True, visible=False)
     call = run.entry(run.parts()[-1], "act")
-    run.lists["orders"].append(
+    run.lists["actions"].append(
         {"kind": "retract", "at": call["t"] - 2, "by": "wang", "post": "parts"}
     )
 

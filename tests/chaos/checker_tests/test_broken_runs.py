@@ -134,9 +134,9 @@ def approved_for_a_later_time(run: SampleRun) -> None:
 
 @breaks("I5")
 def sent_after_it_was_unapproved(run: SampleRun) -> None:
-    """The order was answered as done, but the older database does not know it."""
+    """The action was answered as done, but the older database does not know it."""
     at = run.call("busy")["t"] - 1
-    run.lists["orders"].append(
+    run.lists["actions"].append(
         {"kind": "unapprove", "by": "li", "post": "busy", "asked_at": at, "at": at}
     )
 
@@ -476,8 +476,8 @@ for invariant, changes in {
         "called_too_late": lambda run: run.duty("plain").update(max_delay=-10),
     },
     "I7": {
-        "sent_again_before_the_settle_time": lambda run: settings_of(run, "weibo").update(
-            settle=60
+        "sent_again_within_the_visibility_window": lambda run: settings_of(run, "weibo").update(
+            visibility_window=60
         ),
         "sent_again_where_none_may": lambda run: settings_of(run, "weibo").update(may_resend=False),
         "sent_again_as_another_account": lambda run: run.attempts("absent")[1].update(
@@ -588,7 +588,7 @@ for invariant, changes in {
     "I15": {
         "over_the_hour": lambda run: settings_of(run, "weibo").update(per_hour=2),
         "over_the_day": lambda run: settings_of(run, "weibo").update(per_day=2),
-        "under_the_gap": lambda run: settings_of(run, "weibo").update(gap=60),
+        "under_the_min_interval": lambda run: settings_of(run, "weibo").update(min_interval=60),
         "called_within_the_wait_of_a_429": lambda run: run.documents["settings"].update(
             retry_after=60
         ),
@@ -609,7 +609,7 @@ for invariant, changes in {
         "the_end_cut_off": lambda run: run.lists["anchors"][-1].update(
             sequence=len(run.rows["audit"]) + 1
         ),
-        "an_order_not_recorded": lambda run: run.lists["orders"].append(
+        "an_action_not_recorded": lambda run: run.lists["actions"].append(
             {
                 "kind": "cancel",
                 "at": run.documents["plan"]["ended_at"],
@@ -678,7 +678,7 @@ def test_each_mutation_is_found_by_the_check_of_its_invariant(run, invariant, na
 
 @pytest.mark.parametrize("invariant", EXACT)
 def test_each_mutation_of_true_instants_is_found(exact_run, invariant):
-    """With the true instant of each row, the order of intents and of orders is judged exactly."""
+    """With the true instant of each row, the order of intents and of actions is judged exactly."""
     EXACT[invariant](exact_run)
     assert violations_of(exact_run, invariant)
 

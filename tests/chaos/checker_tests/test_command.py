@@ -83,7 +83,7 @@ def test_what_cannot_be_understood_ends_with_2(tmp_path, folder):
     assert verdict(tmp_path).returncode == 2
     for name, text in (
         ("plan.json", "{"),
-        ("orders.jsonl", '{"kind": 1}\n'),
+        ("actions.jsonl", '{"kind": 1}\n'),
         ("publisher.db", "no database at all"),
     ):
         kept = (folder / name).read_bytes()

@@ -205,7 +205,7 @@ def test_a_compacted_journal_excuses_no_other(run):
     assert judge_history(history_of(run)).of("I3").word == "violated"
 
 
-@pytest.mark.parametrize("name", ["log", "plan", "orders", "settings"])
+@pytest.mark.parametrize("name", ["log", "plan", "actions", "settings"])
 def test_what_cannot_be_judged_is_said_and_never_passed(run, name):
     """Without an artefact, each invariant that needs it is not judged and says so. Others are."""
     run.lists.pop(name, None)

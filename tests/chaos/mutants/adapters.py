@@ -36,7 +36,7 @@ def clock_always_confirmed(patch: Patch) -> None:
 
     Breaks I1, I6 (F61), I7 (F08, F25) and I9: a daemon starts with a clock hours ahead. It sends
     posts that are due in hours, and ends posts that are too late by that clock. It also takes the
-    settle time of an unknown outcome for over.
+    visibility window of an unknown outcome for over.
     """
     patch.put(Runtime, "is_clock_confirmed", lambda _runtime: True)
     patch.put(Runtime, "is_clock_proven", lambda _runtime: True)

@@ -334,8 +334,8 @@ def late_outcome_counts(patch: Patch) -> None:
 def one_readback_proves_absence(patch: Patch) -> None:
     """One readback that does not show the post proves that there is none, however soon it comes.
 
-    Breaks I7 (F25, F51): a second attempt follows one readback, before the platform's settle time
-    is over. A post that shows late stands there twice (I1).
+    Breaks I7 (F25, F51): a second attempt follows one readback, before the visibility window is
+    over. A post that shows late stands there twice (I1).
     """
 
     def proves_absent(
@@ -350,11 +350,11 @@ def one_readback_proves_absence(patch: Patch) -> None:
 
 
 def visibility_window_is_timeout(patch: Patch) -> None:
-    """Absence is proven once the call's own deadline has passed again, before the settle time.
+    """Absence is proven once the call's own deadline passed again, before the visibility window.
 
     Breaks I7 (F25, F39, F51): the last readback that counts is earlier than the attempt's end plus
-    the platform's declared settle time. With `act_late` or `list_late` longer than the deadline,
-    but within the settle time, the post is live twice (I1).
+    the platform's declared visibility window. With `act_late` or `list_late` longer than the
+    deadline, but within the visibility window, the post is live twice (I1).
     """
 
     def is_window_over(
@@ -371,8 +371,8 @@ def review_window_ignored(patch: Patch) -> None:
     """Absence is proven once a post would be listed, although a review may still hide it.
 
     Breaks I7 (F47): the last readback that counts is earlier than the attempt's end plus the
-    longest review. A call's answer is lost, and `review` is longer than the settle time. The post
-    is then live twice (I1).
+    longest review. A call's answer is lost, and `review` is longer than the visibility window. The
+    post is then live twice (I1).
     """
 
     def is_window_over(

@@ -804,6 +804,50 @@ def test_limits_can_be_widened() -> None:
     ).posts
 
 
+EVERY_FIELD = post(
+    at='cron = "0 9 * * *"',
+    x="""
+follows = "older-post"
+level = "red"
+body = "正文"
+from = 2026-12-01T00:00:00
+until = 2026-12-31T00:00:00
+days = "working"
+expires = 2027-01-01T00:00:00
+max_delay = "2h"
+urgent = true
+images = [{ file = "media/card.png", alt = "提示卡" }]
+[post.text]
+weibo = "微博用的正文"
+[post.data]
+summary = "退款不用转账"
+""",
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "content", "target"),
+    [
+        pytest.param(
+            post(),
+            "3c08572d67a49c9846ffdf5dd7d964e595bf029c6663922a8028c43c60a90d41",
+            "b01fe1ccc0d7a7afaec2f2bad6206954e361fcafbf07e3b12ab2780a717a0e37",
+            id="few fields",
+        ),
+        pytest.param(
+            EVERY_FIELD,
+            "f2dbec1cf00fd96bf103666a922e3798639a2c81baf4a47d942d3f489dec445d",
+            "95b73f1b2fbc55cc8dd444df3fb2624a2bd610494b125bcab8e78dbbb18d092f",
+            id="every field",
+        ),
+    ],
+)
+def test_the_hashes_of_a_post_do_not_change_between_versions(text, content, target) -> None:
+    """A later version of the program takes no stored post for an edited one."""
+    [found] = read(text).posts
+    assert (found.content_hash, found.target_hash) == (content, target)
+
+
 @pytest.mark.parametrize("order", [1, -1])
 def test_a_follow_up_before_its_original_is_reported(order) -> None:
     """A follow-up before its original is an error, in either order in the file."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from publisher.config import Settings
-from publisher.secrets import AUDIT_KEY_NAME, USER_KEY_NAME, Vault
+from publisher.secrets import AUDIT_KEY_NAME, USER_KEY_NAME, open_vault
 from publisher.store.people.users import PersonTraces
 from publisher.store.store import Store
 
@@ -35,7 +35,7 @@ async def read_touched(
     is_owner = any(is_system_owner(settings.workspace, uid) for uid in traces.uids)
     stored: Sequence[str] = ()
     if is_owner and has_secrets:
-        stored = await asyncio.to_thread(Vault(folder=settings.workspace / "var").list_names)
+        stored = await asyncio.to_thread(open_vault(settings.workspace).list_names)
     elif is_owner and (report := await store.kept_secrets.read_report()) is not None:
         stored = report.stored
     return Touched(

@@ -9,14 +9,13 @@ import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from publisher.app.application import open_vault
 from publisher.config import Settings
 from publisher.domain.account import AccountId, LoginId, Mode
 from publisher.domain.delivery import Actor
 from publisher.domain.errors import NoSuchItemError, PublisherError
 from publisher.domain.reports import OpenWork, collect_open_work
 from publisher.runtime.logs import log
-from publisher.secrets import SecretError, find_external_source
+from publisher.secrets import SecretError, find_external_source, open_vault
 from publisher.store.monitor.kept_secrets import SecretRemoval, SecretReport
 from publisher.store.queries.queries import Queries
 from publisher.store.store import Store
@@ -137,7 +136,7 @@ def locate_secrets(settings: Settings, *names: str) -> SecretReport:
     stored: Sequence[str] = ()
     vault_error: Sequence[str] = ()
     try:
-        stored = open_vault(settings).list_names()
+        stored = open_vault(settings.workspace).list_names()
     except SecretError as error:
         vault_error = error.code, error.name, *error.places
     wanted = {
@@ -248,7 +247,7 @@ async def _remove_secret(store: Store, settings: Settings, leaving: OffboardingA
     """
     before = await read_offboarding(store, settings, leaving)
     return before.may_remove_secret and await asyncio.to_thread(
-        open_vault(settings).remove, leaving.secret
+        open_vault(settings.workspace).remove, leaving.secret
     )
 
 

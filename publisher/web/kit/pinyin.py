@@ -1,0 +1,59 @@
+"""Pinyin of names and titles, for search and for suggested ids.
+
+The library's dictionary of phrases takes 44 MB of memory. Without it only the places below would be
+misspelt, as their characters have several readings.
+"""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+
+PLACES: Mapping[str, str] = {
+    "重庆": "chóng qìng",
+    "西藏": "xī zàng",
+    "长春": "cháng chūn",
+    "长沙": "cháng shā",
+    "长乐": "cháng lè",
+    "长治": "cháng zhì",
+    "长宁": "cháng níng",
+    "蚌埠": "bèng bù",
+    "六安": "lù ān",
+    "厦门": "xià mén",
+    "漯河": "luò hé",
+    "佛山": "fó shān",
+    "成都": "chéng dū",
+    "都江堰": "dū jiāng yàn",
+    "喀什": "kā shí",
+    "番禺": "pān yú",
+    "乐清": "yuè qīng",
+    "乐亭": "lào tíng",
+    "蔚县": "yù xiàn",
+    "铅山": "yán shān",
+    "东阿": "dōng ē",
+    "尉犁": "yù lí",
+    "中牟": "zhōng mù",
+    "犍为": "qián wéi",
+    "枞阳": "zōng yáng",
+    "银行": "yín háng",
+}
+
+
+@cache
+def _load_library() -> Callable[..., list[str]]:
+    os.environ.setdefault("PYPINYIN_NO_PHRASES", "true")
+    # few processes need it
+    from pypinyin import lazy_pinyin, load_phrases_dict  # noqa: PLC0415
+
+    load_phrases_dict(
+        {name: [[syllable] for syllable in readings.split()] for name, readings in PLACES.items()}
+    )
+    return lazy_pinyin
+
+
+def spell_syllables(text: str, *, errors: str = "default") -> Sequence[str]:
+    """Return the syllables of a text in pinyin without tones.
+
+    Other characters are kept, each run of them as one item; with `errors="ignore"` they are left
+    out.
+    """
+    return _load_library()(text, errors=errors)
