@@ -16,6 +16,7 @@ from publisher.schedule.model import schedule_schema
 from publisher.simulator.faults import FAULT_KINDS
 from publisher.store.base import ALERTED_STATES
 from publisher.store.db.postgres import DATABASE_BUSY, DISK_FULL
+from scripts.make_docs import STATEMENTS
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -74,19 +75,22 @@ def keys_of(schema: dict, table: dict | None = None, where: str = "") -> list[st
 
 
 def alert_codes() -> set[str]:
-    """Return the codes of all alerts that the store writes."""
+    """Return the codes of all alerts that the store writes, as literals or by constants."""
     text = "\n".join(
         path.read_text("utf-8") for path in (ROOT / "publisher" / "store").rglob("*.py")
     )
-    literal = re.findall(
-        r'(?:raise_delivery_alert(?:_once)?|raise_alert(?:_hourly)?|replace_alerts)\(\s*transaction,\s+[\w.()]+,\s+"(\w+)"|alert="(\w+)"',
+    constants = dict(re.findall(r'^([A-Z_]+) = "(\w+)"$', text, re.MULTILINE))
+    arguments = re.findall(
+        r"(?:raise_delivery_alert(?:_once)?|(?:raise|keep)_alert(?:_hourly)?|replace_alerts)"
+        r'\(\s*transaction,\s+[\w.()]+,\s+("\w+"|[A-Z_]+)',
         text,
     )
-    return (
-        {state.value for state in ALERTED_STATES}
-        | {DATABASE_BUSY, DISK_FULL}
-        | {code for pair in literal for code in pair if code}
-    )
+    arguments += re.findall(r'(?:_set_alert|raise_alert_once)\(\s*("\w+"|[A-Z_]+)', text)
+    codes = {name.strip('"') for name in arguments if name.startswith('"')}
+    codes |= {constants[name] for name in arguments if name in constants}
+    codes |= set(re.findall(r'alert="(\w+)"', text))
+    codes |= set(re.findall(r'^ +code = "(\w+)"$', text, re.MULTILINE))
+    return codes | {state.value for state in ALERTED_STATES} | {DATABASE_BUSY, DISK_FULL}
 
 
 @pytest.mark.parametrize(
@@ -145,6 +149,17 @@ def test_each_code_is_found_in_the_index(page):
     rows = re.findall(r"^\| \[(\w+)\]\(#\1\) \| ([^|]+) \| ([^|]+) \|$", text, re.MULTILINE)
     assert [code for code, *_ in rows] == sorted(codes_described(page))
     assert [code for code, *messages in rows if code in messages] == []
+
+
+@pytest.mark.parametrize("page", CODE_PAGES)
+def test_each_code_has_three_statements_in_both_languages(page):
+    """Of each code a page says what happened, what follows by itself, and what to do."""
+    text = (DOCS / page).read_text("utf-8")
+    sections = re.findall(r"^## ([a-z_]+)$(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
+    labels = [label for both in STATEMENTS.values() for label in both]
+    assert sections
+    for code, section in sections:
+        assert re.findall(r"^- \*\*(.+?)\*\* \S", section, re.MULTILINE)[:6] == labels, code
 
 
 def test_every_fault_and_invariant_is_in_the_failure_model_once():
