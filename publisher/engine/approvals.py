@@ -79,7 +79,8 @@ async def approve_content(  # noqa: PLR0913, PLR0917 # who approves what, and th
     """
     async with _noting_refusal(store, by):
         task = await store.approvals.approve(post, fingerprint, approver, by, seen_at, check)
-    await store.maintenance.promote_requested([post])
+    if task.status.is_approved:
+        await store.maintenance.promote_requested([post])
     return task
 
 

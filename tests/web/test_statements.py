@@ -27,13 +27,14 @@ from publisher.web.dashboard import create_dashboard
 from publisher.web.routes import ROUTES
 from tests.cli.posts import WARNING, warning, write_schedule
 from tests.web.conftest import ADMIN, WebSite, make_workspace
+from tests.web.posts import hidden_fields
 
-REGIONS = 17
-"""Each with three accounts."""
+REGIONS = [2, pytest.param(17, marks=pytest.mark.long(seconds=20))]
+"""Each with three accounts. Their number makes no difference."""
 MAX_STATEMENTS = 12
 MAX_OF_LARGE_PAGES = {"account": 14, "edit": 16, "occurrence": 15, "post": 15, "write": 14}
 """Pages that need more: one account, a form made from a post, and a post with an opened account."""
-POSTS = ("first", "sent", "held", "task", "next", "weekly")
+POSTS = ("held", "first", "sent", "task")
 CENTRE = named_person("乙")
 UNCOUNTED = ("BEGIN", "PRAGMA", "SAVEPOINT", "RELEASE")
 
@@ -55,12 +56,9 @@ def recorded_statements(engine):
 
 
 @pytest.fixture
-async def busy(tmp_path, sqlite_template):
-    """Yield a dashboard of 51 accounts, with approvals and with everything that waits for people.
-
-    Nothing is kept from one request to the next.
-    """
-    folder = await asyncio.to_thread(make_workspace, tmp_path / "drill", REGIONS)
+async def busy(tmp_path, sqlite_template, regions):
+    """Yield a dashboard with approvals, and with everything that waits for people."""
+    folder = await asyncio.to_thread(make_workspace, tmp_path / "drill", regions)
     shutil.copyfile(sqlite_template, folder / "var" / "publisher.db")
     runtime, settings = make_confirmed_runtime(), folder / "publisher.toml"
     async with open_store(await load_settings(folder), runtime) as store:
@@ -133,6 +131,12 @@ async def ask(site, client, method, path, **sent):
     return answer, statements
 
 
+async def act(site, client, page, path, **typed):
+    """Send the form of an action as its page has it; return the answer and its statements."""
+    fields = hidden_fields((await client.get(page)).text, path)
+    return await ask(site, client, "POST", path, data={**fields, **typed})
+
+
 async def list_paths(site, route):
     """Return the addresses of a route: those of each post if it is about one."""
     [sent] = list(await site.store.progress.deliveries("sent", account="beijing-weibo"))
@@ -140,7 +144,7 @@ async def list_paths(site, route):
         "name": "甲", "account": "beijing-weibo", "occurrence": "once", "draft": "none",
         "number": "1", "fingerprint": sent.delivery.rendered_hash, "sha256": "none",
     }  # fmt: skip
-    posts = POSTS if "{post}" in route.path else ("",)
+    posts = POSTS if route.name in {"post", "approve"} else POSTS[:1]
     paths = [
         re.sub(r"\{(\w+)\}", lambda found, post=post: {**names, "post": post}[found[1]], route.path)
         for post in posts
@@ -150,6 +154,7 @@ async def list_paths(site, route):
     return [*paths, "/write?like=sent"] if route.name == "write" else paths
 
 
+@pytest.mark.parametrize("regions", REGIONS)
 @pytest.mark.parametrize("scope", ["", "@region:110000"])
 async def test_a_page_takes_a_dozen_statements(busy, scope):
     """Every page takes at most a dozen statements; the named ones take the stated few more.
@@ -172,3 +177,79 @@ async def test_a_page_takes_a_dozen_statements(busy, scope):
                 many[path] = len(statements)
     assert many == {}
     assert {"today", "inbox", "approve", "post", "delivery", "accounts", "calendar"} <= shown
+
+
+DELIVERY_OF, TASK = "/deliveries/{}/once/beijing-tieba", "/assist/task/once/beijing-tieba"
+ACCOUNT = "/accounts/beijing-tieba"
+ACTIONS = {
+    "approve": ("/approve/first", "/approve/first", {}, 12),
+    "return": ("/approve/next/return", "/approve/next/return", {"reason": "x"}, 13),
+    "pause a post": ("/posts/first/pause", "/posts/first/pause", {}, 12),
+    "pause an account": (f"{ACCOUNT}/pause", f"{ACCOUNT}/pause", {}, 12),
+    "check a login": (ACCOUNT, f"{ACCOUNT}/probe", {}, 12),
+    "change a mode": (
+        f"{ACCOUNT}/mode?mode=assisted",
+        f"{ACCOUNT}/mode?mode=assisted",
+        {"reason": "x"},
+        12,
+    ),
+    "report a post": (TASK, f"{TASK}/done", {"url": "https://example.com/1"}, 12),
+    "resolve": (
+        f"{DELIVERY_OF.format('held')}/resolve?ruling=not-published",
+        f"{DELIVERY_OF.format('held')}/resolve?ruling=not-published",
+        {"reason": "x"},
+        14,
+    ),
+    "retract from an account": (
+        f"{DELIVERY_OF.format('sent')}/retract",
+        f"{DELIVERY_OF.format('sent')}/retract",
+        {"reason": "x"},
+        16,
+    ),
+    "acknowledge an alert": ("/alerts", "/alerts/1/acknowledge", {}, 12),
+    "pause everything": ("/pause", "/pause", {}, 12),
+}
+"""By name: the page and the path of an action, what a person types, and its most statements.
+
+They are counted with those of its writes: the three that change several tables take more.
+"""
+
+
+@pytest.mark.parametrize("regions", [2])
+@pytest.mark.parametrize(("page", "path", "typed", "limit"), ACTIONS.values(), ids=ACTIONS)
+async def test_an_action_takes_a_dozen_statements(busy, page, path, typed, limit):
+    """An action reads and writes in at most a dozen statements; the named ones in a few more."""
+    client = await busy.signed_in(*UserRole, name="全")
+    answer, statements = await act(busy, client, page, path, **typed)
+    assert answer.status_code == 303, answer.text
+    assert len(statements) <= limit, statements
+
+
+@pytest.mark.parametrize("regions", [2])
+async def test_an_approval_reads_its_occurrence_once_before_it_decides(busy):
+    """An approval is given on what its own transaction has read, and nothing was read before.
+
+    What waits next is read once it is given.
+    """
+    client = await busy.signed_in(*UserRole, name="全")
+    answer, statements = await act(busy, client, "/approve/first", "/approve/first")
+    [given] = [n for n, text in enumerate(statements) if text.startswith("INSERT INTO approval ")]
+    read = ["approvable_text" in text for text in statements]
+    assert answer.status_code == 303
+    assert (read[:given].count(True), read[given:].count(True)) == (1, 1)
+
+
+@pytest.mark.parametrize("regions", [2])
+async def test_what_waits_for_people_is_the_same_number_everywhere(busy):
+    """The menu, Today, the inbox and the accounts count what waits from one reading."""
+    client = await busy.signed_in(*UserRole, name="全")
+    waiting = await busy.store.waiting.read()
+    pages = {path: (await client.get(path)).text for path in ("/today", "/inbox", "/accounts")}
+    badges = {
+        re.search(r'id="badge-inbox"[^>]*>(?:<[^>]*>)*(\d+)', page)[1] for page in pages.values()
+    }
+    listed = set(re.findall(r'id="(todo-[0-9a-f]+)"', pages["/inbox"]))
+    held = sum(one.state is State.HELD for one in waiting.deliveries)
+    assert badges == {str(len(listed))}
+    assert waiting.by_account["beijing-tieba"] == 2
+    assert (held, len(waiting.to_decide)) == (6, 12)

@@ -285,6 +285,10 @@ class LoginHealthStore(StorePart):
             transaction, account.id, at=now, by=PROBER, reason=refusal.code, message=refusal.reason
         )
 
+    async def read_modes(self) -> Mapping[AccountId, Mode]:
+        """Return the mode of each account that is in force."""
+        return await self.database.read(lambda connection: active_modes(self.store, connection))
+
     async def list_accounts(self) -> Sequence[AccountHealth]:
         """Return the health of every account, in the order of the settings, in two statements."""
 

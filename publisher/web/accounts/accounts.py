@@ -24,7 +24,7 @@ from publisher.engine.planner import schedule_evergreen
 from publisher.store.monitor.login_health import AccountHealth
 from publisher.store.queries.occurrences import ForeignPost, OccurrenceFilter, OpenCounts
 from publisher.store.queries.queries import Alert, ModeOverride, Pause
-from publisher.web.kit.forms import ActionForm, read_paused_at, read_reason
+from publisher.web.kit.forms import ActionForm, find_account, read_paused_at, read_reason
 from publisher.web.kit.frame import Moment, read_frame_facts, read_moment
 from publisher.web.kit.live_parts import NO_PARTS, Parts, item_id, stream_path
 from publisher.web.kit.page import load_macro, redirect, render_page
@@ -502,7 +502,7 @@ def evergreen_form(request: Request, line: AccountLine, post: Post) -> ActionFor
         path=f"{path}/evergreen",
         back=path,
         label=t("pages_evergreen"),
-        title=t("pages_evergreen_title", name=name_of(request, line), title=post.title),
+        title=t("pages_evergreen_title", name=name_of(request, line.account.id), title=post.title),
         texts=[t("pages_evergreen_approval" if needs_approval else "pages_evergreen_says")],
         confirm=t("pages_evergreen_confirm"),
         keep=t("pages_evergreen_keep"),
@@ -544,7 +544,7 @@ async def show_account(request: Request) -> Response:
     moment = await read_moment(visitor)
     line = await load_line(request, moment)
     account = line.account
-    name = name_of(request, line)
+    name = name_of(request, line.account.id)
     evergreen = (
         await suggest_evergreen(request, line)
         if visitor.may(Permission.SEND, [account.id])
@@ -583,25 +583,22 @@ async def is_leaving(request: Request, account: AccountId) -> bool:
 async def show_pause(request: Request) -> Response:
     moment, line = await open_line(request, Permission.STOP)
     return await show_form(
-        request, pause_form(get_visitor(request), line, name_of(request, line)), moment=moment
+        request,
+        pause_form(get_visitor(request), line, name_of(request, line.account.id)),
+        moment=moment,
     )
 
 
-def name_of(request: Request, line: AccountLine) -> str:
-    return name_accounts(get_site(request).settings, get_visitor(request).messages).name(
-        line.account.id
-    )
+def name_of(request: Request, account: AccountId) -> str:
+    return name_accounts(get_site(request).settings, get_visitor(request).messages).name(account)
 
 
 async def pause(request: Request) -> Response:
-    line, visitor, form = await load_line(request), get_visitor(request), await request.form()
-    account = line.account.id
-    visitor.require(Permission.STOP, [account])
-    at = await get_site(request).store.actions.pause(
-        f"account:{account}", visitor.actor, read_reason(form)
-    )
+    account, visitor = find_account(request, Permission.STOP).id, get_visitor(request)
+    reason = read_reason(await request.form())
+    at = await get_site(request).store.actions.pause(f"account:{account}", visitor.actor, reason)
     undo = f"/accounts/{account}/resume" if visitor.may(Permission.OPERATE, [account]) else ""
-    facts, undo_fields = {"name": name_of(request, line)}, {"paused_at": at.isoformat()}
+    facts, undo_fields = {"name": name_of(request, account)}, {"paused_at": at.isoformat()}
     done = Notice(code="pages_account_now_paused", facts=facts, undo=undo, undo_fields=undo_fields)
     return redirect(request, f"/accounts/{account}", done)
 
@@ -609,7 +606,9 @@ async def pause(request: Request) -> Response:
 async def show_resume(request: Request) -> Response:
     moment, line = await open_line(request, Permission.OPERATE)
     return await show_form(
-        request, resume_form(get_visitor(request), line, name_of(request, line)), moment=moment
+        request,
+        resume_form(get_visitor(request), line, name_of(request, line.account.id)),
+        moment=moment,
     )
 
 
@@ -618,17 +617,13 @@ async def resume(request: Request) -> Response:
 
     Raises RefusedError if the pause has changed.
     """
-    site, visitor, form = get_site(request), get_visitor(request), await request.form()
-    line = await load_line(request)
-    account, paused_at = line.account, read_paused_at(form)
-    visitor.require(Permission.OPERATE, [account.id])
+    site, account = get_site(request), find_account(request, Permission.OPERATE)
+    paused_at, actor = read_paused_at(await request.form()), get_visitor(request).actor
     await check_command_access(site.store, site.settings)
-    await site.store.actions.resume(f"account:{account.id}", visitor.actor, paused_at)
+    await site.store.actions.resume(f"account:{account.id}", actor, paused_at)
     await site.store.login_health.request_probe(account)
-    facts = {"name": name_of(request, line)}
-    return redirect(
-        request, f"/accounts/{account.id}", Notice(code="pages_account_resumed", facts=facts)
-    )
+    done = Notice(code="pages_account_resumed", facts={"name": name_of(request, account.id)})
+    return redirect(request, f"/accounts/{account.id}", done)
 
 
 async def probe(request: Request) -> Response:
@@ -636,15 +631,15 @@ async def probe(request: Request) -> Response:
 
     Raises RefusedError if nothing is sent by API.
     """
-    line, visitor = await load_line(request), get_visitor(request)
-    visitor.require(Permission.OPERATE, [line.account.id])
-    if line.mode is not Mode.API:
-        raise RefusedError("pages_probe_not_api")
-    await get_site(request).store.login_health.request_probe(line.account, visitor.actor)
-    facts = {"name": name_of(request, line)}
-    return redirect(
-        request, f"/accounts/{line.account.id}", Notice(code="pages_probe_ordered", facts=facts)
+    account, health = (
+        find_account(request, Permission.OPERATE),
+        get_site(request).store.login_health,
     )
+    if (await health.read_modes())[account.id] is not Mode.API:
+        raise RefusedError("pages_probe_not_api")
+    await health.request_probe(account, get_visitor(request).actor)
+    done = Notice(code="pages_probe_ordered", facts={"name": name_of(request, account.id)})
+    return redirect(request, f"/accounts/{account.id}", done)
 
 
 async def show_mode(request: Request) -> Response:
@@ -654,7 +649,9 @@ async def show_mode(request: Request) -> Response:
         SETTINGS_MODE,
     )
     return await show_form(
-        request, mode_form(get_visitor(request), line, name_of(request, line), mode), moment=moment
+        request,
+        mode_form(get_visitor(request), line, name_of(request, line.account.id), mode),
+        moment=moment,
     )
 
 
@@ -664,18 +661,17 @@ async def set_mode(request: Request) -> Response:
     Raises RefusedError if settings or adapter do not allow it.
     """
     site, visitor, form = get_site(request), get_visitor(request), await request.form()
-    line, reason = await load_line(request), read_reason(form)
-    account, text = line.account, str(form.get("mode", ""))
-    visitor.require(Permission.OPERATE, [account.id])
+    account, reason = find_account(request, Permission.OPERATE), read_reason(form)
+    mode, text = (await site.store.login_health.read_modes())[account.id], str(form.get("mode", ""))
     if text not in {*Mode, SETTINGS_MODE}:
         raise RefusedError("web_bad_request")
-    if str(form.get("seen", "")) != line.mode.value:
+    if str(form.get("seen", "")) != mode.value:
         raise RefusedError("pages_mode_changed")
     if not reason:
+        moment, line = await open_line(request, Permission.OPERATE)
+        asked = mode_form(visitor, line, name_of(request, account.id), text)
         problem = visitor.messages.translate("pages_reason_needed")
-        return await show_form(
-            request, mode_form(visitor, line, name_of(request, line), text), 422, problem=problem
-        )
+        return await show_form(request, asked, 422, problem=problem, moment=moment)
     wanted = None if text == SETTINGS_MODE else Mode(text)
     if account.mode is Mode.OFF and wanted is not None:
         raise RefusedError("mode_off_in_settings", account=account.id)
@@ -687,7 +683,7 @@ async def set_mode(request: Request) -> Response:
         await check_command_access(site.store, site.settings)
     await site.store.actions.set_mode(account.id, wanted, visitor.actor, reason)
     facts = {
-        "name": name_of(request, line),
+        "name": name_of(request, account.id),
         "mode": visitor.messages.translate(f"mode_{wanted or account.mode}"),
     }
     return redirect(request, f"/accounts/{account.id}", Notice(code="pages_mode_set", facts=facts))
@@ -715,7 +711,7 @@ async def schedule_post(request: Request) -> Response:
         raise RefusedError("pages_evergreen_changed")
     await check_command_access(site.store, site.settings)
     await schedule_evergreen(site.application.planner, account, visitor.actor)
-    facts = {"title": post.title, "name": name_of(request, line)}
+    facts = {"title": post.title, "name": name_of(request, line.account.id)}
     return redirect(
         request, f"/accounts/{account}", Notice(code="pages_evergreen_done", facts=facts)
     )

@@ -6,12 +6,16 @@ from datetime import datetime
 from typing import Literal
 
 from starlette.datastructures import FormData
+from starlette.requests import Request
 
 from publisher.app.format import quote_typed_reason
+from publisher.domain.account import Account, AccountId
 from publisher.domain.characters import remove_forbidden_characters
 from publisher.domain.delivery import Delivery
-from publisher.domain.errors import RefusedError
+from publisher.domain.errors import NoSuchItemError, RefusedError
+from publisher.domain.user import Permission
 from publisher.web.kit.live_parts import item_id
+from publisher.web.kit.site import get_site, get_visitor
 
 MAX_REASON_CHARACTERS = 200
 MAX_URL_CHARACTERS = 2_000
@@ -94,3 +98,16 @@ def require_seen(delivery: Delivery, form: FormData) -> None:
     if str(form.get("seen", "")) != seen_state(delivery):
         subject = f"{delivery.key.post}@{delivery.account}"
         raise RefusedError("changed_meanwhile", subject=subject, state=delivery.state.value)
+
+
+def find_account(request: Request, permission: Permission) -> Account:
+    """Return the account of an action.
+
+    Raises NoSuchItemError, also for one outside the visitor's reach, and SignInError.
+    """
+    name, visitor = AccountId(request.path_params["account"]), get_visitor(request)
+    accounts = get_site(request).settings.accounts
+    if name not in accounts or not visitor.may(Permission.VIEW, [name]):
+        raise NoSuchItemError("account", name, accounts)
+    visitor.require(permission, [name])
+    return accounts[name]

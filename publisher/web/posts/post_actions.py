@@ -14,7 +14,7 @@ from publisher.app.open_store import check_command_access
 from publisher.domain.delivery import OPEN_STATES, Delivery, Readback, State
 from publisher.domain.errors import NoSuchItemError, RefusedError
 from publisher.domain.kinds import CORRECTING_KINDS
-from publisher.domain.post import DeliveryId, OneTimeTrigger, PostId
+from publisher.domain.post import DeliveryId, OneTimeTrigger, Post, PostId
 from publisher.domain.user import Permission
 from publisher.engine.filed_texts import refresh_texts
 from publisher.engine.planner import send_correction
@@ -28,9 +28,11 @@ from publisher.web.kit.site import Notice, Visitor, get_site, get_visitor
 from publisher.web.posts.posts import (
     DeliveryLine,
     PostView,
+    choose_occurrence,
     describe_delivery,
     load_post_view,
     read_post_view,
+    read_progress,
 )
 
 MAX_LISTED = 600
@@ -41,6 +43,29 @@ def post_path(view: PostView) -> str:
     """Return the path of the visitor's view of a post."""
     post = view.key.post
     return f"/posts/{post}" if len(view.occurrences) < 2 else f"/posts/{post}/{view.key.occurrence}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenedPost:
+    """The post of an action that its visitor may take, and the page to go on to."""
+
+    post: Post
+    back: str
+
+
+async def open_post(request: Request, action: str) -> OpenedPost:
+    """Return the post of the path, for an action on it.
+
+    Raises NoSuchItemError, and SignInError without the permission on all of its accounts.
+    """
+    site, visitor = get_site(request), get_visitor(request)
+    progress = await read_progress(visitor, PostId(request.path_params["post"]))
+    visitor.require(PERMISSIONS[action], progress.accounts)
+    post, occurrences = progress.details.post, progress.occurrences
+    shown, back = choose_occurrence(occurrences, "", site.runtime.now()), f"/posts/{post.id}"
+    if shown is not None and len(occurrences) > 1:
+        back += f"/{shown.key.occurrence}"
+    return OpenedPost(post=post, back=back)
 
 
 def cancel_form(visitor: Visitor, view: PostView) -> ActionForm:
@@ -263,7 +288,7 @@ PERMISSIONS: Mapping[str, Permission] = {
 }
 
 
-async def open_view(request: Request, action: str, moment: Moment | None = None) -> PostView:
+async def open_view(request: Request, action: str, moment: Moment) -> PostView:
     """Return the post of an action, if the visitor may take it for all of the post's accounts.
 
     Raises SignInError.
@@ -274,13 +299,20 @@ async def open_view(request: Request, action: str, moment: Moment | None = None)
 
 
 async def open_form(
-    request: Request, action: str, make: Callable[[Visitor, PostView], ActionForm]
+    request: Request,
+    action: str,
+    make: Callable[[Visitor, PostView], ActionForm],
+    problem: str = "",
 ) -> Response:
-    """Show the form of an action as a page of its own, if the visitor may take it."""
+    """Show the form of an action as a page of its own, if the visitor may take it.
+
+    A `problem` is the code of what is wrong with what was sent.
+    """
     visitor = get_visitor(request)
     moment = await read_moment(visitor)
     view = await open_view(request, action, moment)
-    return await show_form(request, make(visitor, view), moment=moment)
+    words, status = visitor.messages.translate(problem) if problem else "", 422 if problem else 200
+    return await show_form(request, make(visitor, view), status, problem=words, moment=moment)
 
 
 async def show_form(  # noqa: PLR0913 # what was typed, and what is wrong with it
@@ -311,18 +343,13 @@ async def show_cancel(request: Request) -> Response:
 
 
 async def cancel(request: Request) -> Response:
-    view = await open_view(request, "cancel")
-    visitor = get_visitor(request)
-    form = await request.form()
-    reason, newest = read_reason(form), read_number(form, "newest")
+    visitor, form = get_visitor(request), await request.form()
+    reason, newest = read_reason(form), DeliveryId(read_number(form, "newest"))
     if not reason:
-        problem = visitor.messages.translate("pages_reason_needed")
-        return await show_form(request, cancel_form(visitor, view), 422, problem=problem)
-    actions, post = get_site(request).store.actions, view.key.post
-    number = await actions.cancel_post(post, visitor.actor, reason, DeliveryId(newest))
-    return redirect(
-        request, post_path(view), Notice(code="pages_cancelled", facts={"number": number})
-    )
+        return await open_form(request, "cancel", cancel_form, "pages_reason_needed")
+    opened, actions = await open_post(request, "cancel"), get_site(request).store.actions
+    number = await actions.cancel_post(opened.post.id, visitor.actor, reason, newest)
+    return redirect(request, opened.back, Notice(code="pages_cancelled", facts={"number": number}))
 
 
 async def show_retract(request: Request) -> Response:
@@ -440,17 +467,15 @@ def needs_retraction(delivery: Delivery) -> bool:
 
 async def retract(request: Request) -> Response:
     """Order that a post is taken down everywhere."""
-    view = await open_view(request, "retract")
-    visitor = get_visitor(request)
-    form = await request.form()
-    reason, newest = read_reason(form), read_number(form, "newest")
+    visitor, form = get_visitor(request), await request.form()
+    reason, newest = read_reason(form), DeliveryId(read_number(form, "newest"))
     if not reason:
-        problem = visitor.messages.translate("pages_reason_needed")
-        return await show_form(request, retract_form(visitor, view), 422, problem=problem)
-    actions, post = get_site(request).store.actions, view.key.post
-    number = len(await actions.retract(post, None, visitor.actor, reason, DeliveryId(newest)))
+        return await open_form(request, "retract", retract_form, "pages_reason_needed")
+    opened, actions = await open_post(request, "retract"), get_site(request).store.actions
+    post = opened.post.id
+    number = len(await actions.retract(post, None, visitor.actor, reason, newest))
     done = Notice(code="pages_retracting", facts={"number": number})
-    return redirect(request, f"/posts/{post}/retract" if number else post_path(view), done)
+    return redirect(request, f"/posts/{post}/retract" if number else opened.back, done)
 
 
 async def show_refresh(request: Request) -> Response:
@@ -462,15 +487,15 @@ async def refresh(request: Request) -> Response:
 
     Raises RefusedError if this process has read older ones.
     """
-    view, site = await open_view(request, "refresh"), get_site(request)
+    opened, site = await open_post(request, "refresh"), get_site(request)
     if await asyncio.to_thread(find_newer_files, site.settings.workspace, site.loaded_files):
         raise RefusedError("refresh_files_changed")
     await check_command_access(site.store, site.settings)
     visitor = get_visitor(request)
     async with site.render_turns.take(visitor.user.name, is_save=True):
-        number = await refresh_texts(site.application.planner, view.key.post, visitor.actor)
+        number = await refresh_texts(site.application.planner, opened.post.id, visitor.actor)
     code = "pages_refreshed" if number else "pages_refresh_unchanged"
-    return redirect(request, post_path(view), Notice(code=code, facts={"number": number}))
+    return redirect(request, opened.back, Notice(code=code, facts={"number": number}))
 
 
 async def show_pause(request: Request) -> Response:
@@ -478,13 +503,13 @@ async def show_pause(request: Request) -> Response:
 
 
 async def pause(request: Request) -> Response:
-    view, visitor = await open_view(request, "pause"), get_visitor(request)
-    reason = read_reason(await request.form())
-    at = await get_site(request).store.actions.pause(f"post:{view.key.post}", visitor.actor, reason)
-    may_undo = visitor.may(PERMISSIONS["resume"], view.details.post.accounts)
-    undo = f"/posts/{view.key.post}/resume" if may_undo else ""
+    opened, visitor = await open_post(request, "pause"), get_visitor(request)
+    post, reason = opened.post, read_reason(await request.form())
+    at = await get_site(request).store.actions.pause(f"post:{post.id}", visitor.actor, reason)
+    may_undo = visitor.may(PERMISSIONS["resume"], post.accounts)
+    undo = f"/posts/{post.id}/resume" if may_undo else ""
     done = Notice(code="pages_post_paused", undo=undo, undo_fields={"paused_at": at.isoformat()})
-    return redirect(request, post_path(view), done)
+    return redirect(request, opened.back, done)
 
 
 async def show_resume(request: Request) -> Response:
@@ -493,11 +518,11 @@ async def show_resume(request: Request) -> Response:
 
 async def resume(request: Request) -> Response:
     """Lift the pause of a post. Raises RefusedError if the pause is not the shown one."""
-    view, site, form = await open_view(request, "resume"), get_site(request), await request.form()
-    paused_at = read_paused_at(form)
+    opened, site = await open_post(request, "resume"), get_site(request)
+    paused_at, actor = read_paused_at(await request.form()), get_visitor(request).actor
     await check_command_access(site.store, site.settings)
-    await site.store.actions.resume(f"post:{view.key.post}", get_visitor(request).actor, paused_at)
-    return redirect(request, post_path(view), Notice(code="pages_post_resumed"))
+    await site.store.actions.resume(f"post:{opened.post.id}", actor, paused_at)
+    return redirect(request, opened.back, Notice(code="pages_post_resumed"))
 
 
 async def show_correct(request: Request) -> Response:
@@ -527,13 +552,14 @@ async def correct(request: Request) -> Response:
 
     Raises NoSuchItemError.
     """
-    site, view, form = get_site(request), await open_view(request, "correct"), await request.form()
+    site, opened = get_site(request), await open_post(request, "correct")
+    form = await request.form()
     visitor, name = get_visitor(request), PostId(str(form.get("correction", "")))
     await visitor.require_visible(name)
     correction = await site.store.posts.get_post(name)
     if (
         correction is None
-        or correction.follows != view.key.post
+        or correction.follows != opened.post.id
         or not correction.kind.traits.stops_original
     ):
         raise NoSuchItemError("post", name)
@@ -548,6 +574,6 @@ async def correct(request: Request) -> Response:
     }
     return redirect(
         request,
-        f"/posts/{name if plan.targets else view.key.post}",
+        f"/posts/{name if plan.targets else opened.post.id}",
         Notice(code="pages_correction_sent", facts=facts),
     )

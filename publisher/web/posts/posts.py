@@ -207,9 +207,7 @@ async def read_post_view(
     It is that of a moment, if that was read. Raises NoSuchItemError.
     """
     site, reach = visitor.site, visitor.reach(Permission.VIEW)
-    progress = await site.store.progress.post(post, reach)
-    if progress is None or not (reach is None or reach & progress.accounts):
-        raise NoSuchItemError("post", post)
+    progress = await read_progress(visitor, post)
     occurrences = progress.occurrences
     summary = choose_occurrence(occurrences, named, site.runtime.now())
     if named and summary is None:
@@ -253,6 +251,15 @@ async def read_post_view(
         progress=progress,
         filed=filed,
     )
+
+
+async def read_progress(visitor: Visitor, post: PostId) -> PostProgress:
+    """Return how far a post is. Raises NoSuchItemError, also for one the visitor does not see."""
+    reach = visitor.reach(Permission.VIEW)
+    progress = await visitor.site.store.progress.post(post, reach)
+    if progress is None or not (reach is None or reach & progress.accounts):
+        raise NoSuchItemError("post", post)
+    return progress
 
 
 async def _read_rest(
