@@ -47,12 +47,12 @@ LEASE = timedelta(seconds=41)
 class PostgresHost:
     """One host: its own connections, its own journal."""
 
-    def __init__(self, url, folder, runtime, policy, name):
+    def __init__(self, url, folder, runtime, policies, name):
         self.journal = folder / name / "intents.jsonl"
         self.database = Database(open_engine(url), runtime, IntentJournal(self.journal))
         self.store = Store(
             database=self.database,
-            policies={item.account.id: item for item in policy},
+            policies={item.account.id: item for item in policies},
             worker=WorkerId(name),
         )
         self.outbox, self.maintenance = self.store.outbox, self.store.maintenance
