@@ -32,7 +32,7 @@ from publisher.domain.results import (
 from publisher.domain.verification import is_similar
 from publisher.testing.conformance.harness import MemoryAdapterState
 from tests.adapters.receiver import ACCOUNT, receiving
-from tests.adapters.simulated import Simulated
+from tests.adapters.simulated import SimulatedPlatformAccount
 from tests.adapters.test_conformance import TestWebhook as Sound
 from tests.adapters.test_conformance import TestWeiboBiz as SoundBiz
 
@@ -43,14 +43,14 @@ PAGE = 10
 def make_factory(adapter, **capabilities):
     """Return the webhook's factory, with another adapter or other capabilities."""
 
-    class Factory(WebhookFactory):
+    class BadAdapterFactory(WebhookFactory):
         def create(self, account, context):
             return adapter(account=account, context=context)
 
         def capabilities(self, account):
             return replace(super().capabilities(account), **capabilities)
 
-    return Factory()
+    return BadAdapterFactory()
 
 
 @dataclass(frozen=True)
@@ -325,7 +325,7 @@ class WastefulFactory(WeiboFactory):
         return super().create(account, replace(context, state=MemoryAdapterState()))
 
 
-class Defective(Simulated):
+class Defective(SimulatedPlatformAccount):
     """A test platform that promises faults and makes none."""
 
     async def inject_fault(self, spot, kind, **facts):

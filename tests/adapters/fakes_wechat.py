@@ -122,7 +122,7 @@ def _full(path: str) -> str:
 
 
 @dataclass
-class Scene:
+class WeChatScene:
     """An account, a scripted platform, and everything that survives a crash of the process."""
 
     tokens: Tokens = field(default_factory=lambda: Tokens("T1"))

@@ -18,7 +18,7 @@ from publisher.simulator.app import PLATFORM_BY_PREFIX, PLATFORMS
 from publisher.simulator.platform import Platform
 from publisher.simulator.request import ApiRequest, ApiResponse
 from publisher.simulator.state import SimulatedPost, SimulatorState
-from tests.adapters.simulated import Simulated, simulated
+from tests.adapters.simulated import SimulatedPlatformAccount, simulated
 
 ACCOUNT, KEY = "police-site", "a-key-that-nobody-else-knows"
 MAX_AGE_SECONDS = 300
@@ -145,8 +145,8 @@ RECEIVER = Platform(
 
 @asynccontextmanager
 async def receiving(
-    kind: type[Simulated] = Simulated,
-) -> AsyncIterator[tuple[Simulated, dict[str, str]]]:
+    kind: type[SimulatedPlatformAccount] = SimulatedPlatformAccount,
+) -> AsyncIterator[tuple[SimulatedPlatformAccount, dict[str, str]]]:
     """Serve an empty receiver."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(PLATFORMS, "webhook", RECEIVER)

@@ -53,7 +53,7 @@ StandIns = Mapping[tuple[FaultTarget, str], dict[str, Any] | None]
 
 
 @dataclass
-class Simulated:
+class SimulatedPlatformAccount:
     """One account of one platform in the simulator.
 
     `stand_ins` maps a fault to the one with the same meaning on this platform, or to None where
@@ -123,9 +123,9 @@ async def simulated(
     *,
     way: str = "",
     settings: Mapping[str, Any] | None = None,
-    kind: type[Simulated] = Simulated,
+    kind: type[SimulatedPlatformAccount] = SimulatedPlatformAccount,
     **account: Any,
-) -> AsyncIterator[tuple[Simulated, dict[str, str]]]:
+) -> AsyncIterator[tuple[SimulatedPlatformAccount, dict[str, str]]]:
     """Serve an empty simulator with one account on it."""
     port: asyncio.Future[int] = asyncio.get_running_loop().create_future()
     app = create_app()

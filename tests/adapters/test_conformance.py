@@ -20,7 +20,7 @@ from publisher.testing.conformance import (
     ResponseFormat,
 )
 from tests.adapters.receiver import ACCOUNT, receiving
-from tests.adapters.simulated import Simulated, simulated
+from tests.adapters.simulated import SimulatedPlatformAccount, simulated
 
 PNG = b"\x89PNG\r\n\x1a\n-picture-"
 PICTURE = RenderedImage(
@@ -165,7 +165,7 @@ class TestWebhook(AdapterConformance):
 class RealReceiver:
     """A receiver as a real server would be: its clock cannot be moved, and it makes no faults."""
 
-    served: Simulated
+    served: SimulatedPlatformAccount
 
     @property
     def base_url(self):

@@ -145,7 +145,7 @@ async def test_a_live_account_calls_no_other_host(tmp_path):
             )
 
 
-class Silent:
+class HostlessFactory:
     """The factory of a package that names no address."""
 
     def create(self, _account, context):
@@ -154,7 +154,9 @@ class Silent:
 
 def test_an_adapter_that_names_no_address_may_call_any(tmp_path):
     """Packages of older versions keep working; a drill still reaches this machine only."""
-    assert build_host_filter([account("citysite")], settings(tmp_path), Silent())("city.example")
+    assert build_host_filter([account("citysite")], settings(tmp_path), HostlessFactory())(
+        "city.example"
+    )
     is_host_allowed = build_host_filter(
         [account("weibo")], settings(tmp_path, "drill"), factory_of("weibo")
     )

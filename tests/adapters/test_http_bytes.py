@@ -566,7 +566,7 @@ async def test_one_call_of_a_login_at_a_time():
     assert most == 1
 
 
-class Counting:
+class CountingPlatform:
     """A platform that numbers its responses, and cuts the calls in a given list."""
 
     def __init__(self, *cut):
@@ -591,7 +591,7 @@ async def test_equal_reads_that_wait_together_are_made_once():
 
     Each gets a reply to a call that began after its request, never that of the call in flight.
     """
-    platform = Counting()
+    platform = CountingPlatform()
     http = http_for(transport=httpx.MockTransport(platform))
     read = post("http://localhost/x")
     assert numbers(await asyncio.gather(*(http.fetch(read) for _ in range(5)))) == [1, 2, 2, 2, 2]
@@ -612,7 +612,7 @@ async def test_other_reads_and_calls_with_effects_are_made_separately(change):
 
     Every part of the call must be the same, and a repeat must have no effect.
     """
-    platform = Counting()
+    platform = CountingPlatform()
     http = http_for(transport=httpx.MockTransport(platform))
     first, other = post("http://localhost/x"), replace(post("http://localhost/x"), **change)
     calls = [first, first, other, other] if "is_idempotent" in change else [first, first, other]
@@ -705,7 +705,7 @@ async def test_a_limit_on_a_creating_call_stops_no_read_f27():
 
 async def test_creating_calls_never_share_a_reply():
     """Two attempts with the same text are two calls."""
-    platform = Counting()
+    platform = CountingPlatform()
     http = http_for(transport=httpx.MockTransport(platform))
     calls = (http.create(post("http://localhost/x"), PARCEL) for _ in range(3))
     assert numbers(await asyncio.gather(*calls)) == [1, 2, 3]
@@ -713,7 +713,7 @@ async def test_creating_calls_never_share_a_reply():
 
 async def test_a_cancelled_read_is_made_by_the_next_caller():
     """A caller that waited behind a cancelled call makes the next one."""
-    platform = Counting()
+    platform = CountingPlatform()
     http = http_for(transport=httpx.MockTransport(platform))
     first, *others = [asyncio.create_task(http.fetch(post("http://localhost/x"))) for _ in range(3)]
     await platform.began.wait()
@@ -723,7 +723,7 @@ async def test_a_cancelled_read_is_made_by_the_next_caller():
 
 async def test_a_failed_read_is_not_shared():
     """A caller that waited behind a failed call makes its own."""
-    platform = Counting(1, 2)
+    platform = CountingPlatform(1, 2)
     http = http_for(transport=httpx.MockTransport(platform))
     replies = await asyncio.gather(*(http.fetch(post("http://localhost/x")) for _ in range(4)))
     assert min(numbers(replies)) == 3

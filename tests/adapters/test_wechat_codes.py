@@ -14,7 +14,7 @@ from publisher.domain.results import (
     Rejected,
     Unknown,
 )
-from tests.adapters.fakes_wechat import NOW, Scene, error, send_request
+from tests.adapters.fakes_wechat import NOW, WeChatScene, error, send_request
 
 MIDNIGHT = datetime(2026, 11, 25, 16, 0, tzinfo=UTC)
 _SAID = "said the platform"
@@ -67,7 +67,7 @@ EXPECTED = {
 
 @pytest.fixture
 def scene():
-    made = Scene()
+    made = WeChatScene()
     made.works()
     return made
 

@@ -28,7 +28,7 @@ from publisher.domain.results import (
 from tests.adapters.fakes_wechat import (
     NOW,
     SINCE,
-    Scene,
+    WeChatScene,
     article,
     drafted,
     error,
@@ -45,7 +45,7 @@ RECEIPT = Receipt(remote_id=NAME, url="", published_at=NOW)
 
 @pytest.fixture
 def scene():
-    made = Scene(profile="mass")
+    made = WeChatScene(profile="mass")
     made.works()
     return made
 

@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from publisher.domain.results import ObservedPost, Reach, Receipt, Unknown
-from tests.adapters.fakes_wechat import LINK, NOW, Scene, error, item, other, page
+from tests.adapters.fakes_wechat import LINK, NOW, WeChatScene, error, item, other, page
 
 STATISTICS = "datacube/getarticletotaldetail"
 MORNING = datetime(2026, 11, 23, 1, 0, tzinfo=UTC)
@@ -18,7 +18,7 @@ MASS = Receipt(remote_id="mass-314-245", url="", published_at=MORNING + timedelt
 
 @pytest.fixture
 def scene():
-    made = Scene()
+    made = WeChatScene()
     made.works()
     return made
 

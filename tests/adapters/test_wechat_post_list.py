@@ -29,8 +29,8 @@ from tests.adapters.fakes_wechat import (
     LINK,
     NOW,
     SINCE,
-    Scene,
     Tokens,
+    WeChatScene,
     article,
     drafted,
     error,
@@ -47,7 +47,7 @@ OLD = NOW - timedelta(days=1)
 
 @pytest.fixture
 def scene():
-    made = Scene()
+    made = WeChatScene()
     made.works()
     return made
 

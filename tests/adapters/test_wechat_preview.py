@@ -13,7 +13,7 @@ from tests.adapters.fakes_wechat import (
     COVER,
     INSIDE,
     NOW,
-    Scene,
+    WeChatScene,
     article,
     error,
     item,
@@ -26,7 +26,7 @@ MAKES_PUBLIC = ("freepublish/submit", "message/mass/sendall", "message/mass/send
 
 @pytest.fixture
 def scene():
-    made = Scene()
+    made = WeChatScene()
     made.works()
     made.answers(
         "message/mass/preview", {"errcode": 0, "errmsg": "preview success", "msg_id": 34182}
@@ -59,7 +59,9 @@ async def test_one_person_is_shown_the_exact_text(scene):
 
 
 async def _submitted(scene):
-    answer = await Scene(router=scene.router, state=scene.state).adapter.publish(send_request())
+    answer = await WeChatScene(router=scene.router, state=scene.state).adapter.publish(
+        send_request()
+    )
     assert isinstance(answer, Submitted)
     return answer
 

@@ -28,8 +28,8 @@ from tests.adapters.fakes_wechat import (
     INSIDE,
     NOW,
     DeathError,
-    Scene,
     Tokens,
+    WeChatScene,
     article,
     drafted,
     error,
@@ -46,7 +46,7 @@ CREDENTIALS = [code for code, outcome in EXPECTED.items() if isinstance(outcome,
 
 @pytest.fixture
 def scene():
-    made = Scene()
+    made = WeChatScene()
     made.works()
     return made
 
@@ -334,7 +334,7 @@ async def test_a_consumed_draft_is_never_made_again(scene):
     assert not scene.asked("freepublish/submit")
 
 
-class LosingScene(Scene):
+class LosingScene(WeChatScene):
     """A WeChat that removes drafts from the box on submission, and loses its answers to that."""
 
     def works(self):
@@ -613,11 +613,11 @@ async def test_another_worker_renewed_the_token_already(scene):
     """
     taken = iter(["T1"])
 
-    class Slow(Tokens):
+    class SlowToken(Tokens):
         async def current(self):
             return next(taken, self.value)
 
-    scene.tokens = Slow("T2")
+    scene.tokens = SlowToken("T2")
     scene.answers("draft/add", error(42001), {"media_id": "DRAFT"})
     scene.state.values.update(
         {f"cover:{picture(COVER).sha256}": "C", f"image:{picture(INSIDE).sha256}": "http://m"}

@@ -10,7 +10,7 @@ from adapters.wechat.codes import CODES
 from adapters.wechat.mass_send import MASS_FAILURE_CODES
 from publisher.domain.errors import Severity
 from publisher.i18n import Messages, load_catalogue
-from tests.adapters.fakes_wechat import COVER, INSIDE, Scene, article, picture
+from tests.adapters.fakes_wechat import COVER, INSIDE, WeChatScene, article, picture
 
 OWN_WORDS = [
     "wechat_draft_consumed",
@@ -40,7 +40,7 @@ OWN_WORDS = [
 
 
 def _codes(rendered):
-    return [problem.code for problem in WECHAT.validate(Scene().adapter.account, rendered)]
+    return [problem.code for problem in WECHAT.validate(WeChatScene().adapter.account, rendered)]
 
 
 def test_a_valid_article_passes():
@@ -84,7 +84,7 @@ def test_a_valid_article_passes():
 )
 def test_each_limit(changes, code):
     """F76: a text that WeChat would reject or drop has exactly one problem, with a text."""
-    [problem] = WECHAT.validate(Scene().adapter.account, article(**changes))
+    [problem] = WECHAT.validate(WeChatScene().adapter.account, article(**changes))
     assert problem.code == code
     assert problem.is_error
     for lang in ("zh_CN", "en"):
@@ -107,7 +107,7 @@ def test_each_limit(changes, code):
 )
 def test_layout_that_wechat_drops_is_a_warning(text, names):
     """Layout that WeChat would silently drop is reported before any approval, each thing once."""
-    problems = WECHAT.validate(Scene().adapter.account, article(text=text))
+    problems = WECHAT.validate(WeChatScene().adapter.account, article(text=text))
     assert [problem.facts["name"] for problem in problems] == names
     assert all(problem.code == "wechat_style_lost" and not problem.is_error for problem in problems)
 
@@ -127,7 +127,7 @@ def test_links_to_content_of_wechat_are_accepted(text):
 def test_a_title_between_the_two_limits_is_a_warning():
     """The sources disagree on 32 or 64: between them an article has a warning, not an error."""
     for length, codes in ((32, []), (33, ["wechat_title_long"]), (64, ["wechat_title_long"])):
-        problems = WECHAT.validate(Scene().adapter.account, article(title="题" * length))
+        problems = WECHAT.validate(WeChatScene().adapter.account, article(title="题" * length))
         assert [problem.code for problem in problems] == codes
         assert all(problem.severity is Severity.WARNING for problem in problems)
 

@@ -53,7 +53,7 @@ STEP = 10 * SECOND
 WANG = named_person("王")
 
 
-class Platform(FakeAdapter):
+class HealthPlatform(FakeAdapter):
     """A platform with an answer to health checks that is set."""
 
     health = Healthy()
@@ -67,7 +67,7 @@ class World:
     """A store, its platform, and the daemon's jobs that run at every step of the clock."""
 
     store: Store
-    platform: Platform
+    platform: HealthPlatform
     notifier: Notifier
     receiver: Receiver
     broken_job: bool = False
@@ -231,7 +231,7 @@ def set_job(*, is_broken):
 
 
 @dataclass(frozen=True)
-class FaultCase:
+class AlertCase:
     """A fault: the code of its alert, its cause, its cure, and its notices to people."""
 
     code: str
@@ -242,27 +242,27 @@ class FaultCase:
 
 
 FAULTS = {
-    "held": FaultCase("held.permission", hold, resolve),
-    "failed": FaultCase("failed.fake_2", fail, cancel),
-    "expired": FaultCase("expired.expired_retrying", expire, cancel),
-    "removed": FaultCase("removed.removed_on_platform", remove, cancel),
-    "unauthorized post": FaultCase(
+    "held": AlertCase("held.permission", hold, resolve),
+    "failed": AlertCase("failed.fake_2", fail, cancel),
+    "expired": AlertCase("expired.expired_retrying", expire, cancel),
+    "removed": AlertCase("removed.removed_on_platform", remove, cancel),
+    "unauthorized post": AlertCase(
         "unauthorized_post", post_by_others, acknowledge, last="已有人确认"
     ),
-    "sign-in refused": FaultCase(
+    "sign-in refused": AlertCase(
         "login_refused",
         set_health(CredentialExpired(reason="fake_3")),
         set_health(Healthy(), waits=True),
     ),
-    "credential ending": FaultCase(
+    "credential ending": AlertCase(
         "credentials_expiring",
         set_health(end_credentials_in(5)),
         set_health(end_credentials_in(90), waits=True),
     ),
-    "silent account": FaultCase("silence_notice", fall_silent, publish_again),
-    "backlog": FaultCase("backlog", pile_up, wait_for_quota, per_hour=1),
-    "clock": FaultCase("clock_unconfirmed", lose_clock, confirm_clock),
-    "job": FaultCase("job_failing", set_job(is_broken=True), set_job(is_broken=False)),
+    "silent account": AlertCase("silence_notice", fall_silent, publish_again),
+    "backlog": AlertCase("backlog", pile_up, wait_for_quota, per_hour=1),
+    "clock": AlertCase("clock_unconfirmed", lose_clock, confirm_clock),
+    "job": AlertCase("job_failing", set_job(is_broken=True), set_job(is_broken=False)),
 }
 
 
@@ -278,7 +278,10 @@ async def test_a_fault_is_one_alert_within_a_minute_and_ends_with_its_cause(open
     receiver = Receiver()
     rules = RULES.model_copy(update={"digest_hour": 4, "second": []})
     runtime = World(
-        store, Platform(now=store.runtime.now), make_notifier(store, receiver, rules), receiver
+        store,
+        HealthPlatform(now=store.runtime.now),
+        make_notifier(store, receiver, rules),
+        receiver,
     )
     await fault.provoke(runtime)
     for _ in range(7):
@@ -305,7 +308,7 @@ async def test_an_unreadable_account_is_held_with_one_alert(open_store):
     store = await open_store(make_policy("a", timing=timing))
     receiver = Receiver()
     runtime = World(
-        store, Platform(now=store.runtime.now), make_notifier(store, receiver), receiver
+        store, HealthPlatform(now=store.runtime.now), make_notifier(store, receiver), receiver
     )
     runtime.platform.script.append(Unknown(reason="timeout"))
     runtime.platform.findings += [Unknown(reason="timeout")] * 1000
@@ -325,7 +328,7 @@ async def test_a_week_of_failing_and_working_sign_ins_is_one_alert(open_store, d
     store = await open_store(make_policy("a"))
     receiver = Receiver()
     runtime = World(
-        store, Platform(now=store.runtime.now), make_notifier(store, receiver), receiver
+        store, HealthPlatform(now=store.runtime.now), make_notifier(store, receiver), receiver
     )
     for hour in range(7 * 24):
         refuses = hour // 12 % 2 == 0

@@ -120,7 +120,7 @@ def subject(hooks: Mapping[str, Webhook]) -> Iterator[Subject]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Result:
+class LatenessResult:
     """The lateness of the posts of both daemons, in seconds, and the state of the alerts."""
 
     without: Sequence[float]
@@ -160,7 +160,7 @@ _VALUES: Mapping[str, Callable[[Sequence[float]], float]] = {
 }
 
 
-def measure(seconds: float) -> Result:
+def measure(seconds: float) -> LatenessResult:
     """Run both daemons for so long; then let the channels work until nothing waits for them."""
     with ExitStack() as stack:
         hooks = {name: stack.enter_context(serving(Webhook(name))) for name in BAD}
@@ -187,7 +187,7 @@ def measure(seconds: float) -> Result:
             lambda: not with_bad.unsent(), HEAL_TIMEOUT_SECONDS, "notices that reach a channel"
         )
         said = {name: {key.partition("-")[0] for key in hook.ids()} for name, hook in hooks.items()}
-        return Result(
+        return LatenessResult(
             without=without.lateness(),
             with_bad=with_bad.lateness(),
             alerts=len(alerts),

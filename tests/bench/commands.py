@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 
 from tests.bench.database import accept_schedule
-from tests.bench.figures import Cost, Figure, Options, measure_in_turn
+from tests.bench.figures import BenchOptions, Figure, RunCost, measure_in_turn
 from tests.bench.workspace import format_posts, workspace, write_schedule
 
 IMPORT = (sys.executable, "-c", "import sqlmodel")
@@ -19,7 +19,7 @@ RECIPIENTS = [
 """Three accounts for each post: 300 deliveries."""
 
 
-def p10(options: Options) -> Iterator[Figure]:
+def p10(options: BenchOptions) -> Iterator[Figure]:
     """Measure the processor time of `--help`, `check` and `status` against an import of the ORM."""
     with workspace(ACCOUNTS) as folder:
         write_schedule(
@@ -29,9 +29,9 @@ def p10(options: Options) -> Iterator[Figure]:
         here = (*options.publisher, "-C", folder)
         commands = (IMPORT, (*options.publisher, "--help"), (*here, "check"), (*here, "status"))
         for command in commands:  # the first run compiles modules
-            Cost.of_command(command)
+            RunCost.of_command(command)
         base, *costs = measure_in_turn(
-            options.runs, *(partial(Cost.of_command, command) for command in commands)
+            options.runs, *(partial(RunCost.of_command, command) for command in commands)
         )
     names = ("publisher --help", "publisher check, 100 posts", "publisher status, 300 deliveries")
     for name, cost, goal in zip(names, costs, (0.5, 2, 1.5), strict=True):

@@ -23,7 +23,7 @@ from sqlalchemy import create_engine, text
 
 from publisher.domain.delivery import FINAL_STATES, State
 from tests.bench.database import accept_schedule, database_file, postgres
-from tests.bench.figures import Figure, Options, SkippedError, median
+from tests.bench.figures import BenchOptions, Figure, SkippedError, median
 from tests.bench.platform import PlatformClient, run_platform
 from tests.bench.process import processor_seconds, running
 from tests.bench.workspace import ROOT, format_posts, workspace, write_schedule
@@ -60,7 +60,7 @@ _WAITING = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
+class BenchJob:
     """One job to enqueue and work on: the command of its worker, and the count of stored results.
 
     `count_waiting` counts the deliveries for a person: neither sent nor given up, and nothing goes
@@ -88,7 +88,7 @@ class Peer:
     needs_postgres: bool = False
 
     @contextlib.contextmanager
-    def enqueued(self, platform: PlatformClient, count: int) -> Iterator[Job]:
+    def enqueued(self, platform: PlatformClient, count: int) -> Iterator[BenchJob]:
         """Enqueue a job in a new database. Raises SkippedError if the peer is not installable."""
         python = install(self.pins) if self.pins else Path(sys.executable)
         with contextlib.ExitStack() as stack:
@@ -107,7 +107,7 @@ class Peer:
             seconds = time.perf_counter() - began
             worker = [*program, "work", url, platform.base_url]
             with counter(url, self.stored) as count_stored:
-                yield Job(worker=worker, count_stored=count_stored, enqueue_seconds=seconds)
+                yield BenchJob(worker=worker, count_stored=count_stored, enqueue_seconds=seconds)
 
 
 PEERS = (
@@ -133,7 +133,7 @@ PEERS = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Publisher:
+class PublisherSubject:
     """Publisher's daemon on SQLite, with up to 300 calls in flight.
 
     Its job is a schedule, accepted and filed.
@@ -143,7 +143,9 @@ class Publisher:
     name: str = "publisher + SQLite"
 
     @contextlib.contextmanager
-    def enqueued(self, platform: PlatformClient, count: int, limits: str = "") -> Iterator[Job]:
+    def enqueued(
+        self, platform: PlatformClient, count: int, limits: str = ""
+    ) -> Iterator[BenchJob]:
         with workspace(ACCOUNTS, platform.base_url, limits=limits) as folder:
             recipients = [[f"a{number}"] for number in range(ACCOUNTS)]
             write_schedule(folder, format_posts(count, None, recipients))
@@ -156,7 +158,7 @@ class Publisher:
                 counter(url, _WAITING) as waiting,
             ):
                 worker = [*self.command, "-C", folder, "run"]
-                yield Job(
+                yield BenchJob(
                     worker=worker,
                     count_stored=stored,
                     enqueue_seconds=seconds,
@@ -199,10 +201,10 @@ def install(file: str) -> Path:
     return python
 
 
-def p2(options: Options) -> Iterator[Figure]:
+def p2(options: BenchOptions) -> Iterator[Figure]:
     """Measure publisher and its peers in turn, then kill each while it works."""
-    ours = Publisher(command=options.publisher)
-    subjects: list[Publisher | Peer] = [ours]
+    ours = PublisherSubject(command=options.publisher)
+    subjects: list[PublisherSubject | Peer] = [ours]
     for peer in options.choose(PEERS, PEERS[:1]):
         try:
             if peer.pins:
@@ -254,7 +256,7 @@ class Speed:
         return cls(*(median(values) for values in zip(*map(astuple, results), strict=True)))
 
 
-def measure_speed(subject: Publisher | Peer, count: int) -> Speed:
+def measure_speed(subject: PublisherSubject | Peer, count: int) -> Speed:
     """Let one worker do a job, and measure from the first call to the last, without its start.
 
     The processor time is that of the worker's processes, without a database server.
@@ -278,14 +280,14 @@ def measure_speed(subject: Publisher | Peer, count: int) -> Speed:
     )
 
 
-def kill_repeatedly(subject: Publisher | Peer, count: int, kills: int) -> Mapping[str, int]:
+def kill_repeatedly(subject: PublisherSubject | Peer, count: int, kills: int) -> Mapping[str, int]:
     """Kill the worker of a job so many times, and let the last one finish.
 
     Each kill comes after CALLS_BEFORE_KILL calls. Return the number of deliveries that never
     reached the platform, and of repeated calls. Return also the number of deliveries that wait for
     a person in the end, of deliveries without a result, and of kills during work.
     """
-    settings = {"limits": SHORT_TIMES} if isinstance(subject, Publisher) else {}
+    settings = {"limits": SHORT_TIMES} if isinstance(subject, PublisherSubject) else {}
     killed = 0
     with (
         run_platform(KILL_LATENCY_SECONDS) as platform,
@@ -317,10 +319,10 @@ def kill_repeatedly(subject: Publisher | Peer, count: int, kills: int) -> Mappin
     }
 
 
-def is_finished(platform: PlatformClient, job: Job, count: int) -> bool:
+def is_finished(platform: PlatformClient, job: BenchJob, count: int) -> bool:
     """Return True if all results are stored, or no call has come for QUIET_SECONDS."""
     return job.count_stored() == count or time.time() - platform.calls()[-1] > QUIET_SECONDS
 
 
-def start_worker(job: Job) -> contextlib.AbstractContextManager[subprocess.Popen[bytes]]:
+def start_worker(job: BenchJob) -> contextlib.AbstractContextManager[subprocess.Popen[bytes]]:
     return running(job.worker, stderr=subprocess.DEVNULL, cwd=ROOT)

@@ -20,7 +20,7 @@ class SkippedError(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
+class BenchOptions:
     """The command `publisher` and the runs of each subject. A brief run proves nothing."""
 
     publisher: Sequence[str]
@@ -92,14 +92,14 @@ class Figure:
 
 
 @dataclass(frozen=True, slots=True)
-class Cost:
+class RunCost:
     """Wall time and processor time, in seconds."""
 
     seconds: float
     processor_seconds: float
 
     @classmethod
-    def meter(cls, *, with_children: bool = False) -> Callable[[], "Cost"]:
+    def meter(cls, *, with_children: bool = False) -> Callable[[], "RunCost"]:
         """Return a function that returns the cost of this process and its children since now."""
 
         def processor_time() -> float:
@@ -110,13 +110,13 @@ class Cost:
         return lambda: cls(time.perf_counter() - wall, processor_time() - processor)
 
     @classmethod
-    def measure(cls, work: Callable[[], object], *, with_children: bool = False) -> "Cost":
+    def measure(cls, work: Callable[[], object], *, with_children: bool = False) -> "RunCost":
         spent = cls.meter(with_children=with_children)
         work()
         return spent()
 
     @classmethod
-    def of_command(cls, command: Sequence[str | Path]) -> "Cost":
+    def of_command(cls, command: Sequence[str | Path]) -> "RunCost":
         """Run a program; return the cost of it and its child processes."""
         began, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
         subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
@@ -125,14 +125,14 @@ class Cost:
         return cls(time.perf_counter() - began, spent)
 
 
-def measure_in_turn(runs: int, *subjects: Callable[[], Cost]) -> list[Cost]:
+def measure_in_turn(runs: int, *subjects: Callable[[], RunCost]) -> list[RunCost]:
     """Measure each subject once per round, and return the medians.
 
     A busy minute then concerns all subjects alike.
     """
     rounds = [[subject() for subject in subjects] for _ in range(runs)]
     return [
-        Cost(
+        RunCost(
             median(cost.seconds for cost in costs), median(cost.processor_seconds for cost in costs)
         )
         for costs in zip(*rounds, strict=True)

@@ -21,7 +21,7 @@ from tests.bench.database import (
     database_file,
     promote_all,
 )
-from tests.bench.figures import Figure, Options, median
+from tests.bench.figures import BenchOptions, Figure, median
 from tests.bench.workspace import format_posts, workspace, write_schedule
 
 ACCOUNTS = 150
@@ -41,19 +41,19 @@ OPEN_POSTS = 3
 POST, ACCOUNT = PostId("post-0"), AccountId("a0")
 
 
-def p4(options: Options) -> Iterator[Figure]:
+def p4(options: BenchOptions) -> Iterator[Figure]:
     """Measure claiming a delivery and recording its intent on top of a short and a long past."""
     yield _figure("P4", CLAIM, 1.5, options)
 
 
-def p14(options: Options) -> Iterator[Figure]:
+def p14(options: BenchOptions) -> Iterator[Figure]:
     """Measure people's and the planner's queries, and a start, on pasts of different lengths."""
     for name in costs_after(options.choose(PASTS, BRIEF_PASTS)[0]):
         if name != CLAIM:
             yield _figure("P14", name, None if name in {START, CHECK} else 2, options)
 
 
-def _figure(figure_id: str, name: str, goal: float | None, options: Options) -> Figure:
+def _figure(figure_id: str, name: str, goal: float | None, options: BenchOptions) -> Figure:
     pasts = options.choose(PASTS, BRIEF_PASTS)
     costs = [costs_after(rows)[name] for rows in pasts]
     return Figure(

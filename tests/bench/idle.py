@@ -8,7 +8,7 @@ from pathlib import Path
 
 from publisher.domain.results import Healthy
 from tests.bench.database import accept_schedule, application
-from tests.bench.figures import Figure, Options, median
+from tests.bench.figures import BenchOptions, Figure, median
 from tests.bench.platform import run_platform
 from tests.bench.process import child_pids, processor_seconds, resident_mebibytes
 from tests.bench.workspace import (
@@ -32,7 +32,7 @@ SETTLE_SECONDS, WATCH_SECONDS = 35, 60
 """Seconds until each job, except hourly ones, has run once; and the longest of their intervals."""
 
 
-def p11(options: Options) -> Iterator[Figure]:
+def p11(options: BenchOptions) -> Iterator[Figure]:
     """Measure the memory of a daemon with one post to come, and with 100,000 deliveries to come."""
     idle, renderer = _resident(options, 1)
     laden, _renderer = _resident(options, options.choose(BACKLOG_POSTS, 2))
@@ -51,7 +51,7 @@ def p11(options: Options) -> Iterator[Figure]:
     )
 
 
-def _resident(options: Options, posts: int) -> tuple[float, float]:
+def _resident(options: BenchOptions, posts: int) -> tuple[float, float]:
     """Return the MiB that a waiting daemon and its renderer hold."""
     with workspace(ACCOUNTS) as folder:
         write_schedule(folder, format_posts(posts, _tomorrow()))
@@ -67,7 +67,7 @@ def _resident(options: Options, posts: int) -> tuple[float, float]:
             )
 
 
-def p12(options: Options) -> Iterator[Figure]:
+def p12(options: BenchOptions) -> Iterator[Figure]:
     """Measure the processor time of a daemon, and of its renderer, with only later posts.
 
     Its clock is confirmed, and its logins and lists have just been read.
@@ -101,7 +101,7 @@ async def _postpone_reads(folder: Path) -> None:
         await opened.store.monitoring.claim_due_accounts(ACCOUNTS)
 
 
-def p13(options: Options) -> Iterator[Figure]:
+def p13(options: BenchOptions) -> Iterator[Figure]:
     """Measure from a daemon's start to its first call: after a kill in a backlog, and alone.
 
     The second case has one delivery alone.
@@ -122,7 +122,7 @@ def p13(options: Options) -> Iterator[Figure]:
     )
 
 
-def _first_call(options: Options, posts: int, *, is_killed: bool) -> float:
+def _first_call(options: BenchOptions, posts: int, *, is_killed: bool) -> float:
     """Return the seconds from the start of a daemon to the first call.
 
     It has one account, unless another daemon was killed.

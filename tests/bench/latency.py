@@ -10,7 +10,7 @@ from pathlib import Path
 from publisher.daemon import freeze_gc
 from tests.bench.bare_calls import BareCall, bare_calls
 from tests.bench.database import accept_schedule, change_rows, read_rows
-from tests.bench.figures import Figure, Options, median, percentile
+from tests.bench.figures import BenchOptions, Figure, median, percentile
 from tests.bench.platform import PlatformClient, run_platform
 from tests.bench.workspace import (
     BODY,
@@ -36,7 +36,7 @@ BACKLOG_CALLS = 300
 URGENT_POSTS = 5
 
 
-def p5(options: Options) -> Iterator[Figure]:
+def p5(options: BenchOptions) -> Iterator[Figure]:
     """Measure until the last first byte of simultaneous posts, in a daemon and in a bare loop."""
     most_open = 0
     for accounts, start_seconds, runs in options.choose(
@@ -75,7 +75,7 @@ def p5(options: Options) -> Iterator[Figure]:
 
 
 def _delays_of_daemon(
-    options: Options, platform: PlatformClient, folder: Path, accounts: int, start: timedelta
+    options: BenchOptions, platform: PlatformClient, folder: Path, accounts: int, start: timedelta
 ) -> Sequence[float]:
     """Return how long after the due time the first byte of each call came, in seconds."""
     due_at = datetime.now(UTC).replace(microsecond=0) + start
@@ -108,7 +108,7 @@ async def _last_bare_call(calls: Sequence[BareCall], platform: PlatformClient) -
     return max(await asyncio.to_thread(platform.calls)) - due_at
 
 
-def p6(options: Options) -> Iterator[Figure]:
+def p6(options: BenchOptions) -> Iterator[Figure]:
     """Measure until an urgent post's first byte, while a backlog is sent and while idle."""
     posts = options.choose(POSTS, 4)
     backlog = _urgent_delays(options, posts)
@@ -127,7 +127,7 @@ def p6(options: Options) -> Iterator[Figure]:
     yield Figure(id="P6", name=f"{name}, first byte", value=first, goal=1, unit="s")
 
 
-def _urgent_delays(options: Options, posts: int) -> Sequence[Sequence[float]]:
+def _urgent_delays(options: BenchOptions, posts: int) -> Sequence[Sequence[float]]:
     """Return, for each urgent post, the delay of each call's first byte, in seconds.
 
     A delay counts from the post's due time.
@@ -155,7 +155,7 @@ def _urgent_delays(options: Options, posts: int) -> Sequence[Sequence[float]]:
 
 
 def _send_urgent(
-    options: Options, platform: PlatformClient, folder: Path, number: int
+    options: BenchOptions, platform: PlatformClient, folder: Path, number: int
 ) -> Sequence[float]:
     post = f"urgent-{number}"
     file = folder / f"{post}.toml"

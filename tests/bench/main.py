@@ -18,7 +18,7 @@ from publisher.runtime.logs import configure_logging
 from publisher.web.http.server import raise_descriptor_limit
 from tests.bench.commands import p10
 from tests.bench.comparison import p2
-from tests.bench.figures import Figure, Options, SkippedError
+from tests.bench.figures import BenchOptions, Figure, SkippedError
 from tests.bench.history import p4, p14
 from tests.bench.idle import p11, p12, p13
 from tests.bench.latency import p5, p6
@@ -30,7 +30,7 @@ from tests.bench.throughput import p1, p3
 from tests.bench.workers import p7
 from tests.bench.workspace import PUBLISHER
 
-FIGURES: Mapping[str, Callable[[Options], Iterator[Figure]]] = {
+FIGURES: Mapping[str, Callable[[BenchOptions], Iterator[Figure]]] = {
     "P1": p1,
     "P2": p2,
     "P3": p3,
@@ -85,7 +85,7 @@ def main(arguments: Sequence[str]) -> int:
             return 1
     if asked.record and asked.brief:
         parser.error("a brief run is not recorded")
-    options = Options(
+    options = BenchOptions(
         publisher=asked.publisher, runs=1 if asked.brief else asked.runs, is_brief=asked.brief
     )
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # every start would compile all modules
@@ -117,7 +117,7 @@ def is_in_memory(folder: Path) -> bool:
     return max(covering, key=lambda entry: len(entry[0]))[1] in {"tmpfs", "ramfs"}
 
 
-def measure(name: str, options: Options) -> Iterator[Figure]:
+def measure(name: str, options: BenchOptions) -> Iterator[Figure]:
     """Yield the figures under a name. A brief run has no goals."""
     try:
         for figure in FIGURES[name](options):

@@ -22,7 +22,7 @@ from publisher.domain.delivery import Actor, Role
 from publisher.domain.user import parse_grant
 from publisher.store.people.users import NewSignIn
 from tests.bench.database import accept_schedule, application, change_rows
-from tests.bench.figures import Figure, Options, SkippedError, median, percentile
+from tests.bench.figures import BenchOptions, Figure, SkippedError, median, percentile
 from tests.bench.platform import PlatformClient, run_platform
 from tests.bench.process import child_pids, processor_seconds, running
 from tests.bench.workspace import (
@@ -72,7 +72,7 @@ PUBLISHED = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Site:
+class BenchSite:
     """A workspace with the dashboard, and sessions of users that may see all of it."""
 
     folder: Path
@@ -100,7 +100,7 @@ class Site:
             return False
 
 
-def p15(options: Options) -> Iterator[Figure]:
+def p15(options: BenchOptions) -> Iterator[Figure]:
     """Measure the time and size of Today, with 150 accounts and 10,000 deliveries of this day."""
     accounts, posts = options.choose((ACCOUNTS, POSTS), (6, 3))
     open_posts = options.choose(OPEN_POSTS, 1)
@@ -126,7 +126,7 @@ def p15(options: Options) -> Iterator[Figure]:
     yield Figure(id="P15", name="its elements", value=len(elements), goal=2_500)
 
 
-def p16(options: Options) -> Iterator[Figure]:
+def p16(options: BenchOptions) -> Iterator[Figure]:
     """Measure the cost of 50 open pages in a send to 150 accounts, and the delay of its calls."""
     accounts, viewers = options.choose((ACCOUNTS, VIEWERS), (6, 3))
     alone, watched, costs = [], [], []
@@ -165,7 +165,7 @@ def p16(options: Options) -> Iterator[Figure]:
     )
 
 
-def p17(options: Options) -> Iterator[Figure]:
+def p17(options: BenchOptions) -> Iterator[Figure]:
     """Measure the check of typed text in a post to 150 accounts, in a browser.
 
     Raises SkippedError without a browser.
@@ -209,7 +209,7 @@ class LiveCost:
     bytes_per_minute: float
 
 
-async def _watch(options: Options, site: Site, viewers: int, pid: int) -> LiveCost:
+async def _watch(options: BenchOptions, site: BenchSite, viewers: int, pid: int) -> LiveCost:
     """Keep pages open during a send; return the cost from their opening on."""
     async with contextlib.AsyncExitStack() as stack:
         client = await stack.enter_async_context(
@@ -247,7 +247,7 @@ async def _open_stream(
         yield stream
 
 
-def _file_post(options: Options, folder: Path) -> datetime:
+def _file_post(options: BenchOptions, folder: Path) -> datetime:
     due_at = datetime.now(UTC).replace(microsecond=0) + timedelta(
         seconds=options.choose(START_SECONDS, 15)
     )
@@ -266,12 +266,12 @@ def _last_delay(platform: PlatformClient, folder: Path, accounts: int, due_at: d
 @contextlib.contextmanager
 def _serving(
     accounts: int, platform: PlatformClient | None, role: str = "viewer"
-) -> Iterator[Site]:
+) -> Iterator[BenchSite]:
     """Make a workspace with a dashboard on a free port, and signed-in users of a role."""
     port = free_port()
     address = (platform.base_url,) if platform else ()
     with workspace(accounts, *address, dashboard=f'listen = "127.0.0.1:{port}"') as folder:
-        yield Site(folder=folder, port=port, sessions=asyncio.run(_sign_in(folder, role)))
+        yield BenchSite(folder=folder, port=port, sessions=asyncio.run(_sign_in(folder, role)))
 
 
 async def _sign_in(folder: Path, role: str) -> Sequence[str]:

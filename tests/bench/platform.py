@@ -83,7 +83,7 @@ class Waiter:
 
     marker: bytes
     missing: int
-    connection: "Connection"
+    connection: "BenchConnection"
     with_texts: bool
 
 
@@ -126,7 +126,7 @@ class CallLog:
         ]
 
 
-class Connection(asyncio.Protocol):
+class BenchConnection(asyncio.Protocol):
     """One connection for one call."""
 
     def __init__(self, log: CallLog, delay: float) -> None:
@@ -219,7 +219,7 @@ async def serve(delay: float) -> None:
     """Serve on a free port of this machine."""
     log = CallLog()
     server = await asyncio.get_running_loop().create_server(
-        lambda: Connection(log, delay), "127.0.0.1", backlog=4096
+        lambda: BenchConnection(log, delay), "127.0.0.1", backlog=4096
     )
     sys.stdout.write(f"{server.sockets[0].getsockname()[1]}\n")
     sys.stdout.flush()

@@ -31,7 +31,7 @@ from publisher.rendering.renderer import (
     prepare,
 )
 from publisher.rendering.templates import load_templates
-from tests.bench.figures import Cost, Figure, Options, measure_in_turn
+from tests.bench.figures import BenchOptions, Figure, RunCost, measure_in_turn
 from tests.bench.workspace import ROOT
 
 ACCOUNTS = 50
@@ -63,7 +63,7 @@ POST = Post(
 )
 
 
-def p9(options: Options) -> Iterator[Figure]:
+def p9(options: BenchOptions) -> Iterator[Figure]:
     """Measure whole renderings in the renderer's process against the same page in a bare sandbox.
 
     The renderer does all checks. Each batch has the texts of one post for fifty accounts.
@@ -98,8 +98,8 @@ def p9(options: Options) -> Iterator[Figure]:
     render_batches()  # starts the renderer's process
     ours, bare = measure_in_turn(
         options.runs,
-        lambda: Cost.measure(render_batches, with_children=True),
-        lambda: Cost.measure(render_bare),
+        lambda: RunCost.measure(render_batches, with_children=True),
+        lambda: RunCost.measure(render_bare),
     )
     yield Figure(
         id="P9",

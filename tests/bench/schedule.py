@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from publisher.engine.planner import apply_schedule
 from tests.bench.database import application
-from tests.bench.figures import Cost, Figure, Options, median
+from tests.bench.figures import BenchOptions, Figure, RunCost, median
 from tests.bench.platform import PlatformClient, run_platform
 from tests.bench.workspace import (
     ACCEPTED,
@@ -55,7 +55,7 @@ class BareSchedule(BaseModel):
     post: list[BarePost]
 
 
-def p8(options: Options) -> Iterator[Figure]:
+def p8(options: BenchOptions) -> Iterator[Figure]:
     """Measure a first load and a reload, then the lateness of posts while a daemon reloads.
 
     The loads are in one process.
@@ -63,7 +63,7 @@ def p8(options: Options) -> Iterator[Figure]:
     posts = options.choose(POSTS, 300)
     text = _year_of_posts(posts)
     changed = text.replace("凡自称客服", "凡是自称客服", 1)
-    bare = Cost.measure(lambda: BareSchedule.model_validate(tomllib.loads(text)))
+    bare = RunCost.measure(lambda: BareSchedule.model_validate(tomllib.loads(text)))
     with run_platform() as platform, workspace(ACCOUNTS, platform.base_url) as folder:
         first, reload = asyncio.run(_load(folder, text, changed))
         yield Figure(
@@ -106,19 +106,19 @@ def _year_of_posts(posts: int) -> str:
     )
 
 
-async def _load(folder: Path, *texts: str) -> Sequence[Cost]:
+async def _load(folder: Path, *texts: str) -> Sequence[RunCost]:
     """Apply the versions of the schedule in turn; return the cost of each, with the renderer's."""
     costs = []
     async with application(folder, can_send=False) as opened:
         for text in texts:
-            spent = Cost.meter(with_children=True)
+            spent = RunCost.meter(with_children=True)
             await apply_schedule(opened.planner, text, "schedule.toml")
             costs.append(spent())
     return costs
 
 
 def _delays_of_reload(
-    options: Options,
+    options: BenchOptions,
     platform: PlatformClient,
     folder: Path,
     texts: tuple[str, str],

@@ -22,7 +22,7 @@ from publisher.engine.sender import send_due
 from publisher.runtime.logs import configure_logging
 from tests.bench.bare_calls import bare_calls, make_calls, make_raw_calls
 from tests.bench.database import accept_schedule, application, postgres, promote_all
-from tests.bench.figures import Cost, Figure, Options, SkippedError, measure_in_turn, median
+from tests.bench.figures import BenchOptions, Figure, RunCost, SkippedError, measure_in_turn, median
 from tests.bench.platform import run_platform
 from tests.bench.workspace import NO_PLATFORM, format_posts, workspace, write_schedule
 
@@ -32,7 +32,7 @@ SYNCED_BYTES = 4096
 _SYNC_CALL = re.compile(r"\b(?:fsync|fdatasync)\(")
 
 
-def p1(options: Options) -> Iterator[Figure]:
+def p1(options: BenchOptions) -> Iterator[Figure]:
     """Measure a burst on both databases, and the same calls by the client and raw sockets alone."""
     posts = options.choose(7, 1)
     deliveries = posts * ACCOUNTS
@@ -40,7 +40,7 @@ def p1(options: Options) -> Iterator[Figure]:
         with filled_workspace(posts, platform.base_url) as folder:
             calls = bare_calls(folder, platform.base_url)
 
-        def deliver(database: str | None) -> Cost:
+        def deliver(database: str | None) -> RunCost:
             with filled_workspace(posts, platform.base_url, database) as folder:
                 return asyncio.run(deliver_all(folder))
 
@@ -48,8 +48,8 @@ def p1(options: Options) -> Iterator[Figure]:
             options.runs,
             lambda: deliver(None),
             lambda: deliver(create_database()),
-            lambda: Cost.measure(lambda: asyncio.run(make_calls(calls, IN_FLIGHT))),
-            lambda: Cost.measure(lambda: make_raw_calls(calls, IN_FLIGHT)),
+            lambda: RunCost.measure(lambda: asyncio.run(make_calls(calls, IN_FLIGHT))),
+            lambda: RunCost.measure(lambda: make_raw_calls(calls, IN_FLIGHT)),
         )
     for database, cost, goal in (("SQLite", sqlite, 0.75), ("PostgreSQL", postgresql, 0.65)):
         yield Figure(
@@ -89,12 +89,12 @@ def filled_workspace(
         yield folder
 
 
-async def deliver_all(folder: Path) -> Cost:
+async def deliver_all(folder: Path) -> RunCost:
     """Deliver all that is filed; return the cost from the first claim to the last receipt."""
     async with application(folder, can_send=True) as opened:
         await promote_all(opened)
         await opened.store.outbox.preload()  # as the daemon does
-        spent = Cost.meter()
+        spent = RunCost.meter()
         count = await send_due(opened.store, opened.adapters, IN_FLIGHT, asyncio.Event())
         cost = spent()
         states = Counter(delivery.state for delivery in await opened.store.queries.deliveries())
@@ -103,7 +103,7 @@ async def deliver_all(folder: Path) -> Cost:
         return cost
 
 
-def p3(options: Options) -> Iterator[Figure]:
+def p3(options: BenchOptions) -> Iterator[Figure]:
     """Count a burst's syncs, and time a lone intent: no other shares its syncs."""
     posts = options.choose(7, 1)
     deliveries = posts * ACCOUNTS

@@ -18,7 +18,7 @@ from publisher.domain.delivery import State
 from publisher.engine.sender import send_due
 from publisher.runtime.logs import configure_logging
 from tests.bench.database import accept_schedule, application, postgres, promote_all
-from tests.bench.figures import Cost, Figure, Options, measure_in_turn
+from tests.bench.figures import BenchOptions, Figure, RunCost, measure_in_turn
 from tests.bench.platform import run_platform
 from tests.bench.process import running
 from tests.bench.workspace import format_posts, workspace, write_schedule
@@ -32,7 +32,7 @@ They are so few that the platform's latency bounds a worker, and not the process
 """
 
 
-def p7(options: Options) -> Iterator[Figure]:
+def p7(options: BenchOptions) -> Iterator[Figure]:
     """Measure the speed and the cost per delivery of one worker and of two, for the same posts."""
     posts = options.choose(8, 1)
     deliveries = posts * ACCOUNTS
@@ -66,7 +66,7 @@ def p7(options: Options) -> Iterator[Figure]:
     )
 
 
-def deliver_together(count: int, posts: int, database: str) -> Cost:
+def deliver_together(count: int, posts: int, database: str) -> RunCost:
     """Deliver so many posts to every account by so many workers, each with a workspace of its own.
 
     Return the seconds until the last has nothing to do, and the processor seconds of the workers
@@ -101,7 +101,7 @@ def deliver_together(count: int, posts: int, database: str) -> Cost:
         states = asyncio.run(_count_states(folders[0]))
         if states != {State.PUBLISHED: posts * ACCOUNTS}:
             raise AssertionError(states)
-    return Cost(seconds, spent)
+    return RunCost(seconds, spent)
 
 
 async def _promote(folder: Path) -> None:
@@ -121,7 +121,7 @@ async def work(folder: Path) -> None:
         sys.stdout.write("ready\n")
         sys.stdout.flush()
         await asyncio.to_thread(sys.stdin.readline)
-        spent = Cost.meter()
+        spent = RunCost.meter()
         while await opened.store.outbox.next_due_at() is not None:
             await send_due(opened.store, opened.adapters, IN_FLIGHT, asyncio.Event())
         sys.stdout.write(f"{spent().processor_seconds}\n")

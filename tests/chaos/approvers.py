@@ -14,7 +14,7 @@ from publisher.engine.decisions import named_person
 from publisher.runtime.clock import Runtime
 from publisher.store.people.saves import PostSave
 from tests.chaos.people import ADMIN, APPROVERS, PASSWORD, REWRITER, USERS
-from tests.chaos.publisher_process import DaemonError, Publisher
+from tests.chaos.publisher_process import DaemonError, PublisherProcess
 
 GLANCE_SECONDS, RETRY_SECONDS = 0.5, 5.0
 """Seconds between two looks at the waiting texts, and until a refused approval is tried again."""
@@ -37,7 +37,7 @@ AND a.post LIKE 'post-%'"""
 """Posts with an approval that can still be ended. Some of their deliveries may be on their way."""
 
 
-def enrol(publisher: Publisher) -> None:
+def enrol(publisher: PublisherProcess) -> None:
     """Add the users by commands, and keep their tokens.
 
     The owner of the workspace adds the administrator; the administrator adds the others.
@@ -49,7 +49,7 @@ def enrol(publisher: Publisher) -> None:
         issue_token(publisher, name)
 
 
-def issue_token(publisher: Publisher, name: str) -> None:
+def issue_token(publisher: PublisherProcess, name: str) -> None:
     """Let a user sign in with the password, and keep the token for the user's tasks."""
     wanted = [word for permission in USERS[name][1] for word in ("--scope", permission)]
     publisher.tokens[name] = publisher.say(
@@ -57,7 +57,7 @@ def issue_token(publisher: Publisher, name: str) -> None:
     ).split()[-1]
 
 
-async def record_save(publisher: Publisher, post: str, by: str, text: str) -> None:
+async def record_save(publisher: PublisherProcess, post: str, by: str, text: str) -> None:
     """Record a person's save of a post, as the dashboard does before the schedule gets the text."""
     async with open_store(await load_settings(publisher.folder), Runtime()) as store:
         stored = await store.posts.get_post(PostId(post))
@@ -76,7 +76,7 @@ async def record_save(publisher: Publisher, post: str, by: str, text: str) -> No
 class Approvers:
     """Approve the waiting texts, each person separately, while daemons live and die."""
 
-    publisher: Publisher
+    publisher: PublisherProcess
     rewritten: set[str] = field(default_factory=set)
     """The posts that the rewriter has written before another person saved them."""
     is_over: threading.Event = field(default_factory=threading.Event)

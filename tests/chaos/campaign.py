@@ -26,11 +26,11 @@ import click
 from tests.alerts.receivers import Webhook, serving
 from tests.chaos.approvers import Approvers, enrol
 from tests.chaos.artefacts import RESENDS, save
-from tests.chaos.changes import Changes
+from tests.chaos.changes import CampaignChanges
 from tests.chaos.checker.history import WrongClock
 from tests.chaos.expectations import Duty, Expectations, Task
 from tests.chaos.faults import blanks, crowds, excerpts, provocation, rules
-from tests.chaos.findings import Finding, check, write
+from tests.chaos.findings import CampaignFinding, check, write
 from tests.chaos.kill_plan import (
     AHEAD,
     AT_A_START,
@@ -49,9 +49,9 @@ from tests.chaos.kill_plan import (
 )
 from tests.chaos.metrics import figures_of, record, report
 from tests.chaos.operators import People
-from tests.chaos.options import Options, options_of
-from tests.chaos.platforms import Platforms, start_platforms
-from tests.chaos.publisher_process import DaemonError, Publisher
+from tests.chaos.options import CampaignOptions, options_of
+from tests.chaos.platforms import CampaignPlatforms, start_platforms
+from tests.chaos.publisher_process import DaemonError, PublisherProcess
 from tests.chaos.store_reader import (
     CALLED_SINCE,
     KNOWN,
@@ -69,7 +69,7 @@ from tests.chaos.workspace import (
     NAMED,
     UNUSED_TEMPLATE,
     USED_TEMPLATE,
-    Workspace,
+    CampaignWorkspace,
     design,
 )
 from tests.postgres_server import start_postgres
@@ -144,11 +144,11 @@ BUSY = 40
 class Campaign:
     """One run: its posts, its deaths and their results. Several publishers may share a database."""
 
-    workspace: Workspace
-    publishers: Sequence[Publisher]
-    platforms: Platforms
+    workspace: CampaignWorkspace
+    publishers: Sequence[PublisherProcess]
+    platforms: CampaignPlatforms
     dice: Random
-    options: Options
+    options: CampaignOptions
     waves: int
     receiver: Webhook | None = None
     """The channel of alerts, where people are notified."""
@@ -163,7 +163,7 @@ class Campaign:
     calm_since: float = 0.0
     outages: list[tuple[float, float]] = field(default_factory=list)
     people: People = field(init=False)
-    changes: Changes = field(init=False)
+    changes: CampaignChanges = field(init=False)
     moods: Random = field(init=False)
     """Draws the answers of the alert channel only. With this a seed keeps its campaign."""
     approvers: Approvers = field(init=False)
@@ -172,7 +172,7 @@ class Campaign:
 
     def __post_init__(self) -> None:
         self.people = People(self, Random(self.dice.getrandbits(32)))  # noqa: S311 # repeatable
-        self.changes = Changes(self, Random(f"changes of {self.options.seed}"))  # noqa: S311 # same
+        self.changes = CampaignChanges(self, Random(f"changes of {self.options.seed}"))  # noqa: S311 # same
         self.approvers = Approvers(self.publisher)
         self.moods = Random(f"moods of {self.options.seed}")  # noqa: S311 # same
         points = tuple(self.options.at) or tuple(COMMON_POINTS)
@@ -190,7 +190,7 @@ class Campaign:
         )
 
     @property
-    def publisher(self) -> Publisher:
+    def publisher(self) -> PublisherProcess:
         return self.publishers[0]
 
     @property
@@ -259,7 +259,7 @@ class Campaign:
         for ended in deaths:
             ended.result()
 
-    def _die_on(self, wave: int, publisher: Publisher) -> None:
+    def _die_on(self, wave: int, publisher: PublisherProcess) -> None:
         """Let one publisher die, again and again, while the others do the same."""
         while self._may_die(wave) and self._has_work(wave):
             is_first = publisher is self.publisher
@@ -495,7 +495,7 @@ class Campaign:
         return number if self.kills >= LARGE else 1
 
     def _kill(
-        self, kill: Kill, publisher: Publisher | None = None, patience: float | None = None
+        self, kill: Kill, publisher: PublisherProcess | None = None, patience: float | None = None
     ) -> bool:
         victim = publisher or self.publisher
         self._let_receiver(self.moods.choice(MOODS))
@@ -553,13 +553,13 @@ class Campaign:
                 stack.enter_context(publisher.running())
             self._await_rest()
 
-    def findings(self, expectations: Expectations) -> Iterator[Finding]:
+    def findings(self, expectations: Expectations) -> Iterator[CampaignFinding]:
         """Yield unexpected findings about deliveries, the daemons' logs and the deaths."""
         yield from expectations.findings(self.platforms.log(), self.publisher.status())
         for complaint in (
             complaint for publisher in self.publishers for complaint in publisher.complaints()
         ):
-            yield Finding(
+            yield CampaignFinding(
                 by="campaign", invariant="LOG", what=f"the daemon logged an error: {complaint}"
             )
         if self.has_changes:
@@ -569,7 +569,9 @@ class Campaign:
         if is_whole or self.is_complete:
             required = POINTS if is_whole else REQUIRED_POINTS
             for point in (point for point in required if not self.reached[point]):
-                yield Finding(by="campaign", invariant="POINT", what=f"nobody died at {point}")
+                yield CampaignFinding(
+                    by="campaign", invariant="POINT", what=f"nobody died at {point}"
+                )
 
     def _await_rest(self) -> None:
         """Wait until every duty is at rest, or nothing moves for long after the last due time."""
@@ -633,7 +635,7 @@ def main() -> int:
         with _database(options.database, folder) as database, serving(Webhook()) as receiver:
             findings = _run(options, folder, database, receiver)
     except DaemonError as error:
-        findings = [Finding(by="campaign", invariant="BROKEN", what=str(error))]
+        findings = [CampaignFinding(by="campaign", invariant="BROKEN", what=str(error))]
     if options.json:
         write(options.json, findings)
     for finding in findings[:MOST_TOLD]:
@@ -663,21 +665,23 @@ def _database(kind: str, folder: Path) -> Iterator[str | None]:
         server.cleanup()
 
 
-def is_complete(options: Options) -> bool:
+def is_complete(options: CampaignOptions) -> bool:
     """Return True if a campaign is large enough for each required failpoint and kind of change."""
     is_large = options.kills >= REQUIRED_KILLS and options.deliveries >= REQUIRED_DELIVERIES
     return is_large and not options.at and not options.seconds
 
 
-def _is_busy(options: Options) -> bool:
+def _is_busy(options: CampaignOptions) -> bool:
     return options.deliveries >= BUSY * max(1, options.kills)
 
 
-def _waves(options: Options) -> int:
+def _waves(options: CampaignOptions) -> int:
     return max(WAVES, options.deliveries // PER_WAVE) if options.kills >= LARGE else 2
 
 
-def _run(options: Options, folder: Path, database: str | None, receiver: Webhook) -> list[Finding]:
+def _run(
+    options: CampaignOptions, folder: Path, database: str | None, receiver: Webhook
+) -> list[CampaignFinding]:
     """Run a campaign in a folder, print its figures, and return its findings."""
     dice = Random(options.seed)  # noqa: S311 # repeatable on purpose
     waves, is_rough = _waves(options), not options.at and not options.plain
@@ -702,7 +706,8 @@ def _run(options: Options, folder: Path, database: str | None, receiver: Webhook
         workspace.prepare(platforms.base_url, database)
         patience = options.patience or (QUICK if _is_busy(options) else PATIENCE)
         publishers = [
-            Publisher(worker, database, options.bug, patience) for worker in workspace.folders
+            PublisherProcess(worker, database, options.bug, patience)
+            for worker in workspace.folders
         ]
         campaign = Campaign(
             workspace=workspace,

@@ -14,15 +14,15 @@ from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-from tests.chaos.findings import Finding
+from tests.chaos.findings import CampaignFinding
 from tests.chaos.publisher_process import SLOWEST
 from tests.chaos.store_reader import CALLED_FIRST, STATES_OF, TRIED_OF
-from tests.chaos.workspace import SPARE, URGENT, Account, Entry
+from tests.chaos.workspace import SPARE, URGENT, CampaignAccount, WrittenPost
 
 if TYPE_CHECKING:
     from tests.chaos.campaign import Campaign
 
-Change = Callable[["Changes"], Iterator[float]]
+Change = Callable[["CampaignChanges"], Iterator[float]]
 
 FIRST_NUMBER = 7001
 """The number of the first post of these, above all others."""
@@ -52,7 +52,7 @@ LONG_AGO = timedelta(hours=7)
 
 
 @dataclass(slots=True)
-class Changes:
+class CampaignChanges:
     """All people that change files, and the campaign's final questions about the changes."""
 
     campaign: "Campaign"
@@ -144,19 +144,19 @@ class Changes:
     # --- the files ---
 
     @property
-    def foreign(self) -> Account:
+    def foreign(self) -> CampaignAccount:
         return replace(self.spare, identity=FOREIGN)
 
     @property
-    def spare(self) -> Account:
+    def spare(self) -> CampaignAccount:
         """The account that is swapped. Only posts of this module go to it."""
         return self.campaign.workspace.accounts[SPARE]
 
     def write_post(
         self, accounts: Sequence[str], after: timedelta = DUE_AFTER, **more: Any
-    ) -> Entry:
+    ) -> WrittenPost:
         """Write a new post into the file."""
-        entry = Entry(number=self._number, accounts=tuple(accounts), wave=-1, **more)
+        entry = WrittenPost(number=self._number, accounts=tuple(accounts), wave=-1, **more)
         self._number += 1
         entry.due = datetime.now(UTC) + after
         workspace = self.campaign.workspace
@@ -169,7 +169,7 @@ class Changes:
             workspace.write()
         return entry
 
-    def excuse(self, entry: Entry) -> None:
+    def excuse(self, entry: WrittenPost) -> None:
         """Let a post that was tried during its slip end in the way that the slip demanded."""
         accounts = (*entry.accounts, *entry.left_out)
         self.campaign.wanted |= {
@@ -179,7 +179,7 @@ class Changes:
     def save(self) -> None:
         self.campaign.workspace.write()
 
-    def swap(self, account: Account) -> None:
+    def swap(self, account: CampaignAccount) -> None:
         """Make the spare account another one in the settings, with its secret, or itself again."""
         workspace = self.campaign.workspace
         workspace.write_secret(SPARE, account)
@@ -194,24 +194,24 @@ class Changes:
 
     # --- what is found at the end ---
 
-    def findings(self) -> Iterator[Finding]:
+    def findings(self) -> Iterator[CampaignFinding]:
         """Yield changes that were never made, late urgent warnings, and foreign posts.
 
         A foreign post is one of ours on an account that is not ours.
         """
         for name in (name for name in CHANGES if name not in self.done):
-            yield Finding(by="campaign", invariant="CHANGE", what=f"nobody got to {name}")
+            yield CampaignFinding(by="campaign", invariant="CHANGE", what=f"nobody got to {name}")
         called = dict(self.campaign.publisher.store.rows(CALLED_FIRST))
         for post, saved_at in self.urgent_posts.items():
             called_at = called.get(post, float("inf")) / 1e6
             late = called_at - saved_at - self._seconds_without_daemon(saved_at, called_at)
             if late > URGENT_SECONDS * min(self.campaign.publisher.slowest, SLOWEST):
-                yield Finding(
+                yield CampaignFinding(
                     by="campaign", invariant="URGENT", what=f"{post} was kept back for {late:.0f} s"
                 )
         theirs = [made for made in self.campaign.platforms.posts() if made["account"] == FOREIGN]
         for made in theirs[1:]:
-            yield Finding(
+            yield CampaignFinding(
                 by="campaign", invariant="I8", what=f"made on a foreign account: {made['text']}"
             )
 
@@ -223,10 +223,10 @@ class Changes:
         )
 
 
-def _slip(name: str, slip: Callable[[Changes, Entry], Callable[[], None]]) -> Change:
+def _slip(name: str, slip: Callable[[CampaignChanges, WrittenPost], Callable[[], None]]) -> Change:
     """Return the change that makes a slip in a filed post, and then corrects it."""
 
-    def change(changes: Changes) -> Iterator[float]:
+    def change(changes: CampaignChanges) -> Iterator[float]:
         ordinary = changes.campaign.workspace.ordinary_accounts
         entry = changes.write_post(changes.dice.sample(ordinary, ACCOUNTS_OF_ONE))
         yield from changes.until_filed(entry.id)
@@ -246,12 +246,12 @@ def _slip(name: str, slip: Callable[[Changes, Entry], Callable[[], None]]) -> Ch
     return change
 
 
-def _delete(changes: Changes, entry: Entry) -> Callable[[], None]:
+def _delete(changes: CampaignChanges, entry: WrittenPost) -> Callable[[], None]:
     changes.campaign.workspace.struck.add(entry.id)
     return lambda: changes.campaign.workspace.struck.discard(entry.id)
 
 
-def _leave_account_out(_changes: Changes, entry: Entry) -> Callable[[], None]:
+def _leave_account_out(_changes: CampaignChanges, entry: WrittenPost) -> Callable[[], None]:
     accounts = entry.accounts
     entry.accounts = accounts[1:]
 
@@ -261,7 +261,7 @@ def _leave_account_out(_changes: Changes, entry: Entry) -> Callable[[], None]:
     return put_right
 
 
-def _move(entry: Entry, by: timedelta) -> Callable[[], None]:
+def _move(entry: WrittenPost, by: timedelta) -> Callable[[], None]:
     due = entry.due
     assert due is not None
     entry.due = due + by
@@ -272,25 +272,25 @@ def _move(entry: Entry, by: timedelta) -> Callable[[], None]:
     return put_right
 
 
-def _mistake_date(_changes: Changes, entry: Entry) -> Callable[[], None]:
+def _mistake_date(_changes: CampaignChanges, entry: WrittenPost) -> Callable[[], None]:
     return _move(entry, FAR)
 
 
-def _move_into_past(_changes: Changes, entry: Entry) -> Callable[[], None]:
+def _move_into_past(_changes: CampaignChanges, entry: WrittenPost) -> Callable[[], None]:
     return _move(entry, -LONG_AGO)
 
 
-def _change_cron(changes: Changes) -> Iterator[float]:
+def _change_cron(changes: CampaignChanges) -> Iterator[float]:
     """The post that repeats each day is moved by an hour, and back."""
     yield from _break_cron(changes, "cron_moved", shift=1)
 
 
-def _delete_cron(changes: Changes) -> Iterator[float]:
+def _delete_cron(changes: CampaignChanges) -> Iterator[float]:
     """The post that repeats each day is deleted, and put back."""
     yield from _break_cron(changes, "cron_deleted", shift=None)
 
 
-def _break_cron(changes: Changes, name: str, shift: int | None) -> Iterator[float]:
+def _break_cron(changes: CampaignChanges, name: str, shift: int | None) -> Iterator[float]:
     workspace = changes.campaign.workspace
     yield from changes.until(lambda: workspace.repeating_shift == 0)  # one slip at a time
     workspace.repeating_shift = shift
@@ -301,7 +301,7 @@ def _break_cron(changes: Changes, name: str, shift: int | None) -> Iterator[floa
     changes.done.append(name)
 
 
-def _shrink_group(changes: Changes) -> Iterator[float]:
+def _shrink_group(changes: CampaignChanges) -> Iterator[float]:
     """A group loses accounts in the settings, and regains them; a post names the group."""
     entry = changes.write_post(changes.campaign.workspace.group, DUE_AFTER, names_group=True)
     yield from changes.until_filed(entry.id)
@@ -315,7 +315,7 @@ def _shrink_group(changes: Changes) -> Iterator[float]:
     changes.done.append("group_shrunk")
 
 
-def _make_urgent(changes: Changes) -> Iterator[float]:
+def _make_urgent(changes: CampaignChanges) -> Iterator[float]:
     """A routine article with a lost answer is made urgent. Another interface sends urgent ones."""
     workspace = changes.campaign.workspace
     account = next(one for one in workspace.accounts.values() if one.platform == "wechat")
@@ -330,7 +330,7 @@ def _make_urgent(changes: Changes) -> Iterator[float]:
             break
 
 
-def _swap_identity(changes: Changes) -> Iterator[float]:
+def _swap_identity(changes: CampaignChanges) -> Iterator[float]:
     """The spare account becomes a foreign one while an outcome on it is open, and is corrected."""
     yield from changes.until_spare_is_free()
     for _ in range(MAX_TRIES):
@@ -347,7 +347,7 @@ def _swap_identity(changes: Changes) -> Iterator[float]:
     changes.is_spare_free = True
 
 
-def _swap_secret(changes: Changes) -> Iterator[float]:
+def _swap_secret(changes: CampaignChanges) -> Iterator[float]:
     """The spare account has the secret of another of ours while a post for it falls due."""
     workspace = changes.campaign.workspace
     yield from changes.until_spare_is_free()

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.chaos.faults import REFUSED
-from tests.chaos.findings import Finding
+from tests.chaos.findings import CampaignFinding
 
 RULES = frozenset({"not_published_twice", "poison", "original_held"})
 """The holds that a rule demands after deaths and lost replies.
@@ -100,7 +100,7 @@ class Expectations:
     refused: int = 0
     created: int = 0
 
-    def findings(self, log: Iterable[Row], status: Sequence[Row]) -> Iterator[Finding]:
+    def findings(self, log: Iterable[Row], status: Sequence[Row]) -> Iterator[CampaignFinding]:
         """Compare the status with the faults in the log.
 
         Yield unexplained holds and refusals, and too many holds.
@@ -118,7 +118,7 @@ class Expectations:
             if hold := self.hold_of(row, shown):
                 self.held[hold] += 1
                 if not self._demands(hold, duty):
-                    yield Finding(
+                    yield CampaignFinding(
                         by="campaign",
                         invariant="I9",
                         what=f"held as {hold} without a cause: {name}",
@@ -126,7 +126,7 @@ class Expectations:
             elif row["state"] == "failed":
                 self.refused += 1
                 if row["reason"] not in REFUSED_AS or not self._strikes(duty, REFUSALS):
-                    yield Finding(
+                    yield CampaignFinding(
                         by="campaign",
                         invariant="I9",
                         what=f"failed ({row['reason']}) without a cause: {name}",
@@ -140,7 +140,7 @@ class Expectations:
             what = (
                 f"{held} of {len(self.task.wanted)} held by rule, {share:.1f} %: {dict(self.held)}"
             )
-            yield Finding(by="campaign", invariant="HELD", what=what)
+            yield CampaignFinding(by="campaign", invariant="HELD", what=what)
 
     def hold_of(self, row: Row, shown: Mapping[Duty, Row]) -> str | None:
         """Return the rule that makes a duty wait for a person, or None."""

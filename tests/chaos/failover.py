@@ -23,11 +23,11 @@ import click
 from tests.chaos.artefacts import save
 from tests.chaos.campaign import Campaign
 from tests.chaos.expectations import Expectations
-from tests.chaos.findings import Finding, check
-from tests.chaos.options import Options
+from tests.chaos.findings import CampaignFinding, check
+from tests.chaos.options import CampaignOptions
 from tests.chaos.platforms import start_platforms
 from tests.chaos.postgres_pair import PostgresPair, postgres_pair
-from tests.chaos.publisher_process import Publisher
+from tests.chaos.publisher_process import PublisherProcess
 from tests.chaos.workspace import design
 from tests.report import write_table
 from tests.wait import wait_until
@@ -129,10 +129,10 @@ class Failover(Campaign):
 
 def fail_over(
     folder: Path, deliveries: int, seed: int, *, is_synchronous: bool, kills_host: bool
-) -> tuple[Mapping[str, float], Sequence[Finding]]:
+) -> tuple[Mapping[str, float], Sequence[CampaignFinding]]:
     """Run one failover in an empty folder. Return its figures and its findings."""
     dice = Random(seed)  # noqa: S311 # repeatable on purpose
-    options = Options(
+    options = CampaignOptions(
         seed=seed, kills=0, deliveries=deliveries, database="postgres", workers=HOSTS, plain=True
     )
     folders = [folder / f"worker-{number}" for number in range(1, HOSTS + 1)]
@@ -149,7 +149,7 @@ def fail_over(
                 "dice": dice,
                 "options": options,
             }
-            publishers = [Publisher(worker, servers.url) for worker in folders]
+            publishers = [PublisherProcess(worker, servers.url) for worker in folders]
             run = Failover(
                 **parts, publishers=publishers, waves=1, servers=servers, kills_host=kills_host
             )

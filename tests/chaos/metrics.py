@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import click
 
 from tests.chaos.expectations import UNDER_REVIEW, Expectations
-from tests.chaos.findings import Finding
+from tests.chaos.findings import CampaignFinding
 from tests.chaos.kill_plan import AT_A_START, POINTS
-from tests.chaos.options import Options
+from tests.chaos.options import CampaignOptions
 from tests.chaos.publisher_process import ROOT
 
 if TYPE_CHECKING:
@@ -39,10 +39,10 @@ Figures = Mapping[str, str]
 
 
 def figures_of(
-    options: Options,
+    options: CampaignOptions,
     campaign: "Campaign",
     expectations: Expectations,
-    findings: Sequence[Finding],
+    findings: Sequence[CampaignFinding],
     *,
     lasted: float,
     network: Counter[str],
@@ -90,7 +90,7 @@ def figures_of(
     }
 
 
-def _command(options: Options) -> str:
+def _command(options: CampaignOptions) -> str:
     words = [
         f"--seed {options.seed}",
         f"--kills {options.kills}",

@@ -23,7 +23,7 @@ from tests.chaos.store_reader import (
     PAUSED,
     UNTRIED,
 )
-from tests.chaos.workspace import EPOCH, HOTLINES, Entry
+from tests.chaos.workspace import EPOCH, HOTLINES, WrittenPost
 
 if TYPE_CHECKING:
     from tests.chaos.campaign import Campaign
@@ -92,7 +92,7 @@ class People:
         self.campaign.publisher.resume(scope)
         return True
 
-    def _begun(self) -> Entry | None:
+    def _begun(self) -> WrittenPost | None:
         """Find an untouched post with some copies tried and others not."""
         rows = self.campaign.publisher.store.rows(BEGUN)
         found = sorted({post for (post,) in rows} - self.touched - self.campaign.untouchable)
@@ -123,7 +123,7 @@ class People:
             self.hand_out()
         return entry is not None
 
-    def _in_doubt(self) -> tuple[Entry, str] | None:
+    def _in_doubt(self) -> tuple[WrittenPost, str] | None:
         """Find an untouched post, and an account with its outcome in doubt."""
         rows = sorted(set(self.campaign.publisher.store.rows(OPEN_OUTCOME)))
         found = [row for row in rows if row[0] not in self.touched | self.campaign.untouchable]
@@ -254,7 +254,7 @@ class People:
             if post not in self.touched | self.campaign.untouchable
         ]
 
-    def _want(self, entry: Entry, state: str) -> None:
+    def _want(self, entry: WrittenPost, state: str) -> None:
         self.campaign.wanted.update({(entry.id, account): state for account in entry.accounts})
 
 

@@ -15,7 +15,7 @@ BRIEF = {"deliveries": 240, "kills": 39, "seconds": 100.0}
 
 
 @dataclass(slots=True, kw_only=True)
-class Options:
+class CampaignOptions:
     seed: int = 1
     kills: int = 150
     deliveries: int = 1000
@@ -40,7 +40,7 @@ class Options:
     bugs: list[str] = field(default_factory=list)
 
 
-def options_of(arguments: Sequence[str]) -> Options:
+def options_of(arguments: Sequence[str]) -> CampaignOptions:
     """Read the command line. Impossible options end with 2."""
     parser = _parser()
     given = parser.parse_args(arguments)
@@ -52,11 +52,11 @@ def options_of(arguments: Sequence[str]) -> Options:
         parser.error(f"at least {FEWEST} deliveries and no negative number of kills")
     if not 1 <= given.workers <= (MOST_WORKERS if given.database == "postgres" else 1):
         parser.error(f"one worker on SQLite, 1 to {MOST_WORKERS} on PostgreSQL")
-    return Options(**vars(given))
+    return CampaignOptions(**vars(given))
 
 
 def _parser() -> argparse.ArgumentParser:
-    usual = Options()
+    usual = CampaignOptions()
     parser = argparse.ArgumentParser(
         prog="chaos", description="Kill the daemon again and again, and judge the run."
     )

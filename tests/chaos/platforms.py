@@ -13,7 +13,7 @@ import httpx
 
 from tests.chaos.faults import CREATING
 from tests.chaos.publisher_process import PUBLISHER, module_command
-from tests.chaos.workspace import Account
+from tests.chaos.workspace import CampaignAccount
 from tests.ports import free_port
 from tests.wait import wait_until
 
@@ -30,7 +30,7 @@ A request for later entries brings the log up to date, and does nothing else.
 
 
 @dataclass(slots=True)
-class Platforms:
+class CampaignPlatforms:
     process: subprocess.Popen[bytes]
     client: httpx.Client
     state: Path
@@ -44,7 +44,7 @@ class Platforms:
 
     def furnish(
         self,
-        accounts: Iterable[Account],
+        accounts: Iterable[CampaignAccount],
         rules: Iterable[Mapping[str, Any]],
         *,
         accepts_repeats: bool,
@@ -70,14 +70,14 @@ class Platforms:
         self._post("clock", {"shift": LONG_AGO})
         self.add_rules(rules)
 
-    def add_account(self, account: Account) -> None:
+    def add_account(self, account: CampaignAccount) -> None:
         """Make an account with a post made by hand."""
         known = {"platform": account.platform, "account": account.identity}
         self._post("accounts", {**known, "secret": account.secret})
         words = {"text": "本账号由公安机关运营", "title": "欢迎关注本账号"}
         self._post("posts", {**known, "forum": "演练", **words})
 
-    def lose_next(self, account: Account, kind: str) -> None:
+    def lose_next(self, account: CampaignAccount, kind: str) -> None:
         """Lose the next creating call of an account in this way."""
         rule = {
             "platform": account.platform,
@@ -94,7 +94,7 @@ class Platforms:
         for rule in rules:
             self._post("faults", rule)
 
-    def post_by_hand(self, account: Account, words: str) -> None:
+    def post_by_hand(self, account: CampaignAccount, words: str) -> None:
         """Somebody writes on the account directly."""
         self._post(
             "posts",
@@ -148,21 +148,21 @@ class Platforms:
         self.client.post(f"/_sim/{what}", json=body).raise_for_status()
 
 
-def start_platforms(state: Path, seed: int, network_rate: float) -> Platforms:
+def start_platforms(state: Path, seed: int, network_rate: float) -> CampaignPlatforms:
     """Start the simulator on a free port, and a network before it, and wait until both answer."""
     port = free_port()
     command = [*PUBLISHER, "simulate", "--listen", f"127.0.0.1:{port}", "--state", str(state)]
     with (state.parent / "simulator.log").open("wb") as reported:
         process = subprocess.Popen(command, stdout=reported, stderr=reported)
     client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=120, trust_env=False)
-    platforms = Platforms(process, client, state)
+    platforms = CampaignPlatforms(process, client, state)
     _await_answer(process, client)
     if network_rate:
         _put_network_before(platforms, port, seed, network_rate)
     return platforms
 
 
-def _put_network_before(platforms: Platforms, port: int, seed: int, rate: float) -> None:
+def _put_network_before(platforms: CampaignPlatforms, port: int, seed: int, rate: float) -> None:
     door = free_port()
     counts = platforms.state.parent / "network.json"
     options = {"listen": door, "to": port, "seed": seed, "rate": rate, "counts": counts}

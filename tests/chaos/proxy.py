@@ -35,7 +35,7 @@ NOW = struct.pack("ii", 1, 0)
 
 
 @dataclass(slots=True)
-class Network:
+class ProxyNetwork:
     port: int
     seed: int
     rate: float
@@ -142,7 +142,7 @@ async def main() -> None:
         "--counts", type=Path, help="where to write at the end how often what happened"
     )
     options = parser.parse_args()
-    network = Network(options.to, options.seed, options.rate, options.shut_every)
+    network = ProxyNetwork(options.to, options.seed, options.rate, options.shut_every)
     serving = asyncio.create_task(network.serve(options.listen))
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, serving.cancel)
     with contextlib.suppress(asyncio.CancelledError):

@@ -22,7 +22,7 @@ from tests.chaos.artefacts import action
 from tests.chaos.checker.history import WrongClock
 from tests.chaos.commands import give_command
 from tests.chaos.kill_plan import Kill
-from tests.chaos.store_reader import IN_SENDING, StoreReader
+from tests.chaos.store_reader import IN_SENDING, CampaignDatabase
 from tests.chaos.workspace import NAME
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -63,7 +63,7 @@ def module_command(name: str, *arguments: str) -> Sequence[str]:
 
 
 @dataclass(slots=True)
-class Publisher:
+class PublisherProcess:
     """The publisher of one workspace.
 
     `database` is the URL of a shared database, and `mutant` is the planted mistake.
@@ -87,11 +87,11 @@ class Publisher:
     tokens: dict[str, str] = field(default_factory=dict)
     """The sign-in tokens of the people, by their names."""
     log: Path = field(init=False)
-    store: StoreReader = field(init=False)
+    store: CampaignDatabase = field(init=False)
 
     def __post_init__(self) -> None:
         self.log = self.folder / "daemon.log"
-        self.store = StoreReader(self.folder / "var" / "publisher.db", self.database)
+        self.store = CampaignDatabase(self.folder / "var" / "publisher.db", self.database)
 
     def die(
         self, kill: Kill, patience: float | None = None, meanwhile: Callable[[], None] | None = None

@@ -67,7 +67,7 @@ STOPS = {"cancel": "cancelled", "pause": "paused"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Call:
+class BegunCall:
     """A call that has begun: its time, its intent, and the time of its last permission check."""
 
     asked_at: float
@@ -100,7 +100,7 @@ class RacingAdapter(FakeAdapter):
 
     store: Store = field(kw_only=True)
     dice: Random = field(kw_only=True)
-    begun: list[Call] = field(kw_only=True)
+    begun: list[BegunCall] = field(kw_only=True)
 
     async def publish(self, request: SendRequest) -> Outcome:
         delays = (0.0, self.dice.uniform(0, FIRST_SPREAD_SECONDS), SLOW_CONNECTION_SECONDS)
@@ -110,7 +110,7 @@ class RacingAdapter(FakeAdapter):
             return NotSent(reason="stopped")
         post, number = request.rendered.title.split()[0], len(self.begun)
         self.begun.append(
-            Call(
+            BegunCall(
                 asked_at=asked_at,
                 at=time.monotonic(),
                 post=post,
@@ -132,7 +132,7 @@ class Race:
 
     findings: Sequence[str]
     answers: Sequence[Answer]
-    calls: Sequence[Call]
+    calls: Sequence[BegunCall]
 
     @property
     def counts(self) -> Mapping[str, int]:
@@ -151,7 +151,7 @@ class Racers:
     people: Store
     dice: Random = field(default_factory=Random)
     answers: list[Answer] = field(default_factory=list)
-    calls: list[Call] = field(default_factory=list)
+    calls: list[BegunCall] = field(default_factory=list)
     spread: float = FIRST_SPREAD_SECONDS
     """Seconds for people's actions.
 
@@ -360,7 +360,7 @@ def _too_late(rows: Rows, racers: Racers) -> Iterator[str]:
     names = {row["id"]: f"{row['post']}@{row['account']}" for row in rows["delivery"]}
     intents = _intents(rows)
     entries = {(row["event"], row["subject"]): row["id"] for row in reversed(rows["audit"])}
-    by_post: dict[str, list[Call]] = {}
+    by_post: dict[str, list[BegunCall]] = {}
     for call in racers.calls:
         by_post.setdefault(call.post, []).append(call)
     for answer in (one for one in racers.answers if one.is_done):

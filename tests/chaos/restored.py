@@ -14,11 +14,11 @@ from random import Random
 from tests.chaos.approvers import WAITING, enrol, issue_token
 from tests.chaos.artefacts import save
 from tests.chaos.campaign import MICRO, Campaign
-from tests.chaos.findings import Finding, check
-from tests.chaos.options import Options
+from tests.chaos.findings import CampaignFinding, check
+from tests.chaos.options import CampaignOptions
 from tests.chaos.people import ADMIN, APPROVERS, OPERATOR
 from tests.chaos.platforms import start_platforms
-from tests.chaos.publisher_process import DaemonError, Publisher
+from tests.chaos.publisher_process import DaemonError, PublisherProcess
 from tests.chaos.workspace import design
 from tests.wait import wait_until
 
@@ -94,7 +94,7 @@ class RestoreCampaign(Campaign):
         )
 
 
-def restore_unapproved(folder: Path, bug: str | None = None) -> Sequence[Finding]:
+def restore_unapproved(folder: Path, bug: str | None = None) -> Sequence[CampaignFinding]:
     """Play the scene in a folder, with a named planted mistake if any. Return its findings."""
     folder.mkdir()
     dice = Random(1)  # noqa: S311 # repeatable on purpose
@@ -107,10 +107,12 @@ def restore_unapproved(folder: Path, bug: str | None = None) -> Sequence[Finding
         workspace.allow_long_calls()
         campaign = RestoreCampaign(
             workspace=workspace,
-            publishers=[Publisher(workspace.folder, mutant=bug)],
+            publishers=[PublisherProcess(workspace.folder, mutant=bug)],
             platforms=platforms,
             dice=dice,
-            options=Options(kills=0, deliveries=DELIVERIES, plain=True, approvals=True, bug=bug),
+            options=CampaignOptions(
+                kills=0, deliveries=DELIVERIES, plain=True, approvals=True, bug=bug
+            ),
             waves=1,
         )
         campaign.run()

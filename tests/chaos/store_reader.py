@@ -60,7 +60,7 @@ AND state IN ('pending', 'due', 'retrying') AND due_at <= {until}"""
 
 
 @dataclass(frozen=True, slots=True)
-class StoreReader:
+class CampaignDatabase:
     """The database of a campaign: a file, or the URL of a server."""
 
     file: Path

@@ -16,10 +16,10 @@ from pathlib import Path
 
 import click
 
-from tests.chaos.findings import Finding, read
+from tests.chaos.findings import CampaignFinding, read
 from tests.chaos.metrics import put_row
 from tests.chaos.mutants import MODULES, NONE, broken_by
-from tests.chaos.options import Options
+from tests.chaos.options import CampaignOptions
 from tests.chaos.publisher_process import module_command
 
 SHORT = (
@@ -56,7 +56,7 @@ class Catch:
 
     name: str
     seeds: range
-    found: Sequence[Finding]
+    found: Sequence[CampaignFinding]
     seconds: float
 
     @property
@@ -83,7 +83,7 @@ class Catch:
         return f"{self.name:28} caught by seed {self.seeds[-1]}: {self.by}; {self.seconds:.0f} s"
 
 
-def sweep(options: Options) -> int:
+def sweep(options: CampaignOptions) -> int:
     """Go through all bugs; 0 when each was caught, and nothing was found in a sound daemon."""
     chosen = options.bugs or [NONE, *sorted(MODULES)]
     seeds = range(options.seed, options.seed + options.seeds)
@@ -104,7 +104,7 @@ def sweep(options: Options) -> int:
 
 def _hunt(name: str, seeds: range) -> Catch:
     """Try seeds until one finds the broken promises of the bug, or anything in a sound daemon."""
-    began, found, tried = time.monotonic(), list[Finding](), seeds[:1]
+    began, found, tried = time.monotonic(), list[CampaignFinding](), seeds[:1]
     for number, seed in enumerate(seeds):
         tried, all_found = seeds[: number + 1], _campaign(name, seed)
         found = [one for one in all_found if name == NONE or one.invariant in broken_by(name)]
@@ -118,7 +118,7 @@ def _hunt(name: str, seeds: range) -> Catch:
     return catch
 
 
-def _campaign(name: str, seed: int) -> list[Finding]:
+def _campaign(name: str, seed: int) -> list[CampaignFinding]:
     with tempfile.TemporaryDirectory(prefix="publisher-sweep-") as folder:
         file = Path(folder) / "findings.json"
         command = module_command("campaign", *_words(name, seed), "--json", str(file))
@@ -128,10 +128,12 @@ def _campaign(name: str, seed: int) -> list[Finding]:
             )
         except subprocess.TimeoutExpired:
             return [
-                Finding(by="campaign", invariant="NONE", what=f"not over within {LONGEST:.0f} s")
+                CampaignFinding(
+                    by="campaign", invariant="NONE", what=f"not over within {LONGEST:.0f} s"
+                )
             ]
         if not file.exists():
-            return [Finding(by="campaign", invariant="NONE", what=done.stderr[-800:])]
+            return [CampaignFinding(by="campaign", invariant="NONE", what=done.stderr[-800:])]
         return [finding for finding in read(file) if finding.invariant not in TOO_HARD]
 
 

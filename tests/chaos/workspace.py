@@ -120,7 +120,7 @@ read.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Account:
+class CampaignAccount:
     id: str
     platform: str
     identity: str
@@ -150,7 +150,7 @@ class Account:
 
 
 @dataclass(slots=True, kw_only=True)
-class Entry:
+class WrittenPost:
     """One post. `number` in its title lets the judge know its copies; `due` is set at writing."""
 
     number: int
@@ -201,14 +201,14 @@ class Entry:
     def body(self) -> str:
         return f"{self.number:04d}号客服不存在，正规退款原路退回，不需要转账。"
 
-    def says(self, account: Account) -> list[str]:
+    def says(self, account: CampaignAccount) -> list[str]:
         """Return the words that must arrive there, with any template and after any edit."""
         short = [self.title, self.summary]
         return short if account.platform == "weibo" else [*short, self.body, account.police]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Version:
+class IssuedSchedule:
     """One schedule that was handed out, and its duties of one-time posts, by post and account."""
 
     text: str
@@ -218,15 +218,15 @@ class Version:
 
 
 @dataclass(slots=True, kw_only=True)
-class Workspace:
+class CampaignWorkspace:
     """A folder for each worker, with settings, secrets and a schedule that grows wave by wave."""
 
     folders: Sequence[Path]
-    accounts: dict[str, Account]
-    entries: list[Entry]
+    accounts: dict[str, CampaignAccount]
+    entries: list[WrittenPost]
     is_large: bool
-    written: list[Entry] = field(default_factory=list)
-    versions: list[Version] = field(default_factory=list)
+    written: list[WrittenPost] = field(default_factory=list)
+    versions: list[IssuedSchedule] = field(default_factory=list)
     finished: set[str] = field(default_factory=set)
     pictures: dict[str, str] = field(default_factory=dict)
     """The SHA-256 of each post's picture, by the post."""
@@ -240,7 +240,7 @@ class Workspace:
     hotline: str = HOTLINES[0]
     group: tuple[str, ...] = ()
     """The accounts of the group that settings name, if people change any files."""
-    spare: Account | None = None
+    spare: CampaignAccount | None = None
     """The account behind SPARE in the settings, if there is one."""
     lock: threading.RLock = field(default_factory=threading.RLock)
     """Several people write files at once."""
@@ -312,7 +312,7 @@ class Workspace:
             for folder in self.folders:
                 _replace(folder / "publisher.toml", text)
 
-    def write_secret(self, name: str, owner: Account) -> None:
+    def write_secret(self, name: str, owner: CampaignAccount) -> None:
         """Give an account the secret of an account: its own, or another's."""
         for folder in self.folders:
             _replace(folder / "secrets" / name, json.dumps(owner.secret))
@@ -394,13 +394,13 @@ class Workspace:
         for folder in self.folders:
             _replace(folder / "schedule.toml", version.text)
 
-    def _make_version(self) -> Version:
+    def _make_version(self) -> IssuedSchedule:
         kept = {entry.follows for entry in self.entries if entry.follows}
         gone = self.struck | (self.finished - kept)
         entries = [entry for entry in self.written if entry.id not in gone]
         minutely = [self._minutely()] if self.minutes else []
         repeating = [] if self.repeating_shift is None else [self._repeating(self.repeating_shift)]
-        return Version(
+        return IssuedSchedule(
             text="\n".join([*map(_table, entries), *repeating, *minutely]),
             duties=[(entry.id, name) for entry in entries for name in entry.accounts],
             is_minutely=bool(minutely),
@@ -452,16 +452,16 @@ def _replace(file: Path, text: str) -> None:
 
 def design(
     folders: Sequence[Path], deliveries: int, waves: int, dice: Random, *, is_rough: bool
-) -> Workspace:
+) -> CampaignWorkspace:
     """Spread so many deliveries over accounts, posts and waves."""
     regions = max(2, min(MOST_REGIONS, deliveries // PER_REGION))
     accounts = {account.id: account for account in _accounts(regions)}
     slots = deque(_slots(accounts, deliveries, dice))
-    entries: list[Entry] = []
+    entries: list[WrittenPost] = []
     sizes = WIDE_SIZES if deliveries >= MANY else SIZES
     while slots:
         size = min(dice.randint(*sizes), len(slots))
-        entries.append(Entry(number=len(entries) + 1, accounts=_take(slots, size), wave=0))
+        entries.append(WrittenPost(number=len(entries) + 1, accounts=_take(slots, size), wave=0))
     for index, entry in enumerate(entries):
         entry.wave = index * waves // len(entries)
         entry.urgent = dice.random() < 0.1
@@ -471,12 +471,12 @@ def design(
         )
         entry.prompt = is_rough and not entry.tight and dice.random() < PROMPT_SHARE
     _make_special(entries, waves, is_rough=is_rough)
-    return Workspace(
+    return CampaignWorkspace(
         folders=folders, accounts=accounts, entries=entries, is_large=deliveries >= MANY
     )
 
 
-def _accounts(regions: int) -> list[Account]:
+def _accounts(regions: int) -> list[CampaignAccount]:
     made = []
     for number in range(1, regions + 1):
         identities = {
@@ -485,7 +485,7 @@ def _accounts(regions: int) -> list[Account]:
             "tieba": f"tb.1.{number:08x}.drill",
         }
         made += [
-            Account(
+            CampaignAccount(
                 id=f"{platform}-{number:02d}", platform=platform, identity=identity, number=number
             )
             for platform, identity in identities.items()
@@ -493,7 +493,7 @@ def _accounts(regions: int) -> list[Account]:
     return made
 
 
-def _slots(accounts: dict[str, Account], deliveries: int, dice: Random) -> list[str]:
+def _slots(accounts: dict[str, CampaignAccount], deliveries: int, dice: Random) -> list[str]:
     """Return an account for each delivery.
 
     A platform's accounts take turns, so neighbours are different accounts.
@@ -521,7 +521,7 @@ def _take(slots: deque[str], size: int) -> tuple[str, ...]:
     return tuple(taken)
 
 
-def _make_special(entries: list[Entry], waves: int, *, is_rough: bool) -> None:
+def _make_special(entries: list[WrittenPost], waves: int, *, is_rough: bool) -> None:
     """Choose the special posts: one withdrawn, one that follows, and one that may not be late.
 
     One of the first wave is withdrawn. One of the last wave follows one of the first.
@@ -545,7 +545,7 @@ def _make_special(entries: list[Entry], waves: int, *, is_rough: bool) -> None:
 
 
 def _settings(
-    accounts: Sequence[Account],
+    accounts: Sequence[CampaignAccount],
     base_url: str,
     database: str | None,
     hotline: str,
@@ -572,7 +572,7 @@ def _settings(
     return "\n".join(parts)
 
 
-def _table(entry: Entry) -> str:
+def _table(entry: WrittenPost) -> str:
     kind = "update" if entry.follows else "warning"
     lines = {
         "id": entry.id,

@@ -34,7 +34,7 @@ from tests.simulator_process import SimulatorProcess
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Result:
+class CommandResult:
     """The exit code and output of a command."""
 
     code: int
@@ -51,7 +51,7 @@ def _cheap_workspaces(cheap_workspaces: None) -> None:
     pass
 
 
-Run = Callable[..., Result]
+Run = Callable[..., CommandResult]
 PUBLIC_IP = 'public_ip = "211.156.0.1"'
 CITIES = (("110000", "beijing", "北京"), ("120000", "tianjin", "天津"))
 REGION = """
@@ -108,13 +108,13 @@ def run(
     """
     monkeypatch.delenv("PUBLISHER_LANG", raising=False)
 
-    def run_here(*arguments: str | Path) -> Result:
+    def run_here(*arguments: str | Path) -> CommandResult:
         capsys.readouterr()
         code = run_command([str(argument) for argument in arguments])
         captured = capsys.readouterr()
         option = f"publisher -C {arguments[1]} " if arguments[:1] == ("-C",) else "publisher "
         out, err = (text.replace(option, "publisher ") for text in captured)
-        return Result(code=code, out=out, err=err)
+        return CommandResult(code=code, out=out, err=err)
 
     return run_here
 

@@ -70,7 +70,7 @@ class TwoCities(DemoWorkspace):
 
 
 @dataclass(slots=True)
-class Workspace:
+class CityWorkspace:
     """A workspace of two cities on three platforms, and the processes that run in it."""
 
     folder: Path
@@ -162,9 +162,9 @@ class Workspace:
 
 
 @pytest.fixture
-def workspace(tmp_path: Path, simulator: SimulatorProcess) -> Iterator[Workspace]:
+def workspace(tmp_path: Path, simulator: SimulatorProcess) -> Iterator[CityWorkspace]:
     """Yield a workspace with the simulator as its platforms."""
-    made = Workspace(tmp_path / "workspace", simulator)
+    made = CityWorkspace(tmp_path / "workspace", simulator)
     made.create()
     yield made
     for daemon in made.daemons:

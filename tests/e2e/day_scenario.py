@@ -73,7 +73,7 @@ TITLES = {post[0]: post[2] for post in (*MORNING_POSTS, *NOON_POSTS)}
 
 
 @dataclass(slots=True)
-class Day:
+class ScenarioDay:
     """The day, and the acts of people and platforms in it."""
 
     days: Days
@@ -238,7 +238,7 @@ async def run_day(folder: Path, seed: int) -> DayResult:
         settings = await load_settings(folder)
         async with open_application(settings, runtime, can_send=True) as app:
             daemon = Daemon(app, folder / "schedule.toml", Messages(settings.lang), runtime.now())
-            day = Day(Days(daemon, runtime, simulator), folder, midnight, troubles, dice)
+            day = ScenarioDay(Days(daemon, runtime, simulator), folder, midnight, troubles, dice)
             with capture_logs() as entries:
                 removed = await day.run()
             return DayResult(

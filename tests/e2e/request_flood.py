@@ -17,7 +17,7 @@ DRIP_SECONDS = 0.5
 HEAD = b"POST /callback/wechat/beijing-wechat HTTP/1.1\r\nHost: a\r\nX: "
 
 
-class Flood:
+class FloodState:
     """State shared by all clients."""
 
     def __init__(self, port: int, clients: int) -> None:
@@ -68,7 +68,7 @@ def write(facts: dict[str, object]) -> None:
 
 
 async def flood(port: int, silent: int, dripping: int, seconds: float) -> dict[str, object]:
-    together = Flood(port, silent + dripping)
+    together = FloodState(port, silent + dripping)
     tasks = [
         asyncio.create_task(together.hold(n, drips=n < dripping)) for n in range(silent + dripping)
     ]

@@ -150,7 +150,7 @@ class TimeAdapter(FakeAdapter):
         return Healthy()
 
 
-class Silent(TimeAdapter):
+class UnansweredAdapter(TimeAdapter):
     """An adapter with a probe that gets no answer."""
 
     async def check_health(self):
@@ -193,7 +193,7 @@ async def test_f61_the_kernel_does_not_overrule_a_platform(open_store, unconfirm
 
 async def test_one_platform_that_answers_is_enough(open_store, unconfirmed_world):
     """The others may be silent; only reads are made, and they are given up in the end."""
-    adapters = {name: Silent(unconfirmed_world) for name in "abcdefg"} | {
+    adapters = {name: UnansweredAdapter(unconfirmed_world) for name in "abcdefg"} | {
         "c": TimeAdapter(unconfirmed_world, timedelta(0))
     }
     check, _store = await check_of(open_store, unconfirmed_world, *adapters, **adapters)

@@ -66,7 +66,7 @@ class Strict(FakeAdapter):
         return await self._answer("publish", super().publish(request))
 
 
-class Day:
+class CooldownScene:
     """Two accounts of one login and one of another, and all the jobs that call platforms."""
 
     def __init__(self, store, platforms):
@@ -111,7 +111,7 @@ async def day(open_store):
     for name in ("one", "two"):
         platforms[name] = Strict(now=store.runtime.now)
         platforms[name].limited, platforms[name].asked = "", []
-    made = Day(store, platforms)
+    made = CooldownScene(store, platforms)
     await made.file("live", "b", "c")
     await made.work()
     store.runtime.advance_time(PROBE_INTERVAL)  # monitoring of every published post has become due

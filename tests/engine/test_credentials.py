@@ -54,7 +54,7 @@ class OwnedAdapter(FakeAdapter):
         return Healthy()
 
 
-class Stage:
+class CredentialScene:
     """Accounts with secrets that name their owners, in files, and the sending jobs."""
 
     def __init__(self, store, folder):
@@ -101,7 +101,7 @@ class Stage:
 
 @pytest.fixture
 async def stage(open_store, tmp_path):
-    return Stage(await open_store(make_policy("a"), make_policy("b")), tmp_path)
+    return CredentialScene(await open_store(make_policy("a"), make_policy("b")), tmp_path)
 
 
 async def test_f98_the_secret_of_another_account_publishes_nothing(stage):

@@ -18,7 +18,7 @@ from tests.engine.test_planner import SETTINGS
 
 
 @dataclass(slots=True)
-class Counting(Daemon):
+class TimerDaemon(Daemon):
     """A daemon that only runs its timers, with given actions in the jobs' first runs."""
 
     deeds: list = field(default_factory=list)
@@ -50,7 +50,7 @@ class Counting(Daemon):
 async def daemon(tmp_path, runtime):
     settings = parse_settings(SETTINGS, workspace=tmp_path)
     async with open_application(settings, runtime, can_send=False) as application:
-        yield Counting(
+        yield TimerDaemon(
             application, tmp_path / "schedule.toml", Messages(settings.lang), runtime.now()
         )
 

@@ -31,7 +31,7 @@ def policy_in_mode(mode):
     return replace(policy, account=replace(policy.account, mode=mode))
 
 
-class Scene:
+class ManualScene:
     """One account, the database, and a platform for a person's posts."""
 
     def __init__(self, store, runtime):
@@ -87,7 +87,7 @@ class Scene:
 @pytest.fixture
 async def scene(open_store, runtime):
     """Return an account with manual posting and one due post."""
-    made = Scene(await open_store(policy_in_mode(Mode.ASSISTED)), runtime)
+    made = ManualScene(await open_store(policy_in_mode(Mode.ASSISTED)), runtime)
     await enqueue_posts(made.store.posts, make_post("p", ["a"], START_TIME, expires_at=DAY))
     await made.run_jobs()
     return made
@@ -193,7 +193,7 @@ async def test_a_post_whose_text_cannot_be_read_stays_an_open_task(scene, listed
     assert ((await scene.now()).state, await scene.alerts()) == (State.PUBLISHED, set())
 
 
-class Blind(FakeAdapter):
+class UnreadablePlatform(FakeAdapter):
     """A platform that cannot be read without credentials."""
 
     async def find_post(self, request):
@@ -205,7 +205,7 @@ async def test_an_unreadable_post_waits_for_two_people(scene):
 
     Two of them may confirm that it is published.
     """
-    blind = Blind(now=scene.runtime.now)
+    blind = UnreadablePlatform(now=scene.runtime.now)
     scene.adapters = {A: blind}
     await scene.report()
     await scene.run_on(minutes=150, step=timedelta(minutes=5))
@@ -370,7 +370,7 @@ async def test_any_order_of_modes_around_the_instant_gives_one_post_or_one_task(
     open_store, runtime, order, first
 ):
     """A due post is neither lost nor doubled by any switch of modes at any time."""
-    scene = Scene(await open_store(policy_in_mode(Mode.API)), runtime)
+    scene = ManualScene(await open_store(policy_in_mode(Mode.API)), runtime)
     await enqueue_posts(
         scene.store.posts, make_post("p", ["a"], START_TIME + timedelta(seconds=6), expires_at=DAY)
     )
@@ -388,7 +388,7 @@ async def test_any_order_of_modes_around_the_instant_gives_one_post_or_one_task(
 
 async def test_an_account_that_is_off_keeps_what_is_due_until_it_is_back(open_store, runtime):
     """Nothing is claimed while it is off; back in time, the post is sent."""
-    scene = Scene(await open_store(policy_in_mode(Mode.API)), runtime)
+    scene = ManualScene(await open_store(policy_in_mode(Mode.API)), runtime)
     await scene.switch(Mode.OFF)
     await enqueue_posts(scene.store.posts, make_post("p", ["a"], START_TIME, expires_at=DAY))
     await scene.run_on(minutes=20)
@@ -400,7 +400,7 @@ async def test_an_account_that_is_off_keeps_what_is_due_until_it_is_back(open_st
 
 async def test_an_account_that_stays_off_lets_posts_expire_with_an_alert(open_store, runtime):
     """People are alerted to expired posts."""
-    scene = Scene(await open_store(policy_in_mode(Mode.API)), runtime)
+    scene = ManualScene(await open_store(policy_in_mode(Mode.API)), runtime)
     await scene.switch(Mode.OFF)
     await enqueue_posts(
         scene.store.posts,
@@ -413,7 +413,7 @@ async def test_an_account_that_stays_off_lets_posts_expire_with_an_alert(open_st
 @pytest.mark.parametrize("mode", [Mode.OFF, Mode.ASSISTED])
 async def test_an_unknown_outcome_is_resolved_by_reading_in_any_mode(open_store, runtime, mode):
     """A post with a lost reply is found although the account has been switched meanwhile."""
-    scene = Scene(await open_store(policy_in_mode(Mode.API)), runtime)
+    scene = ManualScene(await open_store(policy_in_mode(Mode.API)), runtime)
     scene.fake.script.append(scene.fake.lose_reply)
     await enqueue_posts(scene.store.posts, make_post("p", ["a"], START_TIME, expires_at=DAY))
     await scene.run_jobs()
@@ -428,7 +428,7 @@ async def test_an_unknown_outcome_is_resolved_by_reading_in_any_mode(open_store,
 
 async def test_an_absent_call_becomes_a_task_where_people_post_now(open_store, runtime):
     """A call that is proved to have left nothing is repeated in the mode that holds then."""
-    scene = Scene(await open_store(policy_in_mode(Mode.API)), runtime)
+    scene = ManualScene(await open_store(policy_in_mode(Mode.API)), runtime)
     scene.fake.script.append(Unknown(reason="timeout"))
     await enqueue_posts(scene.store.posts, make_post("p", ["a"], START_TIME, expires_at=DAY))
     await scene.run_jobs()
@@ -445,7 +445,7 @@ async def test_f44_manual_posts_use_no_quota(open_store, runtime):
     """F44: manual posts leave the day's quota to publisher, once it posts there again."""
     quota = RateLimit(min_interval=timedelta(minutes=1), per_hour=1, per_day=1)
     policy = replace(policy_in_mode(Mode.ASSISTED), rate_limit=quota)
-    scene = Scene(await open_store(policy), runtime)
+    scene = ManualScene(await open_store(policy), runtime)
     await enqueue_posts(scene.store.posts, make_post("p", ["a"], START_TIME, expires_at=DAY))
     await scene.run_jobs()
     await scene.post_by_hand()
@@ -460,7 +460,7 @@ async def test_f44_manual_posts_use_no_quota(open_store, runtime):
 
 async def test_no_call_starts_after_the_switch(open_store, runtime):
     """The last check before a call fails once the account is not automatic any more."""
-    scene = Scene(await open_store(policy_in_mode(Mode.API)), runtime)
+    scene = ManualScene(await open_store(policy_in_mode(Mode.API)), runtime)
     await enqueue_posts(scene.store.posts, make_post("p", ["a"], START_TIME, expires_at=DAY))
     await scene.store.maintenance.promote_due()
     [lease] = await scene.store.outbox.claim(1)
@@ -472,7 +472,7 @@ async def test_no_call_starts_after_the_switch(open_store, runtime):
 
 async def test_a_claim_made_before_the_switch_obeys_it(open_store, runtime):
     """The mode may change between claim and intent: the intent checks again."""
-    scene = Scene(await open_store(policy_in_mode(Mode.API)), runtime)
+    scene = ManualScene(await open_store(policy_in_mode(Mode.API)), runtime)
     await enqueue_posts(scene.store.posts, make_post("p", ["a"], START_TIME, expires_at=DAY))
     await scene.store.maintenance.promote_due()
     [lease] = await scene.store.outbox.claim(1)
@@ -485,7 +485,7 @@ async def test_a_claim_made_before_the_switch_obeys_it(open_store, runtime):
 
 async def test_tasks_cause_no_cooldown_of_a_login(open_store, runtime):
     """A manual task is no call: several tasks of one login wait at once."""
-    scene = Scene(await open_store(policy_in_mode(Mode.ASSISTED)), runtime)
+    scene = ManualScene(await open_store(policy_in_mode(Mode.ASSISTED)), runtime)
     await enqueue_posts(
         scene.store.posts,
         *(make_post(name, ["a"], START_TIME, expires_at=DAY) for name in ("p", "q", "r")),
@@ -499,7 +499,7 @@ async def test_a_platforms_own_ticket_is_followed_up_by_the_platform(open_store,
 
     This is within the time of a review.
     """
-    scene = Scene(await open_store(policy_in_mode(Mode.API)), runtime)
+    scene = ManualScene(await open_store(policy_in_mode(Mode.API)), runtime)
     scene.fake.script.append(Submitted(ticket=Ticket(payload="none"), check_again_at=START_TIME))
     await enqueue_posts(scene.store.posts, make_post("p", ["a"], START_TIME, expires_at=DAY))
     await scene.run_jobs()

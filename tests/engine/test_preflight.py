@@ -31,10 +31,10 @@ PICTURE_HASH = hashlib.sha256(PICTURE).hexdigest()
 
 
 @dataclass(slots=True)
-class Platform(FakeAdapter):
+class CheckedPlatform(FakeAdapter):
     """A platform that answers checks as its scene says, and counts them."""
 
-    scene: "Scene | None" = None
+    scene: "PreflightScene | None" = None
     name: str = ""
 
     async def check_health(self):
@@ -42,7 +42,7 @@ class Platform(FakeAdapter):
         return self.scene.health
 
 
-class Scene:
+class PreflightScene:
     """Accounts, their platform, and the jobs that check it every half minute."""
 
     def __init__(self, store):
@@ -50,7 +50,8 @@ class Scene:
         self.asked = Counter()
         self.health = Healthy()
         self.adapters = {
-            name: Platform(now=self.runtime.now, scene=self, name=name) for name in store.policies
+            name: CheckedPlatform(now=self.runtime.now, scene=self, name=name)
+            for name in store.policies
         }
 
     async def run_until(self, instant, step=5 * MINUTE):
@@ -76,7 +77,7 @@ async def scene_with_posts(open_store, *accounts, login=None, due=DUE, rate_limi
     policies = [make_policy(name, login=login) for name in accounts]
     if rate_limit:
         policies = [replace(item, rate_limit=rate_limit) for item in policies]
-    scene = Scene(await open_store(*policies))
+    scene = PreflightScene(await open_store(*policies))
     await enqueue_posts(scene.store.posts, make_post("p", accounts, due))
     return scene
 
@@ -197,7 +198,7 @@ async def file_with_pictures(store, *pictures):
 @pytest.mark.parametrize("is_there", [True, False], ids=["damaged", "missing"])
 async def test_a_picture_that_cannot_be_read_is_alerted_until_it_can(open_store, is_there):
     """Wrong or missing bytes of a picture are found before the post is due."""
-    scene = Scene(await open_store(make_policy("a")))
+    scene = PreflightScene(await open_store(make_policy("a")))
     await file_with_pictures(scene.store, PICTURE)
     assert await scene.run_until(DUE - 2 * HOUR, step=HOUR) == []
     is_it = MEDIA.c.sha256 == PICTURE_HASH
@@ -206,7 +207,7 @@ async def test_a_picture_that_cannot_be_read_is_alerted_until_it_can(open_store,
     )
     await scene.store.database.write(lambda unit: unit.connection.execute(spoil))
     assert await scene.run_until(DUE - 10 * MINUTE) == ["picture_unreadable"]
-    restart = Scene(scene.store)
+    restart = PreflightScene(scene.store)
     assert await restart.run_until(DUE - 6 * MINUTE, step=MINUTE) == ["picture_unreadable"]
     row = {"sha256": PICTURE_HASH, "media_type": "image/png", "data": PICTURE, "shown_until": DUE}
     repair = (
@@ -224,7 +225,7 @@ async def test_of_many_pictures_each_is_read_before_the_post_is_due(open_store, 
     This holds though nothing has changed, and though many are alerted.
     """
     pictures = [b"picture %d" % number for number in range(MAX_PICTURES_READ + 5)]
-    scene = Scene(await open_store(make_policy("a")))
+    scene = PreflightScene(await open_store(make_policy("a")))
     await file_with_pictures(scene.store, *pictures)
     await scene.run_until(DUE - 6 * MINUTE, step=HOUR)
     torn = {hashlib.sha256(data).hexdigest() for data in pictures[are_torn]}

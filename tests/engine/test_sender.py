@@ -225,7 +225,7 @@ async def test_f47_a_review_without_end_is_alerted_then_held(open_store, runtime
     assert (delivery.state, delivery.reason, len(fake.calls)) == (State.HELD, "review_timeout", 1)
 
 
-class Blind(FakeAdapter):
+class UnreadableListAdapter(FakeAdapter):
     """A platform with a list that cannot be read."""
 
     async def find_post(self, request):
@@ -235,7 +235,7 @@ class Blind(FakeAdapter):
 async def test_f52_a_list_that_cannot_be_read_never_proves_absence(open_store, runtime):
     """The delivery waits, then goes to a person; it is not sent again."""
     store, _fake, _adapters = await stage(open_store, "a")
-    blind = Blind(now=runtime.now)
+    blind = UnreadableListAdapter(now=runtime.now)
     blind.script.append(Unknown(reason="timeout"))
     await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME))
     await run_jobs(store, {"a": blind})
@@ -328,7 +328,7 @@ async def test_a_retraction_of_what_was_never_published_ends_too(open_store, run
 async def test_a_persons_confirmation_is_checked_by_reading_first(open_store, runtime):
     """If a read finds it, it is published; if none does while lists may lag, it is held again."""
     store, fake, adapters = await stage(open_store, "a")
-    blind = Blind(now=runtime.now)
+    blind = UnreadableListAdapter(now=runtime.now)
     blind.script.append(Unknown(reason="timeout"))
     await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME))
     await run_jobs(store, {"a": blind})
@@ -358,7 +358,7 @@ async def test_f39_a_report_during_a_retraction_is_checked_as_long_as_lists_may_
 ):
     """F39: the post that a person has just reported is shown minutes later, and deleted then."""
     store, fake, adapters = await stage(open_store, "a")
-    blind = Blind(now=runtime.now)
+    blind = UnreadableListAdapter(now=runtime.now)
     blind.script.append(Unknown(reason="timeout"))
     await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME))
     await run_jobs(store, {"a": blind})
@@ -379,7 +379,7 @@ async def test_f39_a_report_during_a_retraction_is_checked_as_long_as_lists_may_
     assert ((await state_of(store)).state, fake.posts) == (State.RETRACTED, {})
 
 
-class Slow(FakeAdapter):
+class SlowListAdapter(FakeAdapter):
     """A platform that hides one account's list until an event is set."""
 
     async def find_post(self, request):
@@ -396,7 +396,7 @@ async def test_a_slow_read_delays_no_other(open_store, runtime):
     The third is read while the first still waits.
     """
     store, _fake, _adapters = await stage(open_store, "a", "b", "c")
-    slow = Slow(now=runtime.now)
+    slow = SlowListAdapter(now=runtime.now)
     slow.shown = asyncio.Event()
     slow.script.extend([slow.lose_reply] * 3)
     await enqueue_posts(store.posts, make_post("p", ["a", "b", "c"], START_TIME))

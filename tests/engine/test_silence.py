@@ -24,7 +24,7 @@ BEIJING = ZoneInfo("Asia/Shanghai")
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)
 
 
-class Platform(FakeAdapter):
+class HiddenListPlatform(FakeAdapter):
     """A platform with a list that can be hidden."""
 
     is_hidden = False
@@ -45,7 +45,7 @@ async def publish(store, adapters, post):
 async def silent_account(open_store):
     """Return a store that has just come to know an account, its adapters and the platform."""
     store = await open_store(make_policy("a"))
-    fake = Platform(now=store.runtime.now)
+    fake = HiddenListPlatform(now=store.runtime.now)
     await store.silence.update(BEIJING)
     return store, dict.fromkeys(store.policies, fake), fake
 

@@ -32,7 +32,7 @@ SILENT = Findings(faults={Fault.DAEMON_SILENT: {}})
 FINE = Findings(faults={})
 
 
-class Scene:
+class WatchdogScene:
     """A daemon's database, and the watchdog's settings for it."""
 
     def __init__(self, store, url, folder):
@@ -53,7 +53,7 @@ class Scene:
 async def scene(open_store, database_url, tmp_path):
     store = await open_store(make_policy("a"))
     await store.actions.register_worker()
-    return Scene(store, database_url, tmp_path)
+    return WatchdogScene(store, database_url, tmp_path)
 
 
 async def test_a_daemon_that_beats_and_has_nothing_to_do_is_fine(scene):
@@ -83,7 +83,7 @@ async def test_a_database_in_which_no_daemon_has_ever_run_is_a_fault(
     open_store, database_url, tmp_path
 ):
     """A watchdog that was enabled before the daemon says so."""
-    assert Scene(await open_store(make_policy("a")), database_url, tmp_path).look() == {
+    assert WatchdogScene(await open_store(make_policy("a")), database_url, tmp_path).look() == {
         Fault.DAEMON_SILENT: {}
     }
 

@@ -74,7 +74,7 @@ def session_cookie_name(*, is_proxied: bool) -> str:
 
 
 @dataclass(slots=True, kw_only=True)
-class Flood:
+class FloodSize:
     """The size of a flood and its number of addresses.
 
     `passwords` are the users' passwords, by name.
@@ -213,7 +213,7 @@ def write_line(facts: Mapping[str, float]) -> None:
 async def main() -> None:
     loop, reader = asyncio.get_running_loop(), asyncio.StreamReader()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
-    flood = Flood(**json.loads(await reader.readline()))
+    flood = FloodSize(**json.loads(await reader.readline()))
     running = asyncio.create_task(flood.run())
     await eventually(
         lambda: len(flood.held) == len(flood.slow) or running.done(),

@@ -43,7 +43,7 @@ Tokens do not grow old unless the settings say so.
 
 
 @dataclass
-class Simulated:
+class TcpSimulator:
     """A simulator over TCP and over TLS, and its control."""
 
     plain: int
@@ -91,7 +91,7 @@ async def simulated():
     task = asyncio.create_task(serve("127.0.0.1", 0, None, plain.set_result, tls=door))
     ports = [await asyncio.wait_for(port, PATIENCE) for port in (plain, tls)]
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{ports[0]}") as http:
-        yield Simulated(*ports, http)
+        yield TcpSimulator(*ports, http)
     task.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await task

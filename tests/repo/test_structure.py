@@ -26,7 +26,7 @@ def structure():
 
 
 def test_names_are_unique_and_nouns(structure):
-    """No class name stands for two classes, and no module is named by a verb in -ing."""
+    """No class name stands for two classes, in tests too, and no module is named in -ing."""
     assert structure.classes_defined_twice == {}
     assert structure.gerund_modules == []
 

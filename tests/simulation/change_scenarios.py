@@ -22,14 +22,14 @@ from tests.simulation.scenarios import HOUR, LOST, MADE, TITLES, SetUp, Storm, d
 from tests.simulation.simulation import CRASH_FAILPOINTS, Simulation
 from tests.simulation.workspace import (
     SPARE_IDENTITIES,
-    Entry,
+    SchedulePost,
     Waits,
     identity_of,
     instant,
     platform_of,
 )
 
-Step = Callable[["Changes"], Iterator[float]]
+Step = Callable[["ChangeStorm"], Iterator[float]]
 
 URGENT_ACCOUNT, CHANGED_ACCOUNT = "weibo-b", "weibo-c"
 """An account for urgent warnings only, without any fault, and one that changes hands."""
@@ -77,7 +77,7 @@ class UrgentPost:
 
 
 @dataclass(slots=True)
-class Changes:
+class ChangeStorm:
     """The state of the storm that its steps share, and the facts for the judge at the end."""
 
     simulation: Simulation
@@ -114,7 +114,7 @@ class Changes:
     def new_entry(self, name: str, accounts: Sequence[str], after: float, **more: Any) -> str:
         """Add a post that is due so many seconds from now, and save the file."""
         number = next(self.numbers)
-        entry = Entry(
+        entry = SchedulePost(
             id=f"{name}-{number}",
             title=f"{self.rng.choice(TITLES)}第{number:02d}期",
             accounts=tuple(accounts),
@@ -125,7 +125,7 @@ class Changes:
         self.save()
         return entry.id
 
-    def entry(self, post: str) -> Entry:
+    def entry(self, post: str) -> SchedulePost:
         return self.simulation.workspace.every[post]
 
     def edit(self, post: str, **changes: Any) -> None:
@@ -215,7 +215,7 @@ class Changes:
 # --- slips in the schedule, and their repair ---
 
 
-def _delete_and_put_back(changes: Changes) -> Iterator[float]:
+def _delete_and_put_back(changes: ChangeStorm) -> Iterator[float]:
     """A post is deleted from the file by mistake, and put back."""
     post = changes.new_entry("deleted", changes.accounts, DUE_AFTER)
     yield from changes.until_filed(post)
@@ -225,7 +225,7 @@ def _delete_and_put_back(changes: Changes) -> Iterator[float]:
     changes.put_right.append(post)
 
 
-def _leave_account_out(changes: Changes) -> Iterator[float]:
+def _leave_account_out(changes: ChangeStorm) -> Iterator[float]:
     """An account is taken out of `to` by mistake, and put back."""
     post = changes.new_entry("left-out", changes.accounts, DUE_AFTER)
     yield from changes.until_filed(post)
@@ -235,7 +235,7 @@ def _leave_account_out(changes: Changes) -> Iterator[float]:
     changes.put_right.append(post)
 
 
-def _mistake_date(changes: Changes) -> Iterator[float]:
+def _mistake_date(changes: ChangeStorm) -> Iterator[float]:
     """A date is wrong by weeks, and put right."""
     post = changes.new_entry("date", changes.accounts, DUE_AFTER)
     right = changes.entry(post).at or instant(EPOCH)
@@ -246,7 +246,7 @@ def _mistake_date(changes: Changes) -> Iterator[float]:
     changes.put_right.append(post)
 
 
-def _move_into_past(changes: Changes) -> Iterator[float]:
+def _move_into_past(changes: ChangeStorm) -> Iterator[float]:
     """The hour of a post that is filed is wrong by five: it must not go out at once."""
     post = changes.new_entry("past", changes.accounts, DUE_AFTER, max_delay="30m")
     right = changes.entry(post).at or instant(EPOCH)
@@ -258,17 +258,17 @@ def _move_into_past(changes: Changes) -> Iterator[float]:
     changes.put_right.append(post)
 
 
-def _move_cron(changes: Changes) -> Iterator[float]:
+def _move_cron(changes: ChangeStorm) -> Iterator[float]:
     """The time of a repeating post is moved to another hour, and back."""
     yield from _break_cron(changes, lambda post: changes.edit(post, cron="30 3 * * *"))
 
 
-def _delete_cron(changes: Changes) -> Iterator[float]:
+def _delete_cron(changes: ChangeStorm) -> Iterator[float]:
     """A repeating post is deleted, and put back."""
     yield from _break_cron(changes, changes.remove)
 
 
-def _break_cron(changes: Changes, slip: Callable[[str], None]) -> Iterator[float]:
+def _break_cron(changes: ChangeStorm, slip: Callable[[str], None]) -> Iterator[float]:
     post = changes.new_entry("cron", changes.accounts[:1], 0.0, cron="*/5 * * * *")
     changes.edit(post, until=instant(EPOCH + changes.simulation.shape.storm + HOUR))
     yield from changes.until_filed(post)
@@ -281,7 +281,7 @@ def _break_cron(changes: Changes, slip: Callable[[str], None]) -> Iterator[float
 # --- the ground under an open outcome changes ---
 
 
-def _make_urgent(changes: Changes) -> Iterator[float]:
+def _make_urgent(changes: ChangeStorm) -> Iterator[float]:
     """A routine article is in review, its answer lost; then it is made urgent.
 
     Another interface sends urgent articles.
@@ -300,7 +300,7 @@ def _make_urgent(changes: Changes) -> Iterator[float]:
     behaviour.wechat_review_seconds, behaviour.wechat_consume, behaviour.wechat_repeats = usual
 
 
-def _swap_identity(changes: Changes) -> Iterator[float]:
+def _swap_identity(changes: ChangeStorm) -> Iterator[float]:
     """An account gets another's identity while an outcome on it is open, and is put right.
 
     The identity is none of ours.
@@ -312,7 +312,7 @@ def _swap_identity(changes: Changes) -> Iterator[float]:
     yield 30.0
 
 
-def _swap_secret(changes: Changes) -> Iterator[float]:
+def _swap_secret(changes: ChangeStorm) -> Iterator[float]:
     """An account is given the secret of another of ours while a post for it falls due."""
     post = changes.new_entry("secret", (CHANGED_ACCOUNT,), 60.0)
     yield from changes.until_filed(post)
@@ -325,7 +325,7 @@ def _swap_secret(changes: Changes) -> Iterator[float]:
     changes.simulation.resume_all()
 
 
-def _rename_account(changes: Changes) -> Iterator[float]:
+def _rename_account(changes: ChangeStorm) -> Iterator[float]:
     """An account gets another id in the settings: no daemon may start by them."""
     yield from changes.open_outcome("renamed", CHANGED_ACCOUNT, changes.rng.choice(LOST))
     workspace, refused = changes.simulation.workspace, len(changes.simulation.refusals)
@@ -343,7 +343,7 @@ def _rename_account(changes: Changes) -> Iterator[float]:
     changes.not_running.append((began, changes.simulation.loop.time()))
 
 
-def _shrink_group(changes: Changes) -> Iterator[float]:
+def _shrink_group(changes: ChangeStorm) -> Iterator[float]:
     """A group loses accounts in the settings by mistake, and regains them."""
     workspace = changes.simulation.workspace
     workspace.group = changes.accounts
@@ -361,7 +361,7 @@ def _shrink_group(changes: Changes) -> Iterator[float]:
     yield 20.0
 
 
-def _change_profile(changes: Changes) -> Iterator[float]:
+def _change_profile(changes: ChangeStorm) -> Iterator[float]:
     """The permissions of an account change while an outcome on it is open, and change back."""
     yield from changes.open_outcome("profile", "wechat-a", changes.rng.choice(MADE), urgent=True)
     changes.change_account("wechat-a", own="")
@@ -370,7 +370,7 @@ def _change_profile(changes: Changes) -> Iterator[float]:
     yield 20.0
 
 
-def _start_copy(changes: Changes) -> Iterator[float]:
+def _start_copy(changes: ChangeStorm) -> Iterator[float]:
     """The workspace is copied while calls are under way, and a daemon is started in the copy."""
     for account in changes.accounts:
         changes.new_entry("copied", (account,), 20.0)
@@ -385,7 +385,7 @@ def _start_copy(changes: Changes) -> Iterator[float]:
         shutil.rmtree(copy)
 
 
-def _remove_lock(changes: Changes) -> Iterator[float]:
+def _remove_lock(changes: ChangeStorm) -> Iterator[float]:
     """Somebody tidies the lock file away, and a second daemon is started in the same folder."""
     folder = changes.simulation.workspace.folder
     (folder / "var" / "publisher.db.lock").unlink(missing_ok=True)
@@ -393,7 +393,7 @@ def _remove_lock(changes: Changes) -> Iterator[float]:
     yield from _start_beside(changes, folder, "a second daemon works in the folder of the first")
 
 
-def _start_beside(changes: Changes, folder: Path, what: str) -> Iterator[float]:
+def _start_beside(changes: ChangeStorm, folder: Path, what: str) -> Iterator[float]:
     """Start a daemon beside the running one.
 
     It must be refused, unless the first one dies meanwhile.
@@ -412,7 +412,7 @@ def _start_beside(changes: Changes, folder: Path, what: str) -> Iterator[float]:
         return
 
 
-def _correct_unknown(changes: Changes) -> Iterator[float]:
+def _correct_unknown(changes: ChangeStorm) -> Iterator[float]:
     """A post is corrected while its outcome is unknown: its wrong words must not be sent again."""
     account = changes.rng.choice([one for one in changes.accounts if platform_of(one) == "weibo"])
     original = yield from changes.open_outcome(
@@ -428,7 +428,7 @@ def _correct_unknown(changes: Changes) -> Iterator[float]:
     yield 60.0
 
 
-def _review_for_long(changes: Changes) -> Iterator[float]:
+def _review_for_long(changes: ChangeStorm) -> Iterator[float]:
     """Weibo holds a post for a review that outlasts the visibility window.
 
     It says so, or loses its answer.
@@ -440,7 +440,7 @@ def _review_for_long(changes: Changes) -> Iterator[float]:
     yield 150.0
 
 
-def _set_clock(changes: Changes) -> Iterator[float]:
+def _set_clock(changes: ChangeStorm) -> Iterator[float]:
     """The host's clock is set while an outcome is open, and set right."""
     simulation = changes.simulation
     yield from changes.open_outcome(
@@ -492,7 +492,7 @@ def _set_up_changes(rng: Random, _entry_rng: Random) -> SetUp:
         name: rng.randint(1, 4) for name in rng.sample(CRASH_FAILPOINTS, rng.choice([0, 1, 2]))
     }
     shape.kills = [rng.uniform(5, 300) for _ in range(rng.choice([0, 1, 2]))]
-    first = Entry(
+    first = SchedulePost(
         id="first", title=f"{TITLES[0]}第00期", accounts=shape.accounts, at=instant(EPOCH + 8)
     )
     return shape, [first]
@@ -503,7 +503,7 @@ def _play_changes(simulation: Simulation) -> None:
 
     Then judge the urgent warnings.
     """
-    changes, number = Changes(simulation), int(simulation.seed.rpartition("/")[2])
+    changes, number = ChangeStorm(simulation), int(simulation.seed.rpartition("/")[2])
     simulation.expects_refusals = True
     for identity in (FOREIGN, *SPARE_IDENTITIES.values()):
         platform = "wechat" if identity.startswith("wx") else "weibo"
@@ -527,7 +527,7 @@ def _play_changes(simulation: Simulation) -> None:
     _judge_rest(changes)
 
 
-def _drop_urgent_posts(changes: Changes) -> Iterator[float]:
+def _drop_urgent_posts(changes: ChangeStorm) -> Iterator[float]:
     while True:
         changes.drop_urgent()
         yield changes.rng.uniform(*URGENT_EVERY)
@@ -536,7 +536,7 @@ def _drop_urgent_posts(changes: Changes) -> Iterator[float]:
 # --- the judge ---
 
 
-def _judge_urgent_posts(changes: Changes) -> None:
+def _judge_urgent_posts(changes: ChangeStorm) -> None:
     """Find urgent warnings that were kept back."""
     made = {
         post.text: post.created - EPOCH
@@ -558,7 +558,7 @@ def _judge_urgent_posts(changes: Changes) -> None:
             )
 
 
-def _judge_rest(changes: Changes) -> None:
+def _judge_rest(changes: ChangeStorm) -> None:
     """Find posts on wrong accounts, posts too early or too late, and lost repaired posts.
 
     A repaired post had a slip that was put right.

@@ -30,7 +30,7 @@ from tests.simulation.scenarios import (
     standing,
 )
 from tests.simulation.simulation import ENDED, Simulation
-from tests.simulation.workspace import Entry, identity_of, instant
+from tests.simulation.workspace import SchedulePost, identity_of, instant
 
 DAY = 24 * HOUR
 
@@ -170,7 +170,7 @@ def _set_up_portions(rng: Random, entry_rng: Random) -> SetUp:
     shape = draw_shape(rng, storm=300.0, pace=(1.0, 1.0))
     shape.accounts = tuple(sorted({"weibo-a", rng.choice(["weibo-b", "wechat-a"])}))
     entries = one_offs(entry_rng, shape, number=2, within=(100, 200))
-    urgent = Entry(
+    urgent = SchedulePost(
         id="u1", title=f"{TITLES[0]}紧急", accounts=(entry_rng.choice(shape.accounts),), urgent=True
     )
     urgent.at = instant(EPOCH + 6 * HOUR)
@@ -335,7 +335,7 @@ def _set_up_failing(rng: Random, entry_rng: Random) -> SetUp:
     entries += one_offs(entry_rng, shape, number=2, within=(100, 250))
     for number, entry in enumerate(entries, 1):
         entry.id, entry.title = f"p{number}", f"{entry_rng.choice(TITLES)}第{number:02d}期"
-    far = Entry(
+    far = SchedulePost(
         id="far",
         title=f"{TITLES[1]}以后",
         accounts=shape.accounts,

@@ -25,13 +25,13 @@ QUICK, SLOW = 0.005, 0.12
 
 
 @dataclass(eq=False, slots=True)
-class Connection:
+class SimulatedConnection:
     """One connection.
 
     The platform's end belongs to no process: it goes on when the caller crashes.
     """
 
-    network: "Network"
+    network: "SimulatedNetwork"
     answer: asyncio.StreamReader = field(default_factory=asyncio.StreamReader)
     error: Exception | None = None
     """The error of the caller's read after the last byte; None at an orderly end."""
@@ -102,7 +102,7 @@ class Connection:
 class Stream(httpcore.AsyncNetworkStream):
     """The caller's end of a connection."""
 
-    line: Connection
+    line: SimulatedConnection
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109 # httpcore's signature
         data = await self.line.answer.read(max_bytes)
@@ -118,7 +118,7 @@ class Stream(httpcore.AsyncNetworkStream):
 
 
 @dataclass(eq=False, slots=True)
-class Network(httpcore.AsyncNetworkBackend):
+class SimulatedNetwork(httpcore.AsyncNetworkBackend):
     """Carries bytes to one application.
 
     `connect_delay` returns the additional seconds of an attempt to connect, `connect_failure` how
@@ -149,12 +149,12 @@ class Network(httpcore.AsyncNetworkBackend):
                 raise socket.gaierror(socket.EAI_NONAME, "no name")
             case "silence":
                 await asyncio.sleep(3600)
-        return Stream(Connection(self))
+        return Stream(SimulatedConnection(self))
 
     async def pause(self) -> None:
         await asyncio.sleep(QUICK + self.rng.random() * (SLOW - QUICK))
 
-    def deliver(self, line: Connection, data: bytes) -> None:
+    def deliver(self, line: SimulatedConnection, data: bytes) -> None:
         """Deliver bytes to the platform; they arrive even if the caller crashes."""
         line.in_flight.append(data)
         self.loop.call_later(QUICK, line.receive, context=context_of(None))

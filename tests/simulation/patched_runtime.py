@@ -36,7 +36,7 @@ from publisher.store.db.intent_journal import CallRecord, IntentJournal
 from tests.chaos.mutants.patch import Patch
 from tests.simulation.channels import Channels
 from tests.simulation.loop import PROCESS, CrashedError, VirtualLoop, rng_for
-from tests.simulation.network import Network
+from tests.simulation.network import SimulatedNetwork
 from tests.simulation.platforms import EPOCH
 
 JOB_TIMES = {
@@ -142,7 +142,7 @@ class CrashPlan:
 
 
 @dataclass(slots=True)
-class Host:
+class SimulatedHost:
     """The machine of all processes: its clock's lead in seconds, and its boot time."""
 
     ahead: float = 0.0
@@ -158,7 +158,7 @@ class SimulatedRuntime(Runtime):
 
     loop: VirtualLoop = field(kw_only=True)
     crash_plan: CrashPlan = field(kw_only=True)
-    host: Host = field(kw_only=True)
+    host: SimulatedHost = field(kw_only=True)
     on_crash: Callable[[str], None] = lambda _name: None
 
     def now(self) -> datetime:
@@ -193,7 +193,7 @@ class SimulatedRuntime(Runtime):
 @contextlib.contextmanager
 def patched(
     loop: VirtualLoop,
-    network: Network,
+    network: SimulatedNetwork,
     seed: str,
     pace: Callable[[], float],
     true_time: TrueTime,

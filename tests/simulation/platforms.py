@@ -200,7 +200,7 @@ class RandomFaults:
 
 
 @dataclass(eq=False, slots=True)
-class Platforms:
+class StormPlatforms:
     """All platforms, their faults, and people's actions there."""
 
     state: TimedState
@@ -241,10 +241,10 @@ class Platforms:
         self.state.clock_shift = 0.0
 
 
-def open_platforms(loop: VirtualLoop, rng: Random) -> Platforms:
+def open_platforms(loop: VirtualLoop, rng: Random) -> StormPlatforms:
     """Return all platforms, empty. Their own check for duplicates is off: it must not be needed."""
     state = TimedState(loop)
     faults = RandomFaults(rng)
     state.fault_rules = faults  # type: ignore[assignment] # calls ask it for their faults
     state.behaviour.weibo_duplicates = "off"
-    return Platforms(state, faults, Simulator(state))
+    return StormPlatforms(state, faults, Simulator(state))

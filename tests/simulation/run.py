@@ -11,13 +11,13 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from tests.simulation.scenarios import Verdict, run_seed
+from tests.simulation.scenarios import SeedVerdict, run_seed
 from tests.simulation.special_scenarios import STORMS, run_storm
 
 REPLAY = "replay: .venv/bin/python tests/simulation/run.py {words}"
 
 
-def report(verdict: Verdict) -> str:
+def report(verdict: SeedVerdict) -> str:
     """Return the result of a seed as text; a violation comes with the command that replays it."""
     if not verdict.violations:
         return verdict.line

@@ -14,7 +14,7 @@ from tests.simulation.artefacts import violations
 from tests.simulation.loop import rng_for
 from tests.simulation.platforms import EPOCH, LATE
 from tests.simulation.simulation import CRASH_FAILPOINTS, Shape, Simulation, opened
-from tests.simulation.workspace import IDENTITIES, Entry, identity_of, instant, platform_of
+from tests.simulation.workspace import IDENTITIES, SchedulePost, identity_of, instant, platform_of
 
 TITLES = ("警惕退款客服诈骗", "警惕刷单返利诈骗", "警惕冒充公检法", "警惕网络贷款诈骗")
 LATER = timedelta(minutes=3)
@@ -34,7 +34,7 @@ Any further call must wait for the next hour.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
+class SeedVerdict:
     """The result of one seed."""
 
     seed: str
@@ -44,7 +44,7 @@ class Verdict:
     """The result in one line."""
 
 
-SetUp = tuple[Shape, list[Entry]]
+SetUp = tuple[Shape, list[SchedulePost]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +70,9 @@ def draw_shape(
     )
 
 
-def one_offs(rng: Random, shape: Shape, *, number: int, within: tuple[float, float]) -> list[Entry]:
+def one_offs(
+    rng: Random, shape: Shape, *, number: int, within: tuple[float, float]
+) -> list[SchedulePost]:
     """Draw posts that are due once, each on some of the accounts."""
     entries = []
     for place in range(1, number + 1):
@@ -78,7 +80,9 @@ def one_offs(rng: Random, shape: Shape, *, number: int, within: tuple[float, flo
         due = instant(EPOCH + rng.uniform(*within))
         title = f"{rng.choice(TITLES)}第{place:02d}期"
         entries.append(
-            Entry(id=f"p{place}", title=title, accounts=accounts, at=due, urgent=rng.random() < 0.1)
+            SchedulePost(
+                id=f"p{place}", title=title, accounts=accounts, at=due, urgent=rng.random() < 0.1
+            )
         )
     return entries
 
@@ -124,15 +128,15 @@ def shape_of(seed: str) -> Shape:
     return shape
 
 
-def entries_of(seed: str, shape: Shape) -> list[Entry]:
+def entries_of(seed: str, shape: Shape) -> list[SchedulePost]:
     """Draw a schedule of posts that are due in the first part of the storm."""
     rng = rng_for(f"{seed}/entries")
     start, calm = instant(EPOCH), not (shape.create or shape.command_times or shape.at_failpoints)
-    entries: list[Entry] = []
+    entries: list[SchedulePost] = []
     for number in range(1, rng.choice([2, 3, 4, 5]) + 1):
         accounts = tuple(sorted(rng.sample(shape.accounts, rng.randint(1, len(shape.accounts)))))
         due = start + timedelta(seconds=rng.uniform(3, shape.storm * 0.6))
-        entry = Entry(
+        entry = SchedulePost(
             id=f"p{number}",
             title=f"{rng.choice(TITLES)}第{number:02d}期",
             accounts=accounts,
@@ -155,12 +159,12 @@ def entries_of(seed: str, shape: Shape) -> list[Entry]:
         entries.append(entry)
     if not any(entry.at for entry in entries):
         entries.append(
-            Entry(id="p9", title=f"{TITLES[0]}第09期", accounts=accounts, at=start + LATER)
+            SchedulePost(id="p9", title=f"{TITLES[0]}第09期", accounts=accounts, at=start + LATER)
         )
     return entries
 
 
-def run_seed(seed: str, *, steps: int | None = None, trace: bool = False) -> Verdict:
+def run_seed(seed: str, *, steps: int | None = None, trace: bool = False) -> SeedVerdict:
     """Run one storm until everything is settled.
 
     With `steps`, run only so many of people's commands.
@@ -174,7 +178,7 @@ def run_seed(seed: str, *, steps: int | None = None, trace: bool = False) -> Ver
         return finish(simulation)
 
 
-def finish(simulation: Simulation) -> Verdict:
+def finish(simulation: Simulation) -> SeedVerdict:
     """Let the rest of the storm pass, and judge the settled result."""
     simulation.pass_time(max(0.0, simulation.shape.storm - simulation.loop.time()))
     simulation.settle()
@@ -192,7 +196,9 @@ def finish(simulation: Simulation) -> Verdict:
     line += f", {simulation.loop.time() / HOUR:.1f} h" + (
         f"; {len(found)} VIOLATIONS" if found else ""
     )
-    return Verdict(seed=simulation.seed, violations=found, digest=simulation.digest(), line=line)
+    return SeedVerdict(
+        seed=simulation.seed, violations=found, digest=simulation.digest(), line=line
+    )
 
 
 def pause_something(simulation: Simulation) -> None:
@@ -261,7 +267,7 @@ def add_post(
     """Add a post to the schedule that is due so many seconds from now, and save the file."""
     number = len(simulation.workspace.every) + 10
     title = f"{simulation.rng.choice(TITLES)}第{number:02d}期"
-    entry = Entry(
+    entry = SchedulePost(
         id=name, title=title, accounts=accounts, at=instant(simulation.now + after), **more
     )
     simulation.workspace.add(entry)
@@ -306,7 +312,7 @@ def _open_post(simulation: Simulation) -> str:
     )
 
 
-def _any_entry(simulation: Simulation) -> tuple[str, Entry]:
+def _any_entry(simulation: Simulation) -> tuple[str, SchedulePost]:
     return simulation.rng.choice(
         sorted(simulation.workspace.entries.items(), key=lambda item: item[0])
     )

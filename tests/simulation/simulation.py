@@ -45,20 +45,20 @@ from publisher.store.recovery.setup import prepare_database
 from publisher.testing.builders import unlimited_approver
 from tests.simulation.channels import Channels
 from tests.simulation.loop import Process, VirtualLoop, rng_for
-from tests.simulation.network import Network
+from tests.simulation.network import SimulatedNetwork
 from tests.simulation.patched_runtime import (
     CrashPlan,
-    Host,
+    SimulatedHost,
     SimulatedRuntime,
     TrueTime,
     patched,
     seeded_bytes,
 )
-from tests.simulation.platforms import EPOCH, Platforms, open_platforms
+from tests.simulation.platforms import EPOCH, StormPlatforms, open_platforms
 from tests.simulation.workspace import (
-    Entry,
+    SchedulePost,
+    SimulatedWorkspace,
     Waits,
-    Workspace,
     identity_of,
     instant,
     make_workspace,
@@ -111,12 +111,12 @@ class Simulation:
     shape: Shape
     loop: VirtualLoop
     rng: Random
-    workspace: Workspace
-    platforms: Platforms
-    host: Host
+    workspace: SimulatedWorkspace
+    platforms: StormPlatforms
+    host: SimulatedHost
     crash_plan: CrashPlan
     settings: Settings
-    network: Network
+    network: SimulatedNetwork
     true_time: TrueTime
     channels: Channels
     """Where people are notified of alerts, if they are."""
@@ -709,13 +709,13 @@ def migrated_database() -> Path:
 
 @contextlib.contextmanager
 def opened(
-    seed: str, shape: Shape, entries: Sequence[Entry], *, trace: bool = False
+    seed: str, shape: Shape, entries: Sequence[SchedulePost], *, trace: bool = False
 ) -> Iterator[Simulation]:
     """Yield a run with a daemon that is about to start."""
     loop = VirtualLoop(rng_for(f"{seed}/loop"))
     platforms = open_platforms(loop, rng_for(f"{seed}/mischief"))
     connect = rng_for(f"{seed}/connect")
-    network = Network(loop, platforms.application, rng_for(f"{seed}/network"))
+    network = SimulatedNetwork(loop, platforms.application, rng_for(f"{seed}/network"))
     empty = migrated_database()
     kind = {"needs_approval": shape.needs_approval, "notifies": shape.notifies}
     workspace = make_workspace(shape.accounts, shape.per_hour, shape.waits, empty, **kind)
@@ -741,7 +741,7 @@ def opened(
                 rng=rng_for(f"{seed}/people"),
                 workspace=workspace,
                 platforms=platforms,
-                host=Host(ahead=shape.skew),
+                host=SimulatedHost(ahead=shape.skew),
                 crash_plan=crash_plan,
                 settings=replace(
                     settings, users_needed=None

@@ -26,9 +26,9 @@ from tests.simulation.scenarios import (
     LOST,
     MADE,
     TITLES,
+    SeedVerdict,
     SetUp,
     Storm,
-    Verdict,
     act,
     draw_shape,
     finish,
@@ -38,12 +38,12 @@ from tests.simulation.scenarios import (
     standing,
 )
 from tests.simulation.simulation import Shape, Simulation, opened
-from tests.simulation.workspace import Entry, Waits, identity_of, instant, platform_of
+from tests.simulation.workspace import SchedulePost, Waits, identity_of, instant, platform_of
 
 REFUSED_TWICE: Sequence[Fault] = ({"kind": "expire_token"}, {"kind": "expire_token"})
 
 
-def run_storm(name: str, number: int, *, trace: bool = False) -> Verdict:
+def run_storm(name: str, number: int, *, trace: bool = False) -> SeedVerdict:
     """Run one storm of a kind until everything is settled."""
     seed, storm = f"{name}/{number}", STORMS[name]
     shape, entries = storm.set_up(rng_for(f"{seed}/shape"), rng_for(f"{seed}/entries"))
@@ -135,7 +135,7 @@ def _set_up_outage(rng: Random, entry_rng: Random) -> SetUp:
                 seconds=entry_rng.uniform(600, 5400)
             )
     for number in range(entry_rng.choice([1, 1, 2])):
-        repeating = Entry(
+        repeating = SchedulePost(
             id=f"r{number}",
             title=f"{TITLES[number]}每日提醒",
             accounts=shape.accounts,
@@ -402,15 +402,15 @@ def _set_up_reviews(rng: Random, entry_rng: Random) -> SetUp:
     return shape, [*_draw_short_lives(entry_rng, shape), *entries]
 
 
-def _draw_short_lives(rng: Random, shape: Shape) -> list[Entry]:
+def _draw_short_lives(rng: Random, shape: Shape) -> list[SchedulePost]:
     """Draw posts that come first and expire before their review ends.
 
     They come before all others, and some have a follow-up.
     """
-    entries: list[Entry] = []
+    entries: list[SchedulePost] = []
     for number in range(1, rng.choice([1, 1, 2]) + 1):
         due, title = rng.uniform(6, 14), f"{rng.choice(TITLES)}第{number:02d}期"
-        short = Entry(
+        short = SchedulePost(
             id=f"short{number}", title=title, accounts=("weibo-a",), at=instant(EPOCH + due)
         )
         short.expires = instant(EPOCH + due + rng.uniform(SHORT_LIFE, shape.waits.review))
@@ -504,10 +504,10 @@ def _set_up_past(rng: Random, entry_rng: Random) -> SetUp:
     shape.create, shape.read, shape.other = rng.choice([(0.1, 0.2, 0.0), (0.4, 0.2, 0.1)])
     shape.crash_chance = rng.choice([0.0, 0.003, 0.01])
     shape.kills = [rng.uniform(130, 300) for _ in range(rng.choice([0, 1, 2]))]
-    first = Entry(
+    first = SchedulePost(
         id="p0", title=f"{TITLES[0]}第00期", accounts=shape.accounts, at=instant(EPOCH + 5)
     )
-    repeating = Entry(id="r0", title=f"{TITLES[1]}每日提醒", accounts=shape.accounts)
+    repeating = SchedulePost(id="r0", title=f"{TITLES[1]}每日提醒", accounts=shape.accounts)
     repeating.cron, repeating.until = "*/1 * * * *", instant(EPOCH + shape.storm - 60)
     return shape, [
         first,

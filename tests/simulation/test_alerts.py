@@ -30,7 +30,7 @@ from tests.simulation.artefacts import violations
 from tests.simulation.platforms import EPOCH
 from tests.simulation.scenarios import standing
 from tests.simulation.simulation import Shape, Simulation, opened
-from tests.simulation.workspace import Entry, identity_of, instant, platform_of
+from tests.simulation.workspace import SchedulePost, identity_of, instant, platform_of
 
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
 WANG = named_person("王")
@@ -38,7 +38,7 @@ SOON = timedelta(seconds=25)
 
 
 @dataclass
-class Scene:
+class AlertScene:
     """A running simulation with one fault that is provoked on one account, and cured."""
 
     simulation: Simulation
@@ -59,7 +59,7 @@ class Scene:
         """Add a post that is due so many seconds from now, and let it be filed."""
         simulation = self.simulation
         simulation.workspace.add(
-            Entry(
+            SchedulePost(
                 id=name,
                 title=f"大雾提醒{name}",
                 accounts=(self.account,),
@@ -284,12 +284,12 @@ def repair_picture(scene):
 
 
 @dataclass(frozen=True, kw_only=True)
-class FaultCase:
+class SimulatedAlertCase:
     """A fault: the code of its alert, its cause and cure, and the report of its end."""
 
     code: str
-    provoke: Callable[[Scene], object]
-    cure: Callable[[Scene], object]
+    provoke: Callable[[AlertScene], object]
+    cure: Callable[[AlertScene], object]
     account: str = "weibo-a"
     last: str = "closed"
     per_hour: int = 1000
@@ -302,37 +302,43 @@ class FaultCase:
 
 
 FAULTS = {
-    "held": FaultCase(code="held.captcha", provoke=be_refused, cure=decide),
-    "failed": FaultCase(code="failed.weibo_20012", provoke=fail, cure=cancel),
-    "expired": FaultCase(code="expired.expired_retrying", provoke=expire, cure=cancel_online),
-    "removed": FaultCase(code="removed.removed_on_platform", provoke=remove, cure=cancel),
-    "unauthorized post": FaultCase(
+    "held": SimulatedAlertCase(code="held.captcha", provoke=be_refused, cure=decide),
+    "failed": SimulatedAlertCase(code="failed.weibo_20012", provoke=fail, cure=cancel),
+    "expired": SimulatedAlertCase(
+        code="expired.expired_retrying", provoke=expire, cure=cancel_online
+    ),
+    "removed": SimulatedAlertCase(code="removed.removed_on_platform", provoke=remove, cure=cancel),
+    "unauthorized post": SimulatedAlertCase(
         code="unauthorized_post",
         provoke=post_by_others,
         cure=lambda scene: scene.acknowledge("unauthorized_post"),
         last="acknowledged",
     ),
-    "credential ending": FaultCase(
+    "credential ending": SimulatedAlertCase(
         code="credentials_expiring", provoke=end_token_in(5), cure=end_token_in(90)
     ),
-    "silent account": FaultCase(code="silence_notice", provoke=fall_silent, cure=publish_again),
-    "backlog": FaultCase(code="backlog", provoke=pile_up, cure=wait_for_quota, per_hour=1),
-    "clock": FaultCase(code="clock_wrong", provoke=lose_clock, cure=correct_clock),
-    "job": FaultCase(code="job_failing", provoke=break_job, cure=repair_job),
-    "pre-flight: sign-in": FaultCase(code="login_refused", provoke=refuse_sign_in, cure=work_again),
-    "pre-flight: permission": FaultCase(
+    "silent account": SimulatedAlertCase(
+        code="silence_notice", provoke=fall_silent, cure=publish_again
+    ),
+    "backlog": SimulatedAlertCase(code="backlog", provoke=pile_up, cure=wait_for_quota, per_hour=1),
+    "clock": SimulatedAlertCase(code="clock_wrong", provoke=lose_clock, cure=correct_clock),
+    "job": SimulatedAlertCase(code="job_failing", provoke=break_job, cure=repair_job),
+    "pre-flight: sign-in": SimulatedAlertCase(
+        code="login_refused", provoke=refuse_sign_in, cure=work_again
+    ),
+    "pre-flight: permission": SimulatedAlertCase(
         code="account_blocked", provoke=block("10014"), cure=work_again
     ),
-    "pre-flight: address": FaultCase(
+    "pre-flight: address": SimulatedAlertCase(
         code="account_blocked", provoke=block("40164"), cure=work_again, account="wechat-a"
     ),
-    "pre-flight: host": FaultCase(
+    "pre-flight: host": SimulatedAlertCase(
         code="platform_unreachable", provoke=be_unreachable, cure=be_reachable
     ),
-    "pre-flight: quota": FaultCase(
+    "pre-flight: quota": SimulatedAlertCase(
         code="quota_short", provoke=fill_quota, cure=cancel_two, per_hour=1
     ),
-    "pre-flight: picture": FaultCase(
+    "pre-flight: picture": SimulatedAlertCase(
         code="picture_unreadable",
         provoke=tear_picture,
         cure=repair_picture,
@@ -340,7 +346,7 @@ FAULTS = {
         + MAX_LOOK_AGE.total_seconds()
         + MINUTE,  # the check follows in a minute
     ),
-    "pre-flight: approvals": FaultCase(
+    "pre-flight: approvals": SimulatedAlertCase(
         code="approval_needed", provoke=post_unapproved, cure=approve, needs_approval=True
     ),
 }
@@ -366,11 +372,11 @@ def test_a_fault_on_a_platform_is_reported_within_a_minute_once_and_ends(fault):
         needs_approval=fault.needs_approval,
         notifies=True,
     )
-    entry = Entry(
+    entry = SchedulePost(
         id="far", title="以后的提醒", accounts=shape.accounts, at=instant(EPOCH + 3 * DAY)
     )
     with opened(f"fault/{fault.code}", shape, [entry]) as simulation, ExitStack() as patches:
-        scene = Scene(simulation, fault.account, patches)
+        scene = AlertScene(simulation, fault.account, patches)
         simulation.pass_time(45)
         fault.provoke(scene)
         provoked_at = simulation.now
@@ -403,7 +409,7 @@ def test_a_daemon_that_stops_is_reported_by_the_watchdog_within_a_minute_once_an
     It looks every 30 seconds, as its timer lets it, at the database of a simulated daemon.
     """
     shape = Shape(accounts=("weibo-a",), storm=0.0, pace=1.0)
-    entry = Entry(
+    entry = SchedulePost(
         id="far", title="以后的提醒", accounts=shape.accounts, at=instant(EPOCH + 3 * DAY)
     )
     state, reports = {}, []

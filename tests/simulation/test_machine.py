@@ -15,7 +15,7 @@ from tests.simulation.artefacts import violations
 from tests.simulation.platforms import LAG, LATE
 from tests.simulation.scenarios import TITLES, remove_something
 from tests.simulation.simulation import CRASH_FAILPOINTS, Shape, opened
-from tests.simulation.workspace import IDENTITIES, Entry, identity_of, instant, platform_of
+from tests.simulation.workspace import IDENTITIES, SchedulePost, identity_of, instant, platform_of
 
 ACCOUNTS = st.sampled_from(sorted(IDENTITIES))
 MOST_POSTS = 4
@@ -61,7 +61,7 @@ class Newsroom(RuleBasedStateMachine):
     def add(self, after, urgent):
         number = len(self.simulation.workspace.every) + 1
         due = instant(self.simulation.now) + timedelta(seconds=after)
-        entry = Entry(
+        entry = SchedulePost(
             id=f"p{number}", title=f"{TITLES[0]}第{number:02d}期", accounts=self.accounts, at=due
         )
         entry.urgent = urgent

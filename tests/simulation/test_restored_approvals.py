@@ -13,7 +13,7 @@ from tests.simulation.artefacts import artefacts_of
 from tests.simulation.platforms import EPOCH
 from tests.simulation.scenarios import TITLES
 from tests.simulation.simulation import Shape, Simulation, opened
-from tests.simulation.workspace import Entry, instant
+from tests.simulation.workspace import SchedulePost, instant
 
 DUE_SECONDS, DOWN_SECONDS = 120.0, 20.0
 
@@ -39,7 +39,7 @@ def live() -> tuple[list[str], list[str]]:
     Approve, back up, unapprove and restore before a post is due.
     """
     shape = Shape(accounts=("weibo-a", "weibo-b"), storm=0.0, needs_approval=True)
-    entry = Entry(
+    entry = SchedulePost(
         id="p1", title=f"{TITLES[0]}第1期", accounts=shape.accounts, at=instant(EPOCH + DUE_SECONDS)
     )
     with opened("restored", shape, [entry]) as simulation:

@@ -20,7 +20,7 @@ from tests.simulation.run import report
 from tests.simulation.scenarios import TITLES, run_seed
 from tests.simulation.simulation import Shape, opened
 from tests.simulation.special_scenarios import STORMS, run_storm
-from tests.simulation.workspace import Entry, identity_of, instant, platform_of
+from tests.simulation.workspace import SchedulePost, identity_of, instant, platform_of
 
 MOST_FOR_A_MUTANT = 12
 SEEN_WITHIN = 60.0
@@ -95,7 +95,7 @@ def test_i11_posts_by_hand_are_seen_in_time_at_a_slow_pace(account, made):
     It is not slowed down so far that a sound program reads an account later than I11 allows.
     """
     shape = Shape(accounts=(account,), storm=60.0, pace=1.0, command_times=[60.0])
-    entry = Entry(
+    entry = SchedulePost(
         id="p1", title=f"{TITLES[0]}第1期", accounts=shape.accounts, at=instant(EPOCH + 20)
     )
     with opened("by hand", shape, [entry]) as simulation:
@@ -118,7 +118,7 @@ def calm_run():
     shape = Shape(accounts=("tieba-a", "wechat-a", "weibo-a", "weibo-b"), storm=90.0)
     due = instant(EPOCH + 20)
     entries = [
-        Entry(id=f"p{n}", title=f"{TITLES[n]}第{n}期", accounts=shape.accounts, at=due)
+        SchedulePost(id=f"p{n}", title=f"{TITLES[n]}第{n}期", accounts=shape.accounts, at=due)
         for n in range(3)
     ]
     with opened("calm", shape, entries) as simulation:

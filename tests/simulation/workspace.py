@@ -93,7 +93,7 @@ def identity_of(account: str) -> str:
 
 
 @dataclass(slots=True, kw_only=True)
-class Entry:
+class SchedulePost:
     """One post of the schedule."""
 
     id: str
@@ -195,16 +195,16 @@ class AccountTable:
 
 
 @dataclass(slots=True, kw_only=True)
-class Workspace:
+class SimulatedWorkspace:
     """A folder, and the entries of its schedule as last written.
 
     `edited` holds the posts that were changed or removed.
     """
 
     folder: Path
-    entries: dict[str, Entry] = field(default_factory=dict)
+    entries: dict[str, SchedulePost] = field(default_factory=dict)
     edited: set[str] = field(default_factory=set)
-    every: dict[str, Entry] = field(default_factory=dict)
+    every: dict[str, SchedulePost] = field(default_factory=dict)
     texts: list[str] = field(default_factory=list)
     """Every schedule that was saved."""
     settings_head: str = ""
@@ -239,10 +239,10 @@ class Workspace:
         parts = [self.settings_head, *groups, *(table.text for table in self.accounts.values())]
         (self.folder / "publisher.toml").write_text("\n".join(parts), "utf-8")
 
-    def add(self, entry: Entry) -> None:
+    def add(self, entry: SchedulePost) -> None:
         self.entries[entry.id] = self.every[entry.id] = entry
 
-    def take_over(self, entry: Entry, now: datetime) -> None:
+    def take_over(self, entry: SchedulePost, now: datetime) -> None:
         """Note an entry that a person has saved into the file just now."""
         self.add(entry)
         self.edited.add(entry.id)
@@ -302,7 +302,7 @@ def make_workspace(
     *,
     needs_approval: bool = False,
     notifies: bool = False,
-) -> Workspace:
+) -> SimulatedWorkspace:
     """Create a workspace, in memory where possible, with a database copied from `template`.
 
     One that notifies people has channels, and accounts that nobody else posts on.
@@ -327,7 +327,7 @@ def make_workspace(
         name: AccountTable(id=name, identity=identity_of(name), is_exclusive=notifies)
         for name in accounts
     }
-    workspace = Workspace(folder=folder, settings_head="\n".join(head), accounts=tables)
+    workspace = SimulatedWorkspace(folder=folder, settings_head="\n".join(head), accounts=tables)
     workspace.write_settings()
     shutil.copy(template, folder / "var" / "publisher.db")
     return workspace

@@ -269,12 +269,14 @@ async def copy(tmp_path):
         policies={},
         worker="w",
     )
-    yield Copy(store, list(read_checkpoints(targets.file)), read_records(journal), connection)
+    yield AttackedDatabase(
+        store, list(read_checkpoints(targets.file)), read_records(journal), connection
+    )
     connection.close()
     await store.database.close()
 
 
-class Copy:
+class AttackedDatabase:
     """A database that an attacker may change at will."""
 
     def __init__(self, store, anchors, intents, connection):

@@ -117,8 +117,8 @@ async def test_a_login_has_one_claimed_delivery_at_a_time(open_store):
 
 async def test_f80_two_workers_never_take_the_same_delivery(open_store):
     """Of many workers that claim at once, one gets each delivery."""
-    policy = [make_policy(f"a{number}") for number in range(12)]
-    stores = [await open_store(*policy, worker=f"worker-{number}") for number in range(4)]
+    policies = [make_policy(f"a{number}") for number in range(12)]
+    stores = [await open_store(*policies, worker=f"worker-{number}") for number in range(4)]
     await enqueue_posts(
         stores[0].posts, make_post("p", [f"a{number}" for number in range(12)], START_TIME)
     )

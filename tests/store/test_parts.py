@@ -40,9 +40,9 @@ def with_parts(name="a", *, quota=TEST_RATE_LIMIT, **rest):
     return make_policy(name, capabilities=FLOORED, rate_limit=quota, **rest)
 
 
-async def half_published(open_store, *policy, parts=2):
+async def half_published(open_store, *policies, parts=2):
     """Return a worker, and a delivery with only the post itself published, not its parts."""
-    store = await open_store(*(policy or (with_parts(),)))
+    store = await open_store(*(policies or (with_parts(),)))
     await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME), parts=parts)
     lease, _request = await claim_and_intend(store)
     await store.outbox.record_outcome(lease, Published(receipt=receipt()))

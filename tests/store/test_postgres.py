@@ -44,15 +44,15 @@ pytestmark = pytest.mark.parametrize("database_url", ["postgres"], indirect=True
 LEASE = timedelta(seconds=41)
 
 
-class Host:
+class PostgresHost:
     """One host: its own connections, its own journal."""
 
-    def __init__(self, url, folder, runtime, policy, name):
+    def __init__(self, url, folder, runtime, policies, name):
         self.journal = folder / name / "intents.jsonl"
         self.database = Database(open_engine(url), runtime, IntentJournal(self.journal))
         self.store = Store(
             database=self.database,
-            policies={item.account.id: item for item in policy},
+            policies={item.account.id: item for item in policies},
             worker=WorkerId(name),
         )
         self.outbox, self.maintenance = self.store.outbox, self.store.maintenance
@@ -69,8 +69,10 @@ async def open_host(database_url, tmp_path, runtime):
     await prepare_database(database_url, "drill", tmp_path / "none.jsonl", runtime)
     async with AsyncExitStack() as stack:
 
-        async def opening(name, *policy):
-            host = Host(database_url, tmp_path, runtime, policy or (make_policy("a"),), name)
+        async def opening(name, *policies):
+            host = PostgresHost(
+                database_url, tmp_path, runtime, policies or (make_policy("a"),), name
+            )
             stack.push_async_callback(host.database.close)
             await host.post_store.register_logins()
             await host.orders.register_worker()
@@ -177,8 +179,8 @@ async def test_hosts_that_start_together_make_one_database(database_url, tmp_pat
 
 async def test_f80_hosts_that_claim_at_once_never_share_a_login(open_host):
     """Of many due deliveries of one login, one is leased at a time by any host; no claim fails."""
-    policy = [make_policy(f"a{number}", login=f"login-{number % 3}") for number in range(9)]
-    hosts = [await open_host(f"host-{number}", *policy) for number in range(4)]
+    policies = [make_policy(f"a{number}", login=f"login-{number % 3}") for number in range(9)]
+    hosts = [await open_host(f"host-{number}", *policies) for number in range(4)]
     names = [f"a{number}" for number in range(9)]
     await enqueue_posts(
         hosts[0].post_store,
@@ -197,14 +199,14 @@ async def test_a_host_that_starts_expires_its_own_leases_and_no_others(open_host
 
     Its own claim is due again, and its own call is unknown.
     """
-    policy = [make_policy(name) for name in "abcd"]
-    first, second = await open_host("first", *policy), await open_host("second", *policy)
+    policies = [make_policy(name) for name in "abcd"]
+    first, second = await open_host("first", *policies), await open_host("second", *policies)
     await enqueue_posts(first.post_store, make_post("p", list("abcd"), START_TIME))
     await first.maintenance.promote_due()
     mine, theirs = await first.outbox.claim(2), await second.outbox.claim(2)
     await first.outbox.record_intent(mine[0])
     await second.outbox.record_intent(theirs[0])
-    assert await (await open_host("first", *policy)).maintenance.expire_own_leases() == 2
+    assert await (await open_host("first", *policies)).maintenance.expire_own_leases() == 2
     states = {item.id: item.state for item in await first.queries.deliveries()}
     assert [states[lease.delivery] for lease in mine] == [State.UNKNOWN, State.DUE]
     assert [states[lease.delivery] for lease in theirs] == [State.SENDING, State.CLAIMED]
@@ -217,8 +219,8 @@ async def test_f15_leases_of_a_dead_or_frozen_host_are_taken_over_after_they_exp
 
     No second call is made.
     """
-    policy = [make_policy("a"), make_policy("b")]
-    sleeper, other = await open_host("sleeper", *policy), await open_host("other", *policy)
+    policies = [make_policy("a"), make_policy("b")]
+    sleeper, other = await open_host("sleeper", *policies), await open_host("other", *policies)
     await enqueue_posts(sleeper.post_store, make_post("p", ["a", "b"], START_TIME))
     await sleeper.maintenance.promote_due()
     called, claimed = await sleeper.outbox.claim(2)
@@ -238,8 +240,8 @@ async def test_f26_a_cooldown_is_not_shortened_by_another_hosts_intent(open_host
 
     The 429 arrives during that write.
     """
-    policy = [make_policy(name, login="shared") for name in "ab"]
-    first, second = await open_host("first", *policy), await open_host("second", *policy)
+    policies = [make_policy(name, login="shared") for name in "ab"]
+    first, second = await open_host("first", *policies), await open_host("second", *policies)
     await enqueue_posts(
         first.post_store, make_post("p", ["a"], START_TIME), make_post("q", ["b"], START_TIME)
     )
@@ -290,8 +292,8 @@ async def test_an_unknown_outcome_is_read_by_one_host_at_a_time(open_host, runti
 
 async def test_hosts_share_monitoring_and_probing(open_host):
     """Each account that is due goes to one host."""
-    policy = [make_policy(name) for name in "abc"]
-    hosts = [await open_host(f"host-{number}", *policy) for number in range(3)]
+    policies = [make_policy(name) for name in "abc"]
+    hosts = [await open_host(f"host-{number}", *policies) for number in range(3)]
     watched = await asyncio.gather(*(host.store.monitoring.claim_due_accounts(9) for host in hosts))
     probed = await asyncio.gather(*(host.store.login_health.claim_due_probes(9) for host in hosts))
     assert sorted(account for accounts in watched for account in accounts) == ["a", "b", "c"]

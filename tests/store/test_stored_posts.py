@@ -107,7 +107,7 @@ async def add_past(store, number, **changes):
         connection.execute(insert(DELIVERY), [{**row, **changes} for row in rows])
 
 
-class Cost:
+class ReadCost:
     """The cost of reading: SQLite's virtual machine steps, or PostgreSQL's returned rows."""
 
     def __init__(self, engine):
@@ -135,7 +135,7 @@ class Cost:
 
 
 async def cost_of(store, *posts):
-    with Cost(store.database.engine) as cost:
+    with ReadCost(store.database.engine) as cost:
         await store.posts.stored_posts(posts)
     return cost.spent
 
@@ -161,13 +161,13 @@ async def test_i24_f92_planning_reads_no_more_however_long_the_past_is(store, is
 async def test_i24_f92_the_default_status_costs_no_more_however_long_the_past_is(store):
     """`status` lists open, recent and future deliveries, and shows that there are more."""
     queries = store.queries
-    with Cost(store.database.engine) as short:
+    with ReadCost(store.database.engine) as short:
         assert [item.key.post for item in await queries.current_deliveries()] == [
             AHEAD.id,
             AHEAD.id,
         ]
     await add_past(store, 3000, post="gone")
-    with Cost(store.database.engine) as long:
+    with ReadCost(store.database.engine) as long:
         assert [item.key.post for item in await queries.current_deliveries()] == [
             AHEAD.id,
             AHEAD.id,

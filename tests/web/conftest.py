@@ -4,6 +4,7 @@ A drill of two regions, a manual clock, and a client for each user.
 """
 
 import asyncio
+import re
 import shutil
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
@@ -30,7 +31,28 @@ from publisher.testing.fakes import FakeRuntime
 from publisher.web.dashboard import create_dashboard
 
 ADMIN = Actor(role=Role.PERSON, name="主管")
+TAG = re.compile(r"<[a-z](?:[^<>\"]|\"[^\"]*\")*>")
 ADDRESS = "http://127.0.0.1:8700"
+
+
+class OneLineTags(httpx.ASGITransport):
+    """Shows each tag of a page on one line and no line break beside it, as templates wrap them."""
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        response = await super().handle_async_request(request)
+        is_page = response.headers.get("content-type", "").startswith("text/html")
+        if not is_page or "content-encoding" in response.headers:
+            return response
+        page = (await response.aread()).decode()
+        page = TAG.sub(lambda tag: " ".join(tag[0].split()).replace(" >", ">"), page)
+        page = re.sub(r">\s*\n\s*", ">", page)
+        page = re.sub(r"\s*\n\s*<", "<", page)
+        return httpx.Response(
+            response.status_code,
+            headers=[item for item in response.headers.raw if item[0] != b"content-length"],
+            content=page.encode(),
+            extensions=response.extensions,
+        )
 
 
 @dataclass(slots=True, kw_only=True)
@@ -56,9 +78,7 @@ class WebSite:
 
     def client(self, cookies=None, address="127.0.0.1"):
         """Return the client of a visitor without a session."""
-        transport = httpx.ASGITransport(
-            self.app, raise_app_exceptions=False, client=(address, 40000)
-        )
+        transport = OneLineTags(self.app, raise_app_exceptions=False, client=(address, 40000))
         client = httpx.AsyncClient(transport=transport, base_url=ADDRESS, cookies=cookies)
         self.clients.append(client)
         return client

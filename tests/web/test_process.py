@@ -291,7 +291,7 @@ async def test_f90_an_office_with_many_live_pages_is_still_answered(monkeypatch)
 
 
 @dataclass(eq=False)
-class Held:
+class HeldProcess:
     is_waited_for: bool
     is_new: bool = False
 
@@ -303,9 +303,9 @@ def test_an_office_with_many_live_pages_does_not_give_way_to_a_flood():
     most connections.
     """
     office = dict.fromkeys(
-        [*(Held(is_waited_for=False) for _ in range(5)), Held(is_waited_for=True)]
+        [*(HeldProcess(is_waited_for=False) for _ in range(5)), HeldProcess(is_waited_for=True)]
     )
-    flood = dict.fromkeys(Held(is_waited_for=True) for _ in range(4))
+    flood = dict.fromkeys(HeldProcess(is_waited_for=True) for _ in range(4))
     assert process.BoundedConnection.find_one_to_close([office, flood]) is next(iter(flood))
 
 
@@ -315,10 +315,10 @@ def test_of_one_peer_the_oldest_closes_or_of_new_ones_the_newest():
     A connection in its first second closes only where its peer has none that is waited for longer.
     """
     live, newer, newest = (
-        Held(is_waited_for=False),
-        *(Held(is_waited_for=True, is_new=True) for _ in range(2)),
+        HeldProcess(is_waited_for=False),
+        *(HeldProcess(is_waited_for=True, is_new=True) for _ in range(2)),
     )
-    older = Held(is_waited_for=True)
+    older = HeldProcess(is_waited_for=True)
     assert (
         process.BoundedConnection.find_one_to_close([dict.fromkeys([live, older, newer, newest])])
         is older

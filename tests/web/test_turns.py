@@ -33,7 +33,7 @@ async def look_up(scope):
     return scope["looked up"]
 
 
-class Site:
+class TurnSite:
     """Turns before pages, and the requests that were sent to them."""
 
     def __init__(self):
@@ -70,7 +70,7 @@ async def settle():
 
 @pytest.fixture
 async def site():
-    site = Site()
+    site = TurnSite()
     yield site
     for task in site.sent:
         task.cancel()

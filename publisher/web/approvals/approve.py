@@ -5,13 +5,12 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from publisher.domain.account import AccountId, AccountPolicy, Platform
-from publisher.domain.approval import Approval
+from publisher.domain.approval import Approval, Stage
 from publisher.domain.errors import ApprovalError, SignInError
 from publisher.domain.post import PostId, RenderedPost
 from publisher.domain.user import Permission
@@ -24,7 +23,7 @@ from publisher.web.kit.forms import read_reason
 from publisher.web.kit.frame import Moment, read_moment
 from publisher.web.kit.live_parts import Parts, stream_path
 from publisher.web.kit.page import load_macro, redirect, render_page
-from publisher.web.kit.seats import name_accounts
+from publisher.web.kit.seats import AccountNames, name_accounts
 from publisher.web.kit.site import Notice, Visitor, get_site, get_visitor
 from publisher.web.kit.todo import TodoKind, approval_path, list_todo, make_visitor_approver
 
@@ -46,6 +45,57 @@ class ShownText:
     @property
     def accounts(self) -> int:
         return len(self.choices)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApprovalPage:
+    """The values that the pages of an occurrence share.
+
+    `place` is the number of the occurrence among the `places` that wait for the visitor. `last` is
+    the visitor's last approval if it covers other content. `refusal` says why there is no button.
+    """
+
+    task: ApprovalTask
+    accounts: Sequence[AccountId]
+    names: AccountNames
+    place: int | None
+    places: int
+    last: Approval | None
+    refusal: str
+    may_end: bool
+    may_release: bool
+    return_reasons: Sequence[str] = RETURN_REASONS
+
+    @property
+    def stream(self) -> str:
+        return stream_path(
+            "approve",
+            post=self.task.key.post,
+            occurrence=self.task.key.occurrence,
+            fingerprint=self.task.status.fingerprint,
+        )
+
+    @property
+    def stage(self) -> Stage | None:
+        """Return the first stage that misses an approval."""
+        missing = self.task.status.missing
+        return missing[0].stage if missing else None
+
+    @property
+    def page_path(self) -> str:
+        return approval_path(self.task.key)
+
+    @property
+    def changes_path(self) -> str:
+        return approval_path(self.task.key, "/changes")
+
+    @property
+    def return_path(self) -> str:
+        return approval_path(self.task.key, "/return")
+
+    @property
+    def end_path(self) -> str:
+        return approval_path(self.task.key, "/end")
 
 
 async def show_approve(request: Request) -> Response:
@@ -78,15 +128,17 @@ async def show_changes(request: Request) -> Response:
     before = await store.approvals.contents(task.key, last.fingerprint)
     after = await store.approvals.contents(task.key, task.status.fingerprint)
     articles = {name for name, policy in store.policies.items() if policy.capabilities.is_article}
+    page = await describe_task(request, moment, task, last)
     return await render_page(
         request,
         "approvals/approve_changes",
         moment=moment,
+        page=page,
+        stream=page.stream,
         changes=await asyncio.to_thread(
             compare_contents, keep_visible(visitor, before), keep_visible(visitor, after), articles
         ),
         sees_all=visitor.may(Permission.VIEW, [rendered.account for rendered in (*before, *after)]),
-        **await describe_task(request, moment, task, last),
     )
 
 
@@ -151,9 +203,12 @@ async def render_task(  # noqa: PLR0913 # what is wrong with what was sent
     chosen = next(
         (name for name in platforms if name == wanted), platforms[0] if platforms else None
     )
+    page = await describe_task(request, moment, task, last)
     return await render_page(
         request,
         "approvals/approve",
+        page=page,
+        stream=page.stream,
         status=status,
         moment=moment,
         problem=problem,
@@ -166,47 +221,31 @@ async def render_task(  # noqa: PLR0913 # what is wrong with what was sent
         number_of_pictures=len(
             {image.sha256 for rendered in contents for image in rendered.images}
         ),
-        **await describe_task(request, moment, task, last),
     )
 
 
 async def describe_task(
     request: Request, moment: Moment, task: ApprovalTask, last: Approval | None
-) -> Mapping[str, Any]:
-    """Return the values that both pages show of an occurrence."""
+) -> ApprovalPage:
+    """Return the values that the pages show of an occurrence."""
     visitor = get_visitor(request)
     approver = make_visitor_approver(visitor)
     mine = [item for item in moment.todo if item.is_mine and item.kind is TodoKind.APPROVE]
     refusal = find_refusal(task, approver)
-    page = {
-        "post": task.key.post,
-        "occurrence": task.key.occurrence,
-        "fingerprint": task.status.fingerprint,
-    }
-    return {
-        "stream": stream_path("approve", **page),
-        "task": task,
-        "accounts": [
-            account for account in task.accounts if visitor.may(Permission.VIEW, [account])
-        ],
-        "names": name_accounts(get_site(request).settings, visitor.messages),
-        "place": next(
+    return ApprovalPage(
+        task=task,
+        accounts=[account for account in task.accounts if visitor.may(Permission.VIEW, [account])],
+        names=name_accounts(get_site(request).settings, visitor.messages),
+        place=next(
             (number for number, item in enumerate(mine, 1) if item.subject == task.name), None
         ),
-        "places": len(mine),
-        "last": last if last is not None and last.fingerprint != task.status.fingerprint else None,
-        "refusal": await explain_refusal(request, task, refusal) if refusal is not None else "",
-        "stage": task.status.missing[0].stage if task.status.missing else None,
-        "page_path": approval_path(task.key),
-        "changes_path": approval_path(task.key, "/changes"),
-        "action": approval_path(task.key),
-        "return_path": approval_path(task.key, "/return"),
-        "end_path": approval_path(task.key, "/end"),
-        "may_end": bool(task.status.approvals) and visitor.may(Permission.STOP, task.accounts),
-        "return_reasons": RETURN_REASONS,
-        "may_release": not task.status.is_approved
+        places=len(mine),
+        last=last if last is not None and last.fingerprint != task.status.fingerprint else None,
+        refusal=await explain_refusal(request, task, refusal) if refusal is not None else "",
+        may_end=bool(task.status.approvals) and visitor.may(Permission.STOP, task.accounts),
+        may_release=not task.status.is_approved
         and may_release(visitor, task, moment.facts.officers),
-    }
+    )
 
 
 async def read_live(
@@ -363,11 +402,9 @@ async def show_return(request: Request) -> Response:
     task = await find_task(request, moment.waiting)
     if task is None:
         return await render_none(request, moment)
+    page = await describe_task(request, moment, task, None)
     return await render_page(
-        request,
-        "approvals/approve_return",
-        moment=moment,
-        **await describe_task(request, moment, task, None),
+        request, "approvals/approve_return", moment=moment, page=page, stream=page.stream
     )
 
 

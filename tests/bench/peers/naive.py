@@ -15,7 +15,7 @@ from sqlmodel import Field, Session, SQLModel, create_engine, select
 from tests.bench.peers.job import IN_FLIGHT, job_of, request_of
 
 
-class Job(SQLModel, table=True):
+class NaiveJob(SQLModel, table=True):
     """A row is enqueued, then sent."""
 
     id: int | None = Field(default=None, primary_key=True)
@@ -40,7 +40,9 @@ def enqueue(url: str, count: int) -> None:
     engine = open_database(url)
     SQLModel.metadata.create_all(engine)
     with Session(engine) as session:
-        session.add_all(Job(login=login, text=text) for login, text in map(job_of, range(count)))
+        session.add_all(
+            NaiveJob(login=login, text=text) for login, text in map(job_of, range(count))
+        )
         session.commit()
 
 
@@ -49,7 +51,7 @@ async def work(url: str, base_url: str) -> None:
     tls = ssl.create_default_context()
     places = asyncio.Semaphore(IN_FLIGHT)
 
-    async def send(job: Job) -> None:
+    async def send(job: NaiveJob) -> None:
         async with places:
             target, headers, form = request_of(base_url, job.login, job.text)
             async with httpx.AsyncClient(verify=tls) as client:  # a fresh connection for each post
@@ -61,7 +63,7 @@ async def work(url: str, base_url: str) -> None:
 
     async def send_due() -> None:
         with Session(engine) as session:
-            due = session.exec(select(Job).where(Job.remote_id == None)).all()  # noqa: E711 # SQL
+            due = session.exec(select(NaiveJob).where(NaiveJob.remote_id == None)).all()  # noqa: E711 # SQL
         await asyncio.gather(*map(send, due), return_exceptions=True)
 
     scheduler = AsyncIOScheduler()

@@ -5,7 +5,7 @@ import json
 import sys
 from pathlib import Path
 
-from .verdict import Verdict, judge
+from .verdict import RunVerdict, judge
 
 MOST_SHOWN = 20
 """So many violations of one invariant are reported, the rest are counted."""
@@ -34,7 +34,7 @@ def main() -> int:
     return int(not verdict.is_whole)
 
 
-def _print(verdict: Verdict) -> None:
+def _print(verdict: RunVerdict) -> None:
     lines = []
     for finding in verdict.findings:
         why = f": {finding.why_not}" if finding.why_not else ""

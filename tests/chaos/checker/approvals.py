@@ -12,13 +12,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from .history import (
-    Act,
     Approvable,
-    Attempt,
-    Delivery,
+    AuditedAct,
     History,
     NotJudgedError,
     PersonAction,
+    RecordedAttempt,
+    RecordedDelivery,
     Violation,
 )
 from .trace import recovered_calls
@@ -66,7 +66,7 @@ class Given:
     by_name: dict[str, list[Yes]] = field(default_factory=lambda: defaultdict(list))
     sent_ahead: set[str] = field(default_factory=set)
 
-    def read(self, act: Act) -> None:
+    def read(self, act: AuditedAct) -> None:
         if act.event in SENT_AHEAD:
             self.sent_ahead |= {act.subject, act.detail.get("correction", act.subject)}
         if act.event == GIVEN:
@@ -98,7 +98,7 @@ class Given:
             ]
             self.by_name[act.subject] = left
 
-    def counted(self, delivery: Delivery, at: float) -> Sequence[Yes]:
+    def counted(self, delivery: RecordedDelivery, at: float) -> Sequence[Yes]:
         """Return the approvals of a delivery's occurrence, without ones for a much later time."""
         yeses, settings = self.by_name[_name_of(delivery)], self.history.settings
         if delivery.post in self.sent_ahead:
@@ -117,9 +117,9 @@ class Writers:
     given: Given
     ever: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     present: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
-    waiting: list[Act] = field(default_factory=list)
+    waiting: list[AuditedAct] = field(default_factory=list)
 
-    def read(self, act: Act) -> None:
+    def read(self, act: AuditedAct) -> None:
         post = act.subject.partition("#")[0]
         if act.event == GIVEN:
             self._clear(post)
@@ -206,15 +206,15 @@ def approved_by_people(history: History) -> Iterator[Violation]:
     yield from _approved_again(history)
 
 
-def _name_of(delivery: Delivery) -> str:
+def _name_of(delivery: RecordedDelivery) -> str:
     return delivery.post if delivery.label == "once" else f"{delivery.post}#{delivery.label}"
 
 
 def _approved(  # noqa: PLR0917 # an intent, and what is known of its approvals
     history: History,
-    delivery: Delivery,
-    attempt: Attempt,
-    act: Act,
+    delivery: RecordedDelivery,
+    attempt: RecordedAttempt,
+    act: AuditedAct,
     yeses: Sequence[Yes],
     writers: Collection[str],
 ) -> Iterator[Violation]:
@@ -242,7 +242,7 @@ def _approved(  # noqa: PLR0917 # an intent, and what is known of its approvals
 
 def _missing(
     history: History,
-    delivery: Delivery,
+    delivery: RecordedDelivery,
     shown: Approvable,
     yeses: Sequence[Yes],
     writers: Collection[str],
@@ -256,7 +256,7 @@ def _missing(
 
 def _stages_missing(
     history: History,
-    delivery: Delivery,
+    delivery: RecordedDelivery,
     shown: Approvable,
     yeses: Sequence[Yes],
     writers: Collection[str],
@@ -274,7 +274,7 @@ def _stages_missing(
 
 
 def _is_released(
-    history: History, delivery: Delivery, shown: Approvable, yeses: Sequence[Yes]
+    history: History, delivery: RecordedDelivery, shown: Approvable, yeses: Sequence[Yes]
 ) -> bool:
     """Whether the author and another officer on duty have released it in an emergency."""
     officers = history.settings.officers
@@ -289,7 +289,7 @@ def _is_released(
     return has_author and len(people) >= OFFICERS_NEEDED
 
 
-def _authors(history: History, delivery: Delivery) -> Sequence[str]:
+def _authors(history: History, delivery: RecordedDelivery) -> Sequence[str]:
     duty = history.duty_of(delivery)
     return [duty.author] if duty and duty.author else []
 
@@ -348,7 +348,7 @@ def _approved_again(history: History) -> Iterator[Violation]:
                     yield Violation(delivery.subject, what, (attempt.row, f"actions:{action.line}"))
 
 
-def _is_between(approval: PersonAction, end: PersonAction, attempt: Attempt) -> bool:
+def _is_between(approval: PersonAction, end: PersonAction, attempt: RecordedAttempt) -> bool:
     return (
         approval.post == end.post
         and approval.at >= end.asked
@@ -356,7 +356,9 @@ def _is_between(approval: PersonAction, end: PersonAction, attempt: Attempt) -> 
     )
 
 
-def _confirmed_by_two(history: History, delivery: Delivery, act: Act) -> Iterator[Violation]:
+def _confirmed_by_two(
+    history: History, delivery: RecordedDelivery, act: AuditedAct
+) -> Iterator[Violation]:
     """A post that only people report as published, and nobody has seen, needs the word of two."""
     if act.after != "published" or not delivery.is_manually_confirmed:
         return
@@ -367,7 +369,7 @@ def _confirmed_by_two(history: History, delivery: Delivery, act: Act) -> Iterato
         )
 
 
-def _requested_by(history: History, delivery: Delivery, act: Act) -> Sequence[str]:
+def _requested_by(history: History, delivery: RecordedDelivery, act: AuditedAct) -> Sequence[str]:
     """Return the people that requested a decision of another person: the entry before it.
 
     Only entries on the same delivery count.

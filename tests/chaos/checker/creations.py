@@ -14,19 +14,19 @@ from .history import (
     BEFORE_CALL,
     ENDED,
     MICRO,
-    Copy,
-    Delivery,
-    Entry,
     History,
     NotJudgedError,
+    PublishedCopy,
+    RecordedDelivery,
+    ScheduleVersion,
     Sighting,
-    Version,
+    SimulatorLogEntry,
     Violation,
     Words,
 )
 from .trace import (
     KEYED,
-    Call,
+    CreatingCall,
     Creation,
     live_copies,
     received_words,
@@ -89,7 +89,9 @@ def _by_call(creation: Creation) -> set[int]:
     return {creation.call.attempt.delivery} if creation.call and creation.call.attempt else set()
 
 
-def _may_follow(history: History, delivery: Delivery, earlier: Creation, later: Creation) -> bool:
+def _may_follow(
+    history: History, delivery: RecordedDelivery, earlier: Creation, later: Creation
+) -> bool:
     gone = [
         e
         for e in history.log
@@ -189,7 +191,7 @@ def _forgotten(history: History) -> Iterator[Violation]:
             )
 
 
-def _account(call: Call) -> str:
+def _account(call: CreatingCall) -> str:
     return f"{call.recv.platform} {call.recv.account}"
 
 
@@ -218,7 +220,7 @@ def sent_as_frozen(history: History) -> Iterator[Violation]:
     _require_parts(history)
 
 
-def _differences(creation: Creation, copy: Copy, words: Words, part: int) -> Iterator[str]:
+def _differences(creation: Creation, copy: PublishedCopy, words: Words, part: int) -> Iterator[str]:
     if not copy.is_rewritten and received_words(copy) != sent_words(words, part):
         yield "the text that arrived is not the frozen one"
     # such a picture never reaches us as bytes
@@ -228,7 +230,11 @@ def _differences(creation: Creation, copy: Copy, words: Words, part: int) -> Ite
 
 
 def _unasked(
-    history: History, delivery: Delivery, words: Words, creation: Creation, copy: Copy
+    history: History,
+    delivery: RecordedDelivery,
+    words: Words,
+    creation: Creation,
+    copy: PublishedCopy,
 ) -> Iterator[Violation]:
     """Yield differences from the words and pictures that the makers of the run asked for."""
     duty = history.duty_of(delivery)
@@ -282,7 +288,7 @@ def _edits_are_kept(history: History) -> Iterator[Violation]:
             yield from judged[0]
 
 
-def _stays_as_filed(history: History, delivery: Delivery, at: float) -> bool:
+def _stays_as_filed(history: History, delivery: RecordedDelivery, at: float) -> bool:
     """True if people were alerted that the schedule asks for an impossible change of this post."""
     return any(
         delivery.post in alert.facts["posts"].split("、")
@@ -294,7 +300,10 @@ def _stays_as_filed(history: History, delivery: Delivery, at: float) -> bool:
 
 
 def _differs_from(
-    history: History, call: Call, delivery: Delivery, known: Sequence[tuple[Version, Posts]]
+    history: History,
+    call: CreatingCall,
+    delivery: RecordedDelivery,
+    known: Sequence[tuple[ScheduleVersion, Posts]],
 ) -> Iterator[Violation]:
     """Hold one call against the newest of these versions."""
     version, posts = known[-1]
@@ -315,7 +324,7 @@ def _differs_from(
             )
 
 
-def _posts_of(version: Version) -> Posts | None:
+def _posts_of(version: ScheduleVersion) -> Posts | None:
     """Give the posts of a version by their ids; None for a text that is no schedule."""
     try:
         return {post["id"]: post for post in tomllib.loads(version.text)["post"]}
@@ -323,7 +332,7 @@ def _posts_of(version: Version) -> Posts | None:
         return None
 
 
-def _is_left_out(history: History, delivery: Delivery, post: Mapping[str, Any]) -> bool:
+def _is_left_out(history: History, delivery: RecordedDelivery, post: Mapping[str, Any]) -> bool:
     """Whether a post that names all its accounts one by one does not name this one."""
     named = set(post.get("to", ()))
     return (
@@ -331,7 +340,7 @@ def _is_left_out(history: History, delivery: Delivery, post: Mapping[str, Any]) 
     )
 
 
-def _edited_at(post: str, title: str, known: Sequence[tuple[Version, Posts]]) -> float:
+def _edited_at(post: str, title: str, known: Sequence[tuple[ScheduleVersion, Posts]]) -> float:
     """Give since when the schedule has another title than this."""
     last = max(
         (place for place, (_version, posts) in enumerate(known) if _title(posts, post) == title),
@@ -344,7 +353,7 @@ def _title(posts: Posts, post: str) -> object:
     return posts.get(post, {}).get("title")
 
 
-def _was_wanted(history: History, delivery: Delivery, since: float, until: float) -> bool:
+def _was_wanted(history: History, delivery: RecordedDelivery, since: float, until: float) -> bool:
     """True if a person, asked about the edit, has released the old words."""
     asked, slack = None, history.settings.tolerance
     for act in history.acts_on.get(delivery.subject, ()):
@@ -390,7 +399,7 @@ def published_is_true(history: History) -> Iterator[Violation]:
             yield Violation(_account(call), what, (call.where, call.attempt.row))
 
 
-def _is_our_deletion(entry: Entry) -> bool:
+def _is_our_deletion(entry: SimulatorLogEntry) -> bool:
     return entry.kind == "removed" and entry.endpoint is not None
 
 
@@ -454,7 +463,7 @@ def live_is_explained(history: History) -> Iterator[Violation]:
             )
 
 
-def _is_open(owner: Delivery | None) -> bool:
+def _is_open(owner: RecordedDelivery | None) -> bool:
     """True if a post may come from the delivery's open outcome, or a person vouches for it."""
     if owner is None:
         return False
@@ -462,7 +471,7 @@ def _is_open(owner: Delivery | None) -> bool:
     return is_vouched or owner.state in {"sending", "unknown", "submitted", "retracting", "held"}
 
 
-def _is_explained(history: History, copy: Copy, ended: float) -> bool:
+def _is_explained(history: History, copy: PublishedCopy, ended: float) -> bool:
     """True if a post was seen in time and alerted to, or is known as history.
 
     It is also true for a foreign post that is not due to be seen, or is pushed off the list.
@@ -500,7 +509,7 @@ def _open_until(history: History, names: Sequence[str], made: float) -> float:
     return max(ends)
 
 
-def _is_pushed_off(history: History, copy: Copy, latest: float) -> bool:
+def _is_pushed_off(history: History, copy: PublishedCopy, latest: float) -> bool:
     """True if by then a full list of later posts stood on the account. No look shows this one."""
     size = max(
         one.listed or inf
@@ -519,7 +528,7 @@ def _is_pushed_off(history: History, copy: Copy, latest: float) -> bool:
     )
 
 
-def _watched_within(history: History, copy: Copy) -> float:
+def _watched_within(history: History, copy: PublishedCopy) -> float:
     """Return the longest time, in seconds, between two reads of a copy's account by the monitor."""
     own = [one for one in history.settings.accounts.values() if one.identity == copy.account]
     return max((one.watch_every or 0 for one in own), default=0.0)
@@ -554,7 +563,7 @@ def one_sender(history: History) -> Iterator[Violation]:
 
 
 def _overlapping(history: History) -> Iterator[Violation]:
-    calls: dict[int, list[Call]] = defaultdict(list)
+    calls: dict[int, list[CreatingCall]] = defaultdict(list)
     for call in trace_of(history).calls:
         if call.attempt:
             calls[call.attempt.delivery].append(call)
@@ -570,7 +579,7 @@ def _overlapping(history: History) -> Iterator[Violation]:
 
 def one_text(history: History) -> Iterator[Violation]:
     """I21: live copies of an occurrence are of one revision, unless a person ruled otherwise."""
-    live: dict[tuple[str, str], list[Delivery]] = defaultdict(list)
+    live: dict[tuple[str, str], list[RecordedDelivery]] = defaultdict(list)
     for delivery in history.deliveries.values():
         acts = history.acts_on.get(delivery.subject, ())
         is_ruled = any(act.event == "resolved" and act.role == "person" for act in acts)
@@ -582,7 +591,7 @@ def one_text(history: History) -> Iterator[Violation]:
             yield Violation(f"{post} {label}", "copies of different revisions are live", evidence)
 
 
-def _revisions(history: History, delivery: Delivery) -> set[str]:
+def _revisions(history: History, delivery: RecordedDelivery) -> set[str]:
     """Return the last revision that a delivery was compared with, and that of its frozen words.
 
     An edit of one account's words makes a new revision for all, though the others' words stay the

@@ -10,31 +10,31 @@ from typing import Any, TypeVar
 from .artefacts import Artefacts
 from .history import (
     MICRO,
-    Act,
-    Alert,
     Approvable,
-    Attempt,
-    Copy,
-    Delivery,
+    AuditedAct,
     Duty,
     Earlier,
-    Entry,
+    ExpectedPlan,
     History,
     Intent,
     Interruption,
     Issue,
     Message,
-    Notice,
     Outage,
     PersonAction,
-    Plan,
-    Readback,
+    PublishedCopy,
+    RecordedAlert,
+    RecordedAttempt,
+    RecordedDelivery,
+    RecordedNotice,
     RecordedPolicy,
-    Settings,
+    RecordedReadback,
+    RequiredStage,
+    RunSettings,
+    ScheduleVersion,
     Sighting,
-    Stage,
+    SimulatorLogEntry,
     Stamps,
-    Version,
     Words,
     WrongClock,
 )
@@ -213,17 +213,19 @@ def _fill(kind: type[T], row: Table, **more: Any) -> T:
     return kind(**{name: row[name] for name in names} | more)
 
 
-def _entry(line: Table) -> Entry:
+def _entry(line: Table) -> SimulatorLogEntry:
     began = line.get("began") or line["t"]
     platform = line["platform"] or ""
     account = line["account"] or ""
-    return _fill(Entry, line, at=line["t"], began=began, platform=platform, account=account)
+    return _fill(
+        SimulatorLogEntry, line, at=line["t"], began=began, platform=platform, account=account
+    )
 
 
-def _copy(line: Table) -> Copy:
+def _copy(line: Table) -> PublishedCopy:
     extra = line.get("extra") or {}
     return _fill(
-        Copy,
+        PublishedCopy,
         line,
         created=_certain(line["created"]),
         images=tuple(line.get("images") or ()),
@@ -234,9 +236,9 @@ def _copy(line: Table) -> Copy:
     )
 
 
-def _delivery(row: Table, true: Stamps) -> Delivery:
+def _delivery(row: Table, true: Stamps) -> RecordedDelivery:
     return _fill(
-        Delivery,
+        RecordedDelivery,
         row,
         label=row["occurrence"],
         revision=row["revision_hash"],
@@ -251,7 +253,7 @@ def _delivery(row: Table, true: Stamps) -> Delivery:
     )
 
 
-def _attempt(row: Table, true: Stamps) -> Attempt:
+def _attempt(row: Table, true: Stamps) -> RecordedAttempt:
     intended = true.of("attempt", row, "intended_at")
     ended = true.of_any("attempt", row, "ended_at")
     detail = _json(row["detail"])
@@ -263,7 +265,7 @@ def _attempt(row: Table, true: Stamps) -> Attempt:
             else ended + until - _instant(row["ended_at"])
         )
     return _fill(
-        Attempt,
+        RecordedAttempt,
         row,
         rendition=row["rendered_hash"],
         since=intended - _instant(row["intended_at"] - row["baseline_at"]),
@@ -276,9 +278,9 @@ def _attempt(row: Table, true: Stamps) -> Attempt:
     )
 
 
-def _readback(row: Table, true: Stamps) -> Readback:
+def _readback(row: Table, true: Stamps) -> RecordedReadback:
     return _fill(
-        Readback,
+        RecordedReadback,
         row,
         finding=row["result"],
         at=true.of("readback", row, "at"),
@@ -286,21 +288,25 @@ def _readback(row: Table, true: Stamps) -> Readback:
     )
 
 
-def _act(row: Table, true: Stamps) -> Act:
+def _act(row: Table, true: Stamps) -> AuditedAct:
     return _fill(
-        Act, row, at=true.of("audit", row, "at"), detail=_json(row["detail"]), columns=dict(row)
+        AuditedAct,
+        row,
+        at=true.of("audit", row, "at"),
+        detail=_json(row["detail"]),
+        columns=dict(row),
     )
 
 
-def _alert(row: Table, true: Stamps) -> Alert:
+def _alert(row: Table, true: Stamps) -> RecordedAlert:
     at, cleared = true.of("alert", row, "at"), true.of_any("alert", row, "cleared_at")
-    return _fill(Alert, row, at=at, cleared=cleared, facts=_json(row.get("facts") or "{}"))
+    return _fill(RecordedAlert, row, at=at, cleared=cleared, facts=_json(row.get("facts") or "{}"))
 
 
-def _notice(row: Table, true: Stamps) -> Notice:
+def _notice(row: Table, true: Stamps) -> RecordedNotice:
     at, ended = true.of("notice", row, "at"), true.of_any("notice", row, "ended_at")
     return _fill(
-        Notice,
+        RecordedNotice,
         row,
         at=at,
         next=true.micros(row["next_action_at"]),
@@ -326,8 +332,10 @@ def _frozen(row: Table) -> Words:
     return _fill(Words, row, revision=row["revision_hash"], pictures=pictures, parts=parts, **known)
 
 
-def _version(row: Table, true: Stamps) -> Version:
-    return _fill(Version, row, at=true.of("schedule", row, "accepted_at"), text=row["text"] or "")
+def _version(row: Table, true: Stamps) -> ScheduleVersion:
+    return _fill(
+        ScheduleVersion, row, at=true.of("schedule", row, "accepted_at"), text=row["text"] or ""
+    )
 
 
 def _sighting(row: Table, true: Stamps) -> Sighting:
@@ -356,8 +364,8 @@ def _intent(line: int, value: Table) -> Intent:
     return _fill(Intent, value, line=line, key=key, rendition=value["rendered_hash"], stamp=stamp)
 
 
-def _plan(value: Table) -> Plan:
-    return Plan(
+def _plan(value: Table) -> ExpectedPlan:
+    return ExpectedPlan(
         duties=tuple(_duty(one) for one in value.get("duties", ())),
         began=seconds(value.get("began_at")),
         faults_ended=seconds(value.get("faults_end_at")),
@@ -406,7 +414,7 @@ def _status(value: Any) -> Sequence[Table]:
     return rows
 
 
-def _settings(value: Table) -> Settings:
+def _settings(value: Table) -> RunSettings:
     platforms = value.get("platforms", {})
     accounts = {
         one["id"]: _fill(
@@ -416,12 +424,12 @@ def _settings(value: Table) -> Settings:
     }
     approvers, officers = value.get("approvers"), value.get("officers")
     return _fill(
-        Settings,
+        RunSettings,
         value,
         accounts=accounts,
         hosts=frozenset(value.get("hosts", ())),
         stages={
-            kind: [_fill(Stage, one) for one in stages]
+            kind: [_fill(RequiredStage, one) for one in stages]
             for kind, stages in value.get("stages", {}).items()
         },
         approvers=approvers and {name: frozenset(stages) for name, stages in approvers.items()},

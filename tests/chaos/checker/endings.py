@@ -4,7 +4,16 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 from .decoder import instant_of
-from .history import ENDED, Act, Delivery, Duty, History, NotJudgedError, PersonAction, Violation
+from .history import (
+    ENDED,
+    AuditedAct,
+    Duty,
+    History,
+    NotJudgedError,
+    PersonAction,
+    RecordedDelivery,
+    Violation,
+)
 from .notices import people_are_notified
 from .trace import live_copies, trace_of
 from .transitions import STATES
@@ -82,11 +91,11 @@ def nothing_ends_silently(history: History) -> Iterator[Violation]:
     yield from _misshown(history)
 
 
-def _about(delivery: Delivery, what: str) -> Violation:
+def _about(delivery: RecordedDelivery, what: str) -> Violation:
     return Violation(delivery.subject, what, (delivery.row,))
 
 
-def _is_shown_red(history: History, delivery: Delivery) -> bool:
+def _is_shown_red(history: History, delivery: RecordedDelivery) -> bool:
     """True if people are alerted. A hold by a person needs no alert to that person."""
     acts = [
         act
@@ -99,7 +108,7 @@ def _is_shown_red(history: History, delivery: Delivery) -> bool:
     )
 
 
-def _is_stuck(history: History, delivery: Delivery) -> bool:
+def _is_stuck(history: History, delivery: RecordedDelivery) -> bool:
     plan, within = history.plan, history.settings.rest_within
     if plan.ended is None or within is None:
         raise NotJudgedError("plan.json names no end, or settings.json no rest_within")
@@ -116,7 +125,7 @@ def _is_stuck(history: History, delivery: Delivery) -> bool:
     )
 
 
-def _may_still_appear(history: History, delivery: Delivery) -> bool:
+def _may_still_appear(history: History, delivery: RecordedDelivery) -> bool:
     """True if a post to delete is shown red, and its review ended silently.
 
     No list proves its end.
@@ -125,7 +134,7 @@ def _may_still_appear(history: History, delivery: Delivery) -> bool:
     return is_asked and _is_shown_red(history, delivery) and not any(live_copies(history, delivery))
 
 
-def _entered(history: History, delivery: Delivery) -> float:
+def _entered(history: History, delivery: RecordedDelivery) -> float:
     """Since when it stands in its state: looking at it again and again is no progress."""
     acts = reversed(history.acts_on.get(delivery.subject, ()))
     return next(
@@ -133,7 +142,7 @@ def _entered(history: History, delivery: Delivery) -> float:
     )
 
 
-def _is_paused(history: History, delivery: Delivery) -> bool:
+def _is_paused(history: History, delivery: RecordedDelivery) -> bool:
     standing: dict[str, bool] = {}
     for act in history.audit:
         if act.event in {"paused", "resumed"}:
@@ -141,7 +150,7 @@ def _is_paused(history: History, delivery: Delivery) -> bool:
     return any(is_paused and covers(scope, delivery) for scope, is_paused in standing.items())
 
 
-def _awaits_original(history: History, delivery: Delivery) -> bool:
+def _awaits_original(history: History, delivery: RecordedDelivery) -> bool:
     """A post that follows another goes out only where that one is live."""
     originals = [
         one
@@ -151,7 +160,7 @@ def _awaits_original(history: History, delivery: Delivery) -> bool:
     return delivery.follows is not None and not any(one.state == "published" for one in originals)
 
 
-def _rests(delivery: Delivery, ended: float) -> bool:
+def _rests(delivery: RecordedDelivery, ended: float) -> bool:
     return delivery.next is not None and delivery.next > ended and delivery.next <= delivery.expires
 
 
@@ -190,7 +199,7 @@ def nothing_is_lost(history: History) -> Iterator[Violation]:
     yield from _not_made_up_for(history, recover)
 
 
-def _falsely_ended(history: History, delivery: Delivery) -> Iterator[Violation]:
+def _falsely_ended(history: History, delivery: RecordedDelivery) -> Iterator[Violation]:
     """Yield ends by a rule without its cause.
 
     The causes are a refusal, two crashes, a later instant, and a time without tries.
@@ -233,7 +242,7 @@ def _falsely_ended(history: History, delivery: Delivery) -> Iterator[Violation]:
         yield Violation(delivery.subject, what, (act.row, delivery.row))
 
 
-def _was_refused(history: History, delivery: Delivery) -> bool:
+def _was_refused(history: History, delivery: RecordedDelivery) -> bool:
     refused = any(
         attempt.outcome == "rejected" for attempt in history.attempts_of.get(delivery.id, ())
     )
@@ -249,7 +258,7 @@ def _crashes(history: History, until: float) -> float:
     return sum(one.kind == "killed" and one.at < until for one in history.interruptions)
 
 
-def _was_overtaken(history: History, delivery: Delivery, at: float) -> bool:
+def _was_overtaken(history: History, delivery: RecordedDelivery, at: float) -> bool:
     until = at + history.settings.tolerance + history.settings.clock_error
     same = (
         one
@@ -259,7 +268,7 @@ def _was_overtaken(history: History, delivery: Delivery, at: float) -> bool:
     return any(delivery.due < one.due <= until for one in same if one.label != "once")
 
 
-def _was_tried_in_time(history: History, delivery: Delivery, at: float) -> bool:
+def _was_tried_in_time(history: History, delivery: RecordedDelivery, at: float) -> bool:
     """True if no way was found before, and only outages kept the daemon from more tries since.
 
     While a machine cannot write its journal nothing is tried. That is as if no daemon ran.
@@ -277,7 +286,7 @@ def _was_tried_in_time(history: History, delivery: Delivery, at: float) -> bool:
     return not any(begins < at and tries[0].intended < ends for begins, ends in stops)
 
 
-def _was_left_to_expire(history: History, delivery: Delivery, at: float) -> bool:
+def _was_left_to_expire(history: History, delivery: RecordedDelivery, at: float) -> bool:
     """True if only a review could hide it until after its end, and a timely read was not enough.
 
     Changes by people since that read may have given it another end.
@@ -311,7 +320,7 @@ def _not_made_up_for(history: History, recover: float) -> Iterator[Violation]:
             yield Violation(newest.subject, what, (newest.row, "plan"))
 
 
-def _worked(history: History, delivery: Delivery, duty: Duty, ended: float) -> float:
+def _worked(history: History, delivery: RecordedDelivery, duty: Duty, ended: float) -> float:
     """For so many seconds of its time its account worked and was not paused."""
     begins = delivery.due if duty.due is None else duty.due
     ends = min(delivery.expires if duty.expires is None else duty.expires, ended)
@@ -331,7 +340,7 @@ def _worked(history: History, delivery: Delivery, duty: Duty, ended: float) -> f
     )
 
 
-def _is_excused(history: History, delivery: Delivery, duty: Duty) -> bool:
+def _is_excused(history: History, delivery: RecordedDelivery, duty: Duty) -> bool:
     """True for a refusal, a demanded hold, a stop by a person, or a live post removed by others."""
     if delivery.state == "held" and delivery.reason == HIDDEN:
         return _may_be_hidden(history, delivery)
@@ -352,7 +361,7 @@ def _is_excused(history: History, delivery: Delivery, duty: Duty) -> bool:
     return is_refused or is_taken or _was_stopped(history, duty, delivery)
 
 
-def _may_be_hidden(history: History, delivery: Delivery) -> bool:
+def _may_be_hidden(history: History, delivery: RecordedDelivery) -> bool:
     """True if the platform hides reviewed posts, and no wait for proof of absence was possible."""
     policy, own = history.policy_of(delivery), history.attempts_of.get(delivery.id, ())
     if delivery.is_urgent or not own or not policy.hides_reviews:
@@ -371,7 +380,7 @@ def _may_be_hidden(history: History, delivery: Delivery) -> bool:
     return len(later) >= PUSHED_OFF or delivery.expires <= is_over_at
 
 
-def _was_left_out(history: History, delivery: Delivery) -> bool:
+def _was_left_out(history: History, delivery: RecordedDelivery) -> bool:
     """True if an accepted version left it out, and its return was refused with an alert.
 
     A half-saved file leaves posts out in this way.
@@ -384,7 +393,7 @@ def _was_left_out(history: History, delivery: Delivery) -> bool:
     return is_left_out and any(alert.code == "reload_refused" for alert in history.alerts)
 
 
-def _allows_no_second(history: History, delivery: Delivery) -> bool:
+def _allows_no_second(history: History, delivery: RecordedDelivery) -> bool:
     """True if the platform allows no second call, or its answer to this delivery forbade it."""
     calls = (call for call in trace_of(history).calls if call.recv.fault and call.attempt)
     own = (
@@ -395,9 +404,9 @@ def _allows_no_second(history: History, delivery: Delivery) -> bool:
     )
 
 
-def _was_stopped(history: History, duty: Duty, delivery: Delivery | None) -> bool:
+def _was_stopped(history: History, duty: Duty, delivery: RecordedDelivery | None) -> bool:
     """True if a person ordered it not to be live, corrected it, or decided on its end."""
-    acts: Sequence[Act] = [
+    acts: Sequence[AuditedAct] = [
         *history.acts_on.get(duty.post, ()),
         *history.acts_on.get(delivery.subject if delivery else "", ()),
     ]

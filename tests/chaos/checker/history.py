@@ -38,7 +38,7 @@ class Violation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class SimulatorLogEntry:
     """A line of the simulator's log. `call` is the `seq` of the call that it belongs to.
 
     `began` is when a request's head was there; `at`, when all of it was.
@@ -58,7 +58,7 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Copy:
+class PublishedCopy:
     """A post on a platform. `thread` is set for a part; `text` is the received text."""
 
     id: str
@@ -82,7 +82,7 @@ def subject_of(post: str, label: str, account: str) -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Delivery:
+class RecordedDelivery:
     id: int
     post: str
     label: str
@@ -117,7 +117,7 @@ class Delivery:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Attempt:
+class RecordedAttempt:
     """An intent. `part` is the number of its part of the thread. 0 is the post itself.
 
     `stamp` and `baseline` are `intended` and `since` in microseconds as the host wrote them.
@@ -151,7 +151,7 @@ class Attempt:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Readback:
+class RecordedReadback:
     id: int
     delivery: int
     attempt: int
@@ -161,7 +161,7 @@ class Readback:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Act:
+class AuditedAct:
     """An entry of the audit. `columns` are all its columns as they stand in the database."""
 
     id: int
@@ -181,7 +181,7 @@ class Act:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Alert:
+class RecordedAlert:
     id: int
     at: float
     code: str
@@ -194,7 +194,7 @@ class Alert:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Notice:
+class RecordedNotice:
     """A notice of an alert to one channel, in the database. `next` is its due time or next try."""
 
     id: int
@@ -240,7 +240,7 @@ class Words:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Version:
+class ScheduleVersion:
     """An accepted version of the schedule."""
 
     id: int
@@ -360,7 +360,7 @@ class Issue:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class ExpectedPlan:
     duties: tuple[Duty, ...] = ()
     began: float | None = None
     faults_ended: float | None = None
@@ -407,7 +407,7 @@ class Earlier:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stage:
+class RequiredStage:
     """A stage that a kind of post must pass: how many people must say yes at it."""
 
     name: str
@@ -451,7 +451,9 @@ class RecordedPolicy:
         """Whether the account's own list shows nothing that the platform still reviews."""
         return self.review > 0
 
-    def allows_second(self, delivery: Delivery, first: Attempt | None = None) -> bool:
+    def allows_second(
+        self, delivery: RecordedDelivery, first: RecordedAttempt | None = None
+    ) -> bool:
         """True if a proven absence permits another call, given the method of the first one."""
         if self.may_resend != "urgent":
             return bool(self.may_resend)
@@ -463,7 +465,7 @@ class RecordedPolicy:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class RunSettings:
     """The settings apart from the accounts, and the precision of the judgement of a run.
 
     `tolerance` is the largest difference between two clocks, and between the edges of two
@@ -482,14 +484,14 @@ class Settings:
     rest_within: float | None = None
     recover_within: float | None = None
     bounds: Mapping[str, float] = field(default_factory=dict)
-    stages: Mapping[str, Sequence[Stage]] = field(default_factory=dict)
+    stages: Mapping[str, Sequence[RequiredStage]] = field(default_factory=dict)
     """The stages for each kind of post, in order. `default` applies to kinds without an entry."""
     approvers: Mapping[str, AbstractSet[str]] | None = None
     """The permitted approvers, and the stages of each if they are limited. None means unknown."""
     officers: AbstractSet[str] | None = None
     """The people that may release a post in an emergency."""
 
-    def stages_of(self, kind: str) -> Sequence[Stage]:
+    def stages_of(self, kind: str) -> Sequence[RequiredStage]:
         return self.stages.get(kind, self.stages.get("default", ()))
 
 
@@ -498,17 +500,17 @@ class History:
     """A run. `given` names the artefacts that were there."""
 
     given: frozenset[str]
-    log: Sequence[Entry] = ()
-    copies: Mapping[str, Copy] = field(default_factory=dict)
-    deliveries: Mapping[int, Delivery] = field(default_factory=dict)
-    attempts: Sequence[Attempt] = ()
-    readbacks: Sequence[Readback] = ()
-    audit: Sequence[Act] = ()
-    alerts: Sequence[Alert] = ()
-    notices: Sequence[Notice] = ()
+    log: Sequence[SimulatorLogEntry] = ()
+    copies: Mapping[str, PublishedCopy] = field(default_factory=dict)
+    deliveries: Mapping[int, RecordedDelivery] = field(default_factory=dict)
+    attempts: Sequence[RecordedAttempt] = ()
+    readbacks: Sequence[RecordedReadback] = ()
+    audit: Sequence[AuditedAct] = ()
+    alerts: Sequence[RecordedAlert] = ()
+    notices: Sequence[RecordedNotice] = ()
     messages: Sequence[Message] = ()
     words: Mapping[str, Words] = field(default_factory=dict)
-    versions: Sequence[Version] = ()
+    versions: Sequence[ScheduleVersion] = ()
     media: Mapping[str, str] = field(default_factory=dict)
     sightings: Sequence[Sighting] = ()
     database_info: Mapping[str, str] = field(default_factory=dict)
@@ -518,7 +520,7 @@ class History:
 
     A journal may have lost its older lines by compaction.
     """
-    plan: Plan = field(default_factory=Plan)
+    plan: ExpectedPlan = field(default_factory=ExpectedPlan)
     true: Stamps = field(default_factory=Stamps)
     actions: Sequence[PersonAction] = ()
     approvables: Sequence[Approvable] = ()
@@ -526,7 +528,7 @@ class History:
     earlier: Sequence[Earlier] = ()
     """Deliveries that ended before the run. They must stay ended, and appear nowhere else here."""
     status: Sequence[Mapping[str, Any]] = ()
-    settings: Settings = field(default_factory=Settings)
+    settings: RunSettings = field(default_factory=RunSettings)
     timings: Sequence[Mapping[str, Any]] = ()
     metrics: Sequence[Mapping[str, Any]] = ()
     connections: Sequence[Mapping[str, Any]] = ()
@@ -536,7 +538,7 @@ class History:
     replay: "History | None" = None
 
     @cached_property
-    def by_key(self) -> Mapping[tuple[str, str, str], Delivery]:
+    def by_key(self) -> Mapping[tuple[str, str, str], RecordedDelivery]:
         return {(one.post, one.label, one.account): one for one in self.deliveries.values()}
 
     @cached_property
@@ -545,30 +547,30 @@ class History:
         return {one.key for one in self.earlier}
 
     @cached_property
-    def attempts_of(self) -> Mapping[int, Sequence[Attempt]]:
+    def attempts_of(self) -> Mapping[int, Sequence[RecordedAttempt]]:
         """Attempts by delivery, in the order of their numbers, without unknown deliveries."""
         known = [one for one in self.attempts if one.delivery in self.deliveries]
         return _grouped(sorted(known, key=lambda one: one.number), "delivery")
 
     @cached_property
-    def readbacks_of(self) -> Mapping[int, Sequence[Readback]]:
+    def readbacks_of(self) -> Mapping[int, Sequence[RecordedReadback]]:
         return _grouped(self.readbacks, "delivery")
 
     @cached_property
-    def acts_on(self) -> Mapping[str, Sequence[Act]]:
+    def acts_on(self) -> Mapping[str, Sequence[AuditedAct]]:
         """The audit by subject, in its order, without deliveries that ended before."""
         past = {subject_of(*key) for key in self.past}
         return _grouped([act for act in self.audit if act.subject not in past], "subject")
 
     @cached_property
-    def alerts_on(self) -> Mapping[str, Sequence[Alert]]:
+    def alerts_on(self) -> Mapping[str, Sequence[RecordedAlert]]:
         return _grouped(self.alerts, "subject")
 
     @cached_property
     def duties(self) -> Mapping[tuple[str, str, str], Duty]:
         return {duty.key: duty for duty in self.plan.duties}
 
-    def duty_of(self, delivery: Delivery) -> Duty | None:
+    def duty_of(self, delivery: RecordedDelivery) -> Duty | None:
         """Return the delivery's own duty, or that of all instants of its post."""
         repeated = self.duties.get((delivery.post, ANY_TIME, delivery.account))
         is_its_instant = (
@@ -582,13 +584,13 @@ class History:
         """Whether the true instant of each row is known."""
         return "instants" in self.given
 
-    def policy_of(self, delivery: Delivery) -> RecordedPolicy:
+    def policy_of(self, delivery: RecordedDelivery) -> RecordedPolicy:
         """Return the settings of its account. Raises NotJudgedError if they do not name it."""
         if policy := self.settings.accounts.get(delivery.account):
             return policy
         raise NotJudgedError(f"settings.json does not name the account {delivery.account}")
 
-    def identity_of(self, delivery: Delivery) -> tuple[str, str]:
+    def identity_of(self, delivery: RecordedDelivery) -> tuple[str, str]:
         """Give the platform and the account's own name there."""
         policy = self.settings.accounts.get(delivery.account)
         return delivery.platform, policy.identity if policy else delivery.account

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby, pairwise
 from operator import attrgetter
 
-from .history import Alert, History, Interruption, Message, Notice, Violation
+from .history import History, Interruption, Message, RecordedAlert, RecordedNotice, Violation
 
 NOTIFY_SECONDS = 60.0
 """Seconds until people must be notified of an alert, and until a due notice must be tried."""
@@ -44,7 +44,9 @@ def people_are_notified(history: History) -> Iterator[Violation]:
     yield from _lost(history, notices_of)
 
 
-def _not_reported(history: History, alert: Alert, notices: Sequence[Notice]) -> Iterator[Violation]:
+def _not_reported(
+    history: History, alert: RecordedAlert, notices: Sequence[RecordedNotice]
+) -> Iterator[Violation]:
     """An alert that ends before anybody could be notified is reported at its end only."""
     limit = _working_until(history, alert.at, NOTIFY_SECONDS)
     is_short = alert.cleared is not None and alert.cleared <= limit
@@ -54,7 +56,9 @@ def _not_reported(history: History, alert: Alert, notices: Sequence[Notice]) -> 
         yield _about(alert, "nobody was notified within a minute")
 
 
-def _not_closed(history: History, alert: Alert, notices: Sequence[Notice]) -> Iterator[Violation]:
+def _not_closed(
+    history: History, alert: RecordedAlert, notices: Sequence[RecordedNotice]
+) -> Iterator[Violation]:
     """An alert too short to be reported as new is reported as over, unless another replaced it."""
     if alert.cleared is None:
         return
@@ -79,7 +83,7 @@ def _not_closed(history: History, alert: Alert, notices: Sequence[Notice]) -> It
         yield _about(alert, "over, and nobody was notified of that")
 
 
-def _opened_twice(alert: Alert, notices: Sequence[Notice]) -> Iterator[Violation]:
+def _opened_twice(alert: RecordedAlert, notices: Sequence[RecordedNotice]) -> Iterator[Violation]:
     if len({notice.key for notice in notices if notice.kind == OPENED}) > 1:
         yield _about(alert, "reported as new twice")
 
@@ -100,7 +104,9 @@ def _sent_twice(history: History) -> Iterator[Violation]:
                 )
 
 
-def _lost(history: History, notices_of: dict[int | None, list[Notice]]) -> Iterator[Violation]:
+def _lost(
+    history: History, notices_of: dict[int | None, list[RecordedNotice]]
+) -> Iterator[Violation]:
     """A notice ends when its channel accepts it, a later one replaces it, or a day has no alert."""
     accepted = {_by_key(message) for message in history.messages if message.is_accepted}
     for notice in history.notices:
@@ -154,12 +160,14 @@ def _by_key(message: Message) -> tuple[str, str]:
     return message.channel, message.key
 
 
-def _grouped(notices: Sequence[Notice], name: str) -> Iterator[tuple[int | None, Iterator[Notice]]]:
+def _grouped(
+    notices: Sequence[RecordedNotice], name: str
+) -> Iterator[tuple[int | None, Iterator[RecordedNotice]]]:
     ordered = sorted(
         notices, key=lambda one: (-1 if one.alert is None else one.alert, one.at, one.id)
     )
     return groupby(ordered, key=attrgetter(name))
 
 
-def _about(alert: Alert, what: str) -> Violation:
+def _about(alert: RecordedAlert, what: str) -> Violation:
     return Violation(f"{alert.code} about {alert.subject}", what, (f"alert:{alert.id}",))

@@ -10,14 +10,14 @@ from .decoder import instant_of, seconds
 from .history import (
     ENDED,
     MICRO,
-    Act,
-    Attempt,
-    Delivery,
-    Entry,
+    AuditedAct,
     History,
     NotJudgedError,
     PersonAction,
-    Readback,
+    RecordedAttempt,
+    RecordedDelivery,
+    RecordedReadback,
+    SimulatorLogEntry,
     Violation,
 )
 from .trace import Identity, recovered_calls, trace_of
@@ -61,7 +61,7 @@ def not_again_blindly(history: History) -> Iterator[Violation]:
     be live. For a call that was recovered from a journal, the earlier knowledge of the database is
     lost.
     """
-    parts: dict[tuple[int, int], list[Attempt]] = defaultdict(list)
+    parts: dict[tuple[int, int], list[RecordedAttempt]] = defaultdict(list)
     lists, endless, recovered = _lists(history), float("inf"), recovered_calls(history)
     heard = {
         call.attempt.id: call.recv.at for call in reversed(trace_of(history).calls) if call.attempt
@@ -105,7 +105,10 @@ def not_again_blindly(history: History) -> Iterator[Violation]:
 
 
 def _begun_wrongly(
-    history: History, delivery: Delivery, before: Sequence[Attempt], first: Attempt
+    history: History,
+    delivery: RecordedDelivery,
+    before: Sequence[RecordedAttempt],
+    first: RecordedAttempt,
 ) -> Iterator[str]:
     """Yield faults at the start of a further part.
 
@@ -118,7 +121,10 @@ def _begun_wrongly(
 
 
 def _may_begin(
-    history: History, delivery: Delivery, before: Sequence[Attempt], first: Attempt
+    history: History,
+    delivery: RecordedDelivery,
+    before: Sequence[RecordedAttempt],
+    first: RecordedAttempt,
 ) -> bool:
     """True if the part before was seen, by its call or a readback, or a person has confirmed it."""
     numbers = {one.number for one in before}
@@ -132,7 +138,12 @@ def _may_begin(
     return is_known or is_seen or _decided(history, delivery, before[-1] if before else None, first)
 
 
-def _decided(history: History, delivery: Delivery, first: Attempt | None, second: Attempt) -> bool:
+def _decided(
+    history: History,
+    delivery: RecordedDelivery,
+    first: RecordedAttempt | None,
+    second: RecordedAttempt,
+) -> bool:
     acts, since = history.acts_on.get(delivery.subject, ()), first.intended if first else 0.0
     return any(
         act.role == "person" and act.event == "resolved" and since <= act.at <= second.intended
@@ -140,9 +151,9 @@ def _decided(history: History, delivery: Delivery, first: Attempt | None, second
     )
 
 
-def _lists(history: History) -> Mapping[Identity, Sequence[Entry]]:
+def _lists(history: History) -> Mapping[Identity, Sequence[SimulatorLogEntry]]:
     """Give the lists that were asked for, by account."""
-    found: dict[Identity, list[Entry]] = defaultdict(list)
+    found: dict[Identity, list[SimulatorLogEntry]] = defaultdict(list)
     for entry in history.log:
         if entry.kind == "recv" and entry.endpoint in WEIBO_LISTS:
             found[entry.platform, entry.account].append(entry)
@@ -151,11 +162,11 @@ def _lists(history: History) -> Mapping[Identity, Sequence[Entry]]:
 
 def _not_shown(  # noqa: PLR0917 # one pair of attempts, and what is known beside it
     history: History,
-    delivery: Delivery,
-    first: Attempt,
-    second: Attempt,
+    delivery: RecordedDelivery,
+    first: RecordedAttempt,
+    second: RecordedAttempt,
     alone: int,
-    lists: Mapping[Identity, Sequence[Entry]],
+    lists: Mapping[Identity, Sequence[SimulatorLogEntry]],
 ) -> Iterator[str]:
     """Yield the missing proofs of absence between two attempts."""
     readbacks = [
@@ -193,7 +204,7 @@ def _not_shown(  # noqa: PLR0917 # one pair of attempts, and what is known besid
         yield "sent again though a readback had found something"
 
 
-def _visibility_window(history: History, delivery: Delivery) -> float:
+def _visibility_window(history: History, delivery: RecordedDelivery) -> float:
     """Return the seconds that must lie between two calls, the first with an unknown outcome.
 
     Where lists show nothing that is under review, the longest review must be over as well.
@@ -204,7 +215,7 @@ def _visibility_window(history: History, delivery: Delivery) -> float:
     return max(policy.visibility_window, policy.review)
 
 
-def _had_posts(history: History, delivery: Delivery, until: float) -> bool:
+def _had_posts(history: History, delivery: RecordedDelivery, until: float) -> bool:
     """True if the account had ever shown a post by then. Else an emptied list of it is right."""
     identity = history.identity_of(delivery)
     return any(
@@ -215,7 +226,7 @@ def _had_posts(history: History, delivery: Delivery, until: float) -> bool:
     )
 
 
-def _reaches_back(history: History, readback: Readback, attempt: Attempt) -> bool:
+def _reaches_back(history: History, readback: RecordedReadback, attempt: RecordedAttempt) -> bool:
     """True if a readback reaches back before the call.
 
     A list that was read whole names the baseline itself.
@@ -262,7 +273,7 @@ def legal_steps(history: History) -> Iterator[Violation]:
         yield from _unseen(history, delivery)
 
 
-def _comes_back(acts: Sequence[Act]) -> Iterator[Violation]:
+def _comes_back(acts: Sequence[AuditedAct]) -> Iterator[Violation]:
     """A delivery that comes back was ended by no person."""
     for number, act in enumerate(acts):
         if act.event != "reinstated":
@@ -272,7 +283,7 @@ def _comes_back(acts: Sequence[Act]) -> Iterator[Violation]:
             yield _step(act, "came back though a person had ended it")
 
 
-def _unseen(history: History, delivery: Delivery) -> Iterator[Violation]:
+def _unseen(history: History, delivery: RecordedDelivery) -> Iterator[Violation]:
     readbacks = history.readbacks_of.get(delivery.id, ())
     for act in history.acts_on.get(delivery.subject, ()):
         if act.before == "unknown" and act.event in ENDS_A_DOUBT:
@@ -300,7 +311,7 @@ def _unseen(history: History, delivery: Delivery) -> Iterator[Violation]:
                 yield _step(act, "removed by a single word that it is gone")
 
 
-def _was_untouched(history: History, restored: Act) -> bool:
+def _was_untouched(history: History, restored: AuditedAct) -> bool:
     """True if the schedule or time, but no person, ended the restored delivery.
 
     No call can have begun for it.
@@ -325,11 +336,11 @@ def _was_untouched(history: History, restored: Act) -> bool:
     return bool(ends) and ends[-1].role != "person" and started <= unsent == len(tries)
 
 
-def _step(act: Act, what: str) -> Violation:
+def _step(act: AuditedAct, what: str) -> Violation:
     return Violation(act.subject, what, (act.row,))
 
 
-def _versions(history: History, delivery: Delivery) -> Iterator[Violation]:
+def _versions(history: History, delivery: RecordedDelivery) -> Iterator[Violation]:
     """An action to send or to correct moves all waiting deliveries of a post, and is one entry."""
     acts = [act for act in history.acts_on.get(delivery.subject, ()) if "version" in act.detail]
     sent = [
@@ -356,13 +367,13 @@ def _versions(history: History, delivery: Delivery) -> Iterator[Violation]:
             yield Violation(delivery.subject, f"version {first}, then {second}", evidence)
 
 
-def _is_by(act: Act, correction: str) -> bool:
+def _is_by(act: AuditedAct, correction: str) -> bool:
     return act.detail.get("correction") == correction
 
 
 def once_each(history: History) -> Iterator[Violation]:
     """I17: no instant of a post is filed twice for an account, and none that nobody asked for."""
-    found: dict[tuple[str, str, str], list[Delivery]] = defaultdict(list)
+    found: dict[tuple[str, str, str], list[RecordedDelivery]] = defaultdict(list)
     for delivery in history.deliveries.values():
         found[delivery.post, instant_of(delivery.label), delivery.account].append(delivery)
     for (post, instant, account), same in found.items():
@@ -376,7 +387,7 @@ def once_each(history: History) -> Iterator[Violation]:
             yield Violation(delivery.subject, "filed, and nobody asked for it", (delivery.row,))
 
 
-def _ordered_again(history: History, delivery: Delivery) -> bool:
+def _ordered_again(history: History, delivery: RecordedDelivery) -> bool:
     by_order = any(
         action.kind in {"resend", "send"}
         and action.post == delivery.post
@@ -390,7 +401,7 @@ def _ordered_again(history: History, delivery: Delivery) -> bool:
     )
 
 
-def _is_about(act: Act, post: str | None, account: str | None) -> bool:
+def _is_about(act: AuditedAct, post: str | None, account: str | None) -> bool:
     """True if an entry is about a post and an account. None means any account.
 
     Its subject is `POST`, `POST@ACCOUNT` or `POST#INSTANT@ACCOUNT`.
@@ -407,7 +418,7 @@ def audit_is_whole(history: History) -> Iterator[Violation]:
     yield from _chain(history)
 
 
-def _gaps(delivery: Delivery, acts: Sequence[Act]) -> Iterator[Violation]:
+def _gaps(delivery: RecordedDelivery, acts: Sequence[AuditedAct]) -> Iterator[Violation]:
     state, evidence = None, delivery.row
     for act in (act for act in acts if act.after is not None):
         if act.before != state:
@@ -443,7 +454,7 @@ def _target(action: PersonAction) -> str:
     )
 
 
-def _records(history: History, act: Act, action: PersonAction) -> bool:
+def _records(history: History, act: AuditedAct, action: PersonAction) -> bool:
     slack = history.settings.tolerance
     is_then = action.asked - slack <= act.at <= action.at + slack
     is_it = (
@@ -561,7 +572,7 @@ def _was_added_late(history: History, key: tuple[str, str, str], at: float) -> b
     return is_said and any(_has_begun(history, one, latest) for one in others)
 
 
-def _has_begun(history: History, delivery: Delivery, at: float) -> bool:
+def _has_begun(history: History, delivery: RecordedDelivery, at: float) -> bool:
     return (
         delivery.due <= at
         or any(attempt.intended <= at for attempt in history.attempts_of.get(delivery.id, ()))

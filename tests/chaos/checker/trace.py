@@ -12,7 +12,15 @@ from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
 from .decoder import seconds
-from .history import MICRO, Attempt, Copy, Delivery, Entry, History, Words
+from .history import (
+    MICRO,
+    History,
+    PublishedCopy,
+    RecordedAttempt,
+    RecordedDelivery,
+    SimulatorLogEntry,
+    Words,
+)
 
 PARTS = frozenset({"/c/c/post/add_pc", "/c/c/post/add"})
 """Calls that may add a further part to a thread."""
@@ -41,17 +49,17 @@ Identity = tuple[str, str]
 """A platform, and an account's own name there."""
 Said = tuple[str, str]
 """A title, where there is one apart, and a text."""
-Markers = Mapping[Identity, Sequence[tuple[str, Delivery]]]
-Texts = Mapping[tuple[Identity, Said], Delivery]
+Markers = Mapping[Identity, Sequence[tuple[str, RecordedDelivery]]]
+Texts = Mapping[tuple[Identity, Said], RecordedDelivery]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Call:
+class CreatingCall:
     """A call that may create, and its attempt. `is_resend`: the attempt had made one before."""
 
-    recv: Entry
-    reply: Entry | None
-    attempt: Attempt | None
+    recv: SimulatorLogEntry
+    reply: SimulatorLogEntry | None
+    attempt: RecordedAttempt | None
     is_resend: bool
 
     @property
@@ -63,16 +71,16 @@ class Call:
 class Creation:
     """A post that one of our calls made, and its owner by each of the two keys."""
 
-    act: Entry
-    copy: Copy | None
-    call: Call | None
-    by_marker: Delivery | None
-    by_text: Delivery | None
+    act: SimulatorLogEntry
+    copy: PublishedCopy | None
+    call: CreatingCall | None
+    by_marker: RecordedDelivery | None
+    by_text: RecordedDelivery | None
 
-    by_call: Delivery | None
+    by_call: RecordedDelivery | None
 
     @property
-    def owner(self) -> Delivery | None:
+    def owner(self) -> RecordedDelivery | None:
         return self.by_marker or self.by_text
 
     @property
@@ -88,7 +96,7 @@ class Creation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trace:
-    calls: Sequence[Call]
+    calls: Sequence[CreatingCall]
     creations: Sequence[Creation]
 
 
@@ -119,7 +127,7 @@ def recovered_calls(history: History) -> set[tuple[str, int]]:
     return {(call["rendered_hash"], round((seconds(call["at"]) or 0.0) * MICRO)) for call in calls}
 
 
-def live_copies(history: History, delivery: Delivery) -> Iterator[Creation]:
+def live_copies(history: History, delivery: RecordedDelivery) -> Iterator[Creation]:
     """Yield the posts that were made for a delivery and are still shown."""
     for creation in trace_of(history).creations:
         is_its = (creation.owner or creation.by_call) is delivery and not creation.is_part
@@ -141,7 +149,7 @@ def sent_words(words: Words, part: int = 0) -> Said:
     return (words.title if words.has_title_apart else "", _plain(words.text))
 
 
-def received_words(copy: Copy) -> Said:
+def received_words(copy: PublishedCopy) -> Said:
     return copy.title, _plain(copy.html or copy.text)
 
 
@@ -149,7 +157,7 @@ def _plain(text: str) -> str:
     return PICTURE.sub("", SOURCE.sub('src=""', text)).strip()
 
 
-def _calls(history: History, markers: Markers) -> list[Call]:
+def _calls(history: History, markers: Markers) -> list[CreatingCall]:
     acts = {
         entry.call: entry
         for entry in history.log
@@ -171,24 +179,26 @@ def _calls(history: History, markers: Markers) -> list[Call]:
         attempt = _best(under_way, used, owner)
         is_resend = attempt is not None and attempt.id in used
         used |= {attempt.id} if attempt else set()
-        calls.append(Call(recv=recv, reply=reply, attempt=attempt, is_resend=is_resend))
+        calls.append(CreatingCall(recv=recv, reply=reply, attempt=attempt, is_resend=is_resend))
     return calls
 
 
-def _may_create(entry: Entry) -> bool:
+def _may_create(entry: SimulatorLogEntry) -> bool:
     return entry.kind == "recv" and entry.endpoint in CREATING and bool(entry.account)
 
 
-def _attempts_of(history: History) -> Mapping[tuple[str, str, bool], list[Attempt]]:
+def _attempts_of(history: History) -> Mapping[tuple[str, str, bool], list[RecordedAttempt]]:
     """Return the attempts by account on the platform, oldest first, with further parts apart."""
-    found: dict[tuple[str, str, bool], list[Attempt]] = defaultdict(list)
+    found: dict[tuple[str, str, bool], list[RecordedAttempt]] = defaultdict(list)
     for attempt in sorted(history.attempts, key=lambda one: (one.intended, one.id)):
         if delivery := history.deliveries.get(attempt.delivery):
             found[(*history.identity_of(delivery), attempt.part > 0)].append(attempt)
     return found
 
 
-def _under_way(recv: Entry, attempts: Sequence[Attempt], tolerance: float) -> Sequence[Attempt]:
+def _under_way(
+    recv: SimulatorLogEntry, attempts: Sequence[RecordedAttempt], tolerance: float
+) -> Sequence[RecordedAttempt]:
     """Return the attempts under way when the call came.
 
     If there are none, return the ones with near enough edges.
@@ -206,8 +216,11 @@ def _under_way(recv: Entry, attempts: Sequence[Attempt], tolerance: float) -> Se
 
 
 def _held_up(
-    recv: Entry, attempts: Sequence[Attempt], used: set[int], owner: Delivery
-) -> Sequence[Attempt]:
+    recv: SimulatorLogEntry,
+    attempts: Sequence[RecordedAttempt],
+    used: set[int],
+    owner: RecordedDelivery,
+) -> Sequence[RecordedAttempt]:
     """Return the attempts of the delivery that had just ended in doubt when the call came."""
     own = [
         attempt for attempt in attempts if attempt.delivery == owner.id and attempt.id not in used
@@ -220,7 +233,9 @@ def _held_up(
     ]
 
 
-def _best(attempts: Sequence[Attempt], used: set[int], owner: Delivery | None) -> Attempt | None:
+def _best(
+    attempts: Sequence[RecordedAttempt], used: set[int], owner: RecordedDelivery | None
+) -> RecordedAttempt | None:
     """Return the best attempt: for the delivery itself, then without a call, then the newest."""
     own = [attempt for attempt in attempts if owner and attempt.delivery == owner.id] or attempts
     chosen = [attempt for attempt in own if attempt.id not in used] or own
@@ -228,7 +243,7 @@ def _best(attempts: Sequence[Attempt], used: set[int], owner: Delivery | None) -
 
 
 def _creations(
-    history: History, calls: Mapping[int, Call], markers: Markers, texts: Texts
+    history: History, calls: Mapping[int, CreatingCall], markers: Markers, texts: Texts
 ) -> list[Creation]:
     found = []
     for act in history.log:
@@ -254,8 +269,8 @@ def _creations(
 
 def _keys(history: History) -> tuple[Markers, Texts]:
     """Return markers and exact texts of all deliveries, by account, for present and tried words."""
-    markers: dict[Identity, list[tuple[str, Delivery]]] = defaultdict(list)
-    texts: dict[tuple[Identity, Said], Delivery] = {}
+    markers: dict[Identity, list[tuple[str, RecordedDelivery]]] = defaultdict(list)
+    texts: dict[tuple[Identity, Said], RecordedDelivery] = {}
     for delivery in history.deliveries.values():
         tried = {attempt.rendition for attempt in history.attempts_of.get(delivery.id, ())}
         for fingerprint in {delivery.rendition, *tried} & history.words.keys():
@@ -265,7 +280,7 @@ def _keys(history: History) -> tuple[Markers, Texts]:
     return markers, texts
 
 
-def _marked(copy: Copy | None, markers: Markers) -> Delivery | None:
+def _marked(copy: PublishedCopy | None, markers: Markers) -> RecordedDelivery | None:
     if copy is None:
         return None
     text = folded(f"{copy.title} {copy.text} {copy.html}")
@@ -275,5 +290,5 @@ def _marked(copy: Copy | None, markers: Markers) -> Delivery | None:
     )
 
 
-def _worded(copy: Copy | None, texts: Texts) -> Delivery | None:
+def _worded(copy: PublishedCopy | None, texts: Texts) -> RecordedDelivery | None:
     return texts.get(((copy.platform, copy.account), received_words(copy))) if copy else None

@@ -57,7 +57,7 @@ INVARIANTS: Sequence[Invariant] = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
+class InvariantFinding:
     """The findings on one invariant. `why_not` is the reason why it was not fully judged."""
 
     invariant: Invariant
@@ -70,8 +70,8 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
-    findings: Sequence[Finding]
+class RunVerdict:
+    findings: Sequence[InvariantFinding]
 
     @property
     def is_whole(self) -> bool:
@@ -81,7 +81,7 @@ class Verdict:
     def judged(self) -> int:
         return sum(finding.word != "not judged" for finding in self.findings)
 
-    def of(self, invariant: str) -> Finding:
+    def of(self, invariant: str) -> InvariantFinding:
         return next(finding for finding in self.findings if finding.invariant.id == invariant)
 
     def as_json(self) -> dict[str, Any]:
@@ -92,7 +92,7 @@ class Verdict:
         }
 
 
-def _as_json(finding: Finding) -> dict[str, Any]:
+def _as_json(finding: InvariantFinding) -> dict[str, Any]:
     return {
         "id": finding.invariant.id,
         "name": finding.invariant.name,
@@ -105,24 +105,26 @@ def _as_json(finding: Finding) -> dict[str, Any]:
     }
 
 
-def judge(folder: Path) -> Verdict:
+def judge(folder: Path) -> RunVerdict:
     """Judge the run in a folder of artefacts. Raises ValueError if they cannot be understood."""
     return judge_history(history_of(read_folder(folder)))
 
 
-def judge_history(history: History) -> Verdict:
-    return Verdict(findings=[judge_invariant(invariant, history) for invariant in INVARIANTS])
+def judge_history(history: History) -> RunVerdict:
+    return RunVerdict(findings=[judge_invariant(invariant, history) for invariant in INVARIANTS])
 
 
-def judge_invariant(invariant: Invariant, history: History) -> Finding:
+def judge_invariant(invariant: Invariant, history: History) -> InvariantFinding:
     missing = [name for name in invariant.needs if name not in history.given]
     if missing:
-        return Finding(invariant=invariant, violations=(), why_not=f"missing: {', '.join(missing)}")
+        return InvariantFinding(
+            invariant=invariant, violations=(), why_not=f"missing: {', '.join(missing)}"
+        )
     violations: list[Violation] = []
     try:
         for violation in invariant.check(history):
             # what was found before a check gives up still counts
             violations.append(violation)  # noqa: PERF402
     except NotJudgedError as error:
-        return Finding(invariant=invariant, violations=violations, why_not=str(error))
-    return Finding(invariant=invariant, violations=violations, why_not=None)
+        return InvariantFinding(invariant=invariant, violations=violations, why_not=str(error))
+    return InvariantFinding(invariant=invariant, violations=violations, why_not=None)

@@ -5,16 +5,16 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 from .history import (
-    Act,
-    Attempt,
-    Delivery,
+    AuditedAct,
     History,
     NotJudgedError,
     Outage,
     PersonAction,
+    RecordedAttempt,
+    RecordedDelivery,
     Violation,
 )
-from .trace import Call, live_copies, trace_of
+from .trace import CreatingCall, live_copies, trace_of
 
 HOUR, DAY = 3600.0, 86400.0
 GRACE = 1.0
@@ -59,7 +59,7 @@ def only_in_its_window(history: History) -> Iterator[Violation]:
     yield from _made_up_for(history)
 
 
-def _kept_back(history: History, delivery: Delivery, call: Call) -> bool:
+def _kept_back(history: History, delivery: RecordedDelivery, call: CreatingCall) -> bool:
     """True if limits, a doubt or the way there kept the login from calling: that is not late.
 
     A post that may be late by less than a minute goes now or never. A missing way does not excuse
@@ -88,7 +88,9 @@ def _kept_back(history: History, delivery: Delivery, call: Call) -> bool:
     return is_limited or (max_delay >= NOW_OR_NEVER and bool(no_way))
 
 
-def _was_full(history: History, delivery: Delivery, before: Sequence[Attempt]) -> bool:
+def _was_full(
+    history: History, delivery: RecordedDelivery, before: Sequence[RecordedAttempt]
+) -> bool:
     """Whether its login had made as many calls within an hour as it may, before it was too late."""
     policy = history.settings.accounts.get(delivery.account)
     most = policy.per_hour if policy else None
@@ -101,7 +103,7 @@ def _was_full(history: History, delivery: Delivery, before: Sequence[Attempt]) -
 
 def _made_up_for(history: History) -> Iterator[Violation]:
     """Yield instants that an outage covered and that went out though it covered a later one too."""
-    first: dict[int, Call] = {}
+    first: dict[int, CreatingCall] = {}
     for call, delivery in _calls_with_owner(history):
         first.setdefault(delivery.id, call)
     for older, newer in (
@@ -114,7 +116,7 @@ def _made_up_for(history: History) -> Iterator[Violation]:
             yield Violation(older.subject, what, (call.where, older.row, newer.row))
 
 
-def missed_occurrences(history: History) -> Iterator[tuple[Outage, Sequence[Delivery]]]:
+def missed_occurrences(history: History) -> Iterator[tuple[Outage, Sequence[RecordedDelivery]]]:
     """Yield the instants of repeating posts that each outage covered, by account, oldest first."""
     repeating = [
         one
@@ -122,26 +124,26 @@ def missed_occurrences(history: History) -> Iterator[tuple[Outage, Sequence[Deli
         if one.label != "once" and not _is_ordered(history, one)
     ]
     for outage in history.plan.outages:
-        missed: dict[tuple[str, str], list[Delivery]] = defaultdict(list)
+        missed: dict[tuple[str, str], list[RecordedDelivery]] = defaultdict(list)
         for one in sorted(repeating, key=lambda one: one.due):
             if outage.begins <= one.due <= outage.ends and covers(outage.scope, one):
                 missed[one.post, one.account].append(one)
         yield from ((outage, found) for found in missed.values())
 
 
-def _is_ordered(history: History, delivery: Delivery) -> bool:
+def _is_ordered(history: History, delivery: RecordedDelivery) -> bool:
     """Whether it is an occurrence that a person has ordered."""
     acts = history.acts_on.get(f"{delivery.post}@{delivery.account}", ())
     return any(act.event == "resend_requested" for act in acts)
 
 
-def _calls_with_owner(history: History) -> Iterator[tuple[Call, Delivery]]:
+def _calls_with_owner(history: History) -> Iterator[tuple[CreatingCall, RecordedDelivery]]:
     for call in trace_of(history).calls:
         if call.attempt and call.attempt.delivery in history.deliveries:
             yield call, history.deliveries[call.attempt.delivery]
 
 
-def _window(history: History, delivery: Delivery) -> tuple[float, float, float]:
+def _window(history: History, delivery: RecordedDelivery) -> tuple[float, float, float]:
     """Return the demanded window, or that of the database where the demand is not known.
 
     The database also counts after a person has sent the post sooner.
@@ -158,7 +160,7 @@ def _window(history: History, delivery: Delivery) -> tuple[float, float, float]:
     return due, expires, max_delay
 
 
-def _released(history: History, delivery: Delivery, until: float) -> bool:
+def _released(history: History, delivery: RecordedDelivery, until: float) -> bool:
     """Whether a person has let it go, or sent it sooner, by then."""
     acts = [*history.acts_on.get(delivery.subject, ()), *history.acts_on.get(delivery.post, ())]
     return any(
@@ -190,7 +192,7 @@ def pause_holds(history: History) -> Iterator[Violation]:
 
 def _announced_after(
     history: History, begins: float, ends: float
-) -> Iterator[tuple[Delivery, Attempt]]:
+) -> Iterator[tuple[RecordedDelivery, RecordedAttempt]]:
     """Yield the attempts of a time.
 
     Yield none where instants are too inexact to separate an action from its neighbours.
@@ -200,7 +202,7 @@ def _announced_after(
             yield history.deliveries[attempt.delivery], attempt
 
 
-def covers(scope: str, delivery: Delivery) -> bool:
+def covers(scope: str, delivery: RecordedDelivery) -> bool:
     """Whether a scope, `all`, `platform:P`, `account:A` or `post:P`, holds a delivery."""
     own = {
         "all",
@@ -221,7 +223,7 @@ def pauses(history: History) -> Sequence[Pause]:
     return [*_audited_pauses(history.audit), *_requested_pauses(by_people)]
 
 
-def _audited_pauses(audit: Sequence[Act]) -> Iterator[Pause]:
+def _audited_pauses(audit: Sequence[AuditedAct]) -> Iterator[Pause]:
     for place, act in enumerate(audit):
         if act.event == "paused":
             later = (
@@ -250,7 +252,7 @@ def limits_are_kept(history: History) -> Iterator[Violation]:
     it too.
     """
     by_login = {one.login: one for one in history.settings.accounts.values()}
-    called: dict[str, list[Call]] = defaultdict(list)
+    called: dict[str, list[CreatingCall]] = defaultdict(list)
     for call in trace_of(history).calls:
         if call.attempt and not call.is_resend and not call.attempt.part:
             called[call.attempt.login].append(call)
@@ -268,7 +270,12 @@ def limits_are_kept(history: History) -> Iterator[Violation]:
 
 
 def _crowded(  # noqa: PLR0917 # one login, one window
-    login: str, name: str, window: float, most: int | None, calls: Sequence[Call], slack: float
+    login: str,
+    name: str,
+    window: float,
+    most: int | None,
+    calls: Sequence[CreatingCall],
+    slack: float,
 ) -> Iterator[Violation]:
     """Yield windows with too many calls.
 
@@ -284,7 +291,7 @@ def _crowded(  # noqa: PLR0917 # one login, one window
 
 
 def _hurried(
-    history: History, login: str, min_interval: float | None, calls: Sequence[Call]
+    history: History, login: str, min_interval: float | None, calls: Sequence[CreatingCall]
 ) -> Iterator[Violation]:
     attempts = sorted(
         {call.attempt.id: call.attempt for call in calls if call.attempt}.values(),
@@ -339,7 +346,7 @@ def _hasty(history: History) -> Iterator[Violation]:
     The platforms' clock counts.
     """
     wait = history.settings.retry_after
-    asked: dict[tuple[str, str], list[Call]] = defaultdict(list)
+    asked: dict[tuple[str, str], list[CreatingCall]] = defaultdict(list)
     for call in trace_of(history).calls if wait else ():
         before = asked[call.recv.platform, call.recv.account]
         for earlier in before:
@@ -361,7 +368,7 @@ def _hasty(history: History) -> Iterator[Violation]:
             before.append(call)
 
 
-def _called(history: History, attempt: Attempt) -> bool:
+def _called(history: History, attempt: RecordedAttempt) -> bool:
     return any(call.attempt is attempt for call in trace_of(history).calls)
 
 
@@ -399,7 +406,7 @@ def retract_wins(history: History) -> Iterator[Violation]:
             yield Violation(delivery.subject, "live though retracted, and not in red", where)
 
 
-def _came_back(history: History, stop: Act, at: float) -> bool:
+def _came_back(history: History, stop: AuditedAct, at: float) -> bool:
     """True if the schedule had cancelled it, and has named it again before that instant."""
     acts = history.acts_on.get(stop.subject, ())
     slack = history.settings.tolerance

@@ -21,7 +21,7 @@ from tests.simulation.artefacts import artefacts_of
 from tests.simulation.patched_runtime import JOB_TIMES
 from tests.simulation.platforms import BUSY, CREATING, LISTING
 from tests.simulation.simulation import ENDED, Shape, Simulation, opened
-from tests.simulation.workspace import Entry, Waits, identity_of, instant, platform_of
+from tests.simulation.workspace import SchedulePost, Waits, identity_of, instant, platform_of
 
 ACCOUNTS = ("tieba-a", "wechat-a", "weibo-a", "weibo-b")
 WAITS = Waits(deadline=3, lease=5, visibility=20, review=24)
@@ -48,7 +48,7 @@ Action = Callable[[Simulation, str, str], object]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Scenario:
+class PostCourse:
     """The course of a post on an account.
 
     `creations`, `reads` and `deletions` are the faults of such calls. Each of `actions` follows
@@ -76,7 +76,7 @@ class ScriptedFaults:
         default_factory=lambda: defaultdict(deque)
     )
 
-    def load(self, scenario: Scenario) -> None:
+    def load(self, scenario: PostCourse) -> None:
         for sort in ("creations", "reads", "deletions"):
             self.waiting[identity_of(scenario.account), sort] = deque(getattr(scenario, sort))
 
@@ -180,85 +180,93 @@ def _boot_ahead(simulation: Simulation, *_whose: str) -> None:
 
 EARLIER = "earlier"
 """The post that ended before the run."""
-SHARED: Mapping[str, Scenario] = {
-    EARLIER: Scenario(actions=[("pending", _command("cancel"))], due=60.0),
-    "plain": Scenario(others=("tieba-a", "wechat-a", "weibo-b")),
-    "poison": Scenario(actions=[("pending", _kill_at("claim.after_commit", times=2))]),
-    "found-after-death": Scenario(actions=[("pending", _kill_at("outcome.before_commit"))]),
-    "not-sent": Scenario(actions=[("pending", _event("disconnect", "refused", 6.0))]),
-    "edited": Scenario(creations=[(TOO_MANY,)], others=("weibo-b",), actions=[("retrying", _edit)]),
-    "expired": Scenario(
+SHARED: Mapping[str, PostCourse] = {
+    EARLIER: PostCourse(actions=[("pending", _command("cancel"))], due=60.0),
+    "plain": PostCourse(others=("tieba-a", "wechat-a", "weibo-b")),
+    "poison": PostCourse(actions=[("pending", _kill_at("claim.after_commit", times=2))]),
+    "found-after-death": PostCourse(actions=[("pending", _kill_at("outcome.before_commit"))]),
+    "not-sent": PostCourse(actions=[("pending", _event("disconnect", "refused", 6.0))]),
+    "edited": PostCourse(
+        creations=[(TOO_MANY,)], others=("weibo-b",), actions=[("retrying", _edit)]
+    ),
+    "expired": PostCourse(
         actions=[("pending", _event("stop_for", 60.0))], entry={"expires": 20.0}, due=10.0
     ),
-    "missed": Scenario(
+    "missed": PostCourse(
         actions=[("pending", _event("stop_for", 150.0))],
         entry={"cron": "*/1 * * * *", "until": 150.0},
     ),
-    "clock-ahead": Scenario(
+    "clock-ahead": PostCourse(
         account="weibo-b", creations=[(MADE, LATE)], actions=[("unknown", _boot_ahead)]
     ),
 }
 """Scenarios that concern all accounts, played one after the other."""
-SEPARATE: Mapping[str, Scenario] = {
-    "busy": Scenario(
+SEPARATE: Mapping[str, PostCourse] = {
+    "busy": PostCourse(
         account="weibo-b", creations=[({"kind": "api_error", "code": BUSY["weibo"]},)]
     ),
-    "rewritten": Scenario(creations=[({"kind": "rewrite", "how": "punctuation"},)]),
-    "rate-limited": Scenario(account="weibo-b", creations=[(TOO_MANY,)]),
-    "credential-expired": Scenario(creations=[(EXPIRED,)]),
-    "found": Scenario(creations=[(MADE, LATE)], reads=[(TOO_MANY,), (LOST,)]),
-    "absent": Scenario(account="weibo-b", creations=[(LOST,)]),
-    "absent-twice": Scenario(creations=[(LOST,), (LOST,)]),
-    "refused": Scenario(account="weibo-b", creations=[({"kind": "api_error", "code": 20020},)]),
-    "refused-by-review": Scenario(
+    "rewritten": PostCourse(creations=[({"kind": "rewrite", "how": "punctuation"},)]),
+    "rate-limited": PostCourse(account="weibo-b", creations=[(TOO_MANY,)]),
+    "credential-expired": PostCourse(creations=[(EXPIRED,)]),
+    "found": PostCourse(creations=[(MADE, LATE)], reads=[(TOO_MANY,), (LOST,)]),
+    "absent": PostCourse(account="weibo-b", creations=[(LOST,)]),
+    "absent-twice": PostCourse(creations=[(LOST,), (LOST,)]),
+    "refused": PostCourse(account="weibo-b", creations=[({"kind": "api_error", "code": 20020},)]),
+    "refused-by-review": PostCourse(
         account="wechat-a", creations=[({"kind": "review", "seconds": 6, "verdict": "refuse"},)]
     ),
-    "blocked": Scenario(
+    "blocked": PostCourse(
         creations=[({"kind": "captcha"},)], actions=[("held", _resolve(Resolution.RESEND))]
     ),
-    "signed-out": Scenario(
+    "signed-out": PostCourse(
         account="weibo-b", creations=[(EXPIRED,), (EXPIRED,)], actions=[("held", _resume)]
     ),
     **{
-        f"alike-{resolution}": Scenario(
+        f"alike-{resolution}": PostCourse(
             account="weibo-b",
             creations=[(LOST,)],
             actions=[("unknown", _post_alike), ("held", _resolve(resolution))],
         )
         for resolution in (Resolution.RESEND, Resolution.NOT_PUBLISHED, Resolution.CANCEL)
     },
-    "cancelled": Scenario(actions=[("pending", _command("cancel"))], due=60.0),
-    "retracted": Scenario(
+    "cancelled": PostCourse(actions=[("pending", _command("cancel"))], due=60.0),
+    "retracted": PostCourse(
         deletions=[({"kind": "api_error", "code": 20112},)],
         actions=[("published", _command("retract"))],
     ),
-    "retracted-unknown": Scenario(
+    "retracted-unknown": PostCourse(
         account="weibo-b", creations=[(MADE,)], actions=[("unknown", _command("retract"))]
     ),
-    "removed-unknown": Scenario(
+    "removed-unknown": PostCourse(
         creations=[(MADE,)],
         reads=[(EXCERPT,)],
         actions=[("held", _remove), ("held", _resolve(Resolution.RESEND))],
     ),
-    "mass-sent": Scenario(account="wechat-a", creations=[(EXPIRED,)], entry={"urgent": True}),
-    "paused": Scenario(actions=[("pending", _pause)]),
-    "sent-now": Scenario(account="tieba-a", actions=[("pending", _command("send"))], due=20 * HOUR),
-    "revised": Scenario(account="tieba-a", actions=[("pending", _edit)], due=20.0),
-    "parts": Scenario(
+    "mass-sent": PostCourse(account="wechat-a", creations=[(EXPIRED,)], entry={"urgent": True}),
+    "paused": PostCourse(actions=[("pending", _pause)]),
+    "sent-now": PostCourse(
+        account="tieba-a", actions=[("pending", _command("send"))], due=20 * HOUR
+    ),
+    "revised": PostCourse(account="tieba-a", actions=[("pending", _edit)], due=20.0),
+    "parts": PostCourse(
         account="tieba-a",
         creations=[(MADE, LATE), (MADE, LATE), ({"kind": "api_error", "code": 2230204},)],
         entry={"body": LONG_TEXT},
     ),
-    "part-absent": Scenario(account="tieba-a", creations=[(), (LOST,)], entry={"body": LONG_TEXT}),
-    "edited-unknown": Scenario(
+    "part-absent": PostCourse(
+        account="tieba-a", creations=[(), (LOST,)], entry={"body": LONG_TEXT}
+    ),
+    "edited-unknown": PostCourse(
         creations=[(LOST,)], actions=[("unknown", _edit), ("held", _resolve(Resolution.RESEND))]
     ),
-    "left-out": Scenario(account="weibo-b", creations=[(LOST,)], actions=[("unknown", _leave_out)]),
-    "later": Scenario(account="tieba-a", due=20 * HOUR, ends=frozenset({"pending"})),
+    "left-out": PostCourse(
+        account="weibo-b", creations=[(LOST,)], actions=[("unknown", _leave_out)]
+    ),
+    "later": PostCourse(account="tieba-a", due=20 * HOUR, ends=frozenset({"pending"})),
 }
 """Scenarios that concern one account, played beside the ones of other accounts."""
-WATCHED: Mapping[str, Scenario] = {
-    "removed": Scenario(actions=[("published", _remove_watched), ("removed", _resend)]),
+WATCHED: Mapping[str, PostCourse] = {
+    "removed": PostCourse(actions=[("published", _remove_watched), ("removed", _resend)]),
 }
 """Scenarios that take hours, played at last."""
 
@@ -290,7 +298,7 @@ def simulate() -> SampleRun:
 
 
 def _play_all(
-    simulation: Simulation, faults: ScriptedFaults, *queues: Mapping[str, Scenario]
+    simulation: Simulation, faults: ScriptedFaults, *queues: Mapping[str, PostCourse]
 ) -> None:
     """Play the scenarios of each queue one after the other, and the queues beside each other."""
     playing = [_play(simulation, faults, queue) for queue in queues]
@@ -300,7 +308,7 @@ def _play_all(
 
 
 def _play(
-    simulation: Simulation, faults: ScriptedFaults, scenarios: Mapping[str, Scenario]
+    simulation: Simulation, faults: ScriptedFaults, scenarios: Mapping[str, PostCourse]
 ) -> Iterator[bool]:
     """Play scenarios; yield True as long as something has yet to come."""
     for name, scenario in scenarios.items():
@@ -318,9 +326,9 @@ def _play(
                 action(simulation, name, scenario.account)
 
 
-def _add_post(simulation: Simulation, name: str, scenario: Scenario) -> None:
+def _add_post(simulation: Simulation, name: str, scenario: PostCourse) -> None:
     due = simulation.now + scenario.due
-    entry = Entry(
+    entry = SchedulePost(
         id=name,
         title=f"警惕诈骗第{len(simulation.workspace.every):02d}期",
         accounts=(scenario.account, *scenario.others),

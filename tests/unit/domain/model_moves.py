@@ -81,17 +81,17 @@ from tests.unit.domain.model_state import (
     SERVER_DELAY,
     SETTLE,
     TICKET,
-    Copy,
+    ModelCopy,
+    ModelDelivery,
+    ModelSnapshot,
     Rules,
-    Snapshot,
-    StoreReader,
     Worker,
     can_still_act,
     is_any_live,
     is_live,
 )
 
-Step = tuple[str, Snapshot]
+Step = tuple[str, ModelSnapshot]
 
 WHOLE, PARTIAL, ALIKE, OTHER, GONE = "whole", "partial", "alike", "other", "gone"
 LAG = timedelta(minutes=1)
@@ -135,7 +135,7 @@ class Moves:
 
     def __init__(self, rules: Rules) -> None:
         self.rules = rules
-        self._advanced: dict[tuple[StoreReader, Event, Role, bool], StoreReader | None] = {}
+        self._advanced: dict[tuple[ModelDelivery, Event, Role, bool], ModelDelivery | None] = {}
         self._absent: dict[tuple[bool, tuple[str, ...], str, bool], bool] = {}
         self._counts_unapproved = (
             any(map(rules.is_approved, NOT_APPROVED.values())) or rules.reads_ended_approvals
@@ -145,7 +145,7 @@ class Moves:
             is_current=False, state=State.SENDING
         )
 
-    def of(self, snapshot: Snapshot) -> Iterator[Step]:
+    def of(self, snapshot: ModelSnapshot) -> Iterator[Step]:
         moves = (
             self._restore(snapshot)
             if snapshot.recorded.state in FINAL_STATES
@@ -154,7 +154,7 @@ class Moves:
         for label, after in moves:
             yield label, self._plain(after)
 
-    def _all(self, snapshot: Snapshot) -> Iterator[Step]:
+    def _all(self, snapshot: ModelSnapshot) -> Iterator[Step]:
         yield "tick", _tick(snapshot, self.rules.settled)
         yield from self._maintain(snapshot)
         yield from self._order(snapshot)
@@ -166,7 +166,7 @@ class Moves:
         yield from self._reconcile(snapshot)
         yield from self._retract(snapshot)
 
-    def _plain(self, snapshot: Snapshot) -> Snapshot:
+    def _plain(self, snapshot: ModelSnapshot) -> ModelSnapshot:
         """Drop all data that cannot matter any more, so that snapshots with one future are equal.
 
         Most snapshots have nothing to drop. A copy of each would take a third of the walk's time.
@@ -194,8 +194,8 @@ class Moves:
         return snapshot
 
     def _apply(
-        self, snapshot: Snapshot, event: Event, role: Role, *, is_expired: bool = False
-    ) -> Snapshot | None:
+        self, snapshot: ModelSnapshot, event: Event, role: Role, *, is_expired: bool = False
+    ) -> ModelSnapshot | None:
         """Apply an event to the delivery; None where the table does not allow it."""
         key = (snapshot.recorded, event, role, is_expired)
         if key not in self._advanced:
@@ -211,8 +211,8 @@ class Moves:
         return (_begun(snapshot) if has_published_parts else snapshot)._replace(recorded=recorded)
 
     def _advance(
-        self, recorded: StoreReader, event: Event, role: Role, expires_at: datetime
-    ) -> StoreReader | None:
+        self, recorded: ModelDelivery, event: Event, role: Role, expires_at: datetime
+    ) -> ModelDelivery | None:
         before = _delivery(recorded, expires_at, self.rules.parts)
         actor = Actor(role=role, name=role.value)
         try:
@@ -224,7 +224,7 @@ class Moves:
         assert after.attempts == before.attempts + isinstance(event, AttemptStarted)
         return _stored_reader(after)
 
-    def _maintain(self, snapshot: Snapshot) -> Iterator[Step]:
+    def _maintain(self, snapshot: ModelSnapshot) -> Iterator[Step]:
         for event in KEEPER_EVENTS:
             if after := self._apply(snapshot, event, Role.MAINTENANCE):
                 yield f"keeper: {type(event).__name__}", _without_void_claim(after)
@@ -234,7 +234,7 @@ class Moves:
                 ended = 0 if snapshot.recorded.state is State.SENDING else snapshot.ended
                 yield f"keeper: LeaseExpired, begun {has_begun}", _overtake(after, ended)
 
-    def _order(self, snapshot: Snapshot) -> Iterator[Step]:
+    def _order(self, snapshot: ModelSnapshot) -> Iterator[Step]:
         for event in REVISIONS:
             if after := self._apply(snapshot, event, Role.PLANNER):
                 after = _without_void_claim(after)
@@ -249,7 +249,7 @@ class Moves:
         if after := self._apply(snapshot, Cancelled(reason="removed"), Role.PLANNER):
             yield "planner: Cancelled", _without_void_claim(after)
 
-    def _restore(self, snapshot: Snapshot) -> Iterator[Step]:
+    def _restore(self, snapshot: ModelSnapshot) -> Iterator[Step]:
         """Let the schedule restore a delivery that it had removed, or an expired one."""
         for content in REVISIONS:
             if after := self._apply(snapshot, Restored(content=content), Role.PLANNER):
@@ -258,7 +258,7 @@ class Moves:
                     after._replace(is_edited=content.has_started),
                 )
 
-    def _approve(self, snapshot: Snapshot) -> Iterator[Step]:
+    def _approve(self, snapshot: ModelSnapshot) -> Iterator[Step]:
         """Let the last approver approve, or somebody end an approval, at any instant.
 
         A restore or a failover ends all approvals.
@@ -271,7 +271,7 @@ class Moves:
             released = self._apply(snapshot, Approved(expires_at=BORN.expires_at), Role.PERSON)
             yield "person: approves", (released or snapshot)._replace(is_approved=True)
 
-    def _resolve(self, snapshot: Snapshot) -> Iterator[Step]:
+    def _resolve(self, snapshot: ModelSnapshot) -> Iterator[Step]:
         """Resolutions are true to the platform; only a request to read again needs no knowledge."""
         if snapshot.recorded.state not in {State.HELD, *CHECKED_STATES}:
             return
@@ -303,7 +303,7 @@ class Moves:
                 _resent_by_person(after)._replace(is_edited=is_edited),
             )
 
-    def _work(self, snapshot: Snapshot) -> Iterator[Step]:
+    def _work(self, snapshot: ModelSnapshot) -> Iterator[Step]:
         recorded, worker = snapshot.recorded, snapshot.worker
         if recorded.attempts < MOST_ATTEMPTS and (
             after := self._apply(snapshot, Claimed(), Role.SENDER)
@@ -325,7 +325,7 @@ class Moves:
         else:
             yield from self._call(snapshot, worker)
 
-    def _intend(self, snapshot: Snapshot, worker: Worker) -> Iterator[Step]:
+    def _intend(self, snapshot: ModelSnapshot, worker: Worker) -> Iterator[Step]:
         if after := self._apply(snapshot, Released(), Role.SENDER):
             yield "release", _without_void_claim(after)
         if not (self._finds_approved(snapshot) or worker.was_approved):
@@ -339,14 +339,14 @@ class Moves:
             )
             yield "intent", announced._replace(is_sent_unapproved=not snapshot.is_approved)
 
-    def _finds_approved(self, snapshot: Snapshot) -> bool:
+    def _finds_approved(self, snapshot: ModelSnapshot) -> bool:
         """Return True if the rule accepts the approvals that the store may find.
 
         An approval may be lacking in any way.
         """
         return self._counts_approved if snapshot.is_approved else self._counts_unapproved
 
-    def _call(self, snapshot: Snapshot, worker: Worker) -> Iterator[Step]:
+    def _call(self, snapshot: ModelSnapshot, worker: Worker) -> Iterator[Step]:
         if worker.step == "answered":
             if is_live(snapshot):
                 yield from self._record_outcome(snapshot, Published(receipt=_receipt(snapshot)))
@@ -365,7 +365,7 @@ class Moves:
         if worker.fuse:
             yield from self._record_outcome(snapshot, LOST)
 
-    def _record_outcome(self, snapshot: Snapshot, outcome: Outcome) -> Iterator[Step]:
+    def _record_outcome(self, snapshot: ModelSnapshot, outcome: Outcome) -> Iterator[Step]:
         """Record the worker's outcome, if it is accepted; the connection ends either way."""
         left = _without(snapshot, "worker")
         if not self.rules.settles(is_current=True, state=snapshot.recorded.state):
@@ -374,7 +374,7 @@ class Moves:
             heard = _alerted(after) if isinstance(outcome, Submitted) else after
             yield f"settles {type(outcome).__name__}", heard._replace(lease=0, ended=0)
 
-    def _wake(self, snapshot: Snapshot) -> Iterator[Step]:
+    def _wake(self, snapshot: ModelSnapshot) -> Iterator[Step]:
         """Wake an overtaken worker: it may not start a call, its outcome is only evidence."""
         sleeper = snapshot.sleeper
         if sleeper is None:
@@ -396,7 +396,7 @@ class Moves:
                 if after := self._apply(_without(snapshot, "sleeper"), outcome, Role.SENDER):
                     yield f"late {type(outcome).__name__} believed", _overtake(after, ended=0)
 
-    def _reconcile(self, snapshot: Snapshot) -> Iterator[Step]:
+    def _reconcile(self, snapshot: ModelSnapshot) -> Iterator[Step]:
         state = snapshot.recorded.state
         if state in {State.UNKNOWN, State.SUBMITTED}:
             for finding in self._list(snapshot):
@@ -410,7 +410,7 @@ class Moves:
             if GONE in snapshot.readbacks and not is_removed:
                 yield "list shows it", snapshot._replace(readbacks=())
 
-    def _retract(self, snapshot: Snapshot) -> Iterator[Step]:
+    def _retract(self, snapshot: ModelSnapshot) -> Iterator[Step]:
         if snapshot.recorded.state is not State.RETRACTING:
             return
         if snapshot.recorded.receipt == OURS.remote_id:
@@ -429,7 +429,7 @@ class Moves:
         ):
             yield "out of sight", after
 
-    def _list(self, snapshot: Snapshot) -> Iterator[ReadbackResult]:
+    def _list(self, snapshot: ModelSnapshot) -> Iterator[ReadbackResult]:
         """Yield all results that one read of the account may give."""
         yield UNREADABLE
         yield LIMITED
@@ -444,7 +444,9 @@ class Moves:
             else (NotFound(covered_since=LONG_AGO),)
         )
 
-    def _found(self, snapshot: Snapshot, finding: ReadbackResult, role: Role) -> Iterator[Step]:
+    def _found(
+        self, snapshot: ModelSnapshot, finding: ReadbackResult, role: Role
+    ) -> Iterator[Step]:
         """Store the readback, then record it.
 
         Once the readbacks prove absence, the absence is recorded in its place.
@@ -468,7 +470,7 @@ class Moves:
         ):
             yield f"{role} finds {type(finding).__name__}", after
 
-    def _is_gone(self, snapshot: Snapshot) -> bool:
+    def _is_gone(self, snapshot: ModelSnapshot) -> bool:
         """Return True if the rule takes the post as deleted.
 
         An answer to our own deletion counts without the rule.
@@ -481,7 +483,7 @@ class Moves:
             readbacks, lambda readback: isinstance(readback.result, Deleted), LAG / 2
         )
 
-    def _may_be_hidden(self, snapshot: Snapshot, finding: NotFound) -> bool:
+    def _may_be_hidden(self, snapshot: ModelSnapshot, finding: NotFound) -> bool:
         """Return True if only a review can still hide the post.
 
         A delivery with a ticket is already known to be under review.
@@ -493,7 +495,7 @@ class Moves:
             and self._shows_absence(snapshot, finding, SETTLE)
         )
 
-    def _shows_absence(self, snapshot: Snapshot, finding: NotFound, settle: int) -> bool:
+    def _shows_absence(self, snapshot: ModelSnapshot, finding: NotFound, settle: int) -> bool:
         """Return True if the rule sees absence in the readbacks so far and the newest one.
 
         They are settled by the time since the call's end.
@@ -517,7 +519,7 @@ class Moves:
         return self._absent[key]
 
 
-def _begun(snapshot: Snapshot) -> Snapshot:
+def _begun(snapshot: ModelSnapshot) -> ModelSnapshot:
     """Count the post as published and begin its parts.
 
     Copies that exist twice, or may yet, are kept.
@@ -527,19 +529,19 @@ def _begun(snapshot: Snapshot) -> Snapshot:
     return snapshot._replace(copies=more, readbacks=(), resends=0, beneath=status)
 
 
-def _is_removed(snapshot: Snapshot) -> bool:
+def _is_removed(snapshot: ModelSnapshot) -> bool:
     return any(copy.status == "removed" for copy in snapshot.copies)
 
 
-def _all_gone(snapshot: Snapshot) -> Snapshot:
+def _all_gone(snapshot: ModelSnapshot) -> ModelSnapshot:
     """The post is deleted, and its parts with it."""
     if snapshot.beneath:
         return snapshot._replace(copies=(), beneath="removed")
-    copies = (Copy("removed") if copy.status == "live" else copy for copy in snapshot.copies)
+    copies = (ModelCopy("removed") if copy.status == "live" else copy for copy in snapshot.copies)
     return snapshot._replace(copies=tuple(copies))
 
 
-def _delivery(recorded: StoreReader, expires_at: datetime, parts: int) -> Delivery:
+def _delivery(recorded: ModelDelivery, expires_at: datetime, parts: int) -> Delivery:
     return replace(
         BORN,
         state=recorded.state,
@@ -559,8 +561,8 @@ def _delivery(recorded: StoreReader, expires_at: datetime, parts: int) -> Delive
     )
 
 
-def _stored_reader(delivery: Delivery) -> StoreReader:
-    return StoreReader(
+def _stored_reader(delivery: Delivery) -> ModelDelivery:
+    return ModelDelivery(
         state=delivery.state,
         attempts=delivery.attempts,
         auth_failures=delivery.auth_failures,
@@ -574,7 +576,7 @@ def _stored_reader(delivery: Delivery) -> StoreReader:
     )
 
 
-def _tick(snapshot: Snapshot, settled: int) -> Snapshot:
+def _tick(snapshot: ModelSnapshot, settled: int) -> ModelSnapshot:
     return snapshot._replace(
         worker=_older(snapshot.worker),
         sleeper=_older(snapshot.sleeper),
@@ -602,13 +604,13 @@ def _left_alone(worker: Worker | None) -> tuple[int, ...]:
     )
 
 
-def _without(snapshot: Snapshot, name: Literal["worker", "sleeper"]) -> Snapshot:
+def _without(snapshot: ModelSnapshot, name: Literal["worker", "sleeper"]) -> ModelSnapshot:
     """The worker, or the sleeper, waits for its call no longer."""
     fuses = tuple(sorted((*snapshot.fuses, *_left_alone(getattr(snapshot, name)))))
     return snapshot._replace(**{name: None}, fuses=fuses)
 
 
-def _forgotten(snapshot: Snapshot) -> Snapshot:
+def _forgotten(snapshot: ModelSnapshot) -> ModelSnapshot:
     """Stop following the frozen worker, but keep its call.
 
     The platform may still complete the call.
@@ -617,7 +619,7 @@ def _forgotten(snapshot: Snapshot) -> Snapshot:
     return snapshot._replace(sleeper=None, fuses=tuple(sorted((*snapshot.fuses, *heard))))
 
 
-def _overtake(snapshot: Snapshot, ended: int | None) -> Snapshot:
+def _overtake(snapshot: ModelSnapshot, ended: int | None) -> ModelSnapshot:
     """End the lease of a worker that may still live.
 
     Of two frozen workers the later one is followed.
@@ -627,7 +629,7 @@ def _overtake(snapshot: Snapshot, ended: int | None) -> Snapshot:
     return snapshot._replace(worker=None, lease=0, ended=ended)
 
 
-def _without_void_claim(snapshot: Snapshot) -> Snapshot:
+def _without_void_claim(snapshot: ModelSnapshot) -> ModelSnapshot:
     """Drop a worker with a void claim.
 
     It finds its claim void when it tries to write its intent, and nothing more happens.
@@ -641,7 +643,7 @@ def _without_void_claim(snapshot: Snapshot) -> Snapshot:
     return snapshot
 
 
-def _resent_by_person(snapshot: Snapshot) -> Snapshot:
+def _resent_by_person(snapshot: ModelSnapshot) -> ModelSnapshot:
     """Drop the copies: a person has seen that nothing is published.
 
     Deleted or rejected copies do not count any more.
@@ -649,20 +651,20 @@ def _resent_by_person(snapshot: Snapshot) -> Snapshot:
     return snapshot._replace(copies=(), resends=0)
 
 
-def _acts(snapshot: Snapshot, fuse: int, review: int) -> tuple[Copy, ...]:
+def _acts(snapshot: ModelSnapshot, fuse: int, review: int) -> tuple[ModelCopy, ...]:
     """Return the copies that a call may create while the platform still receives it.
 
     Under a deleted post there are none. A review hides its post for `review` ticks at most.
     """
     is_heard = fuse and snapshot.beneath != "removed"
     return (
-        (Copy("live", LISTING_LAG + 1), Copy("review", LISTING_LAG + 1 + review))
+        (ModelCopy("live", LISTING_LAG + 1), ModelCopy("review", LISTING_LAG + 1 + review))
         if is_heard
         else ()
     )
 
 
-def _alerted(snapshot: Snapshot) -> Snapshot:
+def _alerted(snapshot: ModelSnapshot) -> ModelSnapshot:
     return snapshot._replace(
         copies=tuple(
             copy._replace(is_announced=copy.status == "review") for copy in snapshot.copies
@@ -670,7 +672,7 @@ def _alerted(snapshot: Snapshot) -> Snapshot:
     )
 
 
-def _platform(snapshot: Snapshot, review: int) -> Iterator[Step]:
+def _platform(snapshot: ModelSnapshot, review: int) -> Iterator[Step]:
     """Yield the steps that the platform may take by itself."""
     for index, fuse in enumerate(snapshot.fuses):
         left = snapshot.fuses[:index] + snapshot.fuses[index + 1 :]
@@ -682,23 +684,23 @@ def _platform(snapshot: Snapshot, review: int) -> Iterator[Step]:
     for copy in snapshot.copies[:1]:
         if copy.status == "review":
             lag = LISTING_LAG + 1 if copy.is_announced else min(copy.lag, LISTING_LAG + 1)
-            yield "review passes", snapshot._replace(copies=(Copy("live", lag),))
-            yield "review refuses", snapshot._replace(copies=(Copy("refused"),))
+            yield "review passes", snapshot._replace(copies=(ModelCopy("live", lag),))
+            yield "review refuses", snapshot._replace(copies=(ModelCopy("refused"),))
         if (
             copy.status == "live"
             and snapshot.recorded.receipt == OURS.remote_id
             and not snapshot.beneath
         ):
-            yield "platform removes", snapshot._replace(copies=(Copy("removed"),))
+            yield "platform removes", snapshot._replace(copies=(ModelCopy("removed"),))
     if snapshot.beneath == "live":
         yield "platform removes", _all_gone(snapshot)
 
 
-def _receipt(snapshot: Snapshot) -> Receipt:
+def _receipt(snapshot: ModelSnapshot) -> Receipt:
     return PART_RECEIPT if snapshot.beneath else OURS
 
 
-def _seen(copy: Copy, receipt: Receipt) -> ReadbackResult:
+def _seen(copy: ModelCopy, receipt: Receipt) -> ReadbackResult:
     """Return the result of a read that finds a copy."""
     match copy.status:
         case "live":
@@ -711,7 +713,7 @@ def _seen(copy: Copy, receipt: Receipt) -> ReadbackResult:
             return Deleted()
 
 
-def _shown(copy: Copy, receipt: Receipt) -> tuple[ReadbackResult, ...]:
+def _shown(copy: ModelCopy, receipt: Receipt) -> tuple[ReadbackResult, ...]:
     """Return the results that a complete list may give for a copy."""
     must_show = copy.lag == 0 and (
         copy.status == "live" or (copy.status == "review" and not copy.is_announced)
@@ -723,7 +725,7 @@ def _shown(copy: Copy, receipt: Receipt) -> tuple[ReadbackResult, ...]:
     )
 
 
-def _misread(snapshot: Snapshot) -> tuple[ReadbackResult, ...]:
+def _misread(snapshot: ModelSnapshot) -> tuple[ReadbackResult, ...]:
     """Return a read that wrongly reports a deletion, unless the last one did."""
     is_there = snapshot.beneath == "live" or any(
         copy.status in {"live", "review"} for copy in snapshot.copies
@@ -735,7 +737,7 @@ def _misread(snapshot: Snapshot) -> tuple[ReadbackResult, ...]:
     )
 
 
-def _follow_up(snapshot: Snapshot) -> tuple[ReadbackResult, ...]:
+def _follow_up(snapshot: ModelSnapshot) -> tuple[ReadbackResult, ...]:
     """Return the results that a read by the ticket may give."""
     is_known = snapshot.recorded.has_ticket and snapshot.copies
     return (_seen(snapshot.copies[0], _receipt(snapshot)), UNREADABLE) if is_known else ()
@@ -745,7 +747,7 @@ def _kind_of(finding: NotFound) -> str:
     return WHOLE if finding.covered_since <= BEFORE_CALL else PARTIAL
 
 
-def _stored(snapshot: Snapshot, finding: ReadbackResult) -> tuple[str, ...]:
+def _stored(snapshot: ModelSnapshot, finding: ReadbackResult) -> tuple[str, ...]:
     """Keep only the readbacks that can matter.
 
     They are one or two complete ones, a partial one, or one with a finding.

@@ -114,7 +114,7 @@ The store does not read approvals that were ended.
 """
 
 
-class StoreReader(NamedTuple):
+class ModelDelivery(NamedTuple):
     """The part of a delivery that decides its future, without counters that only lengthen waits."""
 
     state: State = State.PENDING
@@ -141,7 +141,7 @@ class Worker(NamedTuple):
     was_approved: bool = False
 
 
-class Copy(NamedTuple):
+class ModelCopy(NamedTuple):
     """A post of one of our attempts: live, review, refused or removed.
 
     Lists must show it after `lag` ticks.
@@ -152,7 +152,7 @@ class Copy(NamedTuple):
     is_announced: bool = False
 
 
-class Snapshot(NamedTuple):
+class ModelSnapshot(NamedTuple):
     """The whole state at one instant.
 
     `sleeper` is a worker that was overtaken, `fuses` are calls that nobody waits for.
@@ -165,12 +165,12 @@ class Snapshot(NamedTuple):
     `is_sent_unapproved`: an intent was written without that.
     """
 
-    recorded: StoreReader = StoreReader()
+    recorded: ModelDelivery = ModelDelivery()
     worker: Worker | None = None
     sleeper: Worker | None = None
     lease: int = 0
     fuses: tuple[int, ...] = ()
-    copies: tuple[Copy, ...] = ()
+    copies: tuple[ModelCopy, ...] = ()
     ended: int | None = None
     readbacks: tuple[str, ...] = ()
     resends: int = 0
@@ -222,7 +222,7 @@ class Rules:
         return max(self.settle, SETTLE) + 1
 
 
-def can_still_act(snapshot: Snapshot, rules: Rules) -> bool:
+def can_still_act(snapshot: ModelSnapshot, rules: Rules) -> bool:
     """Return True if a call may yet create a post, or a review may yet publish one.
 
     Under a deleted post neither is possible.
@@ -238,10 +238,10 @@ def can_still_act(snapshot: Snapshot, rules: Rules) -> bool:
     )
 
 
-def is_live(snapshot: Snapshot) -> bool:
+def is_live(snapshot: ModelSnapshot) -> bool:
     """Return True if the part that is being sent is published, or the post itself."""
     return any(copy.status == "live" for copy in snapshot.copies)
 
 
-def is_any_live(snapshot: Snapshot) -> bool:
+def is_any_live(snapshot: ModelSnapshot) -> bool:
     return snapshot.beneath == "live" or is_live(snapshot)

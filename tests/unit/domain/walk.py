@@ -31,7 +31,7 @@ from enum import StrEnum
 
 from publisher.domain.delivery import DESIRED_BY_PERSON, FINAL_STATES, DesiredState, State
 from tests.unit.domain.model_moves import ALIKE, Moves
-from tests.unit.domain.model_state import OURS, Rules, Snapshot, can_still_act, is_any_live
+from tests.unit.domain.model_state import OURS, ModelSnapshot, Rules, can_still_act, is_any_live
 
 
 class Promise(StrEnum):
@@ -62,7 +62,7 @@ UNWANTED = frozenset(
     }
 )
 """After any of these orders no call may begin."""
-Trail = dict[Snapshot, tuple[str, Snapshot] | None]
+Trail = dict[ModelSnapshot, tuple[str, ModelSnapshot] | None]
 """Each snapshot reached, and the step and snapshot it was first reached by."""
 
 
@@ -85,9 +85,9 @@ def walk(rules: Rules, promises: Collection[Promise] = frozenset(Promise)) -> Wa
     Only the given promises are checked.
     """
     moves = Moves(rules)
-    start = Snapshot()
+    start = ModelSnapshot()
     trail: Trail = {start: None}
-    leads_on: dict[Snapshot, list[Snapshot]] = {}
+    leads_on: dict[ModelSnapshot, list[ModelSnapshot]] = {}
     queue = deque([start])
     while queue:
         snapshot = queue.popleft()
@@ -114,7 +114,7 @@ def walk(rules: Rules, promises: Collection[Promise] = frozenset(Promise)) -> Wa
     )
 
 
-def _broken_promises(snapshot: Snapshot, rules: Rules) -> Iterator[Promise]:
+def _broken_promises(snapshot: ModelSnapshot, rules: Rules) -> Iterator[Promise]:
     """Yield the promises that a snapshot breaks.
 
     A copy that a person saw deleted before a resend is not in it any more.
@@ -132,7 +132,9 @@ def _broken_promises(snapshot: Snapshot, rules: Rules) -> Iterator[Promise]:
         yield Promise.AN_END_IS_TRUE
 
 
-def _broken_steps(before: Snapshot, after: Snapshot, label: str, rules: Rules) -> Iterator[Promise]:
+def _broken_steps(
+    before: ModelSnapshot, after: ModelSnapshot, label: str, rules: Rules
+) -> Iterator[Promise]:
     """Yield the promises that a step breaks.
 
     No call for a part may be open when the part counts as published: it could double it.
@@ -171,12 +173,14 @@ def _broken_steps(before: Snapshot, after: Snapshot, label: str, rules: Rules) -
         )
 
 
-def _is_proven(snapshot: Snapshot) -> bool:
+def _is_proven(snapshot: ModelSnapshot) -> bool:
     made = snapshot.beneath or any(copy.status in {"live", "removed"} for copy in snapshot.copies)
     return bool(made) and snapshot.recorded.receipt == OURS.remote_id
 
 
-def _can_rest(trail: Trail, leads_on: dict[Snapshot, list[Snapshot]]) -> set[Snapshot]:
+def _can_rest(
+    trail: Trail, leads_on: dict[ModelSnapshot, list[ModelSnapshot]]
+) -> set[ModelSnapshot]:
     """Return the snapshots with a sure way to an end, a published post or a hold.
 
     The product takes this way without luck.
@@ -191,7 +195,7 @@ def _can_rest(trail: Trail, leads_on: dict[Snapshot, list[Snapshot]]) -> set[Sna
     return can
 
 
-def _rests(snapshot: Snapshot) -> bool:
+def _rests(snapshot: ModelSnapshot) -> bool:
     """Return True if the delivery has ended, is published, or is shown red.
 
     A retraction with a possible match is also shown red.
@@ -201,14 +205,14 @@ def _rests(snapshot: Snapshot) -> bool:
     return is_red or state in FINAL_STATES | {State.PUBLISHED}
 
 
-def _walked(trail: Trail, broken: Promise | None, last: Snapshot) -> Walked:
+def _walked(trail: Trail, broken: Promise | None, last: ModelSnapshot) -> Walked:
     states = frozenset(snapshot.recorded.state for snapshot in trail)
     return Walked(
         snapshots=len(trail), states=states, breach=broken, way=_way(trail, last) if broken else ()
     )
 
 
-def _way(trail: Trail, snapshot: Snapshot) -> tuple[str, ...]:
+def _way(trail: Trail, snapshot: ModelSnapshot) -> tuple[str, ...]:
     labels: list[str] = []
     step = trail[snapshot]
     while step is not None:
