@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from publisher.store.queries.dashboard import DashboardQueries
     from publisher.store.queries.occurrences import OccurrenceQueries
     from publisher.store.queries.progress import ProgressQueries
-    from publisher.store.queries.waiting import WaitingQueries
+    from publisher.store.queries.todo import WaitingQueries
 
 
 class Store(BaseStore):
@@ -166,7 +166,7 @@ class Store(BaseStore):
 
     @cached_property
     def waiting(self) -> "WaitingQueries":
-        from publisher.store.queries.waiting import WaitingQueries  # noqa: PLC0415 # see the class
+        from publisher.store.queries.todo import WaitingQueries  # noqa: PLC0415 # see the class
 
         return WaitingQueries(self)
 

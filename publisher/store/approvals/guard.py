@@ -465,7 +465,7 @@ def read_records(
     With `locks`, no approval can end before the transaction is over.
     """
     pairs = {"pairs": [(key.post, key.occurrence) for key in keys]}
-    records, unread = _collect_records(connection.execute(_RECORDS, pairs).mappings())
+    records, unread = collect_records(connection.execute(_RECORDS, pairs).mappings())
     for original, row in _read_posts(connection, unread.keys()).items():
         for record in unread[original]:
             record.original = PostRecord(**{name: getattr(row, name) for name in _POST_NAMES})
@@ -489,7 +489,7 @@ def read_all_records(
     return records
 
 
-def _collect_records(
+def collect_records(
     rows: Iterable[RowMapping],
 ) -> tuple[dict[OccurrenceKey, OccurrenceRecord], Mapping[str, Sequence[OccurrenceRecord]]]:
     """Return the records of rows, which have each text of an occurrence with each approval.

@@ -301,7 +301,7 @@ class LoginHealthStore(StorePart):
                 parts[row.part][row.name] = row
             activities = read_activities(connection)
             return [
-                _to_health(policy, parts, activities.get(policy.account.id))
+                to_health(policy, parts, activities.get(policy.account.id))
                 for policy in self.store.policies.values()
             ]
 
@@ -346,7 +346,7 @@ _HEALTH = union_all(
 """What is known of logins, by login, and the modes set by people, by account."""
 
 
-def _to_health(
+def to_health(
     policy: AccountPolicy,
     parts: Mapping[str, Mapping[str, Row[Any]]],
     activity: AccountActivity | None,

@@ -17,7 +17,7 @@ from publisher.domain.user import Permission
 from publisher.engine.approvals import approve_content, compare_contents, list_approvers, waits_for
 from publisher.store.approvals.decisions import ApprovalTask, find_refusal
 from publisher.store.approvals.duty import DutyOfficer
-from publisher.store.queries.waiting import Waiting
+from publisher.store.queries.todo import Waiting
 from publisher.web.kit.access import step_up
 from publisher.web.kit.forms import read_reason
 from publisher.web.kit.frame import Moment, read_moment
@@ -326,7 +326,7 @@ async def give_approval(request: Request) -> Response:
         try:
             await step_up(request, str(form.get("code", "")))
         except SignInError as error:
-            return await _ask_for_code(request, error)
+            return await ask_for_code(request, error)
     visitor = get_visitor(request)
     try:
         approver = make_visitor_approver(visitor)
@@ -342,13 +342,13 @@ async def give_approval(request: Request) -> Response:
                 partial(require_approval, visitor),
             )
     except ApprovalError as error:
-        return await _render_stale(request, error)
+        return await render_stale(request, error)
     facts = {"title": done.post.title, "stage": done.status.approvals[-1].stage}
     code = "web_done_approved_last" if done.status.is_approved else "web_done_approved"
     notice = Notice(
         code=code, facts=facts, undo=approval_path(done.key, "/end"), undo_fields={"own": "1"}
     )
-    return redirect(request, await _find_next_path(request), notice)
+    return redirect(request, await find_next_path(request), notice)
 
 
 def require_approval(visitor: Visitor, task: ApprovalTask) -> None:
@@ -356,7 +356,7 @@ def require_approval(visitor: Visitor, task: ApprovalTask) -> None:
     visitor.require(Permission.APPROVE, task.accounts)
 
 
-async def _ask_for_code(request: Request, error: SignInError) -> Response:
+async def ask_for_code(request: Request, error: SignInError) -> Response:
     """Show the content again, with what was wrong with the second factor."""
     visitor = get_visitor(request)
     moment = await read_moment(visitor)
@@ -373,7 +373,7 @@ def read_instant(text: str) -> datetime | None:
         return None
 
 
-async def _render_stale(request: Request, error: ApprovalError) -> Response:
+async def render_stale(request: Request, error: ApprovalError) -> Response:
     """Show the content to approve now, not the seen one, or why the visitor may not approve."""
     if error.code not in {"approval_barred", "approval_changed"}:
         raise error
@@ -387,7 +387,7 @@ async def _render_stale(request: Request, error: ApprovalError) -> Response:
     return await render_task(request, moment, task, problem, status=409)
 
 
-async def _find_next_path(request: Request) -> str:
+async def find_next_path(request: Request) -> str:
     """Return where to go after an approval: to the next one that waits for the visitor."""
     visitor = get_visitor(request)
     items = list_todo(visitor, await visitor.site.store.waiting.read(), ())
@@ -427,13 +427,13 @@ async def return_text(request: Request) -> Response:
                 post, str(form.get("fingerprint", "")), visitor.actor, said, check
             )
     except ApprovalError as error:
-        return await _render_stale(request, error)
+        return await render_stale(request, error)
     facts = {"title": task.post.title, "author": task.status.author}
     # no one gives others' yeses back
     undo = "" if task.status.counted else approval_path(task.key, "/return/undo")
     undo_fields = {"fingerprint": task.status.fingerprint}
     done = Notice(code="web_done_returned", facts=facts, undo=undo, undo_fields=undo_fields)
-    return redirect(request, await _find_next_path(request), done)
+    return redirect(request, await find_next_path(request), done)
 
 
 async def undo_return(request: Request) -> Response:

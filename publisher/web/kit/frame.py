@@ -7,7 +7,7 @@ from datetime import timedelta
 from publisher.store.approvals.duty import DutyOfficer
 from publisher.store.queries.dashboard import FrameFacts
 from publisher.store.queries.queries import Pause
-from publisher.store.queries.waiting import Waiting
+from publisher.store.queries.todo import Waiting
 from publisher.web.kit.site import Site, Visitor
 from publisher.web.kit.todo import TodoItem, count_mine, list_todo
 

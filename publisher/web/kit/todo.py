@@ -19,7 +19,7 @@ from publisher.engine.approvals import make_approver, waits_for
 from publisher.store.approvals.decisions import ApprovalTask, Approver
 from publisher.store.approvals.guard import name_occurrence
 from publisher.store.queries.queries import Pause
-from publisher.store.queries.waiting import Waiting, WaitingDelivery
+from publisher.store.queries.todo import Waiting, WaitingDelivery
 from publisher.web.kit.live_parts import item_id
 from publisher.web.kit.seats import AccountNames, name_accounts
 from publisher.web.kit.site import Visitor

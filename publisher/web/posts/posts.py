@@ -225,7 +225,7 @@ async def read_post_view(
     accounts = [item.account for item in deliveries] or [
         account for account in progress.details.post.accounts if reach is None or account in reach
     ]
-    tasks, pauses = await _read_rest(visitor, post, moment)
+    tasks, pauses = await read_rest(visitor, post, moment)
     tasks = [task for task in tasks if task.key == key]
     names = name_accounts(site.settings, visitor.messages)
     is_unapproved = any(not task.status.is_approved for task in tasks)
@@ -262,7 +262,7 @@ async def read_progress(visitor: Visitor, post: PostId) -> PostProgress:
     return progress
 
 
-async def _read_rest(
+async def read_rest(
     visitor: Visitor, post: PostId, moment: Moment | None
 ) -> tuple[Sequence[ApprovalTask], Sequence[Pause]]:
     """Return the occurrences of a post that people approve, and all pauses."""
