@@ -12,7 +12,13 @@ from datetime import datetime
 from adapters.tieba import api
 from publisher.contract import HttpResponse
 from publisher.domain.post import Baseline, Marker, SendRequest
-from publisher.domain.post_list import ListedPost, MatchCriteria, covers_baseline, match_list
+from publisher.domain.post_list import (
+    MAX_LIST_ENTRIES,
+    ListedPost,
+    MatchCriteria,
+    covers_baseline,
+    match_list,
+)
 from publisher.domain.results import (
     Deleted,
     Published,
@@ -126,7 +132,11 @@ def decode_own_threads(
         return Unknown(reason="bad_response" if code is None else to_message_key(code))
     data = body.get("data")
     entries = data.get("list") if isinstance(data, dict) else None
-    if not isinstance(data, dict) or not isinstance(entries, list):
+    if (
+        not isinstance(data, dict)
+        or not isinstance(entries, list)
+        or len(entries) > MAX_LIST_ENTRIES
+    ):
         return Unknown(reason="bad_response")
     own = {own_number: {"portrait": identity}} if own_number else {}
     authors = {**find_authors(data), **own}

@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 from publisher.contract import HttpRequest, HttpResponse
 from publisher.domain.post import Marker, SendRequest
+from publisher.domain.post_list import MAX_LIST_ENTRIES
 from publisher.domain.results import (
     Blocked,
     Deleted,
@@ -183,7 +184,7 @@ def decode_replies(
     if not isinstance(body, Mapping):
         return body
     posts, has_more = body.get("post_list"), to_int(get_object(body, "page").get("has_more"))
-    if not isinstance(posts, list) or has_more is None:
+    if not isinstance(posts, list) or len(posts) > MAX_LIST_ENTRIES or has_more is None:
         return Unknown(reason="bad_response")
     authors, replies, has_unnamed = find_authors(body), [], False
     for post in posts:

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 from publisher.contract import HttpRequest, HttpResponse, Upload
 from publisher.domain.characters import is_storable
 from publisher.domain.post import DeliveryId, RenderedImage, RenderedPost
+from publisher.domain.post_list import MAX_LIST_ENTRIES
 from publisher.domain.results import Ticket
 
 BASE_URL = "https://api.weixin.qq.com"
@@ -337,6 +338,8 @@ def get_text(body: Mapping[str, Any], key: str) -> str:
 
 def _parse_page(body: Mapping[str, Any], id_key: str) -> ArticlePage:
     items = body.get("item") or []
+    if len(items) > MAX_LIST_ENTRIES:
+        raise ValueError("item")
     return ArticlePage(
         total=int(body["total_count"]),
         ids=tuple(get_text(item, id_key) for item in items),

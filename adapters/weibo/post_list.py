@@ -19,7 +19,13 @@ from adapters.weibo.capabilities import API_URL
 from adapters.weibo.codes import CODES, NO_SUCH_POST, WeiboErrorClass, to_message_key
 from publisher.contract import HttpRequest, HttpResponse
 from publisher.domain.post import SendRequest
-from publisher.domain.post_list import ListedPost, covers_baseline, is_newest_first, match_list
+from publisher.domain.post_list import (
+    MAX_LIST_ENTRIES,
+    ListedPost,
+    covers_baseline,
+    is_newest_first,
+    match_list,
+)
 from publisher.domain.results import (
     Blocked,
     CredentialExpired,
@@ -179,7 +185,7 @@ def _decode_timeline(response: HttpResponse, uid: str) -> WeiboPostList | ReadFa
     if isinstance(body, ReadFailure):
         return body
     entries = body.get("statuses")
-    if not isinstance(entries, list):
+    if not isinstance(entries, list) or len(entries) > MAX_LIST_ENTRIES:
         return Unknown(reason="bad_response")
     items = []
     for entry in entries:

@@ -15,6 +15,9 @@ from publisher.domain.post import Baseline, Marker, normalize
 from publisher.domain.results import Deleted, NotFound, PossibleMatch, Published, Receipt
 from publisher.domain.verification import is_similar
 
+MAX_LIST_ENTRIES = 500
+"""More entries than any platform is asked for at once. A longer list proves nothing."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ListedPost:

@@ -157,6 +157,19 @@ class Handshake(asyncio.Protocol):
             self.peers.pop(self.peer, None)
 
 
+class LengthRequired(h11.Connection):
+    """Refuses a body in chunks: each chunk of a byte costs as much work as a request.
+
+    Browsers send the length of a form.
+    """
+
+    def next_event(self) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
+        event = super().next_event()
+        if isinstance(event, h11.Request) and b"transfer-encoding" in dict(event.headers):
+            raise h11.RemoteProtocolError("a body needs a length", error_status_hint=411)
+        return event
+
+
 class BoundedConnection(H11Protocol):
     """A connection with a time limit for the next request's head, and a limit for each peer.
 
@@ -164,6 +177,10 @@ class BoundedConnection(H11Protocol):
     So clients that send slowly or nothing, or connect again and again, close their own connections.
     They shut out nobody at other addresses.
     """
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:  # noqa: ANN401 # as uvicorn passes them
+        super().__init__(*arguments, **options)
+        self.conn = LengthRequired(h11.SERVER, self.conn._max_incomplete_event_size)  # noqa: SLF001 # uvicorn made it
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn itself
         super().connection_made(transport)

@@ -15,7 +15,7 @@ from sqlalchemy import (
     update,
 )
 
-from publisher.domain.account import MAX_METRICS_AGE, AccountId, Mode, needs_metrics
+from publisher.domain.account import DAY, MAX_METRICS_AGE, AccountId, Mode, needs_metrics
 from publisher.domain.delivery import Actor, Delivery, Readback, Role, State
 from publisher.domain.post import DeliveryId, Marker
 from publisher.domain.reports import METRIC_NAMES
@@ -56,6 +56,8 @@ from publisher.store.monitor.modes import active_modes
 from publisher.store.system_alerts import JobRunner
 
 MONITOR = Actor(role=Role.RECONCILER, name="monitor")
+MAX_EXTERNAL_POSTS_A_DAY = 300
+"""External posts of an account that are kept. A list may name any number."""
 MIN_LIST_LENGTH = 5
 """The minimum number of newest posts on every platform's list. A shorter list is complete."""
 ACCOUNT_IDENTITY_CHANGED = "account_identity_changed"
@@ -277,6 +279,10 @@ class Monitoring(StorePart):
         )
         seen = select(OBSERVED_POST.c.remote_id).where(OBSERVED_POST.c.account == account)
         known = set(connection.scalars(ours.union(seen)))
+        today = select(func.count()).where(
+            OBSERVED_POST.c.account == account, OBSERVED_POST.c.seen_at > now - DAY
+        )
+        room = max(0, MAX_EXTERNAL_POSTS_A_DAY - connection.execute(today).scalar_one())
         external = [item for item in posts if item.remote_id not in known]
         # an older post was beyond the list before, or has been pinned
         since = monitored_since or now
@@ -289,7 +295,7 @@ class Monitoring(StorePart):
                 "seen_at": now,
                 "predates_monitoring": item.published_at < since,
             }
-            for item in external
+            for item in external[:room]
         ]
         if rows:
             connection.execute(insert(OBSERVED_POST), rows)

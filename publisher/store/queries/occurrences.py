@@ -68,6 +68,8 @@ from publisher.store.db.tables import (
 from publisher.store.queries.known_posts import FILED_TEXTS_QUERY, group_filed_texts
 
 PAGE_SIZE = 50
+MAX_FOREIGN_POSTS = 500
+"""Posts of others on a page."""
 MAX_ACCOUNTS_PER_PAGE = 20_000
 """The maximum number of deliveries read for one page of the list, newest first.
 
@@ -479,14 +481,14 @@ class OccurrenceQueries(StorePart):
     async def foreign_posts(
         self, since: datetime, account: AccountId | None = None
     ) -> Sequence[ForeignPost]:
-        """Return the posts that others have published on the accounts, newest first."""
+        """Return the newest posts that others have published on the accounts, newest first."""
         names = ("account", "url", "published_at", "seen_at")
         query = select(*(OBSERVED_POST.c[name] for name in names)).where(
             OBSERVED_POST.c.published_at >= since, ~OBSERVED_POST.c.predates_monitoring
         )
         if account is not None:
             query = query.where(OBSERVED_POST.c.account == account)
-        query = query.order_by(OBSERVED_POST.c.published_at.desc())
+        query = query.order_by(OBSERVED_POST.c.published_at.desc()).limit(MAX_FOREIGN_POSTS)
         rows = await self.database.read(
             lambda connection: connection.execute(query).mappings().all()
         )
