@@ -33,6 +33,7 @@ from publisher.rendering.child import RenderWorker
 from publisher.rendering.sandbox import TemplateSandbox
 from publisher.rendering.templates import TemplateSample, load_templates, shipped_templates
 from publisher.runtime.clock import FAILPOINT_NAMES
+from scripts.rooms import rooms_table
 
 use_platform_texts(AdapterTexts)
 ROOT = Path(__file__).resolve().parent.parent
@@ -461,10 +462,25 @@ def filters() -> str:
 
 def layers() -> str:
     """Return the layers of the import rules, highest first."""
+    return _layers_of("publisher")
+
+
+def store_rooms() -> str:
+    """Return the layers of the store's rooms, highest first."""
+    return _layers_of("publisher.store")
+
+
+def web_rooms() -> str:
+    """Return the layers of the dashboard's rooms, highest first."""
+    return _layers_of("publisher.web")
+
+
+def _layers_of(package: str) -> str:
+    """Return the layers in a package, as the import rules have them."""
     rules = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["importlinter"][
         "contracts"
     ]
-    names = next(rule["layers"] for rule in rules if rule["type"] == "layers")
+    names = next(rule["layers"] for rule in rules if rule.get("containers") == [package])
     return "\n".join(["```text", *names, "```"])
 
 
@@ -488,6 +504,11 @@ def _package_rows(root: str) -> Iterator[list[str]]:
             continue
         docstring = ast.get_docstring(ast.parse(module.read_text("utf-8"))) or ""
         yield [f"`{root}/{path.name}`", docstring.partition("\n\n")[0].replace("\n", " ")]
+
+
+def rooms() -> str:
+    """Return the subjects of publisher, with the files of each in every layer."""
+    return _table(*rooms_table())
 
 
 def failpoints() -> str:
@@ -541,7 +562,10 @@ PARTS: Mapping[str, Callable[[], str]] = {
         templates,
         filters,
         layers,
+        store_rooms,
+        web_rooms,
         packages,
+        rooms,
         failpoints,
     )
 }

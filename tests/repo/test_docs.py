@@ -223,6 +223,15 @@ def test_links_have_targets(path):
             assert fragment in anchors, f"{target}#{fragment}"
 
 
+def test_the_page_on_extending_names_files_that_exist():
+    """Each path of the page is there. Words in capitals, as in `NAME.py`, stand for a new one."""
+    text = (DOCS / "extending.md").read_text("utf-8")
+    paths = re.findall(r"`((?:publisher|adapters|templates|tests|docs|scripts)/[^`\s]*)`", text)
+    named = [path for path in paths if not re.search(r"[A-Z]{4}", path)]
+    assert named
+    assert [path for path in named if not (ROOT / path).exists()] == []
+
+
 def test_pictures_are_few_and_small():
     """Files that every reader loads stay small."""
     sizes = [path.stat().st_size for path in (DOCS / "images").iterdir()]
