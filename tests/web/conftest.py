@@ -32,7 +32,21 @@ from publisher.web.dashboard import create_dashboard
 
 ADMIN = Actor(role=Role.PERSON, name="主管")
 TAG = re.compile(r"<[a-z](?:[^<>\"]|\"[^\"]*\")*>")
+TEXT_AREA = re.compile(r"(<textarea.*?</textarea>)", re.DOTALL)
+CODED = {b"content-length", b"content-encoding"}
+"""Headers that hold for the bytes as sent."""
 ADDRESS = "http://127.0.0.1:8700"
+
+
+def join_lines(page: str) -> str:
+    """Write each tag on one line, without a line break beside it."""
+
+    def join_tag(tag: re.Match[str]) -> str:
+        joined = re.sub(r'"[^"]*"|\s+', lambda part: part[0] if part[0][0] == '"' else " ", tag[0])
+        return joined.removesuffix(" >") + ">" if joined.endswith(" >") else joined
+
+    page = TAG.sub(join_tag, page)
+    return re.sub(r"(?<=>)\s*\n\s*|\s*\n\s*(?=<)", "", page)
 
 
 class OneLineTags(httpx.ASGITransport):
@@ -40,16 +54,13 @@ class OneLineTags(httpx.ASGITransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         response = await super().handle_async_request(request)
-        is_page = response.headers.get("content-type", "").startswith("text/html")
-        if not is_page or "content-encoding" in response.headers:
+        if not response.headers.get("content-type", "").startswith("text/html"):
             return response
-        page = (await response.aread()).decode()
-        page = TAG.sub(lambda tag: " ".join(tag[0].split()).replace(" >", ">"), page)
-        page = re.sub(r">\s*\n\s*", ">", page)
-        page = re.sub(r"\s*\n\s*<", "<", page)
+        parts = TEXT_AREA.split((await response.aread()).decode())
+        page = "".join(part if part.startswith("<textarea") else join_lines(part) for part in parts)
         return httpx.Response(
             response.status_code,
-            headers=[item for item in response.headers.raw if item[0] != b"content-length"],
+            headers=[item for item in response.headers.raw if item[0].lower() not in CODED],
             content=page.encode(),
             extensions=response.extensions,
         )

@@ -606,7 +606,7 @@ async def test_a_board_that_is_filtered_stays_so(site):
     await site.store.actions.pause(f"account:{ACCOUNT}", BY, "")
     visitor, address = await load_page(site, "/accounts?status=action", "viewer")
     frame = await (await open_viewer(visitor, address, is_new=False)).next_frame()
-    cells = "".join(re.findall(r"<td id=.*?</td>", frame))
+    cells = "".join(re.findall(r"<td\s+id=.*?</td>", frame, re.DOTALL))
     assert re.findall(r'href="/accounts/([\w-]+)"', cells) == [ACCOUNT]
 
 

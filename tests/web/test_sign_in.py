@@ -662,10 +662,10 @@ def test_every_secret_field_is_known():
     named = {
         name
         for text in templates
-        for name in re.findall(r'field\("(\w+)"[^}]*type="password"', text)
+        for name in re.findall(r'field\(\s*"(\w+)"[^}]*type="password"', text)
     }
     assert named == PASSWORD_FIELDS
-    assert any('field("code"' in text for text in templates)
+    assert any(re.search(r'field\(\s*"code"', text) for text in templates)
     assert PASSWORD_FIELDS | {"code"} == SECRET_FIELDS
 
 
