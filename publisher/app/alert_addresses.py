@@ -28,7 +28,7 @@ _URL_SIGNS = "%/:?#[]@!$&'()*+,;=~"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Message:
+class AlertMessage:
     ids: Sequence[str]
     title: str
     body: str
@@ -48,7 +48,7 @@ class HttpTarget:
     """A receiver of JSON. A bot answers every call with status 200, and with a code."""
 
     host: str
-    compose: Callable[[Message], Call]
+    compose: Callable[[AlertMessage], Call]
     headers: Mapping[str, str] = field(default_factory=dict)
     is_bot: bool = False
     is_clear: bool = False
@@ -81,17 +81,17 @@ class Bot:
     """A service for bots. `prefix` and a token are the address that its console shows."""
 
     prefix: str
-    compose: Callable[[str, str, Message], Call]
+    compose: Callable[[str, str, AlertMessage], Call]
     """Takes the bot's address, and its secret or an empty text."""
     is_signed: bool = True
     """True if a bot of this service may have a secret, to sign its messages."""
 
 
-def compose_wecom(url: str, _secret: str, message: Message) -> Call:
+def compose_wecom(url: str, _secret: str, message: AlertMessage) -> Call:
     return url, {"msgtype": "text", "text": {"content": message.text}}
 
 
-def compose_dingtalk(url: str, secret: str, message: Message) -> Call:
+def compose_dingtalk(url: str, secret: str, message: AlertMessage) -> Call:
     """Sign in the query: milliseconds and secret, keyed by the secret (open.dingtalk.com)."""
     if secret:
         now = str(round(time.time() * 1000))
@@ -99,7 +99,7 @@ def compose_dingtalk(url: str, secret: str, message: Message) -> Call:
     return url, {"msgtype": "text", "text": {"content": message.text}}
 
 
-def compose_feishu(url: str, secret: str, message: Message) -> Call:
+def compose_feishu(url: str, secret: str, message: AlertMessage) -> Call:
     """Sign in the JSON: an empty text, keyed by seconds and secret (open.feishu.cn)."""
     payload = {"msg_type": "text", "content": {"text": message.text}}
     if secret:
@@ -113,7 +113,7 @@ def sign(key: str, text: str) -> str:
     return b64encode(hmac.digest(key.encode(), text.encode(), "sha256")).decode()
 
 
-def compose_webhook(url: str, message: Message) -> Call:
+def compose_webhook(url: str, message: AlertMessage) -> Call:
     """Return the call of a receiver of one's own."""
     kind = "failure" if message.is_problem else "info"
     words = {"title": message.title, "message": message.body}

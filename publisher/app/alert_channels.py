@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from importlib import import_module
 
 from publisher.app.alert_addresses import (
-    Message,
+    AlertMessage,
     Target,
     find_target_problem,
     list_secret_parts,
@@ -40,7 +40,7 @@ class AlertChannels:
         Takes SEND_TIMEOUT_SECONDS at most. `ids` are the same when it is sent again; a receiver of
         JSON gets them.
         """
-        message = Message(ids=ids, title=title, body=body, is_problem=is_problem)
+        message = AlertMessage(ids=ids, title=title, body=body, is_problem=is_problem)
         deadline = asyncio.timeout(SEND_TIMEOUT_SECONDS)
         try:
             url = await asyncio.to_thread(read_channel_url, self.settings, channel)
@@ -62,7 +62,7 @@ class AlertChannels:
         }
         return replace(problem, facts=facts)
 
-    async def _deliver(self, target: Target | Problem, message: Message) -> Problem | None:
+    async def _deliver(self, target: Target | Problem, message: AlertMessage) -> Problem | None:
         from publisher.app.alert_delivery import deliver  # noqa: PLC0415 # loaded before, in a thread
 
         if isinstance(target, Problem):

@@ -15,9 +15,9 @@ import httpx
 
 from adapters._http import load_tls_context, resolve
 from publisher.app.alert_addresses import (
+    AlertMessage,
     HttpTarget,
     MailTarget,
-    Message,
     Target,
     find_target_problem,
 )
@@ -33,7 +33,7 @@ BOT_CODES = ("errcode", "code", "StatusCode")
 """The fields of a bot's code: WeCom and DingTalk, Feishu, and Feishu's earlier interface."""
 
 
-async def deliver(target: Target, message: Message, settings: Settings) -> Problem | None:
+async def deliver(target: Target, message: AlertMessage, settings: Settings) -> Problem | None:
     """Deliver a message; return why it is not accepted, or None. Raises the libraries' errors.
 
     A proxy would take an address of this machine for its own, so these are reached without it.
@@ -53,7 +53,7 @@ async def deliver(target: Target, message: Message, settings: Settings) -> Probl
 
 
 async def post(
-    target: HttpTarget, message: Message, proxy_url: str | None, settings: Settings
+    target: HttpTarget, message: AlertMessage, proxy_url: str | None, settings: Settings
 ) -> Problem | None:
     """Post a message; return its refusal, or None. Only MAX_REPLY_BYTES of an answer are read."""
     url, payload = target.compose(message)
@@ -97,7 +97,7 @@ def refuse(code: object, said: object = "") -> Problem:
     return Problem(code="channel_refused", facts={"code": str(code), "said": str(said)})
 
 
-async def send_mail(target: MailTarget, message: Message) -> Problem | None:
+async def send_mail(target: MailTarget, message: AlertMessage) -> Problem | None:
     """Hand a message to a mail server; return its refusal, also of one recipient, or None."""
     name = socket.gethostname()  # not what DNS says: the library would ask in a shared thread
     client = aiosmtplib.SMTP(
@@ -124,7 +124,7 @@ async def send_mail(target: MailTarget, message: Message) -> Problem | None:
     return next((refuse(code, said) for code, said in refused.values()), None)
 
 
-def write_mail(target: MailTarget, message: Message) -> EmailMessage:
+def write_mail(target: MailTarget, message: AlertMessage) -> EmailMessage:
     mail = EmailMessage()
     mail["From"], mail["To"] = target.sender, target.recipients
     mail["Subject"] = " ".join(message.title.split())

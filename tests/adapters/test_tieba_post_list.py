@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from adapters.tieba import TIEBA
+from publisher.domain.post_list import MAX_LIST_ENTRIES
 from publisher.domain.results import (
     Blocked,
     CredentialExpired,
@@ -501,3 +502,11 @@ async def test_user_name_as_identity(make_server, send_request):
     )
     assert isinstance(finding, Submitted)
     assert server.requests[1].url.params["un"] == "平安发布"
+
+
+async def test_a_list_longer_than_any_proves_nothing_f36(tieba, send_request):
+    """F36: a page of more threads than any page has is no list."""
+    adapter, server = tieba
+    entries = [entry(str(10990000003 + number)) for number in range(MAX_LIST_ENTRIES + 1)]
+    server.router.get(LIST).mock(return_value=threads(*entries, has_more=0))
+    assert await adapter.find_post(send_request) == Unknown(reason="bad_response")

@@ -7,6 +7,7 @@ import pytest
 
 from adapters.weibo import WEIBO
 from publisher.domain.account import Account, AccountId, Platform
+from publisher.domain.post_list import MAX_LIST_ENTRIES
 from publisher.domain.results import ObservedPost, RateLimited, Reach, Receipt, Ticket, Unknown
 from tests.adapters.conftest import NOON
 
@@ -212,3 +213,12 @@ async def test_a_limit_that_a_read_meets_is_reported_f26_f27(
     server.router.route(url__startswith=address).mock(return_value=reply)
     assert await read(adapter, make_request("weibo", text="不转账。")) == limit
     assert len(server.requests) == 1
+
+
+async def test_a_list_longer_than_any_is_not_taken_f36(weibo):
+    """F36: a list of more posts than were asked for is no list: nothing of it is stored."""
+    adapter, server = weibo
+    statuses = [post(NUMBER + number, "转发微博") for number in range(MAX_LIST_ENTRIES + 1)]
+    answer = httpx.Response(200, json={"statuses": statuses, "total_number": len(statuses)})
+    server.router.get(TIMELINE).mock(return_value=answer)
+    assert await adapter.list_recent() == Unknown(reason="bad_response")

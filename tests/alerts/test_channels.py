@@ -47,7 +47,7 @@ def channels_of(tmp_path):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Bot:
+class BotService:
     """A service with a fixed address: the operator's text, the called address, its answer."""
 
     url: str
@@ -57,19 +57,19 @@ class Bot:
 
 
 BOTS = {
-    "wecom": Bot(
+    "wecom": BotService(
         url=f"wecombot://{WECOM_KEY}",
         called=("qyapi.weixin.qq.com", f"/cgi-bin/webhook/send?key={WECOM_KEY}"),
         fine={"errcode": 0, "errmsg": "ok"},
         refused={"errcode": 45009, "errmsg": "api freq out of limit"},
     ),
-    "dingtalk": Bot(
+    "dingtalk": BotService(
         url=f"https://oapi.dingtalk.com/robot/send?access_token={DING_TOKEN}",
         called=("oapi.dingtalk.com", f"/robot/send?access_token={DING_TOKEN}"),
         fine={"errcode": 0, "errmsg": "ok"},
         refused={"errcode": 310000, "errmsg": "keywords not in content"},
     ),
-    "feishu": Bot(
+    "feishu": BotService(
         url=f"https://open.feishu.cn/open-apis/bot/v2/hook/{FEISHU_TOKEN}",
         called=("open.feishu.cn", f"/open-apis/bot/v2/hook/{FEISHU_TOKEN}"),
         fine={"code": 0, "msg": "success", "data": {}},

@@ -14,6 +14,7 @@ from publisher.domain.post import PostId
 from publisher.domain.results import Deleted, ObservedPost, Published, Reach, Receipt, Unknown
 from publisher.engine.monitor import monitor_due
 from publisher.engine.sender import send_due
+from publisher.store.monitor.monitor import MAX_EXTERNAL_POSTS_A_DAY
 from publisher.testing.builders import enqueue_posts, make_policy, make_post
 from publisher.testing.fakes import START_TIME, FakeAdapter
 
@@ -375,3 +376,18 @@ async def test_an_address_that_comes_late_is_kept(open_store):
         1,
         1,
     ]
+
+
+async def test_f36_a_list_of_ever_new_posts_fills_no_database(open_store, runtime):
+    """F36: so many external posts of an account are kept a day, and each read is alerted."""
+    store, fake, adapters, monitoring = await publish_one(open_store, is_exclusive=True)
+    await monitor_due(monitoring.store, adapters, 10)
+    for hour in range(3):
+        fake.external_posts[:] = [
+            external_post(1_000 * hour + number, START_TIME + HOUR / 2) for number in range(200)
+        ]
+        runtime.advance_time(HOUR)
+        await monitor_due(monitoring.store, adapters, 10)
+    kept = await store.occurrences.foreign_posts(START_TIME)
+    assert len(kept) == MAX_EXTERNAL_POSTS_A_DAY
+    assert await codes(store) == ["unauthorized_post"] * 3

@@ -7,17 +7,20 @@ import asyncio
 import io
 import os
 import threading
+from dataclasses import replace
 
 import pytest
 from PIL import Image
 
 from publisher.domain.account import AccountId, Platform
 from publisher.domain.errors import RefusedError
-from publisher.domain.post import OccurrenceKey, PostId, RenderedPost, derive_marker
+from publisher.domain.post import OccurrenceKey, PostId, RenderedImage, RenderedPost, derive_marker
 from publisher.engine import pictures
 from publisher.rendering.jobs import ReadBody, RenderPage
 from publisher.store.people import drafts
+from publisher.testing.builders import make_policy
 from publisher.web import dashboard
+from publisher.web.kit.page import load_macro
 from publisher.web.kit.preview import (
     MAX_ARTICLE_CHARACTERS_PER_USER,
     MAX_EMBEDDED_BYTES,
@@ -28,6 +31,7 @@ from publisher.web.kit.preview import (
 )
 from publisher.web.write import write
 from tests.wait import eventually
+from tests.web.test_live import load_page
 from tests.web.test_write import NEW, file  # noqa: F401 # the fixture
 
 COLUMNS = 1_300
@@ -320,3 +324,34 @@ def test_a_preview_of_an_article_has_pictures_up_to_a_size():
     shown = embed_media("".join(f'<img src="media:{name}">' for name in media), media)
     assert shown.count("data:image/png") == 3
     assert len(shown) < 2 * MAX_EMBEDDED_BYTES
+
+
+@pytest.mark.parametrize("is_article", [True, False])
+async def test_i5_a_preview_shows_all_that_an_approval_covers(site, is_article):
+    """Nothing is published that no approver was shown: also summary, link, cover, descriptions."""
+    picture = RenderedImage(
+        sha256="a" * 64, media_type="image/png", size=9, width=9, height=9, alt="说明戊"
+    )
+    rendered = RenderedPost(
+        account=AccountId("a"),
+        platform=Platform("weibo"),
+        marker=derive_marker(OccurrenceKey(post=PostId("p"), occurrence="once"), AccountId("a")),
+        title="标题甲",
+        text="正文乙",
+        summary="摘要丙",
+        link="https://example.gov.cn/丁",
+        images=(picture,),
+        extra_parts=() if is_article else ("余下己",),
+    )
+    policy = make_policy("a")
+    policy = replace(
+        policy,
+        account=replace(policy.account, forum=None if is_article else "反诈吧"),
+        capabilities=replace(policy.capabilities, is_article=is_article),
+    )
+    visitor, _address = await load_page(site)
+    shown = load_macro(visitor, "parts/preview", "preview")(rendered, policy, "北京", "")
+    # the text of an article is in a frame of its own
+    words = ["标题甲", "摘要丙", "https://example.gov.cn/丁", "说明戊", "a" * 64]
+    words += [f"/articles/{rendered.fingerprint}"] if is_article else ["正文乙", "余下己"]
+    assert [word for word in words if word not in shown] == []

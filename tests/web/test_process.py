@@ -327,3 +327,17 @@ def test_of_one_peer_the_oldest_closes_or_of_new_ones_the_newest():
         process.BoundedConnection.find_one_to_close([dict.fromkeys([live, newer, newest])])
         is newest
     )
+
+
+async def test_f90_a_body_in_chunks_is_refused_with_its_head():
+    """F90: chunks of a byte would take the whole processor, and no browser sends a form so."""
+
+    async def app(_scope, receive, _send):
+        await receive()
+
+    head = b"POST /login HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    async with serving(app) as port, asyncio.timeout(PATIENCE):
+        reader, writer = await connect(port, "127.0.0.3", head + b"1\r\nx\r\n" * 1_000)
+        answer = await reader.read()
+        writer.close()
+    assert answer.startswith(b"HTTP/1.1 400")
