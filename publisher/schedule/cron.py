@@ -102,14 +102,16 @@ def list_cron_times(post: Post, start: datetime, end: datetime, tz: ZoneInfo) ->
 def count_times(post: Post, start: datetime, end: datetime, tz: ZoneInfo) -> int:
     """Return how often a post comes.
 
-    A repeating post is counted from `start` to `end`, any other at any time ahead.
+    A repeating post is counted from `start` to `end`, or for as long from its own beginning. Any
+    other is counted at any time ahead.
     """
     match post.trigger:
         case OneTimeTrigger(at=at):
             return int(at is None or at >= start)
         case EvergreenTrigger():
             return 0
-    return len(list_cron_times(post, start, end, tz))
+    begins = max(start, post.trigger.since or start)
+    return len(list_cron_times(post, begins, begins + (end - start), tz))
 
 
 def list_next_times(post: Post, now: datetime, tz: ZoneInfo, number: int = 3) -> list[datetime]:

@@ -4,6 +4,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import insert
 
 from publisher.domain.approval import ApprovalRules, Stage
 from publisher.domain.delivery import Actor, Role
@@ -12,6 +13,8 @@ from publisher.domain.plan import Plan
 from publisher.domain.post import PostId
 from publisher.i18n import Messages
 from publisher.store.approvals.guard import end_approvals_of, void_approvals
+from publisher.store.db.approval_tables import POST_SAVE
+from publisher.store.people.saves import read_writers
 from publisher.store.plan.posts import PlanCommit
 from publisher.testing.builders import (
     make_policy,
@@ -238,3 +241,30 @@ async def test_names_of_two_spellings_are_one_person(store):
     await save(store, moved(words("wang's")), "chen")
     with pytest.raises(ApprovalError, match="approval_barred"):
         await approve(store, "wang")
+
+
+async def test_f90_a_chain_of_copies_is_read_once(store):
+    """F90: copies of copies, each saved twice, take a reading each, and keep the first writer."""
+    names = [f"p{number}" for number in range(40)]
+    rows = [
+        {
+            "at": START_TIME,
+            "by": "李" if number else "王",
+            "post": name,
+            "body_sha256": "x",
+            "text_sha256": f"{name}/{turn}",
+            "base_version": 0,
+            "base_sha256": "",
+            "growth": 0,
+            "copied_from": names[number - 1],
+        }
+        for number, name in enumerate(names)
+        for turn in range(2)
+    ]
+
+    def write(transaction):
+        transaction.connection.execute(insert(POST_SAVE), rows)
+        return read_writers(store, transaction.connection, [names[-1]])
+
+    found = await store.database.write(write)
+    assert set(found[names[-1]].approved) == {"王", "李"}

@@ -6,7 +6,6 @@ give earlier words to another person.
 """
 
 import json
-from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
@@ -260,18 +259,52 @@ class PostWriters:
         )
 
 
+@dataclass(slots=True, kw_only=True)
+class _Saves:
+    """The writers of a post as stored, its saves since, and the hash of its present content."""
+
+    stored: PostWriters = field(default_factory=PostWriters)
+    content_hash: str | None = None
+    rows: list[Row[Any]] = field(default_factory=list)
+
+    @property
+    def sources(self) -> set[str]:
+        """The posts that this one was copied from."""
+        return {row.copied_from for row in self.rows if row.copied_from not in {None, row.post}}
+
+
 def read_writers(
-    store: BaseStore, connection: Connection, posts: Collection[str], seen: Collection[str] = ()
+    store: BaseStore, connection: Connection, posts: Collection[str]
 ) -> Mapping[str, PostWriters]:
     """Return the writers of posts, with all saves until now, and lock their rows.
 
-    The writers of a post have written its copies too. `seen` are the copies on the way to these
-    posts.
+    The writers of a post have written its copies too, and the copies of these. Each post is read
+    once, however often it was copied.
     """
+    saves: dict[str, _Saves] = {}
+    waiting = set(posts)
+    while waiting:
+        read = _read_saves(store, connection, waiting)
+        saves |= read
+        waiting = {name for found in read.values() for name in found.sources} - saves.keys()
+    writers: dict[str, PostWriters] = {}
+    for _ in range(len(saves)):  # a chain of copies is done after one round, a circle after more
+        before = {post: found.approved for post, found in writers.items()}
+        for post in reversed(saves):
+            writers[post] = _join_saves(saves, post, writers)
+        if before == {post: found.approved for post, found in writers.items()}:
+            break
+    return {post: writers[post] for post in posts}
+
+
+def _read_saves(
+    store: BaseStore, connection: Connection, posts: Collection[str]
+) -> Mapping[str, _Saves]:
+    """Read and lock the rows of posts, and read their saves that are not in these rows."""
     approved = read_approved_presentations(store, connection, posts)
-    found: dict[str, PostWriters] = defaultdict(PostWriters)
+    found = {post: _Saves() for post in sorted(posts)}
     for ids in batches(sorted(posts), POSTS_PER_QUERY):
-        columns = select(POST.c.id, POST.c.writers, POST.c.last_save)
+        columns = select(POST.c.id, POST.c.writers, POST.c.last_save, POST.c.content_hash)
         for row in connection.execute(
             columns.where(POST.c.id.in_(ids)).order_by(POST.c.id).with_for_update()
         ):
@@ -279,22 +312,28 @@ def read_writers(
                 name: _join_approved(known, approved.get(row.id, ()))
                 for name, known in _load(row.writers)
             }
-            found[row.id] = PostWriters(approved=names, last_save=row.last_save)
+            found[row.id].stored = PostWriters(approved=names, last_save=row.last_save)
+            found[row.id].content_hash = row.content_hash
         saves = select(POST_SAVE).where(POST_SAVE.c.post.in_(ids), POST_SAVE.c.body_sha256 != "")
-        for save in connection.execute(saves.order_by(POST_SAVE.c.id)).all():
-            writers = found[save.post]
-            if save.id <= writers.last_save:
-                continue
-            if save.copied_from and save.copied_from not in (copies := {*seen, save.post}):
-                present = connection.scalar(
-                    select(POST.c.content_hash).where(POST.c.id == save.copied_from)
-                )
-                source = read_writers(store, connection, [save.copied_from], copies)[
-                    save.copied_from
-                ]
-                writers.join(source, is_same=present == save.copied_hash)
-            writers.add(save.by, *json.loads(save.file_owners))
-    return {post: found[post] for post in posts}
+        for save in connection.execute(saves.order_by(POST_SAVE.c.id)):
+            if save.id > found[save.post].stored.last_save:
+                found[save.post].rows.append(save)
+    return found
+
+
+def _join_saves(
+    saves: Mapping[str, _Saves], post: str, writers: Mapping[str, PostWriters]
+) -> PostWriters:
+    """Return the writers of a post by its saves, and by the writers of its sources so far."""
+    own = saves[post]
+    joined = PostWriters(approved=dict(own.stored.approved), last_save=own.stored.last_save)
+    for save in own.rows:
+        source = writers.get(save.copied_from) if save.copied_from != post else None
+        if source is not None:
+            present = saves[save.copied_from].content_hash
+            joined.join(source, is_same=present == save.copied_hash)
+        joined.add(save.by, *json.loads(save.file_owners))
+    return joined
 
 
 def find_writers(

@@ -164,20 +164,27 @@ async def read_entries(
     now, reach, may_write = site.runtime.now(), read_reach(request), visitor.may(Permission.WRITE)
     filed = await site.store.occurrences.between(start, end, reach)
     posts = await site.store.occurrences.planned_posts(start, end)
-    known = {(item.key.post, item.key.occurrence) for item in filed}
-    entries = [make_entry(item, can_be_moved=may_write and is_movable(item, now)) for item in filed]
-    upcoming: dict[AccountId, datetime] = {}
-    for post in posts:
-        accounts = [key for key in post.accounts if reach is None or key in reach]
-        for at in list_unfiled(post, max(start, now), end, site.settings.timezone, known):
-            if accounts:
-                can_be_moved = may_write and isinstance(post.trigger, OneTimeTrigger)
-                entries.append(
-                    make_planned_entry(post, at, len(accounts), can_be_moved=can_be_moved)
-                )
-            for account in accounts:
-                upcoming[account] = min(upcoming.get(account, at), at)
-    return sorted(entries, key=lambda entry: entry.at), upcoming
+    zone = site.settings.timezone
+
+    def expand() -> tuple[Sequence[CalendarEntry], Mapping[AccountId, datetime]]:
+        known = {(item.key.post, item.key.occurrence) for item in filed}
+        entries = [
+            make_entry(item, can_be_moved=may_write and is_movable(item, now)) for item in filed
+        ]
+        upcoming: dict[AccountId, datetime] = {}
+        for post in posts:
+            accounts = [key for key in post.accounts if reach is None or key in reach]
+            times = list_unfiled(post, max(start, now), end, zone, known) if accounts else []
+            can_be_moved = may_write and isinstance(post.trigger, OneTimeTrigger)
+            entries += [
+                make_planned_entry(post, at, len(accounts), can_be_moved=can_be_moved)
+                for at in times
+            ]
+            for account in accounts if times else ():
+                upcoming[account] = min(upcoming.get(account, times[0]), times[0])
+        return sorted(entries, key=lambda entry: entry.at), upcoming
+
+    return await asyncio.to_thread(expand)
 
 
 def list_unfiled(
@@ -269,11 +276,21 @@ async def read_days(
     silent = await find_silent(request, max(first, today), last, upcoming)
     clashes = await site.store.occurrences.clashes(start, end, reach, read_logins(request))
     await asyncio.to_thread(mark_day, month)  # the holidays are slow to load
-    numbers = range((last - first).days)
+    by_day = await asyncio.to_thread(group_by_day, entries, zone)
+    days = [first + timedelta(days=number) for number in range((last - first).days)]
     return [
-        make_day(first + timedelta(days=number), month, today, entries, zone, clashes, silent)
-        for number in numbers
+        make_day(day, month, today, by_day.get(day, ()), zone, clashes, silent) for day in days
     ], silent
+
+
+def group_by_day(
+    entries: Sequence[CalendarEntry], zone: ZoneInfo
+) -> Mapping[date, Sequence[CalendarEntry]]:
+    """Return the entries of each day, in their order. There may be thousands."""
+    by_day: dict[date, list[CalendarEntry]] = defaultdict(list)
+    for entry in entries:
+        by_day[entry.at.astimezone(zone).date()].append(entry)
+    return by_day
 
 
 async def show_calendar(request: Request) -> Response:
@@ -316,7 +333,7 @@ def make_day(  # noqa: PLR0913, PLR0917 # all that a day shows
         is_in_month=(day.year, day.month) == (month.year, month.month),
         is_today=day == today,
         mark=mark_day(day),
-        entries=[entry for entry in entries if entry.at.astimezone(zone).date() == day],
+        entries=entries,
         clash=next(
             (clash for clash in clashes if clash.due_at.astimezone(zone).date() == day), None
         ),

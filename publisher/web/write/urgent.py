@@ -107,14 +107,15 @@ async def read_lane(request: Request) -> dict[str, Any]:
 async def _release_own(request: Request, post: PostId) -> None:
     """Give the author's own release at once, if they are on duty and have proved their identity.
 
-    A post of another author is saved by this form too, after a conflict. Its release takes the page
-    that shows it.
+    A post of another author is saved by this form too, after a conflict. Another person may have
+    changed the words since. The release of both takes the page that shows them.
     """
     visitor = get_visitor(request)
     if not visitor.is_stepped_up or not (await read_lane(request))["is_on_duty"]:
         return
     for task in await get_site(request).store.approvals.tasks(post):
-        if is_same_name(task.status.author, visitor.user.name):
+        names = (task.status.author, task.saved_by or "")
+        if all(is_same_name(name, visitor.user.name) for name in names):
             words = visitor.messages.translate("web_urgent_title")
             await _release(request, post, task.status.fingerprint, words)
 

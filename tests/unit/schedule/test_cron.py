@@ -8,6 +8,7 @@ import pytest
 
 from publisher.domain.post import CronTrigger, Post
 from publisher.schedule.cron import (
+    count_times,
     find_next_occurrence,
     find_years_without_holidays,
     is_working_day,
@@ -141,3 +142,12 @@ def test_shanghai_has_no_clock_changes() -> None:
 def test_a_post_may_come_once_an_hour_or_more_often_for_a_while(cron: str, more: str) -> None:
     """As often as any warning is repeated, and a bounded number of times at a pace beyond that."""
     assert len(days(cron, more, length=1)) == 24
+
+
+def test_a_post_that_begins_later_is_counted_from_its_beginning():
+    """The times ahead of an account are bounded, however far away a post begins."""
+    week = timedelta(days=7)
+    now = repeating("0 * * * *")
+    later = repeating("0 * * * *", "from = 2027-03-01T00:00:00")
+    numbers = [count_times(one, MONDAY, MONDAY + week, ZONE) for one in (now, later)]
+    assert numbers == [7 * 24 + 1] * 2
