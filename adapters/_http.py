@@ -101,7 +101,9 @@ class _Lookup:
         except Exception as error:  # noqa: BLE001 # whatever it is, the callers that wait raise it
             self.addresses.set_exception(error)
         else:
-            self.addresses.set_result(list(dict.fromkeys(str(address[0]) for *_, address in found)))
+            self.addresses.set_result(
+                list(dict.fromkeys(str(address[0]) for *_, address in found))
+            )
 
 
 _pending_lookups: dict[str, list[_Lookup]] = {}
@@ -119,8 +121,15 @@ async def resolve(host: str) -> Sequence[str]:
     with suppress(ValueError):
         ip_address(host)
         return [host]
-    lookups = [lookup for lookup in _pending_lookups.get(host, ()) if not lookup.addresses.done()]
-    hangs = bool(lookups) and time.monotonic() - lookups[-1].started_at >= LOOKUP_TIMEOUT_SECONDS
+    lookups = [
+        lookup
+        for lookup in _pending_lookups.get(host, ())
+        if not lookup.addresses.done()
+    ]
+    hangs = (
+        bool(lookups)
+        and time.monotonic() - lookups[-1].started_at >= LOOKUP_TIMEOUT_SECONDS
+    )
     if not lookups or (hangs and len(lookups) < MAX_LOOKUPS_PER_HOST):
         lookups.append(_Lookup(host))
         lookups[-1].start()
@@ -165,7 +174,9 @@ class _NetworkStream(httpcore.AsyncNetworkStream):
     this process is killed. Bytes of an abandoned call that have not arrived by then never arrive.
     """
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def __init__(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
         self._reader = reader
         self._writer = writer
         self._set_linger(_LINGER_RESET)
@@ -285,7 +296,9 @@ class FreshConnections(httpx.AsyncBaseTransport):
             )
         )
         return httpx.Response(
-            response.status, headers=response.headers, stream=_ResponseBody(response, connection)
+            response.status,
+            headers=response.headers,
+            stream=_ResponseBody(response, connection),
         )
 
 
@@ -305,7 +318,9 @@ async def preload() -> None:
 
     It loads the modules that the first call would load while a post waits.
     """
-    backend = httpcore.AsyncMockBackend([b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"])
+    backend = httpcore.AsyncMockBackend(
+        [b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"]
+    )
     request = httpx.Request("POST", "http://localhost/", data={"status": "…"})
     response = await FreshConnections(backend).handle_async_request(request)
     await response.aread()
@@ -353,7 +368,11 @@ class _RequestProgress:
             return NotSent(reason=error.reason)
         if not self.was_submitted:
             return NotSent(reason=TransportReason.TIMEOUT)
-        if not self.has_started if self.is_traced else isinstance(error, _CONNECT_ERRORS):
+        if (
+            not self.has_started
+            if self.is_traced
+            else isinstance(error, _CONNECT_ERRORS)
+        ):
             return NotSent(reason=_connect_failure_reason(error))
         match error:
             case TimeoutError() | httpx.TimeoutException():
@@ -406,7 +425,9 @@ class LoginHttp:
     is_clock_confirmed: Callable[[], bool]
     on_date_header: Callable[[str, float], None] = lambda _date, _started_at: None
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
-    transport: httpx.AsyncBaseTransport = field(default_factory=FreshConnections, repr=False)
+    transport: httpx.AsyncBaseTransport = field(
+        default_factory=FreshConnections, repr=False
+    )
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     default_cooldown: timedelta = timedelta(seconds=30)
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False)
@@ -434,7 +455,8 @@ class LoginHttp:
             return await self._fetch_once(request)
         tries = AsyncRetrying(
             retry=retry_if_result(self._is_retryable),
-            stop=stop_after_attempt(MAX_ATTEMPTS) | stop_after_delay(self.request_timeout),
+            stop=stop_after_attempt(MAX_ATTEMPTS)
+            | stop_after_delay(self.request_timeout),
             wait=wait_random_exponential(multiplier=0.25, max=MAX_PAUSE_SECONDS),
             sleep=self.sleep,
         )
@@ -493,15 +515,22 @@ class LoginHttp:
             return result.status >= 500 and (retry_at is None or retry_at <= latest)
         return result.reason not in _NOT_RETRYABLE_REASONS
 
-    async def _fetch_once(self, request: HttpRequest) -> HttpResponse | TransportFailure:
+    async def _fetch_once(
+        self, request: HttpRequest
+    ) -> HttpResponse | TransportFailure:
         response = await self._call(
-            request, _RequestProgress(), MAX_READ_BODY_BYTES, can_share=request.is_idempotent
+            request,
+            _RequestProgress(),
+            MAX_READ_BODY_BYTES,
+            can_share=request.is_idempotent,
         )
         if isinstance(response, HttpResponse) and (
             limit := response.to_rate_limited("", now := self.now())
         ):
             cooldown = (
-                min(limit.until - now, MAX_COOLDOWN) if limit.until else self.default_cooldown
+                min(limit.until - now, MAX_COOLDOWN)
+                if limit.until
+                else self.default_cooldown
             )
             self._cooldown_until = max(
                 self._cooldown_until, self.monotonic() + cooldown.total_seconds()
@@ -523,15 +552,31 @@ class LoginHttp:
         behind it. A call that `can_share` returns the response to an equal request that started
         after this call was queued: one list resolves all unknown outcomes of an account.
         """
-        http_request, calls_before = _build_request(request, progress), self._calls_started
+        http_request, calls_before = (
+            _build_request(request, progress),
+            self._calls_started,
+        )
         if not self.is_host_allowed(http_request.url.host):
             return NotSent(reason=TransportReason.HOST_NOT_ALLOWED)
-        own_queue = self._repeatable_lock if progress.check_start is None else nullcontext()
+        own_queue = (
+            self._repeatable_lock if progress.check_start is None else nullcontext()
+        )
         self._waiting_calls += 1
         try:
-            async with asyncio.timeout(self.request_timeout.total_seconds()), own_queue, self._lock:
-                number, query, response = self._shared_responses.get(request.url, (0, None, None))
-                if can_share and response and number > calls_before and query == request:
+            async with (
+                asyncio.timeout(self.request_timeout.total_seconds()),
+                own_queue,
+                self._lock,
+            ):
+                number, query, response = self._shared_responses.get(
+                    request.url, (0, None, None)
+                )
+                if (
+                    can_share
+                    and response
+                    and number > calls_before
+                    and query == request
+                ):
                     return response
                 if respects_cooldown and self.monotonic() < self._cooldown_until:
                     return NotSent(reason=TransportReason.IN_COOLDOWN)
@@ -554,9 +599,13 @@ class LoginHttp:
         self, request: httpx.Request, max_body_bytes: int
     ) -> HttpResponse | TransportFailure:
         started_at, body = self.monotonic(), bytearray()
-        async with aclosing(await self.transport.handle_async_request(request)) as response:
+        async with aclosing(
+            await self.transport.handle_async_request(request)
+        ) as response:
             if not isinstance(response.stream, httpx.AsyncByteStream):
-                raise TypeError("an asynchronous transport gives an asynchronous stream")
+                raise TypeError(
+                    "an asynchronous transport gives an asynchronous stream"
+                )
             async for chunk in response.stream:
                 body += chunk
                 if len(body) > max_body_bytes:
@@ -567,17 +616,26 @@ class LoginHttp:
         if response.headers.get("content-encoding", "identity") != "identity":
             return Unknown(reason=TransportReason.RESPONSE_ENCODED)
         return HttpResponse(
-            status=response.status_code, headers=dict(response.headers), body=bytes(body)
+            status=response.status_code,
+            headers=dict(response.headers),
+            body=bytes(body),
         )
 
 
 def _build_request(request: HttpRequest, progress: _RequestProgress) -> httpx.Request:
     cookies = (
-        {"cookie": "; ".join(f"{name}={value}" for name, value in request.cookies.items())}
+        {
+            "cookie": "; ".join(
+                f"{name}={value}" for name, value in request.cookies.items()
+            )
+        }
         if request.cookies
         else {}
     )
-    uploads = [(part.name, (part.filename, part.data, part.media_type)) for part in request.uploads]
+    uploads = [
+        (part.name, (part.filename, part.data, part.media_type))
+        for part in request.uploads
+    ]
     form: dict[str, list[str]] = {}
     for name, value in request.form:
         form.setdefault(name, []).append(value)

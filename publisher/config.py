@@ -84,7 +84,9 @@ SecretName = Annotated[
 
 
 class AccountEntry(StrictModel):
-    id: Identifier = Field(description="账号代号，全文件唯一；字母、数字、- 和 _，最多 80 个字符")
+    id: Identifier = Field(
+        description="账号代号，全文件唯一；字母、数字、- 和 _，最多 80 个字符"
+    )
     platform: SingleLine = Field(description="平台：自带的或已安装的适配器的名称")
     identity: SingleLine = Field(
         description="平台上的身份，如用户编号、AppID、用户名，见该平台的说明"
@@ -96,7 +98,8 @@ class AccountEntry(StrictModel):
         default=None, description="所属地区的代码，须在 [region.代码] 中写明"
     )
     mode: Literal["api", "assisted", "off"] = Field(
-        default="api", description="api 自动发布；assisted 人工代发，publisher 备稿并核实；off 停用"
+        default="api",
+        description="api 自动发布；assisted 人工代发，publisher 备稿并核实；off 停用",
     )
     forum: SingleLine | None = Field(
         default=None, description="平台分版块的，发在哪个版块；别的平台不写"
@@ -107,7 +110,8 @@ class AccountEntry(StrictModel):
         description="平台没有官方发布接口的，自动发布须由运营方确认风险",
     )
     link_template: SingleLine | None = Field(
-        default=None, description="正文所带链接的样式，须含 {marker}；有的平台要求它在安全域名之下"
+        default=None,
+        description="正文所带链接的样式，须含 {marker}；有的平台要求它在安全域名之下",
     )
     base_url: SingleLine | None = Field(
         default=None, description="替换该平台全部地址：演练模拟器或代理"
@@ -135,9 +139,15 @@ class LimitEntry(StrictModel):
     min_interval: DurationValue | None = Field(
         default=None, description="同一登录两次发布的最短间隔"
     )
-    per_hour: PositiveInt | None = Field(default=None, description="任意一小时内最多发布几条")
-    per_day: PositiveInt | None = Field(default=None, description="任意一天内最多发布几条")
-    request_timeout: DurationValue | None = Field(default=None, description="一次调用最长多久")
+    per_hour: PositiveInt | None = Field(
+        default=None, description="任意一小时内最多发布几条"
+    )
+    per_day: PositiveInt | None = Field(
+        default=None, description="任意一天内最多发布几条"
+    )
+    request_timeout: DurationValue | None = Field(
+        default=None, description="一次调用最长多久"
+    )
     lease_timeout: DurationValue | None = Field(
         default=None,
         description="一次任务的占用时间；须大于 request_timeout、小于 visibility_window",
@@ -151,7 +161,9 @@ class LimitEntry(StrictModel):
     first_check_after: DurationValue | None = Field(
         default=None, description="结果不明时，第一次回查前等多久"
     )
-    retry_first: DurationValue | None = Field(default=None, description="第一次重试前等多久")
+    retry_first: DurationValue | None = Field(
+        default=None, description="第一次重试前等多久"
+    )
     platform_clock_tolerance: DurationValue | None = Field(
         default=None, description="本机与平台时钟的最大误差"
     )
@@ -167,7 +179,8 @@ class DashboardEntry(StrictModel):
         description="监听地址，写成 地址:端口；不是本机地址的，须写明 certificate 和 key，或 proxy",
     )
     certificate: SingleLine | None = Field(
-        default=None, description="TLS 证书文件（PEM，含中间证书）；路径从工作区算起，与 key 一起写"
+        default=None,
+        description="TLS 证书文件（PEM，含中间证书）；路径从工作区算起，与 key 一起写",
     )
     key: SingleLine | None = Field(
         default=None, description="TLS 私钥文件（PEM）；路径从工作区算起"
@@ -209,7 +222,8 @@ class AuditEntry(StrictModel):
         description="审计锚点文件；路径从工作区算起，最好放在另一块盘或只能追加的地方",
     )
     syslog: bool = Field(
-        default=False, description="锚点同时写入系统日志（/dev/log），便于转到另一台主机保存"
+        default=False,
+        description="锚点同时写入系统日志（/dev/log），便于转到另一台主机保存",
     )
 
 
@@ -221,7 +235,9 @@ class AlertsEntry(StrictModel):
     first: list[SingleLine] = Field(
         default_factory=list, description="先通知的通道；有通道就必须写"
     )
-    second: list[SingleLine] = Field(default_factory=list, description="没有人确认时，再通知的通道")
+    second: list[SingleLine] = Field(
+        default_factory=list, description="没有人确认时，再通知的通道"
+    )
     checkpoints: list[SingleLine] = Field(
         default_factory=list, description="每天把审计锚点发到的通道，一般是外单位的邮箱"
     )
@@ -236,7 +252,8 @@ class AlertsEntry(StrictModel):
         default=8, description="每天几点发一份汇总，0 到 23"
     )
     dashboard: SingleLine | None = Field(
-        default=None, description="管理页面的地址，写在通知里，如 https://publisher.example.gov.cn"
+        default=None,
+        description="管理页面的地址，写在通知里，如 https://publisher.example.gov.cn",
     )
     proxy: SingleLine | None = Field(
         default=None,
@@ -257,9 +274,12 @@ PostKindName = Annotated[
 class StageEntry(StrictModel):
     stage: SingleLine = Field(description="环节的名称，同一类内容里不能重复，如 初审")
     role: Literal["approver"] = Field(
-        default="approver", description="哪种角色的人可以审批；一个审批人可以只管某几个环节"
+        default="approver",
+        description="哪种角色的人可以审批；一个审批人可以只管某几个环节",
     )
-    people: Annotated[int, Field(ge=1, le=9)] = Field(default=1, description="这个环节要几个人")
+    people: Annotated[int, Field(ge=1, le=9)] = Field(
+        default=1, description="这个环节要几个人"
+    )
     proofread: bool = Field(default=False, description="审批的人同时确认校对过文字")
 
 
@@ -292,13 +312,19 @@ class SettingsFile(StrictModel):
     public_ip: SingleLine | None = Field(
         default=None, description="本机对外的公网 IPv4；有的平台发布时必需"
     )
-    dashboard: DashboardEntry = Field(default_factory=DashboardEntry, description="管理页面")
-    callbacks: CallbacksEntry = Field(
-        default_factory=CallbacksEntry, description="接收平台的事件推送，让审核结果早几分钟知道"
+    dashboard: DashboardEntry = Field(
+        default_factory=DashboardEntry, description="管理页面"
     )
-    audit: AuditEntry = Field(default_factory=AuditEntry, description="审计链的锚点写到哪里")
+    callbacks: CallbacksEntry = Field(
+        default_factory=CallbacksEntry,
+        description="接收平台的事件推送，让审核结果早几分钟知道",
+    )
+    audit: AuditEntry = Field(
+        default_factory=AuditEntry, description="审计链的锚点写到哪里"
+    )
     alerts: AlertsEntry = Field(
-        default_factory=AlertsEntry, description="提醒通知到哪里：企业微信、钉钉、飞书、邮件、网址"
+        default_factory=AlertsEntry,
+        description="提醒通知到哪里：企业微信、钉钉、飞书、邮件、网址",
     )
     approval_preset: Literal["none", "two persons", "三审三校"] = Field(
         default="none", description="没有单独写明环节的各类内容，用哪一套审批环节"
@@ -307,7 +333,8 @@ class SettingsFile(StrictModel):
         default=7, description="重复发布的内容，提前几天生成终稿供审批"
     )
     approvals: dict[PostKindName, list[StageEntry]] = Field(
-        default_factory=dict, description="某一类内容的审批环节，按顺序；写空的一类不需要审批"
+        default_factory=dict,
+        description="某一类内容的审批环节，按顺序；写空的一类不需要审批",
     )
     limits: dict[str, LimitEntry] = Field(
         default_factory=dict, description="按平台的限额和等待时间"
@@ -315,7 +342,9 @@ class SettingsFile(StrictModel):
     region: dict[str, dict[str, str]] = Field(
         default_factory=dict, description="地区资料，供模板使用；项可自定"
     )
-    groups: dict[str, list[SingleLine]] = Field(default_factory=dict, description="账号分组")
+    groups: dict[str, list[SingleLine]] = Field(
+        default_factory=dict, description="账号分组"
+    )
     account: list[AccountEntry] = Field(default_factory=list, description="账号")
 
 
@@ -375,11 +404,15 @@ class Settings:
     def schedule_file(self) -> Path:
         return self.staff_folder / SCHEDULE_FILE
 
-    def locate_problems(self, problems: Iterable[UnlocatedProblem]) -> tuple[Problem, ...]:
+    def locate_problems(
+        self, problems: Iterable[UnlocatedProblem]
+    ) -> tuple[Problem, ...]:
         """Return problems with line and column, where the file is known."""
         if self.document is not None:
             return self.document.locate_problems(problems)
-        return tuple(Problem(code=problem.code, facts=problem.facts) for problem in problems)
+        return tuple(
+            Problem(code=problem.code, facts=problem.facts) for problem in problems
+        )
 
 
 def find_global_problems(file: SettingsFile) -> Iterator[UnlocatedProblem]:
@@ -387,28 +420,40 @@ def find_global_problems(file: SettingsFile) -> Iterator[UnlocatedProblem]:
     try:
         ZoneInfo(file.timezone)
     except (ZoneInfoNotFoundError, ValueError, OSError):
-        choices = suggest_closest(file.timezone, ["Asia/Shanghai", *available_timezones()])
+        choices = suggest_closest(
+            file.timezone, ["Asia/Shanghai", *available_timezones()]
+        )
         facts = {"value": file.timezone, "choices": choices}
         yield UnlocatedProblem(path=("timezone",), code="unknown_timezone", facts=facts)
     if resolve_database_url(file.database, Path("/")) is None:
         yield UnlocatedProblem(path=("database",), code="bad_database")
     yield from find_dashboard_problems(file.dashboard)
-    if file.callbacks.listen is not None and not is_listen_address(file.callbacks.listen):
+    if file.callbacks.listen is not None and not is_listen_address(
+        file.callbacks.listen
+    ):
         yield UnlocatedProblem(
-            path=("callbacks", "listen"), code="bad_listen", facts={"value": file.callbacks.listen}
+            path=("callbacks", "listen"),
+            code="bad_listen",
+            facts={"value": file.callbacks.listen},
         )
     if file.public_ip and not is_ip(file.public_ip):
-        yield UnlocatedProblem(path=("public_ip",), code="bad_ip", facts={"value": file.public_ip})
+        yield UnlocatedProblem(
+            path=("public_ip",), code="bad_ip", facts={"value": file.public_ip}
+        )
     yield from find_stage_problems(file)
     for platform, limits in file.limits.items():
         yield from find_limit_problems(platform, limits)
 
 
-def find_staff_problems(file: SettingsFile, workspace: Path) -> Iterator[UnlocatedProblem]:
+def find_staff_problems(
+    file: SettingsFile, workspace: Path
+) -> Iterator[UnlocatedProblem]:
     """Yield the problem of a staff's folder that holds, or lies in, a place staff may not write."""
     if file.staff_dir is None:
         return
-    database = (resolve_database_url(file.database, workspace) or "").removeprefix("sqlite:///")
+    database = (resolve_database_url(file.database, workspace) or "").removeprefix(
+        "sqlite:///"
+    )
     kept = [
         "var",
         "templates",
@@ -426,7 +471,8 @@ def find_staff_problems(file: SettingsFile, workspace: Path) -> Iterator[Unlocat
         if name is not None
     )
     overlaps = any(
-        path == staff or path in staff.parents or staff in path.parents for path in paths
+        path == staff or path in staff.parents or staff in path.parents
+        for path in paths
     )
     if staff != own and (overlaps or staff in own.parents):
         yield UnlocatedProblem(
@@ -441,7 +487,9 @@ def find_dashboard_problems(entry: DashboardEntry) -> Iterator[UnlocatedProblem]
     """
     if not is_listen_address(entry.listen):
         yield UnlocatedProblem(
-            path=("dashboard", "listen"), code="bad_listen", facts={"value": entry.listen}
+            path=("dashboard", "listen"),
+            code="bad_listen",
+            facts={"value": entry.listen},
         )
     elif not is_loopback(split_host_port(entry.listen)[0]) and not entry.is_secure:
         yield UnlocatedProblem(
@@ -453,19 +501,27 @@ def find_dashboard_problems(entry: DashboardEntry) -> Iterator[UnlocatedProblem]
         given = "key" if entry.certificate is None else "certificate"
         missing = "certificate" if entry.certificate is None else "key"
         yield UnlocatedProblem(
-            path=("dashboard", given), code="dashboard_tls_incomplete", facts={"key": missing}
+            path=("dashboard", given),
+            code="dashboard_tls_incomplete",
+            facts={"key": missing},
         )
     if entry.proxy is not None and not is_ip(entry.proxy):
         yield UnlocatedProblem(
-            path=("dashboard", "proxy"), code="dashboard_bad_proxy", facts={"value": entry.proxy}
+            path=("dashboard", "proxy"),
+            code="dashboard_bad_proxy",
+            facts={"value": entry.proxy},
         )
     if entry.proxy is not None and entry.url is None:
-        yield UnlocatedProblem(path=("dashboard", "proxy"), code="dashboard_proxy_without_url")
+        yield UnlocatedProblem(
+            path=("dashboard", "proxy"), code="dashboard_proxy_without_url"
+        )
     if entry.url is not None:
         host = parse_host(entry.url)
         if host is None or urlsplit(entry.url).path.strip("/"):
             yield UnlocatedProblem(
-                path=("dashboard", "url"), code="dashboard_bad_url", facts={"value": entry.url}
+                path=("dashboard", "url"),
+                code="dashboard_bad_url",
+                facts={"value": entry.url},
             )
         elif (urlsplit(entry.url).scheme == "https") is not entry.is_secure:
             code = (
@@ -473,7 +529,9 @@ def find_dashboard_problems(entry: DashboardEntry) -> Iterator[UnlocatedProblem]
                 if entry.url.startswith("https")
                 else "dashboard_url_not_https"
             )
-            yield UnlocatedProblem(path=("dashboard", "url"), code=code, facts={"value": entry.url})
+            yield UnlocatedProblem(
+                path=("dashboard", "url"), code=code, facts={"value": entry.url}
+            )
 
 
 def find_stage_problems(file: SettingsFile) -> Iterator[UnlocatedProblem]:
@@ -484,11 +542,15 @@ def find_stage_problems(file: SettingsFile) -> Iterator[UnlocatedProblem]:
             if name in names[:index]:
                 path = ("approvals", kind, index, "stage")
                 yield UnlocatedProblem(
-                    path=path, code="duplicate_stage", facts={"stage": name, "kind": kind}
+                    path=path,
+                    code="duplicate_stage",
+                    facts={"stage": name, "kind": kind},
                 )
 
 
-def find_limit_problems(platform: str, limits: LimitEntry) -> Iterator[UnlocatedProblem]:
+def find_limit_problems(
+    platform: str, limits: LimitEntry
+) -> Iterator[UnlocatedProblem]:
     for name in (
         "request_timeout",
         "lease_timeout",
@@ -529,11 +591,19 @@ def find_account_problems(file: SettingsFile) -> Iterator[UnlocatedProblem]:
         if (first := ids.setdefault(item.id, index)) != index:
             facts, lines = {"account": item.id}, {"first": ("account", first, "id")}
             yield UnlocatedProblem(
-                path=(*path, "id"), code="duplicate_account", facts=facts, line_facts=lines
+                path=(*path, "id"),
+                code="duplicate_account",
+                facts=facts,
+                line_facts=lines,
             )
         if item.region and item.region not in file.region:
-            facts = {"value": item.region, "choices": suggest_closest(item.region, file.region)}
-            yield UnlocatedProblem(path=(*path, "region"), code="unknown_region", facts=facts)
+            facts = {
+                "value": item.region,
+                "choices": suggest_closest(item.region, file.region),
+            }
+            yield UnlocatedProblem(
+                path=(*path, "region"), code="unknown_region", facts=facts
+            )
         if item.link_template is not None and not is_link_template(item.link_template):
             facts = {"account": item.id}
             yield UnlocatedProblem(
@@ -558,7 +628,9 @@ def find_address_problems(
         code = "base_url_not_https"
     if code is not None:
         yield UnlocatedProblem(
-            path=(*path, "base_url"), code=code, facts={**facts, "host": host} if host else facts
+            path=(*path, "base_url"),
+            code=code,
+            facts={**facts, "host": host} if host else facts,
         )
     if item.public_ip and not is_ip(item.public_ip):
         yield UnlocatedProblem(
@@ -572,7 +644,10 @@ def find_group_problems(file: SettingsFile) -> Iterator[UnlocatedProblem]:
     for name, members in file.groups.items():
         if name in accounts or name == "all" or ":" in name:
             yield UnlocatedProblem(
-                path=("groups", name), code="bad_group_name", facts={"value": name}, is_at_key=True
+                path=("groups", name),
+                code="bad_group_name",
+                facts={"value": name},
+                is_at_key=True,
             )
         counts = Counter(members)
         for position, member in enumerate(members):
@@ -588,7 +663,9 @@ def find_group_problems(file: SettingsFile) -> Iterator[UnlocatedProblem]:
             elif counts[member] > 1 and members.index(member) != position:
                 facts = {"value": member, "group": name}
                 yield UnlocatedProblem(
-                    path=("groups", name, position), code="duplicate_member", facts=facts
+                    path=("groups", name, position),
+                    code="duplicate_member",
+                    facts=facts,
                 )
 
 
@@ -598,26 +675,40 @@ def find_alert_problems(file: SettingsFile) -> Iterator[UnlocatedProblem]:
     for name in ("first", "second", "checkpoints"):
         for position, channel in enumerate(getattr(alerts, name)):
             if channel not in alerts.channels:
-                facts = {"value": channel, "choices": suggest_closest(channel, alerts.channels)}
+                facts = {
+                    "value": channel,
+                    "choices": suggest_closest(channel, alerts.channels),
+                }
                 yield UnlocatedProblem(
                     path=("alerts", name, position), code="unknown_channel", facts=facts
                 )
     if alerts.channels and not alerts.first:
-        yield UnlocatedProblem(path=("alerts", "channels"), code="no_first_channel", is_at_key=True)
+        yield UnlocatedProblem(
+            path=("alerts", "channels"), code="no_first_channel", is_at_key=True
+        )
     for name in ("escalate_after", "repeat_every"):
         if getattr(alerts, name) < MIN_ALERT_INTERVAL:
-            facts = {"key": name, "minutes": str(MIN_ALERT_INTERVAL // timedelta(minutes=1))}
-            yield UnlocatedProblem(path=("alerts", name), code="alerts_too_often", facts=facts)
+            facts = {
+                "key": name,
+                "minutes": str(MIN_ALERT_INTERVAL // timedelta(minutes=1)),
+            }
+            yield UnlocatedProblem(
+                path=("alerts", name), code="alerts_too_often", facts=facts
+            )
     for name in ("dashboard", "proxy"):
         url = getattr(alerts, name)
         if url is not None and parse_host(url) is None:
             yield UnlocatedProblem(
-                path=("alerts", name), code="bad_alert_address", facts={"key": name, "value": url}
+                path=("alerts", name),
+                code="bad_alert_address",
+                facts={"key": name, "value": url},
             )
     proxy_host = parse_host(alerts.proxy) if alerts.proxy else None
     if proxy_host and file.environment == "drill" and not is_loopback(proxy_host):
         yield UnlocatedProblem(
-            path=("alerts", "proxy"), code="drill_proxy_not_loopback", facts={"host": proxy_host}
+            path=("alerts", "proxy"),
+            code="drill_proxy_not_loopback",
+            facts={"host": proxy_host},
         )
 
 
@@ -635,9 +726,9 @@ async def load_settings(workspace: Path) -> Settings:
 def find_schedule_file(workspace: Path) -> Path:
     """Return where the schedule is, by settings that need not be right otherwise."""
     try:
-        folder = read_toml(workspace / SETTINGS_FILE, SETTINGS_READ_LIMITS, SettingsError).data.get(
-            "staff_dir"
-        )
+        folder = read_toml(
+            workspace / SETTINGS_FILE, SETTINGS_READ_LIMITS, SettingsError
+        ).data.get("staff_dir")
     except SettingsError:
         folder = None
     return (
@@ -646,9 +737,13 @@ def find_schedule_file(workspace: Path) -> Path:
     )
 
 
-def parse_settings(text: str, *, workspace: Path, file: str = SETTINGS_FILE) -> Settings:
+def parse_settings(
+    text: str, *, workspace: Path, file: str = SETTINGS_FILE
+) -> Settings:
     """Parse the text of a publisher.toml. Raises SettingsError."""
-    return _make_settings(parse_toml(text, file, SETTINGS_READ_LIMITS, SettingsError), workspace)
+    return _make_settings(
+        parse_toml(text, file, SETTINGS_READ_LIMITS, SettingsError), workspace
+    )
 
 
 def apply_overrides(
@@ -663,16 +758,24 @@ def apply_overrides(
     given = limits.model_dump(exclude_none=True)
     rate_names = {"min_interval", "per_hour", "per_day"}
     rate_limit = replace(
-        rate_limit, **{name: value for name, value in given.items() if name in rate_names}
+        rate_limit,
+        **{name: value for name, value in given.items() if name in rate_names},
     )
     result = replace(
-        timing, **{name: value for name, value in given.items() if name not in rate_names}
+        timing,
+        **{name: value for name, value in given.items() if name not in rate_names},
     )
-    if limits.lease_timeout is None and (limits.request_timeout or limits.visibility_window):
-        scaled = result.request_timeout * (timing.lease_timeout / timing.request_timeout)
+    if limits.lease_timeout is None and (
+        limits.request_timeout or limits.visibility_window
+    ):
+        scaled = result.request_timeout * (
+            timing.lease_timeout / timing.request_timeout
+        )
         result = replace(
             result,
-            lease_timeout=min(scaled, (result.request_timeout + result.visibility_window) / 2),
+            lease_timeout=min(
+                scaled, (result.request_timeout + result.visibility_window) / 2
+            ),
         )
     return rate_limit, result
 
@@ -687,7 +790,11 @@ def _make_settings(document: TomlDocument, workspace: Path) -> Settings:
         *find_account_problems(entry),
         *find_group_problems(entry),
         *find_alert_problems(entry),
-        *(found for found in find_placeholders(document.data) if found.code == "placeholder_left"),
+        *(
+            found
+            for found in find_placeholders(document.data)
+            if found.code == "placeholder_left"
+        ),
     ]
     if problems:
         raise SettingsError(document.locate_problems(problems))
@@ -725,7 +832,9 @@ def _make_settings(document: TomlDocument, workspace: Path) -> Settings:
             for name, members in entry.groups.items()
         },
         limits={Platform(name): item for name, item in entry.limits.items()},
-        staff_dir=Path(os.path.normpath(workspace / entry.staff_dir)) if entry.staff_dir else None,
+        staff_dir=Path(os.path.normpath(workspace / entry.staff_dir))
+        if entry.staff_dir
+        else None,
         secrets_dir=workspace / entry.secrets_dir if entry.secrets_dir else None,
         dashboard=entry.dashboard,
         callbacks=entry.callbacks,
@@ -754,7 +863,8 @@ def make_approval_rules(file: SettingsFile) -> ApprovalRules:
     return ApprovalRules(
         default=PRESET_CHAINS[ApprovalPreset(file.approval_preset)],
         by_kind={
-            kind.value: tuple(map(make_stage, stages)) for kind, stages in file.approvals.items()
+            kind.value: tuple(map(make_stage, stages))
+            for kind, stages in file.approvals.items()
         },
     )
 

@@ -13,7 +13,13 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
-from publisher.domain.account import Account, Capabilities, RateLimit, Timing, parse_retry_after
+from publisher.domain.account import (
+    Account,
+    Capabilities,
+    RateLimit,
+    Timing,
+    parse_retry_after,
+)
 from publisher.domain.errors import Problem
 from publisher.domain.post import RenderedPost, SendRequest
 from publisher.domain.results import (
@@ -84,9 +90,13 @@ class HttpResponse:
     status: int
     headers: Mapping[str, str]
     body: bytes = field(repr=False)
-    _decoded: dict[object, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _decoded: dict[object, Any] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
-    def decode_cached(self, decode: Callable[["HttpResponse", str], T], identity: str) -> T:
+    def decode_cached(
+        self, decode: Callable[["HttpResponse", str], T], identity: str
+    ) -> T:
         """Return `decode(self, identity)`, computed once.
 
         One list may resolve a hundred unknown outcomes.
@@ -105,7 +115,11 @@ class HttpResponse:
 
     def to_rate_limited(self, code: str, now: datetime) -> RateLimited | None:
         """Return RateLimited with the adapter's code for a 429; None for any other response."""
-        return RateLimited(code=code, until=self.retry_at(now)) if self.status == 429 else None
+        return (
+            RateLimited(code=code, until=self.retry_at(now))
+            if self.status == 429
+            else None
+        )
 
 
 class Http(Protocol):
@@ -240,7 +254,9 @@ class Adapter(Protocol):
         """Check that the login works."""
         ...
 
-    async def read_metrics(self, receipts: Sequence[Receipt]) -> Mapping[str, Reach] | ReadFailure:
+    async def read_metrics(
+        self, receipts: Sequence[Receipt]
+    ) -> Mapping[str, Reach] | ReadFailure:
         """Read the metrics of published posts, by remote id.
 
         Posts that the platform leaves out are missing.
@@ -340,7 +356,11 @@ class PlatformCallbacks(Protocol):
         ...
 
     def verify(
-        self, account: Account, secret: Mapping[str, str], query: Mapping[str, str], now: datetime
+        self,
+        account: Account,
+        secret: Mapping[str, str],
+        query: Mapping[str, str],
+        now: datetime,
     ) -> str | Problem:
         """Return the nonce of a signed, fresh request, unique per message.
 
@@ -350,13 +370,21 @@ class PlatformCallbacks(Protocol):
         ...
 
     def verify_endpoint(
-        self, account: Account, secret: Mapping[str, str], request: CallbackRequest, now: datetime
+        self,
+        account: Account,
+        secret: Mapping[str, str],
+        request: CallbackRequest,
+        now: datetime,
     ) -> str | Problem:
         """Return the response to the platform's check that the endpoint is ours."""
         ...
 
     def parse(
-        self, account: Account, secret: Mapping[str, str], request: CallbackRequest, now: datetime
+        self,
+        account: Account,
+        secret: Mapping[str, str],
+        request: CallbackRequest,
+        now: datetime,
     ) -> CallbackEvent | Problem | None:
         """Verify and parse a message: an event, None if it is irrelevant, else a Problem."""
         ...
@@ -461,7 +489,13 @@ class OptionalHooks:
         """
         return None
 
-    def call_method(self, account: Account, rendered: RenderedPost, *, is_urgent: bool) -> str:  # noqa: ARG002
+    def call_method(
+        self,
+        account: Account,  # noqa: ARG002
+        rendered: RenderedPost,  # noqa: ARG002
+        *,
+        is_urgent: bool,  # noqa: ARG002
+    ) -> str:
         """Return a word for the call that `publish` would send now; empty if there is only one.
 
         Pure. It is stored with the attempt, and comes back as `request.method` with every request
@@ -472,12 +506,16 @@ class OptionalHooks:
 
 
 @cache
-def read_messages(package: str, file: str = "messages.toml") -> Mapping[str, Mapping[str, Any]]:
+def read_messages(
+    package: str, file: str = "messages.toml"
+) -> Mapping[str, Mapping[str, Any]]:
     """Read the texts of a package from a file in it.
 
     It has a table for each code, with `zh_CN`, `en` and perhaps a `hint`.
     """
     texts = (
-        files(package.partition(".")[0]).joinpath(*package.split(".")[1:], file).read_text("utf-8")
+        files(package.partition(".")[0])
+        .joinpath(*package.split(".")[1:], file)
+        .read_text("utf-8")
     )
     return tomllib.loads(texts)

@@ -17,7 +17,11 @@ from pathlib import Path
 from sqlalchemy.exc import SQLAlchemyError
 
 from publisher.app.alert_channels import AlertChannels
-from publisher.app.application import Application, find_missing_secrets, open_application
+from publisher.app.application import (
+    Application,
+    find_missing_secrets,
+    open_application,
+)
 from publisher.app.format import Formatter
 from publisher.app.offline import describe_loaded_files, find_newer_files
 from publisher.app.permissions import require_safe_permissions
@@ -25,7 +29,13 @@ from publisher.app.rights import require_rights
 from publisher.config import MEDIA_FOLDER, Settings
 from publisher.domain.account import LoadedFiles, Mode
 from publisher.domain.delivery import MAINTENANCE
-from publisher.domain.errors import InputError, Problem, PublisherError, RefusedError, ScheduleError
+from publisher.domain.errors import (
+    InputError,
+    Problem,
+    PublisherError,
+    RefusedError,
+    ScheduleError,
+)
 from publisher.domain.post import Schedule
 from publisher.engine.checkpoints import (
     CheckpointTargets,
@@ -124,7 +134,14 @@ Each wait is twice as long as the last. A missing part of it, such as a picture,
 """
 MAX_PLAN_ATTEMPTS = 3
 """How often one run plans again because another host has activated a newer version."""
-ONCE_JOBS = ("confirm_clock", "heartbeat", "reconcile", "retract", "run_maintenance", "send")
+ONCE_JOBS = (
+    "confirm_clock",
+    "heartbeat",
+    "reconcile",
+    "retract",
+    "run_maintenance",
+    "send",
+)
 """The jobs that a single run repeats, in this order."""
 
 
@@ -174,7 +191,8 @@ class Daemon:
             store=self.application.store, adapters=self.application.adapters
         )
         self.file_watch = FileWatch(
-            schedule_file=self.schedule_file, media_folder=self.schedule_file.parent / MEDIA_FOLDER
+            schedule_file=self.schedule_file,
+            media_folder=self.schedule_file.parent / MEDIA_FOLDER,
         )
         self.jobs = {job.name: job for job in build_jobs(self)}
 
@@ -212,8 +230,12 @@ class Daemon:
         self.last_sending = now
         if self.has_work and was_idle:
             await self.run_logged("run_maintenance", app.store.maintenance.run)
-        limit = min(MAX_SENDS, descriptor_limit() // 2)  # each call in flight has a connection
-        return await send_due(app.store, app.adapters, limit, self.stop_requested, app.credentials)
+        limit = min(
+            MAX_SENDS, descriptor_limit() // 2
+        )  # each call in flight has a connection
+        return await send_due(
+            app.store, app.adapters, limit, self.stop_requested, app.credentials
+        )
 
     async def heartbeat(self) -> None:
         """Record that this worker runs; stop if another process has its place.
@@ -239,7 +261,10 @@ class Daemon:
         Deliveries that come due by time alone may wait for their job.
         """
         await self.read_schedule()
-        if await self.application.store.posts.config_hash() != self.application.planner.config_hash:
+        if (
+            await self.application.store.posts.config_hash()
+            != self.application.planner.config_hash
+        ):
             await self.plan()
 
     async def try_initial_load(self) -> None:
@@ -289,7 +314,8 @@ class Daemon:
                 self.schedule_version = version
             if self.schedule is not None:
                 complete_until = (
-                    runtime.monotonic() + find_next_planning(planner, self.schedule).total_seconds()
+                    runtime.monotonic()
+                    + find_next_planning(planner, self.schedule).total_seconds()
                 )
                 await plan_window(planner, self.schedule, version)
                 await post_store.set_config_hash(planner.config_hash)
@@ -317,12 +343,16 @@ class Daemon:
         runtime = self.application.runtime
         version = await asyncio.to_thread(FileVersion.read, self.schedule_file)
         is_same = version == self.read_file_version
-        if is_same and (self.has_read_file or runtime.monotonic() < self.read_refused_file_at):
+        if is_same and (
+            self.has_read_file or runtime.monotonic() < self.read_refused_file_at
+        ):
             return
         if not await self._can_plan():
             return
         if version is not None:
-            await runtime.sleep_until(min(version.modified_at, runtime.now()) + FILE_QUIET_PERIOD)
+            await runtime.sleep_until(
+                min(version.modified_at, runtime.now()) + FILE_QUIET_PERIOD
+            )
             if (
                 await asyncio.to_thread(FileVersion.read, self.schedule_file) != version
                 or not await self._can_plan()
@@ -338,11 +368,16 @@ class Daemon:
             if text == await post_store.active_schedule_text():
                 await post_store.clear_rejection()
                 return
-            if version == self.first_file_version and await post_store.is_old_schedule(text):
+            if version == self.first_file_version and await post_store.is_old_schedule(
+                text
+            ):
                 raise RefusedError("schedule_superseded")  # noqa: TRY301 # handled like every other refusal of the file
             owner = await asyncio.to_thread(find_file_owner, self.schedule_file)
             applied = await apply_schedule(
-                self.application.planner, text, self.schedule_file.name, file_owner=owner
+                self.application.planner,
+                text,
+                self.schedule_file.name,
+                file_owner=owner,
             )
         except BaseException as error:  # also one that was cancelled is read again
             # the cause, such as a missing picture, may go without the file changing
@@ -365,9 +400,13 @@ class Daemon:
         """
         shortest, longest = REFUSED_FILE_PAUSE_SECONDS
         self.refused_file_pause = (
-            min(max(2 * self.refused_file_pause, shortest), longest) if is_same else shortest
+            min(max(2 * self.refused_file_pause, shortest), longest)
+            if is_same
+            else shortest
         )
-        self.read_refused_file_at = self.application.runtime.monotonic() + self.refused_file_pause
+        self.read_refused_file_at = (
+            self.application.runtime.monotonic() + self.refused_file_pause
+        )
 
     async def watch_schedule_file(self) -> None:
         """Read the schedule when its file changes.
@@ -378,7 +417,9 @@ class Daemon:
         """
         loop = asyncio.get_running_loop()
         ends_at = loop.time() + FILE_WATCH_TIMEOUT_SECONDS
-        looks = watch_files(self.file_watch, self.stop_requested, lambda: not self.has_read_file)
+        looks = watch_files(
+            self.file_watch, self.stop_requested, lambda: not self.has_read_file
+        )
         async with contextlib.aclosing(looks):
             async for changes in looks:
                 has_pictures = changes.has_new_pictures and not self.has_read_file
@@ -395,18 +436,24 @@ class Daemon:
 
         Filed posts go out; new ones that need them are refused.
         """
-        reason = self._format_problems(self.application.planner.post_renderer.templates.problems)
+        reason = self._format_problems(
+            self.application.planner.post_renderer.templates.problems
+        )
         if reason:
             log.warning("templates_invalid", reason=reason)
         await self.application.store.system_alerts.set_template_alert(reason)
 
-    def _format_problems(self, problems: Sequence[Problem], posts: Sequence[str] = ()) -> str:
+    def _format_problems(
+        self, problems: Sequence[Problem], posts: Sequence[str] = ()
+    ) -> str:
         """Format problems as text, one a line.
 
         A problem that several occurrences of a post share appears once.
         """
         return "\n".join(
-            dict.fromkeys(self.messages.format_problem(problem, posts) for problem in problems)
+            dict.fromkeys(
+                self.messages.format_problem(problem, posts) for problem in problems
+            )
         )
 
     async def check_files(self) -> None:
@@ -414,12 +461,16 @@ class Daemon:
         changed = await asyncio.to_thread(
             find_newer_files, self.application.settings.workspace, self.loaded_files
         )
-        formatter = Formatter(messages=self.messages, timezone=self.application.settings.timezone)
+        formatter = Formatter(
+            messages=self.messages, timezone=self.application.settings.timezone
+        )
         await self.application.store.system_alerts.set_files_alert(
             formatter.newer_files(changed, self.started_at)
         )
 
-    async def _record_rejection(self, error: InputError | RefusedError, text: str = "") -> None:
+    async def _record_rejection(
+        self, error: InputError | RefusedError, text: str = ""
+    ) -> None:
         """Alert people to the problems of a schedule file's text or of the version in force."""
         if isinstance(error, InputError):
             posts = (
@@ -433,12 +484,16 @@ class Daemon:
         log.warning("reload_refused", reason=reason)
         await self.application.store.posts.record_rejection(reason)
 
-    async def run_logged(self, name: str, work: Callable[[], Awaitable[int | None]]) -> None:
+    async def run_logged(
+        self, name: str, work: Callable[[], Awaitable[int | None]]
+    ) -> None:
         """Await a job's work.
 
         An error is logged and does not end the daemon; repeated errors alert people.
         """
-        await self.application.store.system_alerts.jobs.run(name, work, event="job_failed")
+        await self.application.store.system_alerts.jobs.run(
+            name, work, event="job_failed"
+        )
 
     async def run_job(self, job: Job) -> None:
         """Run one job in a task of its own; a stop waits for it."""
@@ -455,7 +510,11 @@ def build_jobs(daemon: Daemon) -> Sequence[Job]:
 
     The first times let newly due deliveries be sent right after.
     """
-    app, store, stop = daemon.application, daemon.application.store, daemon.stop_requested
+    app, store, stop = (
+        daemon.application,
+        daemon.application.store,
+        daemon.stop_requested,
+    )
     # imported now, not at a post
     _ = (
         store.outbox,
@@ -475,7 +534,9 @@ def build_jobs(daemon: Daemon) -> Sequence[Job]:
 
     async def check_logins() -> None:
         if app.runtime.is_clock_confirmed():
-            await check_logins_due(store, app.adapters, MAX_CHECKED_LOGINS, app.credentials)
+            await check_logins_due(
+                store, app.adapters, MAX_CHECKED_LOGINS, app.credentials
+            )
 
     async def monitor() -> None:
         if app.runtime.is_clock_confirmed():
@@ -488,7 +549,9 @@ def build_jobs(daemon: Daemon) -> Sequence[Job]:
 
     filed_texts = FiledTextCheck(
         planner=app.planner,
-        is_current=lambda: not find_newer_files(app.settings.workspace, daemon.loaded_files),
+        is_current=lambda: (
+            not find_newer_files(app.settings.workspace, daemon.loaded_files)
+        ),
     )
 
     async def check_silence() -> int:
@@ -508,7 +571,12 @@ def build_jobs(daemon: Daemon) -> Sequence[Job]:
         Job("check_preflight", store.preflight.run, 15.0, 30.0),
         Job("check_silence", check_silence, 20.0, 60.0),
         Job("report_secrets", partial(report_secrets, store, app.settings), 1.0, 30.0),
-        Job("remove_secrets", partial(remove_ordered_secrets, store, app.settings), 3.0, 3.0),
+        Job(
+            "remove_secrets",
+            partial(remove_ordered_secrets, store, app.settings),
+            3.0,
+            3.0,
+        ),
         Job("check_files", daemon.check_files, 15.0, 30.0),
         Job("check_filed_texts", filed_texts.run, 10.0, 10.0),
         Job("check_backlog", store.backlog.update, 25.0, 30.0),
@@ -534,7 +602,9 @@ def build_notifier(daemon: Daemon, targets: CheckpointTargets) -> Notifier:
         rules=settings.alerts,
         timezone=settings.timezone,
         writer=NoticeWriter(
-            messages=daemon.messages, dashboard=settings.alerts.dashboard, describe=formatter.alert
+            messages=daemon.messages,
+            dashboard=settings.alerts.dashboard,
+            describe=formatter.alert,
         ),
         send=AlertChannels(settings).send,
         read_checkpoint=partial(read_signed_checkpoint, store.audit, targets),
@@ -564,7 +634,9 @@ async def run(
             open_application(settings, runtime, can_send=True)
         )
         await asyncio.to_thread(claim_folder, settings.database)
-        daemon = Daemon(application, settings.schedule_file, Messages(settings.lang), runtime.now())
+        daemon = Daemon(
+            application, settings.schedule_file, Messages(settings.lang), runtime.now()
+        )
         daemon.process_lock = process_lock
         stack.push_async_callback(daemon.clock_check.stop)
         handle_stop_signals(daemon.stop_requested.set)
@@ -626,7 +698,9 @@ async def prepare_first_calls(daemon: Daemon) -> None:
         if order.mode is not Mode.API
     ]
     for account, error in find_missing_secrets(settings, manual_accounts).items():
-        await store.actions.pause_account(settings.accounts[account], MAINTENANCE, error.code)
+        await store.actions.pause_account(
+            settings.accounts[account], MAINTENANCE, error.code
+        )
     await daemon.report_template_problems()
     await daemon.try_initial_load()
 
@@ -652,7 +726,9 @@ async def run_once(daemon: Daemon) -> int:
         for alert in await daemon.application.store.queries.alerts()
         if alert.at >= daemon.started_at
     ]
-    return int(any(needs_person_now(alert, daemon.application.runtime.now()) for alert in new))
+    return int(
+        any(needs_person_now(alert, daemon.application.runtime.now()) for alert in new)
+    )
 
 
 async def run_until_stopped(daemon: Daemon) -> None:

@@ -59,7 +59,9 @@ class SecretError(PublisherError):
     `code` is the reason, `places` are the sources tried. The content is never included.
     """
 
-    def __init__(self, code: SecretErrorCode, name: str, places: tuple[str, ...]) -> None:
+    def __init__(
+        self, code: SecretErrorCode, name: str, places: tuple[str, ...]
+    ) -> None:
         super().__init__(f"{code} {name}: {', '.join(places)}")
         self.code = code
         self.name = name
@@ -97,7 +99,9 @@ class Vault:
                 return (
                     None
                     if name not in tokens
-                    else self._decrypt(name, tokens[name], self._make_cipher(self._keys()))
+                    else self._decrypt(
+                        name, tokens[name], self._make_cipher(self._keys())
+                    )
                 )
             except SecretError:
                 if self._load_tokens() == tokens:
@@ -173,8 +177,14 @@ class Vault:
             if supplied is not None
             else _read_store_file(Path(self.key_source))
         )
-        if not (keys := [line.strip() for line in (content or b"").splitlines() if line.strip()]):
-            raise SecretError("vault_key_missing", "*", (KEY_VARIABLE, str(self._own_key_file)))
+        if not (
+            keys := [
+                line.strip() for line in (content or b"").splitlines() if line.strip()
+            ]
+        ):
+            raise SecretError(
+                "vault_key_missing", "*", (KEY_VARIABLE, str(self._own_key_file))
+            )
         return keys
 
     def _make_cipher(self, keys: Sequence[bytes]) -> "MultiFernet":
@@ -186,7 +196,9 @@ class Vault:
         except ValueError:
             raise SecretError("vault_key_bad", "*", (self.key_source,)) from None
 
-    def _decrypt(self, name: str, token: str, cipher: "MultiFernet") -> Mapping[str, str]:
+    def _decrypt(
+        self, name: str, token: str, cipher: "MultiFernet"
+    ) -> Mapping[str, str]:
         from cryptography.fernet import InvalidToken  # noqa: PLC0415 # as above
 
         try:
@@ -218,7 +230,9 @@ class Vault:
             and not self._own_key_file.is_file()
         ):
             replace_contents(self._own_key_file, Fernet.generate_key())
-        self._save({**tokens, name: _encrypt(name, fields, self._make_cipher(self._keys()))})
+        self._save(
+            {**tokens, name: _encrypt(name, fields, self._make_cipher(self._keys()))}
+        )
 
     def _save(self, tokens: Mapping[str, str]) -> None:
         replace_contents(self.file, json.dumps(tokens, indent=1).encode("ascii"))
@@ -256,7 +270,9 @@ def _parse_tokens(content: bytes) -> Mapping[str, str] | None:
         tokens = json.loads(content.decode("ascii"))
     except ValueError:
         return None
-    is_store = isinstance(tokens, dict) and all(isinstance(token, str) for token in tokens.values())
+    is_store = isinstance(tokens, dict) and all(
+        isinstance(token, str) for token in tokens.values()
+    )
     return tokens if is_store else None
 
 
@@ -284,10 +300,14 @@ def read_secret(
         raise SecretError("bad_secret_name", name[:80], ())
     environment = os.environ if environment is None else environment
     variable = secret_variable_name(name)
-    source = find_external_source(name, secrets_dir=secrets_dir, environment=environment)
+    source = find_external_source(
+        name, secrets_dir=secrets_dir, environment=environment
+    )
     if source is not None:
         text = (
-            environment[variable] if source == variable else _read_secret_file(Path(source), name)
+            environment[variable]
+            if source == variable
+            else _read_secret_file(Path(source), name)
         )
         fields = parse_fields(text)
         if fields is None:
@@ -296,12 +316,17 @@ def read_secret(
         stored = vault.read(name) if vault is not None else None
         if stored is None:
             folders = (environment.get("CREDENTIALS_DIRECTORY"), secrets_dir)
-            places = (variable, *(str(Path(folder) / name) for folder in folders if folder))
+            places = (
+                variable,
+                *(str(Path(folder) / name) for folder in folders if folder),
+            )
             raise SecretError(
                 "secret_missing", name, (*places, *([str(vault.file)] if vault else []))
             )
         fields = stored
-    register_secrets(list_secret_values(fields, _public_fields.get(name, frozenset())), holder=name)
+    register_secrets(
+        list_secret_values(fields, _public_fields.get(name, frozenset())), holder=name
+    )
     return fields
 
 
@@ -344,7 +369,9 @@ class LoginSecret:
         if (held := _held_secret.get()) is not None and held[0] is self:
             return held[1]
         try:
-            self._last_read = read_secret(self.name, secrets_dir=self.secrets_dir, vault=self.vault)
+            self._last_read = read_secret(
+                self.name, secrets_dir=self.secrets_dir, vault=self.vault
+            )
         except SecretError as error:
             if error.code != self._last_error:
                 self._last_error = error.code
@@ -365,7 +392,10 @@ _held_secret: ContextVar[tuple[LoginSecret, Mapping[str, str]] | None] = Context
 
 
 def find_external_source(
-    name: str, *, secrets_dir: Path | None = None, environment: Mapping[str, str] | None = None
+    name: str,
+    *,
+    secrets_dir: Path | None = None,
+    environment: Mapping[str, str] | None = None,
 ) -> str | None:
     """Return the variable or file that holds a secret outside the encrypted store, else None.
 
@@ -376,7 +406,11 @@ def find_external_source(
         return variable
     folders = (environment.get("CREDENTIALS_DIRECTORY"), secrets_dir)
     return next(
-        (str(path) for folder in folders if folder and (path := Path(folder) / name).is_file()),
+        (
+            str(path)
+            for folder in folders
+            if folder and (path := Path(folder) / name).is_file()
+        ),
         None,
     )
 
@@ -469,7 +503,9 @@ class AuditKey:
 
     def sign(self, text: str) -> str:
         """Return the signature of a text, in base64."""
-        return base64.b64encode(_parse_private_key(self.private).sign(text.encode())).decode()
+        return base64.b64encode(
+            _parse_private_key(self.private).sign(text.encode())
+        ).decode()
 
 
 def load_audit_key(
@@ -488,14 +524,24 @@ def load_audit_key(
             return None
         from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey  # noqa: PLC0415 # slow import
 
-        private = base64.b64encode(Ed25519PrivateKey.generate().private_bytes_raw()).decode()
+        private = base64.b64encode(
+            Ed25519PrivateKey.generate().private_bytes_raw()
+        ).decode()
         vault.create_if_missing(AUDIT_KEY_NAME, {PRIVATE_KEY_FIELD: private})
         fields = read_secret(AUDIT_KEY_NAME, secrets_dir=secrets_dir, vault=vault)
     try:
-        public = _parse_private_key(fields[PRIVATE_KEY_FIELD]).public_key().public_bytes_raw()
-        return AuditKey(private=fields[PRIVATE_KEY_FIELD], public=base64.b64encode(public).decode())
+        public = (
+            _parse_private_key(fields[PRIVATE_KEY_FIELD])
+            .public_key()
+            .public_bytes_raw()
+        )
+        return AuditKey(
+            private=fields[PRIVATE_KEY_FIELD], public=base64.b64encode(public).decode()
+        )
     except (KeyError, ValueError):
-        raise SecretError("audit_key_bad", AUDIT_KEY_NAME, (PRIVATE_KEY_FIELD,)) from None
+        raise SecretError(
+            "audit_key_bad", AUDIT_KEY_NAME, (PRIVATE_KEY_FIELD,)
+        ) from None
 
 
 def load_user_key(
@@ -514,7 +560,9 @@ def load_user_key(
     except SecretError as error:
         if error.code != "secret_missing" or not creates_missing:
             raise
-        vault.create_if_missing(USER_KEY_NAME, {USER_KEY_FIELD: Fernet.generate_key().decode()})
+        vault.create_if_missing(
+            USER_KEY_NAME, {USER_KEY_FIELD: Fernet.generate_key().decode()}
+        )
         fields = read_secret(USER_KEY_NAME, secrets_dir=secrets_dir, vault=vault)
     try:
         return MultiFernet([Fernet(key) for key in fields[USER_KEY_FIELD].split()])
@@ -525,7 +573,9 @@ def load_user_key(
 def _parse_private_key(private: str) -> "Ed25519PrivateKey":
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey  # noqa: PLC0415 # slow import
 
-    return Ed25519PrivateKey.from_private_bytes(base64.b64decode(private, validate=True))
+    return Ed25519PrivateKey.from_private_bytes(
+        base64.b64decode(private, validate=True)
+    )
 
 
 def is_signed_by(text: str, signature: str, public_keys: Collection[str]) -> bool:
@@ -535,9 +585,12 @@ def is_signed_by(text: str, signature: str, public_keys: Collection[str]) -> boo
 
     for public in public_keys:
         with suppress(InvalidSignature, ValueError):
-            key = Ed25519PublicKey.from_public_bytes(base64.b64decode(public, validate=True))
+            key = Ed25519PublicKey.from_public_bytes(
+                base64.b64decode(public, validate=True)
+            )
             key.verify(
-                base64.b64decode(signature, validate=True), text.encode("utf-8", "surrogatepass")
+                base64.b64decode(signature, validate=True),
+                text.encode("utf-8", "surrogatepass"),
             )
             return True
     return False

@@ -31,7 +31,14 @@ def main(arguments: Sequence[str]) -> int:
     address = arguments[0] if arguments else DATABASE
     try:
         found = find_advisories(address, packages)
-    except (OSError, HTTPException, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (
+        OSError,
+        HTTPException,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+    ) as error:
         sys.stderr.write(f"没有检查：{address} 没有给出答复。\n")
         sys.stderr.write(
             f"NOT CHECKED: {address} gave no answer ({type(error).__name__}: {error}).\n"
@@ -39,23 +46,30 @@ def main(arguments: Sequence[str]) -> int:
         return EXIT_NOT_RUN
     for (_ecosystem, name, version), advisories in found.items():
         sys.stdout.write(f"{name} {version}: {', '.join(advisories)}\n")
-    sys.stderr.write(f"{len(packages)} packages checked, {len(found)} with advisories\n")
+    sys.stderr.write(
+        f"{len(packages)} packages checked, {len(found)} with advisories\n"
+    )
     return EXIT_FOUND if found else 0
 
 
 def list_packages() -> Sequence[Package]:
     """Return all pinned packages and all packages with vendored files, each once."""
-    pins = [pin for file in PINNED for pin in PIN.findall((ROOT / file).read_text("utf-8"))]
+    pins = [
+        pin for file in PINNED for pin in PIN.findall((ROOT / file).read_text("utf-8"))
+    ]
     listed = tomllib.loads(
         (ROOT / "publisher" / "web" / "static" / "vendor.toml").read_text("utf-8")
     )
     vendored = {
-        ("npm", entry["package"], entry["version"]) for entry in [*listed["file"], listed["icons"]]
+        ("npm", entry["package"], entry["version"])
+        for entry in [*listed["file"], listed["icons"]]
     }
     return sorted({("PyPI", name, version) for name, version in pins} | vendored)
 
 
-def find_advisories(address: str, packages: Sequence[Package]) -> Mapping[Package, Sequence[str]]:
+def find_advisories(
+    address: str, packages: Sequence[Package]
+) -> Mapping[Package, Sequence[str]]:
     """Return the names of the advisories of each package that has any.
 
     Raises OSError or HTTPException. Raises ValueError, KeyError, TypeError or AttributeError for an

@@ -31,14 +31,20 @@ from publisher.domain.results import HoldReason
 from publisher.i18n import LANGUAGES, Lang, Messages, use_platform_texts
 from publisher.rendering.child import RenderWorker
 from publisher.rendering.sandbox import TemplateSandbox
-from publisher.rendering.templates import TemplateSample, load_templates, shipped_templates
+from publisher.rendering.templates import (
+    TemplateSample,
+    load_templates,
+    shipped_templates,
+)
 from publisher.runtime.clock import FAILPOINT_NAMES
 from scripts.rooms import rooms_table
 
 use_platform_texts(AdapterTexts)
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
-GENERATED = "<!-- Drawn from the code by scripts/make_docs.py; edits here are overwritten. -->"
+GENERATED = (
+    "<!-- Drawn from the code by scripts/make_docs.py; edits here are overwritten. -->"
+)
 PART = re.compile(r"<!-- drawn: (\w+) -->\n.*?<!-- end of \1 -->", re.DOTALL)
 
 STATES_HEAD = """\
@@ -151,7 +157,9 @@ def _state_section(state: State) -> Iterator[str]:
     if not lines:
         yield "An end: nothing leads out of it."
         return
-    yield _table(["event", "leads to", "brought by"], (_transition(*line) for line in lines))
+    yield _table(
+        ["event", "leads to", "brought by"], (_transition(*line) for line in lines)
+    )
 
 
 def _transition(event: str, rule: Transition) -> list[str]:
@@ -176,7 +184,9 @@ def _command_section(name: str) -> Iterator[str]:
     yield f"## {name}"
     for lang in LANGUAGES:
         top = click.Context(
-            root, info_name="publisher", obj=Terminal(messages=Messages(lang), workspace=Path())
+            root,
+            info_name="publisher",
+            obj=Terminal(messages=Messages(lang), workspace=Path()),
         )
         context = click.Context(command, info_name=name, parent=top)
         yield f"`{context.command_path} {' '.join(command.collect_usage_pieces(context))}`"
@@ -189,7 +199,8 @@ def _command_section(name: str) -> Iterator[str]:
     ]
     if options:
         yield _table(
-            ["option", "说明", "meaning"], (_option_line(option, command) for option in options)
+            ["option", "说明", "meaning"],
+            (_option_line(option, command) for option in options),
         )
 
 
@@ -206,9 +217,13 @@ def _option_line(option: click.Option, command: click.Command) -> list[str]:
 def codes_page() -> str:
     """Return the page on the platforms' codes: one table for each adapter."""
     tables = (
-        part for platform in BUILT_IN_ADAPTERS for part in (f"## {platform}", _code_table(platform))
+        part
+        for platform in BUILT_IN_ADAPTERS
+        for part in (f"## {platform}", _code_table(platform))
     )
-    return _page(["# What the platforms' codes mean · 平台代码", GENERATED, CODES_HEAD, *tables])
+    return _page(
+        ["# What the platforms' codes mean · 平台代码", GENERATED, CODES_HEAD, *tables]
+    )
 
 
 def _code_table(platform: str) -> str:
@@ -239,12 +254,18 @@ def faults_page() -> str:
         [
             number,
             wrong,
-            "<br>".join(f"{file}: {', '.join(names)}" for file, names in tests[number].items()),
+            "<br>".join(
+                f"{file}: {', '.join(names)}" for file, names in tests[number].items()
+            ),
         ]
-        for number, wrong in re.findall(r"^\| (F\d{2,3}) \| ([^|]+) \|", model, re.MULTILINE)
+        for number, wrong in re.findall(
+            r"^\| (F\d{2,3}) \| ([^|]+) \|", model, re.MULTILINE
+        )
     )
     table = _table(["fault", "what goes wrong", "tests"], rows)
-    return _page(["# Faults and the tests that show them", GENERATED, FAULTS_HEAD, table])
+    return _page(
+        ["# Faults and the tests that show them", GENERATED, FAULTS_HEAD, table]
+    )
 
 
 def faults_by_test(source: str) -> Iterator[tuple[str, frozenset[str]]]:
@@ -261,9 +282,9 @@ def faults_by_test(source: str) -> Iterator[tuple[str, frozenset[str]]]:
         if isinstance(target, ast.Name)
     }
     for node in ast.walk(module):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith(
-            "test_"
-        ):
+        if isinstance(
+            node, ast.FunctionDef | ast.AsyncFunctionDef
+        ) and node.name.startswith("test_"):
             used = (
                 name.id
                 for part in node.decorator_list
@@ -277,7 +298,8 @@ def faults_by_test(source: str) -> Iterator[tuple[str, frozenset[str]]]:
             promise = (ast.get_docstring(node) or "").partition("\n")[0]
             yield (
                 node.name,
-                faults_named("", " ".join(case_ids(places))) or faults_named(node.name, promise),
+                faults_named("", " ".join(case_ids(places)))
+                or faults_named(node.name, promise),
             )
 
 
@@ -298,7 +320,9 @@ def faults_named(function: str, words: str) -> frozenset[str]:
 
     A function's name has them as `f07`.
     """
-    found = {f"F{number}" for number in re.findall(r"(?:_|^)f(\d{2,3})(?=_|$)", function)}
+    found = {
+        f"F{number}" for number in re.findall(r"(?:_|^)f(\d{2,3})(?=_|$)", function)
+    }
     found |= set(re.findall(r"\bF\d{2,3}\b", words))
     for first, last in re.findall(r"\bF(\d{2,3})(?:-| to )F(\d{2,3})\b", words):
         found |= {f"F{number:02}" for number in range(int(first), int(last) + 1)}
@@ -307,7 +331,9 @@ def faults_named(function: str, words: str) -> frozenset[str]:
 
 def holds() -> str:
     """Return a heading for each hold reason, with three statements about it in both languages."""
-    return _page(part for reason in HoldReason for part in (f"## {reason}", _statements(reason)))
+    return _page(
+        part for reason in HoldReason for part in (f"## {reason}", _statements(reason))
+    )
 
 
 def _statements(reason: HoldReason) -> str:
@@ -317,15 +343,21 @@ def _statements(reason: HoldReason) -> str:
         f"- **{label}** {text}"
         for lang, labels in STATEMENTS.items()
         for label, text in zip(
-            labels, (_say(lang, code), _hint(lang, "state_held"), _hint(lang, code)), strict=True
+            labels,
+            (_say(lang, code), _hint(lang, "state_held"), _hint(lang, code)),
+            strict=True,
         )
     )
 
 
 def contents() -> str:
     """Return links to the sections of operating.md."""
-    titles = re.findall(r"^## (.+)$", (DOCS / "operating.md").read_text("utf-8"), re.MULTILINE)
-    return "\n".join(f"- [{title}](#{_anchor(title)})" for title in titles if title != CONTENTS)
+    titles = re.findall(
+        r"^## (.+)$", (DOCS / "operating.md").read_text("utf-8"), re.MULTILINE
+    )
+    return "\n".join(
+        f"- [{title}](#{_anchor(title)})" for title in titles if title != CONTENTS
+    )
 
 
 def hold_index() -> str:
@@ -345,7 +377,9 @@ def refusal_index() -> str:
 
 def codes_described(page: str) -> list[str]:
     """Return the codes that have a section on a page."""
-    return re.findall(r"^## ([a-z][a-z_]*)$", (DOCS / page).read_text("utf-8"), re.MULTILINE)
+    return re.findall(
+        r"^## ([a-z][a-z_]*)$", (DOCS / page).read_text("utf-8"), re.MULTILINE
+    )
 
 
 def _code_index(codes: Iterable[str], area: str) -> str:
@@ -353,7 +387,10 @@ def _code_index(codes: Iterable[str], area: str) -> str:
     return _table(
         ["代码 code", "提示", "message"],
         (
-            [f"[{code}](#{_anchor(code)})", *_message(f"{area}_{code}", code, f"reason_{code}")]
+            [
+                f"[{code}](#{_anchor(code)})",
+                *_message(f"{area}_{code}", code, f"reason_{code}"),
+            ]
             for code in sorted(codes)
         ),
     )
@@ -378,7 +415,9 @@ def _anchor(title: str) -> str:
 def settings() -> str:
     """Return the table of all keys of publisher.toml."""
     schema = settings_schema()
-    return _table(["key", "type", "default", "说明"], _setting_lines(schema, schema["$defs"], ""))
+    return _table(
+        ["key", "type", "default", "说明"], _setting_lines(schema, schema["$defs"], "")
+    )
 
 
 def _setting_lines(
@@ -396,8 +435,14 @@ def _setting_lines(
 def _nested(entry: Mapping[str, Any], where: str, key: str) -> tuple[str, str]:
     """Return the table that a key holds, by its name in the schema, and how the key is written."""
     entry = next((one for one in entry.get("anyOf", ()) if "$ref" in one), entry)
-    mark = "" if "$ref" in entry else ".NAME" if "additionalProperties" in entry else "[]"
-    holder = entry if not mark else entry.get("items") or entry.get("additionalProperties") or {}
+    mark = (
+        "" if "$ref" in entry else ".NAME" if "additionalProperties" in entry else "[]"
+    )
+    holder = (
+        entry
+        if not mark
+        else entry.get("items") or entry.get("additionalProperties") or {}
+    )
     reference = holder.get("$ref", "") if isinstance(holder, Mapping) else ""
     return reference.rpartition("/")[2], f"{where}{key}{mark if reference else ''}"
 
@@ -407,7 +452,9 @@ def _type_of(entry: Mapping[str, Any]) -> str:
         return " \\| ".join(f"`{choice}`" for choice in entry["enum"])
     if "anyOf" in entry:
         return ", ".join(
-            dict.fromkeys(_type_of(one) for one in entry["anyOf"] if one.get("type") != "null")
+            dict.fromkeys(
+                _type_of(one) for one in entry["anyOf"] if one.get("type") != "null"
+            )
         )
     return str(entry.get("type", "table")).replace("object", "table")
 
@@ -436,14 +483,19 @@ def templates() -> str:
     """Return a heading for each shipped template, with the data that it takes."""
     samples = load_templates([shipped_templates()], RenderWorker()).samples
     return _page(
-        part for name in sorted(samples) for part in _template_section(name, samples[name])
+        part
+        for name in sorted(samples)
+        for part in _template_section(name, samples[name])
     )
 
 
 def _template_section(name: str, sample: TemplateSample) -> Iterator[str]:
     yield f"### {name}"
     yield from (sample.explain("about", lang) for lang in LANGUAGES)
-    keys = [*((key, "必填") for key in sample.needs), *((key, "可选") for key in sample.offers)]
+    keys = [
+        *((key, "必填") for key in sample.needs),
+        *((key, "可选") for key in sample.offers),
+    ]
     rows = [
         [f"`data.{key}`", need, *(sample.explain(key, lang) for lang in LANGUAGES)]
         for key, need in keys
@@ -477,10 +529,12 @@ def web_rooms() -> str:
 
 def _layers_of(package: str) -> str:
     """Return the layers in a package, as the import rules have them."""
-    rules = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["importlinter"][
-        "contracts"
-    ]
-    names = next(rule["layers"] for rule in rules if rule.get("containers") == [package])
+    rules = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"][
+        "importlinter"
+    ]["contracts"]
+    names = next(
+        rule["layers"] for rule in rules if rule.get("containers") == [package]
+    )
     return "\n".join(["```text", *names, "```"])
 
 
@@ -503,7 +557,10 @@ def _package_rows(root: str) -> Iterator[list[str]]:
         ):
             continue
         docstring = ast.get_docstring(ast.parse(module.read_text("utf-8"))) or ""
-        yield [f"`{root}/{path.name}`", docstring.partition("\n\n")[0].replace("\n", " ")]
+        yield [
+            f"`{root}/{path.name}`",
+            docstring.partition("\n\n")[0].replace("\n", " "),
+        ]
 
 
 def rooms() -> str:
@@ -535,7 +592,8 @@ def _hint(lang: Lang, code: str) -> str:
 def _table(head: list[str], rows: Iterable[list[str]]) -> str:
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join(
-        f"| {' | '.join(cell.replace(chr(10), ' ') for cell in line)} |" for line in lines
+        f"| {' | '.join(cell.replace(chr(10), ' ') for cell in line)} |"
+        for line in lines
     )
 
 
@@ -593,11 +651,14 @@ def main(arguments: list[str]) -> int:
     """Write all pages, or with --check name the stale ones and return 1 if there are any."""
     texts = dict(_wanted())
     stale = [
-        path for path, text in texts.items() if not path.exists() or path.read_text("utf-8") != text
+        path
+        for path, text in texts.items()
+        if not path.exists() or path.read_text("utf-8") != text
     ]
     if "--check" in arguments:
         sys.stdout.writelines(
-            f"stale: {path.relative_to(ROOT)}; run scripts/make_docs.py\n" for path in stale
+            f"stale: {path.relative_to(ROOT)}; run scripts/make_docs.py\n"
+            for path in stale
         )
         return 1 if stale else 0
     for path in stale:

@@ -52,9 +52,7 @@ NO_NETWORK = re.compile(
 NO_ROOM = re.compile("No space left|Disk quota")
 OTHER_HASH = re.compile("DO NOT MATCH THE HASHES|[Hh]ash mismatch")
 """Messages of pip, uv and the system when they fail for these reasons."""
-IS_OURS = (
-    "import os, publisher, sys; sys.exit(not os.path.samefile(publisher.__path__[0], 'publisher'))"
-)
+IS_OURS = "import os, publisher, sys; sys.exit(not os.path.samefile(publisher.__path__[0], 'publisher'))"
 """Python code that succeeds if the installed publisher is the one in this folder."""
 
 
@@ -84,18 +82,23 @@ def make(pinned: str, lock: IO[str]) -> None:
     progress = Progress(lock)
     if UNFINISHED.exists() or not _runs(IS_OURS) or not (uv or _runs("import pip")):
         progress.begin(
-            "建立 Python 环境，共需约一分钟", "making the Python environment, a minute in all"
+            "建立 Python 环境，共需约一分钟",
+            "making the Python environment, a minute in all",
         )
         _empty()
         progress.run(_making(uv))
     UNFINISHED.touch()
     for file in _list_pinned(pinned):
         progress.begin(
-            f"安装锁定的依赖（{file}）", f"installing the pinned packages ({file})", _count(file)
+            f"安装锁定的依赖（{file}）",
+            f"installing the pinned packages ({file})",
+            _count(file),
         )
         progress.run([*_installing(uv), "--require-hashes", "--no-deps", "-r", file])
     progress.begin("安装 publisher", "installing publisher")
-    progress.run([*_installing(uv), "--no-deps", "--no-build-isolation", "--editable", "."])
+    progress.run(
+        [*_installing(uv), "--no-deps", "--no-build-isolation", "--editable", "."]
+    )
     _stamp_of(pinned).write_text(_wanted(pinned), "ascii")
     UNFINISHED.unlink()
 
@@ -110,7 +113,10 @@ def _wanted(pinned: str) -> str:
     It changes with the pins and with pyproject.toml.
     """
     files = [*_list_pinned(pinned), "pyproject.toml"]
-    return hashlib.sha256(b"".join(Path(file).read_bytes() for file in files)).hexdigest() + "\n"
+    return (
+        hashlib.sha256(b"".join(Path(file).read_bytes() for file in files)).hexdigest()
+        + "\n"
+    )
 
 
 def _list_pinned(pinned: str) -> Sequence[str]:
@@ -128,7 +134,9 @@ def _count(pinned: str) -> int:
 def _runs(code: str) -> bool:
     """Return True if .venv has a Python and this code succeeds in it."""
     try:
-        done = subprocess.run([PYTHON, "-I", "-c", code], capture_output=True, check=False)  # noqa: S603 # our own code
+        done = subprocess.run(  # noqa: S603 # our own code
+            [PYTHON, "-I", "-c", code], capture_output=True, check=False
+        )
     except OSError:
         return False
     return done.returncode == 0
@@ -147,7 +155,14 @@ def _empty() -> None:
 
 def _making(uv: str | None) -> Sequence[str]:
     if uv:
-        return [uv, "venv", "--allow-existing", "--python", sys.executable, str(ENVIRONMENT)]
+        return [
+            uv,
+            "venv",
+            "--allow-existing",
+            "--python",
+            sys.executable,
+            str(ENVIRONMENT),
+        ]
     try:
         import ensurepip  # noqa: F401, PLC0415 # Debian ships these two apart
         import venv  # noqa: F401, PLC0415 # same
@@ -210,7 +225,11 @@ class Progress:
         if now - self.shown < (TICK_SECONDS if self.moves else LINE_SECONDS):
             return
         self.shown = now
-        count = f"{min(self.done, self.packages)}/{self.packages}  " if self.packages else ""
+        count = (
+            f"{min(self.done, self.packages)}/{self.packages}  "
+            if self.packages
+            else ""
+        )
         text = f"  {now - self.began:3.0f} s  {count}{self.newest}"[
             : shutil.get_terminal_size().columns - 1
         ]
@@ -237,7 +256,9 @@ def _lines(process: subprocess.Popen[bytes]) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def _running(command: Sequence[str], lock: IO[str]) -> Iterator[subprocess.Popen[bytes]]:
+def _running(
+    command: Sequence[str], lock: IO[str]
+) -> Iterator[subprocess.Popen[bytes]]:
     """Run a command that ends with this process, along with all that it started.
 
     If this process is killed, the command keeps the lock.

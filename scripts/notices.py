@@ -58,7 +58,9 @@ def main() -> None:
 def format_notices() -> str:
     """Return the notices as Markdown. Raises NoticesError."""
     components = [*list_packages(), *list_vendored()]
-    rows = [f"| {item.name} | {item.version} | {item.licence} |\n" for item in components]
+    rows = [
+        f"| {item.name} | {item.version} | {item.licence} |\n" for item in components
+    ]
     owners: dict[str, list[str]] = {}
     for item in components:
         for text in item.texts:
@@ -89,7 +91,9 @@ def list_packages() -> Iterator[Component]:
             )
         licence, texts = find_licence(found), read_texts(found)
         if not licence or not texts:
-            raise NoticesError(f"{name} {version} names no licence, or has no text of it")
+            raise NoticesError(
+                f"{name} {version} names no licence, or has no text of it"
+            )
         yield Component(name=name, version=version, licence=licence, texts=texts)
 
 
@@ -98,7 +102,11 @@ def find_licence(package: Distribution) -> str:
 
     It is the licence's expression, else a short name, else its classifiers.
     """
-    given = package.metadata.get("License-Expression") or package.metadata.get("License") or ""
+    given = (
+        package.metadata.get("License-Expression")
+        or package.metadata.get("License")
+        or ""
+    )
     classified = [
         line.rpartition(" :: ")[2]
         for line in package.metadata.get_all("Classifier") or ()
@@ -109,9 +117,12 @@ def find_licence(package: Distribution) -> str:
 
 
 def read_texts(package: Distribution) -> Sequence[str]:
-    files = sorted(str(file) for file in package.files or () if LICENCE_FILE.search(str(file)))
+    files = sorted(
+        str(file) for file in package.files or () if LICENCE_FILE.search(str(file))
+    )
     return [
-        Path(str(package.locate_file(file))).read_text("utf-8", "replace").strip() for file in files
+        Path(str(package.locate_file(file))).read_text("utf-8", "replace").strip()
+        for file in files
     ]
 
 
@@ -119,7 +130,9 @@ def list_vendored() -> Iterator[Component]:
     """Yield the npm packages with files that the dashboard serves."""
     listed = tomllib.loads((STATIC / "vendor.toml").read_text("utf-8"))
     licences = {
-        entry["package"]: entry["path"] for entry in listed["file"] if entry["source"] == "LICENSE"
+        entry["package"]: entry["path"]
+        for entry in listed["file"]
+        if entry["source"] == "LICENSE"
     }
     versions = {entry["package"]: entry["version"] for entry in listed["file"]}
     licences[listed["icons"]["package"]] = listed["icons"]["licence"]
@@ -127,7 +140,10 @@ def list_vendored() -> Iterator[Component]:
     for name, version in sorted(versions.items()):
         text = (STATIC / licences[name]).read_text("utf-8").strip()
         yield Component(
-            name=name, version=version, licence=text.partition("\n")[0].strip("# "), texts=[text]
+            name=name,
+            version=version,
+            licence=text.partition("\n")[0].strip("# "),
+            texts=[text],
         )
 
 

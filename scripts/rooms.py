@@ -102,10 +102,14 @@ def find_subject(path: Path) -> str:
         return FOLDERS[folder]
     if folder.startswith("web/"):
         return folder.removeprefix("web/")
-    name = path.stem.removeprefix("test_").removeprefix("web_" if path.suffix == ".toml" else "")
+    name = path.stem.removeprefix("test_").removeprefix(
+        "web_" if path.suffix == ".toml" else ""
+    )
     found = [subject for subject, names in SUBJECTS.items() if name in names.split()]
     if len(found) != 1:
-        raise SystemExit(f"{path}: {len(found)} subjects in scripts/rooms.py have {name}")
+        raise SystemExit(
+            f"{path}: {len(found)} subjects in scripts/rooms.py have {name}"
+        )
     return found[0]
 
 

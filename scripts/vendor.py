@@ -17,7 +17,9 @@ import tomlkit
 
 STATIC = Path(__file__).resolve().parents[1] / "publisher" / "web" / "static"
 SYMBOL = '<symbol id="{name}" viewBox="0 0 24 24">{shapes}</symbol>'
-SPRITE = '<svg xmlns="http://www.w3.org/2000/svg">\n<!-- {licence} -->\n{symbols}\n</svg>\n'
+SPRITE = (
+    '<svg xmlns="http://www.w3.org/2000/svg">\n<!-- {licence} -->\n{symbols}\n</svg>\n'
+)
 
 
 def main() -> None:
@@ -28,14 +30,20 @@ def main() -> None:
             target = STATIC / entry["path"]
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(
-                fetch(entry["package"], entry["version"], Path(folder)) / entry["source"], target
+                fetch(entry["package"], entry["version"], Path(folder))
+                / entry["source"],
+                target,
             )
             entry["sha256"] = hashlib.sha256(target.read_bytes()).hexdigest()
         icons = listed["icons"]
         package = fetch(icons["package"], icons["version"], Path(folder))
-        (STATIC / icons["path"]).write_text(build_sprite(package, icons["names"]), "utf-8")
+        (STATIC / icons["path"]).write_text(
+            build_sprite(package, icons["names"]), "utf-8"
+        )
         shutil.copyfile(package / "LICENSE", STATIC / icons["licence"])
-        icons["sha256"] = hashlib.sha256((STATIC / icons["path"]).read_bytes()).hexdigest()
+        icons["sha256"] = hashlib.sha256(
+            (STATIC / icons["path"]).read_bytes()
+        ).hexdigest()
     file.write_text(tomlkit.dumps(listed), "utf-8")
 
 
@@ -58,10 +66,14 @@ def build_sprite(package: Path, names: Sequence[str]) -> str:
         text = (package / "icons" / f"{name}.svg").read_text("utf-8")
         licence = text.partition("<!-- ")[2].partition(" -->")[0]
         shapes = re.sub(
-            r"\s+", " ", text.partition("<svg")[2].partition(">")[2].rpartition("</svg>")[0]
+            r"\s+",
+            " ",
+            text.partition("<svg")[2].partition(">")[2].rpartition("</svg>")[0],
         ).strip()
         symbols.append(
-            SYMBOL.format(name=name, shapes=shapes.replace("> <", "><").replace(" />", "/>"))
+            SYMBOL.format(
+                name=name, shapes=shapes.replace("> <", "><").replace(" />", "/>")
+            )
         )
     return SPRITE.format(licence=licence, symbols="\n".join(symbols))
 

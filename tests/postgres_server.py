@@ -27,7 +27,9 @@ def start_postgres(folder: Path, *, cleanup_mode: str) -> "PostgresServer":
     return get_server(folder, cleanup_mode=cleanup_mode)
 
 
-def mark_extra_on_postgres(items: Sequence[pytest.Item], folder: Path, *on_both: str) -> None:
+def mark_extra_on_postgres(
+    items: Sequence[pytest.Item], folder: Path, *on_both: str
+) -> None:
     """Mark a folder's tests on PostgreSQL as extra, except some names.
 
     The exceptions begin with one of `on_both`. Every run has the tests on SQLite. Differences
@@ -35,6 +37,12 @@ def mark_extra_on_postgres(items: Sequence[pytest.Item], folder: Path, *on_both:
     """
     for item in items:
         callspec = getattr(item, "callspec", None)
-        is_on_postgres = callspec is not None and callspec.params.get("database_url") == "postgres"
-        if item.path.parent == folder and is_on_postgres and not item.name.startswith(on_both):
+        is_on_postgres = (
+            callspec is not None and callspec.params.get("database_url") == "postgres"
+        )
+        if (
+            item.path.parent == folder
+            and is_on_postgres
+            and not item.name.startswith(on_both)
+        ):
             item.add_marker("extra")

@@ -86,11 +86,13 @@ class Plot:
     def _x_ticks(self, left: float, right: float) -> Sequence[float]:
         if self.is_logarithmic:
             return [
-                10**power for power in range(math.ceil(left - 1e-9), math.floor(right + 1e-9) + 1)
+                10**power
+                for power in range(math.ceil(left - 1e-9), math.floor(right + 1e-9) + 1)
             ]
         step = _round_up((right - left) / 8)
         return [
-            number * step for number in range(math.ceil(left / step), math.floor(right / step) + 1)
+            number * step
+            for number in range(math.ceil(left / step), math.floor(right / step) + 1)
         ]
 
 
@@ -113,7 +115,9 @@ class Bars:
                 f'<rect x="8" y="{y + 15:.1f}"'
                 f' width="{width:.1f}" height="{room - 24:.1f}" fill="{color}"/>'
             )
-            parts.append(_text(14 + width, y + 15 + room / 2 - 8, f"{value:,.4g}", "start"))
+            parts.append(
+                _text(14 + width, y + 15 + room / 2 - 8, f"{value:,.4g}", "start")
+            )
         return "\n".join(parts)
 
 
@@ -132,7 +136,8 @@ def write_plots(file: Path, plots: Sequence[Plot | Bars], columns: int = 2) -> N
         ' font-family="sans-serif" font-size="11">'
     )
     file.write_text(
-        f'{head}\n<rect width="100%" height="100%" fill="white"/>\n{body}\n</svg>\n', "utf-8"
+        f'{head}\n<rect width="100%" height="100%" fill="white"/>\n{body}\n</svg>\n',
+        "utf-8",
     )
 
 
@@ -146,13 +151,20 @@ def write_table(name: str, rows: Sequence[Mapping[str, str]]) -> None:
 
 def format_table(rows: Sequence[Mapping[str, str]]) -> str:
     """Return a table in Markdown; the keys of the first row are its head."""
-    lines = [list(rows[0]), ["---"] * len(rows[0]), *(list(row.values()) for row in rows)]
+    lines = [
+        list(rows[0]),
+        ["---"] * len(rows[0]),
+        *(list(row.values()) for row in rows),
+    ]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
 def write_recorded(page: Path, name: str, text: str) -> None:
     """Replace the text between the marks of a script in a page."""
-    begin, end = f"<!-- recorded by scripts/{name} --record: begin -->", "<!-- recorded: end -->"
+    begin, end = (
+        f"<!-- recorded by scripts/{name} --record: begin -->",
+        "<!-- recorded: end -->",
+    )
     head, _mark, rest = page.read_text("utf-8").partition(begin)
     _old, _mark, tail = rest.partition(end)
     page.write_text(f"{head}{begin}\n{text}\n{end}{tail}", "utf-8")
@@ -173,7 +185,9 @@ def describe_machine() -> str:
         "--exclude=*",
     ]
     commit = (
-        subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+        subprocess.run(
+            command, capture_output=True, text=True, check=False
+        ).stdout.strip()
         or "unknown"
     )
     return (
@@ -187,7 +201,11 @@ def _round_up(value: float) -> float:
     """Return the next of 1, 2 and 5 times a power of ten."""
     power = 10 ** math.floor(math.log10(value)) if value > 0 else 1
     return (
-        next(factor * power for factor in (1, 2, 5, 10) if factor * power >= value * (1 - 1e-9))
+        next(
+            factor * power
+            for factor in (1, 2, 5, 10)
+            if factor * power >= value * (1 - 1e-9)
+        )
         if value > 0
         else 1
     )

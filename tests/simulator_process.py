@@ -50,7 +50,11 @@ def run_simulator() -> Iterator[SimulatorProcess]:
     ]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        url = next(word for word in process.stdout.readline().split() if word.startswith("http://"))
+        url = next(
+            word
+            for word in process.stdout.readline().split()
+            if word.startswith("http://")
+        )
         try:
             with httpx.Client(base_url=url, timeout=60, trust_env=False) as client:
                 yield SimulatorProcess(client)

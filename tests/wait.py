@@ -13,7 +13,9 @@ PATIENCE_SECONDS = 180.0
 
 
 def wait_until(
-    condition: Callable[[], T], seconds: float = PATIENCE_SECONDS, what: str = "what was waited for"
+    condition: Callable[[], T],
+    seconds: float = PATIENCE_SECONDS,
+    what: str = "what was waited for",
 ) -> T:
     """Ask again and again, and return the first answer that is true. Raises TimeoutError."""
     latest = time.monotonic() + seconds
@@ -25,7 +27,9 @@ def wait_until(
 
 
 async def eventually(
-    condition: Callable[[], T | Awaitable[T]], seconds: float, what: str = "what was waited for"
+    condition: Callable[[], T | Awaitable[T]],
+    seconds: float,
+    what: str = "what was waited for",
 ) -> T:
     """Ask again and again while the loop goes on, and return the first true answer.
 

@@ -8,7 +8,12 @@ from dataclasses import dataclass
 
 from adapters.tieba import api, post_list, replies, session
 from adapters.tieba.capabilities import get_configured_forum_id
-from adapters.tieba.codes import CODES, THREAD_GONE_CODES, TiebaErrorClass, to_message_key
+from adapters.tieba.codes import (
+    CODES,
+    THREAD_GONE_CODES,
+    TiebaErrorClass,
+    to_message_key,
+)
 from adapters.tieba.post_list import (
     ThreadQuery,
     TiebaThreadList,
@@ -81,7 +86,9 @@ def decode_reach(
 def to_observed_posts(listing: TiebaThreadList, fid: int) -> Sequence[ObservedPost]:
     """Return the threads in one forum that others can see too, newest first."""
     visible = [item for item in listing.items if item.fid == fid and item.is_visible]
-    newest = sorted(visible, key=lambda item: (item.created_at, int(item.remote_id)), reverse=True)
+    newest = sorted(
+        visible, key=lambda item: (item.created_at, int(item.remote_id)), reverse=True
+    )
     return [
         ObservedPost(
             remote_id=item.remote_id,
@@ -99,7 +106,9 @@ def _find_largest(*values: object) -> int | None:
     The app's clients read views from one field, the site's from another.
     """
     figures = [
-        figure for value in values if (figure := api.to_int(value)) is not None and figure >= 0
+        figure
+        for value in values
+        if (figure := api.to_int(value)) is not None and figure >= 0
     ]
     return max(figures, default=None)
 
@@ -123,7 +132,8 @@ class TiebaAdapter:
         tid = replies.get_thread_id(request.parent) if request.part else None
         if request.part and tid is None:
             return Rejected(
-                code="tieba_thread_id_unknown", reason=request.parent.url if request.parent else ""
+                code="tieba_thread_id_unknown",
+                reason=request.parent.url if request.parent else "",
             )
         tbs = await self._get_session_token()
         if not isinstance(tbs, str):
@@ -138,7 +148,9 @@ class TiebaAdapter:
             return await self._publish_thread(request, fid, tbs)
         return await self._publish_reply(request, fid, tbs, tid)
 
-    async def _publish_thread(self, request: SendRequest, fid: int, tbs: str) -> Outcome:
+    async def _publish_thread(
+        self, request: SendRequest, fid: int, tbs: str
+    ) -> Outcome:
         """Upload the pictures and create the thread.
 
         An upload that leads to no thread is harmless.
@@ -146,23 +158,34 @@ class TiebaAdapter:
         lines = [request.text]
         for picture, data in zip(request.rendered.images, request.images, strict=True):
             name = f"picture.{picture.file_suffix}"
-            file = Upload(name="chunk", filename=name, media_type=picture.media_type, data=data)
+            file = Upload(
+                name="chunk", filename=name, media_type=picture.media_type, data=data
+            )
             upload = api.encode_upload(
-                self._web_url, self._cookies(), tbs, file, (picture.width, picture.height)
+                self._web_url,
+                self._cookies(),
+                tbs,
+                file,
+                (picture.width, picture.height),
             )
             number = api.decode_upload(await self._fetch(upload), self.context.now())
             if not isinstance(number, str):
                 return _to_preparation_failure(number)
             await self.context.failpoint("media.after_upload")
             lines.append(f"#(pic,{number},{picture.width},{picture.height})")
-        if request.images:  # uploads take time, and how long a token is valid is not published
+        if (
+            request.images
+        ):  # uploads take time, and how long a token is valid is not published
             fresh = await self._get_session_token()
             if not isinstance(fresh, str):
                 return _to_preparation_failure(fresh)
             tbs = fresh
         content = "\r\n".join(lines)
         form = api.ThreadForm(
-            forum=self._forum_name, fid=fid, title=request.rendered.title, content=content
+            forum=self._forum_name,
+            fid=fid,
+            title=request.rendered.title,
+            content=content,
         )
         response = await self.context.http.create(
             api.encode_thread(self._web_url, self._cookies(), tbs, form), request
@@ -176,23 +199,33 @@ class TiebaAdapter:
             return created
         if created.is_hidden:
             return _block_as_hidden(build_thread_url(created.post_id))
-        ticket = post_list.encode_ticket(post_list.make_criteria(request, created.post_id))
+        ticket = post_list.encode_ticket(
+            post_list.make_criteria(request, created.post_id)
+        )
         return Submitted(ticket=ticket, check_again_at=now + api.VISIBLE_AFTER)
 
-    async def _publish_reply(self, request: SendRequest, fid: int, tbs: str, tid: str) -> Outcome:
-        form = replies.ReplyForm(forum=self._forum_name, fid=fid, tid=tid, content=request.text)
+    async def _publish_reply(
+        self, request: SendRequest, fid: int, tbs: str, tid: str
+    ) -> Outcome:
+        form = replies.ReplyForm(
+            forum=self._forum_name, fid=fid, tid=tid, content=request.text
+        )
         response = await self.context.http.create(
             replies.encode_reply(self._web_url, self._cookies(), tbs, form), request
         )
         if not isinstance(response, HttpResponse):
             return response
         now = self.context.now()
-        created = replies.decode_reply(response, replies.make_criteria(request, tid), now)
+        created = replies.decode_reply(
+            response, replies.make_criteria(request, tid), now
+        )
         if not isinstance(created, api.CreatedPost):
             return created
         if created.is_hidden:
             return _block_as_hidden(replies.build_reply_url(tid, created.post_id))
-        ticket = replies.encode_ticket(replies.make_criteria(request, tid, created.post_id))
+        ticket = replies.encode_ticket(
+            replies.make_criteria(request, tid, created.post_id)
+        )
         return Submitted(ticket=ticket, check_again_at=now + api.VISIBLE_AFTER)
 
     async def check_ticket(self, ticket: Ticket) -> ReadbackResult:
@@ -210,7 +243,11 @@ class TiebaAdapter:
         if criteria.tid is not None:
             return await self._check_known_thread(criteria, criteria.tid)
         found = await self._find_in_lists(criteria)
-        known = post_list.decode_ticket(found.ticket) if isinstance(found, Submitted) else None
+        known = (
+            post_list.decode_ticket(found.ticket)
+            if isinstance(found, Submitted)
+            else None
+        )
         if (
             not isinstance(found, Submitted)
             or not isinstance(known, post_list.ThreadMatchCriteria)
@@ -221,7 +258,8 @@ class TiebaAdapter:
         if isinstance(seen, Published):
             return seen
         return Submitted(
-            ticket=found.ticket, check_again_at=self.context.now() + api.REVIEW_CHECK_INTERVAL
+            ticket=found.ticket,
+            check_again_at=self.context.now() + api.REVIEW_CHECK_INTERVAL,
         )
 
     async def find_post(self, request: SendRequest) -> ReadbackResult:
@@ -257,10 +295,14 @@ class TiebaAdapter:
         tbs = await self._get_session_token()
         if not isinstance(tbs, str):
             return tbs
-        status = await self._fetch(session.encode_account_status(self._web_url, self._cookies()))
+        status = await self._fetch(
+            session.encode_account_status(self._web_url, self._cookies())
+        )
         if isinstance(status, RateLimited):
             return status
-        if (blocked := session.decode_account_status(status, self.account.identity)) is not None:
+        if (
+            blocked := session.decode_account_status(status, self.account.identity)
+        ) is not None:
             return blocked
         fid = await self._get_forum_id()
         if not isinstance(fid, int):
@@ -278,7 +320,9 @@ class TiebaAdapter:
     async def fetch_time(self) -> object:
         return await self.context.http.fetch_date(self._web_url)
 
-    async def read_metrics(self, receipts: Sequence[Receipt]) -> Mapping[str, Reach] | ReadFailure:
+    async def read_metrics(
+        self, receipts: Sequence[Receipt]
+    ) -> Mapping[str, Reach] | ReadFailure:
         """Read up to MAX_MEASURED_THREADS threads one by one, as anybody sees them.
 
         A failure ends the loop.
@@ -288,7 +332,9 @@ class TiebaAdapter:
             query = post_list.ThreadQuery(
                 tid=receipt.remote_id, marker=None, identity=self.account.identity
             )
-            response = await self._fetch(api.encode_page(self._web_url, receipt.remote_id))
+            response = await self._fetch(
+                api.encode_page(self._web_url, receipt.remote_id)
+            )
             reach = decode_reach(response, query)
             if isinstance(reach, Reach):
                 metrics[receipt.remote_id] = reach
@@ -310,10 +356,14 @@ class TiebaAdapter:
 
     async def _find_reply(self, criteria: replies.ReplyMatchCriteria) -> ReadbackResult:
         """Read the thread author's own replies, page by page, as anybody sees them."""
-        query = post_list.ThreadQuery(tid=criteria.tid, marker=None, identity=self.account.identity)
+        query = post_list.ThreadQuery(
+            tid=criteria.tid, marker=None, identity=self.account.identity
+        )
         pages: list[replies.ReplyPage] = []
         for number in range(1, MAX_PAGES + 1):
-            request = api.encode_page(self._web_url, criteria.tid, number, is_own_only=True)
+            request = api.encode_page(
+                self._web_url, criteria.tid, number, is_own_only=True
+            )
             page = replies.decode_replies(await self._fetch(request), query)
             if isinstance(page, ReadFailure):
                 return page
@@ -335,10 +385,14 @@ class TiebaAdapter:
         self, tid: str, marker: Marker | None
     ) -> Published | Deleted | ReadFailure:
         response = await self._fetch(api.encode_page(self._web_url, tid))
-        query = post_list.ThreadQuery(tid=tid, marker=marker, identity=self.account.identity)
+        query = post_list.ThreadQuery(
+            tid=tid, marker=marker, identity=self.account.identity
+        )
         return post_list.interpret_page(response, query, self.context.now())
 
-    async def _find_in_lists(self, criteria: post_list.ThreadMatchCriteria) -> ReadbackResult:
+    async def _find_in_lists(
+        self, criteria: post_list.ThreadMatchCriteria
+    ) -> ReadbackResult:
         fid = await self._get_forum_id()
         if not isinstance(fid, int):
             return _to_unread_forum(fid)
@@ -351,14 +405,18 @@ class TiebaAdapter:
             if (
                 not page.items
                 or page.is_complete
-                or post_list.reaches_baseline(post_list.join_pages(pages), criteria.baseline)
+                or post_list.reaches_baseline(
+                    post_list.join_pages(pages), criteria.baseline
+                )
             ):
                 break
         return post_list.interpret_thread_list(
             post_list.join_pages(pages), criteria, fid, self.context.now()
         )
 
-    async def _list_own_threads(self, number: int) -> post_list.TiebaThreadList | ReadFailure:
+    async def _list_own_threads(
+        self, number: int
+    ) -> post_list.TiebaThreadList | ReadFailure:
         """Read one page of the account's own list.
 
         In it the site gives an author's number and no name.
@@ -384,7 +442,9 @@ class TiebaAdapter:
         known = await self.context.state.get(key)
         if known is not None:
             return int(known)
-        status = await self._fetch(session.encode_account_status(self._web_url, self._cookies()))
+        status = await self._fetch(
+            session.encode_account_status(self._web_url, self._cookies())
+        )
         response = await self._fetch_session_name(status)
         if isinstance(response, RateLimited):
             return response
@@ -406,7 +466,9 @@ class TiebaAdapter:
             api.encode_sign_in(self._app_url, self.context.secret().get("BDUSS", ""))
         )
 
-    async def _fetch(self, request: HttpRequest) -> HttpResponse | NotSent | ReadFailure:
+    async def _fetch(
+        self, request: HttpRequest
+    ) -> HttpResponse | NotSent | ReadFailure:
         """Make a call that creates nothing; return RateLimited if the platform limits the login."""
         response = await self.context.http.fetch(request)
         limit = (
@@ -428,7 +490,9 @@ class TiebaAdapter:
 
         A response that cannot be read does not stop a post.
         """
-        response = await self._fetch(session.encode_account_status(self._web_url, self._cookies()))
+        response = await self._fetch(
+            session.encode_account_status(self._web_url, self._cookies())
+        )
         return (
             response
             if isinstance(response, RateLimited)
@@ -447,11 +511,15 @@ class TiebaAdapter:
             return configured or found
         if found == 0:
             return Blocked(
-                code="tieba_no_forum", reason=self._forum_name, hold_reason=HoldReason.PERMISSION
+                code="tieba_no_forum",
+                reason=self._forum_name,
+                hold_reason=HoldReason.PERMISSION,
             )
         if configured not in (None, found):
             return Blocked(
-                code="tieba_forum_differs", reason=str(found), hold_reason=HoldReason.PERMISSION
+                code="tieba_forum_differs",
+                reason=str(found),
+                hold_reason=HoldReason.PERMISSION,
             )
         return found
 
@@ -493,7 +561,9 @@ def _to_unread_forum(forum: Blocked | ReadFailure) -> ReadFailure:
     return Unknown(reason=forum.code) if isinstance(forum, Blocked) else forum
 
 
-def interpret_deletion(response: HttpResponse | NotSent | ReadFailure) -> DeletionResult:
+def interpret_deletion(
+    response: HttpResponse | NotSent | ReadFailure,
+) -> DeletionResult:
     """Return the result of a deletion call.
 
     It is _DELETION_UNCONFIRMED if a read has to confirm it.

@@ -63,7 +63,9 @@ RequestFailure = NotSent | ReadFailure
 
 def sign(fields: Mapping[str, str], salt: str) -> str:
     """Return the signature, in lower case. Empty values count, a field `sign` does not."""
-    text = "".join(f"{name}={fields[name]}" for name in sorted(fields) if name != "sign")
+    text = "".join(
+        f"{name}={fields[name]}" for name in sorted(fields) if name != "sign"
+    )
     return hashlib.md5((text + salt).encode(), usedforsecurity=False).hexdigest()
 
 
@@ -111,7 +113,9 @@ def encode_sign_in(host: str, bduss: str) -> HttpRequest:
 
 def encode_forum(host: str, forum: str) -> HttpRequest:
     query = (("fname", forum), ("ie", "utf-8"))
-    return HttpRequest(method="GET", url=f"{host}/f/commit/share/fnameShareApi", query=query)
+    return HttpRequest(
+        method="GET", url=f"{host}/f/commit/share/fnameShareApi", query=query
+    )
 
 
 def encode_upload(
@@ -153,7 +157,10 @@ def encode_thread(
         "tbs": tbs,
     }
     return build_write_request(
-        f"{host}/c/c/thread/add_pc", fields, cookies, f"/f?kw={quote(thread.forum)}&ie=utf-8"
+        f"{host}/c/c/thread/add_pc",
+        fields,
+        cookies,
+        f"/f?kw={quote(thread.forum)}&ie=utf-8",
     )
 
 
@@ -167,7 +174,11 @@ def build_write_request(
         "content-type": "application/x-www-form-urlencoded; charset=UTF-8",
     }
     return HttpRequest(
-        method="POST", url=url, form=sign_pc_form(fields), cookies=cookies, headers=headers
+        method="POST",
+        url=url,
+        form=sign_pc_form(fields),
+        cookies=cookies,
+        headers=headers,
     )
 
 
@@ -187,11 +198,16 @@ def encode_own_threads(
         "un": "" if is_portrait else identity,
     }
     return HttpRequest(
-        method="GET", url=f"{host}/c/u/feed/myThread", query=sign_pc_form(query), cookies=cookies
+        method="GET",
+        url=f"{host}/c/u/feed/myThread",
+        query=sign_pc_form(query),
+        cookies=cookies,
     )
 
 
-def encode_page(host: str, tid: str, number: int = 1, *, is_own_only: bool = False) -> HttpRequest:
+def encode_page(
+    host: str, tid: str, number: int = 1, *, is_own_only: bool = False
+) -> HttpRequest:
     """Read a page of a thread as anybody sees it, without any cookie.
 
     It is every reply, or only its author's.
@@ -207,10 +223,14 @@ def encode_page(host: str, tid: str, number: int = 1, *, is_own_only: bool = Fal
         "session_request_times": "1",
         "tbs": "",
     }
-    return HttpRequest(method="POST", url=f"{host}/c/f/pb/page_pc", form=sign_pc_form(fields))
+    return HttpRequest(
+        method="POST", url=f"{host}/c/f/pb/page_pc", form=sign_pc_form(fields)
+    )
 
 
-def encode_delete(host: str, bduss: str, tbs: str, thread: tuple[str, str, int]) -> HttpRequest:
+def encode_delete(
+    host: str, bduss: str, tbs: str, thread: tuple[str, str, int]
+) -> HttpRequest:
     """Delete the account's own thread, given by its number, its forum and the forum's number."""
     tid, forum, fid = thread
     fields = {
@@ -240,7 +260,9 @@ def decode_session(
         return body
     code, is_login = get_error_code(body), to_int(body.get("is_login"))
     if code:
-        is_refusal = code in CODES and CODES[code].error_class is TiebaErrorClass.CREDENTIAL
+        is_refusal = (
+            code in CODES and CODES[code].error_class is TiebaErrorClass.CREDENTIAL
+        )
         return (
             CredentialExpired(reason=to_message_key(code))
             if is_refusal
@@ -250,7 +272,9 @@ def decode_session(
         return CredentialExpired(reason="tieba_not_signed_in")
     token = str(body.get("tbs") or "")
     return (
-        token if is_login == 1 and token and is_storable(token) else Unknown(reason="bad_response")
+        token
+        if is_login == 1 and token and is_storable(token)
+        else Unknown(reason="bad_response")
     )
 
 
@@ -265,14 +289,18 @@ def decode_forum(response: HttpResponse | RequestFailure) -> int | ReadFailure:
     return Unknown(reason="bad_response") if number is None or number < 0 else number
 
 
-def decode_upload(response: HttpResponse | RequestFailure, now: datetime) -> str | Outcome:
+def decode_upload(
+    response: HttpResponse | RequestFailure, now: datetime
+) -> str | Outcome:
     """Return the picture's number, or the outcome that prevents the thread."""
     body = decode_body(response)
     if isinstance(body, CredentialExpired | ReadFailure):
         return body
     if is_captcha_required(body):
         return Blocked(
-            code="tieba_captcha", reason=get_error_message(body), hold_reason=HoldReason.CAPTCHA
+            code="tieba_captcha",
+            reason=get_error_message(body),
+            hold_reason=HoldReason.CAPTCHA,
         )
     code = get_error_code(body)
     if code:
@@ -286,7 +314,10 @@ def decode_upload(response: HttpResponse | RequestFailure, now: datetime) -> str
 
 
 def decode_created(
-    response: HttpResponse, key: Literal["tid", "pid"], review_ticket: Ticket, now: datetime
+    response: HttpResponse,
+    key: Literal["tid", "pid"],
+    review_ticket: Ticket,
+    now: datetime,
 ) -> Outcome | CreatedPost:
     """Return the outcome of a creating call, or the new post; its number is the response's `key`.
 
@@ -300,11 +331,15 @@ def decode_created(
         return to_unread(body)
     code = get_error_code(body)
     number = to_int(body.get(key)) or to_int(get_object(body, "data").get(key))
-    if number and (is_captcha_required(body) or not (code is None or is_accepted(code))):
+    if number and (
+        is_captcha_required(body) or not (code is None or is_accepted(code))
+    ):
         return Unknown(reason="tieba_refused_with_id")
     if is_captcha_required(body):
         return Blocked(
-            code="tieba_captcha", reason=get_error_message(body), hold_reason=HoldReason.CAPTCHA
+            code="tieba_captcha",
+            reason=get_error_message(body),
+            hold_reason=HoldReason.CAPTCHA,
         )
     if code is None:
         return Unknown(reason="bad_response")
@@ -317,7 +352,9 @@ def decode_created(
     )
 
 
-def interpret_error(code: int, body: Json, review_ticket: Ticket | None, now: datetime) -> Outcome:
+def interpret_error(
+    code: int, body: Json, review_ticket: Ticket | None, now: datetime
+) -> Outcome:
     """Return the meaning of an error code for a write.
 
     A code that is not listed makes the outcome unknown.
@@ -328,29 +365,45 @@ def interpret_error(code: int, body: Json, review_ticket: Ticket | None, now: da
         case TiebaErrorClass.REJECTED:
             return Rejected(code=to_message_key(code), reason=message)
         case TiebaErrorClass.RATE_LIMITED:
-            return RateLimited(code=to_message_key(code), until=now + _RATE_LIMIT_COOLDOWN)
+            return RateLimited(
+                code=to_message_key(code), until=now + _RATE_LIMIT_COOLDOWN
+            )
         case TiebaErrorClass.FORUM_CLOSED:
-            return RateLimited(code=to_message_key(code), until=now + _FORUM_CLOSED_COOLDOWN)
+            return RateLimited(
+                code=to_message_key(code), until=now + _FORUM_CLOSED_COOLDOWN
+            )
         case TiebaErrorClass.BUSY:
             return Busy(code=to_message_key(code), reason=message)
         case TiebaErrorClass.CREDENTIAL:
             return CredentialExpired(reason=to_message_key(code))
-        case TiebaErrorClass.ACCOUNT | TiebaErrorClass.PERMISSION | TiebaErrorClass.CAPTCHA as kind:
+        case (
+            TiebaErrorClass.ACCOUNT
+            | TiebaErrorClass.PERMISSION
+            | TiebaErrorClass.CAPTCHA as kind
+        ):
             return Blocked(
-                code=to_message_key(code), reason=message, hold_reason=HoldReason(kind.value)
+                code=to_message_key(code),
+                reason=message,
+                hold_reason=HoldReason(kind.value),
             )
         case TiebaErrorClass.IN_REVIEW if review_ticket is not None:
-            return Submitted(ticket=review_ticket, check_again_at=now + REVIEW_CHECK_INTERVAL)
+            return Submitted(
+                ticket=review_ticket, check_again_at=now + REVIEW_CHECK_INTERVAL
+            )
         case _:
             return Unknown(reason=to_message_key(code))
 
 
 def is_accepted(code: int) -> bool:
     """True if a code means that the post was accepted, whether visible or still in review."""
-    return code == 0 or (code in CODES and CODES[code].error_class is TiebaErrorClass.IN_REVIEW)
+    return code == 0 or (
+        code in CODES and CODES[code].error_class is TiebaErrorClass.IN_REVIEW
+    )
 
 
-def decode_body(response: HttpResponse | RequestFailure) -> Json | CredentialExpired | ReadFailure:
+def decode_body(
+    response: HttpResponse | RequestFailure,
+) -> Json | CredentialExpired | ReadFailure:
     """Return the JSON object of a response.
 
     Bodies are UTF-8, despite any other header. A redirect to the login page means
@@ -377,14 +430,20 @@ def decode_body(response: HttpResponse | RequestFailure) -> Json | CredentialExp
 
 def to_unread(failure: CredentialExpired | ReadFailure) -> ReadFailure:
     """Return why a response without content proves nothing."""
-    return Unknown(reason=failure.reason) if isinstance(failure, CredentialExpired) else failure
+    return (
+        Unknown(reason=failure.reason)
+        if isinstance(failure, CredentialExpired)
+        else failure
+    )
 
 
 def parse_rate_limit(response: HttpResponse, now: datetime) -> RateLimited | None:
     """Return the limit on all calls of the login, if a read, an upload or a deletion got one."""
     body = decode_body(response)
     if isinstance(body, Mapping) and get_error_code(body) == READ_LIMIT_CODE:
-        return RateLimited(code=to_message_key(READ_LIMIT_CODE), until=now + _RATE_LIMIT_COOLDOWN)
+        return RateLimited(
+            code=to_message_key(READ_LIMIT_CODE), until=now + _RATE_LIMIT_COOLDOWN
+        )
     return response.to_rate_limited(RATE_LIMIT_CODE, now)
 
 
@@ -399,7 +458,9 @@ def get_error_code(body: Json) -> int | None:
         body.get("err_code"),
         body.get("no"),
     )
-    return next((code for value in candidates if (code := to_int(value)) is not None), None)
+    return next(
+        (code for value in candidates if (code := to_int(value)) is not None), None
+    )
 
 
 def is_captcha_required(body: Json) -> bool:
@@ -426,9 +487,10 @@ def is_posting_hidden(body: Json) -> bool:
     """
     return (
         to_int(
-            {**get_object(get_object(body, "data"), "anti_stat"), **get_account_flags(body)}.get(
-                "hide_stat"
-            )
+            {
+                **get_object(get_object(body, "data"), "anti_stat"),
+                **get_account_flags(body),
+            }.get("hide_stat")
         )
         == 1
     )

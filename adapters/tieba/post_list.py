@@ -118,7 +118,9 @@ def decode_ticket(ticket: Ticket) -> ThreadMatchCriteria | str:
 
 
 def decode_own_threads(
-    response: HttpResponse | api.RequestFailure, identity: str, own_number: int | None = None
+    response: HttpResponse | api.RequestFailure,
+    identity: str,
+    own_number: int | None = None,
 ) -> TiebaThreadList | ReadFailure:
     """Return one page of the account's own list; an entry of another account makes it worthless.
 
@@ -150,7 +152,9 @@ def decode_own_threads(
         else:
             items.append(item)
     is_complete = api.to_int(data.get("has_more")) == 0
-    return TiebaThreadList(items=tuple(items), is_complete=is_complete, has_unnamed=has_unnamed)
+    return TiebaThreadList(
+        items=tuple(items), is_complete=is_complete, has_unnamed=has_unnamed
+    )
 
 
 def join_pages(pages: Sequence[TiebaThreadList]) -> TiebaThreadList:
@@ -161,7 +165,9 @@ def join_pages(pages: Sequence[TiebaThreadList]) -> TiebaThreadList:
     items = tuple(item for page in pages for item in page.items)
     is_complete = pages[-1].is_complete and bool(pages[-1].items)
     return TiebaThreadList(
-        items=items, is_complete=is_complete, has_unnamed=any(page.has_unnamed for page in pages)
+        items=items,
+        is_complete=is_complete,
+        has_unnamed=any(page.has_unnamed for page in pages),
     )
 
 
@@ -184,12 +190,16 @@ def interpret_thread_list(
     account itself need not be visible to others.
     """
     in_forum = [item for item in listing.items if item.fid == fid]
-    is_covered = reaches_baseline(listing, criteria.baseline) and not listing.has_unnamed
+    is_covered = (
+        reaches_baseline(listing, criteria.baseline) and not listing.has_unnamed
+    )
     found = match_list(in_forum, criteria, is_covered=is_covered)
     if isinstance(found, Published):
         seen = replace(criteria, tid=found.receipt.remote_id)
         return Submitted(ticket=encode_ticket(seen), check_again_at=now)
-    return found or (NO_AUTHOR if listing.has_unnamed else Unknown(reason="tieba_list_incomplete"))
+    return found or (
+        NO_AUTHOR if listing.has_unnamed else Unknown(reason="tieba_list_incomplete")
+    )
 
 
 def interpret_page(
@@ -202,13 +212,18 @@ def interpret_page(
     body = decode_thread_page(response, query)
     if not isinstance(body, Mapping):
         return body
-    thread, first_post = api.get_object(body, "thread"), api.get_object(body, "first_floor")
+    thread, first_post = (
+        api.get_object(body, "thread"),
+        api.get_object(body, "first_floor"),
+    )
     at = (
         api.parse_unix_time(thread.get("create_time"))
         or api.parse_unix_time(first_post.get("time"))
         or now
     )
-    receipt = Receipt(remote_id=query.tid, url=build_thread_url(query.tid), published_at=at)
+    receipt = Receipt(
+        remote_id=query.tid, url=build_thread_url(query.tid), published_at=at
+    )
     return Published(
         receipt=receipt, is_text_confirmed=_has_marker(thread, first_post, query.marker)
     )
@@ -229,15 +244,24 @@ def decode_thread_page(
         return Deleted()
     if code != 0:
         return Unknown(reason="bad_response" if code is None else to_message_key(code))
-    thread, first_post = api.get_object(body, "thread"), api.get_object(body, "first_floor")
+    thread, first_post = (
+        api.get_object(body, "thread"),
+        api.get_object(body, "first_floor"),
+    )
     if api.to_int(thread.get("is_deleted")) == 1:
         return Deleted()
     places = ((thread, "id"), (thread, "tid"), (first_post, "tid"))
     numbers = {str(place[key]) for place, key in places if place.get(key)}
-    if numbers != {query.tid} if numbers else not _has_marker(thread, first_post, query.marker):
+    if (
+        numbers != {query.tid}
+        if numbers
+        else not _has_marker(thread, first_post, query.marker)
+    ):
         return Unknown(reason="tieba_other_page")
     authors = find_authors(body)
-    is_ours = [is_written_by(post, query.identity, authors) for post in (thread, first_post)]
+    is_ours = [
+        is_written_by(post, query.identity, authors) for post in (thread, first_post)
+    ]
     if False in is_ours:
         return Unknown(reason="tieba_wrong_account")
     return body if True in is_ours else NO_AUTHOR
@@ -252,7 +276,9 @@ def join_texts(content: object) -> str:
     """Join the texts of a list of content parts; pictures and the like have none."""
     if not isinstance(content, list):
         return ""
-    return "".join(str(part.get("text", "")) for part in content if isinstance(part, dict))
+    return "".join(
+        str(part.get("text", "")) for part in content if isinstance(part, dict)
+    )
 
 
 def build_thread_url(tid: str) -> str:
@@ -293,11 +319,18 @@ def find_authors(body: api.Json) -> Authors:
     """
     listed = body.get("user_list")
     users = [
-        api.get_object(api.get_object(body, key), "author") for key in ("thread", "first_floor")
+        api.get_object(api.get_object(body, key), "author")
+        for key in ("thread", "first_floor")
     ]
-    users += [user for user in listed if isinstance(user, dict)] if isinstance(listed, list) else []
+    users += (
+        [user for user in listed if isinstance(user, dict)]
+        if isinstance(listed, list)
+        else []
+    )
     return {
-        number: user for user in users if get_names(user) and (number := api.to_int(user.get("id")))
+        number: user
+        for user in users
+        if get_names(user) and (number := api.to_int(user.get("id")))
     }
 
 
@@ -306,7 +339,9 @@ def get_names(user: api.Json) -> frozenset[str]:
 
     Text that may follow a portrait is left out.
     """
-    names = {str(user[key]) for key in ("portrait", "name", "name_show") if user.get(key)}
+    names = {
+        str(user[key]) for key in ("portrait", "name", "name_show") if user.get(key)
+    }
     return frozenset({*names, *(name.partition("?")[0] for name in names)})
 
 
@@ -316,5 +351,7 @@ def is_written_by(post: api.Json, identity: str, authors: Authors) -> bool | Non
     A post without a named author is nobody's: neither ours, nor proof that ours is missing.
     """
     author_id = api.to_int(post.get("author_id"))
-    names = get_names(api.get_object(post, "author")) or get_names(authors.get(author_id or 0, {}))
+    names = get_names(api.get_object(post, "author")) or get_names(
+        authors.get(author_id or 0, {})
+    )
     return identity in names if names else None

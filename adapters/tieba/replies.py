@@ -111,7 +111,9 @@ def get_thread_id(receipt: Receipt | None) -> str | None:
     return match[1] if match else None
 
 
-def encode_reply(host: str, cookies: Mapping[str, str], tbs: str, reply: ReplyForm) -> HttpRequest:
+def encode_reply(
+    host: str, cookies: Mapping[str, str], tbs: str, reply: ReplyForm
+) -> HttpRequest:
     """Add a plain reply.
 
     The fields that would name a reply to answer stay empty, as on the site.
@@ -128,7 +130,9 @@ def encode_reply(host: str, cookies: Mapping[str, str], tbs: str, reply: ReplyFo
         "jt": "",
         "tbs": tbs,
     }
-    return build_write_request(f"{host}/c/c/post/add_pc", fields, cookies, f"/p/{quote(reply.tid)}")
+    return build_write_request(
+        f"{host}/c/c/post/add_pc", fields, cookies, f"/p/{quote(reply.tid)}"
+    )
 
 
 def decode_reply(
@@ -146,9 +150,15 @@ def decode_reply(
     return outcome
 
 
-def make_criteria(request: SendRequest, tid: str, pid: str | None = None) -> ReplyMatchCriteria:
+def make_criteria(
+    request: SendRequest, tid: str, pid: str | None = None
+) -> ReplyMatchCriteria:
     return ReplyMatchCriteria(
-        tid=tid, marker=request.marker, since=request.baseline.taken_at, pid=pid, text=request.text
+        tid=tid,
+        marker=request.marker,
+        since=request.baseline.taken_at,
+        pid=pid,
+        text=request.text,
     )
 
 
@@ -170,7 +180,10 @@ def decode_ticket(ticket: Ticket) -> ReplyMatchCriteria | None:
         return None
     since = datetime.fromisoformat(facts["since"])
     return ReplyMatchCriteria(
-        tid=facts["floor_of"], marker=Marker(code=facts["marker"]), since=since, pid=facts["pid"]
+        tid=facts["floor_of"],
+        marker=Marker(code=facts["marker"]),
+        since=since,
+        pid=facts["pid"],
     )
 
 
@@ -183,19 +196,30 @@ def decode_replies(
         return Unknown(reason="tieba_thread_not_visible")
     if not isinstance(body, Mapping):
         return body
-    posts, has_more = body.get("post_list"), to_int(get_object(body, "page").get("has_more"))
+    posts, has_more = (
+        body.get("post_list"),
+        to_int(get_object(body, "page").get("has_more")),
+    )
     if not isinstance(posts, list) or len(posts) > MAX_LIST_ENTRIES or has_more is None:
         return Unknown(reason="bad_response")
     authors, replies, has_unnamed = find_authors(body), [], False
     for post in posts:
         if not isinstance(post, dict) or to_int(post.get("floor")) == 1:
             continue
-        pid, is_ours = to_int(post.get("id")), is_written_by(post, query.identity, authors)
+        pid, is_ours = (
+            to_int(post.get("id")),
+            is_written_by(post, query.identity, authors),
+        )
         has_unnamed = has_unnamed or is_ours is None
         if pid and is_ours:
-            at, text = parse_unix_time(post.get("time")), join_texts(post.get("content"))
+            at, text = (
+                parse_unix_time(post.get("time")),
+                join_texts(post.get("content")),
+            )
             replies.append(ParsedReply(pid=str(pid), created_at=at, text=text))
-    return ReplyPage(replies=tuple(replies), is_last=not has_more, has_unnamed=has_unnamed)
+    return ReplyPage(
+        replies=tuple(replies), is_last=not has_more, has_unnamed=has_unnamed
+    )
 
 
 def interpret_replies(
@@ -207,7 +231,9 @@ def interpret_replies(
     """
     replies = [reply for page in pages for reply in page.replies]
     ours = [
-        reply for reply in replies if reply.pid == criteria.pid or criteria.marker.is_in(reply.text)
+        reply
+        for reply in replies
+        if reply.pid == criteria.pid or criteria.marker.is_in(reply.text)
     ]
     if ours:
         found = min(ours, key=lambda reply: int(reply.pid))
@@ -216,13 +242,21 @@ def interpret_replies(
             url=build_reply_url(criteria.tid, found.pid),
             published_at=found.created_at or now,
         )
-        return Published(receipt=receipt, is_text_confirmed=criteria.marker.is_in(found.text))
+        return Published(
+            receipt=receipt, is_text_confirmed=criteria.marker.is_in(found.text)
+        )
     for reply in replies:
-        if criteria.text and is_similar((criteria.text,), (reply.text,), criteria.marker):
-            return PossibleMatch(remote_id=reply.pid, url=build_reply_url(criteria.tid, reply.pid))
+        if criteria.text and is_similar(
+            (criteria.text,), (reply.text,), criteria.marker
+        ):
+            return PossibleMatch(
+                remote_id=reply.pid, url=build_reply_url(criteria.tid, reply.pid)
+            )
     if any(page.has_unnamed for page in pages):
         return NO_AUTHOR
-    is_complete = pages[-1].is_last and len({reply.pid for reply in replies}) == len(replies)
+    is_complete = pages[-1].is_last and len({reply.pid for reply in replies}) == len(
+        replies
+    )
     return (
         NotFound(covered_since=criteria.since)
         if is_complete

@@ -10,7 +10,13 @@ from collections.abc import Mapping, Sequence
 from adapters.tieba import api, post_list
 from adapters.tieba.codes import to_message_key
 from publisher.contract import HttpRequest, HttpResponse
-from publisher.domain.results import Blocked, CredentialExpired, HoldReason, ReadFailure, Unknown
+from publisher.domain.results import (
+    Blocked,
+    CredentialExpired,
+    HoldReason,
+    ReadFailure,
+    Unknown,
+)
 
 BANNED_EVERYWHERE = 2
 """A `block_stat`.
@@ -22,7 +28,10 @@ UNNAMED = Unknown(reason="tieba_session_unnamed")
 
 def encode_account_status(host: str, cookies: Mapping[str, str]) -> HttpRequest:
     return HttpRequest(
-        method="GET", url=f"{host}/c/s/pc/sync", query=api.sign_pc_form({}), cookies=cookies
+        method="GET",
+        url=f"{host}/c/s/pc/sync",
+        query=api.sign_pc_form({}),
+        cookies=cookies,
     )
 
 
@@ -54,7 +63,9 @@ def decode_account_status(
     names, anti = _get_comparable_names(body, identity), api.get_account_flags(body)
     if names and identity not in names:
         return Blocked(
-            code="tieba_other_session", reason=names[0], hold_reason=HoldReason.WRONG_ACCOUNT
+            code="tieba_other_session",
+            reason=names[0],
+            hold_reason=HoldReason.WRONG_ACCOUNT,
         )
     if api.to_int(anti.get("block_stat")) == BANNED_EVERYWHERE:
         return Blocked(code="tieba_banned", reason="")
@@ -87,11 +98,17 @@ def _get_comparable_names(body: api.Json, identity: str) -> Sequence[str]:
     return [str(user[key]).partition("?")[0] for key in keys if user.get(key)]
 
 
-def decode_own_number(response: HttpResponse | api.RequestFailure, identity: str) -> int | None:
+def decode_own_number(
+    response: HttpResponse | api.RequestFailure, identity: str
+) -> int | None:
     """Return the number of the session's account.
 
     Return None if it is not our account, or not given.
     """
     body = api.decode_body(response)
     user = api.get_object(body, "user") if isinstance(body, Mapping) else {}
-    return (api.to_int(user.get("id")) or None) if identity in post_list.get_names(user) else None
+    return (
+        (api.to_int(user.get("id")) or None)
+        if identity in post_list.get_names(user)
+        else None
+    )

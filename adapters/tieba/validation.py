@@ -27,7 +27,9 @@ def find_account_problems(account: Account) -> Sequence[Problem]:
         facts = {"key": "options.forum_id", "value": account.options["forum_id"]}
         problems.append(Problem(code="tieba_forum_id", facts=facts))
     if not account.has_accepted_risk and account.mode is Mode.API:
-        problems.append(Problem(code="tieba_risk_not_accepted", facts={"key": "accept_risk"}))
+        problems.append(
+            Problem(code="tieba_risk_not_accepted", facts={"key": "accept_risk"})
+        )
     return problems
 
 
@@ -45,15 +47,22 @@ def find_problems(_account: Account, rendered: RenderedPost) -> Sequence[Problem
     length = len(title) if len(title) < shortest else CAPABILITIES.count_text(title)
     if not shortest <= length <= longest:
         report(
-            "tieba_title_length", length=str(length), shortest=str(shortest), longest=str(longest)
+            "tieba_title_length",
+            length=str(length),
+            shortest=str(shortest),
+            longest=str(longest),
         )
     first_limit = CAPABILITIES.text_limit_beside(len(rendered.images))
     more = CAPABILITIES.max_extra_parts
     limits = (first_limit, *(CAPABILITIES.text_limit for _ in rendered.extra_parts))
     lengths = [CAPABILITIES.count_text(part) for part in rendered.all_parts]
-    length, limit = max(zip(lengths, limits, strict=True), key=lambda pair: pair[0] - pair[1])
+    length, limit = max(
+        zip(lengths, limits, strict=True), key=lambda pair: pair[0] - pair[1]
+    )
     if length > limit or len(rendered.extra_parts) > more:
-        report("tieba_text_too_long", length=str(length), limit=str(limit), more=str(more))
+        report(
+            "tieba_text_too_long", length=str(length), limit=str(limit), more=str(more)
+        )
     if not all(part.strip() for part in rendered.all_parts):
         report("tieba_text_empty")
     text = "\n".join(rendered.all_parts)

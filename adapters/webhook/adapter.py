@@ -6,9 +6,20 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from adapters.webhook import api
-from adapters.webhook.api import DEFAULT_COOLDOWN, Json, Refusal, WebhookPost, decode_post
+from adapters.webhook.api import (
+    DEFAULT_COOLDOWN,
+    Json,
+    Refusal,
+    WebhookPost,
+    decode_post,
+)
 from adapters.webhook.capabilities import get_base_url
-from adapters.webhook.codes import CODES, NO_SUCH_POST, WebhookErrorClass, to_message_key
+from adapters.webhook.codes import (
+    CODES,
+    NO_SUCH_POST,
+    WebhookErrorClass,
+    to_message_key,
+)
 from publisher.contract import AdapterContext, HttpRequest, HttpResponse
 from publisher.domain.account import Account, parse_retry_after
 from publisher.domain.post import SendRequest
@@ -53,20 +64,26 @@ def interpret_created(
     owner = body.get("account")
     if isinstance(owner, str) and owner and owner != account:
         return Blocked(
-            code="webhook_wrong_account", reason=owner[:80], hold_reason=HoldReason.WRONG_ACCOUNT
+            code="webhook_wrong_account",
+            reason=owner[:80],
+            hold_reason=HoldReason.WRONG_ACCOUNT,
         )
     post = decode_post(body)
     if isinstance(post, Unknown):
         return Unknown(reason=post.reason, is_duplicate=is_existing)
     if post.key != request.marker.code:
         return Unknown(reason="webhook_other_key", is_duplicate=is_existing)
-    if is_existing and (not _match(post, request) or post.state in {"refused", "removed"}):
+    if is_existing and (
+        not _match(post, request) or post.state in {"refused", "removed"}
+    ):
         return Unknown(reason="webhook_key_used", is_duplicate=True)
     match post.state:
         case "live":
             return Published(receipt=make_receipt(post))
         case "pending":
-            return Submitted(ticket=Ticket(payload=post.key), check_again_at=now + VISIBLE_AFTER)
+            return Submitted(
+                ticket=Ticket(payload=post.key), check_again_at=now + VISIBLE_AFTER
+            )
         case _:
             return Unknown(reason="webhook_unknown_state")
 
@@ -83,16 +100,21 @@ def interpret_refusal(refusal: Refusal, now: datetime) -> Outcome:
         case WebhookErrorClass.RATE_LIMITED:
             return RateLimited(
                 code=code,
-                until=parse_retry_after(refusal.retry_after, now) or now + DEFAULT_COOLDOWN,
+                until=parse_retry_after(refusal.retry_after, now)
+                or now + DEFAULT_COOLDOWN,
             )
         case WebhookErrorClass.BUSY:
             return Busy(code=code, reason=refusal.message)
         case WebhookErrorClass.CREDENTIAL:
             return CredentialExpired(reason=code)
         case (
-            WebhookErrorClass.ACCOUNT | WebhookErrorClass.PERMISSION | WebhookErrorClass.CAPTCHA
+            WebhookErrorClass.ACCOUNT
+            | WebhookErrorClass.PERMISSION
+            | WebhookErrorClass.CAPTCHA
         ) as kind:
-            return Blocked(code=code, reason=refusal.message, hold_reason=HoldReason(kind.value))
+            return Blocked(
+                code=code, reason=refusal.message, hold_reason=HoldReason(kind.value)
+            )
 
 
 def interpret_found(
@@ -120,9 +142,13 @@ def interpret_state(
         return Unknown(reason="webhook_wrong_account")
     match post.state:
         case "live":
-            return Published(receipt=make_receipt(post), is_text_confirmed=has_seen_text)
+            return Published(
+                receipt=make_receipt(post), is_text_confirmed=has_seen_text
+            )
         case "pending":
-            return Submitted(ticket=Ticket(payload=post.key), check_again_at=now + VISIBLE_AFTER)
+            return Submitted(
+                ticket=Ticket(payload=post.key), check_again_at=now + VISIBLE_AFTER
+            )
         case "refused":
             return Rejected(code="webhook_refused", reason=post.id)
         case _:
@@ -185,7 +211,11 @@ class WebhookAdapter:
         if isinstance(body, Refusal):
             return interpret_refusal(body, now)
         return interpret_created(
-            body, request, self.account.identity, now, is_existing=response.status == HTTP_CONFLICT
+            body,
+            request,
+            self.account.identity,
+            now,
+            is_existing=response.status == HTTP_CONFLICT,
         )
 
     async def find_post(self, request: SendRequest) -> ReadbackResult:
@@ -197,7 +227,9 @@ class WebhookAdapter:
         if isinstance(body, ReadFailure):
             return body
         if not isinstance(body, Refusal):
-            return interpret_found(body, request, self.account.identity, self.context.now())
+            return interpret_found(
+                body, request, self.account.identity, self.context.now()
+            )
         if is_not_found(body, request.marker.code):
             return NotFound(covered_since=request.baseline.taken_at)
         return Unknown(reason=to_message_key(body.code))
@@ -216,7 +248,9 @@ class WebhookAdapter:
             return post
         if ticket.payload not in {post.id, post.key}:
             return Unknown(reason="webhook_other_key")
-        return interpret_state(post, self.account.identity, self.context.now(), has_seen_text=False)
+        return interpret_state(
+            post, self.account.identity, self.context.now(), has_seen_text=False
+        )
 
     async def retract(self, receipt: Receipt) -> DeletionResult:
         """Delete a post.
@@ -238,7 +272,8 @@ class WebhookAdapter:
             return Deleted()
         code = to_message_key(body.code)
         if isinstance(
-            interpret_refusal(body, self.context.now()), Rejected | Blocked | CredentialExpired
+            interpret_refusal(body, self.context.now()),
+            Rejected | Blocked | CredentialExpired,
         ):
             return Rejected(code=code, reason=body.message)
         return Unknown(reason=code)
@@ -266,7 +301,9 @@ class WebhookAdapter:
             )
         return Healthy(credentials_expire_at=api.parse_time(body.get("until")))
 
-    async def read_metrics(self, receipts: Sequence[Receipt]) -> Mapping[str, Reach] | ReadFailure:
+    async def read_metrics(
+        self, receipts: Sequence[Receipt]
+    ) -> Mapping[str, Reach] | ReadFailure:
         ids = [receipt.remote_id for receipt in receipts]
         body = await self._fetch_optional(partial(api.encode_reach, ids=ids))
         return (
@@ -288,7 +325,11 @@ class WebhookAdapter:
     ) -> Json | ReadFailure:
         """Make a read that the receiver need not offer; a refusal proves nothing."""
         body = await self._fetch(encode)
-        return Unknown(reason=to_message_key(body.code)) if isinstance(body, Refusal) else body
+        return (
+            Unknown(reason=to_message_key(body.code))
+            if isinstance(body, Refusal)
+            else body
+        )
 
     async def _fetch(
         self, encode: Callable[[api.WebhookEndpoint, datetime], HttpRequest]
@@ -297,19 +338,27 @@ class WebhookAdapter:
         endpoint = self._get_endpoint()
         if not isinstance(endpoint, api.WebhookEndpoint):
             return Unknown(
-                reason=endpoint.reason if isinstance(endpoint, CredentialExpired) else endpoint.code
+                reason=endpoint.reason
+                if isinstance(endpoint, CredentialExpired)
+                else endpoint.code
             )
         body = api.decode_response(
             await self.context.http.fetch(encode(endpoint, self.context.now())), HTTP_OK
         )
-        outcome = interpret_refusal(body, self.context.now()) if isinstance(body, Refusal) else None
+        outcome = (
+            interpret_refusal(body, self.context.now())
+            if isinstance(body, Refusal)
+            else None
+        )
         return outcome if isinstance(outcome, RateLimited) else body
 
     def _get_endpoint(self) -> api.WebhookEndpoint | CredentialExpired | Blocked:
         base_url, secret = get_base_url(self.account), self.context.secret().get("key")
         if base_url is None:
             return Blocked(
-                code="webhook_no_address", reason=self.account.id, hold_reason=HoldReason.PERMISSION
+                code="webhook_no_address",
+                reason=self.account.id,
+                hold_reason=HoldReason.PERMISSION,
             )
         if not secret:
             return CredentialExpired(reason="webhook_no_key")

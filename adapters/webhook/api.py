@@ -38,14 +38,18 @@ Json = Mapping[str, Any]
 TransportFailure = NotSent | Unknown
 
 
-def sign_headers(key: str, method: str, url: str, body: bytes, now: datetime) -> Mapping[str, str]:
+def sign_headers(
+    key: str, method: str, url: str, body: bytes, now: datetime
+) -> Mapping[str, str]:
     """Return the headers that sign a call.
 
     They hold an HMAC-SHA256 over time, method, path and body, joined by line feeds. The query is
     left out, as proxies rewrite it. The path is the one of the URL as it is called.
     """
     at = str(int(now.timestamp()))
-    message = b"\n".join([at.encode(), method.encode(), urlsplit(url).path.encode(), body])
+    message = b"\n".join(
+        [at.encode(), method.encode(), urlsplit(url).path.encode(), body]
+    )
     digest = hmac.new(key.encode(), message, hashlib.sha256).hexdigest()
     return {"publisher-timestamp": at, "publisher-signature": f"v1={digest}"}
 
@@ -121,14 +125,18 @@ def encode_read(endpoint: WebhookEndpoint, now: datetime, name: str) -> HttpRequ
 
 
 def encode_delete(endpoint: WebhookEndpoint, now: datetime, name: str) -> HttpRequest:
-    return _build_signed_request(endpoint, "DELETE", f"/posts/{quote(name, safe='')}", now)
+    return _build_signed_request(
+        endpoint, "DELETE", f"/posts/{quote(name, safe='')}", now
+    )
 
 
 def encode_recent(endpoint: WebhookEndpoint, now: datetime) -> HttpRequest:
     return _build_signed_request(endpoint, "GET", "/posts", now, limit=str(LIST_SIZE))
 
 
-def encode_reach(endpoint: WebhookEndpoint, now: datetime, ids: Sequence[str]) -> HttpRequest:
+def encode_reach(
+    endpoint: WebhookEndpoint, now: datetime, ids: Sequence[str]
+) -> HttpRequest:
     return _build_signed_request(endpoint, "GET", "/reach", now, ids=",".join(ids))
 
 
@@ -157,7 +165,11 @@ def decode_response(
     code = body.get("error")
     if code is None and response.status == 429:
         code = "rate_limited"
-    if response.status < 400 or not isinstance(code, str) or not _ERROR_CODE.fullmatch(code):
+    if (
+        response.status < 400
+        or not isinstance(code, str)
+        or not _ERROR_CODE.fullmatch(code)
+    ):
         return Unknown(reason="bad_response")
     name = body.get("name")
     return Refusal(
@@ -173,7 +185,10 @@ def decode_post(body: Json) -> WebhookPost | Unknown:
     """Return one post, or Unknown where a field is missing."""
     values = {name: body.get(name) for name in ("id", "key", "account", "state")}
     at = parse_time(body.get("at"))
-    if not all(isinstance(value, str) and value for value in values.values()) or at is None:
+    if (
+        not all(isinstance(value, str) and value for value in values.values())
+        or at is None
+    ):
         return Unknown(reason="webhook_incomplete")
     if values["state"] not in POST_STATES:
         return Unknown(reason="webhook_unknown_state")
@@ -191,11 +206,17 @@ def decode_recent(body: Json, account: str) -> Sequence[ObservedPost] | Unknown:
     entries = body.get("posts")
     if body.get("account") != account or not isinstance(entries, list):
         return Unknown(
-            reason="bad_response" if body.get("account") == account else "webhook_wrong_account"
+            reason="bad_response"
+            if body.get("account") == account
+            else "webhook_wrong_account"
         )
     posts = []
     for entry in entries:
-        post = decode_post(entry) if isinstance(entry, dict) else Unknown(reason="bad_response")
+        post = (
+            decode_post(entry)
+            if isinstance(entry, dict)
+            else Unknown(reason="bad_response")
+        )
         if isinstance(post, Unknown):
             return post
         if post.account != account:
@@ -203,17 +224,24 @@ def decode_recent(body: Json, account: str) -> Sequence[ObservedPost] | Unknown:
         if post.state == "live":
             posts.append(
                 ObservedPost(
-                    remote_id=post.id, url=post.url, published_at=post.created_at, text=post.text
+                    remote_id=post.id,
+                    url=post.url,
+                    published_at=post.created_at,
+                    text=post.text,
                 )
             )
     return sorted(posts, key=lambda post: post.published_at, reverse=True)
 
 
-def decode_reach(body: Json, account: str, ids: Sequence[str]) -> Mapping[str, Reach] | Unknown:
+def decode_reach(
+    body: Json, account: str, ids: Sequence[str]
+) -> Mapping[str, Reach] | Unknown:
     reach = body.get("reach")
     if body.get("account") != account or not isinstance(reach, dict):
         return Unknown(
-            reason="bad_response" if body.get("account") == account else "webhook_wrong_account"
+            reason="bad_response"
+            if body.get("account") == account
+            else "webhook_wrong_account"
         )
     return {
         name: Reach(
@@ -249,4 +277,8 @@ def parse_time(value: object) -> datetime | None:
 
 
 def _parse_count(value: object) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+    return (
+        value
+        if isinstance(value, int) and not isinstance(value, bool) and value >= 0
+        else None
+    )

@@ -17,11 +17,16 @@ def find_account_problems(account: Account) -> Sequence[Problem]:
 
     Without an address nothing can be called.
     """
-    problems = [Problem(code="key_not_used", facts={"key": "forum"})] if account.forum else []
+    problems = (
+        [Problem(code="key_not_used", facts={"key": "forum"})] if account.forum else []
+    )
     url = get_base_url(account)
     if url is None or not url.startswith(("http://", "https://")):
         problems.append(
-            Problem(code="webhook_no_address", facts={"key": "options.url", "account": account.id})
+            Problem(
+                code="webhook_no_address",
+                facts={"key": "options.url", "account": account.id},
+            )
         )
     return problems
 
@@ -36,11 +41,18 @@ def find_problems(_account: Account, rendered: RenderedPost) -> Sequence[Problem
     length = CAPABILITIES.count_text(rendered.title.strip())
     if not shortest <= length <= longest:
         report(
-            "webhook_title_length", length=str(length), shortest=str(shortest), longest=str(longest)
+            "webhook_title_length",
+            length=str(length),
+            shortest=str(shortest),
+            longest=str(longest),
         )
     length = CAPABILITIES.count_text(rendered.text)
     if length > CAPABILITIES.text_limit:
-        report("webhook_text_too_long", length=str(length), limit=str(CAPABILITIES.text_limit))
+        report(
+            "webhook_text_too_long",
+            length=str(length),
+            limit=str(CAPABILITIES.text_limit),
+        )
     if len(rendered.images) > CAPABILITIES.picture_limit:
         report(
             "webhook_too_many_images",

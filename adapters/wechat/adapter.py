@@ -70,7 +70,9 @@ MAX_PREVIEWS_PER_DAY = 100
 The source is developers.weixin.qq.com, preview, as users quote it.
 """
 _PREVIEW_COUNT_KEY = "previews"
-POLL_INTERVALS = tuple(timedelta(seconds=seconds) for seconds in (15, 60, 180, 600, 1800))
+POLL_INTERVALS = tuple(
+    timedelta(seconds=seconds) for seconds in (15, 60, 180, 600, 1800)
+)
 """Pauses between two reads of a submission.
 
 The platform allows 100 such reads a day, for all posts together.
@@ -80,10 +82,14 @@ The platform allows 100 such reads a day, for all posts together.
 def get_days_to_query(receipts: Iterable[Receipt], now: datetime) -> tuple[date, ...]:
     """Return the Beijing days of these posts' publication, as far as statistics exist by now."""
     instants = [
-        at for item in receipts for at in (item.published_at, item.published_at - _MAX_NOTICE_DELAY)
+        at
+        for item in receipts
+        for at in (item.published_at, item.published_at - _MAX_NOTICE_DELAY)
     ]
     today = _to_beijing_day(now)
-    return tuple(sorted({_to_beijing_day(at) for at in instants if _to_beijing_day(at) < today}))
+    return tuple(
+        sorted({_to_beijing_day(at) for at in instants if _to_beijing_day(at) < today})
+    )
 
 
 def encode_reach(base: str, token: str, day: date) -> HttpRequest:
@@ -101,7 +107,9 @@ def decode_reach(response: HttpResponse) -> Mapping[str, Reach] | api.ErrorRespo
         reach = {}
         for item in body["list"]:
             if item["detail_list"]:
-                newest = max(item["detail_list"], key=lambda line: str(line["stat_date"]))
+                newest = max(
+                    item["detail_list"], key=lambda line: str(line["stat_date"])
+                )
                 reach[api.get_text(item, "msgid")] = Reach(
                     reads=_parse_count(newest, "read_user"),
                     reposts=_parse_count(newest, "share_user"),
@@ -123,7 +131,11 @@ def get_statistics_id(receipt: Receipt) -> str | None:
     if mass is not None:
         return f"{mass.data_id}_1" if mass.data_id else None
     query = parse_qs(urlsplit(receipt.url).query)
-    return f"{query['mid'][0]}_{query['idx'][0]}" if {"mid", "idx"} <= query.keys() else None
+    return (
+        f"{query['mid'][0]}_{query['idx'][0]}"
+        if {"mid", "idx"} <= query.keys()
+        else None
+    )
 
 
 def count_preview(note: str | None, today: str) -> str:
@@ -158,7 +170,9 @@ class WeChatAdapter:
         self._context = context
         self.account = account
         self._base_url = (account.base_url or api.BASE_URL).rstrip("/")
-        self._auth = WeChatAuth(account=account, context=context, base_url=self._base_url)
+        self._auth = WeChatAuth(
+            account=account, context=context, base_url=self._base_url
+        )
         self._drafts = DraftBox(auth=self._auth, context=context)
         self._mass_sender = MassSender(auth=self._auth, context=context)
 
@@ -166,7 +180,9 @@ class WeChatAdapter:
         """Create the draft and publish it with the one call that is never repeated."""
         for problem in find_account_problems(self.account):
             return Blocked(
-                code=problem.code, reason=self.account.id, hold_reason=HoldReason.PERMISSION
+                code=problem.code,
+                reason=self.account.id,
+                hold_reason=HoldReason.PERMISSION,
             )
         draft = await self._drafts.ensure_draft(request)
         if isinstance(draft, FailedCall):
@@ -199,7 +215,9 @@ class WeChatAdapter:
             return outcome
         renewed = await self._auth.renew(token)
         # more precise
-        if isinstance(renewed, FailedCall) and isinstance(renewed.outcome, Blocked | Busy):
+        if isinstance(renewed, FailedCall) and isinstance(
+            renewed.outcome, Blocked | Busy
+        ):
             return renewed.outcome
         return outcome
 
@@ -219,9 +237,13 @@ class WeChatAdapter:
         match job:
             case FailedCall():
                 return job.unread
-            case api.JobStatus(status=0, article_id=str() as article_id, url=str() as url):
+            case api.JobStatus(
+                status=0, article_id=str() as article_id, url=str() as url
+            ):
                 return Published(
-                    receipt=Receipt(remote_id=article_id, url=url, published_at=self._context.now())
+                    receipt=Receipt(
+                        remote_id=article_id, url=url, published_at=self._context.now()
+                    )
                 )
             case api.JobStatus(status=1):
                 return self._make_submitted(polled)
@@ -247,10 +269,14 @@ class WeChatAdapter:
         draft = await self._drafts.get_recorded(request)
         content = await self._drafts.read(draft) if draft is not None else None
         if content == DRAFT_CONSUMED:
-            return Unknown(reason=get_reason(DRAFT_CONSUMED.outcome), is_beyond_list=was_mass_sent)
+            return Unknown(
+                reason=get_reason(DRAFT_CONSUMED.outcome), is_beyond_list=was_mass_sent
+            )
         if isinstance(content, FailedCall):
             return content.unread
-        can_resend = was_mass_sent and await self._mass_sender.is_key_remembered(request)
+        can_resend = was_mass_sent and await self._mass_sender.is_key_remembered(
+            request
+        )
         return replace(matched, can_resend=can_resend)
 
     async def retract(self, receipt: Receipt) -> DeletionResult:
@@ -266,12 +292,19 @@ class WeChatAdapter:
             partial(api.encode_delete, article_id=receipt.remote_id), api.decode_success
         )
         if isinstance(deleted, FailedCall) and deleted.code != NO_SUCH_ARTICLE:
-            return deleted.outcome if isinstance(deleted.outcome, Rejected) else deleted.unread
+            return (
+                deleted.outcome
+                if isinstance(deleted.outcome, Rejected)
+                else deleted.unread
+            )
         articles = await self._auth.fetch(
-            partial(api.encode_article, article_id=receipt.remote_id), api.decode_articles
+            partial(api.encode_article, article_id=receipt.remote_id),
+            api.decode_articles,
         )
         if isinstance(articles, FailedCall):
-            is_deleted = articles.code == NO_SUCH_ARTICLE and not receipt.is_manually_confirmed
+            is_deleted = (
+                articles.code == NO_SUCH_ARTICLE and not receipt.is_manually_confirmed
+            )
             return Deleted() if is_deleted else articles.unread
         if all(article.is_deleted for article in articles):
             return Deleted()
@@ -283,12 +316,18 @@ class WeChatAdapter:
         if not isinstance(fetched, FailedCall):
             return Healthy()
         outcome = fetched.outcome
-        return outcome if isinstance(outcome, CredentialExpired | Blocked) else fetched.unread
+        return (
+            outcome
+            if isinstance(outcome, CredentialExpired | Blocked)
+            else fetched.unread
+        )
 
     async def fetch_time(self) -> object:
         return await self._context.http.fetch_date(self._base_url)
 
-    async def read_metrics(self, receipts: Sequence[Receipt]) -> Mapping[str, Reach] | ReadFailure:
+    async def read_metrics(
+        self, receipts: Sequence[Receipt]
+    ) -> Mapping[str, Reach] | ReadFailure:
         metrics: dict[str, Reach] = {}
         for day in get_days_to_query(receipts, self._context.now()):
             reach = await self._auth.fetch(partial(encode_reach, day=day), decode_reach)
@@ -296,11 +335,19 @@ class WeChatAdapter:
                 return reach.unread
             metrics |= reach
         ids = {receipt.remote_id: get_statistics_id(receipt) for receipt in receipts}
-        return {remote_id: metrics[name] for remote_id, name in ids.items() if name in metrics}
+        return {
+            remote_id: metrics[name]
+            for remote_id, name in ids.items()
+            if name in metrics
+        }
 
     async def list_recent(self) -> Sequence[ObservedPost] | ReadFailure:
         page = await self._list_published_from(0)
-        return page.unread if isinstance(page, FailedCall) else to_observed_posts(page.articles)
+        return (
+            page.unread
+            if isinstance(page, FailedCall)
+            else to_observed_posts(page.articles)
+        )
 
     async def send_preview(
         self, rendered: RenderedPost, images: Sequence[bytes], recipient: str
@@ -311,12 +358,18 @@ class WeChatAdapter:
         """
         state, now = self._context.state, self._context.now()
         today = now.astimezone(BEIJING).date().isoformat()
-        before = await state.update(_PREVIEW_COUNT_KEY, partial(count_preview, today=today))
+        before = await state.update(
+            _PREVIEW_COUNT_KEY, partial(count_preview, today=today)
+        )
         if get_preview_count(before, today) >= MAX_PREVIEWS_PER_DAY:
-            return RateLimited(code="wechat_previews_used_up", until=get_next_midnight(now))
+            return RateLimited(
+                code="wechat_previews_used_up", until=get_next_midnight(now)
+            )
         draft_key = f"preview:{rendered.fingerprint}"
         draft = await state.get(draft_key)
-        content = await self._drafts.read(draft) if draft is not None else DRAFT_CONSUMED
+        content = (
+            await self._drafts.read(draft) if draft is not None else DRAFT_CONSUMED
+        )
         if isinstance(content, FailedCall) and content != DRAFT_CONSUMED:
             return content.outcome
         if draft is None or content == DRAFT_CONSUMED:
@@ -326,14 +379,16 @@ class WeChatAdapter:
             await state.set(draft_key, created)
             draft = created
         result = await self._auth.fetch(
-            partial(encode_preview, draft=draft, recipient=recipient), api.decode_success
+            partial(encode_preview, draft=draft, recipient=recipient),
+            api.decode_success,
         )
         return result.outcome if isinstance(result, FailedCall) else PreviewSent()
 
     def _make_submitted(self, pending: api.PendingJob) -> Submitted:
         interval = POLL_INTERVALS[min(pending.polls, len(POLL_INTERVALS) - 1)]
         return Submitted(
-            ticket=api.encode_ticket(pending), check_again_at=self._context.now() + interval
+            ticket=api.encode_ticket(pending),
+            check_again_at=self._context.now() + interval,
         )
 
     async def _list_published_from(self, offset: int) -> api.ArticlePage | FailedCall:

@@ -26,7 +26,9 @@ PAGE_SIZE = 20
 """The most items that one page of a list holds."""
 MAX_MESSAGE_LENGTH = 200
 
-_PICTURE_PLACEHOLDER = re.compile(r'(<img\b(?:[^>"]|"[^"]*")*?\ssrc=")media:([0-9a-f]{64})(?=")')
+_PICTURE_PLACEHOLDER = re.compile(
+    r'(<img\b(?:[^>"]|"[^"]*")*?\ssrc=")media:([0-9a-f]{64})(?=")'
+)
 _JSON_HEADERS = {"content-type": "application/json; charset=utf-8"}
 
 T = TypeVar("T")
@@ -110,7 +112,9 @@ class JobStatus:
     url: str | None
 
 
-def encode_token(base: str, app_id: str, app_secret: str, *, is_forced: bool) -> HttpRequest:
+def encode_token(
+    base: str, app_id: str, app_secret: str, *, is_forced: bool
+) -> HttpRequest:
     """Request the token that several processes may share.
 
     A forced request ends the current token at once.
@@ -129,14 +133,20 @@ def encode_token(base: str, app_id: str, app_secret: str, *, is_forced: bool) ->
     )
 
 
-def encode_cover(base: str, token: str, picture: RenderedImage, data: bytes) -> HttpRequest:
+def encode_cover(
+    base: str, token: str, picture: RenderedImage, data: bytes
+) -> HttpRequest:
     """Store a picture permanently, as covers require."""
     query = (("access_token", token), ("type", "image"))
     url = f"{base}/cgi-bin/material/add_material"
-    return HttpRequest(method="POST", url=url, query=query, uploads=(_to_upload(picture, data),))
+    return HttpRequest(
+        method="POST", url=url, query=query, uploads=(_to_upload(picture, data),)
+    )
 
 
-def encode_picture(base: str, token: str, picture: RenderedImage, data: bytes) -> HttpRequest:
+def encode_picture(
+    base: str, token: str, picture: RenderedImage, data: bytes
+) -> HttpRequest:
     """Store a picture for use inside articles."""
     return HttpRequest(
         method="POST",
@@ -147,7 +157,13 @@ def encode_picture(base: str, token: str, picture: RenderedImage, data: bytes) -
 
 
 def encode_draft_add(  # noqa: PLR0913 # a draft has these parts
-    base: str, token: str, rendered: RenderedPost, content: str, cover: str, *, author: str = ""
+    base: str,
+    token: str,
+    rendered: RenderedPost,
+    content: str,
+    cover: str,
+    *,
+    author: str = "",
 ) -> HttpRequest:
     article = {
         "article_type": "news",
@@ -161,7 +177,8 @@ def encode_draft_add(  # noqa: PLR0913 # a draft has these parts
         "only_fans_can_comment": 0,
     }
     return replace(
-        build_json_request(base, "draft/add", token, {"articles": [article]}), is_idempotent=False
+        build_json_request(base, "draft/add", token, {"articles": [article]}),
+        is_idempotent=False,
     )
 
 
@@ -171,7 +188,10 @@ def encode_draft_get(base: str, token: str, draft: str) -> HttpRequest:
 
 def encode_drafts(base: str, token: str, offset: int) -> HttpRequest:
     return build_json_request(
-        base, "draft/batchget", token, {"offset": offset, "count": PAGE_SIZE, "no_content": 1}
+        base,
+        "draft/batchget",
+        token,
+        {"offset": offset, "count": PAGE_SIZE, "no_content": 1},
     )
 
 
@@ -181,17 +201,24 @@ def encode_submit(base: str, token: str, draft: str) -> HttpRequest:
 
 
 def encode_job(base: str, token: str, publish_id: str) -> HttpRequest:
-    return build_json_request(base, "freepublish/get", token, {"publish_id": publish_id})
+    return build_json_request(
+        base, "freepublish/get", token, {"publish_id": publish_id}
+    )
 
 
 def encode_published(base: str, token: str, offset: int) -> HttpRequest:
     return build_json_request(
-        base, "freepublish/batchget", token, {"offset": offset, "count": PAGE_SIZE, "no_content": 1}
+        base,
+        "freepublish/batchget",
+        token,
+        {"offset": offset, "count": PAGE_SIZE, "no_content": 1},
     )
 
 
 def encode_article(base: str, token: str, article_id: str) -> HttpRequest:
-    return build_json_request(base, "freepublish/getarticle", token, {"article_id": article_id})
+    return build_json_request(
+        base, "freepublish/getarticle", token, {"article_id": article_id}
+    )
 
 
 def encode_delete(base: str, token: str, article_id: str) -> HttpRequest:
@@ -203,12 +230,16 @@ def encode_delete(base: str, token: str, article_id: str) -> HttpRequest:
 
 def find_pictures(content: str) -> tuple[str, ...]:
     """Return the hashes of the pictures in an article's HTML, each once, in order."""
-    return tuple(dict.fromkeys(match[2] for match in _PICTURE_PLACEHOLDER.finditer(content)))
+    return tuple(
+        dict.fromkeys(match[2] for match in _PICTURE_PLACEHOLDER.finditer(content))
+    )
 
 
 def insert_picture_urls(content: str, urls: Mapping[str, str]) -> str:
     """Replace each picture's hash by its URL, and change nothing else."""
-    return _PICTURE_PLACEHOLDER.sub(lambda match: match[1] + html.escape(urls[match[2]]), content)
+    return _PICTURE_PLACEHOLDER.sub(
+        lambda match: match[1] + html.escape(urls[match[2]]), content
+    )
 
 
 def decode_success(response: HttpResponse) -> bool | ErrorResponse:
@@ -252,7 +283,9 @@ def decode_job(response: HttpResponse) -> JobStatus | ErrorResponse:
     return decode_response(response, parse_job)
 
 
-def decode_articles(response: HttpResponse) -> tuple[WeChatArticle, ...] | ErrorResponse:
+def decode_articles(
+    response: HttpResponse,
+) -> tuple[WeChatArticle, ...] | ErrorResponse:
     """Return the articles of one draft, or of one published id; at least one."""
 
     def parse_articles(body: Mapping[str, Any]) -> tuple[WeChatArticle, ...]:
@@ -273,7 +306,12 @@ def decode_published(response: HttpResponse) -> ArticlePage | ErrorResponse:
 
 
 def build_json_request(
-    base: str, path: str, token: str, body: Mapping[str, object], *, path_prefix: str = "cgi-bin"
+    base: str,
+    path: str,
+    token: str,
+    body: Mapping[str, object],
+    *,
+    path_prefix: str = "cgi-bin",
 ) -> HttpRequest:
     """Build a call with a JSON body, as in all calls but the uploads."""
     return HttpRequest(
@@ -314,9 +352,19 @@ def decode_response(
         return UnreadableResponse(reason="wechat_unreadable")
     try:
         if code := int(body.get("errcode", 0)):
-            return ApiError(code=code, message=str(body.get("errmsg", ""))[:MAX_MESSAGE_LENGTH])
+            return ApiError(
+                code=code, message=str(body.get("errmsg", ""))[:MAX_MESSAGE_LENGTH]
+            )
         return extract(body)
-    except (AttributeError, KeyError, IndexError, TypeError, ValueError, OverflowError, OSError):
+    except (
+        AttributeError,
+        KeyError,
+        IndexError,
+        TypeError,
+        ValueError,
+        OverflowError,
+        OSError,
+    ):
         return UnreadableResponse(reason="wechat_incomplete")
 
 

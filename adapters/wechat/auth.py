@@ -55,7 +55,9 @@ def record_refused(note: str | None, fingerprint: str, now: datetime) -> str:
     """Add a refused token to the note, once, unless there are too many."""
     recent = _get_recent_refused(note, now)
     return json.dumps(
-        recent if is_contested(note, fingerprint, now) else {fingerprint: now.timestamp(), **recent}
+        recent
+        if is_contested(note, fingerprint, now)
+        else {fingerprint: now.timestamp(), **recent}
     )
 
 
@@ -71,14 +73,17 @@ def is_contested(note: str | None, fingerprint: str, now: datetime) -> bool:
 def record_forced(note: str | None, now: datetime) -> str:
     """Add a forced renewal to the note, unless none may be forced now."""
     recent = _get_recent_forced(note, now)
-    is_allowed = not was_just_forced(note, now) and not is_force_limit_reached(note, now)
+    is_allowed = not was_just_forced(note, now) and not is_force_limit_reached(
+        note, now
+    )
     return json.dumps([*recent, now.timestamp()] if is_allowed else recent)
 
 
 def was_just_forced(note: str | None, now: datetime) -> bool:
     """True if a renewal was forced so recently that it may still be in progress."""
     return any(
-        at > (now - FORCED_RENEWAL_INTERVAL).timestamp() for at in _get_recent_forced(note, now)
+        at > (now - FORCED_RENEWAL_INTERVAL).timestamp()
+        for at in _get_recent_forced(note, now)
     )
 
 
@@ -89,7 +94,11 @@ def is_force_limit_reached(note: str | None, now: datetime) -> bool:
 
 def _get_recent_refused(note: str | None, now: datetime) -> dict[str, float]:
     since = (now - RENEWAL_WINDOW).timestamp()
-    return {fingerprint: at for fingerprint, at in json.loads(note or "{}").items() if at > since}
+    return {
+        fingerprint: at
+        for fingerprint, at in json.loads(note or "{}").items()
+        if at > since
+    }
 
 
 def _get_recent_forced(note: str | None, now: datetime) -> list[float]:
@@ -110,7 +119,10 @@ class FailedCall:
 
         HTTP 429 limits all calls of the login, an error code limits one endpoint.
         """
-        if isinstance(self.outcome, RateLimited) and self.outcome.code == HTTP_RATE_LIMIT_CODE:
+        if (
+            isinstance(self.outcome, RateLimited)
+            and self.outcome.code == HTTP_RATE_LIMIT_CODE
+        ):
             return self.outcome
         return Unknown(reason=get_reason(self.outcome))
 
@@ -140,13 +152,20 @@ class WeChatAuth:
         token = await self.get_token()
         if isinstance(token, FailedCall):
             return token
-        result = self._decode(await self.context.http.fetch(encode(self.base_url, token)), decode)
-        if not (isinstance(result, FailedCall) and isinstance(result.outcome, CredentialExpired)):
+        result = self._decode(
+            await self.context.http.fetch(encode(self.base_url, token)), decode
+        )
+        if not (
+            isinstance(result, FailedCall)
+            and isinstance(result.outcome, CredentialExpired)
+        ):
             return result
         renewed = await self.renew(token)
         if isinstance(renewed, FailedCall):
             return renewed
-        return self._decode(await self.context.http.fetch(encode(self.base_url, renewed)), decode)
+        return self._decode(
+            await self.context.http.fetch(encode(self.base_url, renewed)), decode
+        )
 
     async def get_token(self) -> str | FailedCall:
         """Return the current token; fetch one where there is none."""
@@ -165,7 +184,9 @@ class WeChatAuth:
 
         async def fetch_replacement() -> Token | None:
             fetched = await (
-                self.fetch_token() if refused is None else self._fetch_replacement(refused)
+                self.fetch_token()
+                if refused is None
+                else self._fetch_replacement(refused)
             )
             fetches.append(fetched)
             if isinstance(fetched, FailedCall):
@@ -186,7 +207,9 @@ class WeChatAuth:
         secret = self._get_app_secret()
         if isinstance(secret, FailedCall):
             return secret
-        request = encode_token(self.base_url, self.account.identity, secret, is_forced=is_forced)
+        request = encode_token(
+            self.base_url, self.account.identity, secret, is_forced=is_forced
+        )
         requested_at = self.context.now()
         grant = self._decode(await self.context.http.fetch(request), decode_token)
         if isinstance(grant, FailedCall):
@@ -201,7 +224,9 @@ class WeChatAuth:
         if secret["app_id"] != self.account.identity:
             return FailedCall(
                 outcome=Blocked(
-                    code="wechat_other_app", reason="app_id", hold_reason=HoldReason.WRONG_ACCOUNT
+                    code="wechat_other_app",
+                    reason="app_id",
+                    hold_reason=HoldReason.WRONG_ACCOUNT,
                 )
             )
         return secret["app_secret"]
@@ -214,23 +239,32 @@ class WeChatAuth:
         now, state = self.context.now(), self.context.state
         fingerprint = hashlib.sha256(refused.encode()).hexdigest()[:16]
         before = await state.update(
-            _REFUSED_TOKENS_KEY, partial(record_refused, fingerprint=fingerprint, now=now)
+            _REFUSED_TOKENS_KEY,
+            partial(record_refused, fingerprint=fingerprint, now=now),
         )
         if is_contested(before, fingerprint, now):
-            return FailedCall(outcome=CredentialExpired(reason="wechat_token_contested"))
+            return FailedCall(
+                outcome=CredentialExpired(reason="wechat_token_contested")
+            )
         fetched = await self.fetch_token()
         if isinstance(fetched, FailedCall) or fetched.value != refused:
             return fetched
         now = self.context.now()
-        before = await state.update(_FORCED_RENEWALS_KEY, partial(record_forced, now=now))
+        before = await state.update(
+            _FORCED_RENEWALS_KEY, partial(record_forced, now=now)
+        )
         if was_just_forced(before, now):
             if fingerprint in self._forced_fingerprints:
                 return FailedCall(outcome=CredentialExpired(reason="wechat_no_token"))
             return FailedCall(
-                outcome=Busy(code="wechat_token_renewed_elsewhere", reason=self.account.id)
+                outcome=Busy(
+                    code="wechat_token_renewed_elsewhere", reason=self.account.id
+                )
             )
         if is_force_limit_reached(before, now):
-            return FailedCall(outcome=CredentialExpired(reason="wechat_token_contested"))
+            return FailedCall(
+                outcome=CredentialExpired(reason="wechat_token_contested")
+            )
         self._forced_fingerprints.add(fingerprint)
         forced = await self.fetch_token(is_forced=True)
         if isinstance(forced, FailedCall) or forced.value != refused:
@@ -253,5 +287,7 @@ class WeChatAuth:
         result = decode(response)
         if isinstance(result, ApiError | TooManyRequests | UnreadableResponse):
             code = result.code if isinstance(result, ApiError) else None
-            return FailedCall(outcome=interpret_fetch_error(result, self.context.now()), code=code)
+            return FailedCall(
+                outcome=interpret_fetch_error(result, self.context.now()), code=code
+            )
         return result

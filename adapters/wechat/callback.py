@@ -43,16 +43,24 @@ class WeChatCallbacks:
         return bool(secret.get("callback_token"))
 
     def verify(
-        self, account: Account, secret: Mapping[str, str], query: Mapping[str, str], now: datetime
+        self,
+        account: Account,
+        secret: Mapping[str, str],
+        query: Mapping[str, str],
+        now: datetime,
     ) -> str | Problem:
         """Check the signature over time and nonce, sent by WeChat in both modes."""
         timestamp, nonce = query.get("timestamp", ""), query.get("nonce", "")
         signed = compute_signature(secret["callback_token"], timestamp, nonce)
-        if not hmac.compare_digest(query.get("signature", "").encode(), signed.encode()):
+        if not hmac.compare_digest(
+            query.get("signature", "").encode(), signed.encode()
+        ):
             return _make_problem("callback_unsigned", account)
         at = (
             int(timestamp)
-            if timestamp.isascii() and timestamp.isdigit() and len(timestamp) < MAX_FIELD_LENGTH
+            if timestamp.isascii()
+            and timestamp.isdigit()
+            and len(timestamp) < MAX_FIELD_LENGTH
             else 0
         )
         if abs(now.timestamp() - at) > MAX_TIMESTAMP_SKEW.total_seconds():
@@ -60,9 +68,15 @@ class WeChatCallbacks:
         return f"{timestamp}/{nonce}"
 
     def verify_endpoint(
-        self, account: Account, secret: Mapping[str, str], request: CallbackRequest, now: datetime
+        self,
+        account: Account,
+        secret: Mapping[str, str],
+        request: CallbackRequest,
+        now: datetime,
     ) -> str | Problem:
-        if isinstance(problem := self.verify(account, secret, request.query, now), Problem):
+        if isinstance(
+            problem := self.verify(account, secret, request.query, now), Problem
+        ):
             return problem
         echo = request.query.get("echostr", "")
         return (
@@ -72,14 +86,20 @@ class WeChatCallbacks:
         )
 
     def parse(
-        self, account: Account, secret: Mapping[str, str], request: CallbackRequest, now: datetime
+        self,
+        account: Account,
+        secret: Mapping[str, str],
+        request: CallbackRequest,
+        now: datetime,
     ) -> CallbackEvent | Problem | None:
         """Return the ended job, None for the many events that are of no concern.
 
         An encrypted body must be signed with our token too, open with our key, and name our
         account.
         """
-        if isinstance(problem := self.verify(account, secret, request.query, now), Problem):
+        if isinstance(
+            problem := self.verify(account, secret, request.query, now), Problem
+        ):
             return problem
         fields = parse_xml(request.body)
         if fields is not None and secret.get("encoding_aes_key"):
@@ -88,7 +108,9 @@ class WeChatCallbacks:
             timestamp = query.get("timestamp", "")
             nonce = query.get("nonce", "")
             signature = compute_signature(token, timestamp, nonce, encrypted)
-            if not hmac.compare_digest(query.get("msg_signature", "").encode(), signature.encode()):
+            if not hmac.compare_digest(
+                query.get("msg_signature", "").encode(), signature.encode()
+            ):
                 return _make_problem("callback_unsigned", account)
             message = decrypt_message(encrypted, secret["encoding_aes_key"])
             if message is None:
@@ -98,7 +120,9 @@ class WeChatCallbacks:
                 return _make_problem("callback_wrong_account", account)
             fields = parse_xml(text)
         return (
-            _make_problem("callback_unreadable", account) if fields is None else _to_event(fields)
+            _make_problem("callback_unreadable", account)
+            if fields is None
+            else _to_event(fields)
         )
 
     def matches(self, event: CallbackEvent, ticket: Ticket) -> bool:
@@ -106,10 +130,16 @@ class WeChatCallbacks:
         if job is None:
             return False
         ours, theirs = parse_mass_send_id(job.name), parse_mass_send_id(event.job_id)
-        return ours.msg_id == theirs.msg_id if ours and theirs else job.name == event.job_id
+        return (
+            ours.msg_id == theirs.msg_id
+            if ours and theirs
+            else job.name == event.job_id
+        )
 
 
-def decrypt_message(encrypted: str, encoding_aes_key: str) -> tuple[bytes, bytes] | None:
+def decrypt_message(
+    encrypted: str, encoding_aes_key: str
+) -> tuple[bytes, bytes] | None:
     """Return a message's text and AppID.
 
     Return None if it was not encrypted with this key, or the key is invalid.
@@ -124,17 +154,25 @@ def decrypt_message(encrypted: str, encoding_aes_key: str) -> tuple[bytes, bytes
     decryptor = Cipher(algorithms.AES(key), modes.CBC(key[:16])).decryptor()
     plain = decryptor.update(data) + decryptor.finalize()
     padding = plain[-1]
-    if not 1 <= padding <= PADDING_BLOCK_BYTES or plain[-padding:] != bytes([padding]) * padding:
+    if (
+        not 1 <= padding <= PADDING_BLOCK_BYTES
+        or plain[-padding:] != bytes([padding]) * padding
+    ):
         return None
     content = plain[SALT_BYTES:-padding]
     length = int.from_bytes(content[:LENGTH_BYTES], "big")
-    text, app_id = content[LENGTH_BYTES : LENGTH_BYTES + length], content[LENGTH_BYTES + length :]
+    text, app_id = (
+        content[LENGTH_BYTES : LENGTH_BYTES + length],
+        content[LENGTH_BYTES + length :],
+    )
     return (text, app_id) if len(text) == length else None
 
 
 def compute_signature(*parts: str) -> str:
     """Return WeChat's signature: SHA-1 over the sorted parts, in hexadecimal."""
-    return hashlib.sha1("".join(sorted(parts)).encode(), usedforsecurity=False).hexdigest()
+    return hashlib.sha1(
+        "".join(sorted(parts)).encode(), usedforsecurity=False
+    ).hexdigest()
 
 
 def parse_xml(body: bytes) -> Mapping[str, str] | None:
@@ -197,7 +235,11 @@ def _to_event(fields: Mapping[str, str]) -> CallbackEvent | None:
             job_id = MassSendId(msg_id=msg_id).remote_id if msg_id else ""
         case _:
             return None
-    return CallbackEvent(job_id=job_id[:MAX_FIELD_LENGTH], reason=reason) if job_id else None
+    return (
+        CallbackEvent(job_id=job_id[:MAX_FIELD_LENGTH], reason=reason)
+        if job_id
+        else None
+    )
 
 
 def _make_problem(code: str, account: Account) -> Problem:

@@ -11,7 +11,13 @@ from dataclasses import replace
 from datetime import timedelta
 
 from publisher.contract import PlatformDefaults
-from publisher.domain.account import Account, Capabilities, NotificationLimit, RateLimit, Timing
+from publisher.domain.account import (
+    Account,
+    Capabilities,
+    NotificationLimit,
+    RateLimit,
+    Timing,
+)
 from publisher.domain.post import RenderedPost
 
 MAX_TITLE_LENGTH = 64
@@ -83,7 +89,12 @@ def can_mass_send(account: Account) -> bool:
     return get_profile(account) == MASS_PROFILE
 
 
-def get_call_method(account: Account, rendered: RenderedPost, *, is_urgent: bool) -> str:  # noqa: ARG001
+def get_call_method(
+    account: Account,
+    rendered: RenderedPost,  # noqa: ARG001
+    *,
+    is_urgent: bool,
+) -> str:
     """Return the call that would publish a post now."""
     return MASS_SEND if is_urgent and can_mass_send(account) else FREE_PUBLISH
 

@@ -22,16 +22,12 @@ from publisher.domain.results import (
 
 from .api import ApiError, ErrorResponse, TooManyRequests, UnreadableResponse
 
-RETURN_CODES = (
-    "developers.weixin.qq.com, global return codes, with the names of wechatpy and WxJava"
-)
+RETURN_CODES = "developers.weixin.qq.com, global return codes, with the names of wechatpy and WxJava"
 TOKEN = "developers.weixin.qq.com, Get_access_token; users' reports of the address list"  # noqa: S105
 DRAFT = "developers.weixin.qq.com, draft/add and draft/get, and staff answers on 40007"
 SUBMIT = "developers.weixin.qq.com, Publish, codes of freepublish/submit"
 PUBLISH = "developers.weixin.qq.com, Publish, note of July 2025 on unverified accounts"
-LIMITS = (
-    "developers.weixin.qq.com, API_Call_Limits; the reset at midnight in Beijing is our reading"
-)
+LIMITS = "developers.weixin.qq.com, API_Call_Limits; the reset at midnight in Beijing is our reading"
 MASS_SEND = "developers.weixin.qq.com, Batch_Sends and sendall, and users' reports"
 PUSH_SPEED = "developers.weixin.qq.com, speed of mass sends"
 QUOTA = "developers.weixin.qq.com, get_api_quota and clear_quota"
@@ -135,7 +131,9 @@ CODES: Mapping[int, WeChatErrorCode] = {
 It may also belong to calls that we never make.
 """
 
-FailureOutcome = Rejected | RateLimited | Busy | CredentialExpired | Blocked | NotSent | Unknown
+FailureOutcome = (
+    Rejected | RateLimited | Busy | CredentialExpired | Blocked | NotSent | Unknown
+)
 """The outcomes of a call that is not known to have published anything."""
 
 
@@ -146,7 +144,9 @@ def interpret_create_error(error: ErrorResponse, now: datetime) -> FailureOutcom
     """
     match error:
         case TooManyRequests(retry_after=header):
-            return RateLimited(code=HTTP_RATE_LIMIT_CODE, until=parse_retry_after(header, now))
+            return RateLimited(
+                code=HTTP_RATE_LIMIT_CODE, until=parse_retry_after(header, now)
+            )
         case UnreadableResponse(reason=reason):
             return Unknown(reason=reason)
     key, meaning = to_message_key(error.code), CODES.get(error.code)
@@ -159,13 +159,17 @@ def interpret_create_error(error: ErrorResponse, now: datetime) -> FailureOutcom
             return Rejected(code=key, reason=error.message)
         case WeChatErrorClass.RATE_LIMITED:
             until = (
-                now + meaning.limit_duration if meaning.limit_duration else get_next_midnight(now)
+                now + meaning.limit_duration
+                if meaning.limit_duration
+                else get_next_midnight(now)
             )
             return RateLimited(code=key, until=until)
         case WeChatErrorClass.BUSY:
             return Busy(code=key, reason=error.message)
         case WeChatErrorClass.BLOCKED:
-            return Blocked(code=key, reason=error.message, hold_reason=meaning.hold_reason)
+            return Blocked(
+                code=key, reason=error.message, hold_reason=meaning.hold_reason
+            )
         case WeChatErrorClass.DUPLICATE:
             return Unknown(reason=key, is_duplicate=True)
         case WeChatErrorClass.UNKNOWN:
@@ -199,4 +203,6 @@ def to_message_key(code: int) -> str:
 
 def get_next_midnight(now: datetime) -> datetime:
     """Return the start of the next day in Beijing."""
-    return datetime.combine(now.astimezone(BEIJING).date() + timedelta(days=1), time(), BEIJING)
+    return datetime.combine(
+        now.astimezone(BEIJING).date() + timedelta(days=1), time(), BEIJING
+    )

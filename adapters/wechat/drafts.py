@@ -21,7 +21,9 @@ MAX_DRAFT_PAGES = 25
 """How much of the draft box is searched: 500 drafts."""
 PREVIEW_AUTHOR = "预览"
 """The author of preview drafts; drafts with it are never taken for a delivery's own."""
-DRAFT_CONSUMED = FailedCall(outcome=Unknown(reason="wechat_draft_consumed", is_duplicate=True))
+DRAFT_CONSUMED = FailedCall(
+    outcome=Unknown(reason="wechat_draft_consumed", is_duplicate=True)
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,10 +51,14 @@ class DraftBox:
         if isinstance(found, FailedCall):
             return found
         if found is None:
-            return await self._record(await self.create(request.rendered, request.images), request)
+            return await self._record(
+                await self.create(request.rendered, request.images), request
+            )
         return await self._record(await self._verify_own(found, request), request)
 
-    async def _record(self, draft: str | FailedCall, request: SendRequest) -> str | FailedCall:
+    async def _record(
+        self, draft: str | FailedCall, request: SendRequest
+    ) -> str | FailedCall:
         """Record a draft for the attempt's resend order, unless it has failed; return it."""
         if isinstance(draft, str):
             note = {"draft": draft, "ordered_after": request.resend_after_attempt}
@@ -84,7 +90,9 @@ class DraftBox:
 
         These are the attempts that it was last recorded for.
         """
-        note = json.loads(await self.context.state.get(_build_state_key(request)) or "{}")
+        note = json.loads(
+            await self.context.state.get(_build_state_key(request)) or "{}"
+        )
         return note.get("draft"), note.get("ordered_after", 0)
 
     async def _verify_own(self, draft: str, request: SendRequest) -> str | FailedCall:
@@ -94,7 +102,9 @@ class DraftBox:
         if len(articles) > 1 or not has_same_text(articles[0], request.rendered):
             return FailedCall(
                 outcome=Blocked(
-                    code="wechat_draft_changed", reason=draft, hold_reason=HoldReason.EDITED
+                    code="wechat_draft_changed",
+                    reason=draft,
+                    hold_reason=HoldReason.EDITED,
                 )
             )
         return draft
@@ -115,12 +125,15 @@ class DraftBox:
             matches += [
                 article
                 for article in page.articles
-                if has_marker(article, request.marker) and article.author != PREVIEW_AUTHOR
+                if has_marker(article, request.marker)
+                and article.author != PREVIEW_AUTHOR
             ]
             offset += len(page.ids)
             if not page.ids or offset >= page.total:
                 break
-        return max(matches, key=lambda article: article.updated_at).id if matches else None
+        return (
+            max(matches, key=lambda article: article.updated_at).id if matches else None
+        )
 
     async def create(
         self, rendered: RenderedPost, images: Sequence[bytes], *, author: str = ""
@@ -138,7 +151,10 @@ class DraftBox:
         # the cover was deleted on WeChat's side
         if isinstance(draft, FailedCall) and draft.code == NO_SUCH_MEDIA:
             return await self._add_draft(
-                rendered, content, await self._upload_cover(*cover, is_fresh=True), author
+                rendered,
+                content,
+                await self._upload_cover(*cover, is_fresh=True),
+                author,
             )
         return draft
 
@@ -149,7 +165,11 @@ class DraftBox:
             return cover
         return await self.auth.fetch(
             partial(
-                api.encode_draft_add, rendered=rendered, content=content, cover=cover, author=author
+                api.encode_draft_add,
+                rendered=rendered,
+                content=content,
+                cover=cover,
+                author=author,
             ),
             api.decode_media_id,
         )
@@ -211,6 +231,8 @@ def _build_state_key(request: SendRequest) -> str:
 def _block_for_missing_image(what: str) -> FailedCall:
     return FailedCall(
         outcome=Blocked(
-            code="wechat_image_missing", reason=what, hold_reason=HoldReason.IMAGE_MISSING
+            code="wechat_image_missing",
+            reason=what,
+            hold_reason=HoldReason.IMAGE_MISSING,
         )
     )

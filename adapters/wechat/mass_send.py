@@ -77,7 +77,9 @@ class MassSendId:
     @property
     def remote_id(self) -> str:
         """The id as text, in a form that no article's id has."""
-        return "-".join(part for part in (_MASS_SEND_ID_PREFIX, self.msg_id, self.data_id) if part)
+        return "-".join(
+            part for part in (_MASS_SEND_ID_PREFIX, self.msg_id, self.data_id) if part
+        )
 
 
 def parse_mass_send_id(remote_id: str) -> MassSendId | None:
@@ -89,7 +91,9 @@ def parse_mass_send_id(remote_id: str) -> MassSendId | None:
         or not all(map(_is_number, numbers))
     ):
         return None
-    return MassSendId(msg_id=numbers[0], data_id=numbers[1] if len(numbers) == 2 else None)
+    return MassSendId(
+        msg_id=numbers[0], data_id=numbers[1] if len(numbers) == 2 else None
+    )
 
 
 def make_idempotency_key(request: SendRequest, *, is_renewed: bool) -> str:
@@ -105,13 +109,17 @@ def make_idempotency_key(request: SendRequest, *, is_renewed: bool) -> str:
     return hashlib.sha256(name.encode()).hexdigest()[:_KEY_CHARACTERS]
 
 
-def encode_mass_send(base: str, token: str, draft: str, tag: int | None, key: str) -> HttpRequest:
+def encode_mass_send(
+    base: str, token: str, draft: str, tag: int | None, key: str
+) -> HttpRequest:
     """Send a draft to all followers, or to the followers with a tag.
 
     It is the one call that creates.
     """
     body = {
-        "filter": {"is_to_all": True} if tag is None else {"is_to_all": False, "tag_id": tag},
+        "filter": {"is_to_all": True}
+        if tag is None
+        else {"is_to_all": False, "tag_id": tag},
         "msgtype": "mpnews",
         "mpnews": {"media_id": draft},
         "send_ignore_reprint": 0,
@@ -121,7 +129,9 @@ def encode_mass_send(base: str, token: str, draft: str, tag: int | None, key: st
 
 
 def encode_mass_status(base: str, token: str, mass_send_id: MassSendId) -> HttpRequest:
-    return build_json_request(base, "message/mass/get", token, {"msg_id": mass_send_id.msg_id})
+    return build_json_request(
+        base, "message/mass/get", token, {"msg_id": mass_send_id.msg_id}
+    )
 
 
 def encode_mass_delete(base: str, token: str, mass_send_id: MassSendId) -> HttpRequest:
@@ -130,7 +140,10 @@ def encode_mass_delete(base: str, token: str, mass_send_id: MassSendId) -> HttpR
     The page goes dead, the card stays with the people that received it.
     """
     return build_json_request(
-        base, "message/mass/delete", token, {"msg_id": int(mass_send_id.msg_id), "article_idx": 0}
+        base,
+        "message/mass/delete",
+        token,
+        {"msg_id": int(mass_send_id.msg_id), "article_idx": 0},
     )
 
 
@@ -141,7 +154,8 @@ def encode_preview(base: str, token: str, draft: str, recipient: str) -> HttpReq
     """
     body = {"towxname": recipient, "msgtype": "mpnews", "mpnews": {"media_id": draft}}
     return replace(
-        build_json_request(base, "message/mass/preview", token, body), is_idempotent=False
+        build_json_request(base, "message/mass/preview", token, body),
+        is_idempotent=False,
     )
 
 
@@ -173,7 +187,8 @@ def parse_failure_code(status: str) -> str | None:
 def _decode_mass_send_id(body: Mapping[str, Any]) -> str:
     data_id = str(body.get("msg_data_id") or "")
     mass = MassSendId(
-        msg_id=get_text(body, "msg_id"), data_id=data_id if _is_number(data_id) else None
+        msg_id=get_text(body, "msg_id"),
+        data_id=data_id if _is_number(data_id) else None,
     )
     if not _is_number(mass.msg_id):
         raise ValueError(mass.msg_id)
@@ -197,7 +212,10 @@ class MassSender:
 
     async def reserve_idempotency_key(self, request: SendRequest) -> str:
         """Return the key of a delivery's mass send; it is always recorded before the call."""
-        now, record = self.context.now().timestamp(), await self._read_key_record(request)
+        now, record = (
+            self.context.now().timestamp(),
+            await self._read_key_record(request),
+        )
         if record and now - record["since"] < KEY_LIFETIME.total_seconds():
             return str(record["key"])
         key = make_idempotency_key(request, is_renewed=bool(record))
@@ -214,7 +232,9 @@ class MassSender:
         """
         record = await self._read_key_record(request)
         since = record["since"] if record else request.intended_at.timestamp()
-        return bool(self.context.now().timestamp() - since < KEY_LIFETIME.total_seconds())
+        return bool(
+            self.context.now().timestamp() - since < KEY_LIFETIME.total_seconds()
+        )
 
     async def _read_key_record(self, request: SendRequest) -> Mapping[str, Any]:
         """Return the delivery's recorded key, and since when WeChat may know it.
@@ -238,7 +258,9 @@ class MassSender:
         """
         result = await self._read_status(mass_send_id, on_working)
         if isinstance(result, Published):
-            await self.context.state.set(_build_sent_state_key(delivery), mass_send_id.remote_id)
+            await self.context.state.set(
+                _build_sent_state_key(delivery), mass_send_id.remote_id
+            )
         return result
 
     async def get_published(self, delivery: DeliveryId) -> MassSendId | None:
@@ -262,7 +284,11 @@ class MassSender:
             partial(encode_mass_delete, mass_send_id=mass_send_id), decode_success
         )
         if isinstance(deleted, FailedCall) and deleted.code != ALREADY_DELETED_CODE:
-            return deleted.outcome if isinstance(deleted.outcome, Rejected) else deleted.unread
+            return (
+                deleted.outcome
+                if isinstance(deleted.outcome, Rejected)
+                else deleted.unread
+            )
         after = await self.check_published(mass_send_id)
         return (
             after
@@ -281,17 +307,23 @@ class MassSender:
                 return status.unread
             case "SEND_SUCCESS":
                 receipt = Receipt(
-                    remote_id=mass_send_id.remote_id, url="", published_at=self.context.now()
+                    remote_id=mass_send_id.remote_id,
+                    url="",
+                    published_at=self.context.now(),
                 )
                 return Published(receipt=receipt)
             case "SENDING":
                 return on_working()
-            case "SEND_FAIL":  # the status gives no cause, but the event at the end may have
+            case (
+                "SEND_FAIL"
+            ):  # the status gives no cause, but the event at the end may have
                 cause = await self.context.state.get(
                     f"said:{replace(mass_send_id, data_id=None).remote_id}"
                 )
                 code = (
-                    f"wechat_mass_{cause}" if cause in MASS_FAILURE_CODES else "wechat_mass_failed"
+                    f"wechat_mass_{cause}"
+                    if cause in MASS_FAILURE_CODES
+                    else "wechat_mass_failed"
                 )
                 return Rejected(code=code, reason=mass_send_id.msg_id)
             case "DELETE":

@@ -11,7 +11,13 @@ from itertools import pairwise
 from adapters.wechat.mass_send import parse_mass_send_id
 from publisher.domain.post import Baseline, Marker, RenderedPost, SendRequest
 from publisher.domain.post_list import ListedPost, MatchCriteria, match_list
-from publisher.domain.results import NotFound, ObservedPost, Published, ReadbackResult, Unknown
+from publisher.domain.results import (
+    NotFound,
+    ObservedPost,
+    Published,
+    ReadbackResult,
+    Unknown,
+)
 
 from .api import ArticlePage, WeChatArticle
 from .auth import FailedCall
@@ -69,9 +75,12 @@ class _ListProgress:
         """
         last = self.pages[-1].articles
         ids = [item_id for page in self.pages for item_id in page.ids]
-        is_stable = len({page.total for page in self.pages}) == 1 and len(set(ids)) == len(ids)
+        is_stable = len({page.total for page in self.pages}) == 1 and len(
+            set(ids)
+        ) == len(ids)
         is_newest_first = all(
-            newer.updated_at >= older.updated_at for newer, older in pairwise(self.articles)
+            newer.updated_at >= older.updated_at
+            for newer, older in pairwise(self.articles)
         )
         return (
             len(self.pages) >= MIN_PAGES
@@ -83,7 +92,8 @@ class _ListProgress:
 
 
 async def read_pages(
-    read_page_at: Callable[[int], Awaitable[ArticlePage | FailedCall]], baseline: Baseline
+    read_page_at: Callable[[int], Awaitable[ArticlePage | FailedCall]],
+    baseline: Baseline,
 ) -> ArticleList | FailedCall:
     """Read the whole list, or back past the baseline.
 
@@ -100,7 +110,8 @@ async def read_pages(
             newest_id = baseline.newest_id
             has_baseline = (
                 newest_id is None
-                or parse_mass_send_id(newest_id) is not None  # no list contains a mass send
+                or parse_mass_send_id(newest_id)
+                is not None  # no list contains a mass send
                 or any(
                     article.id == newest_id or article.updated_at < baseline.taken_at
                     for article in articles
@@ -126,7 +137,8 @@ def match_post(request: SendRequest, articles: ArticleList) -> ReadbackResult:
         baseline=request.baseline,
         owned_ids=request.owned_ids,
         title=rendered.title,
-        text=rendered.summary or rendered.text,  # without a digest WeChat takes the beginning
+        text=rendered.summary
+        or rendered.text,  # without a digest WeChat takes the beginning
     )
     listed = [
         ListedPost(
@@ -150,7 +162,9 @@ def match_post(request: SendRequest, articles: ArticleList) -> ReadbackResult:
 
 def has_marker(article: WeChatArticle, marker: Marker) -> bool:
     """True if an article or draft carries a marker, in its link, title or digest."""
-    return any(marker.is_in(text) for text in (article.link, article.title, article.digest))
+    return any(
+        marker.is_in(text) for text in (article.link, article.title, article.digest)
+    )
 
 
 def has_same_text(article: WeChatArticle, rendered: RenderedPost) -> bool:
@@ -162,7 +176,9 @@ def has_same_text(article: WeChatArticle, rendered: RenderedPost) -> bool:
     pairs = [(rendered.title, article.title), (rendered.link or "", article.link)]
     pairs += [(rendered.summary, article.digest)] if rendered.summary else []
     pairs += [(rendered.text, article.content)] if article.content else []
-    return all(_normalize_text(ours) == _normalize_text(theirs) for ours, theirs in pairs)
+    return all(
+        _normalize_text(ours) == _normalize_text(theirs) for ours, theirs in pairs
+    )
 
 
 def to_observed_posts(articles: Sequence[WeChatArticle]) -> tuple[ObservedPost, ...]:
@@ -178,7 +194,9 @@ def to_observed_posts(articles: Sequence[WeChatArticle]) -> tuple[ObservedPost, 
             published_at=item.updated_at,
             text=f"{item.title}\n{item.digest}\n{item.link}",
         )
-        for item in sorted(published.values(), key=lambda item: item.updated_at, reverse=True)
+        for item in sorted(
+            published.values(), key=lambda item: item.updated_at, reverse=True
+        )
     )
 
 

@@ -64,9 +64,12 @@ class _HtmlScanner(HTMLParser):
             self.forbidden_tags.add(tag)
         self.forbidden_tags.update(name for name in values if name.startswith("on"))
         css_properties = {
-            part.partition(":")[0].strip().lower() for part in values.get("style", "").split(";")
+            part.partition(":")[0].strip().lower()
+            for part in values.get("style", "").split(";")
         }
-        self.lost_styles |= (LOST_ATTRIBUTES & values.keys()) | (LOST_STYLES & css_properties)
+        self.lost_styles |= (LOST_ATTRIBUTES & values.keys()) | (
+            LOST_STYLES & css_properties
+        )
         if tag == "a" and "href" in values:
             self.links.append(values["href"])
         if tag == "img":
@@ -75,14 +78,18 @@ class _HtmlScanner(HTMLParser):
 
 def find_account_problems(account: Account) -> tuple[Problem, ...]:
     """Return the problems of an account's profile or options."""
-    problems = [Problem(code="key_not_used", facts={"key": "forum"})] if account.forum else []
+    problems = (
+        [Problem(code="key_not_used", facts={"key": "forum"})] if account.forum else []
+    )
     profile, tag = get_profile(account), account.options.get("tag_id")
     if profile not in PROFILES:
         facts = {"key": "profile", "profile": profile, "known": ", ".join(PROFILES)}
         problems.append(Problem(code="wechat_profile_unknown", facts=facts))
     if tag is not None and not (tag.isascii() and tag.isdigit()):
         problems.append(
-            Problem(code="wechat_tag_invalid", facts={"key": "options.tag_id", "tag": tag})
+            Problem(
+                code="wechat_tag_invalid", facts={"key": "options.tag_id", "tag": tag}
+            )
         )
     for name in MASS_QUOTA_OPTIONS:
         quota = account.options.get(name, "1")
@@ -119,9 +126,13 @@ def find_title_problems(rendered: RenderedPost) -> Iterator[Problem]:
         yield Problem(code="wechat_title_long", severity=Severity.WARNING, facts=facts)
 
 
-def find_content_problems(rendered: RenderedPost, shown: Sequence[str]) -> Iterator[Problem]:
+def find_content_problems(
+    rendered: RenderedPost, shown: Sequence[str]
+) -> Iterator[Problem]:
     """Yield the texts that are too long or missing, the marker included."""
-    content = insert_picture_urls(rendered.text, dict.fromkeys(shown, "x" * PICTURE_URL_LENGTH))
+    content = insert_picture_urls(
+        rendered.text, dict.fromkeys(shown, "x" * PICTURE_URL_LENGTH)
+    )
     for code, length, limit in (
         ("wechat_summary_too_long", len(rendered.summary), MAX_SUMMARY_LENGTH),
         ("wechat_content_too_long", len(content), MAX_CONTENT_LENGTH),
@@ -137,10 +148,14 @@ def find_content_problems(rendered: RenderedPost, shown: Sequence[str]) -> Itera
         rendered.marker.is_in(text)
         for text in (rendered.link or "", rendered.title, rendered.summary)
     ):
-        yield Problem(code="wechat_marker_missing", facts={"marker": rendered.marker.code})
+        yield Problem(
+            code="wechat_marker_missing", facts={"marker": rendered.marker.code}
+        )
 
 
-def find_html_problems(rendered: RenderedPost, shown: Sequence[str]) -> Iterator[Problem]:
+def find_html_problems(
+    rendered: RenderedPost, shown: Sequence[str]
+) -> Iterator[Problem]:
     """Yield the tags, styles, links and pictures that WeChat refuses or removes."""
     html = _HtmlScanner()
     html.feed(rendered.text)
@@ -148,7 +163,9 @@ def find_html_problems(rendered: RenderedPost, shown: Sequence[str]) -> Iterator
     for tag in sorted(html.forbidden_tags):
         yield Problem(code="wechat_forbidden_tag", facts={"tag": tag})
     for name in sorted(html.lost_styles):
-        yield Problem(code="wechat_style_lost", severity=Severity.WARNING, facts={"name": name})
+        yield Problem(
+            code="wechat_style_lost", severity=Severity.WARNING, facts={"name": name}
+        )
     for link in html.links:
         if _get_host(link) != LINK_HOST:
             yield Problem(code="wechat_foreign_link", facts={"link": link})
@@ -161,7 +178,9 @@ def find_html_problems(rendered: RenderedPost, shown: Sequence[str]) -> Iterator
             yield Problem(code="wechat_image_unknown", facts={"sha256": sha256})
 
 
-def _find_picture_problems(rendered: RenderedPost, shown: tuple[str, ...]) -> Iterator[Problem]:
+def _find_picture_problems(
+    rendered: RenderedPost, shown: tuple[str, ...]
+) -> Iterator[Problem]:
     """Yield the problems of the cover and of the pictures that the text shows.
 
     The cover is the first picture.

@@ -23,7 +23,12 @@ from adapters.weibo.capabilities import (
     measure,
     render_lead,
 )
-from adapters.weibo.post_list import LIST_TOO_SHORT, AccountNote, WeiboPostList, interpret_timeline
+from adapters.weibo.post_list import (
+    LIST_TOO_SHORT,
+    AccountNote,
+    WeiboPostList,
+    interpret_timeline,
+)
 from publisher.contract import AdapterContext, HttpRequest, HttpResponse, Upload
 from publisher.domain.account import BEIJING, Account
 from publisher.domain.post import DeliveryId, SendRequest
@@ -78,13 +83,19 @@ class WeiboAdapter:
             return CredentialExpired(reason=_NO_TOKEN_CODE)
         if self.account.public_ip is None and self.account.base_url is None:
             return Blocked(
-                code="weibo_no_public_ip", reason=self.account.id, hold_reason=HoldReason.PERMISSION
+                code="weibo_no_public_ip",
+                reason=self.account.id,
+                hold_reason=HoldReason.PERMISSION,
             )
         as_article = self._is_article(request)
         if limit := await self._note_if_empty(request):
             return limit
-        if len(request.images) > (0 if as_article else get_profile(self.account).picture_limit):
-            return Rejected(code="weibo_too_many_images", reason=str(len(request.images)))
+        if len(request.images) > (
+            0 if as_article else get_profile(self.account).picture_limit
+        ):
+            return Rejected(
+                code="weibo_too_many_images", reason=str(len(request.images))
+            )
         if as_article:
             http_request = api.encode_article(endpoint, self.account, request.rendered)
         else:
@@ -115,7 +126,9 @@ class WeiboAdapter:
             is_article=as_article,
         )
         note = AccountNote.decode(await self.context.state.get(self._note_key))
-        return await self._find_in_lists(criteria, was_empty=note.was_empty_before(request))
+        return await self._find_in_lists(
+            criteria, was_empty=note.was_empty_before(request)
+        )
 
     async def check_ticket(self, ticket: Ticket) -> ReadbackResult:
         """Look for the post of a ticket.
@@ -126,7 +139,9 @@ class WeiboAdapter:
         if isinstance(criteria, WeiboMatchCriteria):
             return await self._find_in_lists(criteria)
         endpoint = self._get_endpoint()
-        response = await self._fetch(endpoint, post_list.encode_show(endpoint, criteria))
+        response = await self._fetch(
+            endpoint, post_list.encode_show(endpoint, criteria)
+        )
         return post_list.decode_show(response, self.account.identity)
 
     async def retract(self, receipt: Receipt) -> DeletionResult:
@@ -136,7 +151,9 @@ class WeiboAdapter:
         first.
         """
         endpoint = self._get_endpoint()
-        response = await self._send(endpoint, post_list.encode_destroy(endpoint, receipt.remote_id))
+        response = await self._send(
+            endpoint, post_list.encode_destroy(endpoint, receipt.remote_id)
+        )
         deletion = post_list.decode_destroy(response, receipt.remote_id)
         if deletion == post_list.DELETION_UNCONFIRMED:
             response = await self._fetch(
@@ -171,7 +188,9 @@ class WeiboAdapter:
             self.account.base_url or get_profile(self.account).base_url
         )
 
-    async def read_metrics(self, receipts: Sequence[Receipt]) -> Mapping[str, Reach] | ReadFailure:
+    async def read_metrics(
+        self, receipts: Sequence[Receipt]
+    ) -> Mapping[str, Reach] | ReadFailure:
         endpoint = self._get_endpoint()
         ids = [receipt.remote_id for receipt in receipts]
         metrics: dict[str, Reach] = {}
@@ -210,13 +229,18 @@ class WeiboAdapter:
             or request.delivery in memory.tried_for
         ):
             return None
-        if AccountNote.decode(await self.context.state.get(self._note_key)).has_posts is not None:
+        if (
+            AccountNote.decode(await self.context.state.get(self._note_key)).has_posts
+            is not None
+        ):
             memory.is_noted = True
             memory.tried_for.clear()
             return None
         memory.tried_for.add(request.delivery)
         endpoint = self._get_endpoint()
-        list_request = post_list.encode_timeline(endpoint, endpoint.profile.list_sizes[0])
+        list_request = post_list.encode_timeline(
+            endpoint, endpoint.profile.list_sizes[0]
+        )
         timeline = post_list.decode_timeline(
             await self._fetch(endpoint, list_request), self.account.identity
         )
@@ -247,7 +271,9 @@ class WeiboAdapter:
         with suppress(Exception):
             note = AccountNote.decode(await self.context.state.get(self._note_key))
             if not note.has_posts:
-                await self.context.state.set(self._note_key, replace(note, has_posts=True).encode())
+                await self.context.state.set(
+                    self._note_key, replace(note, has_posts=True).encode()
+                )
 
     @property
     def _note_key(self) -> str:
@@ -260,7 +286,9 @@ class WeiboAdapter:
         result: ReadbackResult = LIST_TOO_SHORT
         possible_match: PossibleMatch | None = None
         for count in endpoint.profile.list_sizes:
-            response = await self._fetch(endpoint, post_list.encode_timeline(endpoint, count))
+            response = await self._fetch(
+                endpoint, post_list.encode_timeline(endpoint, count)
+            )
             timeline = post_list.decode_timeline(response, self.account.identity)
             if isinstance(timeline, RateLimited):
                 return timeline
@@ -282,7 +310,11 @@ class WeiboAdapter:
         return result if isinstance(result, Published) else possible_match or result
 
     async def _fetch(
-        self, endpoint: WeiboEndpoint, request: HttpRequest, *, is_optional: bool = False
+        self,
+        endpoint: WeiboEndpoint,
+        request: HttpRequest,
+        *,
+        is_optional: bool = False,
     ) -> api.ReadResponse:
         """Make a read within the budget of the current day in Beijing.
 
@@ -293,14 +325,18 @@ class WeiboAdapter:
         limit = endpoint.profile.max_optional_reads
         if limit is not None and endpoint.token:
             today = self.context.now().astimezone(BEIJING).date().isoformat()
-            day, _, count = (await self.context.state.get(_READS_KEY) or "").partition(" ")
+            day, _, count = (await self.context.state.get(_READS_KEY) or "").partition(
+                " "
+            )
             reads = int(count) if day == today else 0
             if is_optional and reads >= limit:
                 return Unknown(reason="weibo_reads_reserved")
             await self.context.state.set(_READS_KEY, f"{today} {reads + 1}")
         return await self._send(endpoint, request)
 
-    async def _send(self, endpoint: WeiboEndpoint, request: HttpRequest) -> api.ReadResponse:
+    async def _send(
+        self, endpoint: WeiboEndpoint, request: HttpRequest
+    ) -> api.ReadResponse:
         """Make a call that creates nothing; return RateLimited if the platform limits the login."""
         if not endpoint.token:
             return Unknown(reason=_NO_TOKEN_CODE)
@@ -346,17 +382,23 @@ class WeiboAdapter:
                 media_type=picture.media_type,
                 data=data,
             )
-            for picture, data in zip(request.rendered.images, request.images, strict=True)
+            for picture, data in zip(
+                request.rendered.images, request.images, strict=True
+            )
         ]
         if endpoint.profile is not BIZ:
-            encode = api.encode_share if endpoint.profile is SHARE else api.encode_update
+            encode = (
+                api.encode_share if endpoint.profile is SHARE else api.encode_update
+            )
             return encode(endpoint, form, uploads[0] if uploads else None)
         picture_ids: list[str] = []
         for picture, upload in zip(request.rendered.images, uploads, strict=True):
             key = f"picture:{request.delivery}:{picture.sha256}"
             picture_id = await self.context.state.get(key)
             if picture_id is None:
-                response = await self.context.http.fetch(api.encode_picture(endpoint, upload))
+                response = await self.context.http.fetch(
+                    api.encode_picture(endpoint, upload)
+                )
                 uploaded = api.decode_picture(response, self.context.now())
                 if not isinstance(uploaded, str):
                     return uploaded
@@ -381,5 +423,7 @@ class WeiboAdapter:
         """Return where calls go; its token is empty where there is none to sign them."""
         token = self.context.secret().get("access_token", "")
         return WeiboEndpoint(
-            profile=get_profile(self.account), base_url=self.account.base_url, token=token
+            profile=get_profile(self.account),
+            base_url=self.account.base_url,
+            token=token,
         )

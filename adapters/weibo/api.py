@@ -77,7 +77,9 @@ _PICTURE_ID = re.compile(r"[A-Za-z0-9_-]{1,80}")
 
 def render_content(rendered: RenderedPost) -> str:
     """Return the article's HTML: each line of the text is a paragraph."""
-    return "".join(f"<p>{escape(line)}</p>" for line in rendered.text.splitlines() if line.strip())
+    return "".join(
+        f"<p>{escape(line)}</p>" for line in rendered.text.splitlines() if line.strip()
+    )
 
 
 def make_receipt(remote_id: str, uid: str, at: datetime) -> Receipt:
@@ -121,7 +123,9 @@ def decode_created_at(mid: str) -> datetime:
 
     An impossible number gives the end of the calendar.
     """
-    return datetime.fromtimestamp(min((int(mid) >> 22) + _ID_EPOCH_SECONDS, _MAX_UNIX_SECONDS), UTC)
+    return datetime.fromtimestamp(
+        min((int(mid) >> 22) + _ID_EPOCH_SECONDS, _MAX_UNIX_SECONDS), UTC
+    )
 
 
 def decode_object(response: ReadResponse) -> Json | ReadFailure:
@@ -165,7 +169,9 @@ def get_error_code(body: Json | None) -> int | None:
 
 def parse_reason_code(reason: str) -> int | None:
     """Return the code that a reason names, if any."""
-    return to_int(reason.removeprefix("weibo_")) if reason.startswith("weibo_") else None
+    return (
+        to_int(reason.removeprefix("weibo_")) if reason.startswith("weibo_") else None
+    )
 
 
 def get_error_message(body: Json | None) -> str:
@@ -187,7 +193,11 @@ def get_owner_id(body: Json) -> str | None:
 
 def to_text(value: object) -> str | None:
     """Return a value as text, from a number or a text."""
-    text = str(value) if isinstance(value, int | str) and not isinstance(value, bool) else ""
+    text = (
+        str(value)
+        if isinstance(value, int | str) and not isinstance(value, bool)
+        else ""
+    )
     return text or None
 
 
@@ -205,7 +215,9 @@ def parse_time(value: object) -> datetime | None:
     """Parse `Wed Oct 24 23:49:17 +0800 2012`, in any locale of the host."""
     try:
         day, month, date, time, zone, year = str(value).split()
-        return parsedate_to_datetime(f"{day}, {date} {month} {year} {time} {zone}").astimezone(UTC)
+        return parsedate_to_datetime(
+            f"{day}, {date} {month} {year} {time} {zone}"
+        ).astimezone(UTC)
     except (ValueError, OverflowError):
         return None
 
@@ -230,7 +242,9 @@ class WeiboEndpoint:
 
     def statuses_url(self, call: str) -> str:
         """Return the URL of one of the profile's calls."""
-        return self.build_url(self.profile.base_url, f"2/statuses/{call}{self.profile.path_suffix}")
+        return self.build_url(
+            self.profile.base_url, f"2/statuses/{call}{self.profile.path_suffix}"
+        )
 
     def build_url(self, host: str, path: str) -> str:
         return f"{(self.base_url or host).rstrip('/')}/{path}"
@@ -240,14 +254,20 @@ class WeiboEndpoint:
         return {"authorization": f"OAuth2 {self.token}"}
 
     def build_get(self, url: str, **query: str) -> HttpRequest:
-        return HttpRequest(method="GET", url=url, query=tuple(query.items()), headers=self.headers)
+        return HttpRequest(
+            method="GET", url=url, query=tuple(query.items()), headers=self.headers
+        )
 
     def build_post(
         self, url: str, form: Mapping[str, str], picture: Upload | None = None
     ) -> HttpRequest:
         uploads = (picture,) if picture else ()
         return HttpRequest(
-            method="POST", url=url, form=tuple(form.items()), uploads=uploads, headers=self.headers
+            method="POST",
+            url=url,
+            form=tuple(form.items()),
+            uploads=uploads,
+            headers=self.headers,
         )
 
 
@@ -332,7 +352,9 @@ def encode_update(
     A picture makes it `upload`, at another host.
     """
     if picture is None:
-        return endpoint.build_post(endpoint.statuses_url("update"), post_form.extended_form)
+        return endpoint.build_post(
+            endpoint.statuses_url("update"), post_form.extended_form
+        )
     return endpoint.build_post(
         endpoint.build_url(UPLOAD_URL, f"2/statuses/upload{UPDATE.path_suffix}"),
         post_form.extended_form,
@@ -348,7 +370,9 @@ def encode_multi_picture_post(
     `pictures` are up to nine ids of uploaded pictures.
     """
     if not pictures:
-        return endpoint.build_post(endpoint.statuses_url("update"), post_form.extended_form)
+        return endpoint.build_post(
+            endpoint.statuses_url("update"), post_form.extended_form
+        )
     return endpoint.build_post(
         endpoint.statuses_url("upload_url_text"),
         {**post_form.extended_form, "pic_id": ",".join(pictures)},
@@ -379,7 +403,9 @@ def encode_article(
     return HttpRequest(method="POST", url=url, form=tuple(form.items()))
 
 
-def decode_created(response: HttpResponse, uid: str, ticket: Ticket, now: datetime) -> Outcome:
+def decode_created(
+    response: HttpResponse, uid: str, ticket: Ticket, now: datetime
+) -> Outcome:
     """Return the outcome of a creating call.
 
     `ticket` is for a post that was created but is not visible yet.
@@ -388,7 +414,9 @@ def decode_created(response: HttpResponse, uid: str, ticket: Ticket, now: dateti
     failure = _interpret_failure(response, body, ticket, now)
     if failure is not None:
         return failure
-    return Unknown(reason="bad_response") if body is None else interpret_created(body, uid)
+    return (
+        Unknown(reason="bad_response") if body is None else interpret_created(body, uid)
+    )
 
 
 def decode_article(response: HttpResponse, ticket: Ticket, now: datetime) -> Outcome:
@@ -408,7 +436,9 @@ def decode_article(response: HttpResponse, ticket: Ticket, now: datetime) -> Out
     return Submitted(ticket=ticket, check_again_at=now + VISIBLE_AFTER)
 
 
-def decode_picture(response: HttpResponse | NotSent | Unknown, now: datetime) -> str | Outcome:
+def decode_picture(
+    response: HttpResponse | NotSent | Unknown, now: datetime
+) -> str | Outcome:
     """Return the id of an uploaded picture, or the outcome of the attempt.
 
     The creating call was not made.
@@ -447,15 +477,22 @@ def interpret_error(code: int, message: str, ticket: Ticket, now: datetime) -> O
             return Busy(code=to_message_key(code), reason=message)
         case WeiboErrorClass.CREDENTIAL:
             return CredentialExpired(reason=to_message_key(code))
-        case WeiboErrorClass.ACCOUNT | WeiboErrorClass.PERMISSION | WeiboErrorClass.CAPTCHA:
+        case (
+            WeiboErrorClass.ACCOUNT
+            | WeiboErrorClass.PERMISSION
+            | WeiboErrorClass.CAPTCHA
+        ):
             return Blocked(
-                code=to_message_key(code), reason=message, hold_reason=HoldReason(kind.value)
+                code=to_message_key(code),
+                reason=message,
+                hold_reason=HoldReason(kind.value),
             )
         case WeiboErrorClass.ACCEPTED:
             return Submitted(ticket=ticket, check_again_at=now + VISIBLE_AFTER)
         case WeiboErrorClass.DUPLICATE | WeiboErrorClass.UNKNOWN:
             return Unknown(
-                reason=to_message_key(code), is_duplicate=kind is WeiboErrorClass.DUPLICATE
+                reason=to_message_key(code),
+                is_duplicate=kind is WeiboErrorClass.DUPLICATE,
             )
 
 
@@ -489,7 +526,11 @@ def _interpret_failure(
         return interpret_error(code, get_error_message(body), ticket, now)
     if response.status == 429:
         return response.to_rate_limited(RATE_LIMIT_CODE, now)
-    return Unknown(reason="bad_response") if body is None or response.status != 200 else None
+    return (
+        Unknown(reason="bad_response")
+        if body is None or response.status != 200
+        else None
+    )
 
 
 def interpret_created(body: Json, uid: str) -> Outcome:
@@ -498,10 +539,14 @@ def interpret_created(body: Json, uid: str) -> Outcome:
     if remote_id is None or owner is None:
         return Unknown(reason="weibo_no_id")
     receipt = make_receipt(
-        remote_id, owner, parse_time(body.get("created_at")) or decode_created_at(remote_id)
+        remote_id,
+        owner,
+        parse_time(body.get("created_at")) or decode_created_at(remote_id),
     )
     if owner != uid:
         return Blocked(
-            code="weibo_wrong_account", reason=receipt.url, hold_reason=HoldReason.WRONG_ACCOUNT
+            code="weibo_wrong_account",
+            reason=receipt.url,
+            hold_reason=HoldReason.WRONG_ACCOUNT,
         )
     return Published(receipt=receipt)

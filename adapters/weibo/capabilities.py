@@ -29,7 +29,10 @@ _OWN_LINK_PREFIXES = (
     "http://t.sina.cn",
 )
 _SHORT_LINK_PREFIX = "http://t.cn"
-HALF_WIDTH_LATIN_1, HALF_WIDTH_ASCII = re.compile("[\x00-\xff]+"), re.compile("[\x00-\x80]+")
+HALF_WIDTH_LATIN_1, HALF_WIDTH_ASCII = (
+    re.compile("[\x00-\xff]+"),
+    re.compile("[\x00-\x80]+"),
+)
 """Runs of code units that weigh one, in the two generations of the platform's counter."""
 MAX_PLAIN_CHARACTERS = 130
 """The composer allows 140; clients met "too long" close to it, so ten are kept in reserve."""
@@ -97,7 +100,9 @@ BIZ = WeiboProfile(
 )
 ARTICLE = "article"
 """The method of an attempt that published an article, under any profile."""
-PROFILES: Mapping[str, WeiboProfile] = {profile.name: profile for profile in (SHARE, UPDATE, BIZ)}
+PROFILES: Mapping[str, WeiboProfile] = {
+    profile.name: profile for profile in (SHARE, UPDATE, BIZ)
+}
 
 
 def get_profile(account: Account) -> WeiboProfile:
@@ -148,7 +153,9 @@ def measure(text: str) -> int:
     )
 
 
-def count_characters(text: str, links: re.Pattern[str], half_width: re.Pattern[str]) -> int:
+def count_characters(
+    text: str, links: re.Pattern[str], half_width: re.Pattern[str]
+) -> int:
     """Return the length by one generation of the counter: two half-width units make one character.
 
     A link has a weight of its own; a letter outside the basic plane is two wide code units.
@@ -172,7 +179,9 @@ def get_post_limit(account: Account) -> int:
 
     The platform grants longer ones to single users.
     """
-    may_be_long = get_profile(account) is BIZ and account.options.get("long_text") == "true"
+    may_be_long = (
+        get_profile(account) is BIZ and account.options.get("long_text") == "true"
+    )
     return MAX_LONG_CHARACTERS if may_be_long else MAX_PLAIN_CHARACTERS
 
 
@@ -186,10 +195,14 @@ def get_capabilities(account: Account) -> Capabilities:
         title_limits=(0, MAX_PLAIN_CHARACTERS),
         picture_limit=profile.picture_limit,
         server_delay=timedelta(minutes=5),
-        listing_lag=timedelta(minutes=2),  # the text of code 20032 promises one to two minutes
+        listing_lag=timedelta(
+            minutes=2
+        ),  # the text of code 20032 promises one to two minutes
         list_size=profile.max_readable_posts,
         can_resend=True,
-        monitor_interval=timedelta(hours=1 if profile.max_optional_reads is None else 2),
+        monitor_interval=timedelta(
+            hours=1 if profile.max_optional_reads is None else 2
+        ),
         has_deletions_in_metrics=True,
         longest_review=LONGEST_REVIEW,
         account_url=f"https://weibo.com/u/{account.identity}",
@@ -201,12 +214,17 @@ def is_article(account: Account, rendered: RenderedPost) -> bool:
 
     The account sends articles, and a plain post cannot hold the text.
     """
-    return get_article_cover_url(account) is not None and measure(rendered.text) > get_post_limit(
-        account
-    )
+    return get_article_cover_url(account) is not None and measure(
+        rendered.text
+    ) > get_post_limit(account)
 
 
-def get_call_method(account: Account, rendered: RenderedPost, *, is_urgent: bool) -> str:  # noqa: ARG001
+def get_call_method(
+    account: Account,
+    rendered: RenderedPost,
+    *,
+    is_urgent: bool,  # noqa: ARG001
+) -> str:
     """Return the call that would publish a post now.
 
     It is an article's call, or a call of the account's profile.
@@ -225,4 +243,8 @@ def render_lead(rendered: RenderedPost) -> str:
         if rendered.marker.is_in("\n".join(lines)):
             break
     lead = "\n".join(lines)
-    return lead if not rendered.link or rendered.link in lead else f"{lead} {rendered.link}"
+    return (
+        lead
+        if not rendered.link or rendered.link in lead
+        else f"{lead} {rendered.link}"
+    )

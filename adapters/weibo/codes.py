@@ -13,15 +13,21 @@ class WeiboErrorClass(StrEnum):
     REJECTED = "rejected"  # text or picture; an edit is needed
     # a window of the rate limit is full; windows end on the full hour
     HOURLY_LIMIT = "hourly_limit"
-    COOLDOWN = "rate_limited"  # the account has posted too much; rate-limited for an hour
-    BUSY = "busy"  # its text asks for a retry; a name such as "busy" alone proves nothing
+    COOLDOWN = (
+        "rate_limited"  # the account has posted too much; rate-limited for an hour
+    )
+    BUSY = (
+        "busy"  # its text asks for a retry; a name such as "busy" alone proves nothing
+    )
     CREDENTIAL = "credential"
     ACCOUNT = "account"
     PERMISSION = "permission"
     CAPTCHA = "captcha"
     # created, but not visible: for one or two minutes, or until a review is over
     ACCEPTED = "accepted"
-    DUPLICATE = "duplicate"  # Weibo claims that the same text exists: a copy may be published
+    DUPLICATE = (
+        "duplicate"  # Weibo claims that the same text exists: a copy may be published
+    )
     UNKNOWN = "unknown"
 
 

@@ -54,9 +54,7 @@ class WeiboOAuthLogin:
             "response_type": "code",
             "state": state,
         }
-        return (
-            f"{_make_endpoint(account).build_url(API_URL, 'oauth2/authorize')}?{urlencode(query)}"
-        )
+        return f"{_make_endpoint(account).build_url(API_URL, 'oauth2/authorize')}?{urlencode(query)}"
 
     async def exchange_code(
         self, account: Account, secret: Mapping[str, str], response: str, http: Http
@@ -71,7 +69,9 @@ class WeiboOAuthLogin:
         code = parse_authorization_code(response)
         if isinstance(code, Problem):
             return code
-        grant = decode_token_grant(await http.fetch(encode_code_exchange(account, secret, code)))
+        grant = decode_token_grant(
+            await http.fetch(encode_code_exchange(account, secret, code))
+        )
         if isinstance(grant, Problem):
             return grant
         info = decode_token_facts(
@@ -82,14 +82,18 @@ class WeiboOAuthLogin:
         problem = check_token(info, account.identity, secret["app_key"])
         if isinstance(problem, Blocked):
             code = (
-                "weibo_login_wrong_user" if problem.code == "weibo_wrong_account" else problem.code
+                "weibo_login_wrong_user"
+                if problem.code == "weibo_wrong_account"
+                else problem.code
             )
-            return Problem(code=code, facts={"account": account.id, "found": problem.reason})
+            return Problem(
+                code=code, facts={"account": account.id, "found": problem.reason}
+            )
         if problem is not None:
             return Problem(code=problem.reason)
-        fields = {key: value for key, value in secret.items() if key != EXPIRY_FIELD} | {
-            "access_token": grant.token
-        }
+        fields = {
+            key: value for key, value in secret.items() if key != EXPIRY_FIELD
+        } | {"access_token": grant.token}
         if info.issued_at is not None and info.issued_at <= _MAX_ISSUED_AT_SECONDS:
             expires_at = datetime.fromtimestamp(info.issued_at, UTC) + timedelta(
                 seconds=grant.lifetime_seconds
@@ -98,7 +102,9 @@ class WeiboOAuthLogin:
         return fields
 
 
-def encode_code_exchange(account: Account, secret: Mapping[str, str], code: str) -> HttpRequest:
+def encode_code_exchange(
+    account: Account, secret: Mapping[str, str], code: str
+) -> HttpRequest:
     """Exchange a code for a token. A code is good for one call, so this one is not repeated."""
     form = {
         "client_id": secret["app_key"],
@@ -108,17 +114,28 @@ def encode_code_exchange(account: Account, secret: Mapping[str, str], code: str)
         "redirect_uri": _get_redirect_uri(account),
     }
     url = _make_endpoint(account).build_url(API_URL, "oauth2/access_token")
-    return HttpRequest(method="POST", url=url, form=tuple(form.items()), is_idempotent=False)
+    return HttpRequest(
+        method="POST", url=url, form=tuple(form.items()), is_idempotent=False
+    )
 
 
-def decode_token_grant(response: HttpResponse | NotSent | Unknown) -> WeiboTokenGrant | Problem:
+def decode_token_grant(
+    response: HttpResponse | NotSent | Unknown,
+) -> WeiboTokenGrant | Problem:
     body = decode_object(response)
     if isinstance(body, ReadFailure):
         return Problem(code=get_reason(body))
     token, seconds = body.get("access_token"), to_int(body.get("expires_in"))
-    if not isinstance(token, str) or not token or not is_storable(token) or seconds is None:
+    if (
+        not isinstance(token, str)
+        or not token
+        or not is_storable(token)
+        or seconds is None
+    ):
         return Problem(code="bad_response")
-    return WeiboTokenGrant(token=token, lifetime_seconds=min(seconds, _MAX_LIFETIME_SECONDS))
+    return WeiboTokenGrant(
+        token=token, lifetime_seconds=min(seconds, _MAX_LIFETIME_SECONDS)
+    )
 
 
 def parse_authorization_code(response: str) -> str | Problem:
@@ -138,7 +155,9 @@ def parse_authorization_code(response: str) -> str | Problem:
         return code
     error_code = to_int(query.get("error_code", [""])[0])
     return Problem(
-        code=to_message_key(error_code) if error_code and error_code in CODES else "weibo_no_code"
+        code=to_message_key(error_code)
+        if error_code and error_code in CODES
+        else "weibo_no_code"
     )
 
 
@@ -147,4 +166,6 @@ def _get_redirect_uri(account: Account) -> str:
 
 
 def _make_endpoint(account: Account, token: str = "") -> WeiboEndpoint:
-    return WeiboEndpoint(profile=get_profile(account), base_url=account.base_url, token=token)
+    return WeiboEndpoint(
+        profile=get_profile(account), base_url=account.base_url, token=token
+    )

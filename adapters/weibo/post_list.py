@@ -95,7 +95,8 @@ class AccountNote:
         facts = json.loads(stored or "{}")
         at = facts.get("empty_at")
         return cls(
-            has_posts=facts.get("has_posts"), empty_at=datetime.fromisoformat(at) if at else None
+            has_posts=facts.get("has_posts"),
+            empty_at=datetime.fromisoformat(at) if at else None,
         )
 
     def encode(self) -> str:
@@ -144,12 +145,16 @@ def encode_timeline(endpoint: api.WeiboEndpoint, count: int) -> HttpRequest:
 
     It has no `since_id`: the list must reach back.
     """
-    return endpoint.build_get(endpoint.statuses_url("user_timeline"), count=str(count), page="1")
+    return endpoint.build_get(
+        endpoint.statuses_url("user_timeline"), count=str(count), page="1"
+    )
 
 
 def encode_show(endpoint: api.WeiboEndpoint, remote_id: str) -> HttpRequest:
     """Read one post; the business profile has no twin of this call."""
-    return endpoint.build_get(endpoint.build_url(API_URL, "2/statuses/show.json"), id=remote_id)
+    return endpoint.build_get(
+        endpoint.build_url(API_URL, "2/statuses/show.json"), id=remote_id
+    )
 
 
 def encode_counts(endpoint: api.WeiboEndpoint, ids: Sequence[str]) -> HttpRequest:
@@ -173,7 +178,9 @@ def encode_token_info(endpoint: api.WeiboEndpoint) -> HttpRequest:
     )
 
 
-def decode_timeline(response: api.ReadResponse, uid: str) -> WeiboPostList | ReadFailure:
+def decode_timeline(
+    response: api.ReadResponse, uid: str
+) -> WeiboPostList | ReadFailure:
     """Return a list of own posts; an entry of another account makes the whole list worthless."""
     if not isinstance(response, HttpResponse):
         return to_read_failure(response)
@@ -194,7 +201,9 @@ def _decode_timeline(response: HttpResponse, uid: str) -> WeiboPostList | ReadFa
             return item
         items.append(item)
     total = body.get("total_number")
-    return WeiboPostList(items=tuple(items), total=total if isinstance(total, int) else None)
+    return WeiboPostList(
+        items=tuple(items), total=total if isinstance(total, int) else None
+    )
 
 
 def to_observed_posts(timeline: WeiboPostList) -> Sequence[ObservedPost]:
@@ -202,22 +211,31 @@ def to_observed_posts(timeline: WeiboPostList) -> Sequence[ObservedPost]:
     newest = sorted(timeline.items, key=lambda item: int(item.remote_id), reverse=True)
     return [
         ObservedPost(
-            remote_id=item.remote_id, url=item.url, published_at=item.created_at, text=item.text
+            remote_id=item.remote_id,
+            url=item.url,
+            published_at=item.created_at,
+            text=item.text,
         )
         for item in newest
     ]
 
 
-def decode_show(response: api.ReadResponse, uid: str) -> Published | Deleted | ReadFailure:
+def decode_show(
+    response: api.ReadResponse, uid: str
+) -> Published | Deleted | ReadFailure:
     """Return whether one own post exists, is deleted, or is not known."""
     body = api.decode_object(response)
     if isinstance(body, ReadFailure):
-        return Deleted() if api.get_reason(body) == to_message_key(NO_SUCH_POST) else body
+        return (
+            Deleted() if api.get_reason(body) == to_message_key(NO_SUCH_POST) else body
+        )
     item = _decode_listed_post(body, uid)
     if isinstance(item, Unknown):
         return item
     return Published(
-        receipt=Receipt(remote_id=item.remote_id, url=item.url, published_at=item.created_at)
+        receipt=Receipt(
+            remote_id=item.remote_id, url=item.url, published_at=item.created_at
+        )
     )
 
 
@@ -230,7 +248,9 @@ def decode_counts(
         return entries
     if not isinstance(entries, list):
         return Unknown(reason="bad_response")
-    posts = [(api.get_post_id(entry), entry) for entry in entries if isinstance(entry, dict)]
+    posts = [
+        (api.get_post_id(entry), entry) for entry in entries if isinstance(entry, dict)
+    ]
     return {
         remote_id: Reach(
             reposts=api.to_int(post.get("reposts")),
@@ -294,13 +314,19 @@ def check_token(
     """Return the problem with a token, if any; `app_key` is compared if it is known."""
     if info.uid != uid:
         return Blocked(
-            code="weibo_wrong_account", reason=info.uid, hold_reason=HoldReason.WRONG_ACCOUNT
+            code="weibo_wrong_account",
+            reason=info.uid,
+            hold_reason=HoldReason.WRONG_ACCOUNT,
         )
     if app_key is not None and info.app_key != app_key:
         return Blocked(
-            code="weibo_wrong_app", reason=info.app_key or "", hold_reason=HoldReason.PERMISSION
+            code="weibo_wrong_app",
+            reason=info.app_key or "",
+            hold_reason=HoldReason.PERMISSION,
         )
-    return CredentialExpired(reason="weibo_21327") if info.remaining_seconds <= 0 else None
+    return (
+        CredentialExpired(reason="weibo_21327") if info.remaining_seconds <= 0 else None
+    )
 
 
 def decode_token_info(
@@ -336,9 +362,13 @@ def _decode_listed_post(entry: object, uid: str) -> ListedPost | Unknown:
         if isinstance(links, list)
         else []
     )
-    others += [json.dumps(annotations)] if annotations else []  # they return in varying forms
+    others += (
+        [json.dumps(annotations)] if annotations else []
+    )  # they return in varying forms
     receipt = api.make_receipt(
-        remote_id, uid, api.parse_time(entry.get("created_at")) or api.decode_created_at(remote_id)
+        remote_id,
+        uid,
+        api.parse_time(entry.get("created_at")) or api.decode_created_at(remote_id),
     )
     return ListedPost(
         remote_id=remote_id,
@@ -378,7 +408,12 @@ def interpret_timeline(
     if isinstance(found, Published) and criteria.is_article:
         receipt = found.receipt
         return replace(
-            found, receipt=api.make_article_receipt(receipt.remote_id, uid, receipt.published_at)
+            found,
+            receipt=api.make_article_receipt(
+                receipt.remote_id, uid, receipt.published_at
+            ),
         )
-    is_full = len(items) >= max_readable and is_newest_first(items[1:], are_ids_ascending=True)
+    is_full = len(items) >= max_readable and is_newest_first(
+        items[1:], are_ids_ascending=True
+    )
     return found or (BEYOND_LIST if is_full else LIST_TOO_SHORT)

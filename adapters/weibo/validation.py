@@ -32,14 +32,22 @@ def find_account_problems(account: Account) -> Sequence[Problem]:
     The profile permits these calls. Weibo requires the public IPv4 address of the poster (`rip`). A
     drill or a gateway has its own `base_url`.
     """
-    problems = [Problem(code="key_not_used", facts={"key": "forum"})] if account.forum else []
+    problems = (
+        [Problem(code="key_not_used", facts={"key": "forum"})] if account.forum else []
+    )
     if account.profile not in {None, *PROFILES}:
-        facts = {"key": "profile", "value": account.profile or "", "choices": ", ".join(PROFILES)}
+        facts = {
+            "key": "profile",
+            "value": account.profile or "",
+            "choices": ", ".join(PROFILES),
+        }
         return [*problems, Problem(code="weibo_profile_unknown", facts=facts)]
     if account.mode is not Mode.API:
         return problems
     if get_profile(account).is_strict and account.link_template is None:
-        problems.append(Problem(code="weibo_link_template_missing", facts={"key": "link_template"}))
+        problems.append(
+            Problem(code="weibo_link_template_missing", facts={"key": "link_template"})
+        )
     if account.base_url is None and account.public_ip is None:
         problems.append(
             Problem(
@@ -63,7 +71,11 @@ def find_problems(account: Account, rendered: RenderedPost) -> Sequence[Problem]
         *find_text_problems(account, rendered),
         *find_link_problems(account, rendered),
         *find_picture_problems(account, rendered),
-        *(find_article_problems(account, rendered) if is_article(account, rendered) else ()),
+        *(
+            find_article_problems(account, rendered)
+            if is_article(account, rendered)
+            else ()
+        ),
     )
 
 
@@ -73,11 +85,15 @@ def find_text_problems(account: Account, rendered: RenderedPost) -> Iterator[Pro
     length = capabilities.count_text(rendered.text)
     if length > capabilities.text_limit:
         yield make_problem(
-            "weibo_text_too_long", length=str(length), limit=str(capabilities.text_limit)
+            "weibo_text_too_long",
+            length=str(length),
+            limit=str(capabilities.text_limit),
         )
     topic = _TOPIC.search(_LINK.sub("", rendered.text))
     if topic and get_profile(account).is_strict:
-        yield make_problem("weibo_hashtag_dropped", Severity.WARNING, topic=topic.group())
+        yield make_problem(
+            "weibo_hashtag_dropped", Severity.WARNING, topic=topic.group()
+        )
 
 
 def find_link_problems(account: Account, rendered: RenderedPost) -> Iterator[Problem]:
@@ -94,19 +110,29 @@ def find_link_problems(account: Account, rendered: RenderedPost) -> Iterator[Pro
         return
     if not link.isascii():
         yield make_problem("weibo_link_not_ascii", link=link)
-    if is_strict and account.link_template and _get_host(link) != _get_host(account.link_template):
-        yield make_problem("weibo_link_elsewhere", link=link, host=_get_host(account.link_template))
+    if (
+        is_strict
+        and account.link_template
+        and _get_host(link) != _get_host(account.link_template)
+    ):
+        yield make_problem(
+            "weibo_link_elsewhere", link=link, host=_get_host(account.link_template)
+        )
     after = rendered.text.split(link, 1)[1][:1]
     if after and not after.isspace() and is_by_api:
         yield make_problem("weibo_link_not_apart", link=link, next=after)
 
 
-def find_picture_problems(account: Account, rendered: RenderedPost) -> Iterator[Problem]:
+def find_picture_problems(
+    account: Account, rendered: RenderedPost
+) -> Iterator[Problem]:
     """Yield the problems of the number, types and sizes of the pictures.
 
     An article has none.
     """
-    limit = 0 if is_article(account, rendered) else get_capabilities(account).picture_limit
+    limit = (
+        0 if is_article(account, rendered) else get_capabilities(account).picture_limit
+    )
     if len(rendered.images) > limit:
         yield make_problem(
             "weibo_too_many_images", count=str(len(rendered.images)), limit=str(limit)
@@ -115,14 +141,20 @@ def find_picture_problems(account: Account, rendered: RenderedPost) -> Iterator[
         if picture.media_type not in PICTURE_MEDIA_TYPES:
             yield make_problem("weibo_image_type", type=picture.media_type)
         if picture.size >= MAX_PICTURE_BYTES:
-            yield make_problem("weibo_image_size", megabytes=f"{picture.size / 1024 / 1024:.1f}")
+            yield make_problem(
+                "weibo_image_size", megabytes=f"{picture.size / 1024 / 1024:.1f}"
+            )
 
 
-def find_article_problems(account: Account, rendered: RenderedPost) -> Iterator[Problem]:
+def find_article_problems(
+    account: Account, rendered: RenderedPost
+) -> Iterator[Problem]:
     """Yield the problems of an article's title, lead and cover."""
     if not 0 < len(rendered.title) <= MAX_TITLE_LENGTH:
         yield make_problem(
-            "weibo_title_length", length=str(len(rendered.title)), limit=str(MAX_TITLE_LENGTH)
+            "weibo_title_length",
+            length=str(len(rendered.title)),
+            limit=str(MAX_TITLE_LENGTH),
         )
     if len(render_lead(rendered)) > MAX_LEAD_LENGTH:
         yield make_problem("weibo_lead_too_long", limit=str(MAX_LEAD_LENGTH))
@@ -130,7 +162,9 @@ def find_article_problems(account: Account, rendered: RenderedPost) -> Iterator[
         yield make_problem("weibo_article_image", account=account.id)
 
 
-def make_problem(code: str, severity: Severity = Severity.ERROR, **facts: str) -> Problem:
+def make_problem(
+    code: str, severity: Severity = Severity.ERROR, **facts: str
+) -> Problem:
     return Problem(code=code, severity=severity, facts=facts)
 
 

@@ -85,17 +85,25 @@ class AdapterSource:
                 found=str(found or "—"),
                 wanted=str(CONTRACT),
             )
-        missing = [name for name in _FACTORY_METHODS if not callable(getattr(factory, name, None))]
+        missing = [
+            name
+            for name in _FACTORY_METHODS
+            if not callable(getattr(factory, name, None))
+        ]
         defaults = call(lambda: getattr(factory, "defaults", None))
         missing += [] if isinstance(defaults, PlatformDefaults) else ["defaults"]
         if missing:
-            raise AdapterError("adapter_incomplete", **self.facts, missing=", ".join(missing))
+            raise AdapterError(
+                "adapter_incomplete", **self.facts, missing=", ".join(missing)
+            )
         for name, is_right in _HOOK_TYPES.items() if self.package != BUILT_IN else ():
             value = call(partial(getattr, factory, name, None))
             if value is not None and not call(partial(is_right, value)):
                 raise AdapterError("adapter_hook_wrong", **self.facts, name=name)
         codes = get_hook(factory, "messages") if self.package != BUILT_IN else ()
-        if foreign := [code for code in codes if not is_platform_code(self.platform, code)]:
+        if foreign := [
+            code for code in codes if not is_platform_code(self.platform, code)
+        ]:
             raise AdapterError("adapter_text_foreign", **self.facts, name=foreign[0])
         return factory
 
@@ -110,13 +118,17 @@ def find_sources() -> Mapping[str, Sequence[AdapterSource]]:
 
 
 @cache
-def _find_sources(_search_path: tuple[str, ...]) -> Mapping[str, Sequence[AdapterSource]]:
+def _find_sources(
+    _search_path: tuple[str, ...],
+) -> Mapping[str, Sequence[AdapterSource]]:
     sources = [
         AdapterSource(platform=platform, value=value, package=BUILT_IN)
         for platform, value in BUILT_IN_ADAPTERS.items()
     ]
     sources += [
-        AdapterSource(platform=entry.name, value=entry.value, package=describe_package(entry))
+        AdapterSource(
+            platform=entry.name, value=entry.value, package=describe_package(entry)
+        )
         for entry in entry_points(group=ENTRY_POINT_GROUP)
     ]
     found: dict[str, list[AdapterSource]] = {}
@@ -127,7 +139,9 @@ def _find_sources(_search_path: tuple[str, ...]) -> Mapping[str, Sequence[Adapte
 
 def describe_package(entry: EntryPoint) -> str:
     return (
-        f"{entry.dist.name} {entry.dist.version}" if entry.dist else entry.value.partition(":")[0]
+        f"{entry.dist.name} {entry.dist.version}"
+        if entry.dist
+        else entry.value.partition(":")[0]
     )
 
 
@@ -206,7 +220,10 @@ def load_factories(accounts: Iterable[Account]) -> Mapping[Platform, AdapterFact
     factories, problems = load_usable_factories(accounts)
     if problems:
         raise SettingsError(
-            [Problem(code=problem.code, facts=problem.facts) for problem in problems.values()]
+            [
+                Problem(code=problem.code, facts=problem.facts)
+                for problem in problems.values()
+            ]
         )
     return factories
 
@@ -254,7 +271,9 @@ def find_adapter_problems(settings: Settings) -> tuple[Problem, ...]:
         *find_problems_of_accounts(settings, errors),
     ]
     for severity in Severity:
-        located = settings.locate_problems([one for level, one in found if level is severity])
+        located = settings.locate_problems(
+            [one for level, one in found if level is severity]
+        )
         problems += [replace(one, severity=severity) for one in located]
     return tuple(problems)
 
@@ -266,13 +285,17 @@ def find_same_identities(
     seen: dict[Presence, tuple[int, Account]] = {}
     for number, account in enumerate(accounts):
         factory = factories.get(account.platform)
-        presence = find_presence(account, factory) if factory else make_presence(account, "")
+        presence = (
+            find_presence(account, factory) if factory else make_presence(account, "")
+        )
         first, other = seen.setdefault(presence, (number, account))
         if first != number:
             facts = {"account": account.id, "other": other.id}
             lines = {"first": ("account", first, "identity")}
             path: KeyPath = ("account", number, "identity")
-            yield UnlocatedProblem(path=path, code="same_identity", facts=facts, line_facts=lines)
+            yield UnlocatedProblem(
+                path=path, code="same_identity", facts=facts, line_facts=lines
+            )
 
 
 def find_presence(account: Account, factory: AdapterFactory) -> Presence:
@@ -292,7 +315,9 @@ def find_server(account: Account, factory: AdapterFactory) -> str:
     usual = _find_addresses(replace(direct, options={}, profile=None), factory)
     if usual and (not own or not own.isdisjoint(usual)):
         return ""
-    return " ".join(sorted(own or map(normalize_address, filter(None, [account.base_url]))))
+    return " ".join(
+        sorted(own or map(normalize_address, filter(None, [account.base_url])))
+    )
 
 
 def _find_addresses(account: Account, factory: AdapterFactory) -> frozenset[str]:
@@ -301,12 +326,16 @@ def _find_addresses(account: Account, factory: AdapterFactory) -> frozenset[str]
     It may fail without an option that it takes for granted.
     """
     try:
-        return frozenset(map(normalize_address, get_hook(factory, "hosts")(account) or ()))
+        return frozenset(
+            map(normalize_address, get_hook(factory, "hosts")(account) or ())
+        )
     except Exception:  # noqa: BLE001 # a package's own code; `try_adapter` reports it
         return frozenset()
 
 
-def find_unknown_platforms(settings: Settings) -> Iterator[tuple[Severity, UnlocatedProblem]]:
+def find_unknown_platforms(
+    settings: Settings,
+) -> Iterator[tuple[Severity, UnlocatedProblem]]:
     """Yield the limits of platforms that no adapter serves."""
     for platform in settings.limits:
         if platform not in find_sources():
@@ -315,7 +344,10 @@ def find_unknown_platforms(settings: Settings) -> Iterator[tuple[Severity, Unloc
                 "choices": suggest_closest(platform, sorted(find_sources())),
             }
             problem = UnlocatedProblem(
-                path=("limits", platform), code="unknown_platform", facts=facts, is_at_key=True
+                path=("limits", platform),
+                code="unknown_platform",
+                facts=facts,
+                is_at_key=True,
             )
             yield Severity.ERROR, problem
 
@@ -331,10 +363,16 @@ def find_problems_of_accounts(
             for own in check_account(account) if error is None else ():
                 path = find_key_path(settings, number, own.facts.get("key", "platform"))
                 facts = {"account": account.id, **own.facts}
-                yield own.severity, UnlocatedProblem(path=path, code=own.code, facts=facts)
+                yield (
+                    own.severity,
+                    UnlocatedProblem(path=path, code=own.code, facts=facts),
+                )
         except AdapterError as raised:
             error = raised
-        if error is not None and (error.code, *sorted(error.facts.values())) not in reported:
+        if (
+            error is not None
+            and (error.code, *sorted(error.facts.values())) not in reported
+        ):
             reported.add((error.code, *sorted(error.facts.values())))
             yield describe_adapter_error(settings, number, account, error)
 
@@ -343,16 +381,24 @@ def describe_adapter_error(
     settings: Settings, number: int, account: Account, error: AdapterError
 ) -> tuple[Severity, UnlocatedProblem]:
     """Return an adapter's error as a problem; a warning if it concerns no account that is used."""
-    same = [other.id for other in settings.accounts.values() if other.platform == account.platform]
+    same = [
+        other.id
+        for other in settings.accounts.values()
+        if other.platform == account.platform
+    ]
     facts = {"value": account.platform, "account": ", ".join(same), **error.facts}
     code = "unknown_platform" if error.code == "adapter_missing" else error.code
     concerned = [error.facts["account"]] if "account" in error.facts else same
     is_used = any(
-        each.mode is not Mode.OFF for each in settings.accounts.values() if each.id in concerned
+        each.mode is not Mode.OFF
+        for each in settings.accounts.values()
+        if each.id in concerned
     )
     # the others go on without accounts that are off
     severity = Severity.ERROR if is_used else Severity.WARNING
-    return severity, UnlocatedProblem(path=("account", number, "platform"), code=code, facts=facts)
+    return severity, UnlocatedProblem(
+        path=("account", number, "platform"), code=code, facts=facts
+    )
 
 
 def find_key_path(settings: Settings, number: int, key: str) -> KeyPath:
@@ -360,7 +406,11 @@ def find_key_path(settings: Settings, number: int, key: str) -> KeyPath:
     data = settings.document.data if settings.document else {}
     tables = data.get("account")
     table = tables[number] if isinstance(tables, list) else {}
-    return (key,) if key in data and key not in table else ("account", number, *key.split("."))
+    return (
+        (key,)
+        if key in data and key not in table
+        else ("account", number, *key.split("."))
+    )
 
 
 def check_account(account: Account) -> Sequence[Problem]:
@@ -375,7 +425,9 @@ def check_account(account: Account) -> Sequence[Problem]:
         problems = call(lambda: tuple(get_hook(factory, "check_account")(account)))
     if not all(isinstance(problem, Problem) for problem in problems):
         raise AdapterError("adapter_hook_wrong", **source.facts, name="check_account")
-    if not any(problem.is_error for problem in problems):  # with wrong settings the rest may fail
+    if not any(
+        problem.is_error for problem in problems
+    ):  # with wrong settings the rest may fail
         try_adapter(account, factory)
     return problems
 
@@ -388,14 +440,20 @@ def try_adapter(account: Account, factory: AdapterFactory) -> Capabilities:
     [source] = find_sources()[account.platform]
 
     def call(name: str, work: Callable[[], Any]) -> Any:  # noqa: ANN401 # whatever the member returns
-        return _describing_errors("adapter_failed", source, account=account.id, name=name)(work)
+        return _describing_errors(
+            "adapter_failed", source, account=account.id, name=name
+        )(work)
 
     capabilities = call("capabilities", lambda: factory.capabilities(account))
     if not isinstance(capabilities, Capabilities):
         raise AdapterError("adapter_hook_wrong", **source.facts, name="capabilities")
     adapter = call("create", lambda: factory.create(account, _INERT_CONTEXT))
-    if missing := [name for name in _ADAPTER_METHODS if not callable(getattr(adapter, name, None))]:
-        raise AdapterError("adapter_incomplete", **source.facts, missing=", ".join(missing))
+    if missing := [
+        name for name in _ADAPTER_METHODS if not callable(getattr(adapter, name, None))
+    ]:
+        raise AdapterError(
+            "adapter_incomplete", **source.facts, missing=", ".join(missing)
+        )
     hosts = call("hosts", lambda: get_hook(factory, "hosts")(account))
     if hosts is not None and not _are_names(hosts):
         raise AdapterError("adapter_hook_wrong", **source.facts, name="hosts")
@@ -454,10 +512,17 @@ def build_policies(
                 server=find_server(account, factory),
             )
     if disordered := sorted(
-        {item.account.platform for item in policies.values() if not item.timing.has_valid_order}
+        {
+            item.account.platform
+            for item in policies.values()
+            if not item.timing.has_valid_order
+        }
     ):
         raise SettingsError(
-            [Problem(code="timings_out_of_order", facts={"platform": name}) for name in disordered]
+            [
+                Problem(code="timings_out_of_order", facts={"platform": name})
+                for name in disordered
+            ]
         )
     return policies
 
@@ -475,16 +540,25 @@ def find_unsafe_timings(
                 timing.visibility_window,
                 item.capabilities.server_delay + item.capabilities.listing_lag,
             ),
-            ("review_window_too_short", timing.review_window, item.capabilities.longest_review),
+            (
+                "review_window_too_short",
+                timing.review_window,
+                item.capabilities.longest_review,
+            ),
             (
                 "platform_clock_tolerance_too_short",
                 timing.platform_clock_tolerance,
                 SERVER_DATE_TOLERANCE + CLOCK_JUMP_THRESHOLD,
             ),
         ):
-            facts = {"wait": f"{wait.total_seconds():g}", "least": f"{least.total_seconds():g}"}
+            facts = {
+                "wait": f"{wait.total_seconds():g}",
+                "least": f"{least.total_seconds():g}",
+            }
             if wait < least:
-                problems[platform, code] = Problem(code=code, facts={"platform": platform, **facts})
+                problems[platform, code] = Problem(
+                    code=code, facts={"platform": platform, **facts}
+                )
     return list(problems.values())
 
 
@@ -508,12 +582,18 @@ class AdapterTexts:
         except AdapterError:
             return {}
         name = get_hook(factory, "display_name")
-        return {**get_hook(factory, "messages"), **({f"platform_{platform}": name} if name else {})}
+        return {
+            **get_hook(factory, "messages"),
+            **({f"platform_{platform}": name} if name else {}),
+        }
 
 
 def find_pages(factories: Mapping[Platform, AdapterFactory]) -> Sequence[Path]:
     """Return the pages that packages bring for their own platforms."""
-    folders = {platform: get_hook(factory, "templates") for platform, factory in factories.items()}
+    folders = {
+        platform: get_hook(factory, "templates")
+        for platform, factory in factories.items()
+    }
     return [
         page
         for platform, folder in folders.items()

@@ -11,7 +11,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from email.utils import getaddresses
 from functools import partial
-from urllib.parse import SplitResult, parse_qs, parse_qsl, quote, unquote, urlencode, urlsplit
+from urllib.parse import (
+    SplitResult,
+    parse_qs,
+    parse_qsl,
+    quote,
+    unquote,
+    urlencode,
+    urlsplit,
+)
 
 from publisher.config import Environment
 from publisher.domain.addresses import is_loopback
@@ -95,7 +103,9 @@ def compose_dingtalk(url: str, secret: str, message: AlertMessage) -> Call:
     """Sign in the query: milliseconds and secret, keyed by the secret (open.dingtalk.com)."""
     if secret:
         now = str(round(time.time() * 1000))
-        url += "&" + urlencode({"timestamp": now, "sign": sign(secret, f"{now}\n{secret}")})
+        url += "&" + urlencode(
+            {"timestamp": now, "sign": sign(secret, f"{now}\n{secret}")}
+        )
     return url, {"msgtype": "text", "text": {"content": message.text}}
 
 
@@ -122,9 +132,13 @@ def compose_webhook(url: str, message: AlertMessage) -> Call:
 
 BOTS = {
     "wecombot": Bot(
-        "https://qyapi.weixin.qq.com/cgi-bin/webhook/send?key=", compose_wecom, is_signed=False
+        "https://qyapi.weixin.qq.com/cgi-bin/webhook/send?key=",
+        compose_wecom,
+        is_signed=False,
     ),
-    "dingtalk": Bot("https://oapi.dingtalk.com/robot/send?access_token=", compose_dingtalk),
+    "dingtalk": Bot(
+        "https://oapi.dingtalk.com/robot/send?access_token=", compose_dingtalk
+    ),
     "feishu": Bot("https://open.feishu.cn/open-apis/bot/v2/hook/", compose_feishu),
 }
 """The services for bots, by the scheme of their addresses."""
@@ -167,7 +181,9 @@ def parse_webhook(parts: SplitResult) -> HttpTarget:
     _require(not re.search(r"(^|&)[-+:]", parts.query))
     user, _at, netloc = parts.netloc.rpartition("@")
     headers = {"authorization": f"Basic {b64encode(unquote(user).encode()).decode()}"}
-    called = parts._replace(scheme="http" if is_clear else "https", netloc=netloc, fragment="")
+    called = parts._replace(
+        scheme="http" if is_clear else "https", netloc=netloc, fragment=""
+    )
     return HttpTarget(
         host=host,
         compose=partial(compose_webhook, quote(called.geturl(), safe=_URL_SIGNS)),
@@ -184,14 +200,22 @@ def parse_mail(parts: SplitResult) -> MailTarget:
     options = parse_qs(parts.query.replace("+", "%2B"))
     usual_mode = "ssl" if parts.port == MAIL_PORTS["ssl"] else "starttls"
     [host] = options.get("smtp", [_find_host(parts)])
-    [mode] = options.get("mode", [usual_mode if parts.scheme == "mailtos" else "insecure"])
-    _require(_HOST.fullmatch(host) and mode in MAIL_PORTS and options.keys() <= MAIL_OPTIONS)
+    [mode] = options.get(
+        "mode", [usual_mode if parts.scheme == "mailtos" else "insecure"]
+    )
+    _require(
+        _HOST.fullmatch(host) and mode in MAIL_PORTS and options.keys() <= MAIL_OPTIONS
+    )
     user, password = unquote(parts.username or ""), unquote(parts.password or "")
     recipients = ", ".join(options.get("to", ()))
     own = user if "@" in user else f"{user}@{parts.hostname}"
     [sender] = options.get("from", [own if user else recipients])
-    mailboxes = [mailbox for _name, mailbox in getaddresses([sender, recipients or sender])]
-    _require(all(map(_MAILBOX.fullmatch, mailboxes)) and len(getaddresses([sender])) == 1)
+    mailboxes = [
+        mailbox for _name, mailbox in getaddresses([sender, recipients or sender])
+    ]
+    _require(
+        all(map(_MAILBOX.fullmatch, mailboxes)) and len(getaddresses([sender])) == 1
+    )
     return MailTarget(
         host=host,
         port=parts.port or MAIL_PORTS[mode],
@@ -249,8 +273,12 @@ def list_secret_parts(url: str) -> Iterator[str]:
     except ValueError:  # `parse_address` reports it
         return
     is_mail = parts.scheme.startswith("mailto")
-    yield from map(unquote, filter(None, (None if is_mail else parts.username, parts.password)))
-    yield from (value for name, value in parse_qsl(parts.query) if name == "pass" or not is_mail)
+    yield from map(
+        unquote, filter(None, (None if is_mail else parts.username, parts.password))
+    )
+    yield from (
+        value for name, value in parse_qsl(parts.query) if name == "pass" or not is_mail
+    )
     if not is_mail:
         yield from map(unquote, parts.path.split("/"))
     if parts.scheme in BOTS:

@@ -33,7 +33,13 @@ class AlertChannels:
     settings: Settings
 
     async def send(
-        self, channel: str, *, ids: Sequence[str], title: str, body: str, is_problem: bool = True
+        self,
+        channel: str,
+        *,
+        ids: Sequence[str],
+        title: str,
+        body: str,
+        is_problem: bool = True,
     ) -> Problem | None:
         """Send a message; return the reason if it is not accepted, or None.
 
@@ -58,11 +64,14 @@ class AlertChannels:
         if problem is None:
             return None
         facts = {
-            name: redact_text(fact)[:MAX_SAID_CHARACTERS] for name, fact in problem.facts.items()
+            name: redact_text(fact)[:MAX_SAID_CHARACTERS]
+            for name, fact in problem.facts.items()
         }
         return replace(problem, facts=facts)
 
-    async def _deliver(self, target: Target | Problem, message: AlertMessage) -> Problem | None:
+    async def _deliver(
+        self, target: Target | Problem, message: AlertMessage
+    ) -> Problem | None:
         from publisher.app.alert_delivery import deliver  # noqa: PLC0415 # loaded before, in a thread
 
         if isinstance(target, Problem):
@@ -91,7 +100,10 @@ def find_channel_problems(settings: Settings) -> Sequence[Problem]:
         try:
             found = find_address_problem(read_channel_url(settings, channel), settings)
         except SecretError as error:
-            severity, found = Severity.WARNING, Problem(code=error.code, facts=error.facts)
+            severity, found = (
+                Severity.WARNING,
+                Problem(code=error.code, facts=error.facts),
+            )
         if found is not None:
             path = ("alerts", "channels", channel)
             [located] = settings.locate_problems(

@@ -28,12 +28,18 @@ from publisher.domain.errors import Problem
 MAX_REPLY_BYTES = 64 * 1024
 QUIT_TIMEOUT_SECONDS = 1.0
 """How long a mail server may take to say goodbye: it has accepted the message before."""
-HEADERS = {"accept-encoding": "identity", "connection": "close", "user-agent": "publisher"}
+HEADERS = {
+    "accept-encoding": "identity",
+    "connection": "close",
+    "user-agent": "publisher",
+}
 BOT_CODES = ("errcode", "code", "StatusCode")
 """The fields of a bot's code: WeCom and DingTalk, Feishu, and Feishu's earlier interface."""
 
 
-async def deliver(target: Target, message: AlertMessage, settings: Settings) -> Problem | None:
+async def deliver(
+    target: Target, message: AlertMessage, settings: Settings
+) -> Problem | None:
     """Deliver a message; return why it is not accepted, or None. Raises the libraries' errors.
 
     A proxy would take an address of this machine for its own, so these are reached without it.
@@ -57,14 +63,18 @@ async def post(
 ) -> Problem | None:
     """Post a message; return its refusal, or None. Only MAX_REPLY_BYTES of an answer are read."""
     url, payload = target.compose(message)
-    request = httpx.Request("POST", url, json=payload, headers={**HEADERS, **target.headers})
+    request = httpx.Request(
+        "POST", url, json=payload, headers={**HEADERS, **target.headers}
+    )
     tls_context, proxy = load_tls_context(), None
     if settings.alerts.ca_file:
         ca_file = settings.workspace / settings.alerts.ca_file
         tls_context = ssl.create_default_context(cafile=ca_file)
     if proxy_url:
         is_encrypted = proxy_url.startswith("https:")
-        proxy = httpx.Proxy(proxy_url, ssl_context=tls_context if is_encrypted else None)
+        proxy = httpx.Proxy(
+            proxy_url, ssl_context=tls_context if is_encrypted else None
+        )
     async with httpx.AsyncHTTPTransport(verify=tls_context, proxy=proxy) as transport:
         response, content = await transport.handle_async_request(request), b""
         async with aclosing(response):
@@ -99,7 +109,9 @@ def refuse(code: object, said: object = "") -> Problem:
 
 async def send_mail(target: MailTarget, message: AlertMessage) -> Problem | None:
     """Hand a message to a mail server; return its refusal, also of one recipient, or None."""
-    name = socket.gethostname()  # not what DNS says: the library would ask in a shared thread
+    name = (
+        socket.gethostname()
+    )  # not what DNS says: the library would ask in a shared thread
     client = aiosmtplib.SMTP(
         hostname=target.host,
         port=target.port,

@@ -13,7 +13,12 @@ from functools import partial
 from urllib.parse import parse_qs, urlsplit
 
 from adapters._http import LoginHttp, get_host, preload
-from publisher.app.adapters import find_sources, find_unsafe_timings, get_hook, load_factories
+from publisher.app.adapters import (
+    find_sources,
+    find_unsafe_timings,
+    get_hook,
+    load_factories,
+)
 from publisher.app.offline import OfflineApp, build_offline_app
 from publisher.app.open_store import AccessMode, open_store
 from publisher.config import Environment, Settings
@@ -93,8 +98,16 @@ async def open_application(
 
     Raises SettingsError, or RefusedError if the database must not be used.
     """
-    offline_app = await asyncio.to_thread(build_offline_app, settings, reads_secrets=reads_secrets)
-    access = AccessMode.SEND if can_send else AccessMode.READ if can_read else AccessMode.COMMAND
+    offline_app = await asyncio.to_thread(
+        build_offline_app, settings, reads_secrets=reads_secrets
+    )
+    access = (
+        AccessMode.SEND
+        if can_send
+        else AccessMode.READ
+        if can_read
+        else AccessMode.COMMAND
+    )
     async with open_store(settings, runtime, access, offline_app.policies) as store:
         # The process could not end while a thread waits for the renderer.
         with contextlib.closing(offline_app.post_renderer.templates.renderer):
@@ -129,7 +142,9 @@ async def open_application(
                     approve_days=settings.approve_days,
                 ),
                 adapters=adapters,
-                credentials=CredentialCheck(store=store, adapters=adapters, secrets=secrets),
+                credentials=CredentialCheck(
+                    store=store, adapters=adapters, secrets=secrets
+                ),
             )
 
 
@@ -152,7 +167,11 @@ def _build_adapters(
     offline_app: OfflineApp, store: Store, secrets: Mapping[AccountId, LoginSecret]
 ) -> Mapping[AccountId, Adapter]:
     """Create the adapters. Accounts of one login share its HTTP client, tokens and state."""
-    settings, policies, runtime = offline_app.settings, offline_app.policies.values(), store.runtime
+    settings, policies, runtime = (
+        offline_app.settings,
+        offline_app.policies.values(),
+        store.runtime,
+    )
     contexts: dict[LoginId, AdapterContext] = {}
     adapters: dict[AccountId, Adapter] = {}
     for policy in policies:
@@ -178,7 +197,9 @@ def _build_adapters(
                 http=http,
                 secret=secrets[account.id].read,
                 tokens=MemoryTokenStore(
-                    login=account.login, now=runtime.now, secret=secrets[account.id].read
+                    login=account.login,
+                    now=runtime.now,
+                    secret=secrets[account.id].read,
                 ),
                 state=StoredAdapterState(database=store.database, login=account.login),
                 now=runtime.now,
@@ -284,7 +305,9 @@ class LoginSession:
         """
         state = parse_qs(urlsplit(response).query).get("state", [self.state])
         if state != [self.state]:
-            return Problem(code="login_wrong_request", facts={"account": self.account.id})
+            return Problem(
+                code="login_wrong_request", facts={"account": self.account.id}
+            )
         renewed = await self.login_flow.exchange_code(
             self.account, self.secret, response, self.http
         )
@@ -297,7 +320,9 @@ class LoginSession:
         return None
 
 
-def start_login(settings: Settings, account: Account, runtime: Runtime) -> LoginSession | Problem:
+def start_login(
+    settings: Settings, account: Account, runtime: Runtime
+) -> LoginSession | Problem:
     """Start a login.
 
     Raises SecretError if the app's own credentials are not in the encrypted store.
@@ -306,9 +331,13 @@ def start_login(settings: Settings, account: Account, runtime: Runtime) -> Login
     login_flow: LoginFlow | None = get_hook(factory, "sign_in")
     if login_flow is None:
         return Problem(
-            code="login_not_by_browser", facts={"account": account.id, "name": account.secret}
+            code="login_not_by_browser",
+            facts={"account": account.id, "name": account.secret},
         )
-    if find_external_source(account.secret, secrets_dir=settings.secrets_dir) is not None:
+    if (
+        find_external_source(account.secret, secrets_dir=settings.secrets_dir)
+        is not None
+    ):
         return Problem(code="login_secret_elsewhere", facts={"name": account.secret})
     secret = read_secret(account.secret, vault=open_vault(settings.workspace))
     state = secrets.token_urlsafe(16)

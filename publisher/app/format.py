@@ -61,9 +61,13 @@ class Formatter:
             return None
         number, total = delivery.parts_done, delivery.extra_parts + 1
         if delivery.is_incomplete and delivery.state is State.PUBLISHED:
-            return self.messages.translate("parts_abandoned", number=number, total=total)
+            return self.messages.translate(
+                "parts_abandoned", number=number, total=total
+            )
         if number == total:
-            return self.messages.translate("parts_all_published", number=number, total=total)
+            return self.messages.translate(
+                "parts_all_published", number=number, total=total
+            )
         return self.messages.translate("part_at", number=number + 1, total=total)
 
     def user_change(self, change: UserChange) -> str:
@@ -79,13 +83,19 @@ class Formatter:
         said = self.user_change(request.change)
         if not request.renews_sign_in:
             return said
-        return self.messages.translate("user_change_renews", change=said, name=request.change.user)
+        return self.messages.translate(
+            "user_change_renews", change=said, name=request.change.user
+        )
 
     def sign_in_reset(self, reset: "SignInReset") -> str:
         """Return the time and the author of a reset of a user's means of sign-in."""
         what = self.messages.translate(f"reset_{self._factors(reset.factors)}")
         code = "sign_in_reset_confirmed" if reset.confirmed_by else "sign_in_reset_by"
-        facts = {"at": self.time(reset.at), "by": reset.by, "second": reset.confirmed_by}
+        facts = {
+            "at": self.time(reset.at),
+            "by": reset.by,
+            "second": reset.confirmed_by,
+        }
         return self.messages.translate(code, what=what, **facts)
 
     @staticmethod
@@ -115,7 +125,10 @@ class Formatter:
         state, separator, reason = alert.code.partition(".")
         reason_text = self.reason(reason if separator else alert.facts.get("reason"))
         if reason == HoldReason.IDENTITY_CHANGED:
-            sentences = [reason_text, self.messages.translate("identities", **alert.facts)]
+            sentences = [
+                reason_text,
+                self.messages.translate("identities", **alert.facts),
+            ]
             reason_text = self.messages.translate("list_comma").join(sentences)
         platform_message = alert.facts.get("said")
         if platform_message or alert.code == ACCOUNT_PAUSED:
@@ -131,7 +144,9 @@ class Formatter:
                 held,
                 self.alert_remedy(alert).rstrip("。."),
             ]
-            reason_text = self.messages.translate("sentence_break").join(filter(None, sentences))
+            reason_text = self.messages.translate("sentence_break").join(
+                filter(None, sentences)
+            )
         if problems := alert.facts.get("problems"):
             reason_text = "\n".join(map(self._stored_problem, json.loads(problems)))
         if "\n" in reason_text or problems:  # one problem a line
@@ -145,12 +160,15 @@ class Formatter:
         facts["name"] = self.occurrence_name(
             facts["post"], alert.facts.get("occurrence", ONCE_OCCURRENCE)
         )
-        instants = {key: alert.facts[key] for key in ("due", "until") if key in alert.facts}
+        instants = {
+            key: alert.facts[key] for key in ("due", "until") if key in alert.facts
+        }
         if job := alert.facts.get("job"):
             instants["since"] = alert.facts["since"]
             facts["work"] = self.messages.translate(f"job_{job}", **alert.facts)
         facts |= {
-            key: self.time(datetime.fromisoformat(instant)) for key, instant in instants.items()
+            key: self.time(datetime.fromisoformat(instant))
+            for key, instant in instants.items()
         }
         return self.messages.translate(
             self.messages.first_known(f"alert_{state}", alert.code), **facts
@@ -162,7 +180,9 @@ class Formatter:
             return ""
         names = [f"{name} ({self.time(at)})" for name, at in sorted(changed.items())]
         files = self.messages.translate("list_comma").join(names)
-        return self.messages.translate("daemon_files_changed", files=files, since=self.time(since))
+        return self.messages.translate(
+            "daemon_files_changed", files=files, since=self.time(since)
+        )
 
     def _stored_problem(self, facts: Mapping[str, str]) -> str:
         """Return text and hint of a problem that an alert has stored with its code and facts."""
@@ -189,7 +209,9 @@ class Formatter:
             "alert_acknowledged": alert.dismissed_at,
         }
         return self.messages.translate("list_comma").join(
-            self.messages.translate(code, at=self.time(at), by=alert.dismissed_by or NO_VALUE)
+            self.messages.translate(
+                code, at=self.time(at), by=alert.dismissed_by or NO_VALUE
+            )
             for code, at in instants.items()
             if at is not None
         )
@@ -202,7 +224,9 @@ class Formatter:
         code = alert.facts.get("reason", "")
         message = self.messages.first_known(f"reason_{code}", code)
         address = self.ip_address(alert.facts.get("said", ""))
-        return self.messages.hint(message, address=address, secret=alert.facts.get("secret", ""))
+        return self.messages.hint(
+            message, address=address, secret=alert.facts.get("secret", "")
+        )
 
     def ip_address(self, platform_message: str) -> str:
         """Return the first IP address in a platform's message.
@@ -223,7 +247,8 @@ class Formatter:
     def removal_steps(self, platform: str, url: str) -> str:
         """Return how a person deletes a post where publisher may not."""
         return self.messages.translate(
-            self.messages.first_known(f"take_down_{platform}", "take_down_other"), url=url
+            self.messages.first_known(f"take_down_{platform}", "take_down_other"),
+            url=url,
         )
 
     def mode(self, code: str, override: ModeOverride) -> str:
@@ -247,14 +272,20 @@ class Formatter:
             code,
             scope=self.scope(pause.scope),
             argument=scope_argument(pause.scope),
-            by=self.messages.translate("by_publisher") if pause.by in frozenset(Role) else pause.by,
+            by=self.messages.translate("by_publisher")
+            if pause.by in frozenset(Role)
+            else pause.by,
             at=self.time(pause.at),
             reason=self.reason(pause.reason),
         )
 
     def time(self, instant: datetime | None) -> str:
         """Return an instant for people."""
-        return f"{instant.astimezone(self.timezone):%Y-%m-%d %H:%M:%S}" if instant else NO_VALUE
+        return (
+            f"{instant.astimezone(self.timezone):%Y-%m-%d %H:%M:%S}"
+            if instant
+            else NO_VALUE
+        )
 
     def days_left(self, health: HealthCheckResult | None, now: datetime) -> str:
         """Return the days until the credentials expire, for people."""
@@ -265,7 +296,9 @@ class Formatter:
         """Return the days of an account without a new post, and the level reached."""
         if clock is None:
             return NO_VALUE
-        code = "days" if clock.level is SilenceLevel.NONE else f"days_{clock.level.value}"
+        code = (
+            "days" if clock.level is SilenceLevel.NONE else f"days_{clock.level.value}"
+        )
         return self.messages.translate(code, days=clock.days)
 
     def iso(self, instant: datetime | None) -> str | None:
@@ -295,9 +328,7 @@ class Formatter:
 
     def subject(self, delivery: Delivery) -> str:
         """Return a delivery's name as it is typed."""
-        return (
-            f"{self.occurrence_name(delivery.key.post, delivery.key.occurrence)}@{delivery.account}"
-        )
+        return f"{self.occurrence_name(delivery.key.post, delivery.key.occurrence)}@{delivery.account}"
 
     def health(self, health: HealthCheckResult | None) -> str:
         translate = self.messages.translate
@@ -367,10 +398,14 @@ def message_args(delivery: Delivery, formatter: Formatter) -> Mapping[str, objec
         "post": delivery.key.post,
         "account": delivery.account,
         "place": formatter.sign_in_place(delivery.platform),
-        "late": formatter.messages.translate(late) if late in formatter.messages.entries else "",
+        "late": formatter.messages.translate(late)
+        if late in formatter.messages.entries
+        else "",
         "secret": (secret := delivery.login.partition("/")[2]),
         "renewal": formatter.messages.translate(
-            formatter.messages.first_known(f"renewal_{delivery.platform}", "renewal_other"),
+            formatter.messages.first_known(
+                f"renewal_{delivery.platform}", "renewal_other"
+            ),
             account=delivery.account,
             name=secret,
         ),
@@ -389,7 +424,8 @@ def format_counts(deliveries: Iterable[Delivery], formatter: Formatter) -> str:
     states = list(State)
     by_state = sorted(deliveries, key=lambda delivery: states.index(delivery.state))
     shown = [
-        f"{status} {number}" for status, number in Counter(map(formatter.status, by_state)).items()
+        f"{status} {number}"
+        for status, number in Counter(map(formatter.status, by_state)).items()
     ]
     return formatter.messages.translate("list_comma").join(shown)
 

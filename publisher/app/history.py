@@ -9,7 +9,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
 
-from publisher.app.format import Formatter, manual_task_code, message_args, pauses_covering
+from publisher.app.format import (
+    Formatter,
+    manual_task_code,
+    message_args,
+    pauses_covering,
+)
 from publisher.domain.approval import AWAITING_APPROVAL
 from publisher.domain.delivery import (
     DESIRED_NO_SEND,
@@ -101,11 +106,14 @@ def format_facts(history: DeliveryHistory, formatter: Formatter) -> Iterator[str
     if delivery.reason:
         yield translate("why_reason", reason=formatter.reason(delivery.reason))
     if delivery.state is State.HELD and delivery.reason == HoldReason.IDENTITY_CHANGED:
-        named = [entry.detail for entry in history.audit_lines if "sent_as" in entry.detail]
+        named = [
+            entry.detail for entry in history.audit_lines if "sent_as" in entry.detail
+        ]
         yield from (f"  {translate('identities', **detail)}" for detail in named[-1:])
     if delivery.receipt:
         yield translate(
-            "why_url" if delivery.receipt.url else "why_url_unknown", url=delivery.receipt.url
+            "why_url" if delivery.receipt.url else "why_url_unknown",
+            url=delivery.receipt.url,
         )
     yield from format_retraction(history, formatter)
     if parts := formatter.parts_progress(delivery):
@@ -125,7 +133,9 @@ def format_events(
     if entries:
         # actions on the whole post since this delivery was filed,
         # unless they have an entry here too
-        own = {(entry.event, entry.name, entry.detail.get("reason")) for entry in entries}
+        own = {
+            (entry.event, entry.name, entry.detail.get("reason")) for entry in entries
+        }
         entries += [
             entry
             for entry in actions
@@ -133,10 +143,14 @@ def format_events(
             and (entry.event, entry.name, entry.detail.get("reason")) not in own
         ]
     entries.sort(key=lambda entry: entry.at)
-    for text, group in groupby(entries, key=lambda entry: format_event(entry, formatter, manual)):
+    for text, group in groupby(
+        entries, key=lambda entry: format_event(entry, formatter, manual)
+    ):
         first, *repeated = group
         line = (
-            formatter.messages.translate("event_times", words=text, times=len(repeated) + 1)
+            formatter.messages.translate(
+                "event_times", words=text, times=len(repeated) + 1
+            )
             if repeated
             else text
         )
@@ -147,7 +161,9 @@ def format_events(
 def format_remarks(history: DeliveryHistory, formatter: Formatter) -> Iterator[str]:
     if history.readbacks:
         at = formatter.time(history.readbacks[-1].at)
-        yield formatter.messages.translate("why_readbacks", number=len(history.readbacks), at=at)
+        yield formatter.messages.translate(
+            "why_readbacks", number=len(history.readbacks), at=at
+        )
     if history.delivery.is_pruned:
         yield formatter.messages.translate("why_pruned")
 
@@ -168,12 +184,14 @@ def format_retraction(history: DeliveryHistory, formatter: Formatter) -> Iterato
             Deleted: "why_deleted_confirmed",
         }
         yield translate(
-            codes.get(type(newest), "why_deleted_by_person"), at=formatter.time(delivery.updated_at)
+            codes.get(type(newest), "why_deleted_by_person"),
+            at=formatter.time(delivery.updated_at),
         )
     elif delivery.state is State.RETRACTING and delivery.receipt:
         is_refused = isinstance(newest, Rejected)
         yield translate(
-            "why_still_published" if is_refused else "why_maybe_published", url=delivery.receipt.url
+            "why_still_published" if is_refused else "why_maybe_published",
+            url=delivery.receipt.url,
         )
         if is_refused:
             yield f"  {formatter.removal_steps(delivery.platform, delivery.receipt.url)}"
@@ -203,7 +221,9 @@ def describe_event(
         code = messages.first_known(f"{code}_read", code)
     if entry.detail.get("attempt") in manual_attempts:
         code = messages.first_known(f"{code}_manual", code)
-    after = formatter.state(State(entry.after)) if entry.after in frozenset(State) else ""
+    after = (
+        formatter.state(State(entry.after)) if entry.after in frozenset(State) else ""
+    )
     reason = entry.detail.get("reason")
     facts = {
         **entry.detail,
@@ -245,7 +265,11 @@ def _format_state(delivery: Delivery, formatter: Formatter) -> Iterator[str]:
     marker = Marker(code=delivery.marker)
     number, total = delivery.parts_done + 1, delivery.extra_parts + 1
     if delivery.state is State.HELD:
-        sign = format_part_prefix(marker, number, total) if delivery.is_incomplete else marker.code
+        sign = (
+            format_part_prefix(marker, number, total)
+            if delivery.is_incomplete
+            else marker.code
+        )
         yield from STEP_BOUNDARY.split(
             messages.hint(f"hold_{delivery.reason}", **facts, marker=sign)
         )
@@ -257,7 +281,9 @@ def _format_state(delivery: Delivery, formatter: Formatter) -> Iterator[str]:
         latest = formatter.time(delivery.first_attempt_deadline or delivery.expires_at)
         yield messages.hint("reason_awaiting_approval", **facts, latest=latest)
     else:
-        yield messages.hint(manual_task_code(delivery) or f"state_{delivery.state.value}", **facts)
+        yield messages.hint(
+            manual_task_code(delivery) or f"state_{delivery.state.value}", **facts
+        )
 
 
 def _format_blockers(
@@ -269,7 +295,9 @@ def _format_blockers(
     """
     for pause in pauses_covering(snapshot.pauses, delivery):
         yield formatter.pause("why_paused", pause)
-        alerts = [alert for alert in snapshot.pause_alerts if alert.subject == pause.scope]
+        alerts = [
+            alert for alert in snapshot.pause_alerts if alert.subject == pause.scope
+        ]
         yield from filter(None, map(formatter.alert_remedy, alerts))
     for override in snapshot.mode_overrides:
         if override.account == delivery.account:

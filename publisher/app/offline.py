@@ -19,12 +19,27 @@ from publisher.app.adapters import (
 from publisher.app.alert_channels import find_channel_problems, read_channel_url
 from publisher.config import SETTINGS_FILE, SETTINGS_READ_LIMITS, Environment, Settings
 from publisher.contract import AdapterFactory
-from publisher.domain.account import AccountId, AccountPolicy, LoadedFiles, Mode, Platform
+from publisher.domain.account import (
+    AccountId,
+    AccountPolicy,
+    LoadedFiles,
+    Mode,
+    Platform,
+)
 from publisher.domain.errors import Problem, SettingsError, Severity
 from publisher.rendering.process import RenderProcess
 from publisher.rendering.renderer import PostRenderer
-from publisher.rendering.templates import list_template_files, load_templates, shipped_templates
-from publisher.secrets import SecretError, declare_public_fields, open_vault, read_secret
+from publisher.rendering.templates import (
+    list_template_files,
+    load_templates,
+    shipped_templates,
+)
+from publisher.secrets import (
+    SecretError,
+    declare_public_fields,
+    open_vault,
+    read_secret,
+)
 from publisher.tomlfile.read import read_toml
 from publisher.tomlfile.validate import UnlocatedProblem, find_placeholders
 
@@ -37,7 +52,11 @@ def find_unfinished_settings(settings: Settings) -> list[Problem]:
     The address of an alert channel that cannot be used is an error.
     """
     data = settings.document.data if settings.document else {}
-    found = list(find_placeholders(data)) if settings.environment is Environment.LIVE else []
+    found = (
+        list(find_placeholders(data))
+        if settings.environment is Environment.LIVE
+        else []
+    )
     vault = open_vault(settings.workspace)
     for key in ("certificate", "key"):
         name = getattr(settings.dashboard, key)
@@ -48,16 +67,23 @@ def find_unfinished_settings(settings: Settings) -> list[Problem]:
                     path=("dashboard", key), code="dashboard_file_missing", facts=facts
                 )
             )
-    _declare_public_fields(settings, load_usable_factories(settings.accounts.values())[0])
+    _declare_public_fields(
+        settings, load_usable_factories(settings.accounts.values())[0]
+    )
     for number, account in enumerate(settings.accounts.values()):
         if account.mode is Mode.API:
             try:
-                read_secret(account.secret, secrets_dir=settings.secrets_dir, vault=vault)
+                read_secret(
+                    account.secret, secrets_dir=settings.secrets_dir, vault=vault
+                )
             except SecretError as error:
                 path = ("account", number, "secret")
-                found.append(UnlocatedProblem(path=path, code=error.code, facts=error.facts))
+                found.append(
+                    UnlocatedProblem(path=path, code=error.code, facts=error.facts)
+                )
     unfinished = [
-        replace(problem, severity=Severity.WARNING) for problem in settings.locate_problems(found)
+        replace(problem, severity=Severity.WARNING)
+        for problem in settings.locate_problems(found)
     ]
     return [*unfinished, *find_channel_problems(settings)]
 
@@ -68,7 +94,9 @@ def _declare_public_fields(
     """Leave the fields of a secret readable that all its users declare as public."""
     for name in {account.secret for account in settings.accounts.values()}:
         users = {
-            account.platform for account in settings.accounts.values() if account.secret == name
+            account.platform
+            for account in settings.accounts.values()
+            if account.secret == name
         }
         fields = [
             frozenset(get_hook(factories[user], "public_fields"))
@@ -118,11 +146,16 @@ def build_offline_app(settings: Settings, *, reads_secrets: bool = True) -> Offl
         regions=settings.regions,
     )
     return OfflineApp(
-        settings=settings, post_renderer=post_renderer, policies=policies, warnings=problems
+        settings=settings,
+        post_renderer=post_renderer,
+        policies=policies,
+        warnings=problems,
     )
 
 
-def _register_secrets(settings: Settings, factories: Mapping[Platform, AdapterFactory]) -> None:
+def _register_secrets(
+    settings: Settings, factories: Mapping[Platform, AdapterFactory]
+) -> None:
     """Read all secrets that can be read: no text with one of them passes, and no log shows it."""
     vault = open_vault(settings.workspace)
     _declare_public_fields(settings, factories)
@@ -142,7 +175,9 @@ def describe_loaded_files(settings: Settings) -> LoadedFiles:
     data = settings.document.data if settings.document else {}
     accounts = frozenset(settings.accounts)
     return LoadedFiles(
-        settings=_hash_data(data), templates=_hash_templates(settings.workspace), accounts=accounts
+        settings=_hash_data(data),
+        templates=_hash_templates(settings.workspace),
+        accounts=accounts,
     )
 
 
@@ -169,13 +204,17 @@ def find_newer_files(workspace: Path, loaded: LoadedFiles) -> Mapping[str, datet
 
 
 def _hash_data(data: Mapping[str, object]) -> str:
-    return hashlib.sha256(json.dumps(data, sort_keys=True, default=str).encode()).hexdigest()
+    return hashlib.sha256(
+        json.dumps(data, sort_keys=True, default=str).encode()
+    ).hexdigest()
 
 
 def _hash_templates(workspace: Path) -> str:
     digest, folder = hashlib.sha256(), workspace / TEMPLATES_FOLDER
     for file in list_template_files(folder):
-        with contextlib.suppress(OSError):  # a file that cannot be read is in no template
+        with contextlib.suppress(
+            OSError
+        ):  # a file that cannot be read is in no template
             digest.update(
                 f"{file.relative_to(folder)}\0{hashlib.sha256(file.read_bytes()).hexdigest()}\n".encode()
             )

@@ -76,10 +76,14 @@ async def open_store(
             runtime.now(),
         )
     database = Database(
-        open_engine(settings.database), runtime, IntentJournal(journal) if can_send else None
+        open_engine(settings.database),
+        runtime,
+        IntentJournal(journal) if can_send else None,
     )
     calls = (
-        CallRecord(journal.with_name("calls.log"), runtime.boot_id()) if can_send else CallRecord()
+        CallRecord(journal.with_name("calls.log"), runtime.boot_id())
+        if can_send
+        else CallRecord()
     )
     try:
         if can_send and database.is_shared:
@@ -91,7 +95,11 @@ async def open_store(
             call_record=calls,
             approval_rules=settings.approval_rules,
         )
-        if settings.users_needed is not None and not is_read and not await store.users.exist():
+        if (
+            settings.users_needed is not None
+            and not is_read
+            and not await store.users.exist()
+        ):
             raise SettingsError([settings.users_needed])
         yield store
     finally:
@@ -110,7 +118,9 @@ async def check_command_access(store: Store, settings: Settings) -> None:
 
 
 @contextlib.asynccontextmanager
-async def open_unchecked_store(settings: Settings, runtime: Runtime) -> AsyncIterator[Store | None]:
+async def open_unchecked_store(
+    settings: Settings, runtime: Runtime
+) -> AsyncIterator[Store | None]:
     """Open the store as it is, to find its repairer; None without a database.
 
     There are no checks and migrations.

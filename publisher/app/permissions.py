@@ -22,7 +22,9 @@ KEY_SECRETS = (KEY_NAME, AUDIT_KEY_NAME, USER_KEY_NAME)
 
 def require_safe_permissions(settings: Settings) -> None:
     """Raise RefusedError in the live environment if others may wrongly change or read files."""
-    loose = [problem for problem in find_unsafe_permissions(settings) if problem.is_error]
+    loose = [
+        problem for problem in find_unsafe_permissions(settings) if problem.is_error
+    ]
     if loose:
         commands = dict.fromkeys(problem.facts["command"] for problem in loose)
         files = dict.fromkeys(problem.facts["file"] for problem in loose)
@@ -39,7 +41,9 @@ def find_unsafe_permissions(settings: Settings) -> Sequence[Problem]:
     """
     if os.name != "posix":
         return ()
-    severity = Severity.ERROR if settings.environment is Environment.LIVE else Severity.WARNING
+    severity = (
+        Severity.ERROR if settings.environment is Environment.LIVE else Severity.WARNING
+    )
     secrets = list_secret_files(settings)
     found = (*find_unsafe_secrets(settings, secrets), *find_unsafe_content(settings))
     return [
@@ -86,7 +90,9 @@ def list_secret_files(settings: Settings) -> Sequence[Path]:
     ]
 
 
-def find_unsafe_secrets(settings: Settings, secrets: Sequence[Path]) -> Iterator[UnsafeFile]:
+def find_unsafe_secrets(
+    settings: Settings, secrets: Sequence[Path]
+) -> Iterator[UnsafeFile]:
     """Yield settings, secrets and keys that others may change or read.
 
     The folders in which others may replace them are included.
@@ -95,7 +101,10 @@ def find_unsafe_secrets(settings: Settings, secrets: Sequence[Path]) -> Iterator
     for file in (settings_file, *secrets):
         if _file_mode(file) & (stat.S_IWGRP | stat.S_IWOTH):
             yield UnsafeFile(code="file_changeable", file=file, change="go-w")
-    for file in (*secrets, *([settings_file] if has_password(settings.database) else [])):
+    for file in (
+        *secrets,
+        *([settings_file] if has_password(settings.database) else []),
+    ):
         if _file_mode(file) & stat.S_IROTH:
             yield UnsafeFile(code="file_readable", file=file, change="o-r")
     for folder in dict.fromkeys(
@@ -123,10 +132,16 @@ def find_unsafe_content(settings: Settings) -> Iterator[UnsafeFile]:
             for parent, folders, files in os.walk(folder)
             for name in (*folders, *files)
         )
-        own = (path for path in below if not path.is_symlink())  # links are never followed
-        loose = (path for path in chain([folder], own) if _file_mode(path) & stat.S_IWOTH)
+        own = (
+            path for path in below if not path.is_symlink()
+        )  # links are never followed
+        loose = (
+            path for path in chain([folder], own) if _file_mode(path) & stat.S_IWOTH
+        )
         for file in islice(loose, MAX_LISTED_FILES):
-            yield UnsafeFile(code="file_changeable", file=file, change="-R o-w", target=folder)
+            yield UnsafeFile(
+                code="file_changeable", file=file, change="-R o-w", target=folder
+            )
 
 
 def _file_mode(path: Path) -> int:

@@ -87,7 +87,9 @@ async def restore(  # noqa: PLR0913, PLR0917 # what, where to, who, what is know
         )
         if (
             source is not None
-            and (current_head := await asyncio.to_thread(read_checkpoint, file, runtime))
+            and (
+                current_head := await asyncio.to_thread(read_checkpoint, file, runtime)
+            )
             is not None
         ):
             await asyncio.to_thread(_write_checkpoint, settings, current_head)
@@ -105,14 +107,28 @@ async def restore(  # noqa: PLR0913, PLR0917 # what, where to, who, what is know
         )
         await asyncio.to_thread(migrate, url, settings.environment.value, None, runtime)
         await asyncio.to_thread(check_integrity, url)
-        copied = await asyncio.to_thread(read_copied_folder, url) if source is None else None
-        is_incomplete = allow_incomplete or (copied is not None and not copied.was_stopped)
+        copied = (
+            await asyncio.to_thread(read_copied_folder, url) if source is None else None
+        )
+        is_incomplete = allow_incomplete or (
+            copied is not None and not copied.was_stopped
+        )
         summary, head = await _settle_database(
-            settings, runtime, url, label, named_checkpoints, by, allow_incomplete=is_incomplete
+            settings,
+            runtime,
+            url,
+            label,
+            named_checkpoints,
+            by,
+            allow_incomplete=is_incomplete,
         )
         runtime.hit_failpoint_now("restore.before_commit")
-        replaced_database = await asyncio.to_thread(_swap_in, settings, runtime, incoming, file)
-        await asyncio.to_thread(_write_checkpoint, settings, replace(head, database=file.name))
+        replaced_database = await asyncio.to_thread(
+            _swap_in, settings, runtime, incoming, file
+        )
+        await asyncio.to_thread(
+            _write_checkpoint, settings, replace(head, database=file.name)
+        )
         return RestoreResult(summary=summary, replaced_database=replaced_database)
 
 
@@ -132,7 +148,9 @@ async def take_over(
     """
     if file is None or not await asyncio.to_thread(file.is_file):
         raise RefusedError("nothing_to_take_over")
-    if (copied := await asyncio.to_thread(read_copied_folder, settings.database)) is None:
+    if (
+        copied := await asyncio.to_thread(read_copied_folder, settings.database)
+    ) is None:
         raise RefusedError("nothing_to_take_over")
     if not copied.was_stopped:
         return await restore(settings, runtime, file, None, by, checkpoint_files)
@@ -165,12 +183,15 @@ async def accept_current(
     with contextlib.ExitStack() as stack:
         stack.callback(lock_process(settings.database, settings.workspace).release)
         if await asyncio.to_thread(migration_of, settings.database) is None:
-            raise RefusedError("nothing_to_accept", file=str(make_url(settings.database).database))
+            raise RefusedError(
+                "nothing_to_accept", file=str(make_url(settings.database).database)
+            )
         await asyncio.to_thread(
             migrate, settings.database, settings.environment.value, journal, runtime
         )
         named_checkpoints = checkpoints_to_compare(
-            await asyncio.to_thread(_newest_checkpoints, settings, checkpoint_files), None
+            await asyncio.to_thread(_newest_checkpoints, settings, checkpoint_files),
+            None,
         )
         summary, head = await _settle_database(
             settings,
@@ -182,7 +203,9 @@ async def accept_current(
             allow_incomplete=allow_incomplete,
         )
         await asyncio.to_thread(_write_checkpoint, settings, head)
-        await asyncio.to_thread(repair_journal, journal, f"{runtime.now():%Y%m%dT%H%M%S%f}")
+        await asyncio.to_thread(
+            repair_journal, journal, f"{runtime.now():%Y%m%dT%H%M%S%f}"
+        )
         return RestoreResult(summary=summary, replaced_database=None)
 
 
@@ -199,7 +222,9 @@ async def _settle_database(  # noqa: PLR0913, PLR0917 # which database, what is 
     policies = await asyncio.to_thread(build_policies, settings)
     database = Database(open_engine(url), runtime)
     try:
-        store = Store(database=database, policies=policies, worker=build_worker_id(settings))
+        store = Store(
+            database=database, policies=policies, worker=build_worker_id(settings)
+        )
         begins_at = await database.read(last_known_at) or runtime.now()
         recovered = await asyncio.to_thread(
             read_intents,
@@ -215,7 +240,9 @@ async def _settle_database(  # noqa: PLR0913, PLR0917 # which database, what is 
                 )
             )
         summary = await database.write(
-            lambda unit: finish_restore(store, unit, recovered, label, named_checkpoints, by)
+            lambda unit: finish_restore(
+                store, unit, recovered, label, named_checkpoints, by
+            )
         )
         head = await store.audit.read_checkpoint()
     finally:
@@ -269,7 +296,10 @@ def finish_pending_restore(settings: Settings, runtime: Runtime, file: Path) -> 
 
 
 def _prepare_copy(
-    settings: Settings, file: Path, source: Path | None, newest_checkpoints: Sequence[Checkpoint]
+    settings: Settings,
+    file: Path,
+    source: Path | None,
+    newest_checkpoints: Sequence[Checkpoint],
 ) -> tuple[Path, BackupInfo | None]:
     with file_lock(file):
         if source is None and not file.is_file():
@@ -282,7 +312,9 @@ def _prepare_copy(
         )
 
 
-def _swap_in(settings: Settings, runtime: Runtime, incoming: Path, file: Path) -> Path | None:
+def _swap_in(
+    settings: Settings, runtime: Runtime, incoming: Path, file: Path
+) -> Path | None:
     with file_lock(file):
         merge_wal(incoming)
         had_database = file.is_file()

@@ -29,7 +29,9 @@ def find_missing_rights(settings: Settings) -> Sequence[Problem]:
     ]
 
 
-def find_missing_database_rights(settings: Settings, *, can_send: bool) -> Iterator[Problem]:
+def find_missing_database_rights(
+    settings: Settings, *, can_send: bool
+) -> Iterator[Problem]:
     """Yield the path of a SQLite database that cannot be written, and an unusable journal.
 
     The path is a folder or a file. The journal is of no use to this process.
@@ -66,7 +68,11 @@ def find_missing_save_rights(settings: Settings) -> Iterator[Problem]:
         yield describe_missing_right("schedule_mounted", file)
     elif file.is_file() and not may_replace(file):
         yield describe_missing_right("schedule_not_shared", file)
-    is_made = os.access(file.parent, os.W_OK) and is_missing(media) and not is_shared(file.parent)
+    is_made = (
+        os.access(file.parent, os.W_OK)
+        and is_missing(media)
+        and not is_shared(file.parent)
+    )
     if not is_made and not os.access(media, os.R_OK | os.W_OK | os.X_OK):
         yield describe_missing_right("right_missing_pictures", media)
 
@@ -99,7 +105,9 @@ def may_replace(file: Path) -> bool:
         *([folder.st_gid] if folder.st_mode & stat.S_ISGID else []),
     }
     keeps_owner = status.st_uid == os.geteuid() or status.st_mode & 0o060 == 0o060
-    return os.geteuid() == 0 or (status.st_gid in groups and keeps_owner and not is_sticky)
+    return os.geteuid() == 0 or (
+        status.st_gid in groups and keeps_owner and not is_sticky
+    )
 
 
 def is_mounted(path: Path) -> bool:
@@ -109,7 +117,11 @@ def is_mounted(path: Path) -> bool:
     of a path in octal.
     """
     try:
-        mounts = Path("/proc/self/mountinfo").read_text("utf-8", "surrogateescape").splitlines()
+        mounts = (
+            Path("/proc/self/mountinfo")
+            .read_text("utf-8", "surrogateescape")
+            .splitlines()
+        )
     except OSError:
         return False
     written = str(path).replace("\\", "\\134").replace(" ", "\\040")

@@ -18,7 +18,12 @@ from zoneinfo import ZoneInfo
 import click
 
 from publisher.cli.errors import report_error, report_usage_error
-from publisher.cli.framework import LocalizedHelp, LocalizedUsageError, get_messages, shared_options
+from publisher.cli.framework import (
+    LocalizedHelp,
+    LocalizedUsageError,
+    get_messages,
+    shared_options,
+)
 from publisher.cli.terminal import Terminal, echo
 from publisher.domain.errors import PublisherError
 from publisher.i18n import LANGUAGES, PROGRAM, Lang, Messages, use_platform_texts
@@ -145,7 +150,9 @@ def describe_event(event: Mapping[str, Any], messages: Messages) -> str | None:
     from publisher.app.format import Formatter  # noqa: PLC0415 # same
     from publisher.cli.commands.run import describe_log_event  # noqa: PLC0415 # most commands log nothing
 
-    return describe_log_event(event, Formatter(messages=messages, timezone=ZoneInfo("UTC")))
+    return describe_log_event(
+        event, Formatter(messages=messages, timezone=ZoneInfo("UTC"))
+    )
 
 
 def detect_language(arguments: Sequence[str]) -> Lang:
@@ -183,7 +190,9 @@ class Program(LocalizedHelp, click.Group):
         # loaded modules stay; collecting garbage among them costs each command a tenth of its time
         gc.disable()
         try:
-            command: click.Command = getattr(import_module(f"publisher.cli.commands.{name}"), name)
+            command: click.Command = getattr(
+                import_module(f"publisher.cli.commands.{name}"), name
+            )
         finally:
             gc.freeze()
             gc.enable()
@@ -192,7 +201,11 @@ class Program(LocalizedHelp, click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        if not ctx.resilient_parsing and args[0] not in COMMANDS and not args[0].startswith("-"):
+        if (
+            not ctx.resilient_parsing
+            and args[0] not in COMMANDS
+            and not args[0].startswith("-")
+        ):
             close = get_close_matches(args[0], COMMANDS)
             code = "unknown_command_close" if close else "unknown_command"
             raise LocalizedUsageError(code, ctx, name=args[0], close=", ".join(close))
@@ -200,13 +213,20 @@ class Program(LocalizedHelp, click.Group):
 
     def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
         messages = get_messages(ctx)
-        return [messages.translate("options_blank"), messages.translate("command_blank")]
+        return [
+            messages.translate("options_blank"),
+            messages.translate("command_blank"),
+        ]
 
-    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+    def format_options(
+        self, ctx: click.Context, formatter: click.HelpFormatter
+    ) -> None:
         super().format_options(ctx, formatter)
         messages = get_messages(ctx)
         with formatter.section(messages.translate("commands")):
-            formatter.write_dl([(name, messages.translate(f"cmd_{name}")) for name in COMMANDS])
+            formatter.write_dl(
+                [(name, messages.translate(f"cmd_{name}")) for name in COMMANDS]
+            )
 
 
 def build_program() -> Program:

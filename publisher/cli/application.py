@@ -39,7 +39,11 @@ from publisher.engine.planner import (
 )
 from publisher.rendering.renderer import RenderResult
 from publisher.runtime.clock import Runtime
-from publisher.schedule.load import SCHEDULE_READ_LIMITS, locate_problems, parse_schedule
+from publisher.schedule.load import (
+    SCHEDULE_READ_LIMITS,
+    locate_problems,
+    parse_schedule,
+)
 from publisher.store.plan.posts import AuditAction
 from publisher.store.queries.snapshot import take_snapshot
 from publisher.tomlfile.read import TomlDocument, read_toml
@@ -65,7 +69,11 @@ async def open_command_application(
 
 def parse_file_or_post(text: str) -> Path | PostId:
     """Return a path if the text ends in .toml or names a file, else a post of the schedule."""
-    return Path(text).absolute() if text.endswith(".toml") or Path(text).is_file() else PostId(text)
+    return (
+        Path(text).absolute()
+        if text.endswith(".toml") or Path(text).is_file()
+        else PostId(text)
+    )
 
 
 async def read_posts_file(
@@ -77,7 +85,8 @@ async def read_posts_file(
     """
     toml = await asyncio.to_thread(read_toml, file, SCHEDULE_READ_LIMITS, ScheduleError)
     context = replace(
-        application.planner.schedule_context, known_posts=await application.store.queries.post_ids()
+        application.planner.schedule_context,
+        known_posts=await application.store.queries.post_ids(),
     )
     posts = parse_schedule(toml.text, file=toml.file, context=context).posts
     known = await application.store.posts.stored_posts(posts)
@@ -111,13 +120,17 @@ async def load_post(application: Application, post_id: PostId) -> Post:
         await activate_schedule(application)
         post = await application.store.posts.get_post(post_id)
     if post is None:
-        raise NoSuchItemError("post", post_id, await application.store.queries.post_ids())
+        raise NoSuchItemError(
+            "post", post_id, await application.store.queries.post_ids()
+        )
     if await application.store.posts.is_cancelled(post_id):
         raise CommandFailedError("send_cancelled", post=post_id)
     if (correction := await application.store.posts.corrected_by(post_id)) is not None:
         raise CommandFailedError("send_corrected", post=post_id, correction=correction)
     active = application.planner.post_renderer.accounts
-    return replace(post, accounts=tuple(account for account in post.accounts if account in active))
+    return replace(
+        post, accounts=tuple(account for account in post.accounts if account in active)
+    )
 
 
 async def print_obstacles(
@@ -135,7 +148,9 @@ async def print_obstacles(
     for snapshot in snapshots:
         waiting = [one for one in snapshot.deliveries if one.state in WAITING_STATES]
         concerned |= {one.account for one in waiting}
-        paused = [pause for one in waiting for pause in pauses_covering(snapshot.pauses, one)]
+        paused = [
+            pause for one in waiting for pause in pauses_covering(snapshot.pauses, one)
+        ]
         lines += [formatter.pause("still_paused", pause) for pause in paused]
         off = [
             one
@@ -143,8 +158,13 @@ async def print_obstacles(
             if one.mode is Mode.OFF and one.account in concerned
         ]
         lines += [formatter.mode("mode_override", override) for override in off]
-        unloaded = sorted(account for account in concerned if not snapshot.is_loaded(account))
-        lines += [terminal.translate("account_not_loaded", account=account) for account in unloaded]
+        unloaded = sorted(
+            account for account in concerned if not snapshot.is_loaded(account)
+        )
+        lines += [
+            terminal.translate("account_not_loaded", account=account)
+            for account in unloaded
+        ]
     for one in await store.login_health.list_accounts():
         if (
             one.account.id in concerned
@@ -153,7 +173,9 @@ async def print_obstacles(
         ):
             health = formatter.health(one.health)
             lines.append(
-                terminal.translate("account_not_signed_in", account=one.account.id, health=health)
+                terminal.translate(
+                    "account_not_signed_in", account=one.account.id, health=health
+                )
             )
     for line in dict.fromkeys(lines):
         echo(line, err=True)
@@ -161,7 +183,9 @@ async def print_obstacles(
 
 
 async def activate_schedule(
-    application: Application, confirmed_removals: int | None = None, by: Actor | None = None
+    application: Application,
+    confirmed_removals: int | None = None,
+    by: Actor | None = None,
 ) -> AppliedSchedule | None:
     """Read the schedule and apply it. Return the result, or None when nothing has changed."""
     file = application.settings.schedule_file
@@ -173,7 +197,9 @@ async def activate_schedule(
     if confirmed_removals is not None and by is not None:
         detail = {"number": str(confirmed_removals)}
         actions = [
-            AuditAction(event="removals_confirmed", subject="schedule", by=by, detail=detail)
+            AuditAction(
+                event="removals_confirmed", subject="schedule", by=by, detail=detail
+            )
         ]
     if is_active and confirmed_removals is not None:  # what the settings take from it
         version = await application.store.posts.schedule_version()
@@ -184,33 +210,57 @@ async def activate_schedule(
             )
     owner = await asyncio.to_thread(find_file_owner, file)
     return await apply_schedule(
-        application.planner, toml.text, str(file), confirmed_removals, actions, file_owner=owner
+        application.planner,
+        toml.text,
+        str(file),
+        confirmed_removals,
+        actions,
+        file_owner=owner,
     )
 
 
 async def send_preview(  # noqa: PLR0913 # what, to whom, by whom
-    terminal: Terminal, settings: Settings, post: PostId, result: RenderResult, *, to: str, by: str
+    terminal: Terminal,
+    settings: Settings,
+    post: PostId,
+    result: RenderResult,
+    *,
+    to: str,
+    by: str,
 ) -> None:
     """Send the preview of the only rendered post. Raise CommandFailedError where that fails."""
-    if len(result.rendered_posts) != 1 or any(problem.is_error for problem in result.problems):
+    if len(result.rendered_posts) != 1 or any(
+        problem.is_error for problem in result.problems
+    ):
         raise CommandFailedError("preview_has_errors")
     rendered = result.rendered_posts[0]
     account, media = rendered.account, result.media
-    images = [media[picture.sha256][1] for picture in rendered.images if picture.sha256 in media]
+    images = [
+        media[picture.sha256][1]
+        for picture in rendered.images
+        if picture.sha256 in media
+    ]
     async with open_command_application(settings, can_read=True) as application:
         previewer = application.adapters[account]
         if not isinstance(previewer, PostPreviewer):
             raise CommandFailedError("preview_not_supported", account=account)
         detail = {"to": to, "rendered_hash": rendered.fingerprint}
         person = await authenticate(
-            terminal, settings, application.store, command="preview --to", by=by, accounts=[account]
+            terminal,
+            settings,
+            application.store,
+            command="preview --to",
+            by=by,
+            accounts=[account],
         )
         record_action = application.store.actions.record_action
         await record_action(
             "secret_read", f"secret:{settings.accounts[account].secret}", person, {}
         )
         await record_action("preview_requested", f"{post}@{account}", person, detail)
-        answer = await call_adapter(previewer.send_preview(rendered, images, to), PREVIEW_TIMEOUT)
+        answer = await call_adapter(
+            previewer.send_preview(rendered, images, to), PREVIEW_TIMEOUT
+        )
     formatter = Formatter(messages=terminal.messages, timezone=settings.timezone)
     match answer:
         case PreviewSent():
@@ -224,6 +274,8 @@ async def send_preview(  # noqa: PLR0913 # what, to whom, by whom
             | Blocked(code=code, reason=platform_message)
         ):
             reason = f"{formatter.reason(code)} ({platform_message})"
-        case CredentialExpired(reason=code) | NotSent(reason=code) | Unknown(reason=code):
+        case (
+            CredentialExpired(reason=code) | NotSent(reason=code) | Unknown(reason=code)
+        ):
             reason = formatter.reason(code)
     raise CommandFailedError("preview_failed", account=account, to=to, reason=reason)

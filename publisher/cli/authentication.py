@@ -209,7 +209,9 @@ async def identify(  # noqa: PLR0913, PLR0917 # who does what, and to which acco
             return person
     if by is not None and (has_terminal() or not may_break_glass or is_too_weak):
         code = (
-            "ask_password_or_break_glass" if may_break_glass and not is_too_weak else "ask_password"
+            "ask_password_or_break_glass"
+            if may_break_glass and not is_too_weak
+            else "ask_password"
         )
         if password := ask_hidden(terminal.translate(code, name=by)):
             return _make_person(await _sign_in(terminal, settings, store, by, password))
@@ -221,7 +223,9 @@ async def identify(  # noqa: PLR0913, PLR0917 # who does what, and to which acco
         await _note_token(store, await store.sign_ins.find_token(token))
         raise SignInError("token_not_enough", variable=TOKEN_VARIABLE, command=command)
     if may_break_glass:
-        actor = replace(named_person(by or system_user_name()), sign_in=BREAK_GLASS_METHOD)
+        actor = replace(
+            named_person(by or system_user_name()), sign_in=BREAK_GLASS_METHOD
+        )
         return ActingPerson(actor=actor, breaks_glass=True)
     raise SignInError("sign_in_needed", variable=TOKEN_VARIABLE)
 
@@ -315,7 +319,12 @@ async def authenticate_offline(
             async with open_unchecked_store(settings, Runtime()) as store:
                 if store is not None:
                     return await authenticate(
-                        terminal, settings, store, command=command, by=by, accounts=accounts
+                        terminal,
+                        settings,
+                        store,
+                        command=command,
+                        by=by,
+                        accounts=accounts,
                     )
     except (CommandFailedError, OSError):
         if not is_system_owner(settings.workspace, os.getuid()):
@@ -343,7 +352,9 @@ async def accounts_in_scope(
             return [AccountId(name)]
         case "platform":
             return [
-                account.id for account in settings.accounts.values() if account.platform == name
+                account.id
+                for account in settings.accounts.values()
+                if account.platform == name
             ]
         case "post":
             return await accounts_of_post(store, PostId(name))
@@ -369,7 +380,9 @@ async def _sign_in(
         terminal.print_note("sign_in_was_reset", reset=formatter.sign_in_reset(reset))
     if (failed := await store.users.attempts.take_failures(name)) is not None:
         at = formatter.time(failed.last_at)
-        terminal.print_note("failed_sign_ins", number=failed.number, at=at, source=failed.source)
+        terminal.print_note(
+            "failed_sign_ins", number=failed.number, at=at, source=failed.source
+        )
     return principal
 
 
@@ -378,7 +391,9 @@ def own_source() -> str:
     return f"uid {os.getuid()}"
 
 
-def workspace_user_key(settings: Settings, *, creates_missing: bool = False) -> "MultiFernet":
+def workspace_user_key(
+    settings: Settings, *, creates_missing: bool = False
+) -> "MultiFernet":
     """Return the cipher of the users' second factors; see `load_user_key`."""
     vault = open_vault(settings.workspace)
     return load_user_key(vault, settings.secrets_dir, creates_missing=creates_missing)
@@ -390,7 +405,9 @@ async def _note_token(store: Store, principal: Principal | None) -> None:
     await store.users.attempts.note_refusal(RefusalKind.TOKEN, name, own_source())
 
 
-async def _check_token(store: Store, principal: Principal | None, by: str | None) -> ActingPerson:
+async def _check_token(
+    store: Store, principal: Principal | None, by: str | None
+) -> ActingPerson:
     if principal is None or by not in {None, principal.user.name}:
         await _note_token(store, principal)
     if principal is None:

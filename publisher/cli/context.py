@@ -25,7 +25,11 @@ from publisher.runtime.clock import FailpointSyntaxError, Runtime, parse_failpoi
 from publisher.store.db.database import is_incomplete, sqlite_file
 from publisher.store.queries.queries import Queries, WorkerStatus
 from publisher.store.queries.snapshot import StatusSnapshot
-from publisher.store.recovery.setup import check_against_journal, check_folder, pending_swaps
+from publisher.store.recovery.setup import (
+    check_against_journal,
+    check_folder,
+    pending_swaps,
+)
 from publisher.store.store import Store
 
 
@@ -66,10 +70,13 @@ async def open_command_store(
                     terminal.print_note("journal_unusable")
                     report_error(error, terminal)
             if policies is None and (
-                left_out := [key for key in settings.accounts if key not in store.policies]
+                left_out := [
+                    key for key in settings.accounts if key not in store.policies
+                ]
             ):
                 terminal = Terminal(
-                    messages=get_messages(click.get_current_context()), workspace=settings.workspace
+                    messages=get_messages(click.get_current_context()),
+                    workspace=settings.workspace,
                 )
                 terminal.print_note("adapters_left_out", accounts=", ".join(left_out))
             yield store
@@ -85,7 +92,9 @@ def report_database_errors(url: str) -> Iterator[None]:
         yield
     except DBAPIError as error:
         reason = str(error.orig).strip().splitlines()
-        database = sqlite_file(url) or make_url(url).render_as_string(hide_password=True)
+        database = sqlite_file(url) or make_url(url).render_as_string(
+            hide_password=True
+        )
         code = "database_incomplete" if is_incomplete(error) else "database_error"
         raise CommandFailedError(
             code, database=database, reason=reason[0] if reason else "?"
@@ -106,13 +115,17 @@ def make_runtime(settings: Settings) -> Runtime:
     return Runtime(failpoints=failpoints)
 
 
-async def warn_about_daemon(terminal: Terminal, settings: Settings, queries: Queries) -> None:
+async def warn_about_daemon(
+    terminal: Terminal, settings: Settings, queries: Queries
+) -> None:
     """Print a note if no daemon runs, or if this host's has read files that were changed since.
 
     The files are settings and templates. An order is carried out only once a daemon runs, and with
     the files that the daemon knows.
     """
-    snapshot = StatusSnapshot(now=queries.runtime.now(), workers=await queries.workers())
+    snapshot = StatusSnapshot(
+        now=queries.runtime.now(), workers=await queries.workers()
+    )
     if not snapshot.is_running:
         terminal.print_note("no_daemon_hint")
         return
@@ -142,7 +155,11 @@ async def find_changed_since_start(
 
 
 async def record_action(
-    terminal: Terminal, event: str, subject: str, by: Actor, accounts: Collection[Account] = ()
+    terminal: Terminal,
+    event: str,
+    subject: str,
+    by: Actor,
+    accounts: Collection[Account] = (),
 ) -> bool:
     """Record a finished action if there is a database.
 
@@ -157,11 +174,15 @@ async def record_action(
         if has_database(settings):
             async with open_command_store(settings) as store:
                 await store.actions.record_action(event, subject, by, {})
-                await store.users.mark_unproved(by, click.get_current_context().info_name or event)
+                await store.users.mark_unproved(
+                    by, click.get_current_context().info_name or event
+                )
                 for account in accounts:
                     await store.login_health.request_probe(account)
                 pauses = await store.queries.pauses() if accounts else ()
-            formatter = Formatter(messages=terminal.messages, timezone=settings.timezone)
+            formatter = Formatter(
+                messages=terminal.messages, timezone=settings.timezone
+            )
             scopes = {f"account:{one.id}" for one in accounts}
             for pause in pauses:
                 if pause.scope in scopes:

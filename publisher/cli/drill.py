@@ -20,7 +20,14 @@ from urllib.parse import urlsplit
 from publisher.app.format import Formatter, format_counts
 from publisher.cli.errors import CommandFailedError
 from publisher.cli.live_display import LiveDisplay, can_draw, live_display, wrap_parts
-from publisher.cli.terminal import STATE_STYLES, echo, pad_cells, set_style, shorten, text_width
+from publisher.cli.terminal import (
+    STATE_STYLES,
+    echo,
+    pad_cells,
+    set_style,
+    shorten,
+    text_width,
+)
 from publisher.cli.workspace import CALLBACK_SIGNING_KEY, DemoAccount, DemoWorkspace
 from publisher.domain.characters import escape_forbidden
 from publisher.domain.delivery import OPEN_STATES, Delivery, State
@@ -54,7 +61,14 @@ async def start_simulator(port: int) -> tuple[asyncio.subprocess.Process, str]:
 
     Raises CommandFailedError when it does not start.
     """
-    command = [*PUBLISHER_COMMAND, "--lang", "en", "simulate", "--listen", f"127.0.0.1:{port}"]
+    command = [
+        *PUBLISHER_COMMAND,
+        "--lang",
+        "en",
+        "simulate",
+        "--listen",
+        f"127.0.0.1:{port}",
+    ]
     process = await asyncio.create_subprocess_exec(
         *command,
         stdin=asyncio.subprocess.DEVNULL,
@@ -65,7 +79,9 @@ async def start_simulator(port: int) -> tuple[asyncio.subprocess.Process, str]:
     line = b""
     if process.stdout is not None:
         with contextlib.suppress(TimeoutError):
-            line = await asyncio.wait_for(process.stdout.readline(), START_TIMEOUT_SECONDS)
+            line = await asyncio.wait_for(
+                process.stdout.readline(), START_TIMEOUT_SECONDS
+            )
     addresses = [word for word in line.decode().split() if word.startswith("http://")]
     if not addresses:
         await stop_process(process, SIMULATOR_STOP_SECONDS)
@@ -86,7 +102,9 @@ async def start_daemon(workspace: Path, lang: str) -> asyncio.subprocess.Process
         )
 
 
-async def stop_process(process: asyncio.subprocess.Process, timeout_seconds: float) -> None:
+async def stop_process(
+    process: asyncio.subprocess.Process, timeout_seconds: float
+) -> None:
     """Terminate a child, and kill it after the timeout."""
     if process.returncode is None:
         with contextlib.suppress(ProcessLookupError):
@@ -106,7 +124,9 @@ class SimulatedPlatforms:
     base_url: str
     external_ids: set[str] = field(default_factory=set)
 
-    def create_accounts(self, accounts: Sequence[DemoAccount]) -> dict[str, Mapping[str, str]]:
+    def create_accounts(
+        self, accounts: Sequence[DemoAccount]
+    ) -> dict[str, Mapping[str, str]]:
         """Create the accounts, each with an older post as if by a person.
 
         Return their secrets by account id.
@@ -114,7 +134,11 @@ class SimulatedPlatforms:
         secrets = {}
         for account in accounts:
             names = {"name": account.region.agency, "forums": [account.region.forum]}
-            created = {"platform": account.platform, "account": account.identity, **names}
+            created = {
+                "platform": account.platform,
+                "account": account.identity,
+                **names,
+            }
             secrets[account.id] = self._request("/_sim/accounts", created)
         self._request("/_sim/clock", {"shift": -HOUR_SECONDS})
         for account in accounts:
@@ -136,7 +160,11 @@ class SimulatedPlatforms:
         for account in accounts:
             if account.platform == "wechat":
                 url = f"http://{listen}/callback/wechat/{account.id}"
-                callback = {"account": account.identity, "url": url, "token": CALLBACK_SIGNING_KEY}
+                callback = {
+                    "account": account.identity,
+                    "url": url,
+                    "token": CALLBACK_SIGNING_KEY,
+                }
                 if not self._request("/_sim/callbacks", callback).get("ok"):
                     return False
         return True
@@ -148,12 +176,16 @@ class SimulatedPlatforms:
         posts = [
             post
             for post in self._request("/_sim/posts")
-            if post["id"] not in self.external_ids and post["visible"] and not post["removed"]
+            if post["id"] not in self.external_ids
+            and post["visible"]
+            and not post["removed"]
         ]
         texts_by_account: dict[tuple[str, str], list[str]] = {}
         for post in posts:
             text = "\n".join(str(post[part]) for part in ("title", "text", "html"))
-            texts_by_account.setdefault((post["platform"], post["account"]), []).append(text)
+            texts_by_account.setdefault((post["platform"], post["account"]), []).append(
+                text
+            )
         counts: Counter[DeliveryId] = Counter()
         for delivery in deliveries:
             account = accounts[delivery.account]
@@ -163,9 +195,13 @@ class SimulatedPlatforms:
         return counts, len(posts) - counts.total()
 
     def _request(self, path: str, body: object = None) -> Any:  # noqa: ANN401 # any JSON value
-        connection = HTTPConnection(urlsplit(self.base_url).netloc, timeout=REQUEST_TIMEOUT_SECONDS)
+        connection = HTTPConnection(
+            urlsplit(self.base_url).netloc, timeout=REQUEST_TIMEOUT_SECONDS
+        )
         try:
-            connection.request("POST" if body else "GET", path, json.dumps(body) if body else None)
+            connection.request(
+                "POST" if body else "GET", path, json.dumps(body) if body else None
+            )
             return json.loads(connection.getresponse().read())
         finally:
             connection.close()
@@ -209,11 +245,16 @@ class Scenario:
             if can_draw():
                 self.live = stack.enter_context(live_display())
             try:
-                while not self.stopping.is_set() and not (exits and exit_code is not None):
+                while not self.stopping.is_set() and not (
+                    exits and exit_code is not None
+                ):
                     deliveries = await self.store.queries.deliveries()
                     await self.approve_sample_posts(deliveries)
                     await self.ensure_daemon()
-                    if self.demo_workspace.callback_listen and not self.has_registered_callbacks:
+                    if (
+                        self.demo_workspace.callback_listen
+                        and not self.has_registered_callbacks
+                    ):
                         # fails until the daemon listens
                         self.has_registered_callbacks = await asyncio.to_thread(
                             self.platforms.register_callbacks,
@@ -221,7 +262,9 @@ class Scenario:
                             self.demo_workspace.callback_listen,
                         )
                     if not self.has_shown_where:
-                        await self.show_where(is_last_try=asyncio.get_running_loop().time() > until)
+                        await self.show_where(
+                            is_last_try=asyncio.get_running_loop().time() > until
+                        )
                     self.show(deliveries)
                     if exit_code is None and is_settled(deliveries):
                         exit_code = await self.verify(deliveries)
@@ -255,7 +298,9 @@ class Scenario:
         self.daemon = await start_daemon(self.workspace, self.formatter.messages.lang)
         gone = ended.pid if ended else None
         self.print_message(
-            "demo_daemon_again" if ended else "demo_daemon", pid=self.daemon.pid, gone=gone
+            "demo_daemon_again" if ended else "demo_daemon",
+            pid=self.daemon.pid,
+            gone=gone,
         )
 
     async def show_where(self, *, is_last_try: bool) -> None:
@@ -301,7 +346,9 @@ class Scenario:
         counts, unexplained = await asyncio.to_thread(
             self.platforms.count_posts, deliveries, accounts
         )
-        wrong = [one for one in deliveries if counts[one.id] != POSTS_OF_STATE.get(one.state)]
+        wrong = [
+            one for one in deliveries if counts[one.id] != POSTS_OF_STATE.get(one.state)
+        ]
         if (
             all(one.state is State.PUBLISHED for one in deliveries)
             and not wrong
@@ -317,7 +364,11 @@ class Scenario:
             reason = self.formatter.reason(delivery.reason)
             subject, number = self.formatter.subject(delivery), counts[delivery.id]
             self.print_message(
-                "demo_mismatch", subject=subject, state=state, reason=reason, number=number
+                "demo_mismatch",
+                subject=subject,
+                state=state,
+                reason=reason,
+                number=number,
             )
         if unexplained:
             self.print_message("demo_unexplained", number=unexplained)
@@ -334,7 +385,9 @@ class Scenario:
                 and self.shown_states.get(delivery.id) is not delivery.state
             ):
                 self.shown_states[delivery.id] = delivery.state
-                details = self.formatter.reason(delivery.reason) if delivery.reason else ""
+                details = (
+                    self.formatter.reason(delivery.reason) if delivery.reason else ""
+                )
                 if delivery.receipt:
                     details = delivery.receipt.url
                 at = delivery.updated_at.astimezone(self.formatter.timezone)
@@ -348,7 +401,8 @@ class Scenario:
         The states of a post go on below it if they are wider than the terminal.
         """
         post, due, state = (
-            self.formatter.messages.translate(f"column_{name}") for name in ("post", "due", "state")
+            self.formatter.messages.translate(f"column_{name}")
+            for name in ("post", "due", "state")
         )
         by_post: dict[str, list[Delivery]] = {}
         for delivery in deliveries:
@@ -372,7 +426,10 @@ class Scenario:
         """Return the states with their numbers, in words, and the style of each."""
         counts = Counter(delivery.state for delivery in deliveries)
         return [
-            (f"{self.formatter.state(state)} {counts[state]}", STATE_STYLES.get(state, ""))
+            (
+                f"{self.formatter.state(state)} {counts[state]}",
+                STATE_STYLES.get(state, ""),
+            )
             for state in State
             if counts[state]
         ]

@@ -66,7 +66,10 @@ def report_error(error: PublisherError | OSError, terminal: Terminal) -> int:
         case RefusedError():
             code, facts = error.code, error.facts
             if "state" in facts:
-                facts = {**facts, "state": messages.translate(f"state_{facts['state']}")}
+                facts = {
+                    **facts,
+                    "state": messages.translate(f"state_{facts['state']}"),
+                }
             exit_code = EXIT_FAILED if code in RETRYABLE_REFUSALS else EXIT_REFUSED
         case CommandFailedError() | SecretError() | ApprovalError():
             code, facts = error.code, error.facts
@@ -99,18 +102,23 @@ def report_usage_error(error: click.UsageError, terminal: Terminal) -> int:
     if error.ctx is not None:
         echo(error.ctx.get_usage(), err=True)
     terminal.print_note(
-        "see_help", command=error.ctx.command_path if error.ctx else terminal.messages.program
+        "see_help",
+        command=error.ctx.command_path if error.ctx else terminal.messages.program,
     )
     match error:
         case LocalizedUsageError():
-            message = terminal.translate(error.code, param=option_name(error.param), **error.facts)
+            message = terminal.translate(
+                error.code, param=option_name(error.param), **error.facts
+            )
         case click.NoSuchOption():
             code = "unknown_option_close" if error.possibilities else "unknown_option"
             message = terminal.translate(
                 code, name=error.option_name, close=", ".join(error.possibilities or ())
             )
         case click.MissingParameter():
-            message = terminal.translate("missing_parameter", name=option_name(error.param))
+            message = terminal.translate(
+                "missing_parameter", name=option_name(error.param)
+            )
         case click.BadParameter():
             message = terminal.translate(
                 "bad_parameter", name=option_name(error.param), message=error.message
@@ -142,7 +150,9 @@ class ScheduleSource:
 
 
 def format_problems(
-    problems: Iterable[Problem], messages: Messages, source: ScheduleSource | None = None
+    problems: Iterable[Problem],
+    messages: Messages,
+    source: ScheduleSource | None = None,
 ) -> str:
     """Format problems, errors first: one line each, then its hint.
 
@@ -158,7 +168,9 @@ def format_problems(
             key = messages.name_key(
                 at.path, source.post_ids if is_quoted and source is not None else ()
             )
-            where = f"{display_path(at.file)}:{at.line}:{at.column}: " + (f"{key}: " if key else "")
+            where = f"{display_path(at.file)}:{at.line}:{at.column}: " + (
+                f"{key}: " if key else ""
+            )
         mark = "" if problem.is_error else messages.translate("warning_mark")
         lines.append(f"{where}{mark}{messages.describe(problem)}")
         if (
@@ -175,7 +187,9 @@ def format_problems(
             excess_code = "text_over" if is_whole_text else "over_limit"
             lines.append(f"    {messages.translate(excess_code, number=excess)}")
         if similar := problem.facts.get("similar"):
-            lines.append(f"    {messages.translate('similar_problems', number=similar)}")
+            lines.append(
+                f"    {messages.translate('similar_problems', number=similar)}"
+            )
     return "\n".join(lines)
 
 
@@ -192,7 +206,11 @@ def count_excess(problem: Problem) -> int:
         return 0
     length = problem.facts.get("length", "")
     limit = problem.facts.get("limit") or problem.facts.get("longest", "")
-    return max(int(length) - int(limit), 0) if length.isdecimal() and limit.isdecimal() else 0
+    return (
+        max(int(length) - int(limit), 0)
+        if length.isdecimal() and limit.isdecimal()
+        else 0
+    )
 
 
 UNQUOTED_CODES = frozenset(
@@ -218,14 +236,20 @@ def quote_line(line: str, column: int) -> list[str]:
 
     A line with a possible secret is not shown.
     """
-    parts = line[: column - 1][-SCANNED_CHARACTERS:], line[column - 1 :][:SCANNED_CHARACTERS]
+    parts = (
+        line[: column - 1][-SCANNED_CHARACTERS:],
+        line[column - 1 :][:SCANNED_CHARACTERS],
+    )
     if redact_text("".join(parts)) != "".join(parts):
         return []
     before = escape_forbidden(parts[0][-QUOTE_COLUMNS:]).replace("\t", " ")
     after = escape_forbidden(parts[1][:QUOTE_COLUMNS]).replace("\t", " ")
     while text_width(before) > QUOTE_COLUMNS // 2:
         before = f"…{before[2:]}"
-    return [f"    {shorten(before + after, QUOTE_COLUMNS)}", f"    {' ' * text_width(before)}^"]
+    return [
+        f"    {shorten(before + after, QUOTE_COLUMNS)}",
+        f"    {' ' * text_width(before)}^",
+    ]
 
 
 def sorted_problems(problems: Iterable[Problem]) -> list[Problem]:
@@ -263,5 +287,9 @@ def problem_as_json(
         "hint": messages.hint(problem.code, **problem.facts),
         **({"post": named[0], "id": named[1]} if named else {}),
         **({"excess": excess} if (excess := count_excess(problem)) else {}),
-        **({"similar": int(problem.facts["similar"])} if "similar" in problem.facts else {}),
+        **(
+            {"similar": int(problem.facts["similar"])}
+            if "similar" in problem.facts
+            else {}
+        ),
     }

@@ -23,7 +23,9 @@ class LocalizedUsageError(click.BadParameter):
     Click adds the parameter, if any.
     """
 
-    def __init__(self, code: str, ctx: click.Context | None = None, **facts: object) -> None:
+    def __init__(
+        self, code: str, ctx: click.Context | None = None, **facts: object
+    ) -> None:
         super().__init__(code, ctx)
         self.code = code
         self.facts = facts
@@ -47,10 +49,14 @@ class LocalizedHelp(click.Command):
     def format_usage(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         pieces = self.collect_usage_pieces(ctx)
         formatter.write_usage(
-            ctx.command_path, " ".join(pieces), f"{get_messages(ctx).translate('usage')} "
+            ctx.command_path,
+            " ".join(pieces),
+            f"{get_messages(ctx).translate('usage')} ",
         )
 
-    def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+    def format_help_text(
+        self, ctx: click.Context, formatter: click.HelpFormatter
+    ) -> None:
         messages = get_messages(ctx)
         formatter.write_paragraph()
         with formatter.indentation():
@@ -59,14 +65,18 @@ class LocalizedHelp(click.Command):
                 formatter.write_paragraph()
                 formatter.write_text(hint)
 
-    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+    def format_options(
+        self, ctx: click.Context, formatter: click.HelpFormatter
+    ) -> None:
         messages = get_messages(ctx)
         rows = []
         for param in self.get_params(ctx):
             record = param.get_help_record(ctx)
             if record is None or not isinstance(param, click.Option):
                 continue
-            code = "opt_help" if param is self.get_help_option(ctx) else param.help or ""
+            code = (
+                "opt_help" if param is self.get_help_option(ctx) else param.help or ""
+            )
             needed = messages.translate("needed") if param.required else ""
             rows.append((record[0], f"{messages.translate(code)}{needed}"))
         with formatter.section(messages.translate("options")):
@@ -100,7 +110,9 @@ def int_range(minimum: int, maximum: int) -> Callable[[str], int]:
     def parse_int(value: str) -> int:
         if value.isascii() and value.isdigit() and minimum <= int(value) <= maximum:
             return int(value)
-        raise LocalizedUsageError("not_a_number", value=value, least=minimum, most=maximum)
+        raise LocalizedUsageError(
+            "not_a_number", value=value, least=minimum, most=maximum
+        )
 
     return parse_int
 
@@ -111,7 +123,9 @@ def choice(*choices: str) -> Callable[[str], str]:
     def parse_choice(value: str) -> str:
         if value in choices:
             return value
-        raise LocalizedUsageError("not_a_choice", value=value, choices=", ".join(choices))
+        raise LocalizedUsageError(
+            "not_a_choice", value=value, choices=", ".join(choices)
+        )
 
     return parse_choice
 
@@ -169,7 +183,9 @@ def shared_options() -> list[click.Parameter]:
     `--lang` is only declared: detect_language() reads it before parsing.
     """
 
-    def set_workspace(ctx: click.Context, _param: click.Parameter, value: str | None) -> None:
+    def set_workspace(
+        ctx: click.Context, _param: click.Parameter, value: str | None
+    ) -> None:
         if value is not None:
             ctx.obj = replace(ctx.obj, workspace=Path(value))
 
@@ -207,7 +223,9 @@ def command(name: str) -> Callable[[Callable[..., Any]], LocalizedCommand]:
 
         take_terminal = click.make_pass_decorator(Terminal)
         call = run_async if inspect.iscoroutinefunction(function) else function
-        made = click.command(name, cls=LocalizedCommand, help=f"cmd_{name}")(take_terminal(call))
+        made = click.command(name, cls=LocalizedCommand, help=f"cmd_{name}")(
+            take_terminal(call)
+        )
         made.params += shared_options()
         return made
 

@@ -39,11 +39,18 @@ def post_target(value: str) -> DeliveryTarget:
     if not post or ("@" in value and not account):
         raise LocalizedUsageError("bad_target", value=value)
     try:
-        when = datetime.fromisoformat(instant) if separator and instant != ONCE_OCCURRENCE else None
+        when = (
+            datetime.fromisoformat(instant)
+            if separator and instant != ONCE_OCCURRENCE
+            else None
+        )
     except ValueError:
         raise LocalizedUsageError("bad_target", value=value) from None
     return DeliveryTarget(
-        text=value, post=PostId(post), account=AccountId(account) if account else None, instant=when
+        text=value,
+        post=PostId(post),
+        account=AccountId(account) if account else None,
+        instant=when,
     )
 
 
@@ -80,7 +87,9 @@ async def find_deliveries(
     found = await queries.deliveries(target.post, target.account)
     if (instant := target.instant) is not None:
         occurrence = in_zone(instant, timezone).astimezone(UTC).isoformat()
-        found = [delivery for delivery in found if delivery.key.occurrence == occurrence]
+        found = [
+            delivery for delivery in found if delivery.key.occurrence == occurrence
+        ]
     if not found and (target.account or target.instant):
         stored = await queries.deliveries(target.post)
         names = {
@@ -124,4 +133,6 @@ async def resolve_scope(name: str, settings: Settings, store: Store) -> str:
     if is_post:
         return name if kind == "post" else f"post:{name}"
     scopes = {f"platform:{account.platform}" for account in settings.accounts.values()}
-    raise NoSuchItemError("scope", name, [*settings.accounts, *scopes, *await queries.post_ids()])
+    raise NoSuchItemError(
+        "scope", name, [*settings.accounts, *scopes, *await queries.post_ids()]
+    )

@@ -160,7 +160,9 @@ def text_width(text: str) -> int:
     return (
         len(text)
         if text.isascii()
-        else sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in text)
+        else sum(
+            2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in text
+        )
     )
 
 
@@ -206,7 +208,11 @@ def wrap_text(text: str, width: int) -> Iterator[str]:
     """Yield lines of at most `width` columns, broken between words or Chinese characters."""
     starts = [
         0,
-        *(place for place in range(1, len(text)) if can_break(text[place - 1], text[place])),
+        *(
+            place
+            for place in range(1, len(text))
+            if can_break(text[place - 1], text[place])
+        ),
     ]
     line = ""
     for start, end in pairwise([*starts, len(text)]):
@@ -221,7 +227,9 @@ def wrap_text(text: str, width: int) -> Iterator[str]:
 
 def can_break(before: str, after: str) -> bool:
     """True if a line may break here: not before closing punctuation, not after opening."""
-    if unicodedata.category(after) in {"Pe", "Pf", "Po"} or unicodedata.category(before) in {
+    if unicodedata.category(after) in {"Pe", "Pf", "Po"} or unicodedata.category(
+        before
+    ) in {
         "Ps",
         "Pi",
     }:
@@ -252,8 +260,12 @@ class ColumnHelp(click.HelpFormatter):
         col_max: int = _MAX_FIRST_COLUMN_WIDTH,
         col_spacing: int = _COLUMN_GAP,
     ) -> None:
-        pairs: Sequence[tuple[str, str]] = [(first or "", second or "") for first, second in rows]
-        first_width = min(max((text_width(first) for first, _ in pairs), default=0), col_max)
+        pairs: Sequence[tuple[str, str]] = [
+            (first or "", second or "") for first, second in rows
+        ]
+        first_width = min(
+            max((text_width(first) for first, _ in pairs), default=0), col_max
+        )
         indent = " " * self.current_indent
         room = max(self.width - self.current_indent - first_width - col_spacing, 10)
         for first, second in pairs:

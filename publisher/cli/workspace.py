@@ -61,7 +61,9 @@ def find_shipped_schedule() -> Traversable:
     """Return the demo's schedule: inside the package, or beside it in a source tree."""
     package = files("publisher")
     packaged = package / "_workspace" / "schedule.toml"
-    return packaged if packaged.is_file() else Path(str(package)).parent / "schedule.toml"
+    return (
+        packaged if packaged.is_file() else Path(str(package)).parent / "schedule.toml"
+    )
 
 
 def create_workspace(folder: Path, contents: Mapping[str, bytes]) -> None:
@@ -69,7 +71,11 @@ def create_workspace(folder: Path, contents: Mapping[str, bytes]) -> None:
 
     Raises CommandFailedError, and writes nothing, when a file or folder exists already.
     """
-    taken = [name for name in contents if (folder / name).exists() or (folder / name).is_symlink()]
+    taken = [
+        name
+        for name in contents
+        if (folder / name).exists() or (folder / name).is_symlink()
+    ]
     taken += [
         name
         for name in WORKSPACE_FOLDERS
@@ -77,7 +83,9 @@ def create_workspace(folder: Path, contents: Mapping[str, bytes]) -> None:
     ]
     if taken or (folder.exists() and not folder.is_dir()):
         raise CommandFailedError(
-            "workspace_not_empty", folder=folder, names="、".join(sorted(taken)) or folder
+            "workspace_not_empty",
+            folder=folder,
+            names="、".join(sorted(taken)) or folder,
         )
     for name in WORKSPACE_FOLDERS:
         (folder / name).mkdir(parents=True, exist_ok=True)
@@ -162,7 +170,10 @@ class DemoWorkspace:
     def accounts(self) -> Sequence[DemoAccount]:
         return [
             DemoAccount(
-                id=f"{region.slug}-{platform}", platform=platform, identity=identity, region=region
+                id=f"{region.slug}-{platform}",
+                platform=platform,
+                identity=identity,
+                region=region,
             )
             for region in self.regions
             for platform, identity in (
@@ -290,11 +301,15 @@ def shift_schedule(
         del posts[kept + 1 :], posts[:kept]
     others = [post for post in posts if post["kind"] not in CORRECTING_KINDS]
     step = spread / max(len(others) - 1, 1)
-    times = {post["id"]: start + step * position for position, post in enumerate(others)}
+    times = {
+        post["id"]: start + step * position for position, post in enumerate(others)
+    }
     for post in posts:
         for key in REPLACED_TIME_KEYS:
             post.pop(key, None)
-        post["at"] = times.get(post["id"], start + spread + correction_delay).replace(microsecond=0)
+        post["at"] = times.get(post["id"], start + spread + correction_delay).replace(
+            microsecond=0
+        )
     return tomlkit.dumps(document)
 
 

@@ -249,7 +249,8 @@ class RateLimit:
     def always_allowed_calls(self) -> int:
         """The number of calls that fit into every window even without the urgent share."""
         return min(
-            limit - self.reserved_for_urgent(limit) for limit in (self.per_hour, self.per_day)
+            limit - self.reserved_for_urgent(limit)
+            for limit in (self.per_hour, self.per_day)
         )
 
     def reserved_for_urgent(self, limit: int) -> int:
@@ -326,7 +327,9 @@ The spread makes a poison delivery crash alone.
 MAX_CRASH_SPREADS = 8
 
 
-def next_retry_at(timing: Timing, failures: int, now: datetime, jitter: float) -> datetime:
+def next_retry_at(
+    timing: Timing, failures: int, now: datetime, jitter: float
+) -> datetime:
     """Return the time of the next attempt: doubling waits with a cap.
 
     `jitter` in [0, 1) adds up to a quarter.
@@ -344,7 +347,9 @@ def next_crash_retry_at(now: datetime, crashes: int, jitter: float) -> datetime:
     return now + CRASH_RETRY_SPREAD * min(crashes, MAX_CRASH_SPREADS) * jitter
 
 
-def next_delete_at(timing: Timing, attempts: int, now: datetime, jitter: float) -> datetime:
+def next_delete_at(
+    timing: Timing, attempts: int, now: datetime, jitter: float
+) -> datetime:
     """Return the time of the next deletion attempt: waits grow fourfold, from seconds to hours."""
     return now + backoff_delay(
         timing.retry_first, attempts, timing.max_deletion_delay, factor=4.0
@@ -379,7 +384,9 @@ def review_ends_at(timing: Timing, unknown_since: datetime) -> datetime:
     return unknown_since + timing.review_window + timedelta(milliseconds=1)
 
 
-def next_review_check_at(timing: Timing, unknown_since: datetime, now: datetime) -> datetime:
+def next_review_check_at(
+    timing: Timing, unknown_since: datetime, now: datetime
+) -> datetime:
     """Return the time of the next readback of a post that only a review can hide any more.
 
     The waits grow with its age, up to MAX_REVIEW_CHECK_DELAY, but never past the end of the longest
@@ -392,11 +399,14 @@ def next_review_check_at(timing: Timing, unknown_since: datetime, now: datetime)
     return now + min(now - reviewed_at + MAX_FINAL_CHECK_DELAY, timing.max_check_delay)
 
 
-def next_poll_at(timing: Timing, readbacks: int, requested_at: datetime, now: datetime) -> datetime:
+def next_poll_at(
+    timing: Timing, readbacks: int, requested_at: datetime, now: datetime
+) -> datetime:
     """Return the time of the next ticket check: the adapter's time, or our own timing if sooner."""
     return min(
         requested_at,
-        now + backoff_delay(timing.first_check_after, readbacks, timing.max_check_delay),
+        now
+        + backoff_delay(timing.first_check_after, readbacks, timing.max_check_delay),
     )
 
 
@@ -412,14 +422,18 @@ MAX_METRICS_AGE = READ_INTERVALS_BY_AGE[-1][0]
 
 
 def needs_metrics(
-    published_at: datetime, last_read_at: datetime | None, now: datetime, first_after: timedelta
+    published_at: datetime,
+    last_read_at: datetime | None,
+    now: datetime,
+    first_after: timedelta,
 ) -> bool:
     """True if the metrics of a published post are due, first `first_after` its publishing."""
     age = now - published_at
     if last_read_at is None:
         return first_after <= age <= MAX_METRICS_AGE
     interval = next(
-        (interval for max_age, interval in READ_INTERVALS_BY_AGE if age <= max_age), None
+        (interval for max_age, interval in READ_INTERVALS_BY_AGE if age <= max_age),
+        None,
     )
     return interval is not None and now - last_read_at >= interval
 

@@ -10,7 +10,9 @@ from urllib.parse import parse_qsl, urlsplit
 MARKER_PLACEHOLDER = "{marker}"
 """The placeholder for the marker in a link template."""
 POSTGRES_SCHEMES = ("postgresql://", "postgresql+psycopg://")
-_POSTGRES_URL = re.compile(r"[^:]+://([^@]*@)?(\[[^\]@]*\]|[^@:/?\[\]]*)(:\d+)?([/?].*)?")
+_POSTGRES_URL = re.compile(
+    r"[^:]+://([^@]*@)?(\[[^\]@]*\]|[^@:/?\[\]]*)(:\d+)?([/?].*)?"
+)
 """Strict, because host and port appear in errors and must not contain a part of the password."""
 
 
@@ -29,13 +31,18 @@ def has_password(url: str) -> bool:
         return False
     _user, _colon, password = (found[1] or "").removesuffix("@").partition(":")
     _path, _mark, query = (found[4] or "").partition("?")
-    return bool(password) or any(name == "password" for name, _value in parse_qsl(query))
+    return bool(password) or any(
+        name == "password" for name, _value in parse_qsl(query)
+    )
 
 
 def is_link_template(entry: str) -> bool:
     """True if this is an address with one placeholder for the marker."""
     has_one = entry.count(MARKER_PLACEHOLDER) == 1
-    return has_one and _split_host(entry.replace(MARKER_PLACEHOLDER, "K7QM-4R2T")) is not None
+    return (
+        has_one
+        and _split_host(entry.replace(MARKER_PLACEHOLDER, "K7QM-4R2T")) is not None
+    )
 
 
 def parse_host(url: str) -> str | None:
@@ -49,7 +56,9 @@ def _split_host(url: str) -> str | None:
         has_valid_port = parts.port is None or parts.port > 0
     except ValueError:
         return None
-    return parts.hostname if parts.scheme in {"http", "https"} and has_valid_port else None
+    return (
+        parts.hostname if parts.scheme in {"http", "https"} and has_valid_port else None
+    )
 
 
 def split_host_port(address: str) -> tuple[str, int]:
@@ -73,12 +82,18 @@ def normalize_address(url: str) -> str:
         return url.casefold()
     name = "localhost" if is_loopback(host) else host
     usual_port = {"http": 80, "https": 443}.get(parts.scheme)
-    return name + (f":{port}" if port not in {None, usual_port} else "") + parts.path.rstrip("/")
+    return (
+        name
+        + (f":{port}" if port not in {None, usual_port} else "")
+        + parts.path.rstrip("/")
+    )
 
 
 def is_loopback(host: str) -> bool:
     """True if a host is this machine."""
-    return host == "localhost" or (is_ip(host) and ipaddress.ip_address(host).is_loopback)
+    return host == "localhost" or (
+        is_ip(host) and ipaddress.ip_address(host).is_loopback
+    )
 
 
 def is_ip(value: str) -> bool:

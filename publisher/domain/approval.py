@@ -9,7 +9,13 @@ from typing import Final
 
 from publisher.domain.account import AccountId
 from publisher.domain.characters import name_skeleton
-from publisher.domain.delivery import ApprovalMissing, Approved, Delivery, State, StepContext
+from publisher.domain.delivery import (
+    ApprovalMissing,
+    Approved,
+    Delivery,
+    State,
+    StepContext,
+)
 from publisher.domain.post import Fingerprint, fingerprint
 
 AWAITING_APPROVAL = "awaiting_approval"
@@ -145,7 +151,9 @@ def find_barred(writers: Writers, shown: Collection[str]) -> frozenset[str]:
     The words of a left-out writer were approved in every one of them.
     """
     return frozenset(
-        person for person, approved in writers.items() if not set(shown) <= set(approved)
+        person
+        for person, approved in writers.items()
+        if not set(shown) <= set(approved)
     )
 
 
@@ -181,7 +189,11 @@ class ApprovalStatus:
     @property
     def in_time(self) -> list[Approval]:
         """The approvals that were not given for a time too far after the present one."""
-        return [approval for approval in self.approvals if approval.covers_time(self.scheduled_at)]
+        return [
+            approval
+            for approval in self.approvals
+            if approval.covers_time(self.scheduled_at)
+        ]
 
     @property
     def missing(self) -> list[MissingStage]:
@@ -215,7 +227,10 @@ class ApprovalStatus:
             for approval in self.in_time
             if approval.is_emergency and approval.fingerprint == self.fingerprint
         }
-        return name_skeleton(self.author) in people and len(people) >= MIN_EMERGENCY_OFFICERS
+        return (
+            name_skeleton(self.author) in people
+            and len(people) >= MIN_EMERGENCY_OFFICERS
+        )
 
     @property
     def is_approved(self) -> bool:
@@ -228,12 +243,15 @@ class ApprovalStatus:
         An approval in another chain does not count.
         """
         return any(
-            name_skeleton(approval.person) == name_skeleton(person) for approval in self.counted
+            name_skeleton(approval.person) == name_skeleton(person)
+            for approval in self.counted
         )
 
     def is_barred(self, person: str) -> bool:
         """True if a person has written words of the content that have not had every approval."""
-        return name_skeleton(person) in set(map(name_skeleton, self.barred | self.quoted))
+        return name_skeleton(person) in set(
+            map(name_skeleton, self.barred | self.quoted)
+        )
 
 
 def is_covered(approved_at: datetime | None, scheduled_at: datetime | None) -> bool:
@@ -241,7 +259,11 @@ def is_covered(approved_at: datetime | None, scheduled_at: datetime | None) -> b
 
     The limit is MAX_ADVANCE.
     """
-    return approved_at is None or scheduled_at is None or scheduled_at >= approved_at - MAX_ADVANCE
+    return (
+        approved_at is None
+        or scheduled_at is None
+        or scheduled_at >= approved_at - MAX_ADVANCE
+    )
 
 
 @lru_cache(maxsize=64)
@@ -257,7 +279,9 @@ def hash_rules(rules: ApprovalRules) -> Fingerprint:
 
 def hash_renditions(renditions: Iterable[Rendition]) -> Fingerprint:
     """Return the fingerprint of an occurrence, over the content for each of its accounts."""
-    return fingerprint(sorted([item.account, item.kind, item.rendered_hash] for item in renditions))
+    return fingerprint(
+        sorted([item.account, item.kind, item.rendered_hash] for item in renditions)
+    )
 
 
 def choose_reminder_lead(due_at: datetime, filed_at: datetime | None) -> timedelta:
@@ -279,7 +303,10 @@ def is_fingerprint_of(text: str, whole: Fingerprint) -> bool:
 
 
 def missing_stages(
-    chain: Chain, approvals: Sequence[Approval], content: Fingerprint, barred: Collection[str]
+    chain: Chain,
+    approvals: Sequence[Approval],
+    content: Fingerprint,
+    barred: Collection[str],
 ) -> list[MissingStage]:
     """Return the stages that still need people, in order.
 
@@ -317,10 +344,15 @@ def on_approval_missing(
     if delivery.attempts and delivery.state is not State.PENDING:
         return replace(waiting, state=State.DUE, next_action_at=event.until)
     latest = (
-        delivery.expires_at if delivery.is_due_when_approved else delivery.first_attempt_deadline
+        delivery.expires_at
+        if delivery.is_due_when_approved
+        else delivery.first_attempt_deadline
     )
     return replace(
-        waiting, state=State.PENDING, next_action_at=event.until, first_attempt_deadline=latest
+        waiting,
+        state=State.PENDING,
+        next_action_at=event.until,
+        first_attempt_deadline=latest,
     )
 
 
@@ -329,7 +361,9 @@ def on_approved(delivery: Delivery, event: Approved, context: StepContext) -> De
 
     Become due now if that time has passed, or if the approval decides the time.
     """
-    approved = replace(delivery, reason=None, next_action_at=max(delivery.due_at, context.now))
+    approved = replace(
+        delivery, reason=None, next_action_at=max(delivery.due_at, context.now)
+    )
     if not delivery.is_due_when_approved:
         return approved
     return replace(

@@ -78,7 +78,9 @@ class ChainEntry:
 _encode_hashed = json.JSONEncoder(
     separators=(",", ":"),
     # No entry holds such a value; the wrapper keeps it from passing for one that an entry may hold.
-    default=lambda value: {"odd": value.hex() if isinstance(value, bytes) else repr(value)},
+    default=lambda value: {
+        "odd": value.hex() if isinstance(value, bytes) else repr(value)
+    },
 ).encode
 
 
@@ -124,7 +126,8 @@ class ChainLoss:
     def covers(self, checkpoint: Checkpoint) -> bool:
         """True if a checkpoint proves nothing beyond this loss."""
         is_within = (
-            checkpoint.chain == self.chain and self.sequence <= checkpoint.sequence <= self.until
+            checkpoint.chain == self.chain
+            and self.sequence <= checkpoint.sequence <= self.until
         )
         is_last = (checkpoint.sequence, checkpoint.hash) == (self.until, self.hash)
         return is_within and (checkpoint.at <= self.at or is_last)
@@ -165,7 +168,9 @@ def parse_accepted_loss(name: object, detail: object) -> AcceptedDataLoss | None
         return None
     if not all(map(_has_declared_types, losses)):
         return None
-    return AcceptedDataLoss(name=str(name), reason=reason, losses=losses, signature=signature)
+    return AcceptedDataLoss(
+        name=str(name), reason=reason, losses=losses, signature=signature
+    )
 
 
 def format_system_user(detail: object) -> str:
@@ -188,7 +193,10 @@ def format_system_user(detail: object) -> str:
 def parse_cut_checkpoints(detail: object) -> list[tuple[int, str]]:
     """Return number and hash of the checkpoints cut off, by a restored database's entry."""
     try:
-        return [(int(cut["sequence"]), str(cut["hash"])) for cut in json.loads(str(detail))["cut"]]
+        return [
+            (int(cut["sequence"]), str(cut["hash"]))
+            for cut in json.loads(str(detail))["cut"]
+        ]
     except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
         return []
 
@@ -201,7 +209,9 @@ def format_checkpoint(checkpoint: Checkpoint) -> str:
 
 def checkpoint_signing_text(checkpoint: Checkpoint) -> str:
     """Return the signed text: all other fields, after a prefix that no other signed text has."""
-    return CHECKPOINT_SIGNATURE_PREFIX + format_checkpoint(replace(checkpoint, signature=None))
+    return CHECKPOINT_SIGNATURE_PREFIX + format_checkpoint(
+        replace(checkpoint, signature=None)
+    )
 
 
 def parse_checkpoint(line: str) -> Checkpoint | None:
@@ -210,7 +220,9 @@ def parse_checkpoint(line: str) -> Checkpoint | None:
     Return None if the line is incomplete or not a checkpoint.
     """
     try:
-        checkpoint = Checkpoint(**json.loads(line[max(0, line.find(_CHECKPOINT_START)) :]))
+        checkpoint = Checkpoint(
+            **json.loads(line[max(0, line.find(_CHECKPOINT_START)) :])
+        )
     except (ValueError, TypeError, RecursionError):
         return None
     return checkpoint if _has_declared_types(checkpoint) else None
@@ -241,7 +253,9 @@ def parse_header(line: str) -> ExportHeader | None:
         header = ExportHeader(**json.loads(line))
     except (ValueError, TypeError, RecursionError):
         return None
-    is_canonical = _has_declared_types(header) and format_header(header) == line.removesuffix("\n")
+    is_canonical = _has_declared_types(header) and format_header(
+        header
+    ) == line.removesuffix("\n")
     if not is_canonical or header.format != EXPORT_FORMAT:
         return None
     is_start = header.first == 1 and header.previous == header.chain
@@ -250,7 +264,11 @@ def parse_header(line: str) -> ExportHeader | None:
 
 def format_entry(entry: ChainEntry) -> str:
     """Return the entry as a JSON line. The form is canonical, so any changed byte is detected."""
-    row = {"sequence": entry.sequence, "time": format_time(entry.named["at"]), **entry.named}
+    row = {
+        "sequence": entry.sequence,
+        "time": format_time(entry.named["at"]),
+        **entry.named,
+    }
     return _to_json({**row, "previous": entry.previous, "hash": entry.hash})
 
 
@@ -290,7 +308,9 @@ def parse_time(microseconds: object) -> datetime | None:
 def format_time(microseconds: object) -> str:
     """Format an entry's time in ISO 8601. A value that is no time is returned as it is."""
     time = parse_time(microseconds)
-    return str(microseconds) if time is None else time.isoformat(timespec="microseconds")
+    return (
+        str(microseconds) if time is None else time.isoformat(timespec="microseconds")
+    )
 
 
 def _has_declared_types(row: ChainLoss | Checkpoint | ExportHeader) -> bool:
@@ -298,12 +318,18 @@ def _has_declared_types(row: ChainLoss | Checkpoint | ExportHeader) -> bool:
 
     The fields were read from JSON that anybody may have written.
     """
-    return all(isinstance(getattr(row, item.name), cast("Any", item.type)) for item in fields(row))
+    return all(
+        isinstance(getattr(row, item.name), cast("Any", item.type))
+        for item in fields(row)
+    )
 
 
 def _to_json(value: object) -> str:
     # The default wraps what no valid entry holds, such as bytes, so that it does not pass for a
     # valid value.
     return json.dumps(
-        value, ensure_ascii=False, separators=(",", ":"), default=lambda odd: {"odd": repr(odd)}
+        value,
+        ensure_ascii=False,
+        separators=(",", ":"),
+        default=lambda odd: {"odd": repr(odd)},
     )

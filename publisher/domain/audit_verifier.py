@@ -142,7 +142,9 @@ class ChainVerifier:
                     checkpoint.hash, checkpoint
                 )
             else:
-                self._foreign_checkpoints.setdefault(checkpoint.chain, []).append(checkpoint)
+                self._foreign_checkpoints.setdefault(checkpoint.chain, []).append(
+                    checkpoint
+                )
         if self.genesis is None:
             self._report(ChainDefect.GENESIS, 0)
         for entry, following in pairwise(chain(entries, [None])):
@@ -163,9 +165,14 @@ class ChainVerifier:
                 if sequence > self._number
                 for checkpoint in known.values()
             ]
-        elif self.last > self._number:  # the header of an export says that there was more, or less
+        elif (
+            self.last > self._number
+        ):  # the header of an export says that there was more, or less
             self._report(
-                ChainDefect.CUT, self._number + 1, until=self.last, about=self._newest_entry
+                ChainDefect.CUT,
+                self._number + 1,
+                until=self.last,
+                about=self._newest_entry,
             )
         elif self._number > self.last:
             self._report(ChainDefect.INSERTED, self.last + 1, until=self._number)
@@ -189,7 +196,9 @@ class ChainVerifier:
     def report_unknown_attempt(self, subject: str, at: str) -> None:
         """Report an attempt that the journal holds and the audit does not."""
         self._report(
-            ChainDefect.UNKNOWN_ATTEMPT, self._number, about={"subject": subject, "at": at}
+            ChainDefect.UNKNOWN_ATTEMPT,
+            self._number,
+            about={"subject": subject, "at": at},
         )
 
     def report_forged_checkpoint(self, checkpoint: Checkpoint) -> None:
@@ -247,7 +256,9 @@ class ChainVerifier:
         if entry.hash in known:
             self.last_confirmed, self._last_confirmed_at = number, entry.facts["at"]
 
-    def _find_number(self, entry: ChainEntry, following: ChainEntry | None) -> int | None:
+    def _find_number(
+        self, entry: ChainEntry, following: ChainEntry | None
+    ) -> int | None:
         """Return the number that this entry was written with, None if none nearby fits."""
         done, slot = self._number, self._number + 1 + len(self._unmatched)
         if entry.is_written_as(slot):
@@ -255,7 +266,11 @@ class ChainVerifier:
         for number in {entry.sequence, entry.sequence - self._offset} - {slot}:
             if number > done and entry.is_written_as(number):
                 return number
-        if self._unmatched and entry.previous == self._head and entry.is_written_as(done + 1):
+        if (
+            self._unmatched
+            and entry.previous == self._head
+            and entry.is_written_as(done + 1)
+        ):
             return done + 1
         if self._searched >= MAX_LISTED_BREAKS:
             return None
@@ -266,7 +281,9 @@ class ChainVerifier:
             if entry.is_written_as(number)
         )
         found = next(near, None)
-        goes_on = found is not None and (following is None or following.is_written_as(found + 1))
+        goes_on = found is not None and (
+            following is None or following.is_written_as(found + 1)
+        )
         return found if goes_on else None
 
     def _classify_unmatched(self, number: int | None) -> None:
@@ -274,7 +291,9 @@ class ChainVerifier:
         between = len(self._unmatched) if number is None else number - self._number - 1
         for position, (slot, entry) in enumerate(self._unmatched):
             if len(self._mismatches) < MAX_LISTED_BREAKS:
-                defect = ChainDefect.EDITED if position < between else ChainDefect.INSERTED
+                defect = (
+                    ChainDefect.EDITED if position < between else ChainDefect.INSERTED
+                )
                 self._mismatches.append((slot, entry, defect))
             else:
                 self.unlisted_breaks += 1
@@ -292,7 +311,8 @@ class ChainVerifier:
     def _report_mismatches(self) -> None:
         """Report mismatches as edited, moved or swapped."""
         origins = {
-            slot: self._find_origin(slot, entry) for slot, entry, _defect in self._mismatches
+            slot: self._find_origin(slot, entry)
+            for slot, entry, _defect in self._mismatches
         }
         reported: set[int] = set()
         for slot, entry, defect in self._mismatches:
@@ -304,7 +324,10 @@ class ChainVerifier:
             elif origins.get(origin) == slot:
                 reported.add(origin)
                 self._report(
-                    ChainDefect.SWAPPED, min(slot, origin), other=max(slot, origin), about=entry
+                    ChainDefect.SWAPPED,
+                    min(slot, origin),
+                    other=max(slot, origin),
+                    about=entry,
                 )
             else:
                 self._report(ChainDefect.MOVED, origin, other=slot, about=entry)
@@ -322,7 +345,9 @@ class ChainVerifier:
         It is found by the whole row or by its fields.
         """
         others = [
-            (other, mismatch) for other, mismatch, _defect in self._mismatches if other != slot
+            (other, mismatch)
+            for other, mismatch, _defect in self._mismatches
+            if other != slot
         ]
         missing = [
             range(item.sequence, item.until + 1)[:MAX_SEARCH_DISTANCE]
@@ -331,7 +356,9 @@ class ChainVerifier:
         ]
         beyond = range(self._number + 1, self._number + 1 + MAX_LISTED_BREAKS)
         candidates = chain((other for other, _mismatch in others), *missing, beyond)
-        whole = next((number for number in candidates if entry.is_written_as(number)), None)
+        whole = next(
+            (number for number in candidates if entry.is_written_as(number)), None
+        )
         if whole is not None:
             return whole
         by_fields = (
@@ -346,12 +373,20 @@ class ChainVerifier:
         time = parse_time(entry.named["at"])
         at = time.isoformat() if time else ""
         cut = [
-            Checkpoint(database="", chain=str(self.genesis), sequence=sequence, hash=digest, at=at)
+            Checkpoint(
+                database="",
+                chain=str(self.genesis),
+                sequence=sequence,
+                hash=digest,
+                at=at,
+            )
             for sequence, digest in parse_cut_checkpoints(entry.named["detail"])
             if sequence >= number
         ]
         self._replacements.append(
-            _Replacement(number=number, entry=entry, since=self._newest_at, checkpoints=cut)
+            _Replacement(
+                number=number, entry=entry, since=self._newest_at, checkpoints=cut
+            )
         )
 
     def _is_accepted(self, checkpoint: Checkpoint) -> bool:
@@ -367,7 +402,9 @@ class ChainVerifier:
         Losses that a person has accepted are not reported.
         """
         remaining = [
-            item for item in self._contradictions if not self._is_accepted(item.checkpoint)
+            item
+            for item in self._contradictions
+            if not self._is_accepted(item.checkpoint)
         ]
         for replaced in self._replacements:
             cut = [
@@ -382,12 +419,18 @@ class ChainVerifier:
             till = max((item.checkpoint.at for item in explained), default=loss.at)
             facts = {**replaced.entry.facts, "since": replaced.since, "till": till}
             self._report(
-                ChainDefect.REPLACED, replaced.number, until=loss.until, about=facts, loss=loss
+                ChainDefect.REPLACED,
+                replaced.number,
+                until=loss.until,
+                about=facts,
+                loss=loss,
             )
             remaining = [item for item in remaining if item not in explained]
         if rebuilt := [item for item in remaining if item.entry is not None]:
             first = rebuilt[0]
-            loss = _make_loss([item.checkpoint for item in rebuilt], first.last_confirmed + 1)
+            loss = _make_loss(
+                [item.checkpoint for item in rebuilt], first.last_confirmed + 1
+            )
             self._report_loss(
                 ChainDefect.REBUILT,
                 loss,
@@ -400,12 +443,17 @@ class ChainVerifier:
             self._report_loss(ChainDefect.CUT, loss, beyond[0], until=loss.until)
         for checkpoints in self._foreign_checkpoints.values():
             if foreign := [
-                checkpoint for checkpoint in checkpoints if not self._is_accepted(checkpoint)
+                checkpoint
+                for checkpoint in checkpoints
+                if not self._is_accepted(checkpoint)
             ]:
                 last = foreign[-1]
                 facts = {"at": last.at, "database": last.database}
                 self._report(
-                    ChainDefect.OTHER_CHAIN, last.sequence, about=facts, loss=_make_loss(foreign, 1)
+                    ChainDefect.OTHER_CHAIN,
+                    last.sequence,
+                    about=facts,
+                    loss=_make_loss(foreign, 1),
                 )
 
     def _report_loss(
@@ -418,8 +466,14 @@ class ChainVerifier:
         other: int | None = None,
     ) -> None:
         about = first.entry or self._newest_entry
-        facts = {**(about.facts if about else {}), "since": first.since, "till": loss.at}
-        self._report(defect, loss.sequence, until=until, other=other, about=facts, loss=loss)
+        facts = {
+            **(about.facts if about else {}),
+            "since": first.since,
+            "till": loss.at,
+        }
+        self._report(
+            defect, loss.sequence, until=until, other=other, about=facts, loss=loss
+        )
 
     def _report(  # noqa: PLR0913 # what, where, and what it says
         self,
@@ -451,7 +505,9 @@ def _make_loss(checkpoints: Sequence[Checkpoint], first: int) -> ChainLoss:
     """Return the loss that these checkpoints of one chain prove, from entry `first` on."""
     last = max(checkpoints, key=lambda checkpoint: checkpoint.sequence)
     at = max(checkpoint.at for checkpoint in checkpoints)
-    return ChainLoss(chain=last.chain, sequence=first, until=last.sequence, hash=last.hash, at=at)
+    return ChainLoss(
+        chain=last.chain, sequence=first, until=last.sequence, hash=last.hash, at=at
+    )
 
 
 def verify_export(

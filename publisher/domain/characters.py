@@ -52,7 +52,9 @@ _EMOJI: Final = re.compile(
 """Unicode's property Emoji (15.0) without the ASCII digits."""
 _JOINER: Final = "\u200d"
 _SELECTORS: Final = frozenset("\ufe0e\ufe0f")
-_JOINER_PREFIXES: Final = frozenset("\ufe0f\U0001f3fb\U0001f3fc\U0001f3fd\U0001f3fe\U0001f3ff")
+_JOINER_PREFIXES: Final = frozenset(
+    "\ufe0f\U0001f3fb\U0001f3fc\U0001f3fd\U0001f3fe\U0001f3ff"
+)
 """Characters between an emoji and the joiner after it: a variation selector, or a skin tone."""
 _KEYCAP: Final = "\u20e3"
 _KEYCAP_BASES: Final = frozenset("0123456789#*")
@@ -90,7 +92,9 @@ def remove_forbidden_characters(text: str) -> str:
     """Return a text without its forbidden characters."""
     forbidden = set(find_forbidden_characters(text))
     return "".join(
-        character for position, character in enumerate(text) if position not in forbidden
+        character
+        for position, character in enumerate(text)
+        if position not in forbidden
     )
 
 
@@ -101,14 +105,18 @@ def describe_character(character: str) -> str:
     return f"U+{ord(character):04X} {name}"
 
 
-def find_forbidden_in_value(value: object, path: ValuePath = ()) -> Iterator[tuple[ValuePath, str]]:
+def find_forbidden_in_value(
+    value: object, path: ValuePath = ()
+) -> Iterator[tuple[ValuePath, str]]:
     """Yield each forbidden character in nested tables and lists, with the path of its value.
 
     Both texts and keys are searched.
     """
     match value:
         case str():
-            yield from ((path, value[position]) for position in find_forbidden_characters(value))
+            yield from (
+                (path, value[position]) for position in find_forbidden_characters(value)
+            )
         case Mapping():
             for key, item in value.items():
                 yield from find_forbidden_in_value(key, (*path, key))
@@ -150,7 +158,9 @@ def _is_allowed_in_context(text: str, position: int) -> bool:
     if character == "\r":
         return after == "\n"
     if character in _SELECTORS:
-        return _EMOJI.match(before) is not None or (before in _KEYCAP_BASES and after == _KEYCAP)
+        return _EMOJI.match(before) is not None or (
+            before in _KEYCAP_BASES and after == _KEYCAP
+        )
     if character != _JOINER:
         return False
     if before in _JOINER_PREFIXES:
@@ -198,20 +208,29 @@ def name_skeleton(name: str) -> str:
         for letter in unicodedata.normalize("NFKC", name)
         if not _is_invisible(letter) and letter != " "
     )
-    folded = unicodedata.normalize("NFKC", text.translate(_CAPITAL_LOOKALIKES).casefold())
+    folded = unicodedata.normalize(
+        "NFKC", text.translate(_CAPITAL_LOOKALIKES).casefold()
+    )
     return "".join(
-        _PAIR_LOOKALIKES.get(letter, letter) for letter in folded.translate(_LETTER_LOOKALIKES)
+        _PAIR_LOOKALIKES.get(letter, letter)
+        for letter in folded.translate(_LETTER_LOOKALIKES)
     )
 
 
 def find_invisible(name: str) -> tuple[int, str] | None:
     """Return the position, from 1, and the first control or invisible character, or None."""
     return next(
-        ((position, letter) for position, letter in enumerate(name, 1) if _is_invisible(letter)),
+        (
+            (position, letter)
+            for position, letter in enumerate(name, 1)
+            if _is_invisible(letter)
+        ),
         None,
     )
 
 
 def _is_invisible(letter: str) -> bool:
     is_ignorable = any(first <= ord(letter) <= last for first, last in _IGNORABLE)
-    return is_ignorable or (unicodedata.category(letter) in _INVISIBLE_CATEGORIES and letter != " ")
+    return is_ignorable or (
+        unicodedata.category(letter) in _INVISIBLE_CATEGORIES and letter != " "
+    )

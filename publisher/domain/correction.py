@@ -44,7 +44,9 @@ class CorrectionPlan:
         return self.skipped.get(SkipReason.STOPPED, ())
 
 
-_UNRESOLVED_STATES = frozenset({State.SENDING, State.SUBMITTED, State.UNKNOWN, State.RETRACTING})
+_UNRESOLVED_STATES = frozenset(
+    {State.SENDING, State.SUBMITTED, State.UNKNOWN, State.RETRACTING}
+)
 _DELETED_STATES = frozenset({State.RETRACTED, State.REMOVED})
 
 
@@ -60,8 +62,14 @@ def plan_correction(
     `targeted` are the accounts that the correction's own entry names. `active` are the accounts
     that are not switched off.
     """
-    accounts = list(dict.fromkeys([*(delivery.account for delivery in originals), *targeted]))
-    corrected = {delivery.account for delivery in corrections if delivery.state is State.PUBLISHED}
+    accounts = list(
+        dict.fromkeys([*(delivery.account for delivery in originals), *targeted])
+    )
+    corrected = {
+        delivery.account
+        for delivery in corrections
+        if delivery.state is State.PUBLISHED
+    }
     send_now: list[AccountId] = []
     waiting: list[AccountId] = []
     skipped: dict[SkipReason, tuple[AccountId, ...]] = {}
@@ -99,7 +107,9 @@ def _find_original_state(deliveries: Sequence[Delivery]) -> State | SkipReason:
         or any(one.is_incomplete for one in deliveries)
     ):
         return State.UNKNOWN
-    if states - FINAL_STATES or any(one.desired is DesiredState.CORRECTED for one in deliveries):
+    if states - FINAL_STATES or any(
+        one.desired is DesiredState.CORRECTED for one in deliveries
+    ):
         return SkipReason.STOPPED
     if states & _DELETED_STATES:
         return SkipReason.DELETED

@@ -194,7 +194,9 @@ class Delivery:
 
         It ended unpublished, or was removed.
         """
-        is_stopped = self.state is State.CANCELLED and self.desired is DesiredState.CORRECTED
+        is_stopped = (
+            self.state is State.CANCELLED and self.desired is DesiredState.CORRECTED
+        )
         return is_stopped or self.state in {State.FAILED, State.EXPIRED, State.REMOVED}
 
     @property
@@ -218,7 +220,9 @@ class Delivery:
     def is_uncalled(self) -> bool:
         """True if no call can have begun and neither platform nor person has reported a post."""
         has_report = (
-            self.receipt is not None or self.ticket is not None or self.reported_url is not None
+            self.receipt is not None
+            or self.ticket is not None
+            or self.reported_url is not None
         )
         return not (self.may_have_been_called or has_report)
 
@@ -427,7 +431,11 @@ class Cancelled:
         """Return the state desired of a delivery that cannot end now."""
         if self.is_corrected:
             return DesiredState.CORRECTED
-        return DesiredState.NOT_TARGETED if role is Role.PLANNER else DesiredState.CANCELLED
+        return (
+            DesiredState.NOT_TARGETED
+            if role is Role.PLANNER
+            else DesiredState.CANCELLED
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -561,11 +569,15 @@ class ReminderKind(StrEnum):
 def make_manual_timing(timing: Timing) -> Timing:
     """Return the timing of a manual task: a person takes longer than a platform."""
     return replace(
-        timing, first_check_after=MANUAL_CHECK_INTERVAL, max_check_delay=MANUAL_CHECK_INTERVAL
+        timing,
+        first_check_after=MANUAL_CHECK_INTERVAL,
+        max_check_delay=MANUAL_CHECK_INTERVAL,
     )
 
 
-def due_reminder(task: ManualTask, expires_at: datetime, now: datetime) -> ReminderKind | None:
+def due_reminder(
+    task: ManualTask, expires_at: datetime, now: datetime
+) -> ReminderKind | None:
     """Return the reminder that is due by now, or None; there is none after a report."""
     if task.done_at is not None or now >= expires_at:
         return None
@@ -583,7 +595,9 @@ def find_hold_reason(
     The reasons are a cancelled task, an overdue one, or a report that is not confirmed.
     """
     if task.done_at is not None:
-        is_over = now >= max(delivery.expires_at, task.done_at + 2 * timing.visibility_window)
+        is_over = now >= max(
+            delivery.expires_at, task.done_at + 2 * timing.visibility_window
+        )
         return HoldReason.REPORT_NOT_CONFIRMED if is_over else None
     if delivery.desired in DESIRED_NO_SEND:
         return HoldReason.MANUAL_TASK_CANCELLED

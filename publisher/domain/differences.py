@@ -23,7 +23,9 @@ class Span:
     after: slice
 
 
-def compare_sequences(before: Sequence[Hashable], after: Sequence[Hashable]) -> Iterator[Span]:
+def compare_sequences(
+    before: Sequence[Hashable], after: Sequence[Hashable]
+) -> Iterator[Span]:
     """Yield the parts of two sequences in their order.
 
     A difference that is long on both sides is one part.
@@ -41,7 +43,10 @@ def compare_sequences(before: Sequence[Hashable], after: Sequence[Hashable]) -> 
         places = slice(start + i1, start + i2), slice(start + j1, start + j2)
         yield Span(is_same=tag == "equal", before=places[0], after=places[1])
     if end:
-        places = slice(len(before) - end, len(before)), slice(len(after) - end, len(after))
+        places = (
+            slice(len(before) - end, len(before)),
+            slice(len(after) - end, len(after)),
+        )
         yield Span(is_same=True, before=places[0], after=places[1])
 
 
@@ -49,5 +54,6 @@ def _count_common(one: Sequence[Hashable], other: Sequence[Hashable]) -> int:
     """Return how many items two sequences have in common at their start."""
     pairs = enumerate(zip(one, other, strict=False))
     return next(
-        (number for number, (first, second) in pairs if first != second), min(len(one), len(other))
+        (number for number, (first, second) in pairs if first != second),
+        min(len(one), len(other)),
     )

@@ -39,7 +39,9 @@ class EvergreenPost:
 
     def is_open_on(self, account: AccountId) -> bool:
         """True if a delivery of it to the account has not ended."""
-        return any(use.account == account and use.state in OPEN_STATES for use in self.uses)
+        return any(
+            use.account == account and use.state in OPEN_STATES for use in self.uses
+        )
 
 
 def choose_evergreen(

@@ -50,7 +50,11 @@ See `choose_glyph` for the exceptions.
 
 
 def choose_glyph(
-    delivery: Delivery, now: datetime, *, is_paused: bool = False, is_unapproved: bool = False
+    delivery: Delivery,
+    now: datetime,
+    *,
+    is_paused: bool = False,
+    is_unapproved: bool = False,
 ) -> Glyph:
     """Return the sign of a delivery.
 

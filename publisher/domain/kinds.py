@@ -84,7 +84,9 @@ KINDS: Final[Mapping[PostKind, KindTraits]] = {
     ),
 }
 
-CORRECTING_KINDS: Final = frozenset(kind for kind in PostKind if kind.traits.stops_original)
+CORRECTING_KINDS: Final = frozenset(
+    kind for kind in PostKind if kind.traits.stops_original
+)
 """The kinds that say that their original is wrong, and stop it."""
 
 

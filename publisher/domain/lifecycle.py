@@ -23,7 +23,11 @@ from publisher.domain.account import (
     next_review_check_at,
     review_ends_at,
 )
-from publisher.domain.approval import AWAITING_APPROVAL, on_approval_missing, on_approved
+from publisher.domain.approval import (
+    AWAITING_APPROVAL,
+    on_approval_missing,
+    on_approved,
+)
 from publisher.domain.delivery import (
     DESIRED_BY_PERSON,
     DESIRED_NO_SEND,
@@ -104,10 +108,14 @@ def advance(
     """
     rule = TRANSITIONS.get((delivery.state, type(event)))
     if rule is None or by.role not in rule.roles:
-        raise IllegalTransitionError(f"{delivery.state} + {type(event).__name__} by {by.role}")
+        raise IllegalTransitionError(
+            f"{delivery.state} + {type(event).__name__} by {by.role}"
+        )
     after = rule.step(delivery, event, StepContext(now=now, timing=timing, by=by))
     if after.state not in rule.targets:
-        raise IllegalTransitionError(f"{delivery.state} + {type(event).__name__} -> {after.state}")
+        raise IllegalTransitionError(
+            f"{delivery.state} + {type(event).__name__} -> {after.state}"
+        )
     deadline, crashes = after.first_attempt_deadline, after.worker_crashes
     if delivery.state is State.SENDING and after.state is not State.SENDING:
         if isinstance(event, LeaseExpired):
@@ -124,7 +132,9 @@ def advance(
     )
 
 
-def on_became_due(delivery: Delivery, _event: BecameDue, _context: StepContext) -> Delivery:
+def on_became_due(
+    delivery: Delivery, _event: BecameDue, _context: StepContext
+) -> Delivery:
     reason = None if delivery.reason == AWAITING_APPROVAL else delivery.reason
     return replace(delivery, state=State.DUE, next_action_at=None, reason=reason)
 
@@ -149,7 +159,9 @@ def on_revised(delivery: Delivery, event: Revised, context: StepContext) -> Deli
     )
 
 
-def on_revised_while_held(delivery: Delivery, event: Revised, context: StepContext) -> Delivery:
+def on_revised_while_held(
+    delivery: Delivery, event: Revised, context: StepContext
+) -> Delivery:
     """Replace the content if nothing was sent yet.
 
     The delivery stays held for its original reason.
@@ -172,22 +184,31 @@ def on_restored(delivery: Delivery, event: Restored, context: StepContext) -> De
             "only what was never called, and ended by no person, comes back"
         )
     content, deadline = event.content, delivery.first_attempt_deadline
-    waiting = replace(delivery, state=State.PENDING, desired=DesiredState.AS_PLANNED, reason=None)
+    waiting = replace(
+        delivery, state=State.PENDING, desired=DesiredState.AS_PLANNED, reason=None
+    )
     if content.has_started and content.rendered_hash != delivery.rendered_hash:
         return _hold(record_edit(waiting, content, context), HoldReason.EDITED)
     restored = replace(
-        _replace_content(waiting, content, context), next_action_at=content.due_at, is_pruned=False
+        _replace_content(waiting, content, context),
+        next_action_at=content.due_at,
+        is_pruned=False,
     )
     if restored.is_due_when_approved:
         return restored
     latest = content.due_at + content.max_delay
     is_kept = deadline is not None and delivery.due_at == content.due_at
     return replace(
-        restored, first_attempt_deadline=max(deadline, latest) if is_kept and deadline else latest
+        restored,
+        first_attempt_deadline=max(deadline, latest)
+        if is_kept and deadline
+        else latest,
     )
 
 
-def _replace_content(delivery: Delivery, event: Revised, context: StepContext) -> Delivery:
+def _replace_content(
+    delivery: Delivery, event: Revised, context: StepContext
+) -> Delivery:
     """Replace the content, and restart the deadline of the first attempt.
 
     The deadline restarts at the due time, or now if that has passed.
@@ -199,7 +220,9 @@ def _replace_content(delivery: Delivery, event: Revised, context: StepContext) -
         extra_parts=event.extra_parts,
         kind=event.kind,
         due_at=event.due_at,
-        first_attempt_deadline=event.expires_at if event.is_due_when_approved else deadline,
+        first_attempt_deadline=event.expires_at
+        if event.is_due_when_approved
+        else deadline,
         is_due_when_approved=event.is_due_when_approved,
         desired=_merge_desired(delivery, DesiredState.AS_PLANNED),
     )
@@ -214,10 +237,13 @@ def record_edit(delivery: Delivery, event: Revised, context: StepContext) -> Del
     edited = _replace_limits(delivery, event)
     extension = event.max_delay - delivery.max_delay
     latest = edited.first_attempt_deadline and edited.first_attempt_deadline + extension
-    desired = _merge_desired(delivery, DesiredState.AS_PLANNED if is_same else DesiredState.EDITED)
+    desired = _merge_desired(
+        delivery, DesiredState.AS_PLANNED if is_same else DesiredState.EDITED
+    )
     has_no_time = delivery.is_due_when_approved or event.is_due_when_approved
-    could_wait = delivery.state is State.UNKNOWN and not _needs_person_before_review_end(
-        delivery, context
+    could_wait = (
+        delivery.state is State.UNKNOWN
+        and not _needs_person_before_review_end(delivery, context)
     )
     must_be_read = could_wait and _needs_person_before_review_end(edited, context)
     next_action_at = context.now if must_be_read else delivery.next_action_at
@@ -232,7 +258,10 @@ def record_edit(delivery: Delivery, event: Revised, context: StepContext) -> Del
 
 def _replace_limits(delivery: Delivery, event: Revised) -> Delivery:
     return replace(
-        delivery, expires_at=event.expires_at, max_delay=event.max_delay, is_urgent=event.is_urgent
+        delivery,
+        expires_at=event.expires_at,
+        max_delay=event.max_delay,
+        is_urgent=event.is_urgent,
     )
 
 
@@ -243,7 +272,10 @@ def _merge_desired(delivery: Delivery, desired: DesiredState) -> DesiredState:
 
 def on_claimed(delivery: Delivery, _event: Claimed, _context: StepContext) -> Delivery:
     return replace(
-        delivery, state=State.CLAIMED, fencing_token=delivery.fencing_token + 1, next_action_at=None
+        delivery,
+        state=State.CLAIMED,
+        fencing_token=delivery.fencing_token + 1,
+        next_action_at=None,
     )
 
 
@@ -271,7 +303,9 @@ def on_released(delivery: Delivery, event: Released, context: StepContext) -> De
     ):
         freed = replace(
             freed,
-            first_attempt_deadline=max(freed.first_attempt_deadline, event.until + freed.max_delay),
+            first_attempt_deadline=max(
+                freed.first_attempt_deadline, event.until + freed.max_delay
+            ),
         )
     return _return_to_waiting(freed, State.DUE, event.until, context)
 
@@ -301,19 +335,25 @@ def on_lease_expired_during_call(
     if not event.may_have_started:
         return on_lease_expired_before_call(delivery, event, context)
     return _mark_unknown(
-        replace(delivery, worker_crashes=delivery.worker_crashes + event.has_worker_crashed),
+        replace(
+            delivery, worker_crashes=delivery.worker_crashes + event.has_worker_crashed
+        ),
         "worker_lost",
         context,
     )
 
 
-def on_cancelled(delivery: Delivery, event: Cancelled, context: StepContext) -> Delivery:
+def on_cancelled(
+    delivery: Delivery, event: Cancelled, context: StepContext
+) -> Delivery:
     """End as cancelled.
 
     A delivery cancelled by a job without an order may come back if it was never called.
     """
     is_ordered = (
-        context.by.role is not Role.MAINTENANCE or event.is_corrected or not delivery.is_uncalled
+        context.by.role is not Role.MAINTENANCE
+        or event.is_corrected
+        or not delivery.is_uncalled
     )
     ordered = record_cancellation(delivery, event, context) if is_ordered else delivery
     return _finish(ordered, State.CANCELLED, event.reason, context)
@@ -327,9 +367,13 @@ def on_held(delivery: Delivery, event: Held, _context: StepContext) -> Delivery:
     return _hold(delivery, event.reason)
 
 
-def record_cancellation(delivery: Delivery, event: Cancelled, context: StepContext) -> Delivery:
+def record_cancellation(
+    delivery: Delivery, event: Cancelled, context: StepContext
+) -> Delivery:
     desired = event.desired_by(context.by.role)
-    return replace(delivery, desired=max(delivery.desired, desired, key=lambda one: one.rank))
+    return replace(
+        delivery, desired=max(delivery.desired, desired, key=lambda one: one.rank)
+    )
 
 
 def record_retraction(
@@ -346,7 +390,9 @@ def _retraction_reason(delivery: Delivery) -> str | None:
     return delivery.reason if delivery.is_retraction_requested else None
 
 
-def on_published(delivery: Delivery, event: Published, context: StepContext) -> Delivery:
+def on_published(
+    delivery: Delivery, event: Published, context: StepContext
+) -> Delivery:
     """Count a published part, the post itself or a further one.
 
     While parts are left, make the next one due.
@@ -365,19 +411,23 @@ def on_published(delivery: Delivery, event: Published, context: StepContext) -> 
     )
     if not published.is_incomplete or published.is_retraction_requested:
         return published
-    next_part = replace(  # counters and reports of the last call do not count for the next part
-        published,
-        readbacks=0,
-        failures=0,
-        unknown_since=None,
-        submitted_at=None,
-        reported_url=None,
-        was_resent=False,
+    next_part = (
+        replace(  # counters and reports of the last call do not count for the next part
+            published,
+            readbacks=0,
+            failures=0,
+            unknown_since=None,
+            submitted_at=None,
+            reported_url=None,
+            was_resent=False,
+        )
     )
     return _return_to_waiting(next_part, State.DUE, None, context)
 
 
-def on_submitted(delivery: Delivery, event: Submitted, context: StepContext) -> Delivery:
+def on_submitted(
+    delivery: Delivery, event: Submitted, context: StepContext
+) -> Delivery:
     return replace(
         delivery,
         state=State.RETRACTING if delivery.is_retraction_requested else State.SUBMITTED,
@@ -405,13 +455,18 @@ def on_rejected(delivery: Delivery, event: Rejected, context: StepContext) -> De
     return _finish(rejected, State.FAILED, event.code, context)
 
 
-def on_rate_limited(delivery: Delivery, event: RateLimited, context: StepContext) -> Delivery:
+def on_rate_limited(
+    delivery: Delivery, event: RateLimited, context: StepContext
+) -> Delivery:
     return _retry(delivery, "rate_limited", event.until, context)
 
 
 def on_busy(delivery: Delivery, event: Busy, context: StepContext) -> Delivery:
     return _retry(
-        delivery, event.code, event.until and min(event.until, context.now + MAX_COOLDOWN), context
+        delivery,
+        event.code,
+        event.until and min(event.until, context.now + MAX_COOLDOWN),
+        context,
     )
 
 
@@ -426,14 +481,17 @@ def on_not_sent(delivery: Delivery, event: NotSent, context: StepContext) -> Del
     else:
         # the platform still prepares, which is no failure: longer waits would only delay the post
         until = min(
-            max(event.until, context.now + context.timing.retry_first), context.now + MAX_COOLDOWN
+            max(event.until, context.now + context.timing.retry_first),
+            context.now + MAX_COOLDOWN,
         )
         prepared = replace(delivery, reason=event.reason, auth_failures=0)
         waiting = _return_to_waiting(prepared, State.RETRYING, until, context)
     deadline, retry_at = waiting.first_attempt_deadline, waiting.next_action_at
     if deadline is None or retry_at is None or waiting.max_delay < MIN_EXTENDABLE_DELAY:
         return waiting
-    return replace(waiting, first_attempt_deadline=max(deadline, retry_at + waiting.max_delay))
+    return replace(
+        waiting, first_attempt_deadline=max(deadline, retry_at + waiting.max_delay)
+    )
 
 
 def on_credential_expired(
@@ -456,12 +514,18 @@ def on_unknown(delivery: Delivery, event: Unknown, context: StepContext) -> Deli
 
 
 def check_again(
-    delivery: Delivery, event: ReadFailure | NotFound | AbsenceProven, context: StepContext
+    delivery: Delivery,
+    event: ReadFailure | NotFound | AbsenceProven,
+    context: StepContext,
 ) -> Delivery:
     since = delivery.unknown_since or context.now
     limit = event if isinstance(event, RateLimited) else None
     reason = (
-        event.reason if isinstance(event, Unknown) else "rate_limited" if limit else delivery.reason
+        event.reason
+        if isinstance(event, Unknown)
+        else "rate_limited"
+        if limit
+        else delivery.reason
     )
     if delivery.state is State.RETRACTING and delivery.receipt is not None:
         wait_until = _next_deletion_at(delivery, context)
@@ -471,7 +535,11 @@ def check_again(
     else:
         was_read = not isinstance(event, ReadFailure)
         wait_until = next_check_at(
-            context.timing, delivery.readbacks + 1, since, context.now, was_read=was_read
+            context.timing,
+            delivery.readbacks + 1,
+            since,
+            context.now,
+            was_read=was_read,
         )
     if limit and limit.until:
         wait_until = max(wait_until, limit.until)
@@ -484,7 +552,9 @@ def check_again(
     )
 
 
-def on_absence_proven(delivery: Delivery, event: AbsenceProven, context: StepContext) -> Delivery:
+def on_absence_proven(
+    delivery: Delivery, event: AbsenceProven, context: StepContext
+) -> Delivery:
     """Resend at most once, and never while a ticket is open.
 
     With an open ticket, no list shows whether a review has ended.
@@ -496,7 +566,10 @@ def on_absence_proven(delivery: Delivery, event: AbsenceProven, context: StepCon
     if context.now >= delivery.expires_at and delivery.desired not in DESIRED_NO_SEND:
         return _finish(delivery, State.EXPIRED, "expired", context)
     return _return_to_waiting(
-        replace(delivery, was_resent=True, reason="absence_proven"), State.DUE, None, context
+        replace(delivery, was_resent=True, reason="absence_proven"),
+        State.DUE,
+        None,
+        context,
     )
 
 
@@ -524,15 +597,21 @@ def _needs_person_before_review_end(delivery: Delivery, context: StepContext) ->
     if delivery.desired in DESIRED_NO_SEND or context.now >= delivery.expires_at:
         return False
     since = delivery.unknown_since or context.now
-    return delivery.is_urgent or delivery.expires_at <= review_ends_at(context.timing, since)
+    return delivery.is_urgent or delivery.expires_at <= review_ends_at(
+        context.timing, since
+    )
 
 
-def on_possible_match(delivery: Delivery, event: PossibleMatch, _context: StepContext) -> Delivery:
+def on_possible_match(
+    delivery: Delivery, event: PossibleMatch, _context: StepContext
+) -> Delivery:
     return replace(_hold(delivery, HoldReason.POSSIBLE_MATCH), reported_url=event.url)
 
 
 def on_deleted(delivery: Delivery, _event: Deleted, _context: StepContext) -> Delivery:
-    return replace(delivery, state=State.REMOVED, reason="removed_on_platform", next_action_at=None)
+    return replace(
+        delivery, state=State.REMOVED, reason="removed_on_platform", next_action_at=None
+    )
 
 
 def on_retraction_requested(
@@ -545,7 +624,10 @@ def on_retraction_while_waiting(
     delivery: Delivery, event: RetractionRequested, context: StepContext
 ) -> Delivery:
     return _finish(
-        record_retraction(delivery, event, context), State.CANCELLED, event.reason, context
+        record_retraction(delivery, event, context),
+        State.CANCELLED,
+        event.reason,
+        context,
     )
 
 
@@ -562,7 +644,9 @@ def _start_retraction(delivery: Delivery, context: StepContext) -> Delivery:
     )
 
 
-def on_retracted(delivery: Delivery, _event: Deleted, _context: StepContext) -> Delivery:
+def on_retracted(
+    delivery: Delivery, _event: Deleted, _context: StepContext
+) -> Delivery:
     return replace(delivery, state=State.RETRACTED, next_action_at=None)
 
 
@@ -587,11 +671,18 @@ def on_rejected_while_retracting(
     """
     if delivery.receipt is None:
         return replace(
-            delivery, state=State.RETRACTED, ticket=None, next_action_at=None, reason=event.code
+            delivery,
+            state=State.RETRACTED,
+            ticket=None,
+            next_action_at=None,
+            reason=event.code,
         )
     next_at = _next_deletion_at(delivery, context)
     return replace(
-        delivery, readbacks=delivery.readbacks + 1, next_action_at=next_at, reason=event.code
+        delivery,
+        readbacks=delivery.readbacks + 1,
+        next_action_at=next_at,
+        reason=event.code,
     )
 
 
@@ -618,7 +709,10 @@ def on_resolved(delivery: Delivery, event: Resolved, context: StepContext) -> De
                 was_resent=resolved.was_resent or resolved.unknown_since is not None,
                 resend_after_attempt=resolved.attempts,
             )
-            if delivery.reason == HoldReason.EDITED and resolved.desired is DesiredState.EDITED:
+            if (
+                delivery.reason == HoldReason.EDITED
+                and resolved.desired is DesiredState.EDITED
+            ):
                 # The person was asked about the edit and chose the old content.
                 released = replace(released, desired=DesiredState.AS_PLANNED)
             return _return_to_waiting(released, State.DUE, None, context)
@@ -631,13 +725,19 @@ def on_resolved(delivery: Delivery, event: Resolved, context: StepContext) -> De
                 resolved,
                 state=event.to,
                 readbacks=0,
-                submitted_at=context.now if event.to is State.SUBMITTED else resolved.submitted_at,
+                submitted_at=context.now
+                if event.to is State.SUBMITTED
+                else resolved.submitted_at,
                 next_action_at=context.now,
             )
         case State.PUBLISHED:
             if event.receipt is None:
-                raise IllegalTransitionError("a resolution to published without a receipt")
-            published = on_published(resolved, Published(receipt=event.receipt), context)
+                raise IllegalTransitionError(
+                    "a resolution to published without a receipt"
+                )
+            published = on_published(
+                resolved, Published(receipt=event.receipt), context
+            )
             return (
                 published
                 if published.state is State.HELD
@@ -646,14 +746,20 @@ def on_resolved(delivery: Delivery, event: Resolved, context: StepContext) -> De
         case State.FAILED if resolved.is_retraction_requested:
             # nothing is published, nothing to delete
             return replace(resolved, state=State.RETRACTED, ticket=None)
-        case State.CANCELLED if resolved.is_incomplete and not resolved.is_retraction_requested:
-            return replace(resolved, state=State.PUBLISHED, ticket=None)  # the published parts stay
+        case State.CANCELLED if (
+            resolved.is_incomplete and not resolved.is_retraction_requested
+        ):
+            return replace(
+                resolved, state=State.PUBLISHED, ticket=None
+            )  # the published parts stay
         case State.FAILED | State.EXPIRED if (
             resolved.is_incomplete and not resolved.is_retraction_requested
         ):
             return _hold(resolved, HoldReason.INCOMPLETE)
         case _:
-            is_final_word = event.to in RESTORABLE_STATES and not resolved.is_retraction_requested
+            is_final_word = (
+                event.to in RESTORABLE_STATES and not resolved.is_retraction_requested
+            )
             # no edit brings it back
             desired = DesiredState.CANCELLED if is_final_word else resolved.desired
             return replace(resolved, state=event.to, desired=desired)
@@ -674,15 +780,21 @@ def on_resolved_while_retracting(
     )
     match event.to:
         case State.FAILED:
-            return replace(resolved, state=State.RETRACTED, ticket=None, next_action_at=None)
+            return replace(
+                resolved, state=State.RETRACTED, ticket=None, next_action_at=None
+            )
         case State.CANCELLED | State.DUE if delivery.receipt is None:
-            return replace(resolved, state=State.CANCELLED, ticket=None, next_action_at=None)
+            return replace(
+                resolved, state=State.CANCELLED, ticket=None, next_action_at=None
+            )
         case State.CANCELLED | State.DUE | State.EXPIRED | State.REMOVED:
             raise IllegalTransitionError(
                 "a published post that people want deleted ends only when it is gone"
             )
         case _:
-            return _start_retraction(replace(resolved, unknown_since=context.now), context)
+            return _start_retraction(
+                replace(resolved, unknown_since=context.now), context
+            )
 
 
 def _hold(delivery: Delivery, reason: HoldReason) -> Delivery:
@@ -701,7 +813,9 @@ def _hold_unless_retracting(
     return _hold(delivery, reason)
 
 
-def _finish(delivery: Delivery, state: State, reason: str | None, context: StepContext) -> Delivery:
+def _finish(
+    delivery: Delivery, state: State, reason: str | None, context: StepContext
+) -> Delivery:
     """End the delivery, or hold it if parts are published: nothing on a platform is forgotten."""
     if delivery.is_incomplete:
         return _hold_unless_retracting(delivery, HoldReason.INCOMPLETE, context)
@@ -724,8 +838,12 @@ def _retry(
 ) -> Delivery:
     jitter = compute_jitter(delivery.id, delivery.failures)
     soonest = next_retry_at(context.timing, delivery.failures, context.now, jitter)
-    waiting = replace(delivery, reason=reason, failures=delivery.failures + 1, auth_failures=0)
-    return _return_to_waiting(waiting, State.RETRYING, max(soonest, until or soonest), context)
+    waiting = replace(
+        delivery, reason=reason, failures=delivery.failures + 1, auth_failures=0
+    )
+    return _return_to_waiting(
+        waiting, State.RETRYING, max(soonest, until or soonest), context
+    )
 
 
 def _return_to_waiting(
@@ -733,10 +851,16 @@ def _return_to_waiting(
 ) -> Delivery:
     """Return to a state before a call, if this exact content is still wanted."""
     if delivery.desired in DESIRED_NO_SEND:
-        return _finish(delivery, State.CANCELLED, _REASONS_NOT_TO_SEND[delivery.desired], context)
+        return _finish(
+            delivery, State.CANCELLED, _REASONS_NOT_TO_SEND[delivery.desired], context
+        )
     if delivery.desired is DesiredState.EDITED:
         return _hold(delivery, HoldReason.EDITED)
-    wait = until if until is not None and (until > context.now or state is State.RETRYING) else None
+    wait = (
+        until
+        if until is not None and (until > context.now or state is State.RETRYING)
+        else None
+    )
     return replace(delivery, state=state, next_action_at=wait)
 
 
@@ -755,7 +879,9 @@ _AFTER_PART = {_S.PUBLISHED, _S.DUE, _S.HELD}
 A delivery is held for a decision about the rest.
 """
 
-_ROWS: tuple[tuple[AbstractSet[State], type, AbstractSet[State], AbstractSet[Role], Step], ...] = (
+_ROWS: tuple[
+    tuple[AbstractSet[State], type, AbstractSet[State], AbstractSet[Role], Step], ...
+] = (
     ({_S.PENDING, _S.RETRYING}, BecameDue, {_S.DUE}, _MAINTENANCE, on_became_due),
     *(
         ({state}, Revised, {state, _S.PENDING, _S.HELD}, _PLANNER, on_revised)
@@ -774,8 +900,20 @@ _ROWS: tuple[tuple[AbstractSet[State], type, AbstractSet[State], AbstractSet[Rol
     ({_S.DUE}, Claimed, {_S.CLAIMED}, _SENDER, on_claimed),
     ({_S.CLAIMED}, AttemptStarted, {_S.SENDING}, _SENDER, on_attempt_started),
     ({_S.CLAIMED}, Released, {_S.DUE}, _SENDER, on_released),
-    ({_S.CLAIMED}, LeaseExpired, {_S.DUE, _S.HELD}, _MAINTENANCE, on_lease_expired_before_call),
-    ({_S.PENDING}, Cancelled, {_S.CANCELLED}, _PLANNER | _MAINTENANCE | _PERSON, on_cancelled),
+    (
+        {_S.CLAIMED},
+        LeaseExpired,
+        {_S.DUE, _S.HELD},
+        _MAINTENANCE,
+        on_lease_expired_before_call,
+    ),
+    (
+        {_S.PENDING},
+        Cancelled,
+        {_S.CANCELLED},
+        _PLANNER | _MAINTENANCE | _PERSON,
+        on_cancelled,
+    ),
     ({_S.PENDING}, Expired, {_S.EXPIRED}, _MAINTENANCE | _SENDER, on_expired),
     (
         _STARTED_WAITING,
@@ -784,7 +922,13 @@ _ROWS: tuple[tuple[AbstractSet[State], type, AbstractSet[State], AbstractSet[Rol
         _PLANNER | _MAINTENANCE | _PERSON,
         on_cancelled,
     ),
-    (_STARTED_WAITING, Expired, {_S.EXPIRED, _S.HELD}, _MAINTENANCE | _SENDER, on_expired),
+    (
+        _STARTED_WAITING,
+        Expired,
+        {_S.EXPIRED, _S.HELD},
+        _MAINTENANCE | _SENDER,
+        on_expired,
+    ),
     (
         _STARTED_WAITING,
         RetractionRequested,
@@ -816,7 +960,13 @@ _ROWS: tuple[tuple[AbstractSet[State], type, AbstractSet[State], AbstractSet[Rol
     ({_S.SENDING}, RetractionRequested, {_S.SENDING}, _PERSON, record_retraction),
     ({_S.SUBMITTED, _S.UNKNOWN}, Published, _AFTER_PART, _RECONCILER, on_published),
     ({_S.UNKNOWN, _S.SUBMITTED}, Submitted, {_S.SUBMITTED}, _RECONCILER, on_submitted),
-    ({_S.SUBMITTED, _S.UNKNOWN}, Rejected, {_S.FAILED, _S.HELD}, _RECONCILER, on_rejected),
+    (
+        {_S.SUBMITTED, _S.UNKNOWN},
+        Rejected,
+        {_S.FAILED, _S.HELD},
+        _RECONCILER,
+        on_rejected,
+    ),
     *(
         ({state}, event, {state}, role, check_again)
         for state, role in (
@@ -827,7 +977,13 @@ _ROWS: tuple[tuple[AbstractSet[State], type, AbstractSet[State], AbstractSet[Rol
         for event in (Unknown, RateLimited, NotFound)
     ),
     ({_S.SUBMITTED}, AbsenceProven, {_S.SUBMITTED}, _RECONCILER, check_again),
-    ({_S.UNKNOWN}, ReviewPossible, {_S.UNKNOWN, _S.HELD}, _RECONCILER, on_review_possible),
+    (
+        {_S.UNKNOWN},
+        ReviewPossible,
+        {_S.UNKNOWN, _S.HELD},
+        _RECONCILER,
+        on_review_possible,
+    ),
     ({_S.SUBMITTED, _S.UNKNOWN}, Deleted, {_S.REMOVED}, _RECONCILER, on_deleted),
     (
         {_S.UNKNOWN},
@@ -836,7 +992,13 @@ _ROWS: tuple[tuple[AbstractSet[State], type, AbstractSet[State], AbstractSet[Rol
         _RECONCILER,
         on_absence_proven,
     ),
-    ({_S.SUBMITTED, _S.UNKNOWN}, PossibleMatch, {_S.HELD}, _RECONCILER, on_possible_match),
+    (
+        {_S.SUBMITTED, _S.UNKNOWN},
+        PossibleMatch,
+        {_S.HELD},
+        _RECONCILER,
+        on_possible_match,
+    ),
     ({_S.SUBMITTED, _S.UNKNOWN}, Held, {_S.HELD}, _RECONCILER | _MAINTENANCE, on_held),
     (
         {_S.RETRACTING},

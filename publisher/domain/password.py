@@ -44,7 +44,9 @@ KEY_ROWS = (
 )  # fmt: skip
 """Keys and characters in their order, forwards and backwards."""
 LOOK_ALIKES = str.maketrans("013457@$!", "oleastasi")
-DATE_OR_TELEPHONE = re.compile(r"(?:19|20)\d\d(?:(?:0[1-9]|1[0-2])(?:[0-2]\d|3[01]))?|1[3-9]\d{9}")
+DATE_OR_TELEPHONE = re.compile(
+    r"(?:19|20)\d\d(?:(?:0[1-9]|1[0-2])(?:[0-2]\d|3[01]))?|1[3-9]\d{9}"
+)
 _REPETITION = re.compile(r"(.{1,64}?)\1+")
 _SUCCESSORS = frozenset(
     pair for row in KEY_ROWS for text in (row, row[::-1]) for pair in pairwise(text)
@@ -101,7 +103,9 @@ def normalize(text: str) -> str:
     """
     folded = unicodedata.normalize("NFKC", text).casefold()
     return "".join(
-        letter for letter in folded if letter.isalnum() or not (letter.isspace() or letter in "-_.")
+        letter
+        for letter in folded
+        if letter.isalnum() or not (letter.isspace() or letter in "-_.")
     )
 
 

@@ -54,7 +54,9 @@ class StoredOccurrence:
     @property
     def wanted_accounts(self) -> frozenset[AccountId]:
         """The accounts that a schedule may still move to another time: nothing was sent to them."""
-        return self.open_accounts | self.restorable_accounts | self.expired_accounts.keys()
+        return (
+            self.open_accounts | self.restorable_accounts | self.expired_accounts.keys()
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +87,9 @@ class StoredPost:
 
         This includes all deliveries that the post will ever have.
         """
-        if self.content_hash != post.content_hash or not isinstance(post.trigger, OneTimeTrigger):
+        if self.content_hash != post.content_hash or not isinstance(
+            post.trigger, OneTimeTrigger
+        ):
             return False
         once = self.occurrences.get(ONCE_OCCURRENCE)
         if once is None or once.is_finished:
@@ -114,7 +118,9 @@ class PlanWindow:
 
     def end_for(self, post: Post) -> datetime | None:
         """Return until when the occurrences of a post are stored; None if all of them are."""
-        if self.approvable_until is None or not self.approval_rules.chain_for(post.kind):
+        if self.approvable_until is None or not self.approval_rules.chain_for(
+            post.kind
+        ):
             return self.until
         return (
             None
@@ -187,11 +193,15 @@ class Plan:
 
 def _find_left_out_posts(left_out: Sequence[Problem]) -> frozenset[PostId]:
     return frozenset(
-        PostId(problem.facts["post"]) for problem in left_out if "account" not in problem.facts
+        PostId(problem.facts["post"])
+        for problem in left_out
+        if "account" not in problem.facts
     )
 
 
-def plan(schedule: Schedule, stored: StoredPosts, window: PlanWindow, due_times: DueTimes) -> Plan:
+def plan(
+    schedule: Schedule, stored: StoredPosts, window: PlanWindow, due_times: DueTimes
+) -> Plan:
     """Compare the schedule with the database; planning again after applying gives an empty plan.
 
     Missed due times are made up for only if the post was not edited. The timing of an edit starts
@@ -204,7 +214,9 @@ def plan(schedule: Schedule, stored: StoredPosts, window: PlanWindow, due_times:
     for post in schedule.posts:
         stored_post, times = stored.get(post.id), due_times.get(post.id, ())
         if stored_post is not None and stored_post.is_cancelled:
-            left_out += [_edited_after_end(post)] if _is_changed(post, stored_post) else []
+            left_out += (
+                [_edited_after_end(post)] if _is_changed(post, stored_post) else []
+            )
             continue
         occurrences = list_occurrences(post, stored_post, window, times)
         if stored_post is None:
@@ -215,7 +227,9 @@ def plan(schedule: Schedule, stored: StoredPosts, window: PlanWindow, due_times:
             for occurrence in occurrences:
                 existing = stored_post.occurrences.get(occurrence.key.occurrence)
                 planned += _find_changes(post, occurrence, stored_post, window)
-                removed_targets += _find_removed_accounts(post, occurrence, existing, stored_post)
+                removed_targets += _find_removed_accounts(
+                    post, occurrence, existing, stored_post
+                )
             planned += restore_ordered(post, stored_post, window, planned)
             removed_targets += find_removed_times(post, stored_post, window, times)
             left_out += find_unrestorable(post, stored_post, window, occurrences)
@@ -227,10 +241,14 @@ def plan(schedule: Schedule, stored: StoredPosts, window: PlanWindow, due_times:
     removed_posts = tuple(
         post_id
         for post_id, stored_post in stored.items()
-        if post_id not in scheduled and stored_post.is_scheduled and not stored_post.is_cancelled
+        if post_id not in scheduled
+        and stored_post.is_scheduled
+        and not stored_post.is_cancelled
     )
     removed_targets += [
-        target for post_id in removed_posts for target in _list_targets(post_id, stored[post_id])
+        target
+        for post_id in removed_posts
+        for target in _list_targets(post_id, stored[post_id])
     ]
     return Plan(
         planned=tuple(planned),
@@ -242,12 +260,18 @@ def plan(schedule: Schedule, stored: StoredPosts, window: PlanWindow, due_times:
 
 
 def find_conflict(
-    post: Post, stored: StoredPost, window: PlanWindow, occurrences: Sequence[Occurrence]
+    post: Post,
+    stored: StoredPost,
+    window: PlanWindow,
+    occurrences: Sequence[Occurrence],
 ) -> Problem | None:
     """Return the first reason why a post cannot be changed as the schedule says, or None."""
     if _is_changed(post, stored) and is_over(post, stored, window, occurrences):
         return _edited_after_end(post)
-    if any(is_moved_into_past(post, occurrence, stored, window) for occurrence in occurrences):
+    if any(
+        is_moved_into_past(post, occurrence, stored, window)
+        for occurrence in occurrences
+    ):
         return Problem(code="moved_into_past", facts={"post": post.id, "key": "at"})
     for occurrence in occurrences:
         existing = stored.occurrences.get(occurrence.key.occurrence)
@@ -266,7 +290,9 @@ def find_conflict(
         or not isinstance(post.trigger, OneTimeTrigger)
     ):
         return None
-    is_too_late = not any(can_be_restored(post, occurrence, window) for occurrence in occurrences)
+    is_too_late = not any(
+        can_be_restored(post, occurrence, window) for occurrence in occurrences
+    )
     lost = once.restorable_accounts - find_sent_elsewhere(
         post, ONCE_OCCURRENCE, stored.live_deliveries
     )
@@ -280,7 +306,10 @@ def _edited_after_end(post: Post) -> Problem:
 
 
 def is_over(
-    post: Post, stored: StoredPost, window: PlanWindow, occurrences: Sequence[Occurrence]
+    post: Post,
+    stored: StoredPost,
+    window: PlanWindow,
+    occurrences: Sequence[Occurrence],
 ) -> bool:
     """Return True if nothing of a post is to come, by its stored state and by the schedule."""
     if isinstance(post.trigger, CronTrigger):
@@ -293,12 +322,14 @@ def is_over(
     if _is_open(once):
         return False
     may_follow = any(window.now < occurrence.expires_at for occurrence in occurrences)
-    lost = once.restorable_accounts | (once.orphaned_accounts if may_follow else frozenset())
+    lost = once.restorable_accounts | (
+        once.orphaned_accounts if may_follow else frozenset()
+    )
     for occurrence in occurrences:
         lost |= find_restorable(post, occurrence, once, window)
-    return not (lost - find_sent_elsewhere(post, ONCE_OCCURRENCE, stored.live_deliveries)) & set(
-        post.accounts
-    )
+    return not (
+        lost - find_sent_elsewhere(post, ONCE_OCCURRENCE, stored.live_deliveries)
+    ) & set(post.accounts)
 
 
 def _is_open(stored: StoredOccurrence) -> bool:
@@ -334,7 +365,10 @@ def is_moved_into_past(
 
 
 def find_late_accounts(
-    post: Post, stored: StoredPost, window: PlanWindow, occurrences: Sequence[Occurrence]
+    post: Post,
+    stored: StoredPost,
+    window: PlanWindow,
+    occurrences: Sequence[Occurrence],
 ) -> tuple[AccountId, ...]:
     """Return the accounts that were added to a one-time post too late to get it."""
     [occurrence] = (
@@ -347,7 +381,9 @@ def find_late_accounts(
         return ()
     if not existing.is_finished and _can_be_joined(occurrence, existing, window):
         return ()
-    is_running = existing.open_accounts or _latest_call_at(post, occurrence) >= window.now
+    is_running = (
+        existing.open_accounts or _latest_call_at(post, occurrence) >= window.now
+    )
     if is_running and not existing.is_finished:
         known = set(existing.accounts)
     else:
@@ -357,7 +393,9 @@ def find_late_accounts(
     return tuple(account for account in post.accounts if account not in known)
 
 
-def _can_be_joined(occurrence: Occurrence, stored: StoredOccurrence, window: PlanWindow) -> bool:
+def _can_be_joined(
+    occurrence: Occurrence, stored: StoredOccurrence, window: PlanWindow
+) -> bool:
     """Return True if an added account gets the occurrence.
 
     The occurrence is not due, and no other account was called.
@@ -368,7 +406,10 @@ def _can_be_joined(occurrence: Occurrence, stored: StoredOccurrence, window: Pla
 
 
 def find_unrestorable(
-    post: Post, stored: StoredPost, window: PlanWindow, occurrences: Sequence[Occurrence]
+    post: Post,
+    stored: StoredPost,
+    window: PlanWindow,
+    occurrences: Sequence[Occurrence],
 ) -> list[Problem]:
     """Return the deliveries that the schedule wants again and that stay as they ended.
 
@@ -384,12 +425,18 @@ def find_unrestorable(
         sent = find_sent_elsewhere(post, name, stored.live_deliveries)
         reasons = {
             "restored_after_call": existing.cancelled_accounts - sent,
-            "restored_after_order": find_restorable(post, occurrence, existing, window) & sent,
+            "restored_after_order": find_restorable(post, occurrence, existing, window)
+            & sent,
         }
         for code, accounts in reasons.items():
             for account in sorted(accounts & set(post.accounts)):
                 subject = format_delivery_name(post.id, name, account)
-                facts = {"post": post.id, "account": account, "subject": subject, "key": "to"}
+                facts = {
+                    "post": post.id,
+                    "account": account,
+                    "subject": subject,
+                    "key": "to",
+                }
                 problems.append(Problem(code=code, facts=facts))
     return problems
 
@@ -408,7 +455,10 @@ def find_sent_elsewhere(
         account
         for other, account in live_deliveries
         if other != occurrence
-        and (is_one_time or (is_ordered and is_ordered_occurrence(other) and other > occurrence))
+        and (
+            is_one_time
+            or (is_ordered and is_ordered_occurrence(other) and other > occurrence)
+        )
     )
 
 
@@ -442,14 +492,19 @@ def find_restorable(
 def can_be_restored(post: Post, occurrence: Occurrence, window: PlanWindow) -> bool:
     """Return True if a delivery that comes back now could still be sent in time."""
     latest = occurrence.due_at + post.max_delay
-    is_due_when_approved = isinstance(post.trigger, OneTimeTrigger) and post.trigger.at is None
+    is_due_when_approved = (
+        isinstance(post.trigger, OneTimeTrigger) and post.trigger.at is None
+    )
     if is_due_when_approved and window.approval_rules.chain_for(post.kind):
         latest = occurrence.expires_at
     return window.now < min(latest, occurrence.expires_at)
 
 
 def restore_ordered(
-    post: Post, stored: StoredPost, window: PlanWindow, planned: Sequence[PlannedDeliveries]
+    post: Post,
+    stored: StoredPost,
+    window: PlanWindow,
+    planned: Sequence[PlannedDeliveries],
 ) -> list[PlannedDeliveries]:
     """Return the deliveries that people had ordered of a post, and that come back with it.
 
@@ -465,12 +520,16 @@ def restore_ordered(
     }
     for name, existing in sorted(stored.occurrences.items(), reverse=True):
         occurrence = make_occurrence(post, name, existing.due_at)
-        if not is_ordered_occurrence(name) or not can_be_restored(post, occurrence, window):
+        if not is_ordered_occurrence(name) or not can_be_restored(
+            post, occurrence, window
+        ):
             continue
         wanted = existing.restorable_accounts - find_sent_elsewhere(post, name, live)
         if accounts := tuple(account for account in post.accounts if account in wanted):
             restored.append(
-                PlannedDeliveries(post=post, occurrence=occurrence, accounts=accounts, is_new=False)
+                PlannedDeliveries(
+                    post=post, occurrence=occurrence, accounts=accounts, is_new=False
+                )
             )
             live |= {(name, account) for account in accounts}
     return restored
@@ -484,7 +543,11 @@ def restore_follow_ups(
     left_out_posts: AbstractSet[PostId],
 ) -> list[PlannedDeliveries]:
     """Return the deliveries that were cancelled with their original, where that comes back."""
-    coming = {(item.occurrence.key.post, account) for item in planned for account in item.accounts}
+    coming = {
+        (item.occurrence.key.post, account)
+        for item in planned
+        for account in item.accounts
+    }
     restored = []
     for post in schedule.posts:
         stored_post = stored.get(post.id)
@@ -498,9 +561,13 @@ def restore_follow_ups(
         original = stored.get(post.follows)
         occurrences = original.occurrences.values() if original else ()
         open_accounts = {
-            account for occurrence in occurrences for account in occurrence.open_accounts
+            account
+            for occurrence in occurrences
+            for account in occurrence.open_accounts
         }
-        open_accounts |= {account for account in post.accounts if (post.follows, account) in coming}
+        open_accounts |= {
+            account for account in post.accounts if (post.follows, account) in coming
+        }
         for name, existing in stored_post.occurrences.items():
             occurrence = make_occurrence(post, name, existing.due_at)
             wanted = existing.orphaned_accounts & open_accounts
@@ -509,20 +576,28 @@ def restore_follow_ups(
             if accounts and window.now < occurrence.expires_at:
                 restored.append(
                     PlannedDeliveries(
-                        post=post, occurrence=occurrence, accounts=accounts, is_new=False
+                        post=post,
+                        occurrence=occurrence,
+                        accounts=accounts,
+                        is_new=False,
                     )
                 )
     return restored
 
 
 def list_occurrences(
-    post: Post, stored: StoredPost | None, window: PlanWindow, due_times: Sequence[datetime]
+    post: Post,
+    stored: StoredPost | None,
+    window: PlanWindow,
+    due_times: Sequence[datetime],
 ) -> list[Occurrence]:
     if isinstance(post.trigger, OneTimeTrigger):
         existing = stored.occurrences.get(ONCE_OCCURRENCE) if stored else None
         if post.trigger.at is None:
             return [
-                make_occurrence(post, ONCE_OCCURRENCE, find_immediate_time(post, existing, window))
+                make_occurrence(
+                    post, ONCE_OCCURRENCE, find_immediate_time(post, existing, window)
+                )
             ]
         end = window.end_for(post)
         if existing is None and end is not None and post.trigger.at > end:
@@ -530,13 +605,17 @@ def list_occurrences(
         return [make_occurrence(post, ONCE_OCCURRENCE, post.trigger.at)]
     end = window.end_for(post) or window.until
     repeating = [
-        make_occurrence(post, moment.isoformat(), moment) for moment in due_times if moment <= end
+        make_occurrence(post, moment.isoformat(), moment)
+        for moment in due_times
+        if moment <= end
     ]
     started = {*stored.occurrences, *stored.attempted_occurrences} if stored else set()
     is_edited = stored is not None and stored.content_hash != post.content_hash
     # Of the missed times only the newest is sent: a week of silence is not made up in a minute.
     newest_missed = (
-        [] if is_edited else [item for item in repeating if item.due_at < window.now][-1:]
+        []
+        if is_edited
+        else [item for item in repeating if item.due_at < window.now][-1:]
     )
     return [
         *(
@@ -569,10 +648,16 @@ def find_removed_times(
     post: Post, stored: StoredPost, window: PlanWindow, due_times: Sequence[datetime]
 ) -> list[RemovedTargets]:
     """Return the future occurrences that an earlier timing stored and the present one lacks."""
-    if isinstance(post.trigger, EvergreenTrigger):  # people have ordered them, not the schedule
+    if isinstance(
+        post.trigger, EvergreenTrigger
+    ):  # people have ordered them, not the schedule
         return []
     is_one_time = isinstance(post.trigger, OneTimeTrigger)
-    kept = {ONCE_OCCURRENCE} if is_one_time else {moment.isoformat() for moment in due_times}
+    kept = (
+        {ONCE_OCCURRENCE}
+        if is_one_time
+        else {moment.isoformat() for moment in due_times}
+    )
     end = window.end_for(post)
     return [
         replace(target, by_settings=not stored.is_retargeted, is_time=True)
@@ -598,11 +683,16 @@ def _list_targets(post: PostId, stored: StoredPost) -> list[RemovedTargets]:
 
 
 def _plan_new(post: Post, occurrence: Occurrence) -> PlannedDeliveries:
-    return PlannedDeliveries(post=post, occurrence=occurrence, accounts=post.accounts, is_new=True)
+    return PlannedDeliveries(
+        post=post, occurrence=occurrence, accounts=post.accounts, is_new=True
+    )
 
 
 def _find_removed_accounts(
-    post: Post, occurrence: Occurrence, stored: StoredOccurrence | None, stored_post: StoredPost
+    post: Post,
+    occurrence: Occurrence,
+    stored: StoredOccurrence | None,
+    stored_post: StoredPost,
 ) -> list[RemovedTargets]:
     """Return the accounts of an occurrence that the post no longer names."""
     removed = tuple(sorted(stored.open_accounts - set(post.accounts))) if stored else ()
@@ -611,7 +701,10 @@ def _find_removed_accounts(
     by_settings = not stored_post.is_retargeted
     return [
         RemovedTargets(
-            key=occurrence.key, accounts=removed, due_at=stored.due_at, by_settings=by_settings
+            key=occurrence.key,
+            accounts=removed,
+            due_at=stored.due_at,
+            by_settings=by_settings,
         )
     ]
 
@@ -630,24 +723,38 @@ def _find_changes(
         return []
     can_join = _can_be_joined(occurrence, stored, window)
     added = tuple(
-        account for account in post.accounts if can_join and account not in stored.accounts
+        account
+        for account in post.accounts
+        if can_join and account not in stored.accounts
     )
-    kept = tuple(account for account in post.accounts if account in stored.open_accounts)
+    kept = tuple(
+        account for account in post.accounts if account in stored.open_accounts
+    )
     restorable = find_restorable(post, occurrence, stored, window)
-    sent = find_sent_elsewhere(post, occurrence.key.occurrence, stored_post.live_deliveries)
+    sent = find_sent_elsewhere(
+        post, occurrence.key.occurrence, stored_post.live_deliveries
+    )
     wanted_again = stored.untargeted_accounts | (restorable - sent)
     restored = tuple(account for account in post.accounts if account in wanted_again)
     changes = []
     if added:
         changes.append(
             PlannedDeliveries(
-                post=post, occurrence=occurrence, accounts=added, is_new=True, is_late_addition=True
+                post=post,
+                occurrence=occurrence,
+                accounts=added,
+                is_new=True,
+                is_late_addition=True,
             )
         )
-    is_changed = stored.content_hash != post.content_hash or stored.due_at != occurrence.due_at
+    is_changed = (
+        stored.content_hash != post.content_hash or stored.due_at != occurrence.due_at
+    )
     if revised := (kept + restored if is_changed else restored):
         changes.append(
-            PlannedDeliveries(post=post, occurrence=occurrence, accounts=revised, is_new=False)
+            PlannedDeliveries(
+                post=post, occurrence=occurrence, accounts=revised, is_new=False
+            )
         )
     return changes
 

@@ -177,7 +177,9 @@ def derive_marker(key: OccurrenceKey, account: AccountId) -> Marker:
 
     A preview therefore shows the marker that will be sent.
     """
-    digest = hashlib.sha256(f"{key.post}\n{key.occurrence}\n{account}".encode()).digest()
+    digest = hashlib.sha256(
+        f"{key.post}\n{key.occurrence}\n{account}".encode()
+    ).digest()
     number = int.from_bytes(digest[:8], "big")
     letters = ""
     for _ in range(8):
@@ -256,7 +258,10 @@ class RenderedRevision:
     @property
     def id(self) -> Fingerprint:
         return fingerprint(
-            [self.content_hash, sorted(rendered.fingerprint for rendered in self.rendered_posts)]
+            [
+                self.content_hash,
+                sorted(rendered.fingerprint for rendered in self.rendered_posts),
+            ]
         )
 
 
@@ -303,7 +308,9 @@ class Baseline:
             and int(remote_id) <= int(newest)
         ):
             return True
-        return remote_id == self.newest_id or created_at <= self.taken_at - timedelta(seconds=1)
+        return remote_id == self.newest_id or created_at <= self.taken_at - timedelta(
+            seconds=1
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -350,7 +357,9 @@ class SendRequest:
         """The marker of the post, or of this further part."""
         if not self.part:
             return self.rendered.marker
-        return derive_part_marker(self.rendered.marker, self.part + 1, len(self.rendered.all_parts))
+        return derive_part_marker(
+            self.rendered.marker, self.part + 1, len(self.rendered.all_parts)
+        )
 
 
 def fingerprint(value: object) -> Fingerprint:

@@ -12,7 +12,13 @@ from itertools import pairwise
 
 from publisher.domain.characters import is_storable
 from publisher.domain.post import Baseline, Marker, normalize
-from publisher.domain.results import Deleted, NotFound, PossibleMatch, Published, Receipt
+from publisher.domain.results import (
+    Deleted,
+    NotFound,
+    PossibleMatch,
+    Published,
+    Receipt,
+)
 from publisher.domain.verification import is_similar
 
 MAX_LIST_ENTRIES = 500
@@ -84,14 +90,18 @@ def match_list(
     is_covered = is_covered and all(is_storable(post.remote_id) for post in posts)
     free = [post for post in posts if post.remote_id not in criteria.owned_ids]
     code = criteria.marker.normalized
-    marked = [post for post in free if any(code in text for text in post.normalized_texts)]
+    marked = [
+        post for post in free if any(code in text for text in post.normalized_texts)
+    ]
     ours = [post for post in marked if not criteria.is_before(post)]
     visible = [post for post in ours if not post.is_deleted]
     if visible:
         oldest = min(  # of posts of one instant the one listed last
             reversed(visible),
             key=lambda post: (
-                int(post.remote_id) if criteria.are_ids_ascending else post.created_at.timestamp()
+                int(post.remote_id)
+                if criteria.are_ids_ascending
+                else post.created_at.timestamp()
             ),
         )
         receipt = Receipt(
@@ -127,7 +137,9 @@ def covers_baseline(
     if is_complete or not in_order:
         return is_complete
     last = in_order[-1]
-    return baseline.includes(last.remote_id, last.created_at, are_ids_ascending=are_ids_ascending)
+    return baseline.includes(
+        last.remote_id, last.created_at, are_ids_ascending=are_ids_ascending
+    )
 
 
 def is_newest_first(posts: Sequence[ListedPost], *, are_ids_ascending: bool) -> bool:
@@ -145,12 +157,20 @@ def is_alike(post: ListedPost, criteria: MatchCriteria) -> bool:
     The words match as far as the post shows them. If ids do not ascend, the baseline's own newest
     post counts again if it was changed since.
     """
-    was_changed = not criteria.are_ids_ascending and post.created_at > criteria.baseline.taken_at
-    if criteria.text is None or post.is_deleted or (criteria.is_before(post) and not was_changed):
+    was_changed = (
+        not criteria.are_ids_ascending and post.created_at > criteria.baseline.taken_at
+    )
+    if (
+        criteria.text is None
+        or post.is_deleted
+        or (criteria.is_before(post) and not was_changed)
+    ):
         return False
     if is_similar((criteria.text,), (post.text,), criteria.marker):
         return True
     return criteria.title is not None and (
         normalize(post.title) == normalize(criteria.title)
-        or is_similar((criteria.title, criteria.text), (post.title, post.text), criteria.marker)
+        or is_similar(
+            (criteria.title, criteria.text), (post.title, post.text), criteria.marker
+        )
     )

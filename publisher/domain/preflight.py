@@ -48,7 +48,9 @@ class LoginProof:
     published_at: datetime | None = None
 
 
-def needs_check(due_times: Sequence[datetime], proof: LoginProof, now: datetime) -> bool:
+def needs_check(
+    due_times: Sequence[datetime], proof: LoginProof, now: datetime
+) -> bool:
     """True if a login with posts due at these times should be checked now.
 
     There is at least one, and all are within PREFLIGHT_LEAD.
@@ -58,7 +60,9 @@ def needs_check(due_times: Sequence[datetime], proof: LoginProof, now: datetime)
         return False
     if proof.checked_at is not None and not proof.is_working:
         interval = next(
-            interval for lead, interval in RECHECK_INTERVALS if next_due_at - now <= lead
+            interval
+            for lead, interval in RECHECK_INTERVALS
+            if next_due_at - now <= lead
         )
         return now - proof.checked_at >= interval
     proved_at = max(filter(None, [proof.checked_at, proof.published_at]), default=None)
@@ -71,7 +75,9 @@ def needs_check(due_times: Sequence[datetime], proof: LoginProof, now: datetime)
 
 def is_check_due(due_at: datetime, checked_at: datetime | None, now: datetime) -> bool:
     """True if a check time before a post has come since the last check of something it needs."""
-    return checked_at is None or any(checked_at < due_at - lead <= now for lead in CHECK_TOLERANCES)
+    return checked_at is None or any(
+        checked_at < due_at - lead <= now for lead in CHECK_TOLERANCES
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -46,7 +46,9 @@ class Removals:
     @property
     def must_ask_about_settings(self) -> bool:
         """True if a person must confirm the loss by the settings: much, or everything."""
-        return self.is_everything or needs_confirmation(len(self.by_settings), self.open_posts)
+        return self.is_everything or needs_confirmation(
+            len(self.by_settings), self.open_posts
+        )
 
 
 def find_removals(
@@ -64,7 +66,9 @@ def find_removals(
     }
     removed = {post_id for post_id in changes.removed_posts if post_id in open_posts}
     emptied = _find_emptied(changes, stored)
-    by_settings = {target.key.post for target in changes.removed_targets if target.by_settings}
+    by_settings = {
+        target.key.post for target in changes.removed_targets if target.by_settings
+    }
     lost_accounts = {
         target.key.post
         for target in changes.removed_targets
@@ -72,9 +76,12 @@ def find_removals(
     }
     return Removals(
         open_posts=len(open_posts),
-        by_schedule=tuple(sorted((removed | (emptied & open_posts) - by_settings) - saved)),
+        by_schedule=tuple(
+            sorted((removed | (emptied & open_posts) - by_settings) - saved)
+        ),
         by_settings=tuple(sorted(by_settings)),
-        is_everything=bool(by_settings) and by_settings & emptied >= open_posts - removed,
+        is_everything=bool(by_settings)
+        and by_settings & emptied >= open_posts - removed,
         taken=tuple(sorted((lost_accounts | emptied) & open_posts)),
     )
 
@@ -88,7 +95,9 @@ def _find_emptied(changes: Plan, stored: StoredPosts) -> AbstractSet[PostId]:
     """Return the posts that lose all their open deliveries, and get no other."""
     taken: dict[PostId, set[tuple[str, AccountId]]] = defaultdict(set)
     for target in changes.removed_targets:
-        taken[target.key.post] |= {(target.key.occurrence, account) for account in target.accounts}
+        taken[target.key.post] |= {
+            (target.key.occurrence, account) for account in target.accounts
+        }
     planned = {item.occurrence.key.post for item in changes.planned}
     return {
         post_id
@@ -128,14 +137,21 @@ def without_unknown_accounts(changes: Plan, accounts: AbstractSet[AccountId]) ->
         target
         if target.key.post in gone
         else replace(
-            target, accounts=tuple(account for account in target.accounts if account in accounts)
+            target,
+            accounts=tuple(
+                account for account in target.accounts if account in accounts
+            ),
         )
         for target in changes.removed_targets
     )
-    return replace(changes, removed_targets=tuple(target for target in targets if target.accounts))
+    return replace(
+        changes, removed_targets=tuple(target for target in targets if target.accounts)
+    )
 
 
-def _without_restored(item: PlannedDeliveries, stored: StoredPosts) -> PlannedDeliveries:
+def _without_restored(
+    item: PlannedDeliveries, stored: StoredPosts
+) -> PlannedDeliveries:
     """Return planned deliveries without the ones that come back with an unchanged entry."""
     post = stored.get(item.post.id)
     occurrence = post.occurrences.get(item.occurrence.key.occurrence) if post else None
@@ -148,6 +164,8 @@ def _without_restored(item: PlannedDeliveries, stored: StoredPosts) -> PlannedDe
     ):
         return item
     kept = tuple(
-        account for account in item.accounts if account not in occurrence.restorable_accounts
+        account
+        for account in item.accounts
+        if account not in occurrence.restorable_accounts
     )
     return replace(item, accounts=kept)

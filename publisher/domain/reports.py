@@ -85,10 +85,20 @@ def summarize(rows: Sequence[ReportRow]) -> ReportTotals:
     """Count deliveries by state and reason, and total their delays and metrics."""
     states = Counter(row.delivery.state for row in rows)
     published = [row for row in rows if row.delivery.state is State.PUBLISHED]
-    late = [lateness.total_seconds() for row in rows if (lateness := row.lateness) is not None]
-    asked = [row.has_tip_line for row in rows if row.was_published and row.has_tip_line is not None]
+    late = [
+        lateness.total_seconds()
+        for row in rows
+        if (lateness := row.lateness) is not None
+    ]
+    asked = [
+        row.has_tip_line
+        for row in rows
+        if row.was_published and row.has_tip_line is not None
+    ]
     reasons = {
-        state: Counter(row.delivery.reason or "" for row in rows if row.delivery.state is state)
+        state: Counter(
+            row.delivery.reason or "" for row in rows if row.delivery.state is state
+        )
         for state in STATES_WITH_REASONS
     }
     metrics = {
@@ -103,7 +113,9 @@ def summarize(rows: Sequence[ReportRow]) -> ReportTotals:
         planned=len(rows),
         published=len(published),
         verified=sum(row.delivery.verified_at is not None for row in published),
-        waiting=sum(states[state] for state in OPEN_STATES - {State.HELD, State.RETRACTING}),
+        waiting=sum(
+            states[state] for state in OPEN_STATES - {State.HELD, State.RETRACTING}
+        ),
         held=states[State.HELD],
         failed=states[State.FAILED],
         expired=states[State.EXPIRED],
@@ -114,11 +126,20 @@ def summarize(rows: Sequence[ReportRow]) -> ReportTotals:
         removed=states[State.REMOVED],
         median_lateness=timedelta(seconds=median(late)) if late else None,
         longest_lateness=timedelta(seconds=max(late)) if late else None,
-        reach=Reach(**{name: sum(values) if values else None for name, values in metrics.items()}),
+        reach=Reach(
+            **{
+                name: sum(values) if values else None
+                for name, values in metrics.items()
+            }
+        ),
         tip_line_named=sum(asked),
         tip_line_asked=len(asked),
         pruned=sum(row.delivery.is_pruned for row in rows),
-        reasons={state: dict(counts.most_common()) for state, counts in reasons.items() if counts},
+        reasons={
+            state: dict(counts.most_common())
+            for state, counts in reasons.items()
+            if counts
+        },
     )
 
 
@@ -141,7 +162,9 @@ class OpenWork:
 def collect_open_work(deliveries: Sequence[Delivery]) -> OpenWork:
     """Sort the open deliveries of an account."""
     waiting = tuple(delivery for delivery in deliveries if is_not_started(delivery))
-    published = tuple(delivery for delivery in deliveries if delivery.state is State.PUBLISHED)
+    published = tuple(
+        delivery for delivery in deliveries if delivery.state is State.PUBLISHED
+    )
     sorted_ids = {delivery.id for delivery in (*waiting, *published)}
     return OpenWork(
         waiting=waiting,
@@ -160,4 +183,6 @@ def is_not_started(delivery: Delivery) -> bool:
     No call is in flight or unknown, and no URL was reported by a person.
     """
     never_called = not delivery.attempts and delivery.reported_url is None
-    return delivery.state in _IDLE_STATES or (delivery.state is State.HELD and never_called)
+    return delivery.state in _IDLE_STATES or (
+        delivery.state is State.HELD and never_called
+    )

@@ -70,7 +70,9 @@ class TransportReason(StrEnum):
     SERVER_ERROR = "server_error"
     BAD_RESPONSE = "bad_response"
 
-    __repr__ = str.__repr__  # in messages of the conformance kit it reads as authors write it
+    __repr__ = (
+        str.__repr__
+    )  # in messages of the conformance kit it reads as authors write it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +102,9 @@ class ManualTask:
 
     def is_report_overdue(self, timing: Timing, now: datetime) -> bool:
         """True if it was reported done so long ago that a readback should have found it."""
-        return self.done_at is not None and now > self.done_at + timing.visibility_window
+        return (
+            self.done_at is not None and now > self.done_at + timing.visibility_window
+        )
 
     def next_check_at(self, timing: Timing, now: datetime) -> datetime:
         """Return the time of the next readback.
@@ -110,7 +114,9 @@ class ManualTask:
         """
         if self.done_at is None:
             return now + MANUAL_CHECK_INTERVAL
-        wait = max(timing.first_check_after, min(now - self.done_at, timing.max_check_delay))
+        wait = max(
+            timing.first_check_after, min(now - self.done_at, timing.max_check_delay)
+        )
         visible_at = self.done_at + timing.visibility_window + timedelta(milliseconds=1)
         return min(now + wait, visible_at) if now < visible_at else now + wait
 
@@ -300,11 +306,20 @@ Outcome = (
     | NotSent
     | Unknown
 )
-ReadbackResult = Published | Submitted | Rejected | NotFound | PossibleMatch | Deleted | ReadFailure
+ReadbackResult = (
+    Published | Submitted | Rejected | NotFound | PossibleMatch | Deleted | ReadFailure
+)
 DeletionResult = Deleted | Rejected | ReadFailure
 HealthCheckResult = Healthy | CredentialExpired | Blocked | ReadFailure
 PreviewResult = (
-    PreviewSent | Rejected | RateLimited | Busy | CredentialExpired | Blocked | NotSent | Unknown
+    PreviewSent
+    | Rejected
+    | RateLimited
+    | Busy
+    | CredentialExpired
+    | Blocked
+    | NotSent
+    | Unknown
 )
 
 
@@ -326,7 +341,9 @@ RESULT_CODES: Final[Mapping[type, str]] = {
 """The code of each result, used to store, log and show it."""
 
 
-def result_code(result: Outcome | ReadbackResult | DeletionResult | HealthCheckResult) -> str:
+def result_code(
+    result: Outcome | ReadbackResult | DeletionResult | HealthCheckResult,
+) -> str:
     return RESULT_CODES[type(result)]
 
 
@@ -354,4 +371,6 @@ def drop_details(outcome: Outcome) -> Outcome:
 
 def to_read_failure(failure: NotSent | ReadFailure) -> ReadFailure:
     """Return a failed read as a read failure: a rate limit as it is, anything else as Unknown."""
-    return failure if isinstance(failure, RateLimited) else Unknown(reason=failure.reason)
+    return (
+        failure if isinstance(failure, RateLimited) else Unknown(reason=failure.reason)
+    )

@@ -54,7 +54,9 @@ class SilenceClock:
     @property
     def level(self) -> SilenceLevel:
         return next(
-            level for level, first_day in FIRST_DAY_OF_LEVEL.items() if self.days >= first_day
+            level
+            for level, first_day in FIRST_DAY_OF_LEVEL.items()
+            if self.days >= first_day
         )
 
     @property
@@ -62,7 +64,9 @@ class SilenceClock:
         return self.since + timedelta(days=RED_DAYS)
 
 
-def read_silence_clock(activity: AccountActivity, now: datetime, timezone: tzinfo) -> SilenceClock:
+def read_silence_clock(
+    activity: AccountActivity, now: datetime, timezone: tzinfo
+) -> SilenceClock:
     """Return an account's clock. Its days begin at midnight in this zone."""
     since = (activity.last_post_at or activity.known_since).astimezone(timezone).date()
     # a clock that was wrong may have dated it ahead
@@ -83,7 +87,11 @@ class SilenceFigures:
 
 
 def measure_silence(
-    known_since: datetime, posts: Sequence[datetime], first: date, last: date, timezone: tzinfo
+    known_since: datetime,
+    posts: Sequence[datetime],
+    first: date,
+    last: date,
+    timezone: tzinfo,
 ) -> SilenceFigures:
     """Return the figures of the days from `first` to `last`, by the publishing times of posts.
 
@@ -93,8 +101,12 @@ def measure_silence(
     known_on = known_since.astimezone(timezone).date()
     days = sorted({known_on, *(at.astimezone(timezone).date() for at in posts)})
     longest = red_days = 0
-    for since, until in pairwise([*(day for day in days if day <= last), last + timedelta(days=1)]):
-        last_silent = until - timedelta(days=1)  # on the day of a post its account is not silent
+    for since, until in pairwise(
+        [*(day for day in days if day <= last), last + timedelta(days=1)]
+    ):
+        last_silent = until - timedelta(
+            days=1
+        )  # on the day of a post its account is not silent
         if last_silent < first:
             continue
         longest = max(longest, (last_silent - since).days)

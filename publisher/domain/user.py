@@ -148,7 +148,9 @@ class Grant:
     def is_for_all(self) -> bool:
         return ALL_TARGET in self.targets
 
-    def covers(self, account: AccountId, members: Mapping[str, Collection[AccountId]]) -> bool:
+    def covers(
+        self, account: AccountId, members: Mapping[str, Collection[AccountId]]
+    ) -> bool:
         """Return True if the grant is valid on this account.
 
         `members` are the accounts behind names of targets.
@@ -185,7 +187,9 @@ class User:
     @property
     def is_active_admin(self) -> bool:
         """True if the user can administer the workspace's users now."""
-        return self.is_enabled and self.has_password and may(self, Permission.ADMINISTER)
+        return (
+            self.is_enabled and self.has_password and may(self, Permission.ADMINISTER)
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -244,7 +248,11 @@ def is_usable_name(name: str) -> bool:
 
     It is printable, not too long, safe in an address, and a person's.
     """
-    is_short = 0 < len(name) <= MAX_NAME_CHARACTERS and name == name.strip() and name.isprintable()
+    is_short = (
+        0 < len(name) <= MAX_NAME_CHARACTERS
+        and name == name.strip()
+        and name.isprintable()
+    )
     return (
         is_short
         and not set(name) & set(NAME_BREAKING_CHARACTERS)
@@ -276,7 +284,8 @@ def may(
     if not accounts:
         return any(grant.is_for_all for grant in grants)
     return all(
-        any(grant.covers(account, members or {}) for grant in grants) for account in accounts
+        any(grant.covers(account, members or {}) for grant in grants)
+        for account in accounts
     )
 
 
@@ -293,14 +302,18 @@ def may_target(
     """
     if not user.is_enabled:
         return False
-    grants = [grant for grant in user.grants if permission in ROLE_PERMISSIONS[grant.role]]
+    grants = [
+        grant for grant in user.grants if permission in ROLE_PERMISSIONS[grant.role]
+    ]
     if any(grant.is_for_all for grant in grants):
         return True
     named = {target for grant in grants for target in grant.targets}
     others = set(names) - named
     if any(name == ALL_TARGET or ":" in name for name in others):
         return False
-    accounts = {account for name in others for account in members.get(name, [AccountId(name)])}
+    accounts = {
+        account for name in others for account in members.get(name, [AccountId(name)])
+    }
     return not accounts or may(user, permission, accounts, members)
 
 
@@ -313,7 +326,9 @@ def may_somewhere(user: User, permission: Permission) -> bool:
 
 def permissions_of(user: User) -> frozenset[Permission]:
     """Return all that a user may do on some account, or on the whole workspace."""
-    return frozenset(permission for permission in Permission if may_somewhere(user, permission))
+    return frozenset(
+        permission for permission in Permission if may_somewhere(user, permission)
+    )
 
 
 def holds_role(
@@ -329,7 +344,9 @@ def holds_role(
     """
     grants = [grant for grant in user.grants if grant.role == role]
     if stage is not None:
-        grants = [grant for grant in grants if not grant.stages or stage in grant.stages]
+        grants = [
+            grant for grant in grants if not grant.stages or stage in grant.stages
+        ]
     return user.is_enabled and all(
         any(grant.covers(account, members) for grant in grants) for account in accounts
     )
@@ -357,7 +374,9 @@ class Principal:
 
         See `may`.
         """
-        return permission in self.scope and may(self.user, permission, accounts, members, stage)
+        return permission in self.scope and may(
+            self.user, permission, accounts, members, stage
+        )
 
     def may_target(
         self,
@@ -369,7 +388,9 @@ class Principal:
 
         See `may_target`.
         """
-        return permission in self.scope and may_target(self.user, permission, names, members)
+        return permission in self.scope and may_target(
+            self.user, permission, names, members
+        )
 
     def may_somewhere(self, permission: Permission) -> bool:
         """Return True if both the user's grants and the sign-in's scope allow it somewhere.
@@ -383,7 +404,9 @@ def list_members(
     accounts: Iterable[Account], groups: Mapping[str, Collection[AccountId]]
 ) -> Mapping[str, frozenset[AccountId]]:
     """Return the accounts behind each name of a target: groups, `platform:P` and `region:R`."""
-    members: dict[str, set[AccountId]] = {name: set(group) for name, group in groups.items()}
+    members: dict[str, set[AccountId]] = {
+        name: set(group) for name, group in groups.items()
+    }
     for account in accounts:
         members.setdefault(f"platform:{account.platform}", set()).add(account.id)
         if account.region:
@@ -436,7 +459,9 @@ def parse_grant(text: str) -> Grant:
     if parsed_stages and role != UserRole.APPROVER:
         raise GrantSyntaxError("grant_stage_without_approver", text)
     return Grant(
-        role=UserRole(role), targets=parsed_targets or frozenset({ALL_TARGET}), stages=parsed_stages
+        role=UserRole(role),
+        targets=parsed_targets or frozenset({ALL_TARGET}),
+        stages=parsed_stages,
     )
 
 

@@ -19,7 +19,9 @@ from publisher.domain.results import NotFound, ReadFailure
 MIN_READBACKS = 2
 
 
-def proves_absent(readbacks: Sequence[Readback], attempt: Attempt, *, is_window_over: bool) -> bool:
+def proves_absent(
+    readbacks: Sequence[Readback], attempt: Attempt, *, is_window_over: bool
+) -> bool:
     """Return True if the readbacks, oldest first, prove that the attempt created nothing.
 
     All must hold: the attempt has ended; at least two readbacks of this attempt were complete and
@@ -43,7 +45,9 @@ def proves_absent(readbacks: Sequence[Readback], attempt: Attempt, *, is_window_
 
 
 def is_confirmed(
-    readbacks: Sequence[Readback], predicate: Callable[[Readback], bool], min_span: timedelta
+    readbacks: Sequence[Readback],
+    predicate: Callable[[Readback], bool],
+    min_span: timedelta,
 ) -> bool:
     """Return True if the newest readbacks all satisfy `predicate` over more than `min_span`.
 
@@ -68,7 +72,15 @@ A marked text is marked as truncated.
 DISTINCTIVE_PREFIX_CHARS = 60
 """Length in normalized characters of a prefix that identifies a text, with any ending."""
 _ELLIPSES = ("…", "⋯", "..", "。。")
-_READ_MORE_LABELS = ("展开全文", "查看全文", "阅读全文", "全文", "展开", "fulltext", "readmore")
+_READ_MORE_LABELS = (
+    "展开全文",
+    "查看全文",
+    "阅读全文",
+    "全文",
+    "展开",
+    "fulltext",
+    "readmore",
+)
 """Normalized labels at the end of a truncated text with a rest to open; longer ones first.
 
 The platform offers the rest.
@@ -110,8 +122,13 @@ def is_similar(ours: Sequence[str], theirs: Sequence[str], marker: Marker) -> bo
     """
     if _find_similarity(" ".join(ours), " ".join(theirs), marker) is _Similarity.ENOUGH:
         return True
-    shown = [(our, their) for our, their in zip(ours, theirs, strict=True) if their.strip()]
-    found = {_find_similarity(our, their, marker, is_longer_allowed=False) for our, their in shown}
+    shown = [
+        (our, their) for our, their in zip(ours, theirs, strict=True) if their.strip()
+    ]
+    found = {
+        _find_similarity(our, their, marker, is_longer_allowed=False)
+        for our, their in shown
+    }
     return _Similarity.ENOUGH in found and _Similarity.NONE not in found
 
 
@@ -121,10 +138,14 @@ def matches_text(ours: Sequence[str], theirs: str, marker: Marker) -> bool:
     The last of `ours` is the text. Tags, links and the marker are ignored.
     """
     whole, text, shown = (
-        _to_compared_text(" ".join(parts), has_links=False).without(marker.normalized).normalized
+        _to_compared_text(" ".join(parts), has_links=False)
+        .without(marker.normalized)
+        .normalized
         for parts in (ours, ours[-1:], (theirs,))
     )
-    is_excerpt = len(shown) >= min(DISTINCTIVE_PREFIX_CHARS, len(text)) and shown in whole
+    is_excerpt = (
+        len(shown) >= min(DISTINCTIVE_PREFIX_CHARS, len(text)) and shown in whole
+    )
     return bool(text) and (text in shown or is_excerpt)
 
 
@@ -139,9 +160,13 @@ def _find_similarity(
     for has_links in (True, False):
         our = _to_compared_text(ours, has_links=has_links)
         their = _to_compared_text(theirs, has_links=has_links)
-        pairs += [(our, their), (our.without(marker.normalized), their.without(marker.normalized))]
+        pairs += [
+            (our, their),
+            (our.without(marker.normalized), their.without(marker.normalized)),
+        ]
     return max(
-        _compare_prefixes(our, their, is_longer_allowed=is_longer_allowed) for our, their in pairs
+        _compare_prefixes(our, their, is_longer_allowed=is_longer_allowed)
+        for our, their in pairs
     )
 
 
@@ -152,10 +177,14 @@ def _compare_prefixes(
 
     Theirs may only be longer if allowed.
     """
-    shorter, longer = sorted((ours, theirs), key=lambda compared: len(compared.normalized))
+    shorter, longer = sorted(
+        (ours, theirs), key=lambda compared: len(compared.normalized)
+    )
     common = shorter.normalized[:DISTINCTIVE_PREFIX_CHARS]
     is_continued = len(theirs.normalized) > len(ours.normalized) == len(common)
-    if not longer.normalized.startswith(common) or (is_continued and not is_longer_allowed):
+    if not longer.normalized.startswith(common) or (
+        is_continued and not is_longer_allowed
+    ):
         return _Similarity.NONE
     is_same = bool(common) and ours.normalized == theirs.normalized
     return (
@@ -172,9 +201,16 @@ def _to_compared_text(text: str, *, has_links: bool) -> _ComparedText:
     if not has_links:
         text = _LINK.sub(" ", text)
     normalized = normalize(text)
-    label = next((label for label in _READ_MORE_LABELS if normalized.endswith(label)), "")
+    label = next(
+        (label for label in _READ_MORE_LABELS if normalized.endswith(label)), ""
+    )
     end = next(
-        (position for position in range(len(text), 0, -1) if text[position - 1].isalnum()), 0
+        (
+            position
+            for position in range(len(text), 0, -1)
+            if text[position - 1].isalnum()
+        ),
+        0,
     )
     is_cut = bool(label) or any(ellipsis in text[end:] for ellipsis in _ELLIPSES)
     return _ComparedText(normalized.removesuffix(label), is_cut)

@@ -2,7 +2,14 @@
 
 import contextlib
 import re
-from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Collection,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -25,14 +32,18 @@ from publisher.store.approvals.decisions import (
 from publisher.store.store import Store
 
 SENTENCE = re.compile(r"[^。！？；.!?;\n]*[。！？；.!?;\n]|[^。！？；.!?;\n]+")
-REFUSALS_OF_PERSON = frozenset({"approval_barred", "approval_wrong_stage", "release_not_allowed"})
+REFUSALS_OF_PERSON = frozenset(
+    {"approval_barred", "approval_wrong_stage", "release_not_allowed"}
+)
 """Approvals that are refused because of the person, not because of a change in the meantime."""
 MARKUP = re.compile(r"<[^>]*>")
 CONTEXT_CHARACTERS = 30
 """How much unchanged text is shown before and after a difference."""
 
 
-def make_approver(principal: Principal, members: Mapping[str, Collection[AccountId]]) -> Approver:
+def make_approver(
+    principal: Principal, members: Mapping[str, Collection[AccountId]]
+) -> Approver:
     """Return a user as an approver, with the rights of roles and sign-in.
 
     `members` is from `list_members`.
@@ -55,12 +66,16 @@ def waits_for(task: ApprovalTask, approver: Approver) -> bool:
 
 
 def list_approvers(
-    task: ApprovalTask, users: Iterable[User], members: Mapping[str, Collection[AccountId]]
+    task: ApprovalTask,
+    users: Iterable[User],
+    members: Mapping[str, Collection[AccountId]],
 ) -> Sequence[str]:
     """Return the names of the users with a right to the next approval of an occurrence."""
     people = [Principal(user=user, method="") for user in users]
     return [
-        person.user.name for person in people if waits_for(task, make_approver(person, members))
+        person.user.name
+        for person in people
+        if waits_for(task, make_approver(person, members))
     ]
 
 
@@ -78,7 +93,9 @@ async def approve_content(  # noqa: PLR0913, PLR0917 # who approves what, and th
     This does not wait for the daemon.
     """
     async with _noting_refusal(store, by):
-        task = await store.approvals.approve(post, fingerprint, approver, by, seen_at, check)
+        task = await store.approvals.approve(
+            post, fingerprint, approver, by, seen_at, check
+        )
     if task.status.is_approved:
         await store.maintenance.promote_requested([post])
     return task
@@ -112,7 +129,9 @@ async def _noting_refusal(store: Store, by: Actor) -> AsyncIterator[None]:
         yield
     except ApprovalError as error:
         if error.code in REFUSALS_OF_PERSON:
-            await store.users.attempts.note_refusal(RefusalKind.APPROVAL, by.name, by.sign_in or "")
+            await store.users.attempts.note_refusal(
+                RefusalKind.APPROVAL, by.name, by.sign_in or ""
+            )
         raise
 
 
@@ -166,7 +185,8 @@ def compare_contents(
     `articles` are the accounts with the HTML of an article as their text.
     """
     old, new = (
-        {rendered.account: rendered for rendered in contents} for contents in (before, after)
+        {rendered.account: rendered for rendered in contents}
+        for contents in (before, after)
     )
     grouped: dict[
         tuple[str, Platform, tuple[Piece, ...]], tuple[Sequence[Piece], list[AccountId]]
@@ -175,17 +195,20 @@ def compare_contents(
         if old[account] == new[account]:
             continue
         fields_before, fields_after = (
-            dict(list_fields(each[account], is_article=account in articles)) for each in (old, new)
+            dict(list_fields(each[account], is_article=account in articles))
+            for each in (old, new)
         )
         for name in fields_before.keys() | fields_after.keys():
             texts = fields_before.get(name, ""), fields_after.get(name, "")
             if texts[0] == texts[1]:
                 continue
             pieces = compare_texts(*texts)
-            changed = tuple(piece for piece in pieces if piece.kind is not PieceKind.SAME)
-            grouped.setdefault((name, new[account].platform, changed), (pieces, []))[1].append(
-                account
+            changed = tuple(
+                piece for piece in pieces if piece.kind is not PieceKind.SAME
             )
+            grouped.setdefault((name, new[account].platform, changed), (pieces, []))[
+                1
+            ].append(account)
     return ContentChanges(
         texts=[
             TextChange(field=name, platform=platform, pieces=pieces, accounts=accounts)
@@ -198,7 +221,9 @@ def compare_contents(
     )
 
 
-def list_fields(rendered: RenderedPost, *, is_article: bool) -> Iterator[tuple[str, str]]:
+def list_fields(
+    rendered: RenderedPost, *, is_article: bool
+) -> Iterator[tuple[str, str]]:
     """Yield the visible parts of a rendered post by field; an article's markup is one of them."""
     text = article_lines(rendered.text) if is_article else rendered.text
     yield "title", rendered.title
@@ -207,7 +232,10 @@ def list_fields(rendered: RenderedPost, *, is_article: bool) -> Iterator[tuple[s
     if is_article:
         yield "markup", "".join(MARKUP.findall(rendered.text))
     yield "link", rendered.link or ""
-    yield "images", "\n".join(f"{image.alt} [{image.sha256[:8]}]" for image in rendered.images)
+    yield (
+        "images",
+        "\n".join(f"{image.alt} [{image.sha256[:8]}]" for image in rendered.images),
+    )
 
 
 def compare_texts(before: str, after: str) -> Sequence[Piece]:

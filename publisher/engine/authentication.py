@@ -17,7 +17,11 @@ from urllib.parse import urlsplit
 from publisher.config import Settings
 from publisher.domain.delivery import Actor
 from publisher.domain.errors import RefusedError, SignInError
-from publisher.domain.password import MAX_PASSWORD_CHARACTERS, MIN_PASSWORD_CHARACTERS, is_guessable
+from publisher.domain.password import (
+    MAX_PASSWORD_CHARACTERS,
+    MIN_PASSWORD_CHARACTERS,
+    is_guessable,
+)
 from publisher.domain.user import Principal, RefusalKind, User
 from publisher.secrets import SecretError
 from publisher.store.people.users import LINK_METHOD, NewSignIn, SignInProofs, Users
@@ -122,13 +126,21 @@ async def check_code(  # noqa: PLR0913 # what a code is checked with
         raise SignInError("sign_in_ended", name=user.name)
     typed = _normalize_code(code)
     if is_recovery := len(typed) > MAX_TOTP_DIGITS:
-        _require_turn(users, await users.attempts.start(user.name, f"{source} recovery"))
-        is_right, method = await users.use_recovery_code(user.name, typed), "recovery code"
+        _require_turn(
+            users, await users.attempts.start(user.name, f"{source} recovery")
+        )
+        is_right, method = (
+            await users.use_recovery_code(user.name, typed),
+            "recovery code",
+        )
     else:
         # first: where codes cannot be checked, none is wrong
         secret = _open_totp_secret(proofs, load_user_key)
         _require_turn(users, await users.attempts.start_code(user.name, session))
-        is_right, method = await _use_totp_code(users, user.name, secret, typed), "password, code"
+        is_right, method = (
+            await _use_totp_code(users, user.name, secret, typed),
+            "password, code",
+        )
     if not is_right:
         await users.attempts.note_refusal(RefusalKind.CODE, user.name, source)
         raise SignInError("sign_in_failed", name=user.name)
@@ -152,12 +164,22 @@ def _open_totp_secret(proofs: SignInProofs, load_user_key: LoadUserKey) -> str |
     Raises SignInError as `decrypt_totp_secret` does.
     """
     sealed = proofs.totp_secret
-    return None if sealed is None else decrypt_totp_secret(sealed, proofs.user.name, load_user_key)
+    return (
+        None
+        if sealed is None
+        else decrypt_totp_secret(sealed, proofs.user.name, load_user_key)
+    )
 
 
-async def _use_totp_code(users: Users, name: str, secret: str | None, code: str) -> bool:
+async def _use_totp_code(
+    users: Users, name: str, secret: str | None, code: str
+) -> bool:
     """Return True if a code is right and its time step was not used before."""
-    step = None if secret is None else find_totp_step(secret, code, users.runtime.now().timestamp())
+    step = (
+        None
+        if secret is None
+        else find_totp_step(secret, code, users.runtime.now().timestamp())
+    )
     return step is not None and await users.use_totp_step(name, step)
 
 
@@ -172,7 +194,11 @@ def find_totp_step(secret: str, code: str, at: float) -> int | None:
     totp, now = pyotp.TOTP(secret, interval=TOTP_SECONDS), int(at) // TOTP_SECONDS
     steps = range(now - TOTP_STEPS_BEHIND, now + 1)
     return next(
-        (step for step in steps if hmac.compare_digest(totp.generate_otp(step).encode(), typed)),
+        (
+            step
+            for step in steps
+            if hmac.compare_digest(totp.generate_otp(step).encode(), typed)
+        ),
         None,
     )
 
@@ -182,7 +208,9 @@ def make_second_factor(name: str) -> SecondFactor:
     import pyotp  # noqa: PLC0415 # as above
 
     secret = pyotp.random_base32()
-    uri = pyotp.TOTP(secret, interval=TOTP_SECONDS).provisioning_uri(name=name, issuer_name=ISSUER)
+    uri = pyotp.TOTP(secret, interval=TOTP_SECONDS).provisioning_uri(
+        name=name, issuer_name=ISSUER
+    )
     codes = [
         base64.b32encode(secrets.token_bytes(RECOVERY_CODE_BYTES)).decode()
         for _ in range(RECOVERY_CODES)
@@ -243,14 +271,20 @@ async def activate_user(  # noqa: PLR0913 # what a sign-in is made of
     elif second_factor is None and user.awaits_second_factor:
         raise RefusedError("second_factor_awaited", name=user.name)
     elif second_factor is not None:
-        step = find_totp_step(second_factor.secret, code, users.runtime.now().timestamp())
+        step = find_totp_step(
+            second_factor.secret, code, users.runtime.now().timestamp()
+        )
         if step is None:
             raise RefusedError("code_wrong")
         sign_in = replace(
             sign_in,
-            totp_secret=encrypt_totp_secret(second_factor.secret, user.name, load_user_key),
+            totp_secret=encrypt_totp_secret(
+                second_factor.secret, user.name, load_user_key
+            ),
             totp_step=step,
-            recovery_codes=[_normalize_code(each) for each in second_factor.recovery_codes],
+            recovery_codes=[
+                _normalize_code(each) for each in second_factor.recovery_codes
+            ],
         )
     return await users.activate(link, sign_in, by)
 
@@ -271,12 +305,18 @@ def list_agency_words(settings: Settings) -> Collection[str]:
     """Return the words of the agency that a guesser knows: accounts, regions with names, host."""
     accounts = settings.accounts.values()
     of_accounts = (
-        word for account in accounts for word in (account.id, account.identity, account.platform)
+        word
+        for account in accounts
+        for word in (account.id, account.identity, account.platform)
     )
-    of_regions = (word for region in settings.regions.values() for word in region.values())
+    of_regions = (
+        word for region in settings.regions.values() for word in region.values()
+    )
     host = urlsplit(settings.dashboard.url or "").hostname or ""
     words = {*of_accounts, *of_regions, *settings.groups, host}
-    return frozenset(word for word in words if word and len(word) <= MAX_AGENCY_WORD_CHARACTERS)
+    return frozenset(
+        word for word in words if word and len(word) <= MAX_AGENCY_WORD_CHARACTERS
+    )
 
 
 def require_good_password(password: str, words: Collection[str]) -> None:
@@ -335,7 +375,9 @@ def decrypt_totp_secret(encrypted: str, name: str, load_user_key: LoadUserKey) -
     from cryptography.fernet import InvalidToken  # noqa: PLC0415 # slow import
 
     try:
-        owner, _, secret = load_user_key().decrypt(encrypted.encode()).decode().partition("\0")
+        owner, _, secret = (
+            load_user_key().decrypt(encrypted.encode()).decode().partition("\0")
+        )
     except (InvalidToken, SecretError):
         raise SignInError("second_factor_key_missing", name=name) from None
     if owner != name:

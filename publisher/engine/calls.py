@@ -4,7 +4,14 @@ Any exception of an adapter becomes a result, so a bug in it cannot crash the da
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
+from collections.abc import (
+    Awaitable,
+    Callable,
+    Collection,
+    Coroutine,
+    Mapping,
+    Sequence,
+)
 from dataclasses import fields, is_dataclass, replace
 from datetime import timedelta
 from operator import is_
@@ -118,11 +125,16 @@ def _clean(value: object, *, is_prose: bool = False) -> object:
         case _ if is_dataclass(value) and not isinstance(value, type):
             parts = {each.name: getattr(value, each.name) for each in fields(value)}
             changes = {
-                name: _clean(part, is_prose=name in _PROSE_FIELDS) for name, part in parts.items()
+                name: _clean(part, is_prose=name in _PROSE_FIELDS)
+                for name, part in parts.items()
             }
-            if isinstance(value, ObservedPost) and not value.url.startswith(_WEB_SCHEMES):
+            if isinstance(value, ObservedPost) and not value.url.startswith(
+                _WEB_SCHEMES
+            ):
                 changes["url"] = ""
-            changed = {name: part for name, part in changes.items() if part is not parts[name]}
+            changed = {
+                name: part for name, part in changes.items() if part is not parts[name]
+            }
             return replace(value, **changed) if changed else value
     return value
 
@@ -140,7 +152,9 @@ async def find_post(adapter: Adapter, request: SendRequest) -> ReadbackResult:
         found = await adapter.check_ticket(found.ticket)
         if not isinstance(found, Published | Deleted | RateLimited):
             return Unknown(reason="manual_task_in_review")
-    if not isinstance(found, Published) or request.part:  # the adapter compares the text of a part
+    if (
+        not isinstance(found, Published) or request.part
+    ):  # the adapter compares the text of a part
         return found
     recent = await adapter.list_recent()
     if isinstance(recent, ReadFailure):
@@ -149,7 +163,9 @@ async def find_post(adapter: Adapter, request: SendRequest) -> ReadbackResult:
     if not texts:
         return Unknown(reason="manual_task_not_listed")
     rendered = request.rendered
-    if matches_text((rendered.title, rendered.summary, rendered.text), texts[0], request.marker):
+    if matches_text(
+        (rendered.title, rendered.summary, rendered.text), texts[0], request.marker
+    ):
         return Published(receipt=found.receipt, is_text_confirmed=True)
     return PossibleMatch(remote_id=found.receipt.remote_id, url=found.receipt.url)
 

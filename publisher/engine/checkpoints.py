@@ -19,7 +19,13 @@ from publisher.domain.audit_chain import (
 from publisher.runtime.files import put_in_place, sync, write_beside
 from publisher.runtime.logs import log
 from publisher.runtime.shared_files import share
-from publisher.secrets import AuditKey, SecretError, is_signed_by, load_audit_key, open_vault
+from publisher.secrets import (
+    AuditKey,
+    SecretError,
+    is_signed_by,
+    load_audit_key,
+    open_vault,
+)
 from publisher.store.db.rows import AUDIT_BROKEN
 from publisher.store.queries.audit_log import AuditLog
 
@@ -59,7 +65,10 @@ def own_checkpoint_files(targets: CheckpointTargets) -> Sequence[Path]:
     lost = set(_identities(_newest_file_checkpoints(targets))) - set(
         _identities(recent_checkpoints(targets.file))
     )
-    files = [targets.file, *([targets.newest_file] if targets.newest_file and lost else [])]
+    files = [
+        targets.file,
+        *([targets.newest_file] if targets.newest_file and lost else []),
+    ]
     return [file for file in files if file.is_file()]
 
 
@@ -74,7 +83,9 @@ async def void_authority_if_older(audit: AuditLog, targets: CheckpointTargets) -
             await asyncio.to_thread(_recent_own_checkpoints, targets)
         )
     except OSError as error:
-        log.error("audit_checkpoint_failed", error=type(error).__name__, number=error.errno)
+        log.error(
+            "audit_checkpoint_failed", error=type(error).__name__, number=error.errno
+        )
         return
     if mismatched:
         await audit.void_authority_once(mismatched[-1])
@@ -89,17 +100,21 @@ async def write_checkpoint(audit: AuditLog, targets: CheckpointTargets) -> None:
     try:
         key = await asyncio.to_thread(targets.load_key)
         recent = await asyncio.to_thread(_recent_own_checkpoints, targets)
-        mismatched = await audit.mismatched_checkpoints(recent, own_signature_check(key))
+        mismatched = await audit.mismatched_checkpoints(
+            recent, own_signature_check(key)
+        )
         if mismatched:  # before the next checkpoint is written, which matches again
             log.error("audit_broken", sequence=mismatched[-1].sequence)
             await audit.raise_alert_once(AUDIT_BROKEN, str(mismatched[-1].sequence))
             await audit.void_authority_once(mismatched[-1])
         if head is not None:
             newest = [*mismatched[-MAX_LOST_CHECKPOINTS:], sign_checkpoint(head, key)]
-            written = await asyncio.gather(  # a failure of one must not prevent the other
-                asyncio.to_thread(append_checkpoint, targets, head, key),
-                asyncio.to_thread(_save_newest, targets, newest),
-                return_exceptions=True,
+            written = (
+                await asyncio.gather(  # a failure of one must not prevent the other
+                    asyncio.to_thread(append_checkpoint, targets, head, key),
+                    asyncio.to_thread(_save_newest, targets, newest),
+                    return_exceptions=True,
+                )
             )
             for failure in filter(None, written):
                 raise failure
@@ -108,7 +123,9 @@ async def write_checkpoint(audit: AuditLog, targets: CheckpointTargets) -> None:
         await audit.raise_alert_once("audit_checkpoint_failed", MISSING_KEY_REASON)
         return
     except OSError as error:
-        log.error("audit_checkpoint_failed", error=type(error).__name__, number=error.errno)
+        log.error(
+            "audit_checkpoint_failed", error=type(error).__name__, number=error.errno
+        )
         await audit.raise_alert_once(
             "audit_checkpoint_failed", error.strerror or type(error).__name__
         )
@@ -116,7 +133,9 @@ async def write_checkpoint(audit: AuditLog, targets: CheckpointTargets) -> None:
     await audit.clear_alert("audit_checkpoint_failed")
 
 
-async def read_signed_checkpoint(audit: AuditLog, targets: CheckpointTargets) -> Checkpoint | None:
+async def read_signed_checkpoint(
+    audit: AuditLog, targets: CheckpointTargets
+) -> Checkpoint | None:
     """Return the signed head of the chain, to be sent elsewhere.
 
     Returns None if there is none, or if the key cannot be read. `write_checkpoint` alerts people to
@@ -132,7 +151,9 @@ async def read_signed_checkpoint(audit: AuditLog, targets: CheckpointTargets) ->
         return None
 
 
-def own_signature_check(key: AuditKey | None, others: Collection[str] = ()) -> SignatureCheck:
+def own_signature_check(
+    key: AuditKey | None, others: Collection[str] = ()
+) -> SignatureCheck:
     """Return a check that accepts signatures of this key, and of others' public keys."""
     publics = [*([key.public] if key else []), *others]
     return lambda text, signature: is_signed_by(text, signature, publics)
@@ -140,7 +161,11 @@ def own_signature_check(key: AuditKey | None, others: Collection[str] = ()) -> S
 
 def sign_checkpoint(head: Checkpoint, key: AuditKey | None) -> Checkpoint:
     """Return a checkpoint with its signature, or unchanged without a key."""
-    return head if key is None else replace(head, signature=key.sign(checkpoint_signing_text(head)))
+    return (
+        head
+        if key is None
+        else replace(head, signature=key.sign(checkpoint_signing_text(head)))
+    )
 
 
 def last_checkpoint(file: Path) -> Checkpoint | None:
@@ -159,7 +184,11 @@ def recent_checkpoints(file: Path) -> Sequence[Checkpoint]:
 
 
 def _newest_file_checkpoints(targets: CheckpointTargets) -> Sequence[Checkpoint]:
-    return recent_checkpoints(targets.newest_file) if targets.newest_file is not None else []
+    return (
+        recent_checkpoints(targets.newest_file)
+        if targets.newest_file is not None
+        else []
+    )
 
 
 def _recent_own_checkpoints(targets: CheckpointTargets) -> Sequence[Checkpoint]:
@@ -170,7 +199,9 @@ def _save_newest(targets: CheckpointTargets, checkpoints: Sequence[Checkpoint]) 
     """Replace the checkpoints in `newest_file` if they differ. Raises OSError."""
     path = targets.newest_file
     checkpoints = list({item.hash: item for item in checkpoints}.values())
-    if path is None or _identities(_newest_file_checkpoints(targets)) == _identities(checkpoints):
+    if path is None or _identities(_newest_file_checkpoints(targets)) == _identities(
+        checkpoints
+    ):
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     lines = "".join(f"{format_checkpoint(item)}\n" for item in checkpoints)
@@ -194,7 +225,9 @@ def read_checkpoints(file: Path) -> Iterator[Checkpoint]:
                 yield found
 
 
-def append_checkpoint(targets: CheckpointTargets, head: Checkpoint, key: AuditKey | None) -> None:
+def append_checkpoint(
+    targets: CheckpointTargets, head: Checkpoint, key: AuditKey | None
+) -> None:
     """Write a signed chain head to each target that does not have it yet. Raises OSError."""
     line = format_checkpoint(sign_checkpoint(head, key))
     if _has_new_head(last_checkpoint(targets.file), head):

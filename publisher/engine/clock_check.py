@@ -62,14 +62,18 @@ class ClockCheck:
         reading = await self.store.actions.confirmed_clock_reading()
         # a person's confirmation from before the jump does not count
         since = runtime.clock_trust.changed_at_seconds
-        if reading is not None and since <= reading.monotonic_seconds <= runtime.monotonic():
+        if (
+            reading is not None
+            and since <= reading.monotonic_seconds <= runtime.monotonic()
+        ):
             runtime.accept_confirmation(reading)
         confirmed = asyncio.create_task(runtime.clock_confirmed.wait())
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(REPLY_WAIT_SECONDS):
                 while self._running_polls and not confirmed.done():
                     await asyncio.wait(
-                        [confirmed, *self._running_polls], return_when=asyncio.FIRST_COMPLETED
+                        [confirmed, *self._running_polls],
+                        return_when=asyncio.FIRST_COMPLETED,
                     )
         confirmed.cancel()
         return runtime.is_clock_confirmed()
@@ -83,9 +87,9 @@ class ClockCheck:
         rate_limited = await self.store.login_health.logins_in_cooldown()
 
         async def ask_one_site(accounts: Sequence[Account]) -> None:
-            for account in [one for one in accounts if self._may_ask(one, rate_limited)][
-                :ACCOUNTS_OF_A_SITE
-            ]:
+            for account in [
+                one for one in accounts if self._may_ask(one, rate_limited)
+            ][:ACCOUNTS_OF_A_SITE]:
                 await self._poll_account(account)
                 if runtime.is_clock_proven() or runtime.server_clock_offset is not None:
                     return
@@ -114,18 +118,29 @@ class ClockCheck:
             by_site = await self._accounts_by_site()
             # One account of each site before the second ones: one reply is enough.
             self._accounts = [
-                account for turn in zip_longest(*by_site.values()) for account in turn if account
+                account
+                for turn in zip_longest(*by_site.values())
+                for account in turn
+                if account
             ]
         if runtime.monotonic() < self._next_poll_at:
             return
         self._poll_count += 1
-        interval = FAST_POLL_SECONDS if self._poll_count < FAST_POLL_COUNT else SLOW_POLL_SECONDS
+        interval = (
+            FAST_POLL_SECONDS
+            if self._poll_count < FAST_POLL_COUNT
+            else SLOW_POLL_SECONDS
+        )
         self._next_poll_at = runtime.monotonic() + interval
         rate_limited = await self.store.login_health.logins_in_cooldown()
-        asked = [account for account in self._accounts if self._may_ask(account, rate_limited)][
-            :ACCOUNTS_PER_POLL
-        ]
-        self._accounts = [account for account in self._accounts if account not in asked] + asked
+        asked = [
+            account
+            for account in self._accounts
+            if self._may_ask(account, rate_limited)
+        ][:ACCOUNTS_PER_POLL]
+        self._accounts = [
+            account for account in self._accounts if account not in asked
+        ] + asked
         for account in asked:
             poll = asyncio.create_task(self._poll_account(account))
             self._running_polls.add(poll)
@@ -150,12 +165,16 @@ class ClockCheck:
         store, timing = self.store, self.store.timing(account.id)
         adapter = self.adapters[account.id]
         call: Awaitable[object] = (
-            adapter.fetch_time() if isinstance(adapter, TimeSource) else adapter.check_health()
+            adapter.fetch_time()
+            if isinstance(adapter, TimeSource)
+            else adapter.check_health()
         )
         result = await call_adapter(call, timing.lease_timeout)
         if isinstance(result, RateLimited):
             cooldown = (
-                result.until - store.runtime.now() if result.until else timing.first_check_after
+                result.until - store.runtime.now()
+                if result.until
+                else timing.first_check_after
             )
             store.record_undated_limit(
                 account.login, min(cooldown, MAX_COOLDOWN), is_for_reads=True

@@ -53,7 +53,9 @@ class CredentialCheck:
     secrets: Mapping[AccountId, LoginSecret] = field(default_factory=dict)
     _key: list[bytes] = field(default_factory=list, repr=False)
     _verified: dict[AccountId, str] = field(default_factory=dict, repr=False)
-    _inconclusive: dict[AccountId, InconclusiveCheck] = field(default_factory=dict, repr=False)
+    _inconclusive: dict[AccountId, InconclusiveCheck] = field(
+        default_factory=dict, repr=False
+    )
 
     @contextlib.asynccontextmanager
     async def verified(self, account: AccountId) -> AsyncIterator[Refusal | None]:
@@ -72,9 +74,15 @@ class CredentialCheck:
             except SecretError as error:
                 yield NotSent(reason=error.code)
                 return
-            yield await self._find_refusal(self.store.policies[account], fields) if fields else None
+            yield (
+                await self._find_refusal(self.store.policies[account], fields)
+                if fields
+                else None
+            )
 
-    async def check_health(self, account: AccountId, time_limit: timedelta) -> HealthCheckResult:
+    async def check_health(
+        self, account: AccountId, time_limit: timedelta
+    ) -> HealthCheckResult:
         """Check an account's login. If it works, its secret counts as verified.
 
         An account is blocked, and paused, if the platform reports it to be another account of ours,
@@ -85,14 +93,23 @@ class CredentialCheck:
             if account in self.secrets:
                 with contextlib.suppress(SecretError):  # the adapter reports it
                     fields = stack.enter_context(self.secrets[account].held())
-            health = await call_adapter(self.adapters[account].check_health(), time_limit)
+            health = await call_adapter(
+                self.adapters[account].check_health(), time_limit
+            )
         if not isinstance(health, Healthy) or not fields:
             return health
-        fingerprint, known = await self._hash(fields), self.store.policies[account].account
-        other = await self.store.login_health.record_verified(known, fingerprint, health.identity)
+        fingerprint, known = (
+            await self._hash(fields),
+            self.store.policies[account].account,
+        )
+        other = await self.store.login_health.record_verified(
+            known, fingerprint, health.identity
+        )
         if other is not None:
             self._verified.pop(account, None)
-            return Blocked(code=SAME_ACCOUNT, reason=other, hold_reason=HoldReason.WRONG_ACCOUNT)
+            return Blocked(
+                code=SAME_ACCOUNT, reason=other, hold_reason=HoldReason.WRONG_ACCOUNT
+            )
         self._verified[account] = fingerprint
         return health
 
@@ -105,8 +122,12 @@ class CredentialCheck:
             if (known := await self._recall(policy.account.id, fields)) is not None:
                 return known
             # the platform has `request_timeout` to answer: the lease is longer
-            health = await self.check_health(policy.account.id, policy.timing.request_timeout)
-            log.info("secret_checked", account=policy.account.id, health=result_code(health))
+            health = await self.check_health(
+                policy.account.id, policy.timing.request_timeout
+            )
+            log.info(
+                "secret_checked", account=policy.account.id, health=result_code(health)
+            )
             if isinstance(health, Blocked):
                 await self.store.login_health.record_refused(policy.account, health)
         except Exception as error:
@@ -121,9 +142,13 @@ class CredentialCheck:
             case CredentialExpired() | RateLimited():
                 return health
             case _:
-                return await self._remember(policy, fields, NotSent(reason=health.reason))
+                return await self._remember(
+                    policy, fields, NotSent(reason=health.reason)
+                )
 
-    async def _recall(self, account: AccountId, fields: Mapping[str, str]) -> NotSent | None:
+    async def _recall(
+        self, account: AccountId, fields: Mapping[str, str]
+    ) -> NotSent | None:
         """Return the result of a recent check of the same secret, if it was inconclusive."""
         known = self._inconclusive.get(account)
         if known is None or self.store.runtime.monotonic() >= known.ask_again_at:
@@ -145,7 +170,9 @@ class CredentialCheck:
         )
         return refusal
 
-    async def _is_verified_or_unused(self, account: Account, fields: Mapping[str, str]) -> bool:
+    async def _is_verified_or_unused(
+        self, account: Account, fields: Mapping[str, str]
+    ) -> bool:
         """Return True if a secret is known to be the account's, or if people post there."""
         fingerprint = await self._hash(fields)
         if self._verified.get(account.id) == fingerprint:

@@ -84,7 +84,11 @@ def _user_name(uid: int) -> str | None:
 
 def _printable_name(text: str) -> str:
     """Return a name with unprintable characters escaped, at most MAX_NAME_CHARACTERS of it."""
-    return text[:MAX_NAME_CHARACTERS] if text.isprintable() else ascii(text[:MAX_NAME_CHARACTERS])
+    return (
+        text[:MAX_NAME_CHARACTERS]
+        if text.isprintable()
+        else ascii(text[:MAX_NAME_CHARACTERS])
+    )
 
 
 def can_be_resolved(delivery: Delivery) -> bool:
@@ -125,14 +129,20 @@ async def resolve_delivery(  # noqa: PLR0913 # who, what, why, and the second pe
     ):
         subject = f"{delivery.key.post}@{delivery.account}"
         raise RefusedError("not_read_yet", state=delivery.state.value, subject=subject)
-    is_published = delivery.receipt is not None and not delivery.receipt.is_manually_confirmed
+    is_published = (
+        delivery.receipt is not None and not delivery.receipt.is_manually_confirmed
+    )
     if (
         delivery.is_retraction_requested
         and is_published
         and resolution in {Resolution.RESEND, Resolution.CANCEL}
     ):
         raise RefusedError("retraction_pending", state=delivery.state.value)
-    if resolution is Resolution.PUBLISHED and second_person is None and not delivery.attempts:
+    if (
+        resolution is Resolution.PUBLISHED
+        and second_person is None
+        and not delivery.attempts
+    ):
         raise RefusedError("never_sent", state=delivery.state.value)
     if second_person is not None and is_same_name(second_person, by.name):
         raise RefusedError("same_person", by=by.name)
@@ -148,7 +158,10 @@ async def resolve_delivery(  # noqa: PLR0913 # who, what, why, and the second pe
             is_manually_confirmed=True,
         )
         event = Resolved(
-            to=State.PUBLISHED, reason=f"{reason} ({second_person})", url=url, receipt=receipt
+            to=State.PUBLISHED,
+            reason=f"{reason} ({second_person})",
+            url=url,
+            receipt=receipt,
         )
     if is_task:
         return await store.manual_tasks.cancel_task(delivery.id, event, by, version)

@@ -62,5 +62,9 @@ def find_seen_secrets(
         return sorted(traces.secrets)
     replaceable = set(stored) - {AUDIT_KEY_NAME, USER_KEY_NAME}
     return sorted(
-        {*traces.secrets, *replaceable, *(account.secret for account in settings.accounts.values())}
+        {
+            *traces.secrets,
+            *replaceable,
+            *(account.secret for account in settings.accounts.values()),
+        }
     )

@@ -44,7 +44,9 @@ class FileWatch:
             has_new_pictures = self._pictures not in (None, pictures)
             self._pictures = pictures
         self._schedule = schedule
-        return FileChanges(has_new_schedule=has_new_schedule, has_new_pictures=has_new_pictures)
+        return FileChanges(
+            has_new_schedule=has_new_schedule, has_new_pictures=has_new_pictures
+        )
 
 
 def read_versions(folder: Path) -> Mapping[str, FileVersion | None]:

@@ -41,13 +41,19 @@ async def refresh_texts(planner: Planner, post_id: PostId, by: Actor) -> int:
     if post is None:
         raise NoSuchItemError("post", post_id, await planner.store.queries.post_ids())
     filed = [
-        one for one in await planner.store.occurrences.filed_texts() if one.key.post == post_id
+        one
+        for one in await planner.store.occurrences.filed_texts()
+        if one.key.post == post_id
     ]
     unstarted = [one for one in filed if not one.has_started]
     if not unstarted:
-        raise RefusedError("refresh_after_call" if filed else "refresh_nothing_filed", post=post_id)
+        raise RefusedError(
+            "refresh_after_call" if filed else "refresh_nothing_filed", post=post_id
+        )
     posts = {item.id: item for item in await with_originals(planner, [post])}
-    newer = await asyncio.to_thread(find_newer_texts, planner.post_renderer, unstarted, posts)
+    newer = await asyncio.to_thread(
+        find_newer_texts, planner.post_renderer, unstarted, posts
+    )
     rendered: list[RenderedOccurrence] = []
     media: dict[str, tuple[str, bytes]] = {}
     for one in newer:
@@ -77,7 +83,10 @@ async def refresh_texts(planner: Planner, post_id: PostId, by: Actor) -> int:
     number = sum(len(one.accounts) for one in newer)
     if newer:
         action = AuditAction(
-            event="texts_refreshed", subject=post_id, by=by, detail={"number": str(number)}
+            event="texts_refreshed",
+            subject=post_id,
+            by=by,
+            detail={"number": str(number)},
         )
         plan = Plan(planned=tuple(item.planned for item in rendered))
         commit = PlanCommit(
@@ -99,7 +108,9 @@ class FiledTextCheck:
     planner: Planner
     is_current: Callable[[], bool]
     _waiting: deque[FiledTexts] | None = None
-    _outdated: dict[PostId, Mapping[AccountId, Fingerprint]] = field(default_factory=dict)
+    _outdated: dict[PostId, Mapping[AccountId, Fingerprint]] = field(
+        default_factory=dict
+    )
     """The texts that would be others now, by post."""
 
     async def run(self) -> int:
@@ -110,11 +121,17 @@ class FiledTextCheck:
         if self._waiting is not None and not (self._waiting or self._outdated):
             return 0
         store = self.planner.store
-        filed = [one for one in await store.occurrences.filed_texts() if not one.has_started]
+        filed = [
+            one for one in await store.occurrences.filed_texts() if not one.has_started
+        ]
         if self._waiting is None:
             self._waiting = deque(filed)
         self._forget_replaced(filed)
-        portion = self._take_portion(filed) if await asyncio.to_thread(self.is_current) else []
+        portion = (
+            self._take_portion(filed)
+            if await asyncio.to_thread(self.is_current)
+            else []
+        )
         if portion:
             await self._compare(portion)
         first = {post: min(texts) for post, texts in self._outdated.items()}
@@ -130,14 +147,19 @@ class FiledTextCheck:
         """
         for post, outdated in [*self._outdated.items()]:
             own = [one for one in filed if one.key.post == post]
-            if not set(outdated.values()) <= {text for one in own for text in one.texts.values()}:
+            if not set(outdated.values()) <= {
+                text for one in own for text in one.texts.values()
+            }:
                 del self._outdated[post]
                 self._waiting = deque([*own, *(self._waiting or ())])
 
     def _take_portion(self, filed: Sequence[FiledTexts]) -> Sequence[FiledTexts]:
         """Take the next texts to compare, of the ones that still wait unchanged."""
         portion: list[FiledTexts] = []
-        while self._waiting and sum(len(one.texts) for one in portion) < MAX_TEXTS_COMPARED:
+        while (
+            self._waiting
+            and sum(len(one.texts) for one in portion) < MAX_TEXTS_COMPARED
+        ):
             one = self._waiting.popleft()
             portion += [one] if one in filed else []
         return portion
@@ -145,7 +167,9 @@ class FiledTextCheck:
     async def _compare(self, portion: Sequence[FiledTexts]) -> None:
         names = sorted({one.key.post for one in portion})
         found = [await self.planner.store.posts.get_post(name) for name in names]
-        posts = await with_originals(self.planner, [post for post in found if post is not None])
+        posts = await with_originals(
+            self.planner, [post for post in found if post is not None]
+        )
         by_id = {post.id: post for post in posts}
         for newer in await asyncio.to_thread(
             find_newer_texts, self.planner.post_renderer, portion, by_id

@@ -43,14 +43,18 @@ class MonotonicTrigger(BaseTrigger):  # type: ignore[misc] # the library has no 
     @property
     def max_wait(self) -> timedelta:
         """How far ahead the next run may lie."""
-        return timedelta(seconds=max(self.job.first_after_seconds, self.interval_of(self.job)))
+        return timedelta(
+            seconds=max(self.job.first_after_seconds, self.interval_of(self.job))
+        )
 
     def get_next_fire_time(self, _previous: datetime | None, now: datetime) -> datetime:
         return now + timedelta(seconds=self.interval_of(self.job))
 
 
 def schedule_jobs(
-    jobs: Iterable[Job], interval_of: Callable[[Job], float], run: Callable[[Job], Awaitable[None]]
+    jobs: Iterable[Job],
+    interval_of: Callable[[Job], float],
+    run: Callable[[Job], Awaitable[None]],
 ) -> AsyncIOScheduler:
     """Return a scheduler, not started yet, that runs each job, one run of it at a time."""
     scheduler = AsyncIOScheduler(timezone="UTC")

@@ -11,7 +11,13 @@ from functools import partial
 from publisher.contract import Adapter
 from publisher.domain.account import Account, AccountId
 from publisher.domain.delivery import Delivery
-from publisher.domain.results import RateLimited, ReadbackResult, Ticket, Unknown, result_code
+from publisher.domain.results import (
+    RateLimited,
+    ReadbackResult,
+    Ticket,
+    Unknown,
+    result_code,
+)
 from publisher.engine.calls import call_adapter, find_post
 from publisher.engine.credentials import CredentialCheck
 from publisher.runtime.logs import log
@@ -20,7 +26,9 @@ from publisher.store.monitor.monitor import MAX_CHECKED
 from publisher.store.store import Store
 
 
-async def monitor_due(store: Store, adapters: Mapping[AccountId, Adapter], limit: int) -> int:
+async def monitor_due(
+    store: Store, adapters: Mapping[AccountId, Adapter], limit: int
+) -> int:
     """Read the accounts that are due. Return how many."""
 
     async def monitor(account: AccountId) -> None:
@@ -30,7 +38,9 @@ async def monitor_due(store: Store, adapters: Mapping[AccountId, Adapter], limit
         )
 
     return len(
-        await asyncio.gather(*map(monitor, await store.monitoring.claim_due_accounts(limit)))
+        await asyncio.gather(
+            *map(monitor, await store.monitoring.claim_due_accounts(limit))
+        )
     )
 
 
@@ -47,9 +57,13 @@ async def monitor_account(account: AccountId, store: Store, adapter: Adapter) ->
         for missing in await store.monitoring.compare_list(account, observed):
             if missing.request is not None:
                 checked_at = store.runtime.now()
-                result = await call_adapter(find_post(adapter, missing.request), timeout)
+                result = await call_adapter(
+                    find_post(adapter, missing.request), timeout
+                )
                 await _record_missing(missing, result, checked_at, store)
-    await _read_metrics(await store.monitoring.deliveries_to_measure(account), store, adapter)
+    await _read_metrics(
+        await store.monitoring.deliveries_to_measure(account), store, adapter
+    )
 
 
 async def _postpone_reads(account: AccountId, limit: RateLimited, store: Store) -> None:
@@ -58,7 +72,9 @@ async def _postpone_reads(account: AccountId, limit: RateLimited, store: Store) 
     log.info("monitor_rate_limited", account=account, code=limit.code)
 
 
-async def _read_metrics(published: Sequence[Delivery], store: Store, adapter: Adapter) -> None:
+async def _read_metrics(
+    published: Sequence[Delivery], store: Store, adapter: Adapter
+) -> None:
     """Read the reach of published posts. Check one by its own id if the metrics leave it out.
 
     The list may not reach back to it.
@@ -83,7 +99,9 @@ async def _read_metrics(published: Sequence[Delivery], store: Store, adapter: Ad
     await store.monitoring.record_metrics(measured)
     if not store.policies[account].capabilities.has_deletions_in_metrics:
         return
-    missing = [item for item in published if item.id in receipts and item.id not in measured]
+    missing = [
+        item for item in published if item.id in receipts and item.id not in measured
+    ]
     for delivery in missing[:MAX_CHECKED]:
         receipt = receipts[delivery.id]
         if not receipt.is_manually_confirmed:
@@ -92,7 +110,10 @@ async def _read_metrics(published: Sequence[Delivery], store: Store, adapter: Ad
                 adapter.check_ticket(Ticket(payload=receipt.remote_id)), timeout
             )
             await _record_missing(
-                PendingReadback(delivery=delivery, request=None), result, checked_at, store
+                PendingReadback(delivery=delivery, request=None),
+                result,
+                checked_at,
+                store,
             )
 
 
@@ -119,13 +140,22 @@ async def check_logins_due(
     checker = credentials or CredentialCheck(store=store, adapters=adapters)
 
     async def check(account: Account) -> None:
-        health = await checker.check_health(account.id, store.timing(account.id).lease_timeout)
+        health = await checker.check_health(
+            account.id, store.timing(account.id).lease_timeout
+        )
         await store.login_health.record_probe(account, health)
         log.info("login_checked", account=account.id, health=result_code(health))
 
     async def run(account: Account) -> None:
         await store.login_health.jobs.run(
-            "check_login", partial(check, account), event="login_check_failed", account=account.id
+            "check_login",
+            partial(check, account),
+            event="login_check_failed",
+            account=account.id,
         )
 
-    return len(await asyncio.gather(*map(run, await store.login_health.claim_due_probes(limit))))
+    return len(
+        await asyncio.gather(
+            *map(run, await store.login_health.claim_due_probes(limit))
+        )
+    )

@@ -36,7 +36,9 @@ MAX_DIGEST_ALERTS = 5
 MAX_DIGEST_CHARACTERS = 80
 MAX_LATENESS = timedelta(hours=3)
 """How late the daily digest may still be sent, by a daemon that did not run at its hour."""
-PROBLEM_KINDS = frozenset({NoticeKind.OPENED, NoticeKind.REPEATED, NoticeKind.ESCALATED})
+PROBLEM_KINDS = frozenset(
+    {NoticeKind.OPENED, NoticeKind.REPEATED, NoticeKind.ESCALATED}
+)
 PERSON_FACTS = ("user", "by", "second")
 """Facts of alerts that are people's names: these stay on this machine."""
 FREE_TEXT_CODES = frozenset({"reload_refused", "templates_invalid"})
@@ -47,7 +49,13 @@ class SendMessage(Protocol):
     """Sends a message to a channel."""
 
     async def __call__(
-        self, channel: str, *, ids: Sequence[str], title: str, body: str, is_problem: bool = True
+        self,
+        channel: str,
+        *,
+        ids: Sequence[str],
+        title: str,
+        body: str,
+        is_problem: bool = True,
     ) -> Problem | None:
         """Return why the channel has not accepted a message, or None.
 
@@ -82,12 +90,16 @@ class NoticeWriter:
         alert, translate = notice.alert, self.messages.translate
         if alert is None:
             return notice.detail
-        kind, text = translate(f"notice_{notice.kind}"), shorten(self._describe_safely(alert))
+        kind, text = (
+            translate(f"notice_{notice.kind}"),
+            shorten(self._describe_safely(alert)),
+        )
         lines = [translate("notice_entry", number=alert.id, kind=kind, text=text)]
         if self.dashboard:
             lines.append(
                 translate(
-                    "notice_link", url=f"{self.dashboard.rstrip('/')}/alerts#alert-{alert.id}"
+                    "notice_link",
+                    url=f"{self.dashboard.rstrip('/')}/alerts#alert-{alert.id}",
                 )
             )
         if notice.kind in PROBLEM_KINDS:
@@ -102,32 +114,50 @@ class NoticeWriter:
         if first.alert is None:
             return translate(f"notice_title_{first.kind}")
         return translate(
-            "notice_title", number=first.alert.id, kind=translate(f"notice_{first.kind}")
+            "notice_title",
+            number=first.alert.id,
+            kind=translate(f"notice_{first.kind}"),
         )
 
     def digest(self, facts: DigestFacts) -> str:
         """Return the text of a daily digest: counts of sent and coming posts, newest alerts."""
         listed = [
             self.messages.translate(
-                "digest_entry", number=alert.id, text=shorten(words, MAX_DIGEST_CHARACTERS)
+                "digest_entry",
+                number=alert.id,
+                text=shorten(words, MAX_DIGEST_CHARACTERS),
             )
             for alert in facts.alerts[:MAX_DIGEST_ALERTS]
             if (words := self._describe_safely(alert))
         ]
-        counts = {"published": facts.published, "unpublished": facts.unpublished, "due": facts.due}
-        head = self.messages.translate("digest_counts", **counts, alerts=len(facts.alerts))
+        counts = {
+            "published": facts.published,
+            "unpublished": facts.unpublished,
+            "due": facts.due,
+        }
+        head = self.messages.translate(
+            "digest_counts", **counts, alerts=len(facts.alerts)
+        )
         link = (
-            [self.messages.translate("notice_link", url=self.dashboard)] if self.dashboard else []
+            [self.messages.translate("notice_link", url=self.dashboard)]
+            if self.dashboard
+            else []
         )
         return redact_text("\n".join([head, *listed, *link]))
 
     def _describe_safely(self, alert: Alert) -> str:
         """Return an alert's text and remedy, without names of people and words of others."""
-        named = [name for name in PERSON_FACTS if alert.facts.get(name, NOBODY) != NOBODY]
+        named = [
+            name for name in PERSON_FACTS if alert.facts.get(name, NOBODY) != NOBODY
+        ]
         hidden = dict.fromkeys(named, self.messages.translate("notice_person"))
         if alert.code in FREE_TEXT_CODES:
             hidden["reason"] = self.messages.translate("notice_free_text")
-        facts = {name: value for name, value in {**alert.facts, **hidden}.items() if name != "said"}
+        facts = {
+            name: value
+            for name, value in {**alert.facts, **hidden}.items()
+            if name != "said"
+        }
         hint = self.messages.hint(alert.code, **facts)
         return self.messages.translate("sentence_break").join(
             filter(None, [self.describe(replace(alert, facts=facts)), hint])
@@ -168,11 +198,17 @@ class Notifier:
         # a host that has other settings would have claimed it
         unclaimed = self.store.runtime.now() - NOTICE_LEASE
         self._has_forgotten = all(
-            since > unclaimed for name, since in due.items() if name not in self.rules.channels
+            since > unclaimed
+            for name, since in due.items()
+            if name not in self.rules.channels
         )
         return sum(
             await asyncio.gather(
-                *(self.send_to(channel) for channel in self.rules.channels if channel in due)
+                *(
+                    self.send_to(channel)
+                    for channel in self.rules.channels
+                    if channel in due
+                )
             )
         )
 
@@ -213,15 +249,23 @@ class Notifier:
         keeps no other waiting.
         """
         store, sent, is_alone = self.store.notices, 0, False
-        while claimed := await store.claim(channel, 1 if is_alone else MAX_NOTICES_OF_A_MESSAGE):
+        while claimed := await store.claim(
+            channel, 1 if is_alone else MAX_NOTICES_OF_A_MESSAGE
+        ):
             notices, problem = await self._send_message(channel, claimed)
-            if problem is not None and problem.code == CHANNEL_REFUSED and len(notices) > 1:
+            if (
+                problem is not None
+                and problem.code == CHANNEL_REFUSED
+                and len(notices) > 1
+            ):
                 one = notices[claimed[0].attempts % len(notices)]
                 notices, problem = await self._send_message(channel, [one])
                 is_alone = problem is None
             if problem is None:
                 await store.record_sent(channel, notices)
-                await store.release([notice for notice in claimed if notice not in notices])
+                await store.release(
+                    [notice for notice in claimed if notice not in notices]
+                )
                 sent += len(notices)
                 continue
             reason = self.writer.messages.translate(problem.code, **problem.facts)

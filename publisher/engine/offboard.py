@@ -77,7 +77,9 @@ class Offboarding:
         )
         may_be_kept = may_be_kept or not self.is_secret_known
         return (
-            self.is_off and self.is_settled and not (may_be_kept and not self.leaving.shared_with)
+            self.is_off
+            and self.is_settled
+            and not (may_be_kept and not self.leaving.shared_with)
         )
 
 
@@ -101,17 +103,25 @@ async def find_account(
         login = known.login
     else:
         recorded = [
-            entry.detail.get("login") for entry in await queries.audit_history(f"account:{account}")
+            entry.detail.get("login")
+            for entry in await queries.audit_history(f"account:{account}")
         ]
-        sent = [delivery.login for delivery in await queries.deliveries(account=account)]
+        sent = [
+            delivery.login for delivery in await queries.deliveries(account=account)
+        ]
         logins = [LoginId(str(stored)) for stored in [*sent, *recorded] if stored]
         if not logins:
             raise NoSuchItemError("account", account, settings.accounts)
         login = logins[-1]
     others = {key: other for key, other in settings.accounts.items() if key != account}
-    shared_with = [key for key, other in others.items() if other.secret == login.partition("/")[2]]
+    shared_with = [
+        key for key, other in others.items() if other.secret == login.partition("/")[2]
+    ]
     return OffboardingAccount(
-        account=account, login=login, shared_with=shared_with, is_in_settings=known is not None
+        account=account,
+        login=login,
+        shared_with=shared_with,
+        is_in_settings=known is not None,
     )
 
 
@@ -121,14 +131,18 @@ async def report_secrets(store: Store, settings: Settings) -> None:
     The secrets of leaving accounts are included.
     """
     off = [
-        order.account for order in await store.queries.mode_overrides() if order.mode is Mode.OFF
+        order.account
+        for order in await store.queries.mode_overrides()
+        if order.mode is Mode.OFF
     ]
     gone = [account for account in off if account not in settings.accounts]
     names = []
     for account in gone:
         with contextlib.suppress(NoSuchItemError):  # it never had a login
             names.append((await find_account(store.queries, settings, account)).secret)
-    await store.kept_secrets.report(await asyncio.to_thread(locate_secrets, settings, *names))
+    await store.kept_secrets.report(
+        await asyncio.to_thread(locate_secrets, settings, *names)
+    )
 
 
 def locate_secrets(settings: Settings, *names: str) -> SecretReport:
@@ -149,11 +163,17 @@ def locate_secrets(settings: Settings, *names: str) -> SecretReport:
         for name in sorted(wanted)
     }
     elsewhere = {name: place for name, place in places.items() if place is not None}
-    return SecretReport(stored=list(stored), elsewhere=elsewhere, vault_error=list(vault_error))
+    return SecretReport(
+        stored=list(stored), elsewhere=elsewhere, vault_error=list(vault_error)
+    )
 
 
 async def read_offboarding(
-    store: Store, settings: Settings, leaving: OffboardingAccount, *, has_secrets: bool = True
+    store: Store,
+    settings: Settings,
+    leaving: OffboardingAccount,
+    *,
+    has_secrets: bool = True,
 ) -> Offboarding:
     """Return an account's progress.
 
@@ -168,7 +188,9 @@ async def read_offboarding(
     return Offboarding(
         leaving=leaving,
         is_off=await _is_off(store.queries, leaving.account),
-        open_work=collect_open_work(await store.queries.deliveries(account=leaving.account)),
+        open_work=collect_open_work(
+            await store.queries.deliveries(account=leaving.account)
+        ),
         is_secret_stored=leaving.secret in known.stored,
         secret_location=known.elsewhere.get(leaving.secret),
         vault_error=known.error,
@@ -205,7 +227,9 @@ async def offboard_account(  # noqa: PLR0913 # whose account, who, and why
     cancelled = await actions.cancel_waiting(account, person, reason) if cancels else 0
     is_secret_removed = has_secrets and await _remove_secret(store, settings, leaving)
     after = await _finish(store, settings, leaving, person, has_secrets=has_secrets)
-    return OffboardingStep(after=after, cancelled=cancelled, is_secret_removed=is_secret_removed)
+    return OffboardingStep(
+        after=after, cancelled=cancelled, is_secret_removed=is_secret_removed
+    )
 
 
 async def remove_ordered_secrets(store: Store, settings: Settings) -> None:
@@ -232,7 +256,9 @@ async def _carry_out(store: Store, settings: Settings, order: SecretRemoval) -> 
     try:
         leaving = await find_account(store.queries, settings, order.account)
     except NoSuchItemError:
-        log.warning("secret_removal_without_account", account=order.account, by=order.name)
+        log.warning(
+            "secret_removal_without_account", account=order.account, by=order.name
+        )
     else:
         if await _remove_secret(store, settings, leaving):
             await _finish(store, settings, leaving, order.person, has_secrets=True)
@@ -240,7 +266,9 @@ async def _carry_out(store: Store, settings: Settings, order: SecretRemoval) -> 
     await store.kept_secrets.finish(order)
 
 
-async def _remove_secret(store: Store, settings: Settings, leaving: OffboardingAccount) -> bool:
+async def _remove_secret(
+    store: Store, settings: Settings, leaving: OffboardingAccount
+) -> bool:
     """Remove an account's secret from the encrypted store if allowed.
 
     Return True if it was there.

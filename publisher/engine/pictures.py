@@ -35,7 +35,9 @@ async def keep_picture(planner: Planner, data: bytes, user: str) -> str | Proble
     Raises RefusedError if the user has uploaded too much, and OSError if it cannot be written.
     """
     if len(data) > MAX_PICTURE_BYTES:
-        return Problem(code="image_too_big", facts={"limit": str(MAX_PICTURE_BYTES // 2**20)})
+        return Problem(
+            code="image_too_big", facts={"limit": str(MAX_PICTURE_BYTES // 2**20)}
+        )
     uploads, folder = planner.store.uploads, planner.post_renderer.staff_folder
     await uploads.require_room(user, len(data))
     if await asyncio.to_thread(is_disk_low, folder, len(data)):
@@ -93,7 +95,11 @@ def _remove_all(folder: Path, before: datetime, used: Collection[str]) -> int:
     number = 0
     for file in (folder / MEDIA_FOLDER).glob("*"):
         path = f"{MEDIA_FOLDER}/{file.name}"
-        if path not in used and PICTURE_PATH.fullmatch(path) and is_upload(file, before):
+        if (
+            path not in used
+            and PICTURE_PATH.fullmatch(path)
+            and is_upload(file, before)
+        ):
             file.unlink()
             number += 1
     return number

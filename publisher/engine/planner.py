@@ -13,7 +13,12 @@ from zoneinfo import ZoneInfo
 from publisher.domain.account import AccountId
 from publisher.domain.correction import CorrectionPlan, plan_correction
 from publisher.domain.delivery import OPEN_STATES, Actor, Delivery, State
-from publisher.domain.errors import NoSuchItemError, Problem, RefusedError, ScheduleError
+from publisher.domain.errors import (
+    NoSuchItemError,
+    Problem,
+    RefusedError,
+    ScheduleError,
+)
 from publisher.domain.evergreen import choose_evergreen
 from publisher.domain.plan import (
     LateAccounts,
@@ -51,7 +56,9 @@ from publisher.store.plan.posts import AuditAction, PlanCommit
 from publisher.store.plan.stored_posts import CRON_LOOKBACK
 from publisher.store.store import Store
 
-RenderedBatch = tuple[list[RenderedOccurrence], dict[str, tuple[str, bytes]], list[Problem]]
+RenderedBatch = tuple[
+    list[RenderedOccurrence], dict[str, tuple[str, bytes]], list[Problem]
+]
 """Deliveries with their final texts, their pictures by hash, and the errors of the rest.
 
 A picture has its media type and its bytes.
@@ -90,7 +97,9 @@ class Planner:
     approve_days: int = 7
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     """One plan at a time: a second one would file the same deliveries."""
-    sound_posts: dict[PostId, tuple[object, ...]] = field(default_factory=dict, init=False)
+    sound_posts: dict[PostId, tuple[object, ...]] = field(
+        default_factory=dict, init=False
+    )
     """Dependencies of the last schedule's texts, for each post with only sound texts."""
 
     @property
@@ -101,7 +110,9 @@ class Planner:
     def config_hash(self) -> str:
         """Hash of the settings that decide a post's recipients and times."""
         context = self.schedule_context
-        settings_text = repr((context.timezone, context.accounts, context.groups, self.plan_days))
+        settings_text = repr(
+            (context.timezone, context.accounts, context.groups, self.plan_days)
+        )
         if self.store.approval_rules.is_active:
             settings_text += repr((self.store.approval_rules, self.approve_days))
         return hashlib.sha256(settings_text.encode()).hexdigest()
@@ -154,14 +165,20 @@ async def _apply_schedule(  # noqa: PLR0913, PLR0917 # as above
     changed = _without_left_out(schedule, changes)
     posts = await with_originals(planner, changed.posts)
     saved = await planner.store.saves.posts_saved_in(text)
-    accepted = saved.union(post.id for post in changed.posts if _is_unchanged(post, known))
+    accepted = saved.union(
+        post.id for post in changed.posts if _is_unchanged(post, known)
+    )
     problems = await asyncio.to_thread(find_problems, planner, changed, posts, known)
     if _must_refuse(problems, accepted):
         raise ScheduleError(locate_problems(problems, text=text, file=file))
     await planner.store.runtime.hit_failpoint("reload.after_read")
-    settled = await _settle_removals(planner, changes, known, confirmed_removals, saved=saved)
+    settled = await _settle_removals(
+        planner, changes, known, confirmed_removals, saved=saved
+    )
     changes = settled.changes
-    rendered, media, unsendable = await _render_all(planner, changes.planned, changed.posts)
+    rendered, media, unsendable = await _render_all(
+        planner, changes.planned, changed.posts
+    )
     if _must_refuse(unsendable, accepted):
         raise ScheduleError(locate_problems(unsendable, text=text, file=file))
     filed = await post_store.commit_plan(
@@ -190,7 +207,8 @@ def _must_refuse(problems: Sequence[Problem], accepted: AbstractSet[PostId]) -> 
     too long on some day. It expires, or waits until it is changed, and holds up no other post.
     """
     return any(
-        problem.is_error and problem.facts.get("post") not in accepted for problem in problems
+        problem.is_error and problem.facts.get("post") not in accepted
+        for problem in problems
     )
 
 
@@ -204,7 +222,9 @@ def _without_left_out(schedule: Schedule, changes: Plan) -> Schedule:
     Their follow-ups go by the stored state.
     """
     return Schedule(
-        posts=tuple(post for post in schedule.posts if post.id not in changes.left_out_posts)
+        posts=tuple(
+            post for post in schedule.posts if post.id not in changes.left_out_posts
+        )
     )
 
 
@@ -323,17 +343,27 @@ async def _settle_removals(  # noqa: PLR0913 # the plan, and what people say abo
     anything from the other. Raises RefusedError, also for a number other than that of the waiting
     removal: it answers another question than the present one.
     """
-    changes = without_unknown_accounts(changes, frozenset(planner.schedule_context.accounts))
+    changes = without_unknown_accounts(
+        changes, frozenset(planner.schedule_context.accounts)
+    )
     removals = find_removals(changes, known, saved)
     hosts = await planner.store.posts.hosts_with_other_settings(planner.config_hash)
-    vanishing = removals.by_schedule if removals.must_ask_about_schedule and not is_in_force else ()
+    vanishing = (
+        removals.by_schedule
+        if removals.must_ask_about_schedule and not is_in_force
+        else ()
+    )
     must_wait = bool(hosts) or removals.must_ask_about_settings
     withheld = removals.by_settings if must_wait else ()
     # One number answers one question: that about the schedule comes first.
-    asked, code = (vanishing, "large_removal") if vanishing else (withheld, "settings_removal")
+    asked, code = (
+        (vanishing, "large_removal") if vanishing else (withheld, "settings_removal")
+    )
     if confirmed_removals is not None and not asked:
         raise RefusedError("no_removal_waits", confirmed=str(confirmed_removals))
-    if confirmed_removals != len(asked) and (vanishing or confirmed_removals is not None):
+    if confirmed_removals != len(asked) and (
+        vanishing or confirmed_removals is not None
+    ):
         raise RefusedError(code, number=str(len(asked)), posts=name_posts(asked))
     confirmed = frozenset(asked if confirmed_removals is not None else ())
     if confirmed and not vanishing:
@@ -363,7 +393,10 @@ def find_next_planning(planner: Planner, schedule: Schedule) -> timedelta:
             continue
         if not isinstance(post.trigger, OneTimeTrigger):
             following = list_cron_times(
-                post, window_end + timedelta.resolution, window_end + RECHECK_INTERVAL, zone
+                post,
+                window_end + timedelta.resolution,
+                window_end + RECHECK_INTERVAL,
+                zone,
             )
             waits += [due_at - window_end for due_at in following[:1]]
         elif post.trigger.at is not None and post.trigger.at > window_end:
@@ -386,7 +419,9 @@ async def active_schedule(planner: Planner, file: str) -> Schedule | None:
 
 async def _schedule_context(planner: Planner) -> ScheduleContext:
     """Return the context with all stored ids: a post may follow one that has left the schedule."""
-    return replace(planner.schedule_context, known_posts=await planner.store.queries.post_ids())
+    return replace(
+        planner.schedule_context, known_posts=await planner.store.queries.post_ids()
+    )
 
 
 async def with_originals(planner: Planner, posts: Sequence[Post]) -> Sequence[Post]:
@@ -430,7 +465,13 @@ def find_problems(
         occurrence = find_next_occurrence(post, now, zone)
         original = by_id[post.follows].title if post.follows in by_id else None
         pictures = planner.post_renderer.find_picture_states(post)
-        sound[post.id] = (post.content_hash, occurrence.due_at, post.accounts, original, pictures)
+        sound[post.id] = (
+            post.content_hash,
+            occurrence.due_at,
+            post.accounts,
+            original,
+            pictures,
+        )
         if planner.sound_posts.get(post.id) != sound[post.id]:
             unchecked.append((post, occurrence, post.accounts))
     results = planner.post_renderer.render_all(unchecked, by_id, with_media=False)
@@ -493,7 +534,8 @@ async def _render_all(
             if not errors:
                 media |= result.media
                 revision = RenderedRevision(
-                    content_hash=item.post.content_hash, rendered_posts=result.rendered_posts
+                    content_hash=item.post.content_hash,
+                    rendered_posts=result.rendered_posts,
                 )
                 rendered.append(RenderedOccurrence(planned=item, revision=revision))
         return rendered, media, problems
@@ -543,7 +585,9 @@ async def send_scheduled_now(planner: Planner, post: Post, action: AuditAction) 
     if is_approved or any(item.may_have_been_called for item in once):
         return await planner.store.actions.send_now(post.id, action.by)
     pending = {item.account for item in once if item.state is State.PENDING}
-    accounts = tuple(account for account in post.accounts if not once or account in pending)
+    accounts = tuple(
+        account for account in post.accounts if not once or account in pending
+    )
     planned = _plan_due_now(planner, post, accounts, is_new=not once)
     if planned.accounts:
         await _enqueue(planner, [planned], actions=[action])
@@ -559,7 +603,9 @@ def _plan_due_now(
         occurrence=make_occurrence(post, ONCE_OCCURRENCE, planner.now),
         accounts=accounts,
         is_new=is_new,
-        scheduled_at=post.trigger.at if isinstance(post.trigger, OneTimeTrigger) else None,
+        scheduled_at=post.trigger.at
+        if isinstance(post.trigger, OneTimeTrigger)
+        else None,
     )
 
 
@@ -608,16 +654,22 @@ async def schedule_evergreen(
     if post_id is None:
         open_posts = [item.post.id for item in drawer if item.is_open_on(account)]
         if open_posts:
-            raise RefusedError("evergreen_under_way", account=account, post=open_posts[0])
+            raise RefusedError(
+                "evergreen_under_way", account=account, post=open_posts[0]
+            )
         post = choose_evergreen(drawer, account, due_at or planner.now)
         if post is None:
             raise RefusedError("evergreen_used_up", account=account)
     else:
         post = next((item.post for item in drawer if item.post.id == post_id), None)
         if post is None:
-            raise NoSuchItemError("evergreen_post", post_id, [item.post.id for item in drawer])
+            raise NoSuchItemError(
+                "evergreen_post", post_id, [item.post.id for item in drawer]
+            )
         if account not in post.accounts:
-            raise RefusedError("evergreen_not_for_account", account=account, post=post.id)
+            raise RefusedError(
+                "evergreen_not_for_account", account=account, post=post.id
+            )
     subject = format_delivery_name(post.id, ONCE_OCCURRENCE, account)
     action = AuditAction(event="evergreen_scheduled", subject=subject, by=by)
     await resend_post(planner, post, [account], [action], due_at)
@@ -635,7 +687,9 @@ async def send_correction(
     sent, or it has expired.
     """
     if correction.expires_at is not None and correction.expires_at <= planner.now:
-        raise ScheduleError([Problem(code="resend_expired", facts={"post": correction.id})])
+        raise ScheduleError(
+            [Problem(code="resend_expired", facts={"post": correction.id})]
+        )
     original = PostId(str(correction.follows))
     order: OrderedCorrection | None = OrderedCorrection(
         original=original, correction=correction.id, by=by
@@ -649,13 +703,21 @@ async def send_correction(
             targeted=correction.accounts,
             active=planner.post_renderer.accounts,
         )
-        post = replace(correction, accounts=correction_plan.targets) if is_new else correction
-        targets = [account for account in correction_plan.targets if account not in handled]
+        post = (
+            replace(correction, accounts=correction_plan.targets)
+            if is_new
+            else correction
+        )
+        targets = [
+            account for account in correction_plan.targets if account not in handled
+        ]
         planned = _missing_deliveries(planner, post, targets, filed)
         if not planned and order is None:
             break
         sent = (
-            [AuditAction(event="send_requested", subject=correction.id, by=by)] if targets else []
+            [AuditAction(event="send_requested", subject=correction.id, by=by)]
+            if targets
+            else []
         )
         await _enqueue(
             planner,
@@ -669,13 +731,18 @@ async def send_correction(
         # round
         order = None
         handled.update(targets)
-    if prioritized := [item.id for item in filed if item.account in correction_plan.targets]:
+    if prioritized := [
+        item.id for item in filed if item.account in correction_plan.targets
+    ]:
         await planner.store.actions.prioritize(prioritized, correction)
     return correction_plan
 
 
 def _missing_deliveries(
-    planner: Planner, post: Post, targets: Sequence[AccountId], filed: Sequence[Delivery]
+    planner: Planner,
+    post: Post,
+    targets: Sequence[AccountId],
+    filed: Sequence[Delivery],
 ) -> list[PlannedDeliveries]:
     """Plan the missing deliveries.
 
@@ -684,10 +751,16 @@ def _missing_deliveries(
     started.
     """
     now = planner.now
-    under_way = {delivery.account for delivery in filed if delivery.state in OPEN_STATES}
+    under_way = {
+        delivery.account for delivery in filed if delivery.state in OPEN_STATES
+    }
     used = {delivery.account for delivery in filed}
     missing = [account for account in targets if account not in under_way]
-    own = tuple(account for account in missing if account in post.accounts and account not in used)
+    own = tuple(
+        account
+        for account in missing
+        if account in post.accounts and account not in used
+    )
     other = tuple(account for account in missing if account not in own)
     pending: tuple[AccountId, ...] = ()
     if not any(item.may_have_been_called for item in filed):
@@ -698,7 +771,9 @@ def _missing_deliveries(
     planned = (
         _plan_due_now(planner, post, own, is_new=True),
         _plan_due_now(planner, post, pending, is_new=False),
-        PlannedDeliveries(post=post, occurrence=occurrence, accounts=other, is_new=True),
+        PlannedDeliveries(
+            post=post, occurrence=occurrence, accounts=other, is_new=True
+        ),
     )
     return [item for item in planned if item.accounts]
 
@@ -712,7 +787,9 @@ async def _enqueue(  # noqa: PLR0913 # what is filed, and by which orders
     is_resend: bool = False,
     corrects: OrderedCorrection | None = None,
 ) -> int:
-    rendered, media, problems = await _render_all(planner, planned, [item.post for item in planned])
+    rendered, media, problems = await _render_all(
+        planner, planned, [item.post for item in planned]
+    )
     if problems:
         raise ScheduleError(problems)
     return await planner.store.posts.commit_plan(

@@ -142,7 +142,9 @@ def find_accounts(entry: Entry, context: ScheduleContext) -> Collection[AccountI
     return RecipientResolver(context).resolve(list_recipients(entry))
 
 
-def find_named_accounts(entry: Entry, context: ScheduleContext) -> Collection[AccountId]:
+def find_named_accounts(
+    entry: Entry, context: ScheduleContext
+) -> Collection[AccountId]:
     """Return the accounts that a post of the file names.
 
     Once one that is off is switched on, the post is for it.

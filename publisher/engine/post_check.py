@@ -91,7 +91,9 @@ async def check_entry(
     )
     if is_new and same is not None:
         taken = Problem(
-            code="id_taken", location=Location(file="", path="id"), facts={"post": same.id}
+            code="id_taken",
+            location=Location(file="", path="id"),
+            facts={"post": same.id},
         )
         check = replace(check, problems=[*check.problems, taken])
     return check
@@ -109,7 +111,9 @@ def _check(
     originals = {original.id: original} if original is not None else {}
     context = replace(planner.schedule_context, known_posts=frozenset(originals))
     try:
-        toml = parse_toml(add_post("", entry).text, "", SCHEDULE_READ_LIMITS, ScheduleError)
+        toml = parse_toml(
+            add_post("", entry).text, "", SCHEDULE_READ_LIMITS, ScheduleError
+        )
     except ScheduleError as error:  # a character that nobody sees
         return PostCheck(problems=_of_post(error.problems))
     schedule, problems = parse_leniently(toml, context)
@@ -118,7 +122,9 @@ def _check(
         return PostCheck(problems=_of_post(problems))
     [post] = schedule.posts
     occurrence = find_next_occurrence(post, now, zone)
-    accounts = [account for account in post.accounts if reach is None or account in reach]
+    accounts = [
+        account for account in post.accounts if reach is None or account in reach
+    ]
     result = planner.post_renderer.render(post, occurrence, accounts, originals)
     next_times = list_next_times(post, now, zone)
     found = [
@@ -145,7 +151,9 @@ async def check_stored(
 
     The texts are those for these accounts.
     """
-    original = await planner.store.posts.get_post(post.follows) if post.follows else None
+    original = (
+        await planner.store.posts.get_post(post.follows) if post.follows else None
+    )
     originals = {original.id: original} if original is not None else {}
 
     def check() -> Sequence[Problem]:
@@ -168,7 +176,9 @@ def list_warnings(
 ) -> Sequence[Problem]:
     context = planner.schedule_context
     zone = context.timezone
-    times: Mapping[PostId, Sequence[datetime]] = {post.id: next_times for post in schedule.posts}
+    times: Mapping[PostId, Sequence[datetime]] = {
+        post.id: next_times for post in schedule.posts
+    }
     return [
         *find_warnings(schedule, now, max(next_times, default=now), zone),
         *find_timing_warnings(schedule, times, now.astimezone(zone)),

@@ -91,18 +91,27 @@ async def retract_due(
     """Continue the due retractions, as `reconcile_due` makes reads. Return the number of calls."""
     states = (State.RETRACTING,)
     return await _work_on_due(
-        store, adapters, states, retract_delivery, limit, stop_requested, "retraction_failed"
+        store,
+        adapters,
+        states,
+        retract_delivery,
+        limit,
+        stop_requested,
+        "retraction_failed",
     )
 
 
-async def retract_delivery(pending: PendingReadback, store: Store, adapter: Adapter) -> None:
+async def retract_delivery(
+    pending: PendingReadback, store: Store, adapter: Adapter
+) -> None:
     """Make one call for one retraction, and record its result."""
     runtime, timing = store.runtime, store.timing(pending.delivery.account)
     await runtime.hit_failpoint("retract.before_call")
     began = runtime.monotonic()
     can_retract = store.policies[pending.delivery.account].capabilities.can_retract
     result = await call_adapter(
-        delete_or_find_post(pending, adapter, can_retract=can_retract), timing.lease_timeout
+        delete_or_find_post(pending, adapter, can_retract=can_retract),
+        timing.lease_timeout,
     )
     await runtime.hit_failpoint("retract.after_call")
     after = await store.outbox.record_readback(pending, result, RETRACTOR, began)
@@ -137,7 +146,11 @@ async def delete_or_find_post(
     elif pending.request is not None:
         found = await find_post(adapter, pending.request)
     else:  # no call was ever made: only a person's confirmation can say that it is published
-        return Unknown(reason="manually_confirmed", is_beyond_list=True) if receipt else Deleted()
+        return (
+            Unknown(reason="manually_confirmed", is_beyond_list=True)
+            if receipt
+            else Deleted()
+        )
     return Deleted() if isinstance(found, Rejected) and receipt else found
 
 

@@ -48,11 +48,15 @@ async def find_refusal(
     planner: Planner, prepared: PreparedEdit, writer: Writer, file: str
 ) -> Problem | None:
     """Return the problem of an edit that is not allowed, although the writer has its accounts."""
-    if "follows" in prepared.fields and not await sees_followed(planner, prepared, writer.reach):
+    if "follows" in prepared.fields and not await sees_followed(
+        planner, prepared, writer.reach
+    ):
         follows = str((prepared.change.entry or {}).get("follows", ""))
         facts = {"post": prepared.change.post, "value": follows, "choices": NO_CHOICES}
         return Problem(
-            code="follows_unknown", location=Location(file=file, path="follows"), facts=facts
+            code="follows_unknown",
+            location=Location(file=file, path="follows"),
+            facts=facts,
         )
     if not writer.may_write(await find_earlier_accounts(planner, prepared)):
         return Problem(
@@ -61,7 +65,9 @@ async def find_refusal(
             facts={"post": prepared.change.post},
         )
     if not writer.may_write(await find_corrected_accounts(planner, prepared)):
-        return Problem(code="correction_stops_others", location=Location(file=file, path="follows"))
+        return Problem(
+            code="correction_stops_others", location=Location(file=file, path="follows")
+        )
     if await is_widened_before_its_correction(planner, prepared):
         return Problem(code="correction_ahead", location=Location(file=file, path="to"))
     if prepared.edit.text == prepared.schedule.file_text:
@@ -71,25 +77,39 @@ async def find_refusal(
         return Problem(code="room_used", location=Location(file=file), facts=facts)
     if await has_saved_too_often(planner, prepared, writer):
         return Problem(
-            code="saves_used", location=Location(file=file), facts={"most": str(MAX_SAVES_A_DAY)}
+            code="saves_used",
+            location=Location(file=file),
+            facts={"most": str(MAX_SAVES_A_DAY)},
         )
     return None
 
 
-async def find_earlier_accounts(planner: Planner, prepared: PreparedEdit) -> Collection[AccountId]:
+async def find_earlier_accounts(
+    planner: Planner, prepared: PreparedEdit
+) -> Collection[AccountId]:
     """Return the edited post's accounts, and for a new one the accounts of an earlier post.
 
     Pauses and record belong to an id.
     """
     post = prepared.change.post
-    earlier = await planner.store.posts.get_post(post) if prepared.change.base is None else None
+    earlier = (
+        await planner.store.posts.get_post(post)
+        if prepared.change.base is None
+        else None
+    )
     if earlier is None:
         return prepared.accounts
     filed = await planner.store.queries.deliveries(post)
-    return {*prepared.accounts, *earlier.accounts, *(delivery.account for delivery in filed)}
+    return {
+        *prepared.accounts,
+        *earlier.accounts,
+        *(delivery.account for delivery in filed),
+    }
 
 
-async def is_widened_before_its_correction(planner: Planner, prepared: PreparedEdit) -> bool:
+async def is_widened_before_its_correction(
+    planner: Planner, prepared: PreparedEdit
+) -> bool:
     """Return True if a post gets further accounts although a correction of it waits for its time.
 
     The correction stops it everywhere then. Its writer was asked for the accounts that the post
@@ -102,9 +122,13 @@ async def is_widened_before_its_correction(planner: Planner, prepared: PreparedE
     ):
         return False
     stored = await planner.store.posts.get_post(post.id)
-    filed = {delivery.account for delivery in await planner.store.queries.deliveries(post.id)}
+    filed = {
+        delivery.account for delivery in await planner.store.queries.deliveries(post.id)
+    }
     before = find_accounts(prepared.change.base or {}, planner.schedule_context)
-    return not {*before, *filed, *(stored.accounts if stored else ())}.issuperset(post.accounts)
+    return not {*before, *filed, *(stored.accounts if stored else ())}.issuperset(
+        post.accounts
+    )
 
 
 async def find_corrected_accounts(
@@ -118,25 +142,44 @@ async def find_corrected_accounts(
     if post is None or not post.kind.traits.stops_original or post.follows is None:
         return prepared.accounts
     known = filter(
-        None, [prepared.posts.get(post.follows), await planner.store.posts.get_post(post.follows)]
+        None,
+        [
+            prepared.posts.get(post.follows),
+            await planner.store.posts.get_post(post.follows),
+        ],
     )
-    filed = {delivery.account for delivery in await planner.store.queries.deliveries(post.follows)}
-    return {*prepared.accounts, *filed, *chain.from_iterable(one.accounts for one in known)}
+    filed = {
+        delivery.account
+        for delivery in await planner.store.queries.deliveries(post.follows)
+    }
+    return {
+        *prepared.accounts,
+        *filed,
+        *chain.from_iterable(one.accounts for one in known),
+    }
 
 
-async def has_used_room(planner: Planner, prepared: PreparedEdit, writer: Writer) -> bool:
+async def has_used_room(
+    planner: Planner, prepared: PreparedEdit, writer: Writer
+) -> bool:
     """Return True if the writer's saves of late would make the file larger than one person may."""
     growth = count_bytes(prepared.text) - count_bytes(prepared.schedule.text)
-    before = await planner.store.saves.growth_since(writer.actor.name, planner.now - GROWTH_PERIOD)
+    before = await planner.store.saves.growth_since(
+        writer.actor.name, planner.now - GROWTH_PERIOD
+    )
     most = MAX_GROWTH + (EMERGENCY_GROWTH if prepared.change.is_emergency else 0)
     return growth > 0 and before + growth > most
 
 
-async def has_saved_too_often(planner: Planner, prepared: PreparedEdit, writer: Writer) -> bool:
+async def has_saved_too_often(
+    planner: Planner, prepared: PreparedEdit, writer: Writer
+) -> bool:
     """Return True if the writer has saved as often today as one person may."""
     most = MAX_SAVES_A_DAY + (EMERGENCIES_A_DAY if prepared.change.is_emergency else 0)
     return (
-        await planner.store.saves.count_since(writer.actor.name, planner.now - timedelta(days=1))
+        await planner.store.saves.count_since(
+            writer.actor.name, planner.now - timedelta(days=1)
+        )
         >= most
     )
 
@@ -161,7 +204,9 @@ def is_file_full(schedule: ScheduleText, text: str, change: PostChange) -> bool:
     return size > most and size >= count_bytes(schedule.text)
 
 
-async def find_full_account(planner: Planner, prepared: PreparedEdit) -> Sequence[Problem]:
+async def find_full_account(
+    planner: Planner, prepared: PreparedEdit
+) -> Sequence[Problem]:
     """Return a problem if too many posts of the author would be planned for an account of a post.
 
     Posts of other authors do not count, nor does anything that is over. Emergencies count apart.
@@ -172,7 +217,8 @@ async def find_full_account(planner: Planner, prepared: PreparedEdit) -> Sequenc
     own = [
         each
         for each in prepared.posts.values()
-        if is_same_name(each.author, post.author) and is_due_at_once(each) is is_emergency
+        if is_same_name(each.author, post.author)
+        and is_due_at_once(each) is is_emergency
     ]
     over = await find_posts_over(planner, own)
     most = EMERGENCIES_PER_ACCOUNT if is_emergency else MAX_AHEAD_PER_ACCOUNT
@@ -186,10 +232,16 @@ async def find_full_account(planner: Planner, prepared: PreparedEdit) -> Sequenc
 
 def is_due_at_once(post: Post) -> bool:
     """Return True for an emergency: an urgent post without a time of its own."""
-    return post.is_urgent and isinstance(post.trigger, OneTimeTrigger) and post.trigger.at is None
+    return (
+        post.is_urgent
+        and isinstance(post.trigger, OneTimeTrigger)
+        and post.trigger.at is None
+    )
 
 
-async def find_posts_over(planner: Planner, posts: Sequence[Post]) -> Collection[PostId]:
+async def find_posts_over(
+    planner: Planner, posts: Sequence[Post]
+) -> Collection[PostId]:
     """Return the posts without a time of their own of which nothing more is sent."""
     at_once = [
         post
@@ -200,11 +252,14 @@ async def find_posts_over(planner: Planner, posts: Sequence[Post]) -> Collection
     return {
         name
         for name, found in stored.items()
-        if found.occurrences and not any(each.open_accounts for each in found.occurrences.values())
+        if found.occurrences
+        and not any(each.open_accounts for each in found.occurrences.values())
     }
 
 
-def find_fullest(planner: Planner, post: Post, posts: Sequence[Post]) -> tuple[str, int]:
+def find_fullest(
+    planner: Planner, post: Post, posts: Sequence[Post]
+) -> tuple[str, int]:
     """Return the account of a post that these posts come to most often, and how often."""
     now, zone = planner.now, planner.schedule_context.timezone
     until = now + timedelta(days=planner.plan_days)

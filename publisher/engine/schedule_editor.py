@@ -16,7 +16,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
-from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_fixed
+from tenacity import (
+    AsyncRetrying,
+    retry_if_exception_type,
+    stop_after_delay,
+    wait_fixed,
+)
 
 from publisher.domain.delivery import Actor
 from publisher.domain.errors import (
@@ -97,19 +102,28 @@ async def read_schedule_text(planner: Planner, file: Path) -> ScheduleText:
     """
     posts = planner.store.posts
     version = await posts.schedule_version()
-    written = await asyncio.to_thread(read_unchanged, file, SCHEDULE_READ_LIMITS, ScheduleError)
+    written = await asyncio.to_thread(
+        read_unchanged, file, SCHEDULE_READ_LIMITS, ScheduleError
+    )
     text, active = strip_editor_marks(written), await posts.active_schedule_text()
     if text == active:
-        return ScheduleText(text=written, file_text=written, is_valid=True, version=version)
+        return ScheduleText(
+            text=written, file_text=written, is_valid=True, version=version
+        )
     if active is None or not (
-        await posts.is_old_schedule(text) or await planner.store.saves.is_superseded(text)
+        await posts.is_old_schedule(text)
+        or await planner.store.saves.is_superseded(text)
     ):
         return ScheduleText(text=written, file_text=written, version=version)
     newline = "\r\n" if "\r\n" in written else "\n"
     mark = "\ufeff" if written.startswith("\ufeff") else ""
     text = mark + active.replace("\n", newline)
     return ScheduleText(
-        text=text, file_text=written, is_file_outdated=True, is_valid=True, version=version
+        text=text,
+        file_text=written,
+        is_file_outdated=True,
+        is_valid=True,
+        version=version,
     )
 
 
@@ -120,7 +134,9 @@ async def read_entry(schedule: ScheduleText, post: PostId) -> Entry:
     """
 
     def find() -> Entry:
-        toml = parse_toml(schedule.text, "schedule.toml", SCHEDULE_READ_LIMITS, ScheduleError)
+        toml = parse_toml(
+            schedule.text, "schedule.toml", SCHEDULE_READ_LIMITS, ScheduleError
+        )
         if block := find_block(schedule.text, find_post_spans(schedule.text), post):
             return block.entry
         raise (
@@ -132,7 +148,9 @@ async def read_entry(schedule: ScheduleText, post: PostId) -> Entry:
     return await asyncio.to_thread(find)
 
 
-async def save_post(planner: Planner, file: Path, change: PostChange, writer: Writer) -> EditResult:
+async def save_post(
+    planner: Planner, file: Path, change: PostChange, writer: Writer
+) -> EditResult:
     """Write one post into the file, all or nothing.
 
     Raises SignInError if the writer may not, RefusedError if the file is locked for long, its owner
@@ -144,15 +162,21 @@ async def save_post(planner: Planner, file: Path, change: PostChange, writer: Wr
     except ScheduleError as error:
         result = InvalidEdit(elsewhere=error.problems)
     if isinstance(result, InvalidEdit) and writer.reach is not None:
-        elsewhere = [Problem(code="schedule_invalid_elsewhere")] if result.elsewhere else []
-        return InvalidEdit(own=hide_names(result.own, writer.reach), elsewhere=elsewhere)
+        elsewhere = (
+            [Problem(code="schedule_invalid_elsewhere")] if result.elsewhere else []
+        )
+        return InvalidEdit(
+            own=hide_names(result.own, writer.reach), elsewhere=elsewhere
+        )
     return result
 
 
 async def _save_locked(
     planner: Planner, file: Path, change: PostChange, writer: Writer
 ) -> EditResult:
-    context = replace(planner.schedule_context, known_posts=await planner.store.queries.post_ids())
+    context = replace(
+        planner.schedule_context, known_posts=await planner.store.queries.post_ids()
+    )
     schedule = await read_schedule_text(planner, file)
     prepared = await asyncio.to_thread(prepare_edit, schedule, file, change, context)
     if isinstance(prepared, InvalidEdit):
@@ -248,21 +272,31 @@ def prepare_edit(
     if change.base is None and change.entry is not None:
         edit, index = add_post(schedule.text, change.entry), len(spans)
     elif block is not None:
-        edit, index = edit_block(schedule.text, block, change.entry), spans.index(block.span)
+        edit, index = (
+            edit_block(schedule.text, block, change.entry),
+            spans.index(block.span),
+        )
     else:
         raise RefusedError("post_not_editable", post=change.post)
     text = strip_editor_marks(edit.text)
     if is_file_full(schedule, text, change):
         facts = {"file": file.name, "most": str(MAX_SAVED_BYTES // 1024)}
         return InvalidEdit(
-            own=[Problem(code="schedule_full", location=Location(file=file.name), facts=facts)]
+            own=[
+                Problem(
+                    code="schedule_full", location=Location(file=file.name), facts=facts
+                )
+            ]
         )
     try:
         posts = {
-            post.id: post for post in parse_schedule(text, file=file.name, context=context).posts
+            post.id: post
+            for post in parse_schedule(text, file=file.name, context=context).posts
         }
     except ScheduleError as error:
-        return _split_problems(error.problems, index if change.entry is not None else None)
+        return _split_problems(
+            error.problems, index if change.entry is not None else None
+        )
     before = change.base or {}
     post = posts.get(change.post) if change.entry is not None else None
     return PreparedEdit(
@@ -276,7 +310,9 @@ def prepare_edit(
             *find_named_accounts(before, context),
             *find_named_accounts(change.entry or {}, context),
         },
-        fields={item.key for item in find_differences(before, before, change.entry or {})},
+        fields={
+            item.key for item in find_differences(before, before, change.entry or {})
+        },
     )
 
 
@@ -290,7 +326,9 @@ def find_conflict(
         return None
     is_unseen = schedule.is_file_outdated and change.base_sha256 != schedule.sha256
     is_same = (
-        theirs is not None and change.entry is not None and is_same_entry(theirs, change.entry)
+        theirs is not None
+        and change.entry is not None
+        and is_same_entry(theirs, change.entry)
     )
     is_changed = theirs is None or not (is_same or is_same_entry(theirs, change.base))
     if not is_changed and not is_unseen:
@@ -312,7 +350,11 @@ def _split_problems(problems: Sequence[Problem], index: int | None) -> InvalidEd
     own, elsewhere = [], []
     for problem in problems:
         place, own_path = problem.location, f"post[{index}]"
-        if index is not None and place is not None and f"{place.path}.".startswith(f"{own_path}."):
+        if (
+            index is not None
+            and place is not None
+            and f"{place.path}.".startswith(f"{own_path}.")
+        ):
             path = place.path.removeprefix(own_path).removeprefix(".")
             own.append(replace(problem, location=replace(place, path=path)))
         else:
@@ -320,7 +362,9 @@ def _split_problems(problems: Sequence[Problem], index: int | None) -> InvalidEd
     return InvalidEdit(own=own, elsewhere=elsewhere)
 
 
-async def find_post_problems(planner: Planner, prepared: PreparedEdit, file: Path) -> list[Problem]:
+async def find_post_problems(
+    planner: Planner, prepared: PreparedEdit, file: Path
+) -> list[Problem]:
     """Return the obstacles to sending the edited post, as planning would find them.
 
     The rest has not changed. Raises RefusedError if a post that was sent would be removed.
@@ -335,15 +379,21 @@ async def find_post_problems(planner: Planner, prepared: PreparedEdit, file: Pat
         return []
     schedule = Schedule(posts=(prepared.post,))
     stored = await planner.store.posts.stored_posts(schedule.posts)
-    known_one: StoredPosts = {key: found for key, found in stored.items() if key == post_id}
+    known_one: StoredPosts = {
+        key: found for key, found in stored.items() if key == post_id
+    }
     originals = [
         prepared.posts[post_id],
         *filter(None, [prepared.posts.get(prepared.post.follows or PostId(""))]),
     ]
     posts = await with_originals(planner, originals)
-    alone = replace(planner)  # what a planner remembers of the last schedule is of all its posts
+    alone = replace(
+        planner
+    )  # what a planner remembers of the last schedule is of all its posts
     problems = await asyncio.to_thread(find_problems, alone, schedule, posts, known_one)
-    problems += (await asyncio.to_thread(diff_schedule, alone, schedule, known_one)).left_out
+    problems += (
+        await asyncio.to_thread(diff_schedule, alone, schedule, known_one)
+    ).left_out
     problems += await find_full_account(planner, prepared)
     located = locate_problems(
         [item for item in problems if item.is_error], text=prepared.text, file=file.name
@@ -369,7 +419,9 @@ async def _write(store: Store, file: Path, prepared: PreparedEdit, by: Actor) ->
     await store.saves.record(save, by)
     await store.runtime.hit_failpoint("schedule.before_rename")
     try:
-        await asyncio.to_thread(replace_file, temporary, file, prepared.schedule.file_text)
+        await asyncio.to_thread(
+            replace_file, temporary, file, prepared.schedule.file_text
+        )
     except (OSError, RefusedError, ScheduleError) as error:
         await store.saves.record_failure(save.id, by, type(error).__name__)
         raise
@@ -385,7 +437,9 @@ def write_temporary(file: Path, text: str) -> Path:
 
     def prepare(opened: BinaryIO) -> None:
         if not keep_owner(opened.fileno(), status):
-            raise RefusedError("schedule_owner_not_kept", file=file.name, uid=str(status.st_uid))
+            raise RefusedError(
+                "schedule_owner_not_kept", file=file.name, uid=str(status.st_uid)
+            )
         shutil.copystat(file, opened.name)
 
     return write_beside(file, text.encode(), prepare)
@@ -453,7 +507,9 @@ def lock_present_file(file: Path) -> int:
     try:
         descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
-        read_unchanged(file, SCHEDULE_READ_LIMITS, ScheduleError)  # says what is wrong with it
+        read_unchanged(
+            file, SCHEDULE_READ_LIMITS, ScheduleError
+        )  # says what is wrong with it
         raise
     try:
         lock_now(descriptor)

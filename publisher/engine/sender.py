@@ -21,7 +21,12 @@ from publisher.domain.results import (
     Unknown,
     result_code,
 )
-from publisher.engine.calls import ABORT_REASONS, ADAPTER_FAILED, call_adapter, run_bounded
+from publisher.engine.calls import (
+    ABORT_REASONS,
+    ADAPTER_FAILED,
+    call_adapter,
+    run_bounded,
+)
 from publisher.engine.credentials import CredentialCheck, Refusal
 from publisher.runtime.logs import log
 from publisher.store.deliveries.intents import PREPARE_AHEAD, Declined
@@ -88,14 +93,19 @@ async def _send_delivery(
     """
     # The clock may have been set back since the claim: never wait longer than claims are made
     # ahead.
-    await store.runtime.sleep_until(min(lease.due_at, store.runtime.now() + PREPARE_AHEAD))
+    await store.runtime.sleep_until(
+        min(lease.due_at, store.runtime.now() + PREPARE_AHEAD)
+    )
     if stop_requested.is_set():
         await store.outbox.release(lease)
         return
     match await store.outbox.record_intent(lease):
         case Declined(guard=guard):
             log.info(
-                "attempt_declined", delivery=lease.delivery, account=lease.account, guard=guard
+                "attempt_declined",
+                delivery=lease.delivery,
+                account=lease.account,
+                guard=guard,
             )
         case SendRequest() as request:
             if request.is_manual:  # a person posts it: no call is made
@@ -105,7 +115,9 @@ async def _send_delivery(
                     ticket=ticket, check_again_at=now + MANUAL_CHECK_INTERVAL
                 )
             else:
-                outcome = refusal or await make_call(request, store, adapters[lease.account])
+                outcome = refusal or await make_call(
+                    request, store, adapters[lease.account]
+                )
             after = await store.outbox.record_outcome(lease, outcome)
             log.info(
                 "attempt_finished",
@@ -135,7 +147,9 @@ async def make_call(request: SendRequest, store: Store, adapter: Adapter) -> Out
                 request.delivery, request.fencing_token
             )
             return outcome if may_have_started else NotSent(reason=reason)
-        case NotSent() if store.call_record.has_started(request.delivery, request.fencing_token):
+        case NotSent() if store.call_record.has_started(
+            request.delivery, request.fencing_token
+        ):
             return Unknown(reason=ADAPTER_FAILED)
         case _:
             return outcome
@@ -147,4 +161,6 @@ async def may_start_call(outbox: Outbox, request: SendRequest) -> bool:
     After the clock was set back the age is not known, so this checks then too.
     """
     age = outbox.runtime.now() - request.intended_at
-    return timedelta(0) <= age < INTENT_RECHECK_AFTER or await outbox.may_still_send(request)
+    return timedelta(0) <= age < INTENT_RECHECK_AFTER or await outbox.may_still_send(
+        request
+    )

@@ -92,7 +92,11 @@ class Report:
 
 def find_faults(settings: Settings, worker: WorkerId, now: datetime) -> Findings:
     """Look at the database. Never raises for its faults. Blocks for seconds if a server is away."""
-    accounts = [key for key, account in settings.accounts.items() if account.mode is not Mode.OFF]
+    accounts = [
+        key
+        for key, account in settings.accounts.items()
+        if account.mode is not Mode.OFF
+    ]
     try:
         reading = read_health(settings.database, worker, accounts, now)
     except (SQLAlchemyError, RefusedError, OSError) as error:
@@ -102,12 +106,17 @@ def find_faults(settings: Settings, worker: WorkerId, now: datetime) -> Findings
         return Findings(faults={Fault.DATABASE_UNREADABLE: facts}, unknown=others)
     faults: dict[Fault, Facts] = {}
     # a heartbeat that lies ahead is one of before the clock was set back
-    if reading.heartbeat_at is None or abs(now - reading.heartbeat_at) > DAEMON_SILENT_AFTER:
+    if (
+        reading.heartbeat_at is None
+        or abs(now - reading.heartbeat_at) > DAEMON_SILENT_AFTER
+    ):
         faults[Fault.DAEMON_SILENT] = (
             {"since": reading.heartbeat_at.isoformat()} if reading.heartbeat_at else {}
         )
     if reading.stuck:
-        names = [subject_of(delivery) for delivery in reading.stuck[:MAX_NAMED_DELIVERIES]]
+        names = [
+            subject_of(delivery) for delivery in reading.stuck[:MAX_NAMED_DELIVERIES]
+        ]
         due = reading.stuck[0].due_at.isoformat()
         faults[Fault.DELIVERY_STUCK] = {
             "number": str(len(reading.stuck)),
@@ -140,13 +149,18 @@ def plan_reports(
             if abs(now - record.seen_at) >= OVER_AFTER:
                 reports.append(
                     Report(
-                        fault=fault, record=record, is_over=True, is_escalated=record.is_escalated
+                        fault=fault,
+                        record=record,
+                        is_over=True,
+                        is_escalated=record.is_escalated,
                     )
                 )
             continue
         lasts = escalate_after is not None and now - record.since >= escalate_after
         # also by a clock set back
-        is_due = record.reported_at is None or abs(now - record.reported_at) >= repeat_every
+        is_due = (
+            record.reported_at is None or abs(now - record.reported_at) >= repeat_every
+        )
         if is_due or (lasts and not record.is_escalated):
             reports.append(Report(fault=fault, record=record, is_escalated=lasts))
     return records, reports
@@ -198,14 +212,18 @@ def save_state(file: Path, state: State) -> None:
             "since": record.since.isoformat(),
             "seen_at": record.seen_at.isoformat(),
             "facts": record.facts,
-            "reported_at": record.reported_at.isoformat() if record.reported_at else None,
+            "reported_at": record.reported_at.isoformat()
+            if record.reported_at
+            else None,
             "is_escalated": record.is_escalated,
         }
         for fault, record in state.items()
     }
     data = json.dumps(entries, ensure_ascii=False).encode().ljust(STATE_FILE_BYTES)
     file.parent.mkdir(parents=True, exist_ok=True)
-    with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT, 0o600), "wb", buffering=0) as opened:
+    with os.fdopen(
+        os.open(file, os.O_WRONLY | os.O_CREAT, 0o600), "wb", buffering=0
+    ) as opened:
         opened.write(data)
         opened.truncate(len(data))
         os.fsync(opened.fileno())

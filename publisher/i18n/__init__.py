@@ -98,7 +98,9 @@ def _find_owner(code: str) -> tuple[PlatformTexts, str] | None:
     """
     for find in _platform_texts:
         texts = find()
-        if owners := [platform for platform in texts.names() if is_platform_code(platform, code)]:
+        if owners := [
+            platform for platform in texts.names() if is_platform_code(platform, code)
+        ]:
             return texts, max(owners, key=len)
     return None
 
@@ -145,7 +147,9 @@ class Messages:
         if problem.code in self.entries:
             return self.translate(problem.code, **problem.facts)
         facts = [
-            f"{name}={value}" for name, value in problem.facts.items() if name not in POSITION_FACTS
+            f"{name}={value}"
+            for name, value in problem.facts.items()
+            if name not in POSITION_FACTS
         ]
         return f"{problem.code} ({', '.join(facts)})" if facts else problem.code
 
@@ -165,7 +169,11 @@ class Messages:
     def platform_short_name(self, platform: str) -> str:
         """Return a platform's short name, for a page with little room."""
         code = f"short_{platform}"
-        return self.translate(code) if code in self.entries else self.platform_name(platform)
+        return (
+            self.translate(code)
+            if code in self.entries
+            else self.platform_name(platform)
+        )
 
     def hint(self, code: str, /, **facts: object) -> str:
         """Return the advice about a code, or an empty text if the message already says it."""
@@ -183,12 +191,16 @@ class Messages:
         key = re.sub(
             r"\[(\d+)\](\.?)",
             lambda item: (
-                self.translate("problem_item", number=int(item[1]) + 1) + item[2].replace(".", " ")
+                self.translate("problem_item", number=int(item[1]) + 1)
+                + item[2].replace(".", " ")
             ),
             path.partition("].")[2],
         )
         return self.translate(
-            "problem_key" if key else "problem_post", number=named[0], post=named[1], key=key
+            "problem_key" if key else "problem_post",
+            number=named[0],
+            post=named[1],
+            key=key,
         )
 
     def format_problem(self, problem: Problem, posts: Sequence[str] = ()) -> str:
@@ -199,7 +211,9 @@ class Messages:
         parts = []
         if location := problem.location:
             parts.append(f"{location.file}:{location.line}:{location.column}:")
-            parts += [f"{self.name_key(location.path, posts)}:"] if location.path else []
+            parts += (
+                [f"{self.name_key(location.path, posts)}:"] if location.path else []
+            )
         parts.append(self.describe(problem))
         if hint := self.hint(problem.code, **problem.facts):
             parts.append(f"({hint})")
@@ -220,9 +234,14 @@ class Messages:
 
             text = command_pattern().sub(call, text)
         if "platform" in facts:
-            facts = {"platform_name": self.platform_name(str(facts["platform"])), **facts}
+            facts = {
+                "platform_name": self.platform_name(str(facts["platform"])),
+                **facts,
+            }
         if self.lang == "en":
-            facts = {name: _separate_in_english(name, value) for name, value in facts.items()}
+            facts = {
+                name: _separate_in_english(name, value) for name, value in facts.items()
+            }
         return text.format_map(_Facts(facts))
 
     def _name_button(self, command: re.Match[str]) -> str:
@@ -231,11 +250,17 @@ class Messages:
         Return the command if there is none.
         """
         verb = next(
-            (word for word in command[2].split() if f"button_{command[1]}_{word}" in self.entries),
+            (
+                word
+                for word in command[2].split()
+                if f"button_{command[1]}_{word}" in self.entries
+            ),
             "",
         )
         code = f"button_{command[1]}_{verb}" if verb else f"button_{command[1]}"
-        return str(self.entries[code][self.lang]) if code in self.entries else command[0]
+        return (
+            str(self.entries[code][self.lang]) if code in self.entries else command[0]
+        )
 
 
 def find_post(path: str, posts: Sequence[str]) -> tuple[int, str] | None:
@@ -251,7 +276,11 @@ def find_post(path: str, posts: Sequence[str]) -> tuple[int, str] | None:
 
 def _separate_in_english(name: str, value: object) -> object:
     """Return the value of a fact; the ids in a list are separated as in English."""
-    return value.replace("、", ", ") if name in LIST_FACTS and isinstance(value, str) else value
+    return (
+        value.replace("、", ", ")
+        if name in LIST_FACTS and isinstance(value, str)
+        else value
+    )
 
 
 class _Facts(dict[str, object]):
@@ -297,7 +326,9 @@ class _Catalogue(Mapping[str, Mapping[str, Any]]):
         for area in self.areas:
             if code in (entries := _load_area(area)):
                 return entries[code]
-        if owner := _find_owner(code):  # last: finding the platforms takes longer than all areas
+        if owner := _find_owner(
+            code
+        ):  # last: finding the platforms takes longer than all areas
             texts, platform = owner
             return texts.load(platform)[code]
         raise KeyError(code)
@@ -339,12 +370,18 @@ def command_pattern() -> re.Pattern[str]:
         for area in files(__package__).iterdir()
         if area.name.endswith(".toml")
     )
-    names = "|".join(chain.from_iterable(_COMMAND_HEADER.findall(text) for text in texts))
+    names = "|".join(
+        chain.from_iterable(_COMMAND_HEADER.findall(text) for text in texts)
+    )
     return re.compile(rf"\b{PROGRAM} (-C|(?:{names})\b)")
 
 
 @cache
 def load_catalogue() -> Mapping[str, Mapping[str, Any]]:
     """Return the entries of all areas, starting with the ones that every command needs."""
-    areas = [path.name for path in files(__package__).iterdir() if path.name.endswith(".toml")]
+    areas = [
+        path.name
+        for path in files(__package__).iterdir()
+        if path.name.endswith(".toml")
+    ]
     return _Catalogue(sorted(areas, key=lambda name: (name not in COMMON_AREAS, name)))

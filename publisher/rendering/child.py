@@ -125,14 +125,16 @@ def main(seconds: int) -> None:
             cpu_limit = math.ceil(used.ru_utime + used.ru_stime) + seconds
             with contextlib.suppress(ValueError, OSError):
                 resource.setrlimit(
-                    resource.RLIMIT_CPU, (cpu_limit, resource.getrlimit(resource.RLIMIT_CPU)[1])
+                    resource.RLIMIT_CPU,
+                    (cpu_limit, resource.getrlimit(resource.RLIMIT_CPU)[1]),
                 )
             result = worker.run_job(job)
             if missed:
                 # a library that fails to import its own part may go on without it, with another
                 # result
                 result = Problem(
-                    code="rendering_failed", facts={"reason": f"not imported: {missed[0]}"}
+                    code="rendering_failed",
+                    facts={"reason": f"not imported: {missed[0]}"},
                 )
                 missed.clear()
             write_frame(results, encode_result(result))
@@ -156,7 +158,10 @@ def _preload_lazy_imports() -> None:
     worker.load(TemplateFiles(texts=texts, paths=texts))
     worker.run([CompilePage(page=page) for page in texts])
     worker.run(
-        [RenderPage(page=page, variables={}, body="**a**", is_article=True) for page in texts]
+        [
+            RenderPage(page=page, variables={}, body="**a**", is_article=True)
+            for page in texts
+        ]
     )
     for kind in ("PNG", "JPEG", "GIF"):
         buffer, exif = BytesIO(), Image.Exif()
@@ -178,7 +183,9 @@ def limit_resources() -> None:
     ):
         hard = resource.getrlimit(number)[1]
         limit = max_value if hard == resource.RLIM_INFINITY else min(max_value, hard)
-        with contextlib.suppress(ValueError, OSError):  # macOS has some of them by name only
+        with contextlib.suppress(
+            ValueError, OSError
+        ):  # macOS has some of them by name only
             resource.setrlimit(number, (limit, limit))
 
 
@@ -211,11 +218,16 @@ class RenderWorker:
                 case CleanPicture(data=data):
                     found = clean_picture(data)
                     return CleanedPicture(
-                        format=found.format, width=found.width, height=found.height, data=found.data
+                        format=found.format,
+                        width=found.width,
+                        height=found.height,
+                        data=found.data,
                     )
                 case FindLine(page=page, compiled_line=line):
                     return TemplateLine(
-                        line=self._sandbox.get_template(page).get_corresponding_lineno(line)
+                        line=self._sandbox.get_template(page).get_corresponding_lineno(
+                            line
+                        )
                     )
         except InputError as error:
             return error.problems[0]
@@ -224,7 +236,8 @@ class RenderWorker:
             return Problem(code="rendering_too_expensive")
         except Exception as error:  # noqa: BLE001 # a library's bug, met by one post, must not stop the others
             return Problem(
-                code="rendering_failed", facts={"reason": f"{type(error).__name__}: {error}"}
+                code="rendering_failed",
+                facts={"reason": f"{type(error).__name__}: {error}"},
             )
 
     def close(self) -> None:
@@ -273,10 +286,15 @@ class RenderWorker:
             code, facts = _template_problem(error)
             files = set(self._files.paths.values())
             lines = [
-                (frame.f_code.co_filename, line) for frame, line in walk_tb(error.__traceback__)
+                (frame.f_code.co_filename, line)
+                for frame, line in walk_tb(error.__traceback__)
             ]
             place = next(
-                (Location(file=file, line=line) for file, line in reversed(lines) if file in files),
+                (
+                    Location(file=file, line=line)
+                    for file, line in reversed(lines)
+                    if file in files
+                ),
                 None,
             )
             # at the innermost line of a template
@@ -284,10 +302,14 @@ class RenderWorker:
         if not job.is_article:
             text = tidy(source)
             return RenderedText(text=text.replace("\n", job.line_ending))
-        is_plain = job.page.endswith(PLAIN_SUFFIX)  # the account's platform has no page of its own
+        is_plain = job.page.endswith(
+            PLAIN_SUFFIX
+        )  # the account's platform has no page of its own
         html = text_html(tidy(source)) if is_plain else source
         if is_too_deep(html):
-            return Problem(code="rendered_nesting_too_deep", facts={"limit": str(MAX_DEPTH)})
+            return Problem(
+                code="rendered_nesting_too_deep", facts={"limit": str(MAX_DEPTH)}
+            )
         text = sanitize_html(html, self._stylesheet)
         return RenderedText(text=text, visible=visible_text(text))
 

@@ -62,7 +62,9 @@ def rebuild_profile(profile: bytes) -> bytes:
         (size, intent) = struct.unpack_from(">I60xI", profile)
         is_whole = profile[36:40] == b"acsp" and 0 <= len(profile) - size < 4
         is_known = (
-            kind in _DEVICE_CLASSES and space in _COLOUR_SPACES and connection in _CONNECTION_SPACES
+            kind in _DEVICE_CLASSES
+            and space in _COLOUR_SPACES
+            and connection in _CONNECTION_SPACES
         )
         if not is_whole or not is_known or version[0] not in _TEXTS or intent > 3:
             return b""
@@ -90,7 +92,9 @@ def _rewrite_tags(profile: bytes) -> Mapping[bytes, bytes]:
     """Return the tags to keep, each rewritten, in a fixed order."""
     (count,) = struct.unpack_from(">I", profile, HEADER_BYTES)
     listed: dict[bytes, tuple[int, int]] = {}
-    for at in range(HEADER_BYTES + 4, HEADER_BYTES + 4 + 12 * min(count, len(profile)), 12):
+    for at in range(
+        HEADER_BYTES + 4, HEADER_BYTES + 4 + 12 * min(count, len(profile)), 12
+    ):
         name, start, size = struct.unpack_from(">4sII", profile, at)
         listed.setdefault(name, (start, size))
     tags = dict(_TEXTS[profile[8]])
@@ -151,7 +155,9 @@ def _rewrite_table(data: bytes) -> bytes:
             start
             + channels
             + bytes(2)
-            + _rewrite_elements(data, across, out, is_to_connection=start[:4] == b"mAB ")
+            + _rewrite_elements(
+                data, across, out, is_to_connection=start[:4] == b"mAB "
+            )
         )
     points = data[10]
     if start[:4] == b"mft1":
@@ -162,7 +168,9 @@ def _rewrite_table(data: bytes) -> bytes:
     return start + channels + bytes((points, 0)) + _slice_exactly(data, 12, size)
 
 
-def _rewrite_elements(data: bytes, across: int, out: int, *, is_to_connection: bool) -> bytes:
+def _rewrite_elements(
+    data: bytes, across: int, out: int, *, is_to_connection: bool
+) -> bytes:
     """Return the offsets of curves, matrix and table of version 4, and the data's elements."""
     inner = out if is_to_connection else across
     outer = across if is_to_connection else out
@@ -198,10 +206,13 @@ def _rewrite_grid(data: bytes, at: int, across: int, out: int) -> bytes:
 
 _TAG_WRITERS: Final[Mapping[bytes, Callable[[bytes], bytes]]] = {
     **dict.fromkeys(
-        (b"wtpt", b"bkpt", b"rXYZ", b"gXYZ", b"bXYZ", b"lumi"), _rewrite_numbers(b"XYZ ", 12)
+        (b"wtpt", b"bkpt", b"rXYZ", b"gXYZ", b"bXYZ", b"lumi"),
+        _rewrite_numbers(b"XYZ ", 12),
     ),
     **dict.fromkeys((b"rTRC", b"gTRC", b"bTRC", b"kTRC"), _rewrite_curve),
-    **dict.fromkeys((b"A2B0", b"A2B1", b"A2B2", b"B2A0", b"B2A1", b"B2A2"), _rewrite_table),
+    **dict.fromkeys(
+        (b"A2B0", b"A2B1", b"A2B2", b"B2A0", b"B2A1", b"B2A2"), _rewrite_table
+    ),
     b"chad": _rewrite_numbers(b"sf32", 36),
     b"cicp": _rewrite_numbers(b"cicp", 4),
 }

@@ -36,7 +36,16 @@ _PNG_START: Final = b"\x89PNG\r\n\x1a\n"
 
 _JPEG_MARKER: Final = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 """Neither a stuffed byte, a restart inside a scan, nor a fill byte."""
-_TEM, _SOI, _EOI, _SOS, _APP0, _APP1, _APP2, _APP14 = 0x01, 0xD8, 0xD9, 0xDA, 0xE0, 0xE1, 0xE2, 0xEE
+_TEM, _SOI, _EOI, _SOS, _APP0, _APP1, _APP2, _APP14 = (
+    0x01,
+    0xD8,
+    0xD9,
+    0xDA,
+    0xE0,
+    0xE1,
+    0xE2,
+    0xEE,
+)
 _FRAME_MARKERS: Final = frozenset({0xC0, 0xC1, 0xC2, 0xC9, 0xCA})
 _KEPT_MARKERS: Final = _FRAME_MARKERS | {_SOS, 0xC4, 0xCC, 0xDB, 0xDD}
 """Frames, scans, and the tables for them."""
@@ -118,10 +127,15 @@ def _check_size(width: int, height: int) -> None:
     if not width or not height:
         raise picture_error("image_broken")
     if width * height > MAX_PIXELS:
-        raise picture_error("image_too_many_pixels", width=f"{width}", height=f"{height}")
+        raise picture_error(
+            "image_too_many_pixels", width=f"{width}", height=f"{height}"
+        )
     if max(width, height) > MAX_ASPECT_RATIO * min(width, height):
         raise picture_error(
-            "image_too_narrow", width=f"{width}", height=f"{height}", limit=f"{MAX_ASPECT_RATIO}"
+            "image_too_narrow",
+            width=f"{width}",
+            height=f"{height}",
+            limit=f"{MAX_ASPECT_RATIO}",
         )
 
 
@@ -256,7 +270,11 @@ def _strip_png(data: bytes) -> StrippedPicture:
             colours.setdefault(name, body)
     if b"iCCP" in colours:
         colours[b"iCCP"] = _png_profile(colours[b"iCCP"])
-    chunks = [(b"IHDR", header), *colours.items(), *((b"IDAT", body) for body in pixels)]
+    chunks = [
+        (b"IHDR", header),
+        *colours.items(),
+        *((b"IDAT", body) for body in pixels),
+    ]
     kept = [_png_chunk(name, body) for name, body in chunks if body]
     width, height = struct.unpack_from(">II", header)
     return StrippedPicture(
@@ -290,7 +308,12 @@ def _png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _png_chunk(name: bytes, body: bytes) -> bytes:
-    return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+    return (
+        struct.pack(">I", len(body))
+        + name
+        + body
+        + struct.pack(">I", zlib.crc32(name + body))
+    )
 
 
 def _png_profile(body: bytes) -> bytes:
@@ -315,7 +338,9 @@ def _has_spare_bytes(header: bytes, pixels: list[bytes]) -> bool:
 
     Raises InputError if it is shorter.
     """
-    width, height, depth, colour, packing, filtering, interlace = struct.unpack(">IIBBBBB", header)
+    width, height, depth, colour, packing, filtering, interlace = struct.unpack(
+        ">IIBBBBB", header
+    )
     if (
         colour not in _SAMPLES_BY_COLOUR_TYPE
         or depth not in {1, 2, 4, 8, 16}
@@ -326,12 +351,21 @@ def _has_spare_bytes(header: bytes, pixels: list[bytes]) -> bool:
         raise picture_error("image_broken")
     wanted = total = 0
     for left, top, across, down in _ADAM7 if interlace else ((0, 0, 1, 1),):
-        columns, rows = (width - left + across - 1) // across, (height - top + down - 1) // down
-        if columns > 0 and rows > 0:  # each row of each pass has one byte more than its samples
-            wanted += rows * (1 + (columns * depth * _SAMPLES_BY_COLOUR_TYPE[colour] + 7) // 8)
+        columns, rows = (
+            (width - left + across - 1) // across,
+            (height - top + down - 1) // down,
+        )
+        if (
+            columns > 0 and rows > 0
+        ):  # each row of each pass has one byte more than its samples
+            wanted += rows * (
+                1 + (columns * depth * _SAMPLES_BY_COLOUR_TYPE[colour] + 7) // 8
+            )
     inflate = zlib.decompressobj()
     for body in pixels:
-        for at in range(0, len(body), 16_384):  # one piece decompresses to 17 MB at most
+        for at in range(
+            0, len(body), 16_384
+        ):  # one piece decompresses to 17 MB at most
             if inflate.eof or total > wanted:
                 return True
             total += len(inflate.decompress(body[at : at + 16_384]))
@@ -351,7 +385,11 @@ def _strip_gif(data: bytes) -> StrippedPicture:
         if data[at] == 0x3B and frame:
             whole = screen + frame + b";"
             return StrippedPicture(
-                format="GIF", width=width, height=height, data=whole, is_padded=is_padded
+                format="GIF",
+                width=width,
+                height=height,
+                data=whole,
+                is_padded=is_padded,
             )
         if data[at] == 0x21:
             end = _after_blocks(data, at + 2)
@@ -360,7 +398,9 @@ def _strip_gif(data: bytes) -> StrippedPicture:
                 0xF9,
                 0x01,
             }:
-                control = data[at:end] if data[at + 1] == 0xF9 and end - at == 8 else b""
+                control = (
+                    data[at:end] if data[at + 1] == 0xF9 and end - at == 8 else b""
+                )
         elif data[at] == 0x2C:
             if frame:
                 raise picture_error("image_animated")
@@ -404,7 +444,11 @@ def _exif_orientation(tiff: bytes) -> int:
         for entry in range(at + 2, at + 2 + 12 * count, 12):
             tag, kind, _number, value = struct.unpack_from(f"{order}HHIH", tiff, entry)
             if tag == _ORIENTATION_TAG:
-                return value if kind == 3 and value in range(1, 9) else _UPRIGHT_ORIENTATION
+                return (
+                    value
+                    if kind == 3 and value in range(1, 9)
+                    else _UPRIGHT_ORIENTATION
+                )
     except struct.error:
         pass
     return _UPRIGHT_ORIENTATION
@@ -443,7 +487,9 @@ def clean_picture(data: bytes) -> StrippedPicture:
     animated. It is also raised if the picture contains a file of another type, or exceeds 5 MB or a
     limit of strip_metadata().
     """
-    too_big = picture_error("image_too_big", limit=f"{MAX_PICTURE_BYTES // 1024 // 1024}")
+    too_big = picture_error(
+        "image_too_big", limit=f"{MAX_PICTURE_BYTES // 1024 // 1024}"
+    )
     if len(data) > MAX_PICTURE_BYTES:
         raise too_big
     picture = strip_metadata(data)
@@ -454,12 +500,23 @@ def clean_picture(data: bytes) -> StrippedPicture:
             if turn is not None or picture.is_padded:
                 options = {"icc_profile": image.info.get("icc_profile")}
                 if isinstance(image, JpegImageFile):  # as finely as the original
-                    options |= {"qtables": image.quantization, "subsampling": get_sampling(image)}
+                    options |= {
+                        "qtables": image.quantization,
+                        "subsampling": get_sampling(image),
+                    }
                 buffer = BytesIO()
                 upright = image.transpose(turn) if turn is not None else image
                 upright.save(buffer, picture.format, **options)
                 picture = strip_metadata(buffer.getvalue())
-    except (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, zlib.error):
+    except (
+        OSError,
+        SyntaxError,
+        ValueError,
+        EOFError,
+        IndexError,
+        struct.error,
+        zlib.error,
+    ):
         raise picture_error("image_broken") from None
     if len(picture.data) > MAX_PICTURE_BYTES:
         raise too_big

@@ -11,7 +11,13 @@ from typing import BinaryIO, Final
 from publisher.domain.errors import Location, Problem
 from publisher.domain.post import RenderedImage
 from publisher.rendering.image_formats import MAX_PICTURE_BYTES
-from publisher.rendering.jobs import MEDIA_TYPES, CleanedPicture, CleanPicture, JobResult, Renderer
+from publisher.rendering.jobs import (
+    MEDIA_TYPES,
+    CleanedPicture,
+    CleanPicture,
+    JobResult,
+    Renderer,
+)
 from publisher.runtime.bounded_dict import BoundedDict
 
 MAX_KNOWN_PICTURES: Final = 1_000
@@ -43,12 +49,16 @@ class CleanPictures:
         default_factory=lambda: BoundedDict(MAX_KNOWN_PICTURES)
     )
 
-    def describe(self, file: PictureFile, renderer: Renderer) -> RenderedImage | Problem:
+    def describe(
+        self, file: PictureFile, renderer: Renderer
+    ) -> RenderedImage | Problem:
         """Return the result of `read_picture` without the bytes.
 
         A file that has not changed is not read again.
         """
-        key = (file.path, state) if (state := find_file_state(file)) is not None else None
+        key = (
+            (file.path, state) if (state := find_file_state(file)) is not None else None
+        )
         if key is not None and (described := self._described.get(key)) is not None:
             return replace(described, alt=file.alt)
         found = read_picture(file, renderer, self)

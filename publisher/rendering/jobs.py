@@ -153,10 +153,14 @@ class InvalidResultError(ValueError):
 
 
 _JOB_TYPES: Final = {
-    kind.__name__: kind for kind in (CompilePage, ReadBody, RenderPage, CleanPicture, FindLine)
+    kind.__name__: kind
+    for kind in (CompilePage, ReadBody, RenderPage, CleanPicture, FindLine)
 }
 _RESULT_TYPES: Final[
-    Mapping[type[RenderJob], type[PageCompiled | RenderedText | CleanedPicture | TemplateLine]]
+    Mapping[
+        type[RenderJob],
+        type[PageCompiled | RenderedText | CleanedPicture | TemplateLine],
+    ]
 ] = {
     CompilePage: PageCompiled,
     ReadBody: RenderedText,
@@ -192,7 +196,10 @@ def read_frame(stream: IO[bytes], max_bytes: int) -> bytes:
 def encode_batch(files: TemplateFiles | None, jobs: Sequence[RenderJob]) -> bytes:
     """Encode a batch: jobs, and the templates to load before them if there are new ones."""
     return _to_json(
-        {"files": files and _field_values(files), "jobs": [_with_kind(job) for job in jobs]}
+        {
+            "files": files and _field_values(files),
+            "jobs": [_with_kind(job) for job in jobs],
+        }
     )
 
 
@@ -207,7 +214,12 @@ def encode_result(result: JobResult) -> bytes:
     if isinstance(result, Problem):
         place = result.location and asdict(result.location)
         return _to_json(
-            {"kind": "Problem", "code": result.code, "place": place, "facts": dict(result.facts)}
+            {
+                "kind": "Problem",
+                "code": result.code,
+                "place": place,
+                "facts": dict(result.facts),
+            }
         )
     return _to_json(_with_kind(result))
 
@@ -221,7 +233,11 @@ def decode_result(data: bytes, job: RenderJob) -> JobResult:
         members = json.loads(data, object_hook=_decode_value)
         kind = members.pop("kind")
         if kind == "Problem":
-            code, place, facts = members.pop("code"), members.pop("place"), members.pop("facts")
+            code, place, facts = (
+                members.pop("code"),
+                members.pop("place"),
+                members.pop("facts"),
+            )
             texts = (code, *facts, *facts.values())
             if (
                 members
@@ -229,8 +245,14 @@ def decode_result(data: bytes, job: RenderJob) -> JobResult:
                 or not all(isinstance(text, str) for text in texts)
             ):
                 raise InvalidResultError(kind)
-            location = None if place is None else Location(file=place["file"], line=place["line"])
-            if location and not (isinstance(location.file, str) and isinstance(location.line, int)):
+            location = (
+                None
+                if place is None
+                else Location(file=place["file"], line=place["line"])
+            )
+            if location and not (
+                isinstance(location.file, str) and isinstance(location.line, int)
+            ):
                 raise InvalidResultError(kind)
             return Problem(code=code, location=location, facts=facts)
         expected = _RESULT_TYPES[type(job)]
@@ -239,7 +261,9 @@ def decode_result(data: bytes, job: RenderJob) -> JobResult:
         result = expected(**members)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise InvalidResultError(type(error).__name__) from None
-    if any(type(getattr(result, each.name)) is not each.type for each in fields(result)):
+    if any(
+        type(getattr(result, each.name)) is not each.type for each in fields(result)
+    ):
         raise InvalidResultError(kind)
     if isinstance(result, CleanedPicture) and result.format not in MEDIA_TYPES:
         raise InvalidResultError(result.format)

@@ -32,12 +32,19 @@ def find_excess(post: Post) -> tuple[str, str, Mapping[str, str]] | None:
     """
     lines, marks, cells = measure_body(post.body)
     if cells > MAX_TABLE_CELLS:
-        return "body", "post_table_too_big", {"number": str(cells), "limit": str(MAX_TABLE_CELLS)}
+        return (
+            "body",
+            "post_table_too_big",
+            {"number": str(cells), "limit": str(MAX_TABLE_CELLS)},
+        )
     if lines > MAX_BODY_LINES or marks > MAX_MARKS:
         limits = {"lines": str(MAX_BODY_LINES), "marks": str(MAX_MARKS)}
         return "body", "post_body_too_costly", limits
     sizes = {f"data.{name}": len(str(value)) for name, value in post.data.items()}
-    own = {f"text.{platform}": len(text) for platform, text in post.text_by_platform.items()}
+    own = {
+        f"text.{platform}": len(text)
+        for platform, text in post.text_by_platform.items()
+    }
     if (
         sum(sizes.values()) > MAX_FIELD_CHARACTERS
         or max(own.values(), default=0) > MAX_FIELD_CHARACTERS

@@ -71,7 +71,9 @@ _END_OF_BLOCK: Final = re.compile(
 )
 
 _MARKDOWN: Final = (
-    MarkdownIt("commonmark", {"html": False, "breaks": True}).enable("table").disable(["image"])
+    MarkdownIt("commonmark", {"html": False, "breaks": True})
+    .enable("table")
+    .disable(["image"])
 )
 
 
@@ -91,7 +93,9 @@ def body_text(markdown: str) -> str:
 
 def text_html(text: str) -> str:
     """Convert plain text to HTML: a paragraph for each block of lines."""
-    blocks = (escape(block, quote=False).replace("\n", "<br>") for block in text.split("\n\n"))
+    blocks = (
+        escape(block, quote=False).replace("\n", "<br>") for block in text.split("\n\n")
+    )
     return "".join(f'<p class="text">{block}</p>' for block in blocks)
 
 
@@ -103,9 +107,13 @@ def tidy(text: str) -> str:
 
 def sanitize_html(html: str, stylesheet: str) -> str:
     """Inline the stylesheet, then remove all tags, attributes and styles that are not allowed."""
-    html = _BETWEEN_TAGS.sub(lambda gap: ">" if "\n" in gap[0] else gap[0], html).strip()
+    html = _BETWEEN_TAGS.sub(
+        lambda gap: ">" if "\n" in gap[0] else gap[0], html
+    ).strip()
     if html:
-        html = css_inline.inline_fragment(html, stylesheet, load_remote_stylesheets=False)
+        html = css_inline.inline_fragment(
+            html, stylesheet, load_remote_stylesheets=False
+        )
     return nh3.clean(
         html,
         tags=_TAGS,
@@ -180,7 +188,9 @@ def _tokens(markdown: str) -> Sequence[Token]:
                 continue
         flat.append(token)
         if token.type == "list_item_open":
-            flat.append(_text(f"{token.info}. " if token.info else _BULLET, kind="mark"))
+            flat.append(
+                _text(f"{token.info}. " if token.info else _BULLET, kind="mark")
+            )
     return flat
 
 

@@ -31,13 +31,19 @@ def find_newer_texts(
     wanted = [
         one
         for one in filed
-        if one.key.post in posts and posts[one.key.post].content_hash == one.content_hash
+        if one.key.post in posts
+        and posts[one.key.post].content_hash == one.content_hash
     ]
     found = []
     differing = list(_compare(renderer, wanted, posts, is_scheduled=False))
-    moved = [one for one, accounts in differing if accounts and one.due_at != one.scheduled_at]
+    moved = [
+        one
+        for one, accounts in differing
+        if accounts and one.due_at != one.scheduled_at
+    ]
     at_schedule = {
-        id(one): accounts for one, accounts in _compare(renderer, moved, posts, is_scheduled=True)
+        id(one): accounts
+        for one, accounts in _compare(renderer, moved, posts, is_scheduled=True)
     }
     for one, accounts in differing:
         if newer := accounts & at_schedule.get(id(one), accounts):

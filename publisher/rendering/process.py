@@ -121,7 +121,9 @@ class RenderProcess:
 
     max_cpu_seconds: int = MAX_CPU_SECONDS
     result_timeout_seconds: float = RESULT_TIMEOUT_SECONDS
-    _files: TemplateFiles = field(default_factory=lambda: TemplateFiles(texts={}, paths={}))
+    _files: TemplateFiles = field(
+        default_factory=lambda: TemplateFiles(texts={}, paths={})
+    )
     _child: _ChildProcess | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _is_closed: bool = False
@@ -151,9 +153,13 @@ class RenderProcess:
         Raises RendererClosedError after close().
         """
         with self._lock:
-            results: list[JobResult | None] = [self._recent_problem(job) for job in jobs]
+            results: list[JobResult | None] = [
+                self._recent_problem(job) for job in jobs
+            ]
             repeated = -1
-            while missing := [number for number, result in enumerate(results) if result is None]:
+            while missing := [
+                number for number, result in enumerate(results) if result is None
+            ]:
                 try:
                     done, loss = self._run_batch([jobs[number] for number in missing])
                     for number, result in zip(missing, done, strict=False):
@@ -166,7 +172,9 @@ class RenderProcess:
                         continue
                     results[lost] = self._record_loss(jobs[lost], loss)
                 except _NotStartedError as error:
-                    problem = Problem(code="renderer_not_started", facts={"reason": str(error)})
+                    problem = Problem(
+                        code="renderer_not_started", facts={"reason": str(error)}
+                    )
                     return [result or problem for result in results]
                 for number in missing[len(done) + 1 :]:
                     results[number] = self._recent_problem(jobs[number])
@@ -179,7 +187,8 @@ class RenderProcess:
         """
         now = time.monotonic()
         while (
-            self._lost_jobs and now - next(iter(self._lost_jobs.values()))[0] >= JOB_PAUSE_SECONDS
+            self._lost_jobs
+            and now - next(iter(self._lost_jobs.values()))[0] >= JOB_PAUSE_SECONDS
         ):
             self._lost_jobs.popitem(last=False)
         # digesting every job would take long
@@ -192,7 +201,9 @@ class RenderProcess:
         losses = sum(page == job.page for _at, page in self._lost_pages)
         return _NOT_TRIED_PROBLEM if losses >= MAX_PAGE_LOSSES else None
 
-    def _run_batch(self, jobs: Sequence[RenderJob]) -> tuple[list[JobResult], _ProcessLoss | None]:
+    def _run_batch(
+        self, jobs: Sequence[RenderJob]
+    ) -> tuple[list[JobResult], _ProcessLoss | None]:
         """Return the results so far, and how the process was lost, if it was."""
         if self._is_closed:
             raise RendererClosedError
@@ -201,7 +212,9 @@ class RenderProcess:
             self._child.end()
             self._child = None
         child = self._child or self._start()
-        batch = encode_batch(None if child.loaded_files is self._files else self._files, jobs)
+        batch = encode_batch(
+            None if child.loaded_files is self._files else self._files, jobs
+        )
         done: list[JobResult] = []
         is_in_step = False
         try:
@@ -210,7 +223,9 @@ class RenderProcess:
                 child.loaded_files = self._files
                 for job in jobs:
                     done.append(
-                        decode_result(read_frame(child.result_stream, MAX_RESULT_BYTES), job)
+                        decode_result(
+                            read_frame(child.result_stream, MAX_RESULT_BYTES), job
+                        )
                     )
                     renew()
             is_in_step = True
@@ -226,7 +241,9 @@ class RenderProcess:
         return done, None
 
     def _start(self) -> _ChildProcess:
-        environment = {name: os.environ[name] for name in _PASSED_VARIABLES if name in os.environ}
+        environment = {
+            name: os.environ[name] for name in _PASSED_VARIABLES if name in os.environ
+        }
         package = str(Path(__file__).parents[2])
         paths = os.pathsep.join(filter(None, (package, os.environ.get("PYTHONPATH"))))
         stderr: IO[bytes] | None = None
@@ -275,13 +292,25 @@ class RenderProcess:
                 for name, path in paths.items()
             }
             frames = _TRACEBACK_FRAME.findall(loss.trace)
-            ran = next(((names[file], int(line)) for file, line in frames if file in names), None)
+            ran = next(
+                ((names[file], int(line)) for file, line in frames if file in names),
+                None,
+            )
             if ran is not None:
-                found, _loss = self._run_batch([FindLine(page=ran[0], compiled_line=ran[1])])
-                line = next(
-                    (result.line for result in found if isinstance(result, TemplateLine)), 1
+                found, _loss = self._run_batch(
+                    [FindLine(page=ran[0], compiled_line=ran[1])]
                 )
-                problem = replace(problem, location=Location(file=paths[ran[0]], line=line))
+                line = next(
+                    (
+                        result.line
+                        for result in found
+                        if isinstance(result, TemplateLine)
+                    ),
+                    1,
+                )
+                problem = replace(
+                    problem, location=Location(file=paths[ran[0]], line=line)
+                )
             self._lost_pages.append((time.monotonic(), job.page))
         if loss.is_crash:  # a job that only took long may be quick another time
             self._lost_jobs[_job_digest(job)] = time.monotonic(), problem
@@ -322,12 +351,16 @@ def _end_process(child: _ChildProcess) -> _ProcessLoss:
     except subprocess.TimeoutExpired:  # it runs and writes invalid results
         is_alive = True
     trace = child.end() or ""
-    is_crash = not (child.has_timed_out or is_alive) and child.process.returncode not in (
+    is_crash = not (
+        child.has_timed_out or is_alive
+    ) and child.process.returncode not in (
         0,
         _SIGKILL_EXIT_CODE,
     )
     return _ProcessLoss(
-        is_caused_by_job=child.has_timed_out or is_alive or is_crash, is_crash=is_crash, trace=trace
+        is_caused_by_job=child.has_timed_out or is_alive or is_crash,
+        is_crash=is_crash,
+        trace=trace,
     )
 
 

@@ -34,7 +34,13 @@ from publisher.rendering.images import (
     find_file_state,
     read_picture,
 )
-from publisher.rendering.jobs import STYLESHEET, JobResult, ReadBody, RenderedText, RenderPage
+from publisher.rendering.jobs import (
+    STYLESHEET,
+    JobResult,
+    ReadBody,
+    RenderedText,
+    RenderPage,
+)
 from publisher.rendering.limits import find_excess
 from publisher.rendering.templates import Templates
 from publisher.runtime.redaction import redact_text
@@ -185,11 +191,15 @@ class PostRenderer:
                 for account in accounts
             ]
             batch.append(
-                (RenderRequest(post=post, occurrence=occurrence, targets=targets), pictures)
+                (
+                    RenderRequest(post=post, occurrence=occurrence, targets=targets),
+                    pictures,
+                )
             )
             if (
                 pictures.media
-                or sum(len(request.targets) for request, _pictures in batch) >= MAX_BATCH_TEXTS
+                or sum(len(request.targets) for request, _pictures in batch)
+                >= MAX_BATCH_TEXTS
             ):
                 yield from self._render_batch(batch)
                 batch = []
@@ -198,8 +208,12 @@ class PostRenderer:
     def _render_batch(
         self, batch: Sequence[tuple[RenderRequest, _Pictures]]
     ) -> Iterator[RenderResult]:
-        composed = compose([request for request, _pictures in batch], self.templates, self.timezone)
-        for (request, pictures), (body_text, found) in zip(batch, composed, strict=True):
+        composed = compose(
+            [request for request, _pictures in batch], self.templates, self.timezone
+        )
+        for (request, pictures), (body_text, found) in zip(
+            batch, composed, strict=True
+        ):
             yield self._check(request.post, pictures, found, body_text)
 
     def _check(
@@ -220,19 +234,27 @@ class PostRenderer:
             for picture in found.images:
                 if (
                     picture.sha256 not in media
-                    and (cover := self.templates.cover_bytes(picture.sha256)) is not None
+                    and (cover := self.templates.cover_bytes(picture.sha256))
+                    is not None
                 ):
                     media[picture.sha256] = (picture.media_type, cover)
-            account, factory = self.accounts[found.account], self.factories[found.platform]
+            account, factory = (
+                self.accounts[found.account],
+                self.factories[found.platform],
+            )
             for problem in validate_rendered(factory, account, found):
                 problems.append(
-                    _with_post(_with_key(problem, post, found, body_text), post, found.account)
+                    _with_post(
+                        _with_key(problem, post, found, body_text), post, found.account
+                    )
                 )
             if post.is_urgent and not factory.capabilities(account).notifies_followers:
                 facts = {"post": post.id, "key": "urgent", "platform": found.platform}
                 problems.append(
                     Problem(
-                        code="urgent_without_notification", severity=Severity.WARNING, facts=facts
+                        code="urgent_without_notification",
+                        severity=Severity.WARNING,
+                        facts=facts,
                     )
                 )
         unique: dict[
@@ -240,7 +262,11 @@ class PostRenderer:
         ] = {}  # a problem that several accounts share is kept for the first of them
         for problem in problems:
             shared_facts = tuple(
-                sorted((key, value) for key, value in problem.facts.items() if key != "account")
+                sorted(
+                    (key, value)
+                    for key, value in problem.facts.items()
+                    if key != "account"
+                )
             )
             unique.setdefault((problem.code, problem.location, shared_facts), problem)
         return RenderResult(
@@ -280,7 +306,10 @@ class PostRenderer:
         return [find_file_state(self._find_picture(item)) for item in post.images]
 
     def _find_picture(self, item: PostImage) -> PictureFile:
-        path, folder = self.staff_folder / item.file, self.staff_folder / Path(item.file).parts[0]
+        path, folder = (
+            self.staff_folder / item.file,
+            self.staff_folder / Path(item.file).parts[0],
+        )
         return PictureFile(path=path, alt=item.alt, trusted_root=folder)
 
     def _read_pictures(self, post: Post, *, with_media: bool) -> _Pictures:
@@ -299,7 +328,10 @@ class PostRenderer:
             if isinstance(found, Problem):
                 facts = {"file": item.file, "key": f"images.{number}.file"}
                 problems.append(
-                    _with_post(replace(found, location=None, facts={**found.facts, **facts}), post)
+                    _with_post(
+                        replace(found, location=None, facts={**found.facts, **facts}),
+                        post,
+                    )
                 )
             elif isinstance(found, RenderedImage):
                 pictures.append(found)
@@ -323,37 +355,54 @@ def validate_rendered(
         text = redact_text(f"{type(error).__name__}: {error}")
         return [
             Problem(
-                code="adapter_validate_failed", facts={"platform": account.platform, "error": text}
+                code="adapter_validate_failed",
+                facts={"platform": account.platform, "error": text},
             )
         ]
 
 
-def _with_post(problem: Problem, post: Post, account: AccountId | None = None) -> Problem:
-    facts = {"post": post.id, **({"account": account} if account else {}), **problem.facts}
+def _with_post(
+    problem: Problem, post: Post, account: AccountId | None = None
+) -> Problem:
+    facts = {
+        "post": post.id,
+        **({"account": account} if account else {}),
+        **problem.facts,
+    }
     return replace(problem, facts=facts)
 
 
-def _with_key(problem: Problem, post: Post, rendered: RenderedPost, body_text: str) -> Problem:
+def _with_key(
+    problem: Problem, post: Post, rendered: RenderedPost, body_text: str
+) -> Problem:
     """Add the post's key to a platform's problem.
 
     The problem's code names the part, as in NAME_text_too_long.
     """
-    key = next((key for name, key in _KEYS_BY_PART.items() if f"_{name}" in problem.code), None)
+    key = next(
+        (key for name, key in _KEYS_BY_PART.items() if f"_{name}" in problem.code), None
+    )
     if key is None:
         return problem
     if not key:  # the longest text of the post that is shown: shortening starts there
-        shown = (rendered.summary if "_summary" in problem.code else rendered.text).replace(
-            "\r\n", "\n"
-        )
+        shown = (
+            rendered.summary if "_summary" in problem.code else rendered.text
+        ).replace("\r\n", "\n")
         written = {
-            f"data.{name}": words for name, words in post.data.items() if isinstance(words, str)
+            f"data.{name}": words
+            for name, words in post.data.items()
+            if isinstance(words, str)
         }
         if rendered.platform in post.text_by_platform:
             written = {
                 f"text.{rendered.platform}": post.text_by_platform[rendered.platform],
                 **written,
             }
-        lengths = {name: len(words) for name, words in written.items() if words.strip() in shown}
+        lengths = {
+            name: len(words)
+            for name, words in written.items()
+            if words.strip() in shown
+        }
         if body_text and (body_text in shown or (rendered.summary and "<" in shown)):
             lengths["body"] = len(body_text)
         key = max(lengths, key=lengths.__getitem__, default="id")
@@ -376,7 +425,11 @@ class RenderContext:
         return self.target.account
 
     def problem(
-        self, code: str, place: Location | None = None, key: str | None = None, **facts: str
+        self,
+        code: str,
+        place: Location | None = None,
+        key: str | None = None,
+        **facts: str,
     ) -> Problem:
         """Return a problem at a place, at the post's key, or else in the template."""
         if key is not None:
@@ -408,7 +461,9 @@ def compose(
         and any(isinstance(context, RenderContext) for context in contexts)
     ]
     # all bodies first: one that costs the renderer's process must not cost it again with each page
-    read = templates.renderer.run([ReadBody(body=requests[number].post.body) for number in written])
+    read = templates.renderer.run(
+        [ReadBody(body=requests[number].post.body) for number in written]
+    )
     for number, result in zip(written, read, strict=True):
         bodies[number] = result
     jobs = [
@@ -447,28 +502,48 @@ def prepare(
     account, sample = target.account, templates.samples.get(post.template)
     if sample is None:
         return TemplateError(
-            [_problem(post, account, "template_unknown", known="、".join(templates.names))]
+            [
+                _problem(
+                    post, account, "template_unknown", known="、".join(templates.names)
+                )
+            ]
         )
     if faults := templates.problems_of(post.template):
-        return TemplateError([_problem(post, account, "template_invalid", key="template"), *faults])
+        return TemplateError(
+            [_problem(post, account, "template_invalid", key="template"), *faults]
+        )
     page = templates.page_for(post.template, account.platform)
     if page is None:
         return TemplateError(
-            [_problem(post, account, "template_without_page", platform=account.platform)]
+            [
+                _problem(
+                    post, account, "template_without_page", platform=account.platform
+                )
+            ]
         )
     marker = derive_marker(occurrence.key, account.id)
     link = build_link(account, target.region, marker)
     context = RenderContext(
-        post=post, target=target, templates=templates, page=page, marker=marker, link=link
+        post=post,
+        target=target,
+        templates=templates,
+        page=page,
+        marker=marker,
+        link=link,
     )
     data_problems = [
         context.problem(
-            "template_data_missing", key=f"data.{name}", name=name, use=sample.needs[name]
+            "template_data_missing",
+            key=f"data.{name}",
+            name=name,
+            use=sample.needs[name],
         )
         for name in sample.missing_keys(post.data)
     ]
     data_problems += [
-        context.problem("template_data_wrong", key=f"data.{name}", name=name, example=example)
+        context.problem(
+            "template_data_wrong", key=f"data.{name}", name=name, example=example
+        )
         for name, example in sample.mismatched_keys(post.data).items()
     ]
     if data_problems:
@@ -483,7 +558,11 @@ def prepare(
     if len(post.body) > MAX_BODY_CHARACTERS:
         length, limit = str(len(post.body)), str(MAX_BODY_CHARACTERS)
         return TemplateError(
-            [context.problem("post_body_too_long", key="body", length=length, limit=limit)]
+            [
+                context.problem(
+                    "post_body_too_long", key="body", length=length, limit=limit
+                )
+            ]
         )
     if excess := find_excess(post):
         key, code, facts = excess
@@ -500,9 +579,14 @@ def _finish(
 ) -> RenderedPost | TemplateError:
     """Return the rendered post from the renderer's result, or the problem with it."""
     if isinstance(result, Problem):
-        include_problems = context.templates.faults.get(result.facts.get("part", ""), ())
+        include_problems = context.templates.faults.get(
+            result.facts.get("part", ""), ()
+        )
         return TemplateError(
-            [context.problem(result.code, result.location, **result.facts), *include_problems]
+            [
+                context.problem(result.code, result.location, **result.facts),
+                *include_problems,
+            ]
         )
     if not isinstance(result, RenderedText):
         raise TypeError(type(result).__name__)
@@ -513,7 +597,9 @@ def _finish(
     if capabilities.is_article:  # its first picture is the cover
         cover = context.templates.cover(post.template)
         pictures = pictures or ((cover,) if cover else ())
-        own = post.text_by_platform.get(context.account.platform) or post.data.get("summary")
+        own = post.text_by_platform.get(context.account.platform) or post.data.get(
+            "summary"
+        )
         summary = (
             own.strip()
             if isinstance(own, str)
@@ -529,15 +615,21 @@ def _finish(
         text=first,
         extra_parts=tuple(more),
         summary=summary,
-        link=link if link and (capabilities.is_article or link in result.text) else None,
+        link=link
+        if link and (capabilities.is_article or link in result.text)
+        else None,
         images=pictures,
     )
-    visible = result.visible if capabilities.is_article else "\n".join(rendered.all_parts)
+    visible = (
+        result.visible if capabilities.is_article else "\n".join(rendered.all_parts)
+    )
     problems = _content_problems(context, rendered, visible, body_text)
     return TemplateError(problems) if problems else rendered
 
 
-def build_link(account: Account, region: Mapping[str, str], marker: Marker) -> str | None:
+def build_link(
+    account: Account, region: Mapping[str, str], marker: Marker
+) -> str | None:
     """Return the account's link for a delivery, else the region's page for tips.
 
     Both carry the marker.
@@ -583,7 +675,11 @@ def make_render_job(
     }
     if target.capabilities.is_article:
         variables["pictures"] = [
-            {"source": f"media:{picture.sha256}", "alt": picture.alt, "width": str(picture.width)}
+            {
+                "source": f"media:{picture.sha256}",
+                "alt": picture.alt,
+                "width": str(picture.width),
+            }
             for picture in target.pictures
         ]
     return RenderPage(
@@ -605,12 +701,18 @@ def _content_problems(
     problems = _odd_character_problems(context, rendered, body_text)
     if not _contains_marker(visible, marker):
         problems.append(
-            context.problem("rendered_without_marker", limit=str(MARKER_WITHIN_CHARACTERS))
+            context.problem(
+                "rendered_without_marker", limit=str(MARKER_WITHIN_CHARACTERS)
+            )
         )
-    elif not is_article and not _contains_marker(visible[:MARKER_WITHIN_CHARACTERS], marker):
+    elif not is_article and not _contains_marker(
+        visible[:MARKER_WITHIN_CHARACTERS], marker
+    ):
         problems.append(
             context.problem(
-                "rendered_marker_too_late", key="title", limit=str(MARKER_WITHIN_CHARACTERS)
+                "rendered_marker_too_late",
+                key="title",
+                limit=str(MARKER_WITHIN_CHARACTERS),
             )
         )
     if is_article and not _contains_marker(rendered.link or "", marker):
@@ -619,21 +721,33 @@ def _content_problems(
         problems.append(context.problem("rendered_without_tip_line", tip_line=tip_line))
     if target.original and _contains_marker(visible, target.original.marker):
         problems.append(
-            context.problem("rendered_with_foreign_marker", marker=target.original.marker.code)
+            context.problem(
+                "rendered_with_foreign_marker", marker=target.original.marker.code
+            )
         )
     if _contains_secret(
-        rendered.title, *rendered.all_parts, rendered.summary, rendered.link or "", *alts
+        rendered.title,
+        *rendered.all_parts,
+        rendered.summary,
+        rendered.link or "",
+        *alts,
     ):
         # name the post's key that has the secret, else the template; never quote it
         post = context.post
         written = {"title": post.title, "body": post.body}
-        written[f"text.{rendered.platform}"] = post.text_by_platform.get(rendered.platform, "")
+        written[f"text.{rendered.platform}"] = post.text_by_platform.get(
+            rendered.platform, ""
+        )
         written |= {
             f"data.{key}": json.dumps(each, ensure_ascii=False, default=str)
             for key, each in post.data.items()
         }
-        written |= {f"images.{number}.alt": item.alt for number, item in enumerate(post.images)}
-        key = next((key for key, text in written.items() if _contains_secret(text)), None)
+        written |= {
+            f"images.{number}.alt": item.alt for number, item in enumerate(post.images)
+        }
+        key = next(
+            (key for key, text in written.items() if _contains_secret(text)), None
+        )
         problems.append(context.problem("rendered_with_secret", key=key))
     return problems
 
@@ -663,10 +777,13 @@ def _odd_character_problems(
         for part, text in parts.items()
         for position in islice(find_forbidden_characters(text), 1)
     ]
-    is_in_body = bool(found) and next(find_forbidden_characters(body_text), None) is not None
+    is_in_body = (
+        bool(found) and next(find_forbidden_characters(body_text), None) is not None
+    )
     key, code = "body" if is_in_body else None, "rendered_invisible_character"
     return [
-        context.problem(code, key=key, part=part, character=character) for part, character in found
+        context.problem(code, key=key, part=part, character=character)
+        for part, character in found
     ]
 
 
@@ -716,7 +833,11 @@ def _split_into(
     parts: list[str] = []
     rest = text
     for number in range(1, total):
-        head = f"{format_part_prefix(marker, number, total)}{line_end}" if number > 1 else ""
+        head = (
+            f"{format_part_prefix(marker, number, total)}{line_end}"
+            if number > 1
+            else ""
+        )
         limit = capabilities.text_limit if parts else first_limit
         part = _take_first(rest, limit - capabilities.count_text(head), capabilities)
         if not part:
@@ -724,7 +845,11 @@ def _split_into(
         parts.append(head + part)
         rest = rest[len(part) :].lstrip()
     parts.append(f"{format_part_prefix(marker, total, total)}{line_end}{rest}")
-    return parts if rest and capabilities.count_text(parts[-1]) <= capabilities.text_limit else None
+    return (
+        parts
+        if rest and capabilities.count_text(parts[-1]) <= capabilities.text_limit
+        else None
+    )
 
 
 def _take_first(text: str, max_length: int, capabilities: Capabilities) -> str:

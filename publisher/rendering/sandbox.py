@@ -10,7 +10,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any, Final, cast
 
-from jinja2 import FunctionLoader, StrictUndefined, TemplateRuntimeError, nodes, pass_context
+from jinja2 import (
+    FunctionLoader,
+    StrictUndefined,
+    TemplateRuntimeError,
+    nodes,
+    pass_context,
+)
 from jinja2.exceptions import SecurityError
 from jinja2.filters import FILTERS
 from jinja2.runtime import BlockReference, Context, LoopContext, Macro, Undefined
@@ -92,7 +98,9 @@ class TemplateSandbox(ImmutableSandboxedEnvironment):
 
     intercepted_binops = frozenset({"+", "*", "**", "%"})
 
-    def __init__(self, load: Callable[[str], tuple[str, str, Callable[[], bool]] | None]) -> None:
+    def __init__(
+        self, load: Callable[[str], tuple[str, str, Callable[[], bool]] | None]
+    ) -> None:
         super().__init__(
             loader=FunctionLoader(load),
             # constants are computed under a rendering's limits, not at compile time
@@ -116,10 +124,15 @@ class TemplateSandbox(ImmutableSandboxedEnvironment):
             "day": format_day,
             "sentence": _on_text(end_sentence),
         }
-        self.filters |= {_PACED_LOOP_FILTER: _pace_loop, _COUNTED_INCLUDE_FILTER: _count_include}
+        self.filters |= {
+            _PACED_LOOP_FILTER: _pace_loop,
+            _COUNTED_INCLUDE_FILTER: _count_include,
+        }
         self.concat = concat_limited  # type: ignore[method-assign] # joins the output of macros and blocks, with a limit
 
-    def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
+    def _parse(
+        self, source: str, name: str | None, filename: str | None
+    ) -> nodes.Template:
         tree = super()._parse(source, name, filename)
         for node in list(tree.find_all(nodes.Node)):
             if isinstance(node, nodes.For):
@@ -141,7 +154,10 @@ class TemplateSandbox(ImmutableSandboxedEnvironment):
 
     def is_safe_callable(self, obj: object) -> bool:
         """Allow macros, loops, `super()`, and `range`; no method of any value."""
-        if isinstance(obj, (Macro, LoopContext, BlockReference)) or obj is _limited_range:
+        if (
+            isinstance(obj, (Macro, LoopContext, BlockReference))
+            or obj is _limited_range
+        ):
             return True
         return isinstance(getattr(obj, "__self__", None), LoopContext)
 
@@ -153,17 +169,27 @@ class TemplateSandbox(ImmutableSandboxedEnvironment):
         """Allow `+`, `*` and `%` on numbers, and `+` on short texts and lists."""
         if isinstance(left, Undefined) or isinstance(right, Undefined):
             return super().call_binop(context, operator, left, right)
-        if operator == "**" or (operator != "+" and not (_is_number(left) and _is_number(right))):
+        if operator == "**" or (
+            operator != "+" and not (_is_number(left) and _is_number(right))
+        ):
             raise SecurityError(operator)
         result = super().call_binop(context, operator, left, right)
-        if (abs(result) > MAX_NUMBER) if _is_number(result) else (len(result) > MAX_CHARACTERS):
+        if (
+            (abs(result) > MAX_NUMBER)
+            if _is_number(result)
+            else (len(result) > MAX_CHARACTERS)
+        ):
             raise OutputTooLargeError("huge")
         return result
 
     def getattr(self, obj: Any, attribute: str) -> Any:  # noqa: ANN401 # Jinja2's own shape
         """Read a key of a table; a key named like a method is still the key."""
         if isinstance(obj, Mapping):
-            return obj[attribute] if attribute in obj else self.undefined(obj=obj, name=attribute)
+            return (
+                obj[attribute]
+                if attribute in obj
+                else self.undefined(obj=obj, name=attribute)
+            )
         return super().getattr(obj, attribute)
 
 
@@ -188,7 +214,9 @@ def _as_join(value: object) -> object:
     if not isinstance(value, nodes.Concat):
         return value
     parts = nodes.List(
-        [_as_join(part) for part in value.nodes], lineno=value.lineno, environment=value.environment
+        [_as_join(part) for part in value.nodes],
+        lineno=value.lineno,
+        environment=value.environment,
     )
     return _filtered(parts, "join")
 
@@ -247,7 +275,9 @@ def join_values(items: Iterable[object], between: object = "") -> str:
 
 
 def _on_text(change: Callable[..., object]) -> Callable[..., object]:
-    return lambda value, *args, **kwargs: change(_require_printable(value), *args, **kwargs)
+    return lambda value, *args, **kwargs: change(
+        _require_printable(value), *args, **kwargs
+    )
 
 
 def _require_printable(value: object) -> object:
@@ -286,7 +316,11 @@ def format_day(when: datetime) -> str:
 def end_sentence(words: str) -> str:
     """End a text with a full stop unless it already ends with a punctuation mark."""
     words = words.strip()
-    return words if words.rstrip("”’）》」』)\"'").endswith(_SENTENCE_ENDS) else f"{words}。"
+    return (
+        words
+        if words.rstrip("”’）》」』)\"'").endswith(_SENTENCE_ENDS)
+        else f"{words}。"
+    )
 
 
 def _is_number(value: object) -> bool:

@@ -95,10 +95,13 @@ def _has_same_shape(value: object, sample: object) -> bool:
     match sample:
         case dict():
             return isinstance(value, dict) and all(
-                key in value and _has_same_shape(value[key], sample[key]) for key in sample
+                key in value and _has_same_shape(value[key], sample[key])
+                for key in sample
             )
         case [first, *_]:
-            return isinstance(value, list) and all(_has_same_shape(item, first) for item in value)
+            return isinstance(value, list) and all(
+                _has_same_shape(item, first) for item in value
+            )
         case _:
             return type(value) is type(sample)
 
@@ -107,9 +110,7 @@ def _to_toml(sample: object) -> str:
     """Format a sample in TOML; of a list only its first item."""
     match sample:
         case dict():
-            return (
-                f"{{ {', '.join(f'{key} = {_to_toml(value)}' for key, value in sample.items())} }}"
-            )
+            return f"{{ {', '.join(f'{key} = {_to_toml(value)}' for key, value in sample.items())} }}"
         case [first, *_]:
             return f"[{_to_toml(first)}]"
         case _:
@@ -154,7 +155,9 @@ class Templates:
         """Return the problems of a template's files."""
         return tuple(
             chain.from_iterable(
-                found for name, found in self.faults.items() if _folder(name) == template
+                found
+                for name, found in self.faults.items()
+                if _folder(name) == template
             )
         )
 
@@ -182,8 +185,14 @@ class Templates:
 
     def cover_bytes(self, sha256: str) -> bytes | None:
         """Return the bytes of a cover by their hash."""
-        covers = (cover for cover in self._covers.values() if not isinstance(cover, PictureFile))
-        return next((data for picture, data in covers if picture.sha256 == sha256), None)
+        covers = (
+            cover
+            for cover in self._covers.values()
+            if not isinstance(cover, PictureFile)
+        )
+        return next(
+            (data for picture, data in covers if picture.sha256 == sha256), None
+        )
 
     def file_paths(self, template: str) -> Mapping[str, Path]:
         """Return the path of each file of a template.
@@ -192,7 +201,9 @@ class Templates:
         """
         places = {name.partition("/"): place for name, place in self._paths.items()}
         return {
-            file: Path(place) for (folder, _, file), place in places.items() if folder == template
+            file: Path(place)
+            for (folder, _, file), place in places.items()
+            if folder == template
         }
 
     def location(self, name: str) -> Location:
@@ -229,7 +240,8 @@ def load_templates(
     """
     paths: dict[str, Path] = {}
     for path in chain(
-        chain.from_iterable(map(list_template_files, folders)), filter(_is_template_file, pages)
+        chain.from_iterable(map(list_template_files, folders)),
+        filter(_is_template_file, pages),
     ):
         paths.setdefault(f"{path.parent.name}/{path.name}", path)
     faults: ProblemsByFile = {}
@@ -299,34 +311,54 @@ def _read_file(name: str, path: Path, faults: ProblemsByFile) -> str | None:
     try:
         with open_without_symlinks(path, _template_root(path)) as file:
             data = file.read(MAX_FILE_BYTES + 1)
-        text = data.decode("utf-8-sig").replace("\r\n", "\n") if len(data) <= MAX_FILE_BYTES else ""
+        text = (
+            data.decode("utf-8-sig").replace("\r\n", "\n")
+            if len(data) <= MAX_FILE_BYTES
+            else ""
+        )
     except UnicodeDecodeError as error:
         faults[name] = [
-            _problem("template_not_utf8", path, line=data.count(b"\n", 0, error.start) + 1)
+            _problem(
+                "template_not_utf8", path, line=data.count(b"\n", 0, error.start) + 1
+            )
         ]
         return None
     except OSError as error:
         code = "file_is_link" if error.errno == errno.ELOOP else "template_unreadable"
-        faults[name] = [_problem(code, path, file=path.name, reason=error.strerror or "")]
+        faults[name] = [
+            _problem(code, path, file=path.name, reason=error.strerror or "")
+        ]
         return None
     problems = []
     if len(data) > MAX_FILE_BYTES:
-        problems.append(_problem("template_too_big", path, limit=f"{MAX_FILE_BYTES // 1024}"))
+        problems.append(
+            _problem("template_too_big", path, limit=f"{MAX_FILE_BYTES // 1024}")
+        )
     for position in find_forbidden_characters(name):
-        code, character = "template_name_invisible_character", describe_character(name[position])
-        problems.append(_problem(code, path, file=escape_forbidden(name), character=character))
+        code, character = (
+            "template_name_invisible_character",
+            describe_character(name[position]),
+        )
+        problems.append(
+            _problem(code, path, file=escape_forbidden(name), character=character)
+        )
     for position in islice(find_forbidden_characters(text), _MAX_ODD_CHARACTERS):
         line, column = to_line_and_column(text, position)
         place = Location(file=str(path), line=line, column=column)
         facts = {"character": describe_character(text[position])}
-        problems.append(Problem(code="invisible_character", location=place, facts=facts))
+        problems.append(
+            Problem(code="invisible_character", location=place, facts=facts)
+        )
     if problems:
         faults[name] = problems
     return None if problems else text
 
 
 def _read_sample(
-    name: str, texts: Mapping[str, str], files: Mapping[str, Path], faults: ProblemsByFile
+    name: str,
+    texts: Mapping[str, str],
+    files: Mapping[str, Path],
+    faults: ProblemsByFile,
 ) -> TemplateSample:
     file = f"{name}/sample.toml"
     text = texts.get(file, "")
@@ -346,8 +378,12 @@ def _read_sample(
         if key not in _SAMPLE_KEYS or not isinstance(value, _SAMPLE_KEYS[key])
     ]
     if unknown:
-        faults[file] = [_problem("template_sample_key", files[file], name=key) for key in unknown]
-    return TemplateSample(**{key: value for key, value in table.items() if key not in unknown})
+        faults[file] = [
+            _problem("template_sample_key", files[file], name=key) for key in unknown
+        ]
+    return TemplateSample(
+        **{key: value for key, value in table.items() if key not in unknown}
+    )
 
 
 def _read_covers(
@@ -361,7 +397,9 @@ def _read_covers(
         path = paths.get(f"{name}/cover.png")
         if path is None:
             continue
-        file = PictureFile(path=path, alt=sample.cover, trusted_root=_template_root(path))
+        file = PictureFile(
+            path=path, alt=sample.cover, trusted_root=_template_root(path)
+        )
         found = read_picture(file, renderer)
         if not isinstance(found, Problem):
             covers[name] = found

@@ -128,7 +128,9 @@ class Runtime:
         """Mark the clock unconfirmed, as at the start of a process."""
         reading = self.read_clocks()
         self.clock_trust = ClockTrust(
-            reading=reading, is_confirmed=False, changed_at_seconds=reading.monotonic_seconds
+            reading=reading,
+            is_confirmed=False,
+            changed_at_seconds=reading.monotonic_seconds,
         )
         self.clock_confirmed.clear()
 
@@ -142,7 +144,9 @@ class Runtime:
             jump = reading.jump_since(trust.reading)
             if abs(jump) > CLOCK_JUMP_THRESHOLD:
                 since = (
-                    reading.monotonic_seconds if trust.is_confirmed else trust.changed_at_seconds
+                    reading.monotonic_seconds
+                    if trust.is_confirmed
+                    else trust.changed_at_seconds
                 )
                 self.clock_trust = ClockTrust(
                     reading=reading, is_confirmed=False, changed_at_seconds=since
@@ -205,10 +209,14 @@ class Runtime:
         if self.is_clock_proven():
             return
         reading = self.read_clocks()
-        started_at = reading.at - timedelta(seconds=reading.monotonic_seconds - started_seconds)
+        started_at = reading.at - timedelta(
+            seconds=reading.monotonic_seconds - started_seconds
+        )
         try:
             parsed = parsedate_to_datetime(date)
-            server_date = parsed.astimezone(UTC) if parsed.tzinfo else parsed.replace(tzinfo=UTC)
+            server_date = (
+                parsed.astimezone(UTC) if parsed.tzinfo else parsed.replace(tzinfo=UTC)
+            )
         # a malformed date must not lose the response
         except (
             ValueError,
@@ -217,7 +225,11 @@ class Runtime:
             OverflowError,
         ):
             return
-        if reading.at - SERVER_DATE_TOLERANCE <= server_date <= started_at + SERVER_DATE_TOLERANCE:
+        if (
+            reading.at - SERVER_DATE_TOLERANCE
+            <= server_date
+            <= started_at + SERVER_DATE_TOLERANCE
+        ):
             self.confirm_clock(reading)
         elif (
             not started_at - SERVER_DATE_TOLERANCE
@@ -226,7 +238,9 @@ class Runtime:
         ):
             if self.clock_trust.is_confirmed:
                 self.mark_clock_unconfirmed()
-            self.server_clock_offset = started_at + (reading.at - started_at) / 2 - server_date
+            self.server_clock_offset = (
+                started_at + (reading.at - started_at) / 2 - server_date
+            )
 
     def confirm_from_kernel(self) -> None:
         """Confirm the clock if the kernel reports it synchronized and no platform objects."""
@@ -243,7 +257,11 @@ class Runtime:
             adjtimex = ctypes.CDLL(None, use_errno=True).adjtimex
         except (AttributeError, OSError, TypeError):
             return False
-        return bool(0 <= adjtimex(ctypes.create_string_buffer(TIMEX_BYTES)) < ADJTIMEX_TIME_ERROR)
+        return bool(
+            0
+            <= adjtimex(ctypes.create_string_buffer(TIMEX_BYTES))
+            < ADJTIMEX_TIME_ERROR
+        )
 
     def unconfirmed_for(self) -> timedelta | None:
         """Return how long the clock has been unconfirmed; None if it is confirmed."""
@@ -255,7 +273,10 @@ class Runtime:
         """Return the id of the machine's current boot; None if the system has none."""
         try:
             return (
-                Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip() or None
+                Path("/proc/sys/kernel/random/boot_id")
+                .read_text(encoding="ascii")
+                .strip()
+                or None
             )
         except OSError:
             return None
@@ -270,7 +291,9 @@ class Runtime:
             + max((instant - self.now()).total_seconds(), 0)
             + MAX_READING_GAP_SECONDS
         )
-        while (left := (instant - self.now()).total_seconds()) > 0 and self.monotonic() < latest:  # noqa: ASYNC110
+        while (  # noqa: ASYNC110
+            left := (instant - self.now()).total_seconds()
+        ) > 0 and self.monotonic() < latest:
             await asyncio.sleep(min(left, latest - self.monotonic()))
 
     async def hit_failpoint(self, name: str) -> None:
@@ -322,5 +345,8 @@ def handle_stop_signals(stop: Callable[[], object]) -> None:
     """
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        if number is not signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
+        if (
+            number is not signal.SIGHUP
+            or signal.getsignal(number) is not signal.SIG_IGN
+        ):
             loop.add_signal_handler(number, stop)

@@ -14,7 +14,9 @@ def replace_contents(file: Path, data: bytes) -> None:
 
 
 def write_beside(
-    file: Path, data: bytes, prepare: Callable[[BinaryIO], object] = lambda _opened: None
+    file: Path,
+    data: bytes,
+    prepare: Callable[[BinaryIO], object] = lambda _opened: None,
 ) -> Path:
     """Write a new private file beside another one, sync it, and return its path.
 
@@ -22,7 +24,9 @@ def write_beside(
     removed. One writer at a time: each removes the remains of another.
     """
     new = file.with_name(f".{file.name}.new")
-    new.unlink(missing_ok=True)  # left by a crash; it may be readable by others, or a link
+    new.unlink(
+        missing_ok=True
+    )  # left by a crash; it may be readable by others, or a link
     with open(new, "xb", opener=_open_private) as opened:
         try:
             prepare(opened)

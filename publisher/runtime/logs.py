@@ -92,13 +92,18 @@ class LogSink:
         is_open = True
         while is_open:
             more = min(self._lines.qsize(), MAX_LINES_PER_WRITE)
-            waiting = [self._lines.get(), *(self._lines.get_nowait() for _ in range(more - 1))]
+            waiting = [
+                self._lines.get(),
+                *(self._lines.get_nowait() for _ in range(more - 1)),
+            ]
             lines = [line for line in waiting if line is not None]
             is_open = len(lines) == len(waiting)
             try:
                 self._stream.write("".join(lines))
                 self._stream.flush()
-            except UnicodeEncodeError:  # one line has what the stream's encoding has not
+            except (
+                UnicodeEncodeError
+            ):  # one line has what the stream's encoding has not
                 self._write_each(lines)
             except (OSError, ValueError):  # the disk is full, or the reader is gone
                 _count_dropped(len(lines))
@@ -125,7 +130,11 @@ class _LibraryLogHandler(logging.Handler):
                 said=record.getMessage(),
                 exc_info=record.exc_info,
             )
-        except (KeyError, TypeError, ValueError):  # a library's malformed log call must not fail
+        except (
+            KeyError,
+            TypeError,
+            ValueError,
+        ):  # a library's malformed log call must not fail
             _count_dropped()
 
 
@@ -141,7 +150,8 @@ def dropped_line_count() -> int:
 
 
 def configure_logging(
-    stream: TextIO | None = None, render: Callable[[Mapping[str, Any]], str | None] | None = None
+    stream: TextIO | None = None,
+    render: Callable[[Mapping[str, Any]], str | None] | None = None,
 ) -> None:
     """Write events as JSON lines to a stream, by default standard error, without blocking.
 
@@ -157,7 +167,9 @@ def configure_logging(
     atexit.register(sink.close)
     lines = structlog.PrintLogger(cast("TextIO", sink))
 
-    def render_or_drop(_logger: object, _method: str, event: MutableMapping[str, Any]) -> str:
+    def render_or_drop(
+        _logger: object, _method: str, event: MutableMapping[str, Any]
+    ) -> str:
         try:
             line = render(event) if render else None
         except Exception:  # noqa: BLE001 # a line that cannot be made must not stop what is logged
@@ -177,7 +189,9 @@ def configure_command_logging() -> None:
     """
     import structlog  # noqa: PLC0415 # as above
 
-    def render_warning(logger: object, method: str, event: MutableMapping[str, Any]) -> str:
+    def render_warning(
+        logger: object, method: str, event: MutableMapping[str, Any]
+    ) -> str:
         if event["level"] in {"debug", "info"}:  # what a command did is its output
             raise structlog.DropEvent
         if _lazy_log.describe is None or not sys.stderr.isatty():

@@ -174,7 +174,9 @@ def _forms(value: str) -> frozenset[bytes]:
     Decoding a text may undo them along with others.
     """
     raw = value.encode("utf-8", "surrogatepass")
-    is_password = all(any(map(kind, value)) for kind in (str.islower, str.isupper, str.isdigit))
+    is_password = all(
+        any(map(kind, value)) for kind in (str.islower, str.isupper, str.isdigit)
+    )
     layer = raw if len(raw) >= MIN_SECRET_BYTES or is_password else None
     forms: set[bytes] = set()
     for _ in range(_MAX_ESCAPE_LAYERS):
@@ -267,7 +269,9 @@ class _DecodedView:
     def source_span(self, span: Span) -> Span:
         """Return the source span of a span of the view."""
         start, end = span
-        first, last = (bisect_right(self.starts, position) - 1 for position in (start, end - 1))
+        first, last = (
+            bisect_right(self.starts, position) - 1 for position in (start, end - 1)
+        )
         source, _end, per, makes = self.sources[first]
         begin = source + (start - self.starts[first]) * per // makes
         source, stop, per, makes = self.sources[last]
@@ -287,7 +291,9 @@ def _secret_spans(data: bytes, depth: int) -> Iterator[Span]:
         if depth and len(data) >= _MIN_ENCODED_BYTES:
             runs = [found.span() for found in _BASE64.finditer(data)]
             for decoded in (*_decode_base64(data, runs), *_decode_hex(data, runs)):
-                spans += map(decoded.source_span, _secret_spans(decoded.data, depth - 1))
+                spans += map(
+                    decoded.source_span, _secret_spans(decoded.data, depth - 1)
+                )
         for span in spans:
             for view in reversed(trail):
                 span = view.source_span(span)  # noqa: PLW2901 # layer by layer back to the original text
@@ -310,14 +316,22 @@ def _known_spans(data: bytes) -> Iterator[Span]:
             if position < 0 or not data.startswith(prefix, position):
                 continue
             alike = _forms_by_start.get(prefix, _FormsOfPrefix())
-            lengths = [length for length, count in tuple(alike.lengths.items()) if count]
+            lengths = [
+                length for length, count in tuple(alike.lengths.items()) if count
+            ]
             whole = [
-                length for length in lengths if data[position : position + length] in alike.forms
+                length
+                for length in lengths
+                if data[position : position + length] in alike.forms
             ]
             rest = data[position : position + max(lengths, default=0)]
             if whole:
                 yield position, position + max(whole)
-            elif rest and position + len(rest) == len(data) and _begins_a_form(rest, alike):
+            elif (
+                rest
+                and position + len(rest) == len(data)
+                and _begins_a_form(rest, alike)
+            ):
                 yield position, len(data)
 
 
@@ -361,10 +375,16 @@ def _decode_escape(match: re.Match[bytes]) -> tuple[bytes, int]:
         case "hex":
             return bytes.fromhex(text.replace(b"\\x", b"").decode()), 4
         case "ascii":
-            return bytes.fromhex(text.replace(b"%u00", b"").replace(b"\\u00", b"").decode()), 6
+            return bytes.fromhex(
+                text.replace(b"%u00", b"").replace(b"\\u00", b"").decode()
+            ), 6
         case "wide":
-            units = bytes.fromhex(text.replace(b"%u", b"").replace(b"\\u", b"").decode())
-            return units.decode("utf-16-be", "surrogatepass").encode("utf-8", "surrogatepass"), 0
+            units = bytes.fromhex(
+                text.replace(b"%u", b"").replace(b"\\u", b"").decode()
+            )
+            return units.decode("utf-16-be", "surrogatepass").encode(
+                "utf-8", "surrogatepass"
+            ), 0
         case "braced":
             return chr(int(match["braced"], 16)).encode("utf-8", "surrogatepass"), 0
         case "octal":
@@ -395,7 +415,9 @@ def _decode_base64(data: bytes, runs: Sequence[Span]) -> Iterator[_DecodedView]:
         for start, end in runs:
             first = start + phase
             last = end - ((end - first) % 4 == 1)
-            piece = binascii.a2b_base64(translated[first:last] + b"=" * (-(last - first) % 4))
+            piece = binascii.a2b_base64(
+                translated[first:last] + b"=" * (-(last - first) % 4)
+            )
             view.add_separated(piece, (first, end), (4, 3))
         yield view
 
@@ -411,7 +433,9 @@ def _decode_hex(data: bytes, base64_runs: Sequence[Span]) -> Iterator[_DecodedVi
         for start, end in runs:
             first = start + phase
             last = end - (end - first) % 2
-            view.add_separated(bytes.fromhex(data[first:last].decode()), (first, end), (2, 1))
+            view.add_separated(
+                bytes.fromhex(data[first:last].decode()), (first, end), (2, 1)
+            )
         yield view
     view = _DecodedView()
     for found in _SEPARATED_HEX.finditer(data):

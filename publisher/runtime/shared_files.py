@@ -20,7 +20,11 @@ def share(path: Path) -> None:
     Raises OSError.
     """
     around = path.parent.stat()
-    if not is_shared(path.parent) or path.lstat().st_uid != os.geteuid() or path.is_symlink():
+    if (
+        not is_shared(path.parent)
+        or path.lstat().st_uid != os.geteuid()
+        or path.is_symlink()
+    ):
         return
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     try:
@@ -54,7 +58,9 @@ def open_plain(path: str | Path, flags: int) -> int:
 
     Raises OSError, with ELOOP where it is another.
     """
-    descriptor = os.open(path, flags & ~os.O_TRUNC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
+    descriptor = os.open(
+        path, flags & ~os.O_TRUNC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600
+    )
     if not is_plain(os.fstat(descriptor)):
         os.close(descriptor)
         raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))

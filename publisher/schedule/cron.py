@@ -45,15 +45,24 @@ def check_cron(text: str, path: KeyPath) -> UnlocatedProblem | None:
     """
     parts = text.split()
     if len(parts) != len(_FIELDS):
-        return UnlocatedProblem(path=path, code="cron_fields", facts={"number": str(len(parts))})
+        return UnlocatedProblem(
+            path=path, code="cron_fields", facts={"number": str(len(parts))}
+        )
     try:
         next(CronSim(text, _VALIDATION_START), None)
     except CronSimError as error:
         position = next(
-            (index for index, name in enumerate(_FIELDS) if str(error).endswith(name)), 0
+            (index for index, name in enumerate(_FIELDS) if str(error).endswith(name)),
+            0,
         )
-        facts = {"position": str(position + 1), "part": parts[position], "month": parts[3]}
-        if position == _FIELDS.index("day-of-month") and is_cron([*parts[:3], "*", *parts[4:]]):
+        facts = {
+            "position": str(position + 1),
+            "part": parts[position],
+            "month": parts[3],
+        }
+        if position == _FIELDS.index("day-of-month") and is_cron(
+            [*parts[:3], "*", *parts[4:]]
+        ):
             return UnlocatedProblem(path=path, code="cron_no_such_day", facts=facts)
         return UnlocatedProblem(path=path, code="bad_cron", facts=facts)
     return None
@@ -71,7 +80,9 @@ def check_frequency(
     if number <= MAX_TIMES_PER_DAY:
         return None
     if since is not None and until is not None:
-        times = islice(takewhile(lambda moment: moment <= until, cron), MAX_TIMES_PER_DAY + 1)
+        times = islice(
+            takewhile(lambda moment: moment <= until, cron), MAX_TIMES_PER_DAY + 1
+        )
         if sum(1 for _ in times) <= MAX_TIMES_PER_DAY:
             return None
     facts = {"number": str(number), "most": str(MAX_TIMES_PER_DAY)}
@@ -87,7 +98,9 @@ def is_cron(parts: Sequence[str]) -> bool:
     return True
 
 
-def list_cron_times(post: Post, start: datetime, end: datetime, tz: ZoneInfo) -> list[datetime]:
+def list_cron_times(
+    post: Post, start: datetime, end: datetime, tz: ZoneInfo
+) -> list[datetime]:
     """Return the due times of a repeating post from `start` to `end`, in UTC, oldest first.
 
     Both ends are included.
@@ -114,7 +127,9 @@ def count_times(post: Post, start: datetime, end: datetime, tz: ZoneInfo) -> int
     return len(list_cron_times(post, begins, begins + (end - start), tz))
 
 
-def list_next_times(post: Post, now: datetime, tz: ZoneInfo, number: int = 3) -> list[datetime]:
+def list_next_times(
+    post: Post, now: datetime, tz: ZoneInfo, number: int = 3
+) -> list[datetime]:
     """Return the next due times of a repeating post before it ends or expires.
 
     There are at most `number`, in UTC.
@@ -136,7 +151,8 @@ def find_next_occurrence(post: Post, now: datetime, tz: ZoneInfo) -> Occurrence:
         return make_occurrence(post, name_ordered_occurrence(now), now)
     start = max(now, post.trigger.since or now)
     moment = next(
-        _iterate_cron_times(post.trigger, start, start + MAX_OCCURRENCE_LOOKAHEAD, tz), now
+        _iterate_cron_times(post.trigger, start, start + MAX_OCCURRENCE_LOOKAHEAD, tz),
+        now,
     )
     return make_occurrence(post, moment.isoformat(), moment)
 
@@ -150,7 +166,10 @@ def find_years_without_holidays(
     """
     if not isinstance(post.trigger, CronTrigger) or post.trigger.days != "working":
         return []
-    first, last = max(start, post.trigger.since or start), min(end, post.trigger.until or end)
+    first, last = (
+        max(start, post.trigger.since or start),
+        min(end, post.trigger.until or end),
+    )
     years = range(first.astimezone(tz).year, last.astimezone(tz).year + 1)
     return [year for year in years if _working_calendar(year) is None]
 
@@ -193,7 +212,9 @@ def _iterate_cron_times(
 ) -> Iterator[datetime]:
     first = max(start, cron.since) if cron.since else start
     last = min(end, cron.until) if cron.until else end
-    for moment in CronSim(cron.text, (first - timedelta(microseconds=1)).astimezone(tz)):
+    for moment in CronSim(
+        cron.text, (first - timedelta(microseconds=1)).astimezone(tz)
+    ):
         if moment > last:
             return
         if cron.days == "all" or is_working_day(moment.date()):
@@ -209,5 +230,7 @@ def _working_calendar(year: int) -> tuple[frozenset[date], frozenset[date]] | No
     """
     # slow import: half a second
     calendar = import_module("holidays").country_holidays("CN", years=year)
-    make_up_days = frozenset(day for day in calendar.weekend_workdays if day.year == year)
+    make_up_days = frozenset(
+        day for day in calendar.weekend_workdays if day.year == year
+    )
     return (frozenset(calendar), make_up_days) if make_up_days else None

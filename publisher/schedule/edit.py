@@ -17,7 +17,8 @@ Entry = Mapping[str, Any]
 TABLE_KEYS = ("text", "data")
 """The keys of a post that are tables: each of their own keys is a field."""
 _KEY_ORDER = {
-    info.alias or name: number for number, (name, info) in enumerate(PostEntry.model_fields.items())
+    info.alias or name: number
+    for number, (name, info) in enumerate(PostEntry.model_fields.items())
 }
 
 
@@ -78,7 +79,9 @@ def find_post_spans(text: str) -> PostSpans:
 def find_block(text: str, spans: PostSpans, post: str) -> PostBlock | None:
     """Return where the post of an id stands; None if it is none of these."""
     for first, last in spans:
-        if text.find(post, first, last) < 0:  # parsing each one would take most of the time
+        if (
+            text.find(post, first, last) < 0
+        ):  # parsing each one would take most of the time
             continue
         start, newline = text.rfind("\n", 0, first) + 1, text.find("\n", last)
         start += text.startswith("\ufeff", start)
@@ -101,7 +104,9 @@ def edit_block(text: str, block: PostBlock, entry: Entry | None) -> TextEdit:
         ("\n\n", "\r\n\r\n")
     ):  # one empty line between the neighbours is enough
         end += len(text[end:]) - len(text[end:].removeprefix("\r\n").removeprefix("\n"))
-    return TextEdit(text=text[: block.start] + after + text[end:], before=before, after=after)
+    return TextEdit(
+        text=text[: block.start] + after + text[end:], before=before, after=after
+    )
 
 
 def add_post(text: str, entry: Entry) -> TextEdit:
@@ -111,7 +116,11 @@ def add_post(text: str, entry: Entry) -> TextEdit:
     _update(
         table,
         {},
-        dict(sorted(entry.items(), key=lambda item: _KEY_ORDER.get(item[0], len(_KEY_ORDER)))),
+        dict(
+            sorted(
+                entry.items(), key=lambda item: _KEY_ORDER.get(item[0], len(_KEY_ORDER))
+            )
+        ),
     )
     posts = tomlkit.aot()
     posts.append(table)
@@ -137,7 +146,9 @@ def _edit_lines(written: str, entry: Entry) -> str:
     _update(document["post"][0], _parse_block(lines), entry)
     # a table that went may leave the empty line above it
     edited = tomlkit.dumps(document).rstrip("\n")
-    return _require_entry(edited + lines[len(lines.rstrip("\n")) :], entry).replace("\n", newline)
+    return _require_entry(edited + lines[len(lines.rstrip("\n")) :], entry).replace(
+        "\n", newline
+    )
 
 
 def _require_entry(block: str, entry: Entry) -> str:
@@ -163,7 +174,11 @@ def _update(table: Any, current: Entry, wanted: Entry) -> None:  # noqa: ANN401 
             continue
         if isinstance(value, Mapping) and isinstance(old, Mapping):
             _update(table[key], old, value)
-        elif isinstance(value, list) and isinstance(old, list) and isinstance(table[key], Array):
+        elif (
+            isinstance(value, list)
+            and isinstance(old, list)
+            and isinstance(table[key], Array)
+        ):
             _update_array(table[key], old, value)
         elif isinstance(value, Mapping) and key in TABLE_KEYS:
             table[key] = tomlkit.table()
@@ -172,7 +187,9 @@ def _update(table: Any, current: Entry, wanted: Entry) -> None:  # noqa: ANN401 
             table[key] = _to_item(value)
 
 
-def _update_array(array: Array, current: Sequence[object], wanted: Sequence[object]) -> None:
+def _update_array(
+    array: Array, current: Sequence[object], wanted: Sequence[object]
+) -> None:
     """Change the items of a list that differ; the others keep the comments beside them."""
     for span in reversed(
         list(compare_sequences(list(map(repr, current)), list(map(repr, wanted))))
@@ -192,13 +209,17 @@ def _to_item(value: Any) -> Item:  # noqa: ANN401 # any value of TOML
         quoted = tomlkit.string(value, multiline=True).as_string()
         # the first line below the quotes, where people look for it; a text that begins with an
         # empty line has that
-        item: Item = tomlkit.value(quoted if value.startswith("\n") else f'"""\n{quoted[3:]}')
+        item: Item = tomlkit.value(
+            quoted if value.startswith("\n") else f'"""\n{quoted[3:]}'
+        )
         return item
     if isinstance(value, Mapping):
         inline = tomlkit.inline_table()
         for key, item in value.items():
             # a multi-line text may not stand in an inline table of older TOML readers
-            inline.append(key, tomlkit.string(item) if isinstance(item, str) else _to_item(item))
+            inline.append(
+                key, tomlkit.string(item) if isinstance(item, str) else _to_item(item)
+            )
         return inline
     if isinstance(value, list):
         array = tomlkit.array()
@@ -212,7 +233,9 @@ def _to_item(value: Any) -> Item:  # noqa: ANN401 # any value of TOML
 def _is_same(one: object, other: object) -> bool:
     """True if two values of TOML are of the same types and equal: 1 is neither true nor 1.0."""
     if isinstance(one, Mapping) and isinstance(other, Mapping):
-        return one.keys() == other.keys() and all(_is_same(one[key], other[key]) for key in one)
+        return one.keys() == other.keys() and all(
+            _is_same(one[key], other[key]) for key in one
+        )
     if isinstance(one, list) and isinstance(other, list):
         return len(one) == len(other) and all(map(_is_same, one, other))
     # the second for "not a number"
@@ -260,16 +283,21 @@ def make_entry(fields: Mapping[str, object]) -> dict[str, Any]:
     return entry
 
 
-def find_differences(base: Entry, theirs: Entry, mine: Entry) -> Iterator[FieldDifference]:
+def find_differences(
+    base: Entry, theirs: Entry, mine: Entry
+) -> Iterator[FieldDifference]:
     """Yield the fields that two edits of a post set differently, in the order of its keys."""
     fields = [list_fields(entry) for entry in (base, theirs, mine)]
     keys = sorted(
-        {*fields[1], *fields[2]}, key=lambda key: (_KEY_ORDER.get(key.partition(".")[0], 0), key)
+        {*fields[1], *fields[2]},
+        key=lambda key: (_KEY_ORDER.get(key.partition(".")[0], 0), key),
     )
     for key in keys:
         values = [found.get(key) for found in fields]
         if not _is_same(values[1], values[2]):
-            yield FieldDifference(key=key, base=values[0], theirs=values[1], mine=values[2])
+            yield FieldDifference(
+                key=key, base=values[0], theirs=values[1], mine=values[2]
+            )
 
 
 def is_same_entry(one: Entry, other: Entry) -> bool:

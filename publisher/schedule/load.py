@@ -71,7 +71,10 @@ def make_schedule_context(
         accounts=settings.accounts,
         groups=settings.groups,
         templates=templates,
-        platforms={*platforms, *(account.platform for account in settings.accounts.values())},
+        platforms={
+            *platforms,
+            *(account.platform for account in settings.accounts.values()),
+        },
         known_posts=known_posts,
         data_keys=data_keys or {},
     )
@@ -109,7 +112,9 @@ class RecipientResolver:
         if to not in self._resolved:
             named = self.resolve_with_off(to)
             self._resolved[to] = tuple(
-                account for account in named if self._accounts[account].mode is not Mode.OFF
+                account
+                for account in named
+                if self._accounts[account].mode is not Mode.OFF
             )
         return self._resolved[to]
 
@@ -117,11 +122,15 @@ class RecipientResolver:
         """Return all named accounts, as `resolve` does, those that are off now included."""
         return tuple(
             dict.fromkeys(
-                account for name in to for account in self._accounts_by_name.get(name, ())
+                account
+                for name in to
+                for account in self._accounts_by_name.get(name, ())
             )
         )
 
-    def find_problems(self, to: tuple[str, ...], base_path: KeyPath) -> list[UnlocatedProblem]:
+    def find_problems(
+        self, to: tuple[str, ...], base_path: KeyPath
+    ) -> list[UnlocatedProblem]:
         """Return a problem for each unknown name."""
         problems = []
         for position, name in enumerate(to):
@@ -142,13 +151,18 @@ class RecipientResolver:
             suggested = next(
                 (known for known in qualified if known in self._accounts_by_name), None
             )
-            facts = {"value": name, "choices": suggested or suggest_closest(name, choices)}
+            facts = {
+                "value": name,
+                "choices": suggested or suggest_closest(name, choices),
+            }
             path = (*base_path, position)
             if len(parts := re.split(r"[,，、;；\s]+", name.strip())) > 1:
                 facts["example"] = ", ".join(f'"{part}"' for part in parts)
                 code = "names_in_one_text"
             problems.append(
-                UnlocatedProblem(path=path, code=code or "unknown_recipient", facts=facts)
+                UnlocatedProblem(
+                    path=path, code=code or "unknown_recipient", facts=facts
+                )
             )
         return problems
 
@@ -188,11 +202,15 @@ def find_rule_problems(
     ]
     if entry.id in RESERVED_IDS:
         problems.append(
-            UnlocatedProblem(path=(*path, "id"), code="reserved_id", facts={"post": entry.id})
+            UnlocatedProblem(
+                path=(*path, "id"), code="reserved_id", facts={"post": entry.id}
+            )
         )
     if entry.id == PLACEHOLDER:
         problems.append(
-            UnlocatedProblem(path=(*path, "id"), code="placeholder_id", facts={"post": entry.id})
+            UnlocatedProblem(
+                path=(*path, "id"), code="placeholder_id", facts={"post": entry.id}
+            )
         )
     if context.templates is not None and entry.template not in context.templates:
         facts = {
@@ -200,12 +218,16 @@ def find_rule_problems(
             "choices": suggest_closest(entry.template, context.templates),
         }
         problems.append(
-            UnlocatedProblem(path=(*path, "template"), code="unknown_template", facts=facts)
+            UnlocatedProblem(
+                path=(*path, "template"), code="unknown_template", facts=facts
+            )
         )
     if entry.follows is None and entry.kind.traits.needs_original:
         problems.append(
             UnlocatedProblem(
-                path=(*path, "follows"), code="follows_missing", facts={"kind": entry.kind}
+                path=(*path, "follows"),
+                code="follows_missing",
+                facts={"kind": entry.kind},
             )
         )
     for platform in entry.text:
@@ -218,7 +240,10 @@ def find_rule_problems(
             code = "key_of_post" if platform in POST_KEYS else "unknown_platform"
             problems.append(
                 UnlocatedProblem(
-                    path=(*path, "text", platform), code=code, facts=facts, is_at_key=True
+                    path=(*path, "text", platform),
+                    code=code,
+                    facts=facts,
+                    is_at_key=True,
                 )
             )
     return problems
@@ -282,7 +307,9 @@ def find_link_problems(
             )
 
 
-def hide_names(problems: Sequence[Problem], reach: Collection[AccountId] | None) -> list[Problem]:
+def hide_names(
+    problems: Sequence[Problem], reach: Collection[AccountId] | None
+) -> list[Problem]:
     """Return problems without suggested names of posts and accounts.
 
     This is for a reader that does not see all of them.
@@ -314,7 +341,9 @@ def list_ids_in_text(text: str, file: str) -> Sequence[str]:
     There are none if it cannot be parsed.
     """
     with contextlib.suppress(ScheduleError):
-        return list_post_ids(parse_toml(text, file, SCHEDULE_READ_LIMITS, ScheduleError))
+        return list_post_ids(
+            parse_toml(text, file, SCHEDULE_READ_LIMITS, ScheduleError)
+        )
     return ()
 
 
@@ -340,19 +369,30 @@ def _find_cycles(origins: Mapping[str, str]) -> set[str]:
     return cyclic
 
 
-def find_trigger_problems(entry: PostEntry, base_path: KeyPath) -> Iterator[UnlocatedProblem]:
+def find_trigger_problems(
+    entry: PostEntry, base_path: KeyPath
+) -> Iterator[UnlocatedProblem]:
     """Yield the problems of a post's trigger: a time, cron, or, if evergreen, a person."""
     if entry.evergreen:
-        for key, value in (("at", entry.at), ("cron", entry.cron), ("follows", entry.follows)):
+        for key, value in (
+            ("at", entry.at),
+            ("cron", entry.cron),
+            ("follows", entry.follows),
+        ):
             if value is not None:
                 facts = {"key": key}
                 yield UnlocatedProblem(
-                    path=(*base_path, key), code="not_with_evergreen", facts=facts, is_at_key=True
+                    path=(*base_path, key),
+                    code="not_with_evergreen",
+                    facts=facts,
+                    is_at_key=True,
                 )
     elif entry.at is None and entry.cron is None:
         yield UnlocatedProblem(path=(*base_path, "at"), code="no_time")
     elif entry.at is not None and entry.cron is not None:
-        yield UnlocatedProblem(path=(*base_path, "cron"), code="at_and_cron", is_at_key=True)
+        yield UnlocatedProblem(
+            path=(*base_path, "cron"), code="at_and_cron", is_at_key=True
+        )
 
 
 def find_time_problems(
@@ -361,13 +401,20 @@ def find_time_problems(
     yield from find_trigger_problems(entry, base_path)
     if entry.cron is not None:
         since, until = (
-            _with_timezone(one, tz) if one else None for one in (entry.since, entry.until)
+            _with_timezone(one, tz) if one else None
+            for one in (entry.since, entry.until)
         )
         path = (*base_path, "cron")
-        problem = check_cron(entry.cron, path) or check_frequency(entry.cron, since, until, path)
+        problem = check_cron(entry.cron, path) or check_frequency(
+            entry.cron, since, until, path
+        )
         yield from filter(None, [problem])
     elif entry.since or entry.until or entry.days:
-        for key, value in (("from", entry.since), ("until", entry.until), ("days", entry.days)):
+        for key, value in (
+            ("from", entry.since),
+            ("until", entry.until),
+            ("days", entry.days),
+        ):
             if value is not None:
                 yield UnlocatedProblem(
                     path=(*base_path, key),
@@ -381,8 +428,14 @@ def find_time_problems(
         and _with_timezone(entry.until, tz) <= _with_timezone(entry.since, tz)
     ):
         yield UnlocatedProblem(path=(*base_path, "until"), code="until_before_from")
-    start, key = (entry.at, "at") if isinstance(entry.at, datetime) else (entry.since, "from")
-    if entry.expires and start and _with_timezone(entry.expires, tz) <= _with_timezone(start, tz):
+    start, key = (
+        (entry.at, "at") if isinstance(entry.at, datetime) else (entry.since, "from")
+    )
+    if (
+        entry.expires
+        and start
+        and _with_timezone(entry.expires, tz) <= _with_timezone(start, tz)
+    ):
         yield UnlocatedProblem(
             path=(*base_path, "expires"), code="expires_too_early", facts={"key": key}
         )
@@ -406,7 +459,9 @@ Problems about them are not reported.
 """
 
 _CRON_ONLY_KEYS = frozenset({"from", "until", "days"})
-POST_KEYS = frozenset(info.alias or name for name, info in PostEntry.model_fields.items())
+POST_KEYS = frozenset(
+    info.alias or name for name, info in PostEntry.model_fields.items()
+)
 
 
 def parse_entry(
@@ -430,7 +485,9 @@ def parse_entry(
         key, *inner = problem.path[2:]
         if inner and isinstance(kept.get(str(key)), dict):
             kept[str(key)] = {
-                name: value for name, value in kept[str(key)].items() if name != inner[0]
+                name: value
+                for name, value in kept[str(key)].items()
+                if name != inner[0]
             }
         else:
             kept.pop(str(key), None)
@@ -439,7 +496,11 @@ def parse_entry(
         broken |= {*_CRON_ONLY_KEYS, "at"}
         kept = {key: value for key, value in kept.items() if key not in _CRON_ONLY_KEYS}
     repaired = validate_table(PostEntry, {**_PLACEHOLDERS, **kept})
-    entry = repaired if isinstance(repaired, PostEntry) else PostEntry.model_validate(_PLACEHOLDERS)
+    entry = (
+        repaired
+        if isinstance(repaired, PostEntry)
+        else PostEntry.model_validate(_PLACEHOLDERS)
+    )
     rule_problems = find_rule_problems(entry, index, context, resolver)
     return entry, [
         *(explain_problem(problem, table, context.data_keys) for problem in found),
@@ -470,7 +531,9 @@ _SOON = frozenset({"asap", "now", "立即", "立刻", "马上", "现在"})
 
 
 def explain_problem(  # noqa: C901 # one flat match
-    problem: UnlocatedProblem, table: Mapping[str, Any], data_keys: Mapping[str, Collection[str]]
+    problem: UnlocatedProblem,
+    table: Mapping[str, Any],
+    data_keys: Mapping[str, Collection[str]],
 ) -> UnlocatedProblem:
     """Return a problem of a post with the code of the probable meaning.
 
@@ -481,13 +544,20 @@ def explain_problem(  # noqa: C901 # one flat match
     match problem.code:
         case _ if key == "text" and inner[:1] and inner[0] in POST_KEYS:
             return replace(
-                problem, code="key_of_post", facts={**facts, "name": inner[0]}, is_at_key=True
+                problem,
+                code="key_of_post",
+                facts={**facts, "name": inner[0]},
+                is_at_key=True,
             )
         case "unknown_key" if not inner and key in _APPROVAL_KEYS:
             return replace(problem, code="approved_in_file")
-        case "unknown_key" if not inner and key in data_keys.get(str(table.get("template")), ()):
+        case "unknown_key" if not inner and key in data_keys.get(
+            str(table.get("template")), ()
+        ):
             return replace(
-                problem, code="key_of_data", facts={**facts, "template": str(table["template"])}
+                problem,
+                code="key_of_data",
+                facts={**facts, "template": str(table["template"])},
             )
         case "missing_key" if (
             not inner and isinstance(data := table.get("data"), dict) and key in data
@@ -512,8 +582,12 @@ def explain_problem(  # noqa: C901 # one flat match
             )
             name = file.removeprefix("media/")[:60] or "….png"
             example = f'images = [{{ file = "media/{name}", alt = "…" }}]'
-            return replace(problem, code="bad_images", facts={**facts, "example": example})
-        case "wrong_type" if not inner and key in {"data", "text"} and isinstance(value, list):
+            return replace(
+                problem, code="bad_images", facts={**facts, "example": example}
+            )
+        case "wrong_type" if (
+            not inner and key in {"data", "text"} and isinstance(value, list)
+        ):
             return replace(problem, code="double_brackets")
         case "wrong_type" if not inner and key in {"data", "text"}:
             return replace(problem, facts={**facts, "example": f"[post.{key}]"})
@@ -525,16 +599,24 @@ def explain_problem(  # noqa: C901 # one flat match
             isinstance(value, str) and re.match(r"\s*\d+(?!\d*[-/.年月])", value)
         ):
             return replace(
-                problem, code="duration_for_time", facts={**facts, "value": str(value)[:20]}
+                problem,
+                code="duration_for_time",
+                facts={**facts, "value": str(value)[:20]},
             )
         case "not_one_of":
             meant = [
-                english for chinese, english in _CHINESE_VALUES.items() if chinese in facts["value"]
+                english
+                for chinese, english in _CHINESE_VALUES.items()
+                if chinese in facts["value"]
             ]
             choices = facts["choices"].split(", ")
             meant = [choice for choice in meant if choice in choices]
             return replace(
-                problem, facts={**facts, "choices": ", ".join(dict.fromkeys([*meant, *choices]))}
+                problem,
+                facts={
+                    **facts,
+                    "choices": ", ".join(dict.fromkeys([*meant, *choices])),
+                },
             )
     return problem
 
@@ -556,7 +638,13 @@ _NON_CONTENT_KEYS = frozenset(
 )
 """Keys that do not affect the content: if one is broken, the content can still be checked."""
 _SKIPPABLE_CODES = frozenset(
-    {"unknown_key", "approved_in_file", "unknown_recipient", "unknown_platform", "unknown_region"}
+    {
+        "unknown_key",
+        "approved_in_file",
+        "unknown_recipient",
+        "unknown_platform",
+        "unknown_region",
+    }
 )
 """Problems that do not affect the content: the key or recipient is ignored."""
 _MAX_PROBLEMS_COLLECTED = 2000
@@ -598,7 +686,9 @@ def locate_problems(
     """
     if not problems:
         return []
-    document = parse_toml(text, file, ReadLimits(max_bytes=count_bytes(text) or 1), ScheduleError)
+    document = parse_toml(
+        text, file, ReadLimits(max_bytes=count_bytes(text) or 1), ScheduleError
+    )
     first_index = _index_first_by_id(_split_posts(document.data)[0])
     paths: dict[int, KeyPath] = {}
     for position, problem in enumerate(problems):
@@ -612,7 +702,9 @@ def locate_problems(
             )
     locations = dict(zip(paths, document.locate_all(paths.values()), strict=True))
     return [
-        replace(problem, location=locations[position]) if position in locations else problem
+        replace(problem, location=locations[position])
+        if position in locations
+        else problem
         for position, problem in enumerate(problems)
     ]
 
@@ -635,7 +727,11 @@ def _parse_posts(
         if len(problems) > _MAX_PROBLEMS_COLLECTED:
             break
         if entry.follows is not None:
-            links.append(FollowLink(index=index, post=entry_id(table) or "", follows=entry.follows))
+            links.append(
+                FollowLink(
+                    index=index, post=entry_id(table) or "", follows=entry.follows
+                )
+            )
         if first_index.get(entry.id) != index:
             continue
         is_content_intact = not own_problems or (
@@ -644,13 +740,20 @@ def _parse_posts(
                 or (len(problem.path) > 2 and problem.path[2] in _NON_CONTENT_KEYS)
                 for problem in own_problems
             )
-            and isinstance(table, dict)  # a misspelt [post.data] may have what the template needs
+            and isinstance(
+                table, dict
+            )  # a misspelt [post.data] may have what the template needs
             and not any(
-                isinstance(value, dict) and key not in POST_KEYS for key, value in table.items()
+                isinstance(value, dict) and key not in POST_KEYS
+                for key, value in table.items()
             )
         )
         accounts = resolver.resolve(tuple(entry.to)) if is_content_intact else ()
-        if is_content_intact and (accounts or not own_problems) and entry.follows != entry.id:
+        if (
+            is_content_intact
+            and (accounts or not own_problems)
+            and entry.follows != entry.id
+        ):
             posts.append(_make_post(entry, accounts, context.timezone))
     if len(first_index) < len(tables):
         problems += find_duplicate_ids(first_index, tables)
@@ -667,7 +770,9 @@ def _index_first_by_id(tables: Sequence[object]) -> dict[str, int]:
     }
 
 
-def _split_posts(data: Mapping[str, Any]) -> tuple[Sequence[object], list[UnlocatedProblem]]:
+def _split_posts(
+    data: Mapping[str, Any],
+) -> tuple[Sequence[object], list[UnlocatedProblem]]:
     """Return the tables of the posts unchecked, and the problems of everything else in the file."""
     tables = data.get("post", [])
     is_list = isinstance(tables, list)
@@ -688,7 +793,9 @@ def explain_top_level_problem(
     if problem.code != "unknown_key" or key not in POST_KEYS:
         return problem
     is_header = isinstance(data.get(key), dict)
-    return replace(problem, code="header_without_post" if is_header else "key_before_post")
+    return replace(
+        problem, code="header_without_post" if is_header else "key_before_post"
+    )
 
 
 def _make_post(entry: PostEntry, accounts: tuple[AccountId, ...], tz: ZoneInfo) -> Post:
@@ -703,7 +810,9 @@ def _make_post(entry: PostEntry, accounts: tuple[AccountId, ...], tz: ZoneInfo) 
     else:
         since = to_utc(entry.since, tz) if entry.since else None
         until = to_utc(entry.until, tz) if entry.until else None
-        trigger = CronTrigger(text=entry.cron, since=since, until=until, days=entry.days or "all")
+        trigger = CronTrigger(
+            text=entry.cron, since=since, until=until, days=entry.days or "all"
+        )
     return Post(
         id=PostId(entry.id),
         kind=entry.kind,
@@ -719,14 +828,24 @@ def _make_post(entry: PostEntry, accounts: tuple[AccountId, ...], tz: ZoneInfo) 
         expires_at=expires_at,
         max_delay=entry.max_delay,
         is_urgent=entry.urgent,
-        images=tuple([PostImage(file=image.file, alt=image.alt) for image in entry.images]),
+        images=tuple(
+            [PostImage(file=image.file, alt=image.alt) for image in entry.images]
+        ),
         text_by_platform=cast("dict[Platform, str]", entry.text),
         data=entry.data,
-        target_hash=_hash_target(entry, trigger),
+        target_hash=_hash_fields(
+            {
+                "at": trigger.at if isinstance(trigger, OneTimeTrigger) else None,
+                "to": sorted(entry.to),
+                **_repetition(trigger),
+            }
+        ),
     )
 
 
-def _hash_content(entry: PostEntry, trigger: Trigger, expires_at: datetime | None) -> Fingerprint:
+def _hash_content(
+    entry: PostEntry, trigger: Trigger, expires_at: datetime | None
+) -> Fingerprint:
     """Return the hash of the words that staff wrote, and of the rules for them.
 
     `to` and `at` are not in it: a new account changes no content, and moving a post is no edit. A
@@ -750,12 +869,6 @@ def _hash_content(entry: PostEntry, trigger: Trigger, expires_at: datetime | Non
         **_repetition(trigger),
     }
     return _hash_fields(fields)
-
-
-def _hash_target(entry: PostEntry, trigger: Trigger) -> Fingerprint:
-    """Return the hash of the times and recipients of a post."""
-    at = trigger.at if isinstance(trigger, OneTimeTrigger) else None
-    return _hash_fields({"at": at, "to": sorted(entry.to), **_repetition(trigger)})
 
 
 def _hash_fields(fields: Mapping[str, object]) -> Fingerprint:

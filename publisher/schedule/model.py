@@ -56,7 +56,9 @@ AtTime: TypeAlias = Annotated[
     WithJsonSchema({"anyOf": [*DATETIME_SCHEMA["anyOf"], {"const": ASAP}]}),
 ]
 MediaPath: TypeAlias = Annotated[
-    str, PlainValidator(parse_media_path), WithJsonSchema({"type": "string", "pattern": "^media/"})
+    str,
+    PlainValidator(parse_media_path),
+    WithJsonSchema({"type": "string", "pattern": "^media/"}),
 ]
 
 
@@ -65,7 +67,9 @@ class ImageEntry(StrictModel):
     alt: SingleLine = Field(description="图片说明，供看不到图片的人阅读")
 
 
-_FOLLOW_UPS = "、".join(row.name["zh_CN"] for row in KINDS.values() if row.needs_original)
+_FOLLOW_UPS = "、".join(
+    row.name["zh_CN"] for row in KINDS.values() if row.needs_original
+)
 
 
 class PostEntry(StrictModel):
@@ -89,10 +93,12 @@ class PostEntry(StrictModel):
     )
     body: str = Field(default="", description="正文，可用 Markdown，可省略")
     at: AtTime | None = Field(
-        default=None, description='发布时间，如 2026-11-25T09:00:00；或 "asap"：读到后立即发布一次'
+        default=None,
+        description='发布时间，如 2026-11-25T09:00:00；或 "asap"：读到后立即发布一次',
     )
     cron: SingleLine | None = Field(
-        default=None, description='重复发布的时间，五段 cron，如 "0 9 * * mon"；与 at 二选一'
+        default=None,
+        description='重复发布的时间，五段 cron，如 "0 9 * * mon"；与 at 二选一',
     )
     evergreen: bool = Field(
         default=False,
@@ -105,7 +111,8 @@ class PostEntry(StrictModel):
         default=None, description="重复发布到何时为止；只与 cron 连用"
     )
     days: Literal["all", "working"] | None = Field(
-        default=None, description="all 每天；working 仅工作日（含调休上班日）；只与 cron 连用"
+        default=None,
+        description="all 每天；working 仅工作日（含调休上班日）；只与 cron 连用",
     )
     to: Annotated[list[SingleLine], Field(min_length=1)] = Field(
         description='发给谁：账号代号、分组名、"platform:平台"、"region:110000" 或 "all"'
@@ -114,10 +121,12 @@ class PostEntry(StrictModel):
         default=None, description="过了这个时间就不再发布；默认为发布时间后 24 小时"
     )
     max_delay: DurationValue = Field(
-        default=timedelta(minutes=30), description='最多允许迟发多久，如 "30m"、"2h"；默认 30 分钟'
+        default=timedelta(minutes=30),
+        description='最多允许迟发多久，如 "30m"、"2h"；默认 30 分钟',
     )
     urgent: bool = Field(
-        default=False, description="紧急：优先发布，可用预留额度；有的平台要账号获准才推送给关注者"
+        default=False,
+        description="紧急：优先发布，可用预留额度；有的平台要账号获准才推送给关注者",
     )
     images: list[ImageEntry] = Field(
         default_factory=list, max_length=MAX_IMAGES, description="配图，最多 20 张"

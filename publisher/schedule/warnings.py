@@ -141,11 +141,20 @@ def find_timing_warnings(
         ):
             if moment is not None and moment - now > FAR_FUTURE:
                 local, days = moment.astimezone(now.tzinfo), (moment - now).days
-                date = {"year": str(local.year), "month": str(local.month), "day": str(local.day)}
+                date = {
+                    "year": str(local.year),
+                    "month": str(local.month),
+                    "day": str(local.day),
+                }
                 clock = f"{local:%H:%M}"
                 problems.append(
                     _make_warning(
-                        "far_future", post=post.id, key=key, **date, clock=clock, days=str(days)
+                        "far_future",
+                        post=post.id,
+                        key=key,
+                        **date,
+                        clock=clock,
+                        days=str(days),
                     )
                 )
                 break  # one mistyped year is often in both
@@ -178,7 +187,9 @@ def find_misplaced_data(
             else:
                 problems.append(
                     _make_warning(
-                        "data_not_used", **facts, choices=suggest_closest(name, sorted(used))
+                        "data_not_used",
+                        **facts,
+                        choices=suggest_closest(name, sorted(used)),
                     )
                 )
     return problems
@@ -201,7 +212,11 @@ def find_follow_up_warnings(schedule: Schedule) -> list[Problem]:
         for post in schedule.posts
         if post.follows is not None
         and (original := posts.get(post.follows)) is not None
-        and (missing := [account for account in post.accounts if account not in original.accounts])
+        and (
+            missing := [
+                account for account in post.accounts if account not in original.accounts
+            ]
+        )
     ]
 
 
@@ -250,7 +265,9 @@ class Overload:
 
 
 def find_overloads(
-    planned_sends: Iterable[PlannedSend], policies: Mapping[AccountId, AccountPolicy], zone: tzinfo
+    planned_sends: Iterable[PlannedSend],
+    policies: Mapping[AccountId, AccountPolicy],
+    zone: tzinfo,
 ) -> list[Overload]:
     """Return every day and month with more planned for a login or account than its limits allow.
 
@@ -258,14 +275,19 @@ def find_overloads(
     use no calls.
     """
     calls: dict[tuple[LoginId, str], list[PlannedSend]] = defaultdict(list)
-    notifications: dict[tuple[AccountId, LimitKind, str], list[PlannedSend]] = defaultdict(list)
+    notifications: dict[tuple[AccountId, LimitKind, str], list[PlannedSend]] = (
+        defaultdict(list)
+    )
     for planned in sorted(
-        planned_sends, key=lambda planned: (planned.due_at, planned.post, planned.account)
+        planned_sends,
+        key=lambda planned: (planned.due_at, planned.post, planned.account),
     ):
         account = policies[planned.account].account
         if account.mode is not Mode.API:
             continue
-        calls[account.login, f"{planned.due_at.astimezone(zone):{DAY_FORMAT}}"].append(planned)
+        calls[account.login, f"{planned.due_at.astimezone(zone):{DAY_FORMAT}}"].append(
+            planned
+        )
         if planned.is_urgent:
             at = planned.due_at.astimezone(
                 policies[planned.account].capabilities.notification_limit.zone
@@ -280,16 +302,28 @@ def find_overloads(
     for (_login, day), sends in calls.items():
         rate_limit = policies[sends[0].account].rate_limit
         routine = [planned for planned in sends if not planned.is_urgent]
-        routine_limit = rate_limit.per_day - rate_limit.reserved_for_urgent(rate_limit.per_day)
+        routine_limit = rate_limit.per_day - rate_limit.reserved_for_urgent(
+            rate_limit.per_day
+        )
         if len(sends) > rate_limit.per_day:
-            overloads.append(_make_overload(LimitKind.DAY, day, sends, rate_limit.per_day))
+            overloads.append(
+                _make_overload(LimitKind.DAY, day, sends, rate_limit.per_day)
+            )
         elif len(routine) > routine_limit:
-            overloads.append(_make_overload(LimitKind.ROUTINE, day, routine, routine_limit))
+            overloads.append(
+                _make_overload(LimitKind.ROUTINE, day, routine, routine_limit)
+            )
     for (account_id, kind, period), sends in notifications.items():
         capabilities = policies[account_id].capabilities
         limit = capabilities.notification_limit
-        allowed = limit.per_month if kind is LimitKind.NOTIFICATIONS_MONTH else limit.per_day
-        if capabilities.notifies_followers and allowed is not None and len(sends) > allowed:
+        allowed = (
+            limit.per_month if kind is LimitKind.NOTIFICATIONS_MONTH else limit.per_day
+        )
+        if (
+            capabilities.notifies_followers
+            and allowed is not None
+            and len(sends) > allowed
+        ):
             overloads.append(_make_overload(kind, period, sends, allowed))
     return overloads
 
@@ -333,21 +367,35 @@ def find_capacity_warnings(
         elif post.trigger.at is None:
             times = [] if post.id in known else [now]
         else:
-            times = [post.trigger.at] if now <= post.trigger.at <= now + WARNING_WINDOW else []
+            times = (
+                [post.trigger.at]
+                if now <= post.trigger.at <= now + WARNING_WINDOW
+                else []
+            )
         planned += [
-            PlannedSend(post=post.id, account=account, due_at=at, is_urgent=post.is_urgent)
+            PlannedSend(
+                post=post.id, account=account, due_at=at, is_urgent=post.is_urgent
+            )
             for at in times
             for account in post.accounts
             if account in policies
         ]
     groups: dict[object, list[Overload]] = {}
     for overload in find_overloads(planned, policies, tz):
-        key = (overload.limit, overload.period, overload.planned, overload.allowed, overload.posts)
+        key = (
+            overload.limit,
+            overload.period,
+            overload.planned,
+            overload.allowed,
+            overload.posts,
+        )
         groups.setdefault(key, []).append(overload)
     posts = {post.id: post for post in schedule.posts}
     warnings: dict[tuple[str, str, int], list[Problem]] = {}
     for overload, *similar in groups.values():
-        accounts = _join_names([name for item in [overload, *similar] for name in item.accounts])
+        accounts = _join_names(
+            [name for item in [overload, *similar] for name in item.accounts]
+        )
         warnings.setdefault((overload.limit, accounts, overload.allowed), []).append(
             _make_warning(
                 f"overloaded_{overload.limit}",
@@ -363,7 +411,9 @@ def find_capacity_warnings(
             )
         )
     return [
-        replace(first, facts={**first.facts, "similar": str(len(others))}) if others else first
+        replace(first, facts={**first.facts, "similar": str(len(others))})
+        if others
+        else first
         for first, *others in warnings.values()
     ]
 

@@ -23,7 +23,9 @@ from .request import JSON_CONTENT_TYPE, ApiRequest, ApiResponse, parse_query
 from .state import SimulatedPost, SimulatorState
 from .transport import Transport, read_body
 
-PLATFORMS = {each.name: each for each in (weibo.PLATFORM, wechat.PLATFORM, tieba.PLATFORM)}
+PLATFORMS = {
+    each.name: each for each in (weibo.PLATFORM, wechat.PLATFORM, tieba.PLATFORM)
+}
 PLATFORM_BY_PREFIX = {
     "2": weibo.PLATFORM,
     "oauth2": weibo.PLATFORM,
@@ -74,7 +76,8 @@ class Simulator(Starlette):
 
 
 def create_app(
-    state_dir: Path | None = None, account_names: Mapping[tuple[str, str], str] | None = None
+    state_dir: Path | None = None,
+    account_names: Mapping[tuple[str, str], str] | None = None,
 ) -> Starlette:
     """Create an application with an empty state, or with the state last kept in `state_dir`."""
     return Simulator(SimulatorState(state_dir, account_names))
@@ -93,12 +96,19 @@ async def _serve_platform_call(
     body = await read_body(receive)
     if body is None:
         return
-    query = parse_query(scope["query_string"].decode("latin-1")) if scope["query_string"] else {}
+    query = (
+        parse_query(scope["query_string"].decode("latin-1"))
+        if scope["query_string"]
+        else {}
+    )
     request = ApiRequest(
         platform.name,
         path,
         scope["method"],
-        {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]},
+        {
+            name.decode("latin-1"): value.decode("latin-1")
+            for name, value in scope["headers"]
+        },
         query,
         body,
         peer_address=str(scope["client"][0]) if scope.get("client") else "",
@@ -119,14 +129,18 @@ async def _serve_platform_call(
     await transport.send(response)
 
 
-def _serve(state: SimulatorState, request: ApiRequest, platform: Platform) -> ApiResponse:
+def _serve(
+    state: SimulatorState, request: ApiRequest, platform: Platform
+) -> ApiResponse:
     handler = platform.endpoints.get(request.endpoint)
     response = (
         handler(state, request)
         if handler
         else platform.refuse(request, platform.unknown_endpoint_code, None)
     )
-    return platform.vary_response(state, response) if platform.vary_response else response
+    return (
+        platform.vary_response(state, response) if platform.vary_response else response
+    )
 
 
 async def _respond_with_faults(
@@ -156,10 +170,14 @@ async def _respond_with_faults(
     state.record_event("reply", None, request, response.status)
     await state.files.wait_synced()
     if cut := request.get_fault("truncate"):
-        await transport.truncate(response, int(cut.get("bytes", len(response.body) // 2)))
+        await transport.truncate(
+            response, int(cut.get("bytes", len(response.body) // 2))
+        )
     elif slow := request.get_fault("drip"):
         await transport.drip(
-            response, float(slow.get("bytes_per_second") or 1), complete=bool(slow.get("complete"))
+            response,
+            float(slow.get("bytes_per_second") or 1),
+            complete=bool(slow.get("complete")),
         )
     else:
         await transport.send(response)
@@ -168,9 +186,13 @@ async def _respond_with_faults(
 def _serve_with_faults(
     state: SimulatorState, request: ApiRequest, platform: Platform
 ) -> ApiResponse:
-    refusal = next((fault for fault in request.faults if fault["kind"] in REFUSAL_KINDS), None)
+    refusal = next(
+        (fault for fault in request.faults if fault["kind"] in REFUSAL_KINDS), None
+    )
     response = (
-        _refuse(state, request, platform, refusal) if refusal else _serve(state, request, platform)
+        _refuse(state, request, platform, refusal)
+        if refusal
+        else _serve(state, request, platform)
     )
     own = request.account
     for fault in request.faults:
@@ -180,10 +202,16 @@ def _serve_with_faults(
             # anything else is a page, or a message from which the platform has removed
             # the ids itself
             body = _remove_keys(json.loads(response.body), platform.id_keys)
-            response = ApiResponse(to_json(body), response.status, response.content_type)
+            response = ApiResponse(
+                to_json(body), response.status, response.content_type
+            )
         elif fault["kind"] == "wrong_account" and own:
-            other = str(fault.get("to") or (own[:-1] + ("1" if own[-1:] != "1" else "2")))
-            response = replace(response, body=response.body.replace(own.encode(), other.encode()))
+            other = str(
+                fault.get("to") or (own[:-1] + ("1" if own[-1:] != "1" else "2"))
+            )
+            response = replace(
+                response, body=response.body.replace(own.encode(), other.encode())
+            )
     return response
 
 
@@ -202,7 +230,11 @@ def _refuse(
         _serve(state, request, platform)
     if not is_http:
         response = platform.refuse(request, code, fault.get("message"))
-        return platform.vary_response(state, response) if platform.vary_response else response
+        return (
+            platform.vary_response(state, response)
+            if platform.vary_response
+            else response
+        )
     is_page, body = fault["kind"] == "html", fault.get("body")
     return ApiResponse(
         body.encode() if isinstance(body, str) else (ERROR_PAGE if is_page else b""),

@@ -37,16 +37,23 @@ async def _read_json(request: Request) -> dict[str, Any]:
 
 
 class ControlApi:
-    def __init__(self, state: SimulatorState, platforms: Mapping[str, Platform]) -> None:
+    def __init__(
+        self, state: SimulatorState, platforms: Mapping[str, Platform]
+    ) -> None:
         self.state = state
         self.platforms = platforms
 
     async def add_account(self, request: Request) -> object:
         fields = await _read_json(request)
-        platform, identity = str(fields.get("platform") or ""), str(fields.get("account") or "")
+        platform, identity = (
+            str(fields.get("platform") or ""),
+            str(fields.get("account") or ""),
+        )
         if platform not in self.platforms or not identity:
             raise ValueError("platform (weibo, wechat or tieba) and account are needed")
-        given = {name: str(value) for name, value in (fields.get("secret") or {}).items()}
+        given = {
+            name: str(value) for name, value in (fields.get("secret") or {}).items()
+        }
         secret = self.platforms[platform].make_secret(identity) | given
         account = self.state.ensure_account(platform, identity)
         account.name = str(fields.get("name") or account.name)
@@ -84,7 +91,8 @@ class ControlApi:
             raise ValueError("platform and account are needed")
         self.state.ensure_account(fields["platform"], str(fields["account"]))
         post = self.state.create_post(
-            None, self.platforms[fields["platform"]].make_external_post(self.state, fields)
+            None,
+            self.platforms[fields["platform"]].make_external_post(self.state, fields),
         )
         return self._describe_post(post)
 
@@ -98,7 +106,9 @@ class ControlApi:
 
     async def read_log(self, request: Request) -> object:
         self.state.run_due()
-        return self.state.event_log.read_since(int(request.query_params.get("since") or 0))
+        return self.state.event_log.read_since(
+            int(request.query_params.get("since") or 0)
+        )
 
     async def add_fault(self, request: Request) -> object:
         return {"id": self.state.fault_rules.add(await _read_json(request))}
@@ -141,7 +151,9 @@ class ControlApi:
         if unknown := [name for name in fields if not hasattr(behaviour, name)]:
             raise ValueError(f"no setting {unknown[0]}")
         try:
-            changed = _BEHAVIOUR_ADAPTER.validate_python({**asdict(behaviour), **fields})
+            changed = _BEHAVIOUR_ADAPTER.validate_python(
+                {**asdict(behaviour), **fields}
+            )
         except ValidationError as error:
             first = error.errors()[0]
             raise ValueError(f"{first['loc'][0]}: {first['msg']}") from error
@@ -207,7 +219,9 @@ def _make_endpoint(
     return endpoint
 
 
-def make_control_routes(state: SimulatorState, platforms: Mapping[str, Platform]) -> list[Route]:
+def make_control_routes(
+    state: SimulatorState, platforms: Mapping[str, Platform]
+) -> list[Route]:
     control = ControlApi(state, platforms)
     table: list[tuple[str, str, Handler]] = [
         ("POST", "/_sim/accounts", control.add_account),

@@ -113,13 +113,17 @@ class FaultRule:
             return False
         self.match_count += 1
         nth = self.spec.get("nth") or "every"
-        if nth != "every" and self.match_count not in (nth if isinstance(nth, list) else [nth]):
+        if nth != "every" and self.match_count not in (
+            nth if isinstance(nth, list) else [nth]
+        ):
             return False
         times = self.spec.get("times")
         if times is not None and self.fire_count >= times:
             return False
         probability = self.spec.get("probability")
-        if probability is not None:  # a number below 1 that depends only on the seed and the count
+        if (
+            probability is not None
+        ):  # a number below 1 that depends only on the seed and the count
             digest = hashlib.sha256(
                 f"{self.spec.get('seed', 0)}/{self.match_count}".encode()
             ).digest()
@@ -129,7 +133,12 @@ class FaultRule:
         return True
 
     def to_json(self) -> dict[str, Any]:
-        return {"id": self.id, **self.spec, "seen": self.match_count, "fired": self.fire_count}
+        return {
+            "id": self.id,
+            **self.spec,
+            "seen": self.match_count,
+            "fired": self.fire_count,
+        }
 
 
 class FaultRules:
@@ -143,10 +152,15 @@ class FaultRules:
         """Add a rule and return its id; raises ValueError for an invalid one."""
         fault = spec.get("fault")
         if not isinstance(fault, dict) or fault.get("kind") not in FAULT_KINDS:
-            raise ValueError("fault.kind must be one of " + ", ".join(sorted(FAULT_KINDS)))
+            raise ValueError(
+                "fault.kind must be one of " + ", ".join(sorted(FAULT_KINDS))
+            )
         if fault["kind"] == "rewrite" and fault.get("how", "spaces") not in REWRITES:
             raise ValueError("fault.how must be one of " + ", ".join(REWRITES))
-        if fault["kind"] == "reorder" and fault.get("how", "reverse") not in REORDERINGS:
+        if (
+            fault["kind"] == "reorder"
+            and fault.get("how", "reverse") not in REORDERINGS
+        ):
             raise ValueError("fault.how must be one of " + ", ".join(REORDERINGS))
         if (
             fault["kind"] == "api_error"
@@ -157,11 +171,15 @@ class FaultRules:
         self.rules.append(rule)
         return rule.id
 
-    def collect_faults(self, platform: str, account: str, endpoint: str) -> tuple[Fault, ...]:
+    def collect_faults(
+        self, platform: str, account: str, endpoint: str
+    ) -> tuple[Fault, ...]:
         if not self.rules:
             return ()
         return tuple(
-            rule.fault for rule in self.rules if rule.should_fire(platform, account, endpoint)
+            rule.fault
+            for rule in self.rules
+            if rule.should_fire(platform, account, endpoint)
         )
 
     def clear(self) -> int:

@@ -55,7 +55,9 @@ class PageContext:
         self.texts = get_page_texts(self.language)
         self.now = datetime.fromtimestamp(now, BEIJING)
         others = [
-            (key, value) for key, value in request.query_params.multi_items() if key != "lang"
+            (key, value)
+            for key, value in request.query_params.multi_items()
+            if key != "lang"
         ]
         self.language_query = urlencode(
             [*others, ("lang", "zh" if self.language == "en" else "en")]
@@ -76,7 +78,9 @@ class PageContext:
         if moment.date() == self.now.date():
             return f"{self.texts['today']} {moment:%H:%M}"
         return (
-            f"{moment:%m-%d %H:%M}" if moment.year == self.now.year else f"{moment:%Y-%m-%d %H:%M}"
+            f"{moment:%m-%d %H:%M}"
+            if moment.year == self.now.year
+            else f"{moment:%Y-%m-%d %H:%M}"
         )
 
 
@@ -91,7 +95,11 @@ class FeedPages:
     async def index(self, request: Request) -> Response:
         self.state.run_due()
         context = PageContext(request, self.state.now())
-        accounts: dict[str, list[dict[str, Any]]] = {"weibo": [], "wechat": [], "tieba": []}
+        accounts: dict[str, list[dict[str, Any]]] = {
+            "weibo": [],
+            "wechat": [],
+            "tieba": [],
+        }
         for account in self.state.accounts.values():
             posts = self._get_account_posts(account)
             listed = [post for post in posts if self.state.is_listed(post)]
@@ -106,7 +114,9 @@ class FeedPages:
                     "when": context.format_time(last.created) if last else "",
                 }
             )
-        return self._render("index.html", context, platforms=accounts, refresh=REFRESH_SECONDS)
+        return self._render(
+            "index.html", context, platforms=accounts, refresh=REFRESH_SECONDS
+        )
 
     def _get_account_posts(self, account: SimulatedAccount) -> list[SimulatedPost]:
         """Return the posts on an account's page; replies are shown in their threads."""
@@ -126,7 +136,10 @@ class FeedPages:
             return Response("404 Not Found", 404, media_type="text/plain")
         context = PageContext(request, self.state.now())
         wanted = self.state.posts.get(request.query_params.get("post", ""))
-        if wanted and (wanted.platform, wanted.account) == (account.platform, account.identity):
+        if wanted and (wanted.platform, wanted.account) == (
+            account.platform,
+            account.identity,
+        ):
             return self._render_post(wanted, account, context)
         return self._render_list(request, account, context)
 
@@ -141,7 +154,10 @@ class FeedPages:
         shown = posts[(page - 1) * POSTS_PER_PAGE : page * POSTS_PER_PAGE]
         forums = list(
             dict.fromkeys(
-                [*account.forums, *(str(post.extra.get("forum") or "") for post in posts)]
+                [
+                    *account.forums,
+                    *(str(post.extra.get("forum") or "") for post in posts),
+                ]
             )
         )
         path = build_feed_path(account)
@@ -168,13 +184,19 @@ class FeedPages:
             "back": context.build_link(build_feed_path(account)),
         }
         if "articles" in post.extra:
-            articles = [_describe_article(each, context) for each in post.extra["articles"]]
+            articles = [
+                _describe_article(each, context) for each in post.extra["articles"]
+            ]
             cover = post.images[0] if post.images else ""
             is_shown = cover in post.html or any(
                 cover in article["pictures"] for article in articles
             )
             return self._render(
-                "article.html", context, articles=articles, cover="" if is_shown else cover, **facts
+                "article.html",
+                context,
+                articles=articles,
+                cover="" if is_shown else cover,
+                **facts,
             )
         if post.platform == "tieba":
             return self._render(
@@ -202,12 +224,21 @@ class FeedPages:
             (each, self._describe_post(each, account, context))
             for each in get_replies(self.state, thread.id)
         ]
-        replies = [(get_first_post_id(thread.id), self._describe_post(thread, account, context))]
-        replies += [(each.id, shown) for each, shown in described if "under" not in each.extra]
+        replies = [
+            (
+                get_first_post_id(thread.id),
+                self._describe_post(thread, account, context),
+            )
+        ]
+        replies += [
+            (each.id, shown) for each, shown in described if "under" not in each.extra
+        ]
         return [
             {
                 **reply,
-                "comments": [shown for each, shown in described if each.extra.get("under") == pid],
+                "comments": [
+                    shown for each, shown in described if each.extra.get("under") == pid
+                ],
             }
             for pid, reply in replies
         ]
@@ -226,15 +257,21 @@ class FeedPages:
             "images": post.images,
             "state": post.state,
             "note": note if post.state == "live" else context.texts[post.state],
-            "author": describe_avatar(self.state.ensure_account(post.platform, post.account)),
+            "author": describe_avatar(
+                self.state.ensure_account(post.platform, post.account)
+            ),
             "is_opener": post.account == account.identity,
             "number": context.texts["reply_number"].format(post.extra.get("floor", 1)),
             "replies": sum(
-                1 for each in get_replies(self.state, post.id) if self.state.is_listed(each)
+                1
+                for each in get_replies(self.state, post.id)
+                if self.state.is_listed(each)
             ),
             "forum": post.extra.get("forum", ""),
             "source": context.texts["by_hand" if post.extra.get("by_hand") else "app"],
-            "reach": compute_metrics(post, self.state.now()) if post.state == "live" else None,
+            "reach": compute_metrics(post, self.state.now())
+            if post.state == "live"
+            else None,
             "when": context.format_time(post.created),
             "day": f"{moment:%Y-%m-%d}",
             "full": f"{moment:%Y-%m-%d %H:%M}",
@@ -245,21 +282,33 @@ class FeedPages:
         """Return the text in pieces: text, Weibo's short links with targets, Tieba's pictures."""
         if post.platform == "weibo":
             links = {
-                link["url_short"]: link["url_ori"] for link in post.extra.get("url_objects", [])
+                link["url_short"]: link["url_ori"]
+                for link in post.extra.get("url_objects", [])
             }
             parts = (
                 re.split("(" + "|".join(map(re.escape, links)) + ")", post.text)
                 if links
                 else [post.text]
             )
-            return [{"href": links[part]} if part in links else {"text": part} for part in parts]
+            return [
+                {"href": links[part]} if part in links else {"text": part}
+                for part in parts
+            ]
         pieces, end = [], 0
         for mark in PICTURE_MARKUP.finditer(post.text):
-            picture = self.state.get_row("tieba_pictures", mark.group(1)) or {"sha256": ""}
-            pieces += [{"text": post.text[end : mark.start()]}, {"image": str(picture["sha256"])}]
+            picture = self.state.get_row("tieba_pictures", mark.group(1)) or {
+                "sha256": ""
+            }
+            pieces += [
+                {"text": post.text[end : mark.start()]},
+                {"image": str(picture["sha256"])},
+            ]
             end = mark.end()
         pieces.append({"text": post.text[end:]})
-        return [{name: each.strip("\r\n") for name, each in piece.items()} for piece in pieces]
+        return [
+            {name: each.strip("\r\n") for name, each in piece.items()}
+            for piece in pieces
+        ]
 
     async def media(self, request: Request) -> Response:
         data = self.state.read_media(request.path_params["digest"])
@@ -287,16 +336,24 @@ def build_feed_path(account: SimulatedAccount) -> str:
     return f"/_sim/feed/{account.platform}/{quote(account.identity)}"
 
 
-def _describe_article(article: Mapping[str, Any], context: PageContext) -> dict[str, Any]:
+def _describe_article(
+    article: Mapping[str, Any], context: PageContext
+) -> dict[str, Any]:
     source = str(article.get("content_source_url") or "")
     body = str(article.get("content") or "")
     if article.get("article_type") != "newspic":
         html = sanitise(body)
         body = context.texts["refused_link"]
-        if html is not None:  # pictures come from here instead of from the platform's picture host
+        if (
+            html is not None
+        ):  # pictures come from here instead of from the platform's picture host
             body = Markup(PICTURE_URL.sub(r"/_sim/media/\1", html))  # noqa: S704 # it is sanitised
     # the pictures of an HTML text are in the text, or its cover
-    pictures = [] if article.get("article_type") == "news" else list(article.get("pictures") or [])
+    pictures = (
+        []
+        if article.get("article_type") == "news"
+        else list(article.get("pictures") or [])
+    )
     return {
         "title": article.get("title"),
         "pictures": pictures,

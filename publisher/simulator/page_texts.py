@@ -5,7 +5,9 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader
 
 TEMPLATES = Environment(
-    loader=FileSystemLoader(Path(__file__).parent / "pages"), autoescape=True, trim_blocks=True
+    loader=FileSystemLoader(Path(__file__).parent / "pages"),
+    autoescape=True,
+    trim_blocks=True,
 )
 SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",

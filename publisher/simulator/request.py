@@ -90,7 +90,9 @@ class ApiRequest:
         try:
             text = self.body.decode("utf-8")
             if "\\u" in text:
-                text = "\\\\".join(piece.replace("\\u", "\\\\u") for piece in text.split("\\\\"))
+                text = "\\\\".join(
+                    piece.replace("\\u", "\\\\u") for piece in text.split("\\\\")
+                )
             value = json.loads(text)
         except ValueError:
             return None
@@ -133,7 +135,12 @@ def parse_multipart(
         file.close()
 
     try:
-        parse_form({"Content-Type": content_type.encode()}, io.BytesIO(body), add_field, add_file)
+        parse_form(
+            {"Content-Type": content_type.encode()},
+            io.BytesIO(body),
+            add_field,
+            add_file,
+        )
     except (FormParserError, ValueError):
         return {}, {}
     return form, files

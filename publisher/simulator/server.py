@@ -173,7 +173,9 @@ def _bind(host: str, port: int) -> socket.socket:
     Raises OSError, with the address as its file name.
     """
     try:
-        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        family, kind, _, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM
+        )[0]
     except OSError as error:
         error.filename = f"{host}:{port}"
         raise
@@ -221,10 +223,25 @@ def make_certificate(folder: Path, host: str) -> tuple[Path, Path]:
         "-days",
         VALIDITY_DAYS,
     )
-    subject = ("-subj", "/CN=publisher simulator", "-addext", "subjectAltName=" + ",".join(names))
+    subject = (
+        "-subj",
+        "/CN=publisher simulator",
+        "-addext",
+        "subjectAltName=" + ",".join(names),
+    )
     try:
         subprocess.run(  # noqa: S603 # a fixed program, and no argument from outside but the host name
-            [program, "req", "-x509", *kind, *subject, "-keyout", str(key), "-out", str(chain)],
+            [
+                program,
+                "req",
+                "-x509",
+                *kind,
+                *subject,
+                "-keyout",
+                str(key),
+                "-out",
+                str(chain),
+            ],
             check=True,
             capture_output=True,
             timeout=OPENSSL_TIMEOUT_SECONDS,

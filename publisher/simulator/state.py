@@ -183,7 +183,9 @@ class SimulatorState:
         self.accounts: dict[tuple[str, str], SimulatedAccount] = {}
         self.credentials: dict[tuple[str, str], str] = {}
         self.posts: dict[str, SimulatedPost] = {}
-        self.posts_by_account: dict[tuple[str, str], list[SimulatedPost]] = defaultdict(list)
+        self.posts_by_account: dict[tuple[str, str], list[SimulatedPost]] = defaultdict(
+            list
+        )
         self.tables: dict[str, dict[str, Any]] = defaultdict(dict)
         self.quota_usage: dict[tuple[str, str, str, str], int] = defaultdict(int)
         """Calls counted against quotas, by platform, account, resource, window."""
@@ -235,7 +237,9 @@ class SimulatorState:
             wait = max(self._scheduled[0][0] - self.now(), 0) + 0.001
             self._timer = self.start_timer(wait, self._on_timer)
 
-    def start_timer(self, seconds: float, action: Callable[[], None]) -> asyncio.TimerHandle | None:
+    def start_timer(
+        self, seconds: float, action: Callable[[], None]
+    ) -> asyncio.TimerHandle | None:
         """Call an action later, or return None before the event loop starts.
 
         The loop's start and each call run the due actions.
@@ -279,16 +283,22 @@ class SimulatorState:
     def save_account(self, account: SimulatedAccount) -> None:
         self.accounts[account.platform, account.identity] = account
         self._index_credentials(account)
-        self._persist("accounts", f"{account.platform}/{account.identity}", asdict(account))
+        self._persist(
+            "accounts", f"{account.platform}/{account.identity}", asdict(account)
+        )
 
     def _index_credentials(self, account: SimulatedAccount) -> None:
         for name in ("access_token", "BDUSS"):
             if name in account.secret:
-                self.credentials[account.platform, account.secret[name]] = account.identity
+                self.credentials[account.platform, account.secret[name]] = (
+                    account.identity
+                )
 
     # --- posts ---
 
-    def create_post(self, request: ApiRequest | None, post: SimulatedPost) -> SimulatedPost:
+    def create_post(
+        self, request: ApiRequest | None, post: SimulatedPost
+    ) -> SimulatedPost:
         """Add a post, changed by the faults of its call; the log gets exactly one `act` for it."""
         if request:
             request.post_id = post.id
@@ -302,14 +312,20 @@ class SimulatorState:
                 post.listed_from = post.created + float(fault.get("seconds", 60))
             elif fault["kind"] == "review":
                 verdict = fault.get("verdict", "pass")
-                due = None if verdict == "hold" else post.created + float(fault.get("seconds", 60))
+                due = (
+                    None
+                    if verdict == "hold"
+                    else post.created + float(fault.get("seconds", 60))
+                )
                 post.state, post.review = (
                     "review",
                     {"due": due, "verdict": verdict, "status": fault.get("status")},
                 )
         self.posts[post.id] = post
         insort(
-            self.posts_by_account[post.platform, post.account], post, key=lambda each: each.created
+            self.posts_by_account[post.platform, post.account],
+            post,
+            key=lambda each: each.created,
         )
         self.save_post(post)
         self.record_event("act", post, request)
@@ -355,7 +371,9 @@ class SimulatorState:
         self._schedule_listing(post)
         self.on_review_end(post)
 
-    def remove_post(self, post: SimulatedPost, by: str, request: ApiRequest | None = None) -> None:
+    def remove_post(
+        self, post: SimulatedPost, by: str, request: ApiRequest | None = None
+    ) -> None:
         post.state, post.removed_by = "removed", by
         self.save_post(post)
         self.record_event("removed", post, request)
@@ -374,7 +392,9 @@ class SimulatorState:
 
     def is_listed(self, post: SimulatedPost) -> bool:
         return (
-            post.state == "live" and post.listed_from <= self.now() and not post.extra.get("hidden")
+            post.state == "live"
+            and post.listed_from <= self.now()
+            and not post.extra.get("hidden")
         )
 
     def hide_late_posts(
@@ -382,8 +402,14 @@ class SimulatorState:
     ) -> list[SimulatedPost]:
         """Return the posts that a list shows by now, as the platform counts them."""
         late = request.get_fault("list_late")
-        newest = self.now() - float(late.get("seconds", 60)) if late else self.now() + 1e9
-        return [post for post in posts if post.listed_from <= self.now() and post.created <= newest]
+        newest = (
+            self.now() - float(late.get("seconds", 60)) if late else self.now() + 1e9
+        )
+        return [
+            post
+            for post in posts
+            if post.listed_from <= self.now() and post.created <= newest
+        ]
 
     def apply_list_faults(
         self, request: ApiRequest, posts: Iterable[SimulatedPost]
@@ -398,10 +424,14 @@ class SimulatorState:
             shown = [_rewrite_post(post, change) for post in shown]
         return shown
 
-    def apply_read_faults(self, request: ApiRequest, post: SimulatedPost) -> SimulatedPost:
+    def apply_read_faults(
+        self, request: ApiRequest, post: SimulatedPost
+    ) -> SimulatedPost:
         """Return a post as a read shows it: the fault `gone` reports a live post as removed."""
         is_live = post.state == "live" and request.get_fault("gone")
-        return replace(post, state="removed", removed_by="platform") if is_live else post
+        return (
+            replace(post, state="removed", removed_by="platform") if is_live else post
+        )
 
     # --- pictures ---
 
@@ -495,7 +525,11 @@ def _rewrite_post(post: SimulatedPost, change: Fault) -> SimulatedPost:
     """Return a post as a list shows it; an excerpt loses its links and notes as well."""
     extra, is_excerpt = dict(post.extra), change.get("how") == "excerpt"
     if is_excerpt:
-        extra = {name: value for name, value in extra.items() if name not in FIELDS_BESIDE_TEXT}
+        extra = {
+            name: value
+            for name, value in extra.items()
+            if name not in FIELDS_BESIDE_TEXT
+        }
     if articles := extra.get("articles"):
         link = {"content_source_url": ""} if is_excerpt else {}
         extra["articles"] = [
@@ -503,10 +537,13 @@ def _rewrite_post(post: SimulatedPost, change: Fault) -> SimulatedPost:
                 **each,
                 **link,
                 **{
-                    name: rewrite(change, str(each.get(name) or "")) for name in ("title", "digest")
+                    name: rewrite(change, str(each.get(name) or ""))
+                    for name in ("title", "digest")
                 },
             }
             for each in articles
         ]
-    text, title, html = (rewrite(change, each) for each in (post.text, post.title, post.html))
+    text, title, html = (
+        rewrite(change, each) for each in (post.text, post.title, post.html)
+    )
     return replace(post, text=text, title=title, html=html, extra=extra)

@@ -47,11 +47,17 @@ class Transport:
         """Announce the whole body, send its first bytes, close the connection."""
         await self._start(response)
         await self._send(
-            {"type": "http.response.body", "body": response.body[:keep], "more_body": True}
+            {
+                "type": "http.response.body",
+                "body": response.body[:keep],
+                "more_body": True,
+            }
         )
         await self._close()
 
-    async def drip(self, response: ApiResponse, per_second: float, *, complete: bool) -> None:
+    async def drip(
+        self, response: ApiResponse, per_second: float, *, complete: bool
+    ) -> None:
         """Send slowly; unless `complete`, close the connection before the last byte."""
         await self._start(response)
         body = response.body if complete else response.body[:-1]
@@ -83,7 +89,11 @@ class Transport:
             for name, value in response.headers.items()
         ]
         await self._send(
-            {"type": "http.response.start", "status": response.status, "headers": headers}
+            {
+                "type": "http.response.start",
+                "status": response.status,
+                "headers": headers,
+            }
         )
 
     async def _close(self) -> None:

@@ -32,7 +32,12 @@ from publisher.domain.post import ONCE_OCCURRENCE, DeliveryId, format_delivery_n
 from publisher.domain.results import RESULT_CODES, Submitted, Unknown
 from publisher.runtime.clock import Runtime
 from publisher.store.db.alert_tables import ALERT
-from publisher.store.db.database import ConcurrentUpdateError, Database, Transaction, execute_rows
+from publisher.store.db.database import (
+    ConcurrentUpdateError,
+    Database,
+    Transaction,
+    execute_rows,
+)
 from publisher.store.db.filters import in_state
 from publisher.store.db.intent_journal import CallKey, CallRecord
 from publisher.store.db.rows import (
@@ -43,11 +48,19 @@ from publisher.store.db.rows import (
     subject_of,
     write_entries,
 )
-from publisher.store.db.tables import ATTEMPT, DELIVERY, CallResult, changed_columns, dump_result
+from publisher.store.db.tables import (
+    ATTEMPT,
+    DELIVERY,
+    CallResult,
+    changed_columns,
+    dump_result,
+)
 
 ALERTED_STATES = frozenset({State.HELD, State.FAILED, State.EXPIRED, State.REMOVED})
 """States that raise an alert when a delivery enters them."""
-TEMPORARY_ALERT_STATES = frozenset({State.HELD, State.SUBMITTED, State.UNKNOWN, State.RETRACTING})
+TEMPORARY_ALERT_STATES = frozenset(
+    {State.HELD, State.SUBMITTED, State.UNKNOWN, State.RETRACTING}
+)
 """States with alerts that are cleared when a delivery leaves the state.
 
 The alerts of an end state that is left are cleared too.
@@ -75,7 +88,9 @@ _DUE_ON_ACCOUNT = (
     in_state(DELIVERY, State.DUE),
 )
 _BLOCKED_DELIVERIES = (
-    select(DELIVERY.c.id).where(*_DUE_ON_ACCOUNT, DELIVERY.c.reason == BLOCKED_BY_UNKNOWN).limit(1)
+    select(DELIVERY.c.id)
+    .where(*_DUE_ON_ACCOUNT, DELIVERY.c.reason == BLOCKED_BY_UNKNOWN)
+    .limit(1)
 )
 _UNBLOCK_ACCOUNT = (
     update(DELIVERY)
@@ -110,13 +125,18 @@ _END_ATTEMPT = (
         ATTEMPT.c.fencing_token == bindparam("of_fencing_token"),
     )
     .values(
-        ended_at=func.coalesce(ATTEMPT.c.ended_at, bindparam("end", type_=ATTEMPT.c.ended_at.type)),
+        ended_at=func.coalesce(
+            ATTEMPT.c.ended_at, bindparam("end", type_=ATTEMPT.c.ended_at.type)
+        ),
         is_end_confirmed=case(
-            (ATTEMPT.c.ended_at.is_(None), bindparam("confirmed")), else_=ATTEMPT.c.is_end_confirmed
+            (ATTEMPT.c.ended_at.is_(None), bindparam("confirmed")),
+            else_=ATTEMPT.c.is_end_confirmed,
         ),
     )
 )
-_HAS_PROOF = and_(ATTEMPT.c.outcome.is_not(None), bindparam("kind") == RESULT_CODES[Unknown])
+_HAS_PROOF = and_(
+    ATTEMPT.c.outcome.is_not(None), bindparam("kind") == RESULT_CODES[Unknown]
+)
 """True if the stored proof stays.
 
 A call that provably never began may end as Unknown when it gives up later.
@@ -178,14 +198,22 @@ class CallEnds:
 
     _ends: dict[CallKey, CallEnd] = field(default_factory=dict)
 
-    def record_own(self, delivery: DeliveryId, fencing_token: int, ticks: float) -> None:
+    def record_own(
+        self, delivery: DeliveryId, fencing_token: int, ticks: float
+    ) -> None:
         """Record that this process has just ended a call. A later end of the call replaces it."""
-        self._record(delivery, fencing_token, CallEnd(known_since_ticks=ticks, is_own=True))
+        self._record(
+            delivery, fencing_token, CallEnd(known_since_ticks=ticks, is_own=True)
+        )
 
-    def get_end(self, delivery: DeliveryId, fencing_token: int, ticks: float) -> CallEnd:
+    def get_end(
+        self, delivery: DeliveryId, fencing_token: int, ticks: float
+    ) -> CallEnd:
         """Return the end of a call that is over. If it is new here, it is known since `ticks`."""
         if (delivery, fencing_token) not in self._ends:
-            self._record(delivery, fencing_token, CallEnd(known_since_ticks=ticks, is_own=False))
+            self._record(
+                delivery, fencing_token, CallEnd(known_since_ticks=ticks, is_own=False)
+            )
         return self._ends[delivery, fencing_token]
 
     def _record(self, delivery: DeliveryId, fencing_token: int, end: CallEnd) -> None:
@@ -231,7 +259,9 @@ class BaseStore:
             if limit.is_for_reads and limit.until > now
         )
 
-    def start_lease(self, delivery: DeliveryId, fencing_token: int, duration: timedelta) -> None:
+    def start_lease(
+        self, delivery: DeliveryId, fencing_token: int, duration: timedelta
+    ) -> None:
         """Start the local lease of a delivery, timed by the monotonic clock.
 
         Call it in the transaction that begins the lease. Maintenance must not see the row without
@@ -271,7 +301,9 @@ class BaseStore:
         ]
 
     def finish_attempts(
-        self, transaction: Transaction, ended: Sequence[tuple[DeliveryId, int, CallResult | None]]
+        self,
+        transaction: Transaction,
+        ended: Sequence[tuple[DeliveryId, int, CallResult | None]],
     ) -> None:
         """Record the end of calls, with the result if known. The first end of each call counts.
 
@@ -291,13 +323,20 @@ class BaseStore:
                 without_result.append(row)
             else:
                 dumped = dump_result(result)
-                with_result.append({**row, "kind": dumped["kind"], "facts": dumped["detail"]})
-        for statement, rows in ((_END_WITH_OUTCOME, with_result), (_END_ATTEMPT, without_result)):
+                with_result.append(
+                    {**row, "kind": dumped["kind"], "facts": dumped["detail"]}
+                )
+        for statement, rows in (
+            (_END_WITH_OUTCOME, with_result),
+            (_END_ATTEMPT, without_result),
+        ):
             if rows:
                 execute_rows(transaction.connection, statement, rows)
         for delivery, fencing_token, result in ended:
             if result is None or isinstance(result, Unknown | Submitted):
-                self.call_ends.record_own(delivery, fencing_token, clocks.monotonic_seconds)
+                self.call_ends.record_own(
+                    delivery, fencing_token, clocks.monotonic_seconds
+                )
 
     @property
     def runtime(self) -> Runtime:
@@ -306,7 +345,11 @@ class BaseStore:
     @property
     def active_accounts(self) -> list[AccountId]:
         """Return the accounts that the settings do not switch off."""
-        return [key for key, policy in self.policies.items() if policy.account.mode is not Mode.OFF]
+        return [
+            key
+            for key, policy in self.policies.items()
+            if policy.account.mode is not Mode.OFF
+        ]
 
     def timing(self, account: AccountId) -> Timing:
         """Return an account's timing; the defaults if the account is not in the settings."""
@@ -322,7 +365,9 @@ class BaseStore:
         self, transaction: Transaction, before: Delivery, event: Event, by: Actor
     ) -> Delivery:
         """Apply an event to a delivery, as `transition_all` does."""
-        return self.transition_all(transaction, [StateChange(before=before, event=event)], by)[0]
+        return self.transition_all(
+            transaction, [StateChange(before=before, event=event)], by
+        )[0]
 
     def transition_all(
         self, transaction: Transaction, changes: Sequence[StateChange], by: Actor
@@ -334,7 +379,13 @@ class BaseStore:
         """
         now = self.runtime.now()
         afters = [
-            advance(change.before, change.event, by=by, now=now, timing=self._timing_for(change))
+            advance(
+                change.before,
+                change.event,
+                by=by,
+                now=now,
+                timing=self._timing_for(change),
+            )
             for change in changes
         ]
         pairs = list(zip(changes, afters, strict=True))
@@ -345,17 +396,23 @@ class BaseStore:
             # what is only remembered leaves the lease as it is
             if after.state is not change.before.state:
                 columns["lease_until"] = change.lease_until
-                columns["worker"] = self.worker if change.lease_until is not None else None
+                columns["worker"] = (
+                    self.worker if change.lease_until is not None else None
+                )
             row = {"its_id": after.id, "its_version": change.before.version, **columns}
             rows_by_columns[tuple(columns)].append(row)
         # one statement for all rows in which the same columns change
         for rows in rows_by_columns.values():
             if execute_rows(transaction.connection, UPDATE_DELIVERY, rows) != len(rows):
                 raise ConcurrentUpdateError(sorted(row["its_id"] for row in rows))
-        write_entries(transaction, [_audit_entry(change, after, by) for change, after in pairs])
+        write_entries(
+            transaction, [_audit_entry(change, after, by) for change, after in pairs]
+        )
         for change, after in pairs:
             _write_alerts(transaction, change, after, by)
-        published = [after for _change, after in pairs if after.state is State.PUBLISHED]
+        published = [
+            after for _change, after in pairs if after.state is State.PUBLISHED
+        ]
         if published:
             # of a repeating post the other instants keep their alerts; what a resend replaces is a
             # one-off
@@ -373,7 +430,10 @@ class BaseStore:
         # what the unknown outcome has blocked may be tried again
         for login, account in sorted(resolved):
             on_account = {"its_login": login, "its_account": account}
-            if transaction.connection.execute(_BLOCKED_DELIVERIES, on_account).first() is not None:
+            if (
+                transaction.connection.execute(_BLOCKED_DELIVERIES, on_account).first()
+                is not None
+            ):
                 extend_blocked_deadlines(transaction, login, account, now)
                 transaction.connection.execute(_UNBLOCK_ACCOUNT, on_account)
         return afters
@@ -393,12 +453,19 @@ class BaseStore:
         for event, by in steps:
             change = StateChange(before=after, event=event)
             after = advance(
-                after, event, by=by, now=self.runtime.now(), timing=self._timing_for(change)
+                after,
+                event,
+                by=by,
+                now=self.runtime.now(),
+                timing=self._timing_for(change),
             )
             entries.append(_audit_entry(change, after, by))
         key = {"its_id": row.id, "its_version": row.version}
         columns = {**changed_columns(row, after), "lease_until": None, "worker": None}
-        if transaction.connection.execute(UPDATE_DELIVERY, {**key, **columns}).rowcount != 1:
+        if (
+            transaction.connection.execute(UPDATE_DELIVERY, {**key, **columns}).rowcount
+            != 1
+        ):
             raise ConcurrentUpdateError(row.id)
         write_entries(transaction, entries)
         return after
@@ -419,7 +486,11 @@ class StorePart:
 def _audit_entry(change: StateChange, after: Delivery, by: Actor) -> dict[str, object]:
     # a person's order has its own reason, not the one that blocked the delivery before
     event = change.event
-    reason = event.reason if isinstance(event, Cancelled | RetractionRequested) else after.reason
+    reason = (
+        event.reason
+        if isinstance(event, Cancelled | RetractionRequested)
+        else after.reason
+    )
     facts = event.facts if isinstance(event, Held) else {}
     detail = {
         **facts,
@@ -445,7 +516,9 @@ def _is_unresolved(delivery: Delivery) -> bool:
     It is found there to learn its outcome or to delete it.
     """
     is_unseen = delivery.state is State.RETRACTING and delivery.receipt is None
-    return is_unseen or (delivery.state is State.UNKNOWN and not delivery.is_review_possible)
+    return is_unseen or (
+        delivery.state is State.UNKNOWN and not delivery.is_review_possible
+    )
 
 
 def extend_blocked_deadlines(
@@ -471,7 +544,9 @@ def _write_alerts(
     if before.state in TEMPORARY_ALERT_STATES | RESTORABLE_STATES or is_unblocked:
         clear_alerts(transaction, subject_of(after), after.updated_at)
     elif (
-        before.failures and before.state in _OUTBOUND_STATES and after.state not in _OUTBOUND_STATES
+        before.failures
+        and before.state in _OUTBOUND_STATES
+        and after.state not in _OUTBOUND_STATES
     ):
         clear_alerts(transaction, subject_of(after), after.updated_at, CANNOT_SEND)
     code = None
@@ -488,5 +563,9 @@ def _write_alerts(
     if code is not None:
         facts = change.event.facts if isinstance(change.event, Held) else {}
         raise_delivery_alert(
-            transaction, after.updated_at, code, after, {**facts, "reason": after.reason or ""}
+            transaction,
+            after.updated_at,
+            code,
+            after,
+            {**facts, "reason": after.reason or ""},
         )

@@ -75,7 +75,9 @@ def accept_restored(
     for name in workers_to_compare(connection):
         clear_alerts(transaction, f"worker:{name}", now)
     connection.execute(
-        delete(DATABASE_INFO).where(DATABASE_INFO.c.key.in_([IDENTITY_KEY, ACCEPTED_KEY]))
+        delete(DATABASE_INFO).where(
+            DATABASE_INFO.c.key.in_([IDENTITY_KEY, ACCEPTED_KEY])
+        )
     )
     connection.execute(
         update(WORKER_STATE).values(compared_timeline=None, is_comparison_pending=False)
@@ -85,7 +87,9 @@ def accept_restored(
     with_journal = others.where(WORKER.c.heartbeat_at > known_until - JOURNAL_RETENTION)
     for name in connection.scalars(with_journal).all() if awaits_others else ():
         set_worker_state(connection, WorkerId(name), is_comparison_pending=True)
-        raise_alert(transaction, now, "waiting_for_journal", f"worker:{name}", {"worker": name})
+        raise_alert(
+            transaction, now, "waiting_for_journal", f"worker:{name}", {"worker": name}
+        )
     connection.execute(
         insert(DATABASE_INFO).values(key=ACCEPTED_KEY, value=known_until.isoformat())
     )
@@ -130,10 +134,15 @@ _COMPARISON_STATUS = select(
     _FIRST_SEEN_AT.scalar_subquery().label("first_seen_at"),
     _IS_OTHER_BEHIND.label("is_other_behind"),
     _IS_OTHER_BEHIND.where(
-        WORKER.c.heartbeat_at > bindparam("alive_since", type_=WORKER.c.heartbeat_at.type)
+        WORKER.c.heartbeat_at
+        > bindparam("alive_since", type_=WORKER.c.heartbeat_at.type)
     ).label("is_live_worker_behind"),
-    exists().where(_IS_OWN_STATE, WORKER_STATE.c.is_comparison_pending).label("is_own_pending"),
-    exists().where(~_IS_OWN_STATE, WORKER_STATE.c.is_comparison_pending).label("is_other_pending"),
+    exists()
+    .where(_IS_OWN_STATE, WORKER_STATE.c.is_comparison_pending)
+    .label("is_own_pending"),
+    exists()
+    .where(~_IS_OWN_STATE, WORKER_STATE.c.is_comparison_pending)
+    .label("is_other_pending"),
 )
 
 
@@ -166,10 +175,16 @@ def can_claim(store: BaseStore, transaction: Transaction) -> bool:
     may_still_come = (
         status.is_other_behind and now < (status.first_seen_at or now) + COMPARE_TIMEOUT
     )
-    return not status.is_live_worker_behind and not may_still_come and not status.is_other_pending
+    return (
+        not status.is_live_worker_behind
+        and not may_still_come
+        and not status.is_other_pending
+    )
 
 
-def void_authority(transaction: Transaction, now: datetime, by: Actor, reason: str) -> None:
+def void_authority(
+    transaction: Transaction, now: datetime, by: Actor, reason: str
+) -> None:
     """End all sign-ins and approvals of unsent content in a database that others may be ahead of.
 
     It may lack a withdrawn approval, a disabled user, or a used-up token or link. Requests for a
@@ -180,10 +195,21 @@ def void_authority(transaction: Transaction, now: datetime, by: Actor, reason: s
     number = suspend_all(transaction.connection, now)
     if number:
         detail = {"reason": reason, "users": number}
-        write_audit(transaction, now, by, event="users_suspended", subject="users", detail=detail)
+        write_audit(
+            transaction,
+            now,
+            by,
+            event="users_suspended",
+            subject="users",
+            detail=detail,
+        )
         clear_alerts(transaction, "users", now)
         raise_alert(
-            transaction, now, "users_suspended", "users", {"reason": reason, "number": str(number)}
+            transaction,
+            now,
+            "users_suspended",
+            "users",
+            {"reason": reason, "number": str(number)},
         )
 
 
@@ -194,7 +220,9 @@ def is_timeline_new(connection: Connection) -> bool:
     return connection.scalar(select(and_(exists(known), ~is_known))) is True
 
 
-def is_comparison_expected(connection: Connection, worker: WorkerId, now: datetime) -> bool:
+def is_comparison_expected(
+    connection: Connection, worker: WorkerId, now: datetime
+) -> bool:
     """Return True if others wait for a worker with a journal compared only with the old server.
 
     It is also True if they would wait.

@@ -86,8 +86,15 @@ def is_original_database(database: Database, connection: Connection) -> bool:
         return True
     is_original = DATABASE_INFO.c.value == CURRENT_IDENTITY
     if database.expected_identity is not None:
-        is_original = and_(is_original, DATABASE_INFO.c.value == database.expected_identity)
-    return connection.scalar(select(is_original).where(DATABASE_INFO.c.key == IDENTITY_KEY)) is True
+        is_original = and_(
+            is_original, DATABASE_INFO.c.value == database.expected_identity
+        )
+    return (
+        connection.scalar(
+            select(is_original).where(DATABASE_INFO.c.key == IDENTITY_KEY)
+        )
+        is True
+    )
 
 
 async def can_plan(database: Database) -> bool:
@@ -97,7 +104,9 @@ async def can_plan(database: Database) -> bool:
     """
 
     def is_settled(connection: Connection) -> bool:
-        return is_original_database(database, connection) and not workers_to_compare(connection)
+        return is_original_database(database, connection) and not workers_to_compare(
+            connection
+        )
 
     return not database.is_shared or await database.read(is_settled)
 
@@ -119,7 +128,9 @@ def accepted_until(connection: Connection) -> datetime | None:
     return datetime.fromisoformat(written) if written else None
 
 
-def set_worker_state(connection: Connection, worker: WorkerId, **values: object) -> None:
+def set_worker_state(
+    connection: Connection, worker: WorkerId, **values: object
+) -> None:
     """Update columns of a worker's state, or insert them."""
     write_row(connection, WORKER_STATE, {"worker": worker}, values)
 

@@ -100,7 +100,9 @@ def recover_lost_attempts(store: BaseStore, transaction: Transaction) -> None:
     recover(store, transaction, lost, RECOVERY_MAINTENANCE)
 
 
-def journal_problem(connection: Connection, worker: WorkerId, journal: Path) -> str | None:
+def journal_problem(
+    connection: Connection, worker: WorkerId, journal: Path
+) -> str | None:
     """Return the reason that a worker's journal cannot prove its sends; None if it can.
 
     The sends are the ones beyond its database's knowledge.
@@ -125,31 +127,48 @@ def journal_problem(connection: Connection, worker: WorkerId, journal: Path) -> 
     return "journal_mismatch" if is_another else None
 
 
-def missing_from(connection: Connection, records: Sequence[JournalRecord]) -> list[JournalRecord]:
+def missing_from(
+    connection: Connection, records: Sequence[JournalRecord]
+) -> list[JournalRecord]:
     """Return the journal records missing from the database.
 
     A record is identified by its rendered text and instant.
     """
     missing = []
     for batch in batches(records, RECOVERY_BATCH_SIZE):
-        known = _known_attempts(connection, "delivery", [record.delivery for record in batch])
+        known = _known_attempts(
+            connection, "delivery", [record.delivery for record in batch]
+        )
         candidates = [record for record in batch if _identity_of(record) not in known]
         if candidates:  # perhaps recovered on another delivery, or as an orphan
             hashes = [record.rendered_hash for record in candidates]
             known = _known_attempts(connection, "rendered_hash", hashes)
             orphans = select(ORPHANED_ATTEMPT.c.rendered_hash, ORPHANED_ATTEMPT.c.at)
-            rows = connection.execute(orphans.where(ORPHANED_ATTEMPT.c.rendered_hash.in_(hashes)))
-            known |= {(row.rendered_hash, datetime.fromisoformat(row.at)) for row in rows}
-            missing += [record for record in candidates if _identity_of(record) not in known]
+            rows = connection.execute(
+                orphans.where(ORPHANED_ATTEMPT.c.rendered_hash.in_(hashes))
+            )
+            known |= {
+                (row.rendered_hash, datetime.fromisoformat(row.at)) for row in rows
+            }
+            missing += [
+                record for record in candidates if _identity_of(record) not in known
+            ]
     return missing
 
 
 def _known_attempts(
-    connection: Connection, column: str, values: Sequence[object], *conditions: ColumnElement[bool]
+    connection: Connection,
+    column: str,
+    values: Sequence[object],
+    *conditions: ColumnElement[bool],
 ) -> set[tuple[str, datetime]]:
     is_match = ATTEMPT.c[column].in_(values)
-    attempts = select(ATTEMPT.c.rendered_hash, ATTEMPT.c.intended_at).where(is_match, *conditions)
-    return {(row.rendered_hash, row.intended_at) for row in connection.execute(attempts)}
+    attempts = select(ATTEMPT.c.rendered_hash, ATTEMPT.c.intended_at).where(
+        is_match, *conditions
+    )
+    return {
+        (row.rendered_hash, row.intended_at) for row in connection.execute(attempts)
+    }
 
 
 def ended_records(
@@ -159,7 +178,9 @@ def ended_records(
     ended: set[JournalRecord] = set()
     for batch in batches(records, RECOVERY_BATCH_SIZE):
         deliveries = [record.delivery for record in batch]
-        known = _known_attempts(connection, "delivery", deliveries, ATTEMPT.c.ended_at.is_not(None))
+        known = _known_attempts(
+            connection, "delivery", deliveries, ATTEMPT.c.ended_at.is_not(None)
+        )
         ended |= {record for record in batch if _identity_of(record) in known}
     return frozenset(ended)
 
@@ -169,17 +190,25 @@ def _identity_of(record: JournalRecord) -> tuple[str, datetime]:
 
 
 def recover(
-    store: BaseStore, transaction: Transaction, records: Sequence[JournalRecord], by: Actor
+    store: BaseStore,
+    transaction: Transaction,
+    records: Sequence[JournalRecord],
+    by: Actor,
 ) -> list[Delivery]:
     """Recover the missing ones among these attempts. Idempotent.
 
     The database lacks the missing ones.
     """
-    return mark_unresolved(store, transaction, missing_from(transaction.connection, records), by)
+    return mark_unresolved(
+        store, transaction, missing_from(transaction.connection, records), by
+    )
 
 
 def mark_unresolved(
-    store: BaseStore, transaction: Transaction, records: Sequence[JournalRecord], by: Actor
+    store: BaseStore,
+    transaction: Transaction,
+    records: Sequence[JournalRecord],
+    by: Actor,
 ) -> list[Delivery]:
     """Move the deliveries of made or possible attempts to `unknown`, for readbacks to resolve.
 
@@ -196,12 +225,16 @@ def mark_unresolved(
     unresolved = []
     for delivery, attempts in by_delivery.items():
         if delivery is not None and delivery.state in recoverable:
-            unresolved.append(_mark_delivery_unresolved(store, transaction, delivery, attempts, by))
+            unresolved.append(
+                _mark_delivery_unresolved(store, transaction, delivery, attempts, by)
+            )
             continue
         now = store.runtime.now()
         for record in attempts:
             subject = subject_of_record(record)
-            transaction.connection.execute(insert(ORPHANED_ATTEMPT).values(asdict(record)))
+            transaction.connection.execute(
+                insert(ORPHANED_ATTEMPT).values(asdict(record))
+            )
             write_audit(
                 transaction,
                 now,
@@ -227,16 +260,22 @@ def attach_orphans(store: BaseStore, transaction: Transaction) -> None:
             by_delivery[delivery].append(record)
     for delivery, records in by_delivery.items():
         keys = [(record.rendered_hash, record.at) for record in records]
-        attached = tuple_(ORPHANED_ATTEMPT.c.rendered_hash, ORPHANED_ATTEMPT.c.at).in_(keys)
+        attached = tuple_(ORPHANED_ATTEMPT.c.rendered_hash, ORPHANED_ATTEMPT.c.at).in_(
+            keys
+        )
         transaction.connection.execute(delete(ORPHANED_ATTEMPT).where(attached))
         clear_alerts(transaction, subject_of_record(records[0]), store.runtime.now())
-        _mark_delivery_unresolved(store, transaction, delivery, records, RECOVERY_MAINTENANCE)
+        _mark_delivery_unresolved(
+            store, transaction, delivery, records, RECOVERY_MAINTENANCE
+        )
 
 
 def orphaned_attempts(connection: Connection) -> list[JournalRecord]:
     """Return the journalled attempts that have no delivery."""
     rows = connection.execute(
-        select(ORPHANED_ATTEMPT).order_by(ORPHANED_ATTEMPT.c.at, ORPHANED_ATTEMPT.c.attempt)
+        select(ORPHANED_ATTEMPT).order_by(
+            ORPHANED_ATTEMPT.c.at, ORPHANED_ATTEMPT.c.attempt
+        )
     )
     return [JournalRecord(**row) for row in rows.mappings()]
 
@@ -246,7 +285,11 @@ def _delivery_of(connection: Connection, record: JournalRecord) -> Delivery | No
 
     In another database it has another number. The account may have been renamed since.
     """
-    renamed = select(FORMER_ID.c.account).where(FORMER_ID.c.id == record.account).scalar_subquery()
+    renamed = (
+        select(FORMER_ID.c.account)
+        .where(FORMER_ID.c.id == record.account)
+        .scalar_subquery()
+    )
     query = select(DELIVERY).where(
         DELIVERY.c.post == record.post,
         DELIVERY.c.occurrence == record.occurrence,
@@ -267,10 +310,13 @@ def _mark_delivery_unresolved(
     now = store.runtime.now()
     first = max(delivery.attempts + 1, records[0].attempt)
     transaction.connection.execute(
-        insert(ATTEMPT), _attempt_rows(store, transaction.connection, delivery, records, first)
+        insert(ATTEMPT),
+        _attempt_rows(store, transaction.connection, delivery, records, first),
     )
     is_claimed = delivery.state is State.CLAIMED
-    last_token = records[-1].fencing_token if is_claimed else records[-1].fencing_token - 1
+    last_token = (
+        records[-1].fencing_token if is_claimed else records[-1].fencing_token - 1
+    )
     start = replace(
         delivery,
         fencing_token=max(delivery.fencing_token, last_token),
@@ -294,9 +340,16 @@ def _mark_delivery_unresolved(
         # person has to decide
         steps.append((Held(reason=HoldReason.INCOMPLETE), RECOVERY_MAINTENANCE))
     after = store.transition_through(transaction, delivery, start, steps)
-    subject, detail = subject_of(after), {"calls": [asdict(record) for record in records]}
-    write_audit(transaction, now, by, event="attempts_recovered", subject=subject, detail=detail)
-    raise_delivery_alert(transaction, now, "attempt_recovered", after, {"since": records[0].at})
+    subject, detail = (
+        subject_of(after),
+        {"calls": [asdict(record) for record in records]},
+    )
+    write_audit(
+        transaction, now, by, event="attempts_recovered", subject=subject, detail=detail
+    )
+    raise_delivery_alert(
+        transaction, now, "attempt_recovered", after, {"since": records[0].at}
+    )
     return after
 
 
@@ -333,13 +386,18 @@ def _attempt_rows(
     """
     known = None
     if delivery.state not in WAITING_STATES:
-        last_attempt = (ATTEMPT.c.delivery == delivery.id, ATTEMPT.c.number == delivery.attempts)
+        last_attempt = (
+            ATTEMPT.c.delivery == delivery.id,
+            ATTEMPT.c.number == delivery.attempts,
+        )
         query = select(ATTEMPT.c.newest_id, ATTEMPT.c.baseline_at).where(*last_attempt)
         known = connection.execute(query).one_or_none()
     rows: list[dict[str, object]] = []
     for number, record in enumerate(records, first_number):
         intended_at = datetime.fromisoformat(record.at)
-        baseline_at = intended_at - store.timing(delivery.account).platform_clock_tolerance
+        baseline_at = (
+            intended_at - store.timing(delivery.account).platform_clock_tolerance
+        )
         row = {
             "delivery": delivery.id,
             "number": number,
@@ -350,7 +408,9 @@ def _attempt_rows(
             "worker": store.worker,
             "rendered_hash": record.rendered_hash,
             "newest_id": known.newest_id if known else None,
-            "baseline_at": min(baseline_at, known.baseline_at) if known else baseline_at,
+            "baseline_at": min(baseline_at, known.baseline_at)
+            if known
+            else baseline_at,
             "intended_at": intended_at,
             "ended_at": store.runtime.now(),
             "is_end_confirmed": store.runtime.is_clock_proven(),
@@ -383,12 +443,20 @@ def mark_waiting_unresolved(
     transaction.connection.execute(
         insert(DATA_LOSS).values(since=since, until=now, covers_new_posts=True)
     )
-    waiting = in_state(DELIVERY, State.PENDING, State.DUE, State.CLAIMED, State.RETRYING)
+    waiting = in_state(
+        DELIVERY, State.PENDING, State.DUE, State.CLAIMED, State.RETRYING
+    )
     # a person may have released a hold since
     unresolved = in_state(DELIVERY, State.SENDING, State.UNKNOWN, State.HELD)
     may_be_sent = or_(waiting & (DELIVERY.c.due_at <= now), unresolved)
-    rows = transaction.connection.execute(select(DELIVERY).where(may_be_sent)).mappings().all()
-    records = [_assumed_attempt(store, row, since) for row in rows if row["id"] not in exclude]
+    rows = (
+        transaction.connection.execute(select(DELIVERY).where(may_be_sent))
+        .mappings()
+        .all()
+    )
+    records = [
+        _assumed_attempt(store, row, since) for row in rows if row["id"] not in exclude
+    ]
     return len(mark_unresolved(store, transaction, records, by))
 
 
@@ -409,7 +477,9 @@ def mark_new_unresolved(
         return
     records = []
     for post, occurrence in created:
-        is_immediate = isinstance(post.trigger, OneTimeTrigger) and post.trigger.at is None
+        is_immediate = (
+            isinstance(post.trigger, OneTimeTrigger) and post.trigger.at is None
+        )
         is_created = (
             DELIVERY.c.post == post.id,
             DELIVERY.c.occurrence == occurrence,
@@ -419,7 +489,8 @@ def mark_new_unresolved(
         records += [
             _assumed_attempt(store, row, window.since)
             for row in transaction.connection.execute(pending).mappings()
-            if row["due_at"] <= window.until or (window.covers_new_posts and is_immediate)
+            if row["due_at"] <= window.until
+            or (window.covers_new_posts and is_immediate)
         ]
     recover(store, transaction, records, RECOVERY_MAINTENANCE)
     if is_new_version:
@@ -440,11 +511,15 @@ def trust_schedule(transaction: Transaction) -> None:
     Posts added from now on were not sent in it.
     """
     transaction.connection.execute(
-        update(DATA_LOSS).where(DATA_LOSS.c.covers_new_posts).values(covers_new_posts=False)
+        update(DATA_LOSS)
+        .where(DATA_LOSS.c.covers_new_posts)
+        .values(covers_new_posts=False)
     )
 
 
-def _assumed_attempt(store: BaseStore, row: RowMapping, since: datetime) -> JournalRecord:
+def _assumed_attempt(
+    store: BaseStore, row: RowMapping, since: datetime
+) -> JournalRecord:
     """Assume that a delivery was sent at the data-loss window's start, by an unknown method."""
     policy = store.policies.get(row["account"])
     return JournalRecord(

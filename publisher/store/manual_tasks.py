@@ -71,15 +71,25 @@ class ManualTasks(StorePart):
         """
         query = (
             select(DELIVERY, RENDERED_POST.c.body)
-            .join(RENDERED_POST, RENDERED_POST.c.fingerprint == DELIVERY.c.rendered_hash)
-            .where(in_state(DELIVERY, State.SUBMITTED), DELIVERY.c.desired.in_(WANTED_VALUES))
+            .join(
+                RENDERED_POST, RENDERED_POST.c.fingerprint == DELIVERY.c.rendered_hash
+            )
+            .where(
+                in_state(DELIVERY, State.SUBMITTED),
+                DELIVERY.c.desired.in_(WANTED_VALUES),
+            )
             .order_by(DELIVERY.c.expires_at, DELIVERY.c.id)
         )
 
         def read(connection: Connection) -> list[OpenManualTask]:
-            rows = [(to_delivery(row), row["body"]) for row in connection.execute(query).mappings()]
+            rows = [
+                (to_delivery(row), row["body"])
+                for row in connection.execute(query).mappings()
+            ]
             return [
-                OpenManualTask(delivery=delivery, task=task, rendered=load_rendered_post(body))
+                OpenManualTask(
+                    delivery=delivery, task=task, rendered=load_rendered_post(body)
+                )
                 for delivery, body in rows
                 if (task := delivery.manual_task)
             ]
@@ -90,7 +100,9 @@ class ManualTasks(StorePart):
         """Return the bytes of a rendered post's images, by hash."""
         hashes = [image.sha256 for image in rendered.images]
         query = select(MEDIA.c.sha256, MEDIA.c.data).where(MEDIA.c.sha256.in_(hashes))
-        rows = await self.database.read(lambda connection: connection.execute(query).all())
+        rows = await self.database.read(
+            lambda connection: connection.execute(query).all()
+        )
         return {row.sha256: row.data for row in rows}
 
     @in_transaction
@@ -104,12 +116,21 @@ class ManualTasks(StorePart):
         now, before = self.runtime.now(), get_delivery(transaction, delivery)
         task, subject = before.manual_task, subject_of(before)
         if task is None or before.state is not State.SUBMITTED:
-            raise RefusedError("no_open_manual_task", subject=subject, state=before.state.value)
+            raise RefusedError(
+                "no_open_manual_task", subject=subject, state=before.state.value
+            )
         clear_alerts(transaction, subject, now)
         write_audit(
-            transaction, now, by, event="manual_task_done", subject=subject, detail={"reason": url}
+            transaction,
+            now,
+            by,
+            event="manual_task_done",
+            subject=subject,
+            detail={"reason": url},
         )
-        ticket = Ticket(manual_task=replace(task, url=url, reported_by=by.name, done_at=now))
+        ticket = Ticket(
+            manual_task=replace(task, url=url, reported_by=by.name, done_at=now)
+        )
         event = Submitted(ticket=ticket, check_again_at=now)
         return self.store.transition(transaction, before, event, RECONCILER)
 
@@ -139,11 +160,18 @@ class ManualTasks(StorePart):
             State.CANCELLED,
         }
         if not is_open or (is_deletion and is_posted):
-            raise RefusedError("no_open_manual_task", subject=subject, state=before.state.value)
+            raise RefusedError(
+                "no_open_manual_task", subject=subject, state=before.state.value
+            )
         if is_deletion:
             now, detail = self.runtime.now(), {"reason": resolution.reason}
             write_audit(
-                transaction, now, by, event="manual_task_cancelled", subject=subject, detail=detail
+                transaction,
+                now,
+                by,
+                event="manual_task_cancelled",
+                subject=subject,
+                detail=detail,
             )
             not_posted = Rejected(code="manual_task_not_posted", reason=by.name)
             return self.store.transition(transaction, before, not_posted, RETRACTOR)

@@ -35,7 +35,12 @@ from publisher.store.base import StorePart
 from publisher.store.db.alert_tables import ALERT, NOTICE
 from publisher.store.db.database import Transaction, in_transaction, try_lock
 from publisher.store.db.filters import in_state
-from publisher.store.db.rows import ACCOUNT_PAUSED, EXTERNAL_POST, clear_alerts, keep_alert
+from publisher.store.db.rows import (
+    ACCOUNT_PAUSED,
+    EXTERNAL_POST,
+    clear_alerts,
+    keep_alert,
+)
 from publisher.store.db.tables import DELIVERY
 from publisher.store.queries.queries import (
     MAX_STATUS_AGE,
@@ -96,7 +101,9 @@ class NoticeKind(StrEnum):
 _PAUSED_ACCOUNTS = select(ALERT.c.subject).where(
     ALERT.c.code == ACCOUNT_PAUSED, ALERT.c.cleared_at.is_(None)
 )
-_ABOUT_OPEN_ALERTS = frozenset({NoticeKind.OPENED, NoticeKind.REPEATED, NoticeKind.ESCALATED})
+_ABOUT_OPEN_ALERTS = frozenset(
+    {NoticeKind.OPENED, NoticeKind.REPEATED, NoticeKind.ESCALATED}
+)
 
 
 def _limit(name: str) -> BindParameter[datetime]:
@@ -105,9 +112,12 @@ def _limit(name: str) -> BindParameter[datetime]:
 
 def _may_need_notice() -> ColumnElement[bool]:
     """Return the condition for `next_notice`, without the delay of alerts that come back."""
-    is_new = or_(ALERT.c.notice.in_(["", NoticeKind.CLOSED.value]), ALERT.c.noticed_at.is_(None))
+    is_new = or_(
+        ALERT.c.notice.in_(["", NoticeKind.CLOSED.value]), ALERT.c.noticed_at.is_(None)
+    )
     is_acknowledged = and_(
-        ALERT.c.dismissed_at.is_not(None), ALERT.c.notice != NoticeKind.ACKNOWLEDGED.value
+        ALERT.c.dismissed_at.is_not(None),
+        ALERT.c.notice != NoticeKind.ACKNOWLEDGED.value,
     )
     is_repeated = ALERT.c.noticed_at <= _limit("noticed_by")
     is_escalated = and_(
@@ -120,14 +130,21 @@ def _may_need_notice() -> ColumnElement[bool]:
         ALERT.c.code.not_in(QUIET_CODES),
         or_(is_repeated, is_escalated),
     )
-    is_open = and_(ALERT.c.cleared_at.is_(None), or_(is_new, is_acknowledged, is_pressing))
-    return and_(~ALERT.c.is_settled, or_(ALERT.c.cleared_at <= _limit("over_since"), is_open))
+    is_open = and_(
+        ALERT.c.cleared_at.is_(None), or_(is_new, is_acknowledged, is_pressing)
+    )
+    return and_(
+        ~ALERT.c.is_settled, or_(ALERT.c.cleared_at <= _limit("over_since"), is_open)
+    )
 
 
 _MAY_NEED_NOTICE = select(ALERT).where(_may_need_notice()).order_by(ALERT.c.id)
 _IS_DUE = and_(
     NOTICE.c.ended_at.is_(None),
-    or_(NOTICE.c.next_action_at <= _limit("now"), NOTICE.c.next_action_at > _limit("wrong_from")),
+    or_(
+        NOTICE.c.next_action_at <= _limit("now"),
+        NOTICE.c.next_action_at > _limit("wrong_from"),
+    ),
 )
 _DUE_CHANNELS = (
     select(NOTICE.c.channel, func.min(NOTICE.c.next_action_at).label("since"))
@@ -185,7 +202,9 @@ class NoticeStore(StorePart):
 
         def find_due(connection: Connection) -> list[RowMapping]:
             rows = connection.execute(_MAY_NEED_NOTICE, limits).mappings()
-            return [row for row in rows if next_notice(row, rules, now)][:PLAN_BATCH_SIZE]
+            return [row for row in rows if next_notice(row, rules, now)][
+                :PLAN_BATCH_SIZE
+            ]
 
         def write(transaction: Transaction) -> int:
             if not try_lock(transaction, NOTICE_LOCK):
@@ -209,12 +228,19 @@ class NoticeStore(StorePart):
     ) -> bool:
         """Write a notice about no alert, unless one of this name exists. True if it is new."""
         is_same = NOTICE.c.key.startswith(f"{name}@", autoescape=True)
-        if transaction.connection.scalar(select(NOTICE.c.id).where(is_same).limit(1)) is not None:
+        if (
+            transaction.connection.scalar(select(NOTICE.c.id).where(is_same).limit(1))
+            is not None
+        ):
             return False
         older = (NOTICE.c.kind == kind.value, NOTICE.c.ended_at.is_(None))
         now = self.runtime.now()
-        transaction.connection.execute(update(NOTICE).where(*older).values(ended_at=now))
-        _insert_notice(transaction, name=name, kind=kind, channels=channels, at=now, detail=detail)
+        transaction.connection.execute(
+            update(NOTICE).where(*older).values(ended_at=now)
+        )
+        _insert_notice(
+            transaction, name=name, kind=kind, channels=channels, at=now, detail=detail
+        )
         return True
 
     async def forget_channels(self, kept: Collection[str]) -> None:
@@ -228,7 +254,9 @@ class NoticeStore(StorePart):
         )
         unsent = (NOTICE.c.channel.not_in(kept), NOTICE.c.ended_at.is_(None))
         other = NOTICE.alias()
-        is_kept = or_(other.c.is_sent, and_(other.c.channel.in_(kept), other.c.ended_at.is_(None)))
+        is_kept = or_(
+            other.c.is_sent, and_(other.c.channel.in_(kept), other.c.ended_at.is_(None))
+        )
         lost = select(NOTICE.c.alert).where(
             *unsent, ~exists().where(other.c.key == NOTICE.c.key, is_kept)
         )
@@ -243,7 +271,9 @@ class NoticeStore(StorePart):
         }
 
         def find_gone(connection: Connection) -> tuple[set[str], bool]:
-            subjects = set(connection.scalars(failing)) - {f"channel:{channel}" for channel in kept}
+            subjects = set(connection.scalars(failing)) - {
+                f"channel:{channel}" for channel in kept
+            }
             return subjects, connection.scalar(
                 select(NOTICE.c.id).where(*unsent).limit(1)
             ) is not None
@@ -255,7 +285,9 @@ class NoticeStore(StorePart):
             transaction.connection.execute(
                 update(ALERT).where(ALERT.c.id.in_(lost)).values(unnoticed)
             )
-            transaction.connection.execute(update(NOTICE).where(*unsent).values(ended_at=now))
+            transaction.connection.execute(
+                update(NOTICE).where(*unsent).values(ended_at=now)
+            )
 
         subjects, has_notices = await self.database.read(find_gone)
         if subjects or has_notices:
@@ -275,7 +307,9 @@ class NoticeStore(StorePart):
         """Claim the notices that are due on a channel, oldest first, for NOTICE_LEASE."""
         now = self.runtime.now()
         due = {"channel": channel, "most": most, **_due_limits(now)}
-        if not await self.database.read(lambda connection: connection.scalars(_DUE, due).all()):
+        if not await self.database.read(
+            lambda connection: connection.scalars(_DUE, due).all()
+        ):
             return []
 
         def write(transaction: Transaction) -> Sequence[PendingNotice]:
@@ -284,7 +318,9 @@ class NoticeStore(StorePart):
             connection = transaction.connection
             ids = connection.scalars(_DUE, due).all()
             rows = (
-                connection.execute(select(NOTICE).where(NOTICE.c.id.in_(ids)).order_by(NOTICE.c.id))
+                connection.execute(
+                    select(NOTICE).where(NOTICE.c.id.in_(ids)).order_by(NOTICE.c.id)
+                )
                 .mappings()
                 .all()
             )
@@ -293,11 +329,17 @@ class NoticeStore(StorePart):
                 "attempts": NOTICE.c.attempts + 1,
                 "error": "",
             }
-            connection.execute(update(NOTICE).where(NOTICE.c.id.in_(ids)).values(leased))
-            about = select(ALERT).where(
-                ALERT.c.id.in_([row["alert"] for row in rows if row["alert"] is not None])
+            connection.execute(
+                update(NOTICE).where(NOTICE.c.id.in_(ids)).values(leased)
             )
-            alerts = {row["id"]: to_alert(row) for row in connection.execute(about).mappings()}
+            about = select(ALERT).where(
+                ALERT.c.id.in_(
+                    [row["alert"] for row in rows if row["alert"] is not None]
+                )
+            )
+            alerts = {
+                row["id"]: to_alert(row) for row in connection.execute(about).mappings()
+            }
             return [
                 PendingNotice(
                     id=row["id"],
@@ -314,9 +356,14 @@ class NoticeStore(StorePart):
         return await self.database.write(write)
 
     @in_transaction
-    def release(self, transaction: Transaction, notices: Sequence[PendingNotice]) -> None:
+    def release(
+        self, transaction: Transaction, notices: Sequence[PendingNotice]
+    ) -> None:
         """Return claimed notices that were not tried: they are due at once."""
-        values = {"next_action_at": self.runtime.now(), "attempts": NOTICE.c.attempts - 1}
+        values = {
+            "next_action_at": self.runtime.now(),
+            "attempts": NOTICE.c.attempts - 1,
+        }
         for notice in notices:
             transaction.connection.execute(
                 update(NOTICE).where(NOTICE.c.id == notice.id).values(values)
@@ -332,7 +379,9 @@ class NoticeStore(StorePart):
         """
         now, ids = self.runtime.now(), [notice.id for notice in notices]
         transaction.connection.execute(
-            update(NOTICE).where(NOTICE.c.id.in_(ids)).values(ended_at=now, is_sent=True)
+            update(NOTICE)
+            .where(NOTICE.c.id.in_(ids))
+            .values(ended_at=now, is_sent=True)
         )
         have_failed = (
             NOTICE.c.channel == channel,
@@ -360,7 +409,10 @@ class NoticeStore(StorePart):
         now = self.runtime.now()
         for notice in notices:
             values: dict[str, object] = {"error": code}
-            if notice.kind not in _ABOUT_OPEN_ALERTS and now >= notice.at + GIVE_UP_AFTER:
+            if (
+                notice.kind not in _ABOUT_OPEN_ALERTS
+                and now >= notice.at + GIVE_UP_AFTER
+            ):
                 values["ended_at"] = now
             delay = FIRST_RETRY_DELAY * 2 ** min(notice.attempts - 1, 10)
             values["next_action_at"] = now + min(delay, MAX_RETRY_DELAY)
@@ -376,7 +428,9 @@ class NoticeStore(StorePart):
         now = self.runtime.now()
         ended = and_(DELIVERY.c.due_at > now - REPORT_PERIOD, DELIVERY.c.due_at <= now)
         published = in_state(DELIVERY, State.PUBLISHED)
-        unpublished = in_state(DELIVERY, State.HELD, State.FAILED, State.EXPIRED, State.REMOVED)
+        unpublished = in_state(
+            DELIVERY, State.HELD, State.FAILED, State.EXPIRED, State.REMOVED
+        )
         coming = and_(
             DELIVERY.c.due_at > now,
             DELIVERY.c.due_at <= now + REPORT_PERIOD,
@@ -386,7 +440,9 @@ class NoticeStore(StorePart):
         def read(connection: Connection) -> DigestFacts:
             def count(condition: ColumnElement[bool]) -> int:
                 return (
-                    connection.scalar(select(func.count()).select_from(DELIVERY).where(condition))
+                    connection.scalar(
+                        select(func.count()).select_from(DELIVERY).where(condition)
+                    )
                     or 0
                 )
 
@@ -401,7 +457,9 @@ class NoticeStore(StorePart):
         return await self.database.read(read)
 
 
-def next_notice(row: RowMapping, rules: AlertsEntry, now: datetime) -> NoticeKind | None:
+def next_notice(
+    row: RowMapping, rules: AlertsEntry, now: datetime
+) -> NoticeKind | None:
     """Return the notice that people should now get about an alert, if any."""
     if row["cleared_at"] is not None:
         delay = min(CLOSE_DELAY * 2 ** min(row["reopenings"], 20), MAX_CLOSE_DELAY)
@@ -411,14 +469,24 @@ def next_notice(row: RowMapping, rules: AlertsEntry, now: datetime) -> NoticeKin
     if row["notice"] == NoticeKind.CLOSED:
         return NoticeKind.REPEATED
     if row["dismissed_at"] is not None:
-        return None if row["notice"] == NoticeKind.ACKNOWLEDGED else NoticeKind.ACKNOWLEDGED
+        return (
+            None
+            if row["notice"] == NoticeKind.ACKNOWLEDGED
+            else NoticeKind.ACKNOWLEDGED
+        )
     if row["noticed_at"] is None:
         return NoticeKind.REPEATED
     if row["code"] in QUIET_CODES:
         return None
-    if rules.second and row["escalated_at"] is None and now >= row["at"] + rules.escalate_after:
+    if (
+        rules.second
+        and row["escalated_at"] is None
+        and now >= row["at"] + rules.escalate_after
+    ):
         return NoticeKind.ESCALATED
-    return NoticeKind.REPEATED if now >= row["noticed_at"] + rules.repeat_every else None
+    return (
+        NoticeKind.REPEATED if now >= row["noticed_at"] + rules.repeat_every else None
+    )
 
 
 def write_notice(
@@ -429,16 +497,26 @@ def write_notice(
     if kind is None:
         return
     is_closed = kind is NoticeKind.CLOSED
-    is_forgotten = is_closed and not row["notice"] and now >= row["cleared_at"] + UNNOTICED_PERIOD
+    is_forgotten = (
+        is_closed and not row["notice"] and now >= row["cleared_at"] + UNNOTICED_PERIOD
+    )
     is_escalated = row["escalated_at"] is not None
     channels = list(rules.second if kind is NoticeKind.ESCALATED else rules.first)
     if is_escalated and kind is not NoticeKind.ESCALATED:
         channels += rules.second
-    own = row["subject"].removeprefix("channel:") if row["code"] == CHANNEL_FAILING else ""
+    own = (
+        row["subject"].removeprefix("channel:")
+        if row["code"] == CHANNEL_FAILING
+        else ""
+    )
     if channels == [own]:
         channels = list(rules.second)
     channels = [channel for channel in dict.fromkeys(channels) if channel != own]
-    values: dict[str, object] = {"noticed_at": now, "notice": kind.value, "is_settled": is_closed}
+    values: dict[str, object] = {
+        "noticed_at": now,
+        "notice": kind.value,
+        "is_settled": is_closed,
+    }
     if kind is NoticeKind.ESCALATED:
         values["escalated_at"] = now
     if not (is_forgotten or (is_closed and row["code"] == EXTERNAL_POST)):
@@ -448,12 +526,21 @@ def write_notice(
             NOTICE.c.channel.in_(channels),
             NOTICE.c.ended_at.is_(None),
         )
-        transaction.connection.execute(update(NOTICE).where(*unsent).values(ended_at=now))
+        transaction.connection.execute(
+            update(NOTICE).where(*unsent).values(ended_at=now)
+        )
         name = f"{row['id']}-{row['notices'] + 1}"
         _insert_notice(
-            transaction, name=name, kind=kind, channels=channels, at=now, alert=row["id"]
+            transaction,
+            name=name,
+            kind=kind,
+            channels=channels,
+            at=now,
+            alert=row["id"],
         )
-    transaction.connection.execute(update(ALERT).where(ALERT.c.id == row["id"]).values(values))
+    transaction.connection.execute(
+        update(ALERT).where(ALERT.c.id == row["id"]).values(values)
+    )
 
 
 def _insert_notice(  # noqa: PLR0913 # the columns of a notice
@@ -489,7 +576,9 @@ def _due_limits(now: datetime) -> Mapping[str, datetime]:
 
 def prune_notices(transaction: Transaction, before: datetime) -> int:
     """Delete the notices that ended before an instant. Return how many."""
-    return transaction.connection.execute(delete(NOTICE).where(NOTICE.c.ended_at < before)).rowcount
+    return transaction.connection.execute(
+        delete(NOTICE).where(NOTICE.c.ended_at < before)
+    ).rowcount
 
 
 def prune_alerts(transaction: Transaction, now: datetime, before: datetime) -> int:
@@ -503,5 +592,7 @@ def prune_alerts(transaction: Transaction, now: datetime, before: datetime) -> i
         update(ALERT).where(~ALERT.c.is_settled, is_past(now)).values(is_settled=True)
     )
     is_over = or_(ALERT.c.cleared_at < before, and_(is_past(now), ALERT.c.at < before))
-    is_unsent = exists().where(NOTICE.c.alert == ALERT.c.id, NOTICE.c.ended_at.is_(None))
+    is_unsent = exists().where(
+        NOTICE.c.alert == ALERT.c.id, NOTICE.c.ended_at.is_(None)
+    )
     return connection.execute(delete(ALERT).where(is_over, ~is_unsent)).rowcount

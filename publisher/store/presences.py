@@ -44,7 +44,9 @@ def claim_presence(  # noqa: PLR0913, PLR0917 # who is what, where, and since wh
     The other account has this presence, or may have sent as it. An account that has left the
     settings, and has nothing stored, gives way.
     """
-    row = connection.execute(select(PRESENCE).where(is_presence(presence))).one_or_none()
+    row = connection.execute(
+        select(PRESENCE).where(is_presence(presence))
+    ).one_or_none()
     if row is not None and row.account != account and _is_taken(store, connection, row):
         return AccountId(row.account)
     own = row if row is not None and row.account == account else None
@@ -76,20 +78,27 @@ def has_posts(connection: Connection, account: str) -> bool:
     """Return True if anything was filed for an account, or sent to it."""
     sources = (DELIVERY, ORPHANED_ATTEMPT)
     return any(
-        connection.execute(select(true()).where(table.c.account == account).limit(1)).first()
+        connection.execute(
+            select(true()).where(table.c.account == account).limit(1)
+        ).first()
         is not None
         for table in sources
     )
 
 
-def _is_taken(store: BaseStore, connection: Connection, row: Row[tuple[object, ...]]) -> bool:
+def _is_taken(
+    store: BaseStore, connection: Connection, row: Row[tuple[object, ...]]
+) -> bool:
     """Return True if an account is still the one in a row, or may have been sent to as it."""
     if row.until is not None:
         sent = (
             ATTEMPT.c.account == row.account,
             ATTEMPT.c.intended_at.between(row.since, row.until),
         )
-        return connection.execute(select(ATTEMPT.c.id).where(*sent).limit(1)).first() is not None
+        return (
+            connection.execute(select(ATTEMPT.c.id).where(*sent).limit(1)).first()
+            is not None
+        )
     if row.account in store.policies or has_posts(connection, row.account):
         return True
     pause = select(PAUSE.c.scope).where(PAUSE.c.scope == f"account:{row.account}")
@@ -98,7 +107,10 @@ def _is_taken(store: BaseStore, connection: Connection, row: Row[tuple[object, .
 
 
 def presence_columns(presence: Presence) -> dict[str, str]:
-    return {name: getattr(presence, name) for name in ("platform", "server", "forum", "identity")}
+    return {
+        name: getattr(presence, name)
+        for name in ("platform", "server", "forum", "identity")
+    }
 
 
 def is_presence(presence: Presence) -> ColumnElement[bool]:

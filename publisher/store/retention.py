@@ -11,7 +11,17 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 
-from sqlalchemy import ColumnElement, and_, delete, exists, func, or_, select, tuple_, update
+from sqlalchemy import (
+    ColumnElement,
+    and_,
+    delete,
+    exists,
+    func,
+    or_,
+    select,
+    tuple_,
+    update,
+)
 
 from publisher.domain.delivery import FINAL_STATES, OPEN_STATES, State
 from publisher.domain.post import DeliveryId
@@ -39,7 +49,11 @@ from publisher.store.people.saves import SAVES_KEPT, delete_old_saves
 PRUNE_BATCH_SIZE = 100
 """Deliveries examined in one transaction."""
 PICTURE_BATCH_SIZE = 10
-_DELIVERY_KEY = (RENDERED_POST.c.post, RENDERED_POST.c.occurrence, RENDERED_POST.c.account)
+_DELIVERY_KEY = (
+    RENDERED_POST.c.post,
+    RENDERED_POST.c.occurrence,
+    RENDERED_POST.c.account,
+)
 PrunePosition = tuple[datetime, int]
 """The last delivery examined: its due time and id."""
 
@@ -75,7 +89,9 @@ async def prune(store: BaseStore, retention: timedelta) -> PruneCounts:
         return PruneCounts()
     before, journal = now - retention, store.database.journal
     records = (
-        await asyncio.to_thread(read_records, journal.path, None) if journal is not None else ()
+        await asyncio.to_thread(read_records, journal.path, None)
+        if journal is not None
+        else ()
     )
     journaled = frozenset(record.delivery for record in records)
     pruned, position = PruneCounts(), None
@@ -90,7 +106,11 @@ async def prune(store: BaseStore, retention: timedelta) -> PruneCounts:
     def clear_old_schedules(transaction: Transaction) -> None:
         """Clear the texts of old schedule versions. Their hashes and acceptance times stay."""
         newest = select(func.max(SCHEDULE.c.id)).scalar_subquery()
-        is_old = (SCHEDULE.c.accepted_at < before, SCHEDULE.c.id < newest, SCHEDULE.c.text != "")
+        is_old = (
+            SCHEDULE.c.accepted_at < before,
+            SCHEDULE.c.id < newest,
+            SCHEDULE.c.text != "",
+        )
         transaction.connection.execute(update(SCHEDULE).where(*is_old).values(text=""))
 
     await store.database.write(clear_old_schedules)
@@ -112,14 +132,17 @@ def _prune_batch(
 ) -> tuple[PruneCounts, PrunePosition | None]:
     """Prune the next few deliveries. Return the counts, and the position, or None at the end."""
     lock_planning(transaction)
-    columns = [DELIVERY.c[name] for name in ("id", "due_at", "post", "occurrence", "account")]
+    columns = [
+        DELIVERY.c[name] for name in ("id", "due_at", "post", "occurrence", "account")
+    ]
     query = select(*columns, _can_prune(before).label("can_prune")).where(
         ~DELIVERY.c.is_pruned, DELIVERY.c.due_at < before
     )
     if after is not None:
         due_at, number = after
         query = query.where(
-            DELIVERY.c.due_at >= due_at, or_(DELIVERY.c.due_at > due_at, DELIVERY.c.id > number)
+            DELIVERY.c.due_at >= due_at,
+            or_(DELIVERY.c.due_at > due_at, DELIVERY.c.id > number),
         )
     rows = transaction.connection.execute(
         query.order_by(DELIVERY.c.due_at, DELIVERY.c.id).limit(PRUNE_BATCH_SIZE)
@@ -135,7 +158,9 @@ def _prune_batch(
     run = transaction.connection.execute
     pruned = PruneCounts(
         deliveries=len(ids),
-        texts=run(delete(RENDERED_POST).where(tuple_(*_DELIVERY_KEY).in_(keys))).rowcount,
+        texts=run(
+            delete(RENDERED_POST).where(tuple_(*_DELIVERY_KEY).in_(keys))
+        ).rowcount,
         readbacks=run(delete(READBACK).where(READBACK.c.delivery.in_(ids))).rowcount,
         metrics=run(delete(REACH).where(REACH.c.delivery.in_(ids))).rowcount,
     )
@@ -178,7 +203,10 @@ def _delete_pictures(before: datetime, transaction: Transaction) -> int:
     """
     lock_planning(transaction)
     is_old = MEDIA.c.shown_until < before
-    if transaction.connection.scalar(select(MEDIA.c.sha256).where(is_old).limit(1)) is None:
+    if (
+        transaction.connection.scalar(select(MEDIA.c.sha256).where(is_old).limit(1))
+        is None
+    ):
         return 0
     open_posts = (
         select(RENDERED_POST.c.body)
@@ -198,7 +226,9 @@ def _delete_pictures(before: datetime, transaction: Transaction) -> int:
     hashes = transaction.connection.scalars(query).all()
     if not hashes:
         return 0
-    return transaction.connection.execute(delete(MEDIA).where(MEDIA.c.sha256.in_(hashes))).rowcount
+    return transaction.connection.execute(
+        delete(MEDIA).where(MEDIA.c.sha256.in_(hashes))
+    ).rowcount
 
 
 async def compact_journal(store: BaseStore) -> int:

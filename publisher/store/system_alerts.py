@@ -138,8 +138,12 @@ class SystemAlerts(StorePart):
             return timedelta()
         query = select(func.clock_timestamp(type_=DateTime(timezone=True)))
         asked_at = now()
-        server_time = await database.read(lambda connection: connection.scalars(query).one())
-        return max(asked_at - server_time, timedelta()) or min(now() - server_time, timedelta())
+        server_time = await database.read(
+            lambda connection: connection.scalars(query).one()
+        )
+        return max(asked_at - server_time, timedelta()) or min(
+            now() - server_time, timedelta()
+        )
 
     async def alert_clock_skew(self, skew: timedelta) -> Mapping[str, str]:
         """Keep one alert open, at the server's time, while clock skew blocks a daemon's start.
@@ -147,12 +151,15 @@ class SystemAlerts(StorePart):
         The daemon is this one.
         """
         facts = {"host": self._host, "seconds": f"{skew.total_seconds():+.0f}"}
-        subject, now = f"{CLOCK_SUBJECT_PREFIX}{self.store.worker}", self.runtime.now() - skew
+        subject, now = (
+            f"{CLOCK_SUBJECT_PREFIX}{self.store.worker}",
+            self.runtime.now() - skew,
+        )
 
         def ensure_alert(transaction: Transaction) -> None:
-            if [code for code, _facts in open_alerts(transaction.connection, subject)] != [
-                "clock_skew"
-            ]:
+            if [
+                code for code, _facts in open_alerts(transaction.connection, subject)
+            ] != ["clock_skew"]:
                 replace_alerts(transaction, now, "clock_skew", subject, facts)
 
         await self.database.write(ensure_alert)
@@ -168,7 +175,11 @@ class SystemAlerts(StorePart):
             facts = {"host": self._host, "seconds": f"{abs(jump).total_seconds():.0f}"}
             await self.database.write(
                 partial(
-                    raise_alert, at=runtime.now(), code=code, subject=MACHINE_SUBJECT, facts=facts
+                    raise_alert,
+                    at=runtime.now(),
+                    code=code,
+                    subject=MACHINE_SUBJECT,
+                    facts=facts,
                 )
             )
             del runtime.clock_jumps[0]
@@ -187,7 +198,9 @@ class SystemAlerts(StorePart):
 
         The templates are the ones that the host has read.
         """
-        await self._set_alert("templates_invalid", f"templates:{self.store.worker}", reason)
+        await self._set_alert(
+            "templates_invalid", f"templates:{self.store.worker}", reason
+        )
 
     async def keep_outdated_texts(
         self, outdated: Mapping[PostId, AccountId], unknown: Collection[PostId]
@@ -197,14 +210,21 @@ class SystemAlerts(StorePart):
         Posts in `unknown` keep their existing alerts. `outdated` names the first account of each.
         """
         wanted: dict[str, AlertContent] = {
-            f"{OUTDATED_PREFIX}{post}": (TEXT_OUTDATED, {"post": post, "account": account})
+            f"{OUTDATED_PREFIX}{post}": (
+                TEXT_OUTDATED,
+                {"post": post, "account": account},
+            )
             for post, account in outdated.items()
         }
         kept = {f"{OUTDATED_PREFIX}{post}" for post in unknown} - wanted.keys()
 
         def find_changes(connection: Connection) -> Mapping[str, AlertContent | None]:
             changes = find_alert_changes(connection, [TEXT_OUTDATED], wanted)
-            return {subject: content for subject, content in changes.items() if subject not in kept}
+            return {
+                subject: content
+                for subject, content in changes.items()
+                if subject not in kept
+            }
 
         if await self.database.read(find_changes):
             now = self.runtime.now()
@@ -226,7 +246,9 @@ class SystemAlerts(StorePart):
 
         It has the dashboard's exit code. There is none for "".
         """
-        await self._set_alert("dashboard_failing", f"dashboard:{self.store.worker}", reason)
+        await self._set_alert(
+            "dashboard_failing", f"dashboard:{self.store.worker}", reason
+        )
 
     async def set_rights_alert(self, problems: Sequence[Problem]) -> None:
         """Keep at most one alert that this host's dashboard lacks rights on files, or none.
@@ -234,7 +256,9 @@ class SystemAlerts(StorePart):
         It names the actions that the dashboard cannot do.
         """
         stored = (
-            json.dumps([{"code": problem.code, **problem.facts} for problem in problems])
+            json.dumps(
+                [{"code": problem.code, **problem.facts} for problem in problems]
+            )
             if problems
             else ""
         )
@@ -242,14 +266,20 @@ class SystemAlerts(StorePart):
             RIGHTS_MISSING, f"rights:{self.store.worker}", stored, fact="problems"
         )
 
-    async def _set_alert(self, code: str, subject: str, text: str, fact: str = "reason") -> None:
+    async def _set_alert(
+        self, code: str, subject: str, text: str, fact: str = "reason"
+    ) -> None:
         """Keep at most one alert about a subject: with this text as a fact, or none for ""."""
         now = self.runtime.now()
-        alerts = await self.database.read(lambda connection: open_alerts(connection, subject))
+        alerts = await self.database.read(
+            lambda connection: open_alerts(connection, subject)
+        )
         if [facts[fact] for _code, facts in alerts] != ([text] if text else []):
             wanted, facts = code if text else None, {"host": self._host, fact: text}
             await self.database.write(
-                lambda transaction: replace_alerts(transaction, now, wanted, subject, facts)
+                lambda transaction: replace_alerts(
+                    transaction, now, wanted, subject, facts
+                )
             )
 
     @property
@@ -263,17 +293,24 @@ class SystemAlerts(StorePart):
         It is raised again when the skew changes by more than the tolerance; platforms differ by
         some seconds.
         """
-        if code == self._clock_alert and abs(skew - self._alerted_skew) <= SERVER_DATE_TOLERANCE:
+        if (
+            code == self._clock_alert
+            and abs(skew - self._alerted_skew) <= SERVER_DATE_TOLERANCE
+        ):
             return
         subject, now = f"{CLOCK_SUBJECT_PREFIX}{self.store.worker}", self.runtime.now()
         facts = {
             "host": self._host,
             **({"seconds": f"{skew.total_seconds():+.0f}"} if skew else {}),
         }
-        opened = await self.database.read(lambda connection: open_alerts(connection, subject))
+        opened = await self.database.read(
+            lambda connection: open_alerts(connection, subject)
+        )
         if code or opened:
             await self.database.write(
-                lambda transaction: replace_alerts(transaction, now, code, subject, facts)
+                lambda transaction: replace_alerts(
+                    transaction, now, code, subject, facts
+                )
             )
         self._clock_alert, self._alerted_skew = code, skew
 
@@ -363,11 +400,15 @@ class JobRunner(StorePart):
 
     async def _record_failure(self, subject: str, facts: dict[str, str]) -> None:
         now = self.runtime.now()
-        before = self._streaks.get(subject, FailureStreak(failures=0, since=now, last=now))
+        before = self._streaks.get(
+            subject, FailureStreak(failures=0, since=now, last=now)
+        )
         streak = self._streaks[subject] = FailureStreak(
             failures=before.failures + 1, since=before.since, last=now
         )
-        is_lasting = streak.failures > 1 and now - streak.since >= FAILING_TIME_BEFORE_ALERT
+        is_lasting = (
+            streak.failures > 1 and now - streak.since >= FAILING_TIME_BEFORE_ALERT
+        )
         if (
             streak.failures < FAILURES_BEFORE_ALERT and not is_lasting
         ) or subject in await self._read_open_alerts():
@@ -380,17 +421,25 @@ class JobRunner(StorePart):
             "since": streak.since.isoformat(),
         }
         await self.database.write(
-            lambda transaction: keep_alert(transaction, now, "job_failing", subject, facts)
+            lambda transaction: keep_alert(
+                transaction, now, "job_failing", subject, facts
+            )
         )
         self._open_alerts.add(subject)
 
     async def _record_success(self, subject: str, *, is_idle: bool) -> None:
         now, streak = self.runtime.now(), self._streaks.get(subject)
-        if is_idle and streak is not None and now - streak.last < FAILING_TIME_BEFORE_ALERT:
+        if (
+            is_idle
+            and streak is not None
+            and now - streak.last < FAILING_TIME_BEFORE_ALERT
+        ):
             return
         self._streaks.pop(subject, None)
         if subject in await self._read_open_alerts():
-            await self.database.write(lambda transaction: clear_alerts(transaction, subject, now))
+            await self.database.write(
+                lambda transaction: clear_alerts(transaction, subject, now)
+            )
             self._open_alerts.discard(subject)
 
     def clear_other_alerts(

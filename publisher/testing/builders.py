@@ -62,7 +62,9 @@ def make_policy(  # noqa: PLR0913 # each field that a test may set, with its def
 def unlimited_approver(name: str) -> Approver:
     """Return an approver with roles that allow everything."""
     return Approver(
-        name=name, may_take=lambda _stage, _accounts: True, may=lambda _permission, _accounts: True
+        name=name,
+        may_take=lambda _stage, _accounts: True,
+        may=lambda _permission, _accounts: True,
     )
 
 
@@ -111,7 +113,11 @@ def make_rendered_delivery(
             for number in range(2, parts + 2)
         )
         named = RenderedPost(
-            account=account, platform=Platform("fake"), marker=marker, title=post.title, text=text
+            account=account,
+            platform=Platform("fake"),
+            marker=marker,
+            title=post.title,
+            text=text,
         )
         rendered_posts.append(replace(named, extra_parts=more))
     planned = PlannedDeliveries(

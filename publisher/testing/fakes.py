@@ -101,7 +101,9 @@ class FakeAdapter:
 
     now: Callable[[], datetime]
     posts: dict[str, SendRequest] = field(default_factory=dict)
-    script: deque[Outcome | Callable[[SendRequest], Outcome]] = field(default_factory=deque)
+    script: deque[Outcome | Callable[[SendRequest], Outcome]] = field(
+        default_factory=deque
+    )
     findings: deque[ReadbackResult] = field(default_factory=deque)
     calls: list[SendRequest] = field(default_factory=list)
     published_at: dict[str, datetime] = field(default_factory=dict)
@@ -114,7 +116,9 @@ class FakeAdapter:
         self.posts[remote_id] = request
         self.published_at[remote_id] = self.now()
         return Receipt(
-            remote_id=remote_id, url=f"https://fake.example/{remote_id}", published_at=self.now()
+            remote_id=remote_id,
+            url=f"https://fake.example/{remote_id}",
+            published_at=self.now(),
         )
 
     def lose_reply(self, request: SendRequest) -> Outcome:
@@ -159,7 +163,9 @@ class FakeAdapter:
     async def check_health(self) -> HealthCheckResult:
         return Healthy()
 
-    async def read_metrics(self, receipts: Sequence[Receipt]) -> Mapping[str, Reach] | Unknown:
+    async def read_metrics(
+        self, receipts: Sequence[Receipt]
+    ) -> Mapping[str, Reach] | Unknown:
         return {
             item.remote_id: Reach(reads=self.reads)
             for item in receipts
@@ -178,5 +184,7 @@ class FakeAdapter:
             if not post.part
         ]
         return sorted(
-            [*own_posts, *self.external_posts], key=lambda item: item.published_at, reverse=True
+            [*own_posts, *self.external_posts],
+            key=lambda item: item.published_at,
+            reverse=True,
         )

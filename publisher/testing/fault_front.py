@@ -51,7 +51,9 @@ TAG_HEADER = "publisher-fault-front-tag"
 
 The front removes it.
 """
-TRANSPORT_KINDS = frozenset({"drop_before", "drop_after", "act_late", "delay", "drip", "truncate"})
+TRANSPORT_KINDS = frozenset(
+    {"drop_before", "drop_after", "act_late", "delay", "drip", "truncate"}
+)
 PLAIN_KINDS = frozenset({"html", "status", "bad_json", "wrong_account"})
 REFUSAL_KINDS = frozenset({"api_error", "captcha", "duplicate", "expire_token"})
 RESPONSE_KINDS = REFUSAL_KINDS | {"no_id", "empty_list", "reorder", "rewrite"}
@@ -60,9 +62,19 @@ MAX_HOLD_SECONDS = 60.0
 _LINGER_RESET = struct.pack("ii", 1, 0)
 _READ_BYTES = 65536
 _HOP_HEADERS = frozenset(
-    {"connection", "content-length", "host", "keep-alive", "te", "transfer-encoding", "upgrade"}
+    {
+        "connection",
+        "content-length",
+        "host",
+        "keep-alive",
+        "te",
+        "transfer-encoding",
+        "upgrade",
+    }
 )
-_ERROR_PAGE = b"<!DOCTYPE html><html><body><h1>The page cannot be shown</h1></body></html>"
+_ERROR_PAGE = (
+    b"<!DOCTYPE html><html><body><h1>The page cannot be shown</h1></body></html>"
+)
 Headers = tuple[tuple[str, str], ...]
 
 
@@ -99,12 +111,15 @@ class FrontRequest:
         if head is None or not isinstance(event, h11.EndOfMessage):
             return None
         headers = [
-            (name.decode("latin-1"), value.decode("latin-1")) for name, value in head.headers
+            (name.decode("latin-1"), value.decode("latin-1"))
+            for name, value in head.headers
         ]
         return cls(
             method=head.method.decode(),
             target=head.target.decode("latin-1"),
-            headers=tuple((name, value) for name, value in headers if name != TAG_HEADER),
+            headers=tuple(
+                (name, value) for name, value in headers if name != TAG_HEADER
+            ),
             body=bytes(body),
             tag=dict(headers).get(TAG_HEADER, ""),
         )
@@ -119,7 +134,9 @@ class FrontResponse:
     @classmethod
     def from_json(cls, status: int, value: object) -> "FrontResponse":
         return cls(
-            status=status, headers=(("content-type", "application/json"),), body=_to_json(value)
+            status=status,
+            headers=(("content-type", "application/json"),),
+            body=_to_json(value),
         )
 
     def encode_head(self) -> bytes:
@@ -173,13 +190,22 @@ class InjectedFault:
         return FrontResponse(
             status=int(str(self.facts.get("code", 200 if is_page else 503))),
             headers=(
-                ("content-type", "text/html; charset=utf-8" if is_page else "application/json"),
+                (
+                    "content-type",
+                    "text/html; charset=utf-8" if is_page else "application/json",
+                ),
                 *(
                     (str(name), str(value))
-                    for name, value in (headers.items() if isinstance(headers, Mapping) else ())
+                    for name, value in (
+                        headers.items() if isinstance(headers, Mapping) else ()
+                    )
                 ),
             ),
-            body=str(body).encode() if body is not None else _ERROR_PAGE if is_page else b"",
+            body=str(body).encode()
+            if body is not None
+            else _ERROR_PAGE
+            if is_page
+            else b"",
         )
 
 
@@ -191,7 +217,10 @@ class FaultFront:
     """
 
     def __init__(
-        self, platform_url: str, response_format: ResponseFormat | None, ssl_context: ssl.SSLContext
+        self,
+        platform_url: str,
+        response_format: ResponseFormat | None,
+        ssl_context: ssl.SSLContext,
     ) -> None:
         self.base_url = ""
         self.requests: list[FrontRequest] = []
@@ -239,7 +268,9 @@ class FaultFront:
             await self._forward(self._late.pop(0))
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def handle(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
         """Serve one connection, for one request."""
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 # a coroutine always runs in one
@@ -267,9 +298,14 @@ class FaultFront:
         await self._upstream.aclose()
 
     async def _respond(
-        self, request: FrontRequest, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+        self,
+        request: FrontRequest,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
     ) -> None:
-        fault = next((fault for fault in self._faults if fault.applies_to(request)), None)
+        fault = next(
+            (fault for fault in self._faults if fault.applies_to(request)), None
+        )
         if fault is None:
             await _send(writer, await self._forward(request))
         elif fault.kind in TRANSPORT_KINDS:
@@ -299,7 +335,9 @@ class FaultFront:
             case "drop_after":
                 _reset(writer)
             case "truncate":
-                writer.write(response.encode_head() + response.body[: len(response.body) // 2])
+                writer.write(
+                    response.encode_head() + response.body[: len(response.body) // 2]
+                )
                 await writer.drain()
             case "drip":
                 await _drip(fault, response, reader, writer)
@@ -308,7 +346,9 @@ class FaultFront:
                     await hold()
                 await _send(writer, response)
 
-    async def _change_response(self, fault: InjectedFault, request: FrontRequest) -> FrontResponse:
+    async def _change_response(
+        self, fault: InjectedFault, request: FrontRequest
+    ) -> FrontResponse:
         """Return the response in place of the platform's.
 
         The fault counts if it has changed something.
@@ -326,7 +366,9 @@ class FaultFront:
 
     async def _forward(self, request: FrontRequest) -> FrontResponse:
         """Make the call at the platform. Raises httpx.TransportError."""
-        headers = [(name, value) for name, value in request.headers if name not in _HOP_HEADERS]
+        headers = [
+            (name, value) for name, value in request.headers if name not in _HOP_HEADERS
+        ]
         response = await self._upstream.handle_async_request(
             httpx.Request(
                 request.method,
@@ -366,7 +408,9 @@ async def open_fault_front(
         # loading the system's certificates takes a while
         is_secure = platform_url.startswith("https:")
         ssl_context = (
-            ssl.create_default_context() if is_secure else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            ssl.create_default_context()
+            if is_secure
+            else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         )
     front = FaultFront(platform_url, response_format, ssl_context)
     server = await asyncio.start_server(front.handle, "127.0.0.1", 0)
@@ -392,10 +436,14 @@ def _reset(writer: asyncio.StreamWriter) -> None:
     writer.transport.abort()
 
 
-async def _hold(fault: InjectedFault, reader: asyncio.StreamReader, seconds: object = None) -> None:
+async def _hold(
+    fault: InjectedFault, reader: asyncio.StreamReader, seconds: object = None
+) -> None:
     """Wait for some seconds, or until the client leaves."""
     fault.held.set()
-    await _has_left(reader, float(str(seconds)) if seconds is not None else MAX_HOLD_SECONDS)
+    await _has_left(
+        reader, float(str(seconds)) if seconds is not None else MAX_HOLD_SECONDS
+    )
 
 
 async def _drip(
@@ -426,7 +474,10 @@ async def _has_left(reader: asyncio.StreamReader, seconds: float) -> bool:
 
 
 def change_body(
-    kind: str, facts: Mapping[str, Any], response_format: ResponseFormat | None, body: bytes
+    kind: str,
+    facts: Mapping[str, Any],
+    response_format: ResponseFormat | None,
+    body: bytes,
 ) -> bytes:
     """Return a response's body as a fault leaves it.
 
@@ -437,7 +488,9 @@ def change_body(
     if kind == "wrong_account":
         own = (response_format.identity if response_format else "") or str(facts["own"])
         other = own[:-1] + ("1" if own[-1:] != "1" else "2")
-        return re.sub(rb"(?<!\w)" + re.escape(own.encode()) + rb"(?!\w)", other.encode(), body)
+        return re.sub(
+            rb"(?<!\w)" + re.escape(own.encode()) + rb"(?!\w)", other.encode(), body
+        )
     try:
         value = json.loads(body)
     except ValueError:
@@ -448,14 +501,19 @@ def change_body(
     match kind:
         case "no_id":
             changed = _map_posts(
-                value, lambda post: {k: each for k, each in post.items() if k not in id_keys}
+                value,
+                lambda post: {k: each for k, each in post.items() if k not in id_keys},
             )
         case "empty_list":
             changed = _map_lists(value, id_keys, lambda _posts: [])
         case "reorder":
-            changed = _map_lists(value, id_keys, _ORDERS[str(facts.get("how", "reverse"))])
+            changed = _map_lists(
+                value, id_keys, _ORDERS[str(facts.get("how", "reverse"))]
+            )
         case _:
-            changed = _map_texts(value, response_format.text_keys, partial(rewrite_text, **facts))
+            changed = _map_texts(
+                value, response_format.text_keys, partial(rewrite_text, **facts)
+            )
     return body if changed == value else _to_json(changed)
 
 
@@ -495,7 +553,9 @@ def _map_lists(
     return value
 
 
-def _map_texts(value: object, text_keys: frozenset[str], change: Callable[[str], str]) -> object:
+def _map_texts(
+    value: object, text_keys: frozenset[str], change: Callable[[str], str]
+) -> object:
     if isinstance(value, list):
         return [_map_texts(each, text_keys, change) for each in value]
     if not isinstance(value, dict):
@@ -509,7 +569,12 @@ def _map_texts(value: object, text_keys: frozenset[str], change: Callable[[str],
 
 
 def rewrite_text(
-    text: str, *, how: str = "spaces", characters: int = 30, ending: str = "…", torn: bool = False
+    text: str,
+    *,
+    how: str = "spaces",
+    characters: int = 30,
+    ending: str = "…",
+    torn: bool = False,
 ) -> str:
     """Return a text as a platform may change it. Raises ValueError for an unknown `how`."""
     match how:
@@ -517,7 +582,9 @@ def rewrite_text(
             return re.sub(r"\s+", " ", text).strip()
         case "emoji":
             return "".join(
-                each for each in text if ord(each) < 0x1F000 and each not in "\ufe0f\u200d"
+                each
+                for each in text
+                if ord(each) < 0x1F000 and each not in "\ufe0f\u200d"
             )
         case "tail":
             return text and text + " 网页链接 "

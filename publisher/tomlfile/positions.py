@@ -10,7 +10,9 @@ from publisher.tomlfile.validate import KeyPath
 _KEY_PART = re.compile(
     r"[ \t]*(?P<part>[A-Za-z0-9_-]+|\"(?:[^\"\\\n]|\\.)*+\"|'[^'\n]*+')[ \t]*(?P<dot>\.?)"
 )
-_SCALAR = re.compile(rf"{QUOTED_OR_COMMENT.pattern}|[^,\]}}\n#]+", re.DOTALL | re.MULTILINE)
+_SCALAR = re.compile(
+    rf"{QUOTED_OR_COMMENT.pattern}|[^,\]}}\n#]+", re.DOTALL | re.MULTILINE
+)
 _BETWEEN = re.compile(r"(?:[\s,]++|#[^\n]*+)*+")
 """White space, commas and comments between keys, values and headers."""
 
@@ -23,7 +25,9 @@ class PositionFinder:
 
     def __init__(self, text: str, paths: Iterable[KeyPath]) -> None:
         self._text = text
-        self._wanted = {path[:length] for path in paths for length in range(1, len(path) + 1)}
+        self._wanted = {
+            path[:length] for path in paths for length in range(1, len(path) + 1)
+        }
         self._found: dict[KeyPath, tuple[int, int]] = {}
         self._elements: dict[KeyPath, int] = {}
         self._spans: dict[KeyPath, tuple[int, int]] = {}
@@ -35,7 +39,10 @@ class PositionFinder:
             else:
                 self._read_pair(table)
             element = table[:2]
-            self._spans[element] = self._spans.get(element, (start, start))[0], self._offset
+            self._spans[element] = (
+                self._spans.get(element, (start, start))[0],
+                self._offset,
+            )
 
     def locate(self, path: KeyPath, *, is_at_key: bool = False) -> tuple[int, int]:
         """Return line and column of a value, or of its key.
@@ -46,7 +53,9 @@ class PositionFinder:
             if path[:length] in self._found:
                 key_offset, value_offset = self._found[path[:length]]
                 is_key = is_at_key and length == len(path)
-                return to_line_and_column(self._text, key_offset if is_key else value_offset)
+                return to_line_and_column(
+                    self._text, key_offset if is_key else value_offset
+                )
         return 1, 1
 
     def spans(self, name: str) -> list[tuple[int, int]]:
@@ -54,7 +63,10 @@ class PositionFinder:
 
         Text between two tables, such as a comment above a header, belongs to neither.
         """
-        return [self._spans[name, index] for index in range(self._elements.get((name,), -1) + 1)]
+        return [
+            self._spans[name, index]
+            for index in range(self._elements.get((name,), -1) + 1)
+        ]
 
     def _skip(self) -> int:
         found = _BETWEEN.match(self._text, self._offset)
@@ -88,7 +100,9 @@ class PositionFinder:
         while found := _KEY_PART.match(self._text, self._offset):
             part, self._offset = found["part"], found.end()
             yield (
-                next(iter(tomllib.loads(f"{part}=0"))) if "\\" in part else part.strip("\"'"),
+                next(iter(tomllib.loads(f"{part}=0")))
+                if "\\" in part
+                else part.strip("\"'"),
                 found.start("part"),
             )
             if not found["dot"]:

@@ -78,7 +78,9 @@ class TomlDocument:
     text: str
     data: Mapping[str, Any]
 
-    def locate_problems(self, problems: Iterable[UnlocatedProblem]) -> tuple[Problem, ...]:
+    def locate_problems(
+        self, problems: Iterable[UnlocatedProblem]
+    ) -> tuple[Problem, ...]:
         """Return problems with line and column, in file order.
 
         Beyond MAX_PROBLEMS return only their number.
@@ -96,16 +98,28 @@ class TomlDocument:
             location = Location(
                 file=self.file, line=line, column=column, path=format_path(problem.path)
             )
-            lines = {name: str(finder.locate(path)[0]) for name, path in problem.line_facts.items()}
+            lines = {
+                name: str(finder.locate(path)[0])
+                for name, path in problem.line_facts.items()
+            }
             facts = {**problem.facts, **lines}
             located.append(
-                (line, column, Problem(code=problem.code, location=location, facts=facts))
+                (
+                    line,
+                    column,
+                    Problem(code=problem.code, location=location, facts=facts),
+                )
             )
-        result = [problem for _line, _column, problem in sorted(located, key=lambda item: item[:2])]
+        result = [
+            problem
+            for _line, _column, problem in sorted(located, key=lambda item: item[:2])
+        ]
         if len(problems) > MAX_PROBLEMS:
             rest = {"number": str(len(problems) - MAX_PROBLEMS)}
             result.append(
-                Problem(code="more_problems", location=Location(file=self.file), facts=rest)
+                Problem(
+                    code="more_problems", location=Location(file=self.file), facts=rest
+                )
             )
         return tuple(result)
 
@@ -124,10 +138,14 @@ def read_toml(
     path: Path, limits: ReadLimits, error_type: type[InputError] = InputError
 ) -> TomlDocument:
     """Read and parse a regular file of UTF-8 TOML. Raises `error_type` with its problems."""
-    return parse_toml(read_text(path, limits, error_type), str(path), limits, error_type)
+    return parse_toml(
+        read_text(path, limits, error_type), str(path), limits, error_type
+    )
 
 
-def read_text(path: Path, limits: ReadLimits, error_type: type[InputError] = InputError) -> str:
+def read_text(
+    path: Path, limits: ReadLimits, error_type: type[InputError] = InputError
+) -> str:
     """Read the text of a file without parsing it.
 
     Raises `error_type` if it is no regular UTF-8 file.
@@ -144,7 +162,11 @@ def read_unchanged(
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
         with os.fdopen(descriptor, "rb") as stream:
             before = os.fstat(descriptor)
-            raw = stream.read(limits.max_bytes + 1) if stat.S_ISREG(before.st_mode) else b""
+            raw = (
+                stream.read(limits.max_bytes + 1)
+                if stat.S_ISREG(before.st_mode)
+                else b""
+            )
             after = os.fstat(descriptor)
     except OSError as error:
         code = _CODES_BY_ERRNO.get(error.errno or 0, "file_unreadable")
@@ -157,10 +179,13 @@ def read_unchanged(
     if not stat.S_ISREG(before.st_mode):
         raise error_type([_file_problem(file, "file_not_regular")])
     if len(raw) > limits.max_bytes:
-        raise error_type([_file_problem(file, "file_too_big", most=_megabytes(limits.max_bytes))])
-    if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns) or len(
-        raw
-    ) != after.st_size:
+        raise error_type(
+            [_file_problem(file, "file_too_big", most=_megabytes(limits.max_bytes))]
+        )
+    if (before.st_size, before.st_mtime_ns) != (
+        after.st_size,
+        after.st_mtime_ns,
+    ) or len(raw) != after.st_size:
         raise error_type([_file_problem(file, "file_changing")])
     if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         raise error_type([_file_problem(file, "file_utf16")])
@@ -191,15 +216,21 @@ def parse_toml(
     """
     text = strip_editor_marks(text)
     if count_bytes(text) > limits.max_bytes:
-        raise error_type([_file_problem(file, "file_too_big", most=_megabytes(limits.max_bytes))])
+        raise error_type(
+            [_file_problem(file, "file_too_big", most=_megabytes(limits.max_bytes))]
+        )
     if not text.strip():
         raise error_type([_file_problem(file, "file_empty")])
     if forbidden := list(islice(find_forbidden_characters(text), MAX_PROBLEMS)):
         described = [
-            (position, {"character": describe_character(text[position])}) for position in forbidden
+            (position, {"character": describe_character(text[position])})
+            for position in forbidden
         ]
         raise error_type(
-            [_problem_at(file, text, at, "invisible_character", facts) for at, facts in described]
+            [
+                _problem_at(file, text, at, "invisible_character", facts)
+                for at, facts in described
+            ]
         )
     if excess := find_excess(text, limits):
         code, offset = excess
@@ -213,7 +244,9 @@ def parse_toml(
             [_problem_at(file, text, syntax.offset, syntax.code, syntax.facts)]
         ) from None
     document = TomlDocument(file=file, text=text, data=data)
-    if "\\" in text:  # an escape such as \u202e may have put a forbidden character into a value
+    if (
+        "\\" in text
+    ):  # an escape such as \u202e may have put a forbidden character into a value
         escaped = [
             UnlocatedProblem(
                 path=path,
@@ -233,9 +266,13 @@ def find_excess(text: str, limits: ReadLimits) -> tuple[str, int] | None:
     It takes linear time.
     """
     bare = blank_quoted(text)
-    if dots := re.search(rf"\.(?:[^.=,\n\[\]{{}}]*+\.){{{limits.max_key_parts - 1}}}", bare):
+    if dots := re.search(
+        rf"\.(?:[^.=,\n\[\]{{}}]*+\.){{{limits.max_key_parts - 1}}}", bare
+    ):
         return "key_too_long", dots.start()
-    if long := re.search(rf"(?<!{_LETTER}){_LETTER}{{{limits.max_word_chars + 1}}}", bare):
+    if long := re.search(
+        rf"(?<!{_LETTER}){_LETTER}{{{limits.max_word_chars + 1}}}", bare
+    ):
         return "word_too_long", long.start()
     depth = 0
     for bracket in re.finditer(r"[\[\]{}]", bare):
@@ -251,12 +288,18 @@ def strip_editor_marks(text: str) -> str:
 
 
 def _file_problem(file: str, code: str, **facts: str) -> Problem:
-    return Problem(code=code, location=Location(file=file), facts={"file": file, **facts})
+    return Problem(
+        code=code, location=Location(file=file), facts={"file": file, **facts}
+    )
 
 
-def _problem_at(file: str, text: str, offset: int, code: str, facts: Mapping[str, str]) -> Problem:
+def _problem_at(
+    file: str, text: str, offset: int, code: str, facts: Mapping[str, str]
+) -> Problem:
     line, column = to_line_and_column(text, offset)
-    return Problem(code=code, location=Location(file=file, line=line, column=column), facts=facts)
+    return Problem(
+        code=code, location=Location(file=file, line=line, column=column), facts=facts
+    )
 
 
 def _megabytes(size: int) -> str:

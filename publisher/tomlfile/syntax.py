@@ -20,7 +20,8 @@ QUOTED_OR_COMMENT = re.compile(
 def blank_quoted(text: str) -> str:
     """Replace all strings and comments by spaces; every other character keeps its position."""
     return QUOTED_OR_COMMENT.sub(
-        lambda quoted: "\n".join(" " * len(line) for line in quoted[0].split("\n")), text
+        lambda quoted: "\n".join(" " * len(line) for line in quoted[0].split("\n")),
+        text,
     )
 
 
@@ -53,7 +54,9 @@ def suggest_time(text: str) -> str:
     clock = ":".join(
         part.zfill(2) for part in (hour, found["minute"] or "0", found["second"] or "0")
     )
-    suggested = f"{found['year']}-{found['month'].zfill(2)}-{found['day'].zfill(2)}T{clock}"
+    suggested = (
+        f"{found['year']}-{found['month'].zfill(2)}-{found['day'].zfill(2)}T{clock}"
+    )
     try:
         datetime.fromisoformat(suggested)
     except ValueError:
@@ -99,7 +102,9 @@ _CODES = (
 
 _STOP = re.compile(r"\(at line (\d+), column (\d+)\)$")
 """The end of such a message, unless the parser stopped at the end of the text."""
-_TIME_WITHOUT_SECONDS = re.compile(r"=\s*(?P<year>\d{4})-\d\d-\d\d[T ]\d\d:\d\d(?![\d:])")
+_TIME_WITHOUT_SECONDS = re.compile(
+    r"=\s*(?P<year>\d{4})-\d\d-\d\d[T ]\d\d:\d\d(?![\d:])"
+)
 _TIME_LIKE = re.compile(r"=\s*(?P<year>\d{4})\s?[-/.年]\s?\d")
 _CLOCK = re.compile(r"[T ](?P<hour>\d\d):(?P<minute>\d\d)(?::(?P<second>\d\d))?")
 _ODD_OFFSET = re.compile(
@@ -110,12 +115,17 @@ _MEDIA_PATH = re.compile(r'"(media\\[^"]*)"')
 _NEXT_ENTRY = re.compile(r"[ \t]*(?:[\w-]+[ \t]*=|\[|\Z)")
 
 
-def explain_syntax_error(error: ValueError | RecursionError, text: str) -> SyntaxProblem:
+def explain_syntax_error(
+    error: ValueError | RecursionError, text: str
+) -> SyntaxProblem:
     """Find the character that a person must correct, and the code of the problem.
 
     The parser often stops far from the error, so the likely causes are tried in order.
     """
-    code = next((code for prefix, code in _CODES if str(error).startswith(prefix)), "toml_syntax")
+    code = next(
+        (code for prefix, code in _CODES if str(error).startswith(prefix)),
+        "toml_syntax",
+    )
     stop = _STOP.search(str(error))
     start = (
         sum(len(line) + 1 for line in text.split("\n")[: int(stop[1]) - 1])
@@ -160,10 +170,14 @@ def explain_time(line: str, start: int) -> SyntaxProblem | None:
     facts = {"example": suggest_time(written)}
     if odd := _ODD_OFFSET.search(line):
         facts["offset"] = odd["offset"]
-        return SyntaxProblem(code="bad_offset", offset=start + odd.start("offset"), facts=facts)
+        return SyntaxProblem(
+            code="bad_offset", offset=start + odd.start("offset"), facts=facts
+        )
     clock = _CLOCK.search(written)
     if clock and (
-        int(clock["hour"]) > 23 or int(clock["minute"]) > 59 or int(clock["second"] or 0) > 59
+        int(clock["hour"]) > 23
+        or int(clock["minute"]) > 59
+        or int(clock["second"] or 0) > 59
     ):
         facts["clock"] = clock[0].strip("T ")
         return SyntaxProblem(
@@ -182,15 +196,20 @@ def explain_punctuation(text: str, start: int, column: int) -> SyntaxProblem | N
         return SyntaxProblem(code="slash_comment", offset=start + line.index("//"))
     if opening is None:
         if line[column:].lstrip().startswith(","):
-            return SyntaxProblem(code="comma_after_value", offset=start + line.index(",", column))
+            return SyntaxProblem(
+                code="comma_after_value", offset=start + line.index(",", column)
+            )
         if found := _KEY_BEFORE_COLON.match(line):
-            return SyntaxProblem(code="colon_for_equals", offset=start + found.end() - 1)
+            return SyntaxProblem(
+                code="colon_for_equals", offset=start + found.end() - 1
+            )
         return None
     if before[opening] == "{" and not line[column:].strip():
         return SyntaxProblem(code="table_over_lines", offset=opening)
     if line[column : column + 1] == "}":
         return SyntaxProblem(
-            code="comma_before_brace", offset=before.rindex(",") if "," in before else offset
+            code="comma_before_brace",
+            offset=before.rindex(",") if "," in before else offset,
         )
     if "\n" in text[opening:offset] and _NEXT_ENTRY.match(line):
         return SyntaxProblem(
@@ -225,7 +244,9 @@ def _find_full_width(line: str, start: int, column: int) -> SyntaxProblem | None
             return SyntaxProblem(code="fullwidth_space", offset=start + position)
         if not char.isascii() and len(meant) == 1 and meant.isascii():
             return SyntaxProblem(
-                code="fullwidth_mark", offset=start + position, facts={"char": char, "meant": meant}
+                code="fullwidth_mark",
+                offset=start + position,
+                facts={"char": char, "meant": meant},
             )
     return None
 
@@ -238,15 +259,23 @@ def _find_unclosed_text(text: str, start: int) -> SyntaxProblem:
     line = text[start:].partition("\n")[0]
     if start + len(line) == len(text):
         *_, last = [None, *QUOTED_OR_COMMENT.finditer(text)]
-        if last is not None and last.end() == len(text) and last[0].startswith(('"""', "'''")):
+        if (
+            last is not None
+            and last.end() == len(text)
+            and last[0].startswith(('"""', "'''"))
+        ):
             return SyntaxProblem(code="unclosed_text", offset=last.start())
     ended = line.rstrip()
     if ended and ended[-1] in _QUOTES:
         return SyntaxProblem(
-            code="fullwidth_quote", offset=start + len(ended) - 1, facts={"char": ended[-1]}
+            code="fullwidth_quote",
+            offset=start + len(ended) - 1,
+            facts={"char": ended[-1]},
         )
     *_, last = [None, *QUOTED_OR_COMMENT.finditer(line)]
-    return SyntaxProblem(code="unclosed_text", offset=start + (last.start() if last else len(line)))
+    return SyntaxProblem(
+        code="unclosed_text", offset=start + (last.start() if last else len(line))
+    )
 
 
 def _find_duplicate(text: str, offset: int, code: str) -> SyntaxProblem:
@@ -258,7 +287,9 @@ def _find_duplicate(text: str, offset: int, code: str) -> SyntaxProblem:
             single := re.search(rf"^[ \t]*\[{re.escape(key)}\]", text, re.MULTILINE)
         ):
             return SyntaxProblem(
-                code="single_brackets", offset=single.end() - len(key) - 2, facts={"key": key}
+                code="single_brackets",
+                offset=single.end() - len(key) - 2,
+                facts={"key": key},
             )
         place = offset - len(line.lstrip())
         if re.match(r"\s*\[+[^\]\n]*\S[ \t]+[^\]\s]", text[place:].partition("\n")[0]):
@@ -266,7 +297,9 @@ def _find_duplicate(text: str, offset: int, code: str) -> SyntaxProblem:
         if not line.lstrip().startswith("[[") and re.search(
             rf"^[ \t]*\[\[{re.escape(key)}\]\]", text, re.MULTILINE
         ):
-            return SyntaxProblem(code="single_brackets", offset=place, facts={"key": key})
+            return SyntaxProblem(
+                code="single_brackets", offset=place, facts={"key": key}
+            )
         return SyntaxProblem(code="duplicate_table", offset=place, facts={"key": key})
     sign = max(blank_quoted(text[:offset]).rfind("="), 0)
     start = text.rfind("\n", 0, sign) + 1

@@ -32,7 +32,9 @@ _MAX_ERRORS = 1000
 class StrictModel(BaseModel):
     """A TOML table that allows only the declared keys, and converts no types."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, hide_input_in_errors=True)
+    model_config = ConfigDict(
+        extra="forbid", strict=True, frozen=True, hide_input_in_errors=True
+    )
 
 
 StrictModelType = TypeVar("StrictModelType", bound=StrictModel)
@@ -108,7 +110,9 @@ def validate_table(
         if error.error_count() > _MAX_ERRORS:
             return [
                 UnlocatedProblem(
-                    path=base_path, code="more_problems", facts={"number": str(error.error_count())}
+                    path=base_path,
+                    code="more_problems",
+                    facts={"number": str(error.error_count())},
                 )
             ]
         problems = []
@@ -124,7 +128,10 @@ def validate_table(
             facts = {"key": key, "example": f"{key} = …", **facts}
             problems.append(
                 UnlocatedProblem(
-                    path=(*base_path, *path), code=code, facts=facts, is_at_key=is_at_key
+                    path=(*base_path, *path),
+                    code=code,
+                    facts=facts,
+                    is_at_key=is_at_key,
                 )
             )
         return problems
@@ -146,7 +153,10 @@ def _translate_error(details: ErrorDetails) -> tuple[str, dict[str, str]]:  # no
     match details["type"]:
         case "list_type" if isinstance(value, Mapping):
             return "single_brackets", {}
-        case "bool_type" if isinstance(value, str) and value.strip().lower() in {"true", "false"}:
+        case "bool_type" if isinstance(value, str) and value.strip().lower() in {
+            "true",
+            "false",
+        }:
             return "quoted_bool", {"value": value.strip().lower()}
         case "list_type" if isinstance(value, str):
             return "wrong_type", {"example": f'["{_shorten(value)}"]'}
@@ -155,16 +165,24 @@ def _translate_error(details: ErrorDetails) -> tuple[str, dict[str, str]]:  # no
         case "missing":
             return "missing_key", {}
         case "literal_error" | "enum":
-            choices = context["expected"].replace(" or ", ", ").replace("'", "").split(", ")
+            choices = (
+                context["expected"].replace(" or ", ", ").replace("'", "").split(", ")
+            )
             closest = get_close_matches(str(value).lower(), choices, n=1)
             return "not_one_of", {
                 "value": _shorten(value),
                 "choices": ", ".join(dict.fromkeys([*closest, *choices])),
             }
         case "too_long" if isinstance(value, list):
-            return "too_many", {"most": str(context["max_length"]), "number": str(len(value))}
+            return "too_many", {
+                "most": str(context["max_length"]),
+                "number": str(len(value)),
+            }
         case "string_too_long" | "too_long":
-            return "value_too_long", {"most": str(context["max_length"]), "length": str(len(value))}
+            return "value_too_long", {
+                "most": str(context["max_length"]),
+                "length": str(len(value)),
+            }
         case "too_short":
             return "blank", {}
         case "string_pattern_mismatch":
@@ -189,7 +207,9 @@ def _list_keys(model: type[BaseModel], path: KeyPath) -> list[str]:
 def _find_model(annotation: object) -> type[BaseModel] | None:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
-    return next((table for inner in get_args(annotation) if (table := _find_model(inner))), None)
+    return next(
+        (table for inner in get_args(annotation) if (table := _find_model(inner))), None
+    )
 
 
 def _shorten(value: object) -> str:
@@ -214,7 +234,10 @@ def parse_duration(value: object) -> timedelta:
     ):
         return timedelta(seconds=value)
     found = _DURATION.fullmatch(value.strip()) if isinstance(value, str) else None
-    if found is None or float(found[1]) * _UNITS[found[2]] > _MAX_DURATION.total_seconds():
+    if (
+        found is None
+        or float(found[1]) * _UNITS[found[2]] > _MAX_DURATION.total_seconds()
+    ):
         raise PydanticCustomError("bad_duration", "")
     return timedelta(seconds=float(found[1]) * _UNITS[found[2]])
 
@@ -233,7 +256,9 @@ def parse_datetime(value: object) -> datetime:
     if isinstance(value, str) and re.match(r"\s*\d{4}-\d\d-\d\d", value):
         raise PydanticCustomError("quoted_time", "", {"example": suggest_time(value)})
     raise PydanticCustomError(
-        "bad_time", "", {"example": suggest_time(value) if isinstance(value, str) else EXAMPLE_TIME}
+        "bad_time",
+        "",
+        {"example": suggest_time(value) if isinstance(value, str) else EXAMPLE_TIME},
     )
 
 
@@ -250,7 +275,9 @@ def require_one_line(value: str) -> str:
 
 
 DATETIME_SCHEMA = {
-    "anyOf": [{"type": "string", "format": form} for form in ("date-time-local", "date-time")]
+    "anyOf": [
+        {"type": "string", "format": form} for form in ("date-time-local", "date-time")
+    ]
 }
 
 DateTimeValue: TypeAlias = Annotated[

@@ -99,7 +99,10 @@ def create_dashboard(application: Application) -> Dashboard:
 
     app = Dashboard(
         routes=[
-            *(Route(row.path, protect(row), methods=[row.method], name=row.name) for row in ROUTES),
+            *(
+                Route(row.path, protect(row), methods=[row.method], name=row.name)
+                for row in ROUTES
+            ),
             Route("/static/{hash}/{name:path}", serve_static, name="static"),
         ],
         middleware=[
@@ -113,7 +116,9 @@ def create_dashboard(application: Application) -> Dashboard:
             ),
             Middleware(BoundedBodies, find_user=partial(find_user, site)),
             Middleware(
-                GZipMiddleware, minimum_size=MIN_COMPRESSED_BYTES, compresslevel=COMPRESSION_LEVEL
+                GZipMiddleware,
+                minimum_size=MIN_COMPRESSED_BYTES,
+                compresslevel=COMPRESSION_LEVEL,
             ),
         ],
         exception_handlers={

@@ -22,8 +22,19 @@ from publisher.web.accounts import accounts
 from publisher.web.alerts import page as alerts
 from publisher.web.approvals import approve, inbox
 from publisher.web.audit.page import split_subject
-from publisher.web.kit.frame import Banner, choose_banner, read_frame_facts, read_live_todo
-from publisher.web.kit.live_parts import LivePart, Parts, item_id, read_items, unlisted_id
+from publisher.web.kit.frame import (
+    Banner,
+    choose_banner,
+    read_frame_facts,
+    read_live_todo,
+)
+from publisher.web.kit.live_parts import (
+    LivePart,
+    Parts,
+    item_id,
+    read_items,
+    unlisted_id,
+)
 from publisher.web.kit.page import load_macro
 from publisher.web.kit.site import (
     BEATS_PER_REFRESH,
@@ -46,7 +57,13 @@ MAX_FRAME_CHARACTERS = 8_192
 """More waits for the next frame. The first frame has no limit: it brings an old page up to date."""
 MAX_NUMBER_DIGITS = 18
 APPROVAL_ENDS = frozenset(
-    {"approval_given", "emergency_released", "after_review_done", "returned", "cancelled"}
+    {
+        "approval_given",
+        "emergency_released",
+        "after_review_done",
+        "returned",
+        "cancelled",
+    }
 )
 TASK_ENDS = frozenset({"manual_task_done", "manual_task_cancelled"})
 ACCOUNT_ENDS = frozenset({"resumed", "mode_changed"})
@@ -63,7 +80,8 @@ async def read_frame_parts(
     )
     shown = {"banner": load_macro(visitor, "parts/banner", "show_banner")(banner)}
     return Parts(
-        fixed=shown | {f"badge-{name}": badge(name, number) for name, number in badges.items()}
+        fixed=shown
+        | {f"badge-{name}": badge(name, number) for name, number in badges.items()}
     )
 
 
@@ -73,26 +91,42 @@ VIEWS: Mapping[str, Sequence[LivePart]] = {
     "today": (
         FRAME,
         LivePart(
-            read=today.read_live_todo_parts, kinds=("todo", "unlisted"), is_own=True, fading="todo"
+            read=today.read_live_todo_parts,
+            kinds=("todo", "unlisted"),
+            is_own=True,
+            fading="todo",
         ),
         LivePart(read=today.read_live_rows, kinds=("row",)),
         LivePart(
-            read=today.read_live_coming, kinds=("coming",), fading="coming", gone="web_over_moved"
+            read=today.read_live_coming,
+            kinds=("coming",),
+            fading="coming",
+            gone="web_over_moved",
         ),
     ),
-    "inbox": (FRAME, LivePart(read=inbox.read_live, kinds=("todo",), is_own=True, fading="todo")),
+    "inbox": (
+        FRAME,
+        LivePart(read=inbox.read_live, kinds=("todo",), is_own=True, fading="todo"),
+    ),
     "approve": (FRAME, LivePart(read=approve.read_live, is_own=True)),
     "post": (
         FRAME,
         LivePart(read=post.read_live, kinds=("line",)),
-        LivePart(read=post_actions.read_live_buttons, kinds=("button", "dialog"), is_own=True),
+        LivePart(
+            read=post_actions.read_live_buttons, kinds=("button", "dialog"), is_own=True
+        ),
     ),
     "delivery": (FRAME, LivePart(read=deliveries.read_live, kinds=("version",))),
-    "retraction": (FRAME, LivePart(read=post_actions.read_live, kinds=("time",), is_own=True)),
+    "retraction": (
+        FRAME,
+        LivePart(read=post_actions.read_live, kinds=("time",), is_own=True),
+    ),
     "accounts": (
         FRAME,
         LivePart(read=accounts.read_live, kinds=("cell",)),
-        LivePart(read=accounts.read_live_cards, kinds=("card",), is_own=True, fading="card"),
+        LivePart(
+            read=accounts.read_live_cards, kinds=("card",), is_own=True, fading="card"
+        ),
     ),
     "assist": (FRAME, LivePart(read=assist.read_live, kinds=("task",), fading="task")),
     "alerts": (
@@ -136,7 +170,9 @@ class Viewer:
         number = facts.audit_number
         banner = choose_banner(self.visitor, facts)
         is_first = self.beat < 0
-        is_refresh = is_first or beat // BEATS_PER_REFRESH != self.beat // BEATS_PER_REFRESH
+        is_refresh = (
+            is_first or beat // BEATS_PER_REFRESH != self.beat // BEATS_PER_REFRESH
+        )
         if is_refresh:
             shared = [
                 (part, await self.read_shared(part, None, ("all", number, beat)))
@@ -154,10 +190,14 @@ class Viewer:
         if banner != self.banner or beat != self.beat:
             for part in self.parts:
                 if part.is_own and (
-                    is_refresh or banner != self.banner or self.read_up_to[part] != number
+                    is_refresh
+                    or banner != self.banner
+                    or self.read_up_to[part] != number
                 ):
                     await self.take(
-                        part, await part.read(self.visitor, self.page, None), up_to=number
+                        part,
+                        await part.read(self.visitor, self.page, None),
+                        up_to=number,
                     )
             news = sum(map(len, self.lacking.values()))
             self.put("news", load_macro(self.visitor, "parts/frame", "news")(news))
@@ -179,11 +219,24 @@ class Viewer:
     ) -> Parts:
         """Return parts that are read and rendered once for all visitors with the same view."""
         visitor = self.visitor
-        key = (part, visitor.lang, visitor.reach(Permission.VIEW), tuple(self.page.items()), when)
-        return await self.site.shared.get(key, partial(part.read, visitor, self.page, posts))
+        key = (
+            part,
+            visitor.lang,
+            visitor.reach(Permission.VIEW),
+            tuple(self.page.items()),
+            when,
+        )
+        return await self.site.shared.get(
+            key, partial(part.read, visitor, self.page, posts)
+        )
 
     async def take(
-        self, part: LivePart, found: Parts, *, up_to: int | None, is_on_page: bool = False
+        self,
+        part: LivePart,
+        found: Parts,
+        *,
+        up_to: int | None,
+        is_on_page: bool = False,
     ) -> None:
         """Keep the differences from the page for the next frame; nothing if the page has them all.
 
@@ -192,8 +245,12 @@ class Viewer:
         """
         # nobody knows which of them the page has
         wanted = () if "cut" in self.page else found.wanted
-        lacking = {item for item in wanted if self.known.isdisjoint((item, unlisted_id(item)))}
-        self.lacking[part] = lacking.union(self.lacking.get(part, ()) if up_to is None else ())
+        lacking = {
+            item for item in wanted if self.known.isdisjoint((item, unlisted_id(item)))
+        }
+        self.lacking[part] = lacking.union(
+            self.lacking.get(part, ()) if up_to is None else ()
+        )
         shown = dict(found.fixed) | {
             key: html for key, html in found.items.items() if key in self.known
         }
@@ -215,7 +272,9 @@ class Viewer:
             }
             gone = faded.difference(found.items)
             for key, html in (
-                await describe_gone(self.visitor, gone, since, part.gone) if gone else {}
+                await describe_gone(self.visitor, gone, since, part.gone)
+                if gone
+                else {}
             ).items():
                 self.put(f"over-{key}", html)
                 self.sent.pop(key, None)
@@ -244,7 +303,9 @@ async def describe_gone(
 
     If nobody has done it, the message of this code stands there.
     """
-    acts = await keep_visible_acts(visitor, await visitor.site.store.dashboard.acts_since(since))
+    acts = await keep_visible_acts(
+        visitor, await visitor.site.store.dashboard.acts_since(since)
+    )
     doers = {item: act for act in acts for item in list_ended(act)}  # the newest last
     over = load_macro(visitor, "parts/frame", "over")
     return {key: over(key, code, doers.get(key)) for key in gone}
@@ -271,7 +332,9 @@ def list_ended(act: Act) -> Iterator[str]:
     if act.event in APPROVAL_ENDS:
         yield todo_id(TodoKind.APPROVE, act.subject)
     if act.before == State.HELD:
-        yield from (todo_id(TodoKind.RESOLVE, occurrence, reason) for reason in HoldReason)
+        yield from (
+            todo_id(TodoKind.RESOLVE, occurrence, reason) for reason in HoldReason
+        )
     if act.event in TASK_ENDS or act.before == State.SUBMITTED:
         yield todo_id(TodoKind.ASSIST, act.subject)
         yield item_id("task", act.subject)
@@ -292,7 +355,9 @@ async def show_events(request: Request) -> Response:
         await turn.linger()
         return Response(status_code=429, headers={"retry-after": "2"})
     stream = OpenStream(user=visitor.user.name, session_id=visitor.session_id)
-    streams.add(stream, now)  # before anything is awaited: hundreds may be asked for at once
+    streams.add(
+        stream, now
+    )  # before anything is awaited: hundreds may be asked for at once
     return LiveResponse(
         streams, stream, follow(visitor, request.query_params, stream, is_new=is_new)
     )
@@ -302,7 +367,10 @@ class LiveResponse(EventSourceResponse):
     """A stream that counts for its user until its connection has ended, even if it never began."""
 
     def __init__(
-        self, streams: Streams, stream: OpenStream, events: AsyncIterator[ServerSentEvent]
+        self,
+        streams: Streams,
+        stream: OpenStream,
+        events: AsyncIterator[ServerSentEvent],
     ) -> None:
         headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
         super().__init__(events, ping=PING_SECONDS, headers=headers)
@@ -316,7 +384,9 @@ class LiveResponse(EventSourceResponse):
             self.streams.remove(self.stream)
 
 
-async def open_viewer(visitor: Visitor, query: Mapping[str, str], *, is_new: bool = True) -> Viewer:
+async def open_viewer(
+    visitor: Visitor, query: Mapping[str, str], *, is_new: bool = True
+) -> Viewer:
     """Return the page that the address of a stream names.
 
     A page that has had a stream before gets all parts again.
@@ -329,9 +399,13 @@ async def open_viewer(visitor: Visitor, query: Mapping[str, str], *, is_new: boo
         visitor=visitor,
         parts=parts,
         page={
-            name: value for name, value in query.items() if name not in {"view", "since", *kinds}
+            name: value
+            for name, value in query.items()
+            if name not in {"view", "since", *kinds}
         },
-        known=frozenset(item for kind in kinds for item in read_items(kind, query.get(kind, ""))),
+        known=frozenset(
+            item for kind in kinds for item in read_items(kind, query.get(kind, ""))
+        ),
         number=read_number(query.get("since", ""), number),
         is_new=is_new,
     )
@@ -347,7 +421,11 @@ def read_number(text: str, default: int) -> int:
 
 
 async def follow(
-    visitor: Visitor, query: Mapping[str, str], stream: OpenStream, *, is_new: bool = True
+    visitor: Visitor,
+    query: Mapping[str, str],
+    stream: OpenStream,
+    *,
+    is_new: bool = True,
 ) -> AsyncIterator[ServerSentEvent]:
     """Yield at most one frame a second, and the beat.
 
@@ -363,8 +441,12 @@ async def follow(
         is_beat = site.beat != beat
         is_ending = stream.ending.is_set()
         stream.ending.clear()
-        must_renew = is_beat or is_ending or await concerns_user(viewer, renewed_at, number)
-        if must_renew and not await renew_visitor(viewer, None if is_ending else number):
+        must_renew = (
+            is_beat or is_ending or await concerns_user(viewer, renewed_at, number)
+        )
+        if must_renew and not await renew_visitor(
+            viewer, None if is_ending else number
+        ):
             return
         renewed_at = number
         if data := await viewer.next_frame():
@@ -390,7 +472,9 @@ async def concerns_user(viewer: Viewer, since: int, until: int) -> bool:
     if until == since:
         return False
     find = partial(viewer.site.store.dashboard.changed_users, since, until)
-    return viewer.visitor.user.name in await viewer.site.shared.get(("users", since, until), find)
+    return viewer.visitor.user.name in await viewer.site.shared.get(
+        ("users", since, until), find
+    )
 
 
 async def renew_visitor(viewer: Viewer, number: int | None = None) -> bool:

@@ -165,8 +165,12 @@ class LengthRequired(h11.Connection):
 
     def next_event(self) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
         event = super().next_event()
-        if isinstance(event, h11.Request) and b"transfer-encoding" in dict(event.headers):
-            raise h11.RemoteProtocolError("a body needs a length", error_status_hint=411)
+        if isinstance(event, h11.Request) and b"transfer-encoding" in dict(
+            event.headers
+        ):
+            raise h11.RemoteProtocolError(
+                "a body needs a length", error_status_hint=411
+            )
         return event
 
 
@@ -192,7 +196,10 @@ class BoundedConnection(H11Protocol):
         self.held = HELD.setdefault(self.server_state, {})
         own = self.held.setdefault(self.peer, {})
         own[self] = None
-        if not self.config.proxy_headers and self.count_requests(own) > MAX_CONNECTIONS_PER_PEER:
+        if (
+            not self.config.proxy_headers
+            and self.count_requests(own) > MAX_CONNECTIONS_PER_PEER
+        ):
             self.find_one_to_close([own]).close_for_another()
         elif (
             len(self.connections) > MAX_CONNECTIONS
@@ -244,7 +251,11 @@ class BoundedConnection(H11Protocol):
 
     @property
     def is_stream(self) -> bool:
-        return self.is_answering and self.scope is not None and self.scope["path"] == STREAM_PATH
+        return (
+            self.is_answering
+            and self.scope is not None
+            and self.scope["path"] == STREAM_PATH
+        )
 
     @property
     def is_waited_for(self) -> bool:
@@ -302,7 +313,9 @@ class BoundedConnection(H11Protocol):
         self.wait_for_reading(self.transport.get_write_buffer_size())
 
     def wait_for_reading(self, unread: int) -> None:
-        self.stall_timer = self.loop.call_later(STALL_SECONDS, self.close_if_stalled, unread)
+        self.stall_timer = self.loop.call_later(
+            STALL_SECONDS, self.close_if_stalled, unread
+        )
 
     def close_if_stalled(self, unread: int) -> None:
         """Close the connection of a peer that has read nothing meanwhile; a slow one goes on."""
@@ -326,10 +339,14 @@ class BoundedConnection(H11Protocol):
         headers = {
             "content-type": "text/plain; charset=utf-8",
             "connection": "close",
-            **security_headers(is_secure=self.config.is_ssl or self.config.proxy_headers),
+            **security_headers(
+                is_secure=self.config.is_ssl or self.config.proxy_headers
+            ),
         }
         events = (
-            h11.Response(status_code=400, reason=b"Bad Request", headers=list(headers.items())),
+            h11.Response(
+                status_code=400, reason=b"Bad Request", headers=list(headers.items())
+            ),
             h11.Data(data=msg.encode("ascii")),
             h11.EndOfMessage(),
         )
@@ -359,12 +376,16 @@ async def serve_dashboard(
     it cannot listen.
     """
     dashboard = settings.dashboard
-    logging.getLogger("uvicorn").setLevel(logging.CRITICAL)  # what a page raises is in our own log
+    logging.getLogger("uvicorn").setLevel(
+        logging.CRITICAL
+    )  # what a page raises is in our own log
     try:
         listening_socket = await asyncio.to_thread(bind_socket, dashboard.listen)
     except OSError as error:
         reason = error.strerror or type(error).__name__
-        raise RefusedError("web_listen_failed", address=dashboard.listen, reason=reason) from None
+        raise RefusedError(
+            "web_listen_failed", address=dashboard.listen, reason=reason
+        ) from None
     with contextlib.closing(listening_socket):
         require_rights(settings, can_send=False)
         async with open_application(
@@ -393,7 +414,9 @@ async def serve_dashboard(
             gc.freeze()  # what lives as long as this process is not visited by each collection
             gc.set_threshold(COLLECTION_THRESHOLD)
             if is_supervised:
-                with contextlib.suppress(PermissionError):  # a service manager may forbid the call
+                with contextlib.suppress(
+                    PermissionError
+                ):  # a service manager may forbid the call
                     os.nice(PAGES_NICENESS)
                 asyncio.get_running_loop().add_reader(0, _stop_at_end_of_input, server)
             report("web_listening", address=dashboard.address)

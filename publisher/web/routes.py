@@ -25,12 +25,20 @@ _WRITE = Permission.WRITE
 _ADMINISTER, _EXPORT = Permission.ADMINISTER, Permission.EXPORT
 
 
-def _page(path: str, name: str, permission: Permission | None, handler: Handler) -> PageRoute:
-    return PageRoute(path=path, method="GET", name=name, permission=permission, handler=handler)
+def _page(
+    path: str, name: str, permission: Permission | None, handler: Handler
+) -> PageRoute:
+    return PageRoute(
+        path=path, method="GET", name=name, permission=permission, handler=handler
+    )
 
 
-def _action(path: str, name: str, permission: Permission | None, handler: Handler) -> PageRoute:
-    return PageRoute(path=path, method="POST", name=name, permission=permission, handler=handler)
+def _action(
+    path: str, name: str, permission: Permission | None, handler: Handler
+) -> PageRoute:
+    return PageRoute(
+        path=path, method="POST", name=name, permission=permission, handler=handler
+    )
 
 
 ROUTES: Sequence[PageRoute] = (
@@ -56,21 +64,33 @@ ROUTES: Sequence[PageRoute] = (
     _page("/approve/{post}/changes", "approve_changes", _VIEW, approve.show_changes),
     _page("/approve/{post}/return", "approve_return", _APPROVE, approve.show_return),
     _action("/approve/{post}/return", "return_text", _APPROVE, approve.return_text),
-    _action("/approve/{post}/return/undo", "undo_return", _APPROVE, approve.undo_return),
+    _action(
+        "/approve/{post}/return/undo", "undo_return", _APPROVE, approve.undo_return
+    ),
     _action("/approve/{post}/end", "end_approvals", _STOP, approve.end_approvals),
     _page("/people", "people", _ADMINISTER, people.show_people),
     _action("/people", "add_person", _ADMINISTER, people.add_person),
     _action("/people/duty", "change_duty", _ADMINISTER, people.change_duty),
     _action(
-        "/people/requests/{number}/confirm", "confirm_request", _ADMINISTER, people.confirm_request
+        "/people/requests/{number}/confirm",
+        "confirm_request",
+        _ADMINISTER,
+        people.confirm_request,
     ),
     _action(
-        "/people/requests/{number}/decline", "decline_request", _ADMINISTER, people.decline_request
+        "/people/requests/{number}/decline",
+        "decline_request",
+        _ADMINISTER,
+        people.decline_request,
     ),
     _page("/people/{name}", "person", _ADMINISTER, people.show_person),
     _action("/people/{name}/roles", "change_roles", _ADMINISTER, people.change_roles),
-    _action("/people/{name}/disable", "disable_person", _ADMINISTER, people.disable_person),
-    _action("/people/{name}/enable", "enable_person", _ADMINISTER, people.enable_person),
+    _action(
+        "/people/{name}/disable", "disable_person", _ADMINISTER, people.disable_person
+    ),
+    _action(
+        "/people/{name}/enable", "enable_person", _ADMINISTER, people.enable_person
+    ),
     _action("/people/{name}/reset", "reset_person", _ADMINISTER, people.reset_person),
     _page("/people/{name}/leave", "leave", _ADMINISTER, people.show_leave),
     _action("/people/{name}/leave", "leave_for_good", _ADMINISTER, people.leave),
@@ -111,13 +131,22 @@ ROUTES: Sequence[PageRoute] = (
     _action("/posts/{post}/refresh", "refresh_texts", _SEND, post_actions.refresh),
     _page("/posts/{post}/pause", "pause_post_form", _STOP, post_actions.show_pause),
     _action("/posts/{post}/pause", "pause_post", _STOP, post_actions.pause),
-    _page("/posts/{post}/resume", "resume_post_form", _OPERATE, post_actions.show_resume),
+    _page(
+        "/posts/{post}/resume", "resume_post_form", _OPERATE, post_actions.show_resume
+    ),
     _action("/posts/{post}/resume", "resume_post", _OPERATE, post_actions.resume),
     _page("/posts/{post}/correct", "correct_form", _SEND, post_actions.show_correct),
     _action("/posts/{post}/correct", "correct", _SEND, post_actions.correct),
     _page("/posts/{post}/{occurrence}", "occurrence", _VIEW, post.show_post),
-    _page("/posts/{post}/{occurrence}/texts", "occurrence_texts", _VIEW, post.show_texts),
-    _page("/deliveries/{post}/{occurrence}/{account}", "delivery", _VIEW, deliveries.show_delivery),
+    _page(
+        "/posts/{post}/{occurrence}/texts", "occurrence_texts", _VIEW, post.show_texts
+    ),
+    _page(
+        "/deliveries/{post}/{occurrence}/{account}",
+        "delivery",
+        _VIEW,
+        deliveries.show_delivery,
+    ),
     _page(
         "/deliveries/{post}/{occurrence}/{account}/resolve",
         "resolve_form",
@@ -125,7 +154,10 @@ ROUTES: Sequence[PageRoute] = (
         deliveries.show_resolve,
     ),
     _action(
-        "/deliveries/{post}/{occurrence}/{account}/resolve", "resolve", _OPERATE, deliveries.resolve
+        "/deliveries/{post}/{occurrence}/{account}/resolve",
+        "resolve",
+        _OPERATE,
+        deliveries.resolve,
     ),
     _page(
         "/deliveries/{post}/{occurrence}/{account}/resend",
@@ -133,7 +165,12 @@ ROUTES: Sequence[PageRoute] = (
         _SEND,
         deliveries.show_resend,
     ),
-    _action("/deliveries/{post}/{occurrence}/{account}/resend", "resend", _SEND, deliveries.resend),
+    _action(
+        "/deliveries/{post}/{occurrence}/{account}/resend",
+        "resend",
+        _SEND,
+        deliveries.resend,
+    ),
     _page(
         "/deliveries/{post}/{occurrence}/{account}/retract",
         "retract_one_form",
@@ -147,25 +184,61 @@ ROUTES: Sequence[PageRoute] = (
         deliveries.retract,
     ),
     _page("/alerts", "alerts", _VIEW, alerts.show_alerts),
-    _action("/alerts/{number}/acknowledge", "acknowledge", _OPERATE, alerts.acknowledge),
-    _action("/alerts/{number}/unacknowledge", "unacknowledge", _OPERATE, alerts.unacknowledge),
+    _action(
+        "/alerts/{number}/acknowledge", "acknowledge", _OPERATE, alerts.acknowledge
+    ),
+    _action(
+        "/alerts/{number}/unacknowledge",
+        "unacknowledge",
+        _OPERATE,
+        alerts.unacknowledge,
+    ),
     _page("/accounts", "accounts", _VIEW, accounts.show_accounts),
     _page("/accounts/{account}", "account", _VIEW, accounts.show_account),
-    _page("/accounts/{account}/pause", "pause_account_form", _STOP, accounts.show_pause),
+    _page(
+        "/accounts/{account}/pause", "pause_account_form", _STOP, accounts.show_pause
+    ),
     _action("/accounts/{account}/pause", "pause_account", _STOP, accounts.pause),
-    _page("/accounts/{account}/resume", "resume_account_form", _OPERATE, accounts.show_resume),
+    _page(
+        "/accounts/{account}/resume",
+        "resume_account_form",
+        _OPERATE,
+        accounts.show_resume,
+    ),
     _action("/accounts/{account}/resume", "resume_account", _OPERATE, accounts.resume),
     _action("/accounts/{account}/probe", "probe_account", _OPERATE, accounts.probe),
     _page("/accounts/{account}/mode", "mode_form", _OPERATE, accounts.show_mode),
     _action("/accounts/{account}/mode", "set_mode", _OPERATE, accounts.set_mode),
-    _page("/accounts/{account}/evergreen", "evergreen_form", _SEND, accounts.show_evergreen),
-    _action("/accounts/{account}/evergreen", "schedule_evergreen", _SEND, accounts.schedule_post),
-    _page("/accounts/{account}/offboard", "offboard_form", _CREDENTIALS, offboard.show_offboard),
-    _action("/accounts/{account}/offboard", "offboard", _CREDENTIALS, offboard.offboard),
-    _page("/assist", "assist", _VIEW, assist.show_tasks),
-    _page("/assist/{post}/{occurrence}/{account}", "assist_task", _VIEW, assist.show_task),
+    _page(
+        "/accounts/{account}/evergreen",
+        "evergreen_form",
+        _SEND,
+        accounts.show_evergreen,
+    ),
     _action(
-        "/assist/{post}/{occurrence}/{account}/done", "assist_done", _ASSIST, assist.report_done
+        "/accounts/{account}/evergreen",
+        "schedule_evergreen",
+        _SEND,
+        accounts.schedule_post,
+    ),
+    _page(
+        "/accounts/{account}/offboard",
+        "offboard_form",
+        _CREDENTIALS,
+        offboard.show_offboard,
+    ),
+    _action(
+        "/accounts/{account}/offboard", "offboard", _CREDENTIALS, offboard.offboard
+    ),
+    _page("/assist", "assist", _VIEW, assist.show_tasks),
+    _page(
+        "/assist/{post}/{occurrence}/{account}", "assist_task", _VIEW, assist.show_task
+    ),
+    _action(
+        "/assist/{post}/{occurrence}/{account}/done",
+        "assist_done",
+        _ASSIST,
+        assist.report_done,
     ),
     _page("/calendar", "calendar", _VIEW, calendar.show_calendar),
     _page("/calendar/week", "calendar_week", _VIEW, calendar.show_week),

@@ -73,14 +73,19 @@ class ChangedHttp:
 
 def claim_own_account(response):
     """Return a response in the account's own name, as if nobody had compared it."""
-    body = re.sub(rb'"account":"[^"]*"', b'"account":"' + ACCOUNT.encode() + b'"', response.body)
+    body = re.sub(
+        rb'"account":"[^"]*"', b'"account":"' + ACCOUNT.encode() + b'"', response.body
+    )
     return replace(response, body=body)
 
 
 def over(adapter, **changes):
     """Return an adapter of the same kind over a client that changes something."""
     return replace(
-        adapter, context=replace(adapter.context, http=ChangedHttp(adapter.context.http, **changes))
+        adapter,
+        context=replace(
+            adapter.context, http=ChangedHttp(adapter.context.http, **changes)
+        ),
     )
 
 
@@ -99,7 +104,9 @@ class Opaque(WebhookAdapter):
     async def publish(self, request):
         outcome = await super().publish(request)
         return (
-            Unknown(reason="bad_response") if outcome == Unknown(reason="server_error") else outcome
+            Unknown(reason="bad_response")
+            if outcome == Unknown(reason="server_error")
+            else outcome
         )
 
 
@@ -128,7 +135,9 @@ class Fooled(WebhookAdapter):
         finding = await super().find_post(request)
         page = await self.list_recent() if isinstance(finding, NotFound) else ()
         for sighting in page if not isinstance(page, ReadFailure) else ():
-            is_new = not request.baseline.includes(sighting.remote_id, sighting.published_at)
+            is_new = not request.baseline.includes(
+                sighting.remote_id, sighting.published_at
+            )
             if is_new and is_similar((request.text,), (sighting.text,), request.marker):
                 receipt = Receipt(
                     remote_id=sighting.remote_id,
@@ -152,14 +161,18 @@ class BlindInRecent(WebhookAdapter):
     """Does not compare the account in the list of the newest posts."""
 
     async def list_recent(self):
-        return await WebhookAdapter.list_recent(over(self, change_response=claim_own_account))
+        return await WebhookAdapter.list_recent(
+            over(self, change_response=claim_own_account)
+        )
 
 
 class BlindInProbe(WebhookAdapter):
     """Does not compare the account of its login."""
 
     async def check_health(self):
-        return await WebhookAdapter.check_health(over(self, change_response=claim_own_account))
+        return await WebhookAdapter.check_health(
+            over(self, change_response=claim_own_account)
+        )
 
 
 class BlindInTicket(WebhookAdapter):
@@ -176,7 +189,9 @@ class Forgetful(WebhookAdapter):
 
     async def publish(self, request):
         def change(call):
-            return replace(call, headers={**call.headers, "idempotency-key": secrets.token_hex(4)})
+            return replace(
+                call, headers={**call.headers, "idempotency-key": secrets.token_hex(4)}
+            )
 
         return await WebhookAdapter.publish(over(self, change_request=change), request)
 
@@ -209,7 +224,9 @@ class Thrifty(WebhookAdapter):
 
     async def publish(self, request):
         rendered = replace(request.rendered, images=request.rendered.images[:1])
-        return await super().publish(replace(request, images=request.images[:1], rendered=rendered))
+        return await super().publish(
+            replace(request, images=request.images[:1], rendered=rendered)
+        )
 
 
 class Wordless(WebhookAdapter):
@@ -220,7 +237,9 @@ class Wordless(WebhookAdapter):
             replace(
                 request,
                 rendered=replace(
-                    request.rendered, text=request.marker.code, title=request.marker.code
+                    request.rendered,
+                    text=request.marker.code,
+                    title=request.marker.code,
                 ),
             )
         )
@@ -245,7 +264,9 @@ class Private(WebhookAdapter):
                 {**json.loads(call.content), "private": True}, ensure_ascii=False
             ).encode()
             key = self.context.secret()["key"]
-            signature = sign_headers(key, call.method, call.url, body, self.context.now())
+            signature = sign_headers(
+                key, call.method, call.url, body, self.context.now()
+            )
             return replace(call, content=body, headers={**call.headers, **signature})
 
         return await WebhookAdapter.publish(over(self, change_request=change), request)
@@ -279,7 +300,9 @@ class OwnHttp:
             except (OSError, httpx.TransportError):
                 return Unknown(reason="reset")
         return HttpResponse(
-            status=response.status_code, headers=dict(response.headers), body=response.content
+            status=response.status_code,
+            headers=dict(response.headers),
+            body=response.content,
         )
 
 
@@ -290,7 +313,9 @@ class Talkative(WebhookAdapter):
         health = await super().check_health()
         key = self.context.secret().get("key")
         return (
-            Unknown(reason=f"refused with {key}") if isinstance(health, Healthy) and key else health
+            Unknown(reason=f"refused with {key}")
+            if isinstance(health, Healthy) and key
+            else health
         )
 
 
@@ -309,7 +334,9 @@ class Careless(WeiboAdapter):
         prepared = await super()._prepare_post_request(endpoint, request)
         if isinstance(prepared, HttpRequest):
             return prepared
-        bare = replace(request, images=(), rendered=replace(request.rendered, images=()))
+        bare = replace(
+            request, images=(), rendered=replace(request.rendered, images=())
+        )
         return await super()._prepare_post_request(endpoint, bare)
 
 

@@ -95,7 +95,9 @@ class MockServer:
     """An adapter context over respx's router as transport, and the list of passed failpoints."""
 
     secret: dict[str, str]
-    router: respx.Router = field(default_factory=lambda: respx.Router(assert_all_called=False))
+    router: respx.Router = field(
+        default_factory=lambda: respx.Router(assert_all_called=False)
+    )
     now: datetime = NOON
     failpoints: list[str] = field(default_factory=list)
 
@@ -105,7 +107,11 @@ class MockServer:
 
         transport = httpx.MockTransport(self.router.async_handler)
         return context_over(
-            transport, lambda: self.secret, host="*", now=lambda: self.now, failpoint=pass_by
+            transport,
+            lambda: self.secret,
+            host="*",
+            now=lambda: self.now,
+            failpoint=pass_by,
         )
 
     @property
@@ -158,7 +164,12 @@ def make_request():
 @pytest.fixture
 def picture():
     return RenderedImage(
-        sha256="0" * 64, media_type="image/png", size=len(PNG), width=640, height=360, alt="示意图"
+        sha256="0" * 64,
+        media_type="image/png",
+        size=len(PNG),
+        width=640,
+        height=360,
+        alt="示意图",
     )
 
 
@@ -177,20 +188,37 @@ def answer():
     """Read a golden answer."""
 
     def read(name: str, status: int = 200) -> httpx.Response:
-        return httpx.Response(status, content=(GOLDEN / f"{name}.answer.json").read_bytes())
+        return httpx.Response(
+            status, content=(GOLDEN / f"{name}.answer.json").read_bytes()
+        )
 
     return read
 
 
-_LEFT_OUT = {"host", "accept", "accept-encoding", "connection", "user-agent", "content-length"}
+_LEFT_OUT = {
+    "host",
+    "accept",
+    "accept-encoding",
+    "connection",
+    "user-agent",
+    "content-length",
+}
 
 
 def spell(request: httpx.Request) -> bytes:
     """Format a request as text: request line, significant headers sorted by name, body."""
-    boundary = re.search(r"boundary=([0-9a-f]+)", request.headers.get("content-type", ""))
+    boundary = re.search(
+        r"boundary=([0-9a-f]+)", request.headers.get("content-type", "")
+    )
     headers = sorted(
-        f"{name}: {value}" for name, value in request.headers.items() if name not in _LEFT_OUT
+        f"{name}: {value}"
+        for name, value in request.headers.items()
+        if name not in _LEFT_OUT
     )
     head = "\n".join([f"{request.method} {request.url}", *headers]).encode()
     spelled = head + b"\n\n" + request.content + b"\n"
-    return spelled.replace(boundary.group(1).encode(), b"BOUNDARY") if boundary else spelled
+    return (
+        spelled.replace(boundary.group(1).encode(), b"BOUNDARY")
+        if boundary
+        else spelled
+    )

@@ -53,15 +53,23 @@ def account(**changes) -> Account:
 def server_for(make_server, **changes) -> tuple[Adapter, MockServer]:
     """Return an adapter and a mocked platform with session, account status and forum in order."""
     server = make_server({"BDUSS": "B" * 192, "STOKEN": "S" * 64})
-    server.router.get(TBS).respond(200, json={"tbs": "17634e03cbe25e6e1674526199", "is_login": 1})
+    server.router.get(TBS).respond(
+        200, json={"tbs": "17634e03cbe25e6e1674526199", "is_login": 1}
+    )
     server.router.get(STANDING).mock(return_value=account_status())
     server.router.post(SIGN_IN).mock(return_value=account_status())
-    server.router.get(FORUM).respond(200, json={"no": 0, "error": "success", "data": {"fid": FID}})
+    server.router.get(FORUM).respond(
+        200, json={"no": 0, "error": "success", "data": {"fid": FID}}
+    )
     return TIEBA.create(account(**changes), server.context()), server
 
 
 def account_status(user: dict | None = None, **anti) -> httpx.Response:
-    body = {"error_code": 0, "user": {"is_login": 1, **(user or {})}, "anti": {"tbs": "t", **anti}}
+    body = {
+        "error_code": 0,
+        "user": {"is_login": 1, **(user or {})},
+        "anti": {"tbs": "t", **anti},
+    }
     return httpx.Response(200, json=body)
 
 
@@ -77,7 +85,12 @@ def opened(**more) -> dict:
 
 
 def entry(
-    tid: str, title: str = "别的", text: str = "", at: datetime = MADE, fid: int = FID, **more
+    tid: str,
+    title: str = "别的",
+    text: str = "",
+    at: datetime = MADE,
+    fid: int = FID,
+    **more,
 ) -> dict:
     info = {
         "id": int(tid),
@@ -95,7 +108,8 @@ def entry(
 
 def threads(*entries: dict, has_more: int = 0) -> httpx.Response:
     return httpx.Response(
-        200, json={"error_code": 0, "data": {"has_more": has_more, "list": list(entries)}}
+        200,
+        json={"error_code": 0, "data": {"has_more": has_more, "list": list(entries)}},
     )
 
 
@@ -116,4 +130,6 @@ def page(tid: str = TID, **thread) -> httpx.Response:
 
 
 OLD = entry("10980000001", "旧闻", at=MADE - timedelta(hours=3))
-NOT_THERE = httpx.Response(200, json={"error_code": "230273", "error_msg": "贴子已被删除"})
+NOT_THERE = httpx.Response(
+    200, json={"error_code": "230273", "error_msg": "贴子已被删除"}
+)

@@ -35,7 +35,13 @@ INSIDE = b"\x89PNG\r\n\x1a\n inside"
 
 
 def picture(data: bytes, **changes: object) -> RenderedImage:
-    facts = {"media_type": "image/png", "size": len(data), "width": 900, "height": 383, "alt": "图"}
+    facts = {
+        "media_type": "image/png",
+        "size": len(data),
+        "width": 900,
+        "height": 383,
+        "alt": "图",
+    }
     return RenderedImage(sha256=hashlib.sha256(data).hexdigest(), **(facts | changes))
 
 
@@ -86,14 +92,20 @@ def item(
     seconds = int(at.timestamp())
     return {
         key: name,
-        "content": {"news_item": [news | changes], "create_time": seconds, "update_time": seconds},
+        "content": {
+            "news_item": [news | changes],
+            "create_time": seconds,
+            "update_time": seconds,
+        },
         "update_time": seconds,
     }
 
 
 def other(name: str, *, at: datetime = NOW) -> dict[str, object]:
     """Return one published article that has nothing to do with ours."""
-    return item(name, at=at, title=f"反诈周报 {name}", digest="一周要闻", content_source_url="")
+    return item(
+        name, at=at, title=f"反诈周报 {name}", digest="一周要闻", content_source_url=""
+    )
 
 
 def page(*items: Mapping[str, object], total: int | None = None) -> dict[str, object]:
@@ -176,7 +188,9 @@ class WeChatScene:
                 raise answer
             return answer
 
-        self.router.post(url__startswith=f"{BASE}/{_full(path)}").mock(side_effect=reply)
+        self.router.post(url__startswith=f"{BASE}/{_full(path)}").mock(
+            side_effect=reply
+        )
 
     def works(self) -> None:
         """Let all calls of a publication succeed."""
@@ -188,19 +202,26 @@ class WeChatScene:
         self.answers("media/uploadimg", {"url": "http://mmbiz.qpic.cn/x?a=1&b=2"})
         self.answers("draft/add", {"media_id": "DRAFT", "item": []})
         self.answers(
-            "draft/get", {"news_item": item("")["content"]["news_item"], "update_time": 1764000000}
+            "draft/get",
+            {"news_item": item("")["content"]["news_item"], "update_time": 1764000000},
         )
         self.answers("draft/batchget", page())
-        self.answers("freepublish/submit", {"errcode": 0, "errmsg": "ok", "publish_id": 2650100001})
+        self.answers(
+            "freepublish/submit",
+            {"errcode": 0, "errmsg": "ok", "publish_id": 2650100001},
+        )
         self.answers("freepublish/batchget", page())
         self.answers(
-            "message/mass/sendall", {"errcode": 0, "msg_id": 3147400001, "msg_data_id": 2455800001}
+            "message/mass/sendall",
+            {"errcode": 0, "msg_id": 3147400001, "msg_data_id": 2455800001},
         )
 
     def asked(self, path: str) -> list[httpx.Request]:
         """Return the requests that a path received."""
         return [
-            call.request for call in self.router.calls if call.request.url.path == f"/{_full(path)}"
+            call.request
+            for call in self.router.calls
+            if call.request.url.path == f"/{_full(path)}"
         ]
 
     def bodies(self, path: str) -> list[dict[str, object]]:

@@ -47,11 +47,18 @@ def refuse(_request: ApiRequest, code: str, _message: str | None = None) -> ApiR
 def is_signed(request: ApiRequest) -> bool:
     at = request.headers.get("publisher-timestamp", "0")
     message = b"\n".join(
-        [at.encode(), request.method.encode(), request.query["path"].encode(), request.body]
+        [
+            at.encode(),
+            request.method.encode(),
+            request.query["path"].encode(),
+            request.body,
+        ]
     )
     wanted = f"v1={hmac.new(KEY.encode(), message, hashlib.sha256).hexdigest()}"
     is_fresh = abs(request.received_at - int(at)) < MAX_AGE_SECONDS
-    return is_fresh and hmac.compare_digest(wanted, request.headers.get("publisher-signature", ""))
+    return is_fresh and hmac.compare_digest(
+        wanted, request.headers.get("publisher-signature", "")
+    )
 
 
 def serve(state: SimulatorState, request: ApiRequest) -> ApiResponse:
@@ -63,12 +70,19 @@ def serve(state: SimulatorState, request: ApiRequest) -> ApiResponse:
             return create(state, request)
         case "GET /posts":
             return ApiResponse.from_json(
-                {"account": ACCOUNT, "posts": [describe(post) for post in reversed(posts)]}
+                {
+                    "account": ACCOUNT,
+                    "posts": [describe(post) for post in reversed(posts)],
+                }
             )
         case "GET /health":
             return ApiResponse.from_json({"account": ACCOUNT})
         case "GET /reach":
-            reach = {post.id: {"reads": 7, "likes": 1} for post in posts if post.state == "live"}
+            reach = {
+                post.id: {"reads": 7, "likes": 1}
+                for post in posts
+                if post.state == "live"
+            }
             return ApiResponse.from_json({"account": ACCOUNT, "reach": reach})
     if request.get_fault("empty_list"):
         return ApiResponse(b"", 404)
@@ -87,7 +101,9 @@ def create(state: SimulatorState, request: ApiRequest) -> ApiResponse:
     for post in state.get_posts("webhook", ACCOUNT):
         if post.extra["idempotency_key"] == key:
             return ApiResponse.from_json(describe(post), 409)
-    post = make_post(state, {**fields, "key": fields.get("marker", key), "idempotency_key": key})
+    post = make_post(
+        state, {**fields, "key": fields.get("marker", key), "idempotency_key": key}
+    )
     return ApiResponse.from_json(describe(state.create_post(request, post)), 201)
 
 

@@ -73,7 +73,9 @@ class SimulatedPlatformAccount:
 
         If `way` names the platform's second way of publishing, its endpoints take precedence.
         """
-        return ENDPOINTS[self.platform] | ENDPOINTS.get(f"{self.platform} {self.way}", {})
+        return ENDPOINTS[self.platform] | ENDPOINTS.get(
+            f"{self.platform} {self.way}", {}
+        )
 
     async def posts(self) -> list[PlatformPost]:
         params = {"account": self.identity, "platform": self.platform}
@@ -95,11 +97,18 @@ class SimulatedPlatformAccount:
         if fault is None:
             return False
         endpoint = self.endpoints.get(spot, "*")
-        rule = {"platform": self.platform, "account": "*", "endpoint": endpoint, "fault": fault}
+        rule = {
+            "platform": self.platform,
+            "account": "*",
+            "endpoint": endpoint,
+            "fault": fault,
+        }
         return (await self.control.post("/_sim/faults", json=rule)).is_success
 
     async def fault_count(self) -> int:
-        return sum(rule["fired"] for rule in (await self.control.get("/_sim/faults")).json())
+        return sum(
+            rule["fired"] for rule in (await self.control.get("/_sim/faults")).json()
+        )
 
     async def clear_faults(self) -> None:
         await self.control.delete("/_sim/faults")
@@ -108,7 +117,12 @@ class SimulatedPlatformAccount:
         await self.control.delete(f"/_sim/posts/{remote_id}")
 
     async def post_manually(self, title: str, text: str) -> str:
-        wanted = {"platform": self.platform, "account": self.identity, "title": title, "text": text}
+        wanted = {
+            "platform": self.platform,
+            "account": self.identity,
+            "title": title,
+            "text": text,
+        }
         return (await self.control.post("/_sim/posts", json=wanted)).json()["id"]
 
     async def advance_time(self, duration: timedelta) -> None:
@@ -138,7 +152,10 @@ async def simulated(
             wanted = {"platform": platform, "account": identity, **account}
             secret = (await control.post("/_sim/accounts", json=wanted)).json()
             await control.post("/_sim/settings", json=dict(settings or {}))
-            yield kind(base_url, platform, identity, control, stand_ins or {}, way), secret
+            yield (
+                kind(base_url, platform, identity, control, stand_ins or {}, way),
+                secret,
+            )
     finally:
         for _ in range(2):  # the second signal ends the server's wait for open requests
             server.cancel()

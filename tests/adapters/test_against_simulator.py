@@ -37,7 +37,8 @@ def simulated():
 async def weibo(simulated):
     context, control = simulated
     given = await control.post(
-        "/_sim/accounts", json={"platform": "weibo", "account": "1404376560", "name": "x"}
+        "/_sim/accounts",
+        json={"platform": "weibo", "account": "1404376560", "name": "x"},
     )
     account = Account(
         id=AccountId("beijing-weibo"),
@@ -77,7 +78,9 @@ async def tieba(simulated):
 def current_request(make, platform, **words):
     since = datetime.now(UTC) - timedelta(minutes=2)
     return make(
-        platform, baseline=Baseline(newest_id=OLDEST_IDS.get(platform), taken_at=since), **words
+        platform,
+        baseline=Baseline(newest_id=OLDEST_IDS.get(platform), taken_at=since),
+        **words,
     )
 
 
@@ -140,7 +143,9 @@ async def test_weibo_lost_reply_f24(weibo, make_request):
     One read resolves it.
     """
     adapter, control = weibo
-    await inject_fault(control, endpoint=SHARE, fault={"kind": "status", "code": 504, "acts": True})
+    await inject_fault(
+        control, endpoint=SHARE, fault={"kind": "status", "code": 504, "acts": True}
+    )
     send_request = current_request(make_request, "weibo", text=WEIBO_TEXT, link=LINK)
     assert await adapter.publish(send_request) == Unknown(reason="server_error")
     assert isinstance(await adapter.find_post(send_request), Published)
@@ -151,11 +156,14 @@ async def test_weibo_unreadable_list_f52(weibo, make_request, kind):
     """F52: a list that is empty, broken or of another account is never absence."""
     adapter, control = weibo
     await control.post(
-        "/_sim/posts", json={"platform": "weibo", "account": "1404376560", "text": "别的"}
+        "/_sim/posts",
+        json={"platform": "weibo", "account": "1404376560", "text": "别的"},
     )
     send_request = current_request(make_request, "weibo", text=WEIBO_TEXT, link=LINK)
     assert isinstance(await adapter.find_post(send_request), NotFound)
-    await inject_fault(control, endpoint="/2/statuses/user_timeline.json", fault={"kind": kind})
+    await inject_fault(
+        control, endpoint="/2/statuses/user_timeline.json", fault={"kind": kind}
+    )
     assert isinstance(await adapter.find_post(send_request), Unknown)
 
 
@@ -196,7 +204,9 @@ async def test_tieba_faults(tieba, make_request, fault, expected):
     """Each fault of the simulated Tieba gets the outcome that the failure model demands."""
     adapter, control = tieba
     await inject_fault(control, endpoint=ADD, fault=fault)
-    send_request = current_request(make_request, "tieba", text="〔K7QM-4R2T〕\r\n不转账。")
+    send_request = current_request(
+        make_request, "tieba", text="〔K7QM-4R2T〕\r\n不转账。"
+    )
     outcome = await adapter.publish(send_request)
     assert isinstance(outcome, expected)
     if isinstance(outcome, Submitted):
@@ -207,9 +217,13 @@ async def test_tieba_review_that_never_ends_f47(tieba, make_request):
     """F47: a thread in review is seen by its author only, and so is not published."""
     adapter, control = tieba
     await inject_fault(
-        control, endpoint=ADD, fault={"kind": "review", "verdict": "hold", "seconds": 3600}
+        control,
+        endpoint=ADD,
+        fault={"kind": "review", "verdict": "hold", "seconds": 3600},
     )
-    send_request = current_request(make_request, "tieba", text="〔K7QM-4R2T〕\r\n不转账。")
+    send_request = current_request(
+        make_request, "tieba", text="〔K7QM-4R2T〕\r\n不转账。"
+    )
     outcome = await adapter.publish(send_request)
     assert isinstance(outcome, Submitted)
     assert isinstance(await adapter.check_ticket(outcome.ticket), NotFound)

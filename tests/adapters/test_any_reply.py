@@ -89,7 +89,9 @@ VALUES = st.recursive(
     | st.text(max_size=12)
     | st.just("…\ud83d")
     | st.just("…\0"),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=6),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=6)
+    ),
     max_leaves=20,
 )
 BODIES = VALUES.map(lambda value: json.dumps(value).encode()) | st.binary(max_size=40)
@@ -120,7 +122,9 @@ def test_weibo_decoders_never_raise(reply):
     outcome = weibo_wire.decode_created(reply, "1404376560", Ticket(payload="x"), NOW)
     assert not isinstance(outcome, Published) or b"1404376560" in reply.body
     require_storable(outcome)
-    assert not isinstance(weibo_wire.decode_article(reply, Ticket(payload="x"), NOW), Published)
+    assert not isinstance(
+        weibo_wire.decode_article(reply, Ticket(payload="x"), NOW), Published
+    )
     weibo_wire.decode_picture(reply, NOW)
     weibo_sign_in.decode_token_grant(reply)
     weibo.decode_counts(reply, ["1"])
@@ -130,7 +134,10 @@ def test_weibo_decoders_never_raise(reply):
     listed = weibo.decode_timeline(reply, "1404376560")
     if isinstance(listed, weibo.WeiboPostList):
         timeline.interpret_timeline(
-            listed, weibo_wire.WeiboMatchCriteria(marker=MARKER, baseline=BASELINE), "1404376560", 5
+            listed,
+            weibo_wire.WeiboMatchCriteria(marker=MARKER, baseline=BASELINE),
+            "1404376560",
+            5,
         )
 
 
@@ -155,7 +162,10 @@ def test_tieba_decoders_never_raise(reply):
     listed = post_list.decode_own_threads(reply, "tb.1.x")
     if isinstance(listed, post_list.TiebaThreadList):
         finding = post_list.interpret_thread_list(
-            listed, post_list.ThreadMatchCriteria(marker=MARKER, baseline=BASELINE), 1, NOW
+            listed,
+            post_list.ThreadMatchCriteria(marker=MARKER, baseline=BASELINE),
+            1,
+            NOW,
         )
         assert listed.items or not isinstance(finding, NotFound)
         metrics.to_observed_posts(listed, 1)

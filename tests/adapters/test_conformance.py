@@ -24,7 +24,12 @@ from tests.adapters.simulated import SimulatedPlatformAccount, simulated
 
 PNG = b"\x89PNG\r\n\x1a\n-picture-"
 PICTURE = RenderedImage(
-    sha256="0" * 64, media_type="image/png", size=len(PNG), width=640, height=360, alt="示意图"
+    sha256="0" * 64,
+    media_type="image/png",
+    size=len(PNG),
+    width=640,
+    height=360,
+    alt="示意图",
 )
 TITLE = "警惕“退款客服”诈骗"
 WORDS = "近期有人冒充电商客服，以退款为由诱导群众转账。📞举报平台：12377"
@@ -61,7 +66,9 @@ class TestWeiboUpdate(TestWeibo):
 
     def open_platform(self):
         granted = {"weibo_grants": {"1404376560": ["update"]}}
-        return simulated("weibo", "1404376560", way="update", settings=granted, name="平安发布")
+        return simulated(
+            "weibo", "1404376560", way="update", settings=granted, name="平安发布"
+        )
 
 
 class TestWeiboBiz(TestWeibo):
@@ -72,7 +79,9 @@ class TestWeiboBiz(TestWeibo):
 
     def open_platform(self):
         granted = {"weibo_grants": {"1404376560": ["biz"]}}
-        return simulated("weibo", "1404376560", way="biz", settings=granted, name="平安发布")
+        return simulated(
+            "weibo", "1404376560", way="biz", settings=granted, name="平安发布"
+        )
 
 
 class TestWeChat(AdapterConformance):
@@ -104,7 +113,9 @@ class TestWeChat(AdapterConformance):
     }
 
     def open_platform(self):
-        refused = {(FaultTarget.PROBE, "expire_token"): {"kind": "api_error", "code": 40125}}
+        refused = {
+            (FaultTarget.PROBE, "expire_token"): {"kind": "api_error", "code": 40125}
+        }
         return simulated("wechat", "wx0123456789abcdef", refused, name="平安发布")
 
 
@@ -155,7 +166,9 @@ class TestWebhook(AdapterConformance):
         )  # fmt: skip
 
     has_idempotency_key = True
-    not_shown: ClassVar = {"reorder on list": "a post is read by its key, not in a list"}
+    not_shown: ClassVar = {
+        "reorder on list": "a post is read by its key, not in a list"
+    }
 
     def open_platform(self):
         return receiving()

@@ -32,7 +32,8 @@ SIDE_EFFECTS = {
 A fault finds nothing to change in the adapter's calls or words, or the adapter's probe lies.
 """
 BROKEN = re.compile(
-    r"^FAILED .*::Test(\w+)::(\w+)(?:\[(.*)\])? - .*BrokenRuleError: (\w+):", re.MULTILINE
+    r"^FAILED .*::Test(\w+)::(\w+)(?:\[(.*)\])? - .*BrokenRuleError: (\w+):",
+    re.MULTILINE,
 )
 
 
@@ -46,12 +47,22 @@ PLANTED = {
         "find_past_baseline": "test_finds_its_post_behind_many",
     },
     "Fooled": {"matches_own_posts_only": "test_ignores_lookalikes none"},
-    "BlindInList": {"right_account_only": "test_a_list_of_another_account_proves_nothing"},
-    "BlindInRecent": {"right_account_only": "test_recent_posts_of_another_account_are_not_shown"},
-    "BlindInProbe": {"right_account_only": "test_a_login_of_another_account_is_blocked"},
-    "BlindInTicket": {"right_account_only": "test_a_post_of_another_account_is_not_followed"},
+    "BlindInList": {
+        "right_account_only": "test_a_list_of_another_account_proves_nothing"
+    },
+    "BlindInRecent": {
+        "right_account_only": "test_recent_posts_of_another_account_are_not_shown"
+    },
+    "BlindInProbe": {
+        "right_account_only": "test_a_login_of_another_account_is_blocked"
+    },
+    "BlindInTicket": {
+        "right_account_only": "test_a_post_of_another_account_is_not_followed"
+    },
     "Forgetful": {"one_idempotency_key": "test_all_attempts_carry_one_key"},
-    "Trusting": {"retraction_confirmed": "test_unknown_result_is_not_claimed html-code=404"},
+    "Trusting": {
+        "retraction_confirmed": "test_unknown_result_is_not_claimed html-code=404"
+    },
     "Plain": {"whole_content": "test_publishes_all_of_it_for_all"},
     "Thrifty": {"whole_content": "test_publishes_every_picture"},
     "Wordless": {"whole_content": "test_publishes_all_of_it_for_all"},
@@ -81,7 +92,16 @@ def run_kit(*options):
 
     Return the rules that each adapter broke, with the tests, and all the printed output.
     """
-    command = [sys.executable, "-m", "pytest", "-q", "-rf", "--tb=no", "-p", "no:cacheprovider"]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-rf",
+        "--tb=no",
+        "-p",
+        "no:cacheprovider",
+    ]
     run = subprocess.run(
         [*command, *options],
         cwd=ROOT,
@@ -109,7 +129,10 @@ def broken():
         for bug, rules in PLANTED.items()
         for test in rules.values()
     }
-    names = [f"Test{bug}::{test}" + (f"[{case}]" if case else "") for bug, test, case in tests]
+    names = [
+        f"Test{bug}::{test}" + (f"[{case}]" if case else "")
+        for bug, test, case in tests
+    ]
     return run_kit(*(f"{BAD_ADAPTERS}::{name}" for name in sorted(names)))
 
 
@@ -138,8 +161,12 @@ def test_a_secret_in_the_open_is_located(broken):
 def test_a_planted_bug_breaks_no_other_rule():
     """The whole kit finds, with each bad adapter, the rules that it breaks and no others."""
     found, _ = run_kit(BAD_ADAPTERS, "-k", "not Lying")
-    rules = {bug: set(broken) - SIDE_EFFECTS.get(bug, set()) for bug, broken in found.items()}
-    assert rules == {bug: set(wanted) for bug, wanted in PLANTED.items() if bug != "Lying"}
+    rules = {
+        bug: set(broken) - SIDE_EFFECTS.get(bug, set()) for bug, broken in found.items()
+    }
+    assert rules == {
+        bug: set(wanted) for bug, wanted in PLANTED.items() if bug != "Lying"
+    }
     assert len(found["Defective"]["fault_has_effect"]) >= MIN_FAULTS_OF_A_DOUBLE
 
 

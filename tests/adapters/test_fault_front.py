@@ -49,7 +49,8 @@ class Origin:
         self.bodies.append(await reader.readexactly(int(size)))
         body = json.dumps(POSTS).encode()
         writer.write(
-            b"HTTP/1.1 200 OK\r\nX-Origin: yes\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
+            b"HTTP/1.1 200 OK\r\nX-Origin: yes\r\nContent-Length: %d\r\n\r\n%b"
+            % (len(body), body)
         )
         await writer.drain()
         writer.close()
@@ -85,7 +86,10 @@ async def test_the_account_may_have_another_name_on_the_wire():
     named = replace(FORMAT, identity="me")
     changed = json.loads(
         change_body(
-            "wrong_account", {"own": "me@social.example"}, named, json.dumps(POSTS).encode()
+            "wrong_account",
+            {"own": "me@social.example"},
+            named,
+            json.dumps(POSTS).encode(),
         )
     )
     assert {post["owner"]["id"] for post in changed} == {"m1"}
@@ -98,7 +102,11 @@ async def test_without_a_fault_everything_passes():
     """
     async with fronted() as (origin, front, client):
         response = await client.post(f"{front.base_url}/posts?x=1", content=b"words")
-        assert (response.status_code, response.headers["x-origin"], response.json()) == (
+        assert (
+            response.status_code,
+            response.headers["x-origin"],
+            response.json(),
+        ) == (
             200,
             "yes",
             POSTS,
@@ -170,16 +178,23 @@ async def test_a_response_is_replaced(kind, facts, status, body, calls):
     async with fronted() as (origin, front, client):
         fault = front.inject(kind, **facts)
         response = await client.get(front.base_url)
-        assert (response.status_code, response.text, len(origin.bodies)) == (status, body, calls)
+        assert (response.status_code, response.text, len(origin.bodies)) == (
+            status,
+            body,
+            calls,
+        )
         assert fault.count == 1
 
 
 async def test_a_fault_applies_to_the_calls_that_are_meant_until_it_is_cleared():
     """Other calls pass unchanged, and count for nothing."""
     async with fronted() as (_, front, client):
-        fault = front.inject("status", applies_to=lambda request: request.method == "POST")
+        fault = front.inject(
+            "status", applies_to=lambda request: request.method == "POST"
+        )
         statuses = [
-            (await client.request(method, front.base_url)).status_code for method in ("GET", "POST")
+            (await client.request(method, front.base_url)).status_code
+            for method in ("GET", "POST")
         ]
         front.clear()
         statuses.append((await client.post(front.base_url)).status_code)
@@ -232,12 +247,20 @@ async def test_a_platform_that_is_gone_breaks_the_connection():
 @pytest.mark.parametrize(
     ("kind", "facts", "changed"),
     [
-        ("no_id", {}, [{"text": post["text"], "owner": post["owner"]} for post in POSTS]),
+        (
+            "no_id",
+            {},
+            [{"text": post["text"], "owner": post["owner"]} for post in POSTS],
+        ),
         ("empty_list", {}, []),
         ("reorder", {}, POSTS[::-1]),
         ("reorder", {"how": "twice"}, [POSTS[0], POSTS[0], POSTS[1], POSTS[1]]),
         ("reorder", {"how": "again"}, POSTS * 2),
-        ("wrong_account", {"own": "me"}, [{**post, "owner": {"id": "m1"}} for post in POSTS]),
+        (
+            "wrong_account",
+            {"own": "me"},
+            [{**post, "owner": {"id": "m1"}} for post in POSTS],
+        ),
         (
             "rewrite",
             {"how": "excerpt", "characters": 1},

@@ -39,7 +39,11 @@ ELSEWHERE = ("evil.example", "127.0.0.1", "api.weibo.com.evil.example", "weibo.c
 
 def account(platform, **facts):
     return Account(
-        id=AccountId(platform), platform=Platform(platform), identity="1", secret="s", **facts
+        id=AccountId(platform),
+        platform=Platform(platform),
+        identity="1",
+        secret="s",
+        **facts,
     )
 
 
@@ -48,14 +52,17 @@ def settings(tmp_path, environment="live"):
 
 
 def factory_of(platform):
-    account = Account(id=AccountId("a"), platform=Platform(platform), identity="1", secret="s")
+    account = Account(
+        id=AccountId("a"), platform=Platform(platform), identity="1", secret="s"
+    )
     return load_factories([account])[account.platform]
 
 
 def named_in(platform):
     """Return the hosts of every address in an adapter's code."""
     trees = [
-        ast.parse(path.read_text("utf-8")) for path in sorted((ADAPTERS / platform).glob("*.py"))
+        ast.parse(path.read_text("utf-8"))
+        for path in sorted((ADAPTERS / platform).glob("*.py"))
     ]
     values = [node.value.value for tree in trees for node in tree.body if is_text(node)]
     return {
@@ -66,7 +73,9 @@ def named_in(platform):
 
 
 def is_text(node):
-    return isinstance(node, ast.Assign) and isinstance(getattr(node.value, "value", None), str)
+    return isinstance(node, ast.Assign) and isinstance(
+        getattr(node.value, "value", None), str
+    )
 
 
 @pytest.mark.parametrize("platform", sorted(set(BUILT_IN_ADAPTERS) - {"webhook"}))
@@ -94,8 +103,13 @@ def test_an_address_of_an_accounts_own_is_the_only_one(tmp_path, address, host):
 
     The address is in `base_url` of any platform, or in a receiver's options.
     """
-    for one in (account("weibo", base_url=address), account("webhook", options={"url": address})):
-        is_host_allowed = build_host_filter([one], settings(tmp_path), factory_of(one.platform))
+    for one in (
+        account("weibo", base_url=address),
+        account("webhook", options={"url": address}),
+    ):
+        is_host_allowed = build_host_filter(
+            [one], settings(tmp_path), factory_of(one.platform)
+        )
         assert is_host_allowed(host)
         assert not any(map(is_host_allowed, (*ELSEWHERE, "api.weibo.com")))
 
@@ -105,7 +119,10 @@ def test_a_receiver_without_a_valid_address_is_never_called(tmp_path, address):
     """`check` reports the settings; no call is made, and nothing else stops."""
     one = account("webhook", options={"url": address} if address is not None else {})
     assert not any(
-        map(build_host_filter([one], settings(tmp_path), factory_of("webhook")), ELSEWHERE)
+        map(
+            build_host_filter([one], settings(tmp_path), factory_of("webhook")),
+            ELSEWHERE,
+        )
     )
 
 
@@ -115,10 +132,15 @@ def test_accounts_that_share_a_login_each_reach_their_own_host(tmp_path):
     The client may call all of their addresses.
     """
     accounts = [
-        account("webhook", options={"url": f"https://{name}.example"}) for name in ("a", "b")
+        account("webhook", options={"url": f"https://{name}.example"})
+        for name in ("a", "b")
     ]
-    is_host_allowed = build_host_filter(accounts, settings(tmp_path), factory_of("webhook"))
-    assert [is_host_allowed(host) for host in ("a.example", "b.example", "c.example")] == [
+    is_host_allowed = build_host_filter(
+        accounts, settings(tmp_path), factory_of("webhook")
+    )
+    assert [
+        is_host_allowed(host) for host in ("a.example", "b.example", "c.example")
+    ] == [
         True,
         True,
         False,
@@ -154,10 +176,13 @@ class HostlessFactory:
 
 def test_an_adapter_that_names_no_address_may_call_any(tmp_path):
     """Packages of older versions keep working; a drill still reaches this machine only."""
-    assert build_host_filter([account("citysite")], settings(tmp_path), HostlessFactory())(
-        "city.example"
-    )
+    assert build_host_filter(
+        [account("citysite")], settings(tmp_path), HostlessFactory()
+    )("city.example")
     is_host_allowed = build_host_filter(
         [account("weibo")], settings(tmp_path, "drill"), factory_of("weibo")
     )
-    assert [is_host_allowed(host) for host in ("127.0.0.1", "api.weibo.com")] == [True, False]
+    assert [is_host_allowed(host) for host in ("127.0.0.1", "api.weibo.com")] == [
+        True,
+        False,
+    ]

@@ -26,7 +26,13 @@ from adapters._http import (
 from publisher.app.application import http_for_login
 from publisher.contract import HttpRequest, HttpResponse, Upload
 from publisher.domain.account import AccountId, Platform
-from publisher.domain.post import Baseline, DeliveryId, Marker, RenderedPost, SendRequest
+from publisher.domain.post import (
+    Baseline,
+    DeliveryId,
+    Marker,
+    RenderedPost,
+    SendRequest,
+)
 from publisher.domain.results import NotSent, Unknown
 from tests.ports import free_port
 from tests.unguarded import UNGUARDED
@@ -98,7 +104,9 @@ class _RecordingReader:
 async def take(reader) -> None:
     head = await reader.readuntil(b"\r\n\r\n")
     length = next(
-        line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")
+        line
+        for line in head.lower().split(b"\r\n")
+        if line.startswith(b"content-length:")
     )
     await reader.readexactly(int(length.split(b":")[1]))
 
@@ -144,7 +152,9 @@ def http_for(**changes) -> LoginHttp:
         "request_timeout": timedelta(seconds=5),
         "monotonic": lambda: 100.0,
         "failpoint": lambda _name: None,
-        "is_host_allowed": lambda host: host in {"127.0.0.1", "localhost", "no-such-host.invalid"},
+        "is_host_allowed": lambda host: (
+            host in {"127.0.0.1", "localhost", "no-such-host.invalid"}
+        ),
         "sleep": _no_wait,
         **UNGUARDED,
     }
@@ -176,7 +186,9 @@ PARCEL = SendRequest(
 def post(url: str, **changes) -> HttpRequest:
     return replace(
         HttpRequest(
-            method="POST", url=url, form=(("status", "警惕 诈骗"), ("access_token", "SECRET"))
+            method="POST",
+            url=url,
+            form=(("status", "警惕 诈骗"), ("access_token", "SECRET")),
         ),
         **changes,
     )
@@ -186,18 +198,30 @@ def post(url: str, **changes) -> HttpRequest:
     ("deed", "expected"),
     [
         pytest.param(
-            close_at_once, {"response_truncated", "reset"}, id="F22-closed-before-reading"
+            close_at_once,
+            {"response_truncated", "reset"},
+            id="F22-closed-before-reading",
         ),
         pytest.param(
-            close_after_head, {"response_truncated", "reset"}, id="F22-closed-after-headers"
-        ),
-        pytest.param(answering(), {"response_truncated"}, id="F24-closed-without-a-reply"),
-        pytest.param(answering(HEAD + b"half"), {"response_truncated"}, id="F32-half-body"),
-        pytest.param(
-            answering(b"HTTP/1.1 200 OK\r\nContent-Le"), {"response_truncated"}, id="F32-half-head"
+            close_after_head,
+            {"response_truncated", "reset"},
+            id="F22-closed-after-headers",
         ),
         pytest.param(
-            answering(b"not http at all\r\n\r\n"), {"response_truncated"}, id="F31-not-http"
+            answering(), {"response_truncated"}, id="F24-closed-without-a-reply"
+        ),
+        pytest.param(
+            answering(HEAD + b"half"), {"response_truncated"}, id="F32-half-body"
+        ),
+        pytest.param(
+            answering(b"HTTP/1.1 200 OK\r\nContent-Le"),
+            {"response_truncated"},
+            id="F32-half-head",
+        ),
+        pytest.param(
+            answering(b"not http at all\r\n\r\n"),
+            {"response_truncated"},
+            id="F31-not-http",
         ),
         pytest.param(
             answering(
@@ -207,7 +231,9 @@ def post(url: str, **changes) -> HttpRequest:
             id="F35-redirect",
         ),
         pytest.param(
-            answering(b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 3\r\n\r\nabc"),
+            answering(
+                b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 3\r\n\r\nabc"
+            ),
             {"response_encoded"},
             id="F36-encoding-nobody-asked-for",
         ),
@@ -270,7 +296,9 @@ async def test_tls_failure_f20():
         await writer.drain()
 
     async with raw_server(hello) as platform:
-        answer = await http_for().create(post(platform.url.replace("http:", "https:")), PARCEL)
+        answer = await http_for().create(
+            post(platform.url.replace("http:", "https:")), PARCEL
+        )
         await platform.ended.wait()
     assert answer == NotSent(reason="tls_failed")
     assert b"POST" not in platform.received[0]
@@ -308,7 +336,9 @@ class SlowNetwork(_NetworkBackend):
 
 
 @pytest.mark.parametrize("slow", ["turn", "connection"])
-async def test_f94_a_stop_reaches_a_call_that_waits_for_its_turn_or_its_connection(slow):
+async def test_f94_a_stop_reaches_a_call_that_waits_for_its_turn_or_its_connection(
+    slow,
+):
     """I14, I16: a post that is stopped before its first byte is not sent.
 
     This holds however long connecting takes.
@@ -356,7 +386,9 @@ async def test_the_client_of_a_browser_login_creates_nothing():
         can_create=False,
     )
     async with raw_server(answering(OK)) as platform:
-        assert await http.create(post(platform.url), PARCEL) == NotSent(reason="stopped")
+        assert await http.create(post(platform.url), PARCEL) == NotSent(
+            reason="stopped"
+        )
     assert platform.connections == 0
 
 
@@ -371,10 +403,16 @@ async def test_f02_a_call_is_recorded_as_begun_right_before_its_first_byte():
     async with raw_server(answering(OK)) as platform:
         http = http_for(
             may_send=may_send,
-            record_start=lambda *call: seen.append(("begun", call, platform.received[:])),
+            record_start=lambda *call: seen.append(
+                ("begun", call, platform.received[:])
+            ),
         )
         assert isinstance(await http.create(post(platform.url), PARCEL), HttpResponse)
-    assert seen == ["asked", "asked", ("begun", (PARCEL.delivery, PARCEL.fencing_token), [])]
+    assert seen == [
+        "asked",
+        "asked",
+        ("begun", (PARCEL.delivery, PARCEL.fencing_token), []),
+    ]
 
 
 async def test_f82_a_call_that_cannot_be_recorded_does_not_begin():
@@ -408,7 +446,9 @@ async def test_clock_set_while_connecting_writes_no_byte_f61():
         await reader.read()
 
     async with raw_server(listen) as platform:
-        http = http_for(is_clock_confirmed=lambda: confirmed[0], failpoint=set_the_clock)
+        http = http_for(
+            is_clock_confirmed=lambda: confirmed[0], failpoint=set_the_clock
+        )
         answer = await http.create(post(platform.url), PARCEL)
         await platform.ended.wait()
     assert answer == NotSent(reason="clock_unconfirmed_at_send")
@@ -418,7 +458,10 @@ async def test_clock_set_while_connecting_writes_no_byte_f61():
 @pytest.mark.parametrize(
     ("headers", "heard"),
     [
-        (b"Date: Wed, 25 Nov 2026 01:00:00 GMT\r\n", [("Wed, 25 Nov 2026 01:00:00 GMT", 100.0)]),
+        (
+            b"Date: Wed, 25 Nov 2026 01:00:00 GMT\r\n",
+            [("Wed, 25 Nov 2026 01:00:00 GMT", 100.0)],
+        ),
         (b"Date: Wed, 25 Nov 2026 01:00:00 GMT\r\nAge: 7\r\n", []),
         (b"", []),
     ],
@@ -430,9 +473,12 @@ async def test_the_date_of_a_whole_reply_is_used(headers, heard):
     The date of a cached reply is not used.
     """
     reported = []
-    async with raw_server(answering(OK.replace(b"\r\n", b"\r\n" + headers, 1))) as platform:
+    async with raw_server(
+        answering(OK.replace(b"\r\n", b"\r\n" + headers, 1))
+    ) as platform:
         http = http_for(
-            is_clock_confirmed=lambda: False, on_date_header=lambda *facts: reported.append(facts)
+            is_clock_confirmed=lambda: False,
+            on_date_header=lambda *facts: reported.append(facts),
         )
         assert isinstance(await http.fetch(post(platform.url)), HttpResponse)
     assert reported == heard
@@ -441,9 +487,7 @@ async def test_the_date_of_a_whole_reply_is_used(headers, heard):
 async def test_the_date_of_a_cut_reply_is_not_used():
     """A reply that was cut proves nothing, its head included."""
     reported = []
-    cut = (
-        b"HTTP/1.1 200 OK\r\nDate: Wed, 25 Nov 2026 01:00:00 GMT\r\nContent-Length: 10\r\n\r\nhalf"
-    )
+    cut = b"HTTP/1.1 200 OK\r\nDate: Wed, 25 Nov 2026 01:00:00 GMT\r\nContent-Length: 10\r\n\r\nhalf"
     async with raw_server(answering(cut)) as platform:
         await http_for(on_date_header=lambda *facts: reported.append(facts)).fetch(
             post(platform.url)
@@ -455,8 +499,12 @@ async def test_host_guard_f95():
     """F95: no connection is made to a host that is not allowed."""
     async with raw_server(answering(OK)) as platform:
         http = http_for(is_host_allowed=lambda _host: False)
-        assert await http.create(post(platform.url), PARCEL) == NotSent(reason="host_not_allowed")
-        assert await http.fetch(post(platform.url)) == NotSent(reason="host_not_allowed")
+        assert await http.create(post(platform.url), PARCEL) == NotSent(
+            reason="host_not_allowed"
+        )
+        assert await http.fetch(post(platform.url)) == NotSent(
+            reason="host_not_allowed"
+        )
     assert platform.connections == 0
 
 
@@ -491,11 +539,16 @@ async def test_each_create_has_its_own_connection_and_no_memory():
 async def test_multipart_carries_names_and_length():
     """A file part carries its file name and type, and the request its length."""
     async with raw_server(answering(OK)) as platform:
-        upload = Upload(name="pic", filename="1.png", media_type="image/png", data=b"\x89PNG")
+        upload = Upload(
+            name="pic", filename="1.png", media_type="image/png", data=b"\x89PNG"
+        )
         await http_for().create(post(platform.url, uploads=(upload,)), PARCEL)
     head, _, body = platform.received[0].partition(b"\r\n\r\n")
     assert f"content-length: {len(body)}".encode() in head.lower()
-    assert b'name="pic"; filename="1.png"\r\nContent-Type: image/png\r\n\r\n\x89PNG\r\n' in body
+    assert (
+        b'name="pic"; filename="1.png"\r\nContent-Type: image/png\r\n\r\n\x89PNG\r\n'
+        in body
+    )
     assert "警惕 诈骗".encode() in body
 
 
@@ -529,14 +582,18 @@ async def test_a_creating_call_waits_for_no_read_but_the_one_in_flight():
     async with raw_server(deed) as platform:
         http = http_for()
         calls = [
-            asyncio.create_task(http.fetch(HttpRequest(method="GET", url=f"{platform.url}/0")))
+            asyncio.create_task(
+                http.fetch(HttpRequest(method="GET", url=f"{platform.url}/0"))
+            )
         ]
         await arrived.wait()
         for number in range(1, 4):
             read = HttpRequest(method="GET", url=f"{platform.url}/{number}")
             calls.append(asyncio.create_task(http.fetch(read)))
         await asyncio.sleep(0)
-        calls.append(asyncio.create_task(http.create(post(f"{platform.url}/4"), PARCEL)))
+        calls.append(
+            asyncio.create_task(http.create(post(f"{platform.url}/4"), PARCEL))
+        )
         await asyncio.sleep(0)
         free.set()
         await asyncio.gather(*calls)
@@ -562,7 +619,9 @@ async def test_one_call_of_a_login_at_a_time():
         return httpx.Response(200, json={})
 
     http = http_for(transport=httpx.MockTransport(count))
-    await asyncio.gather(*(http.fetch(post(f"http://localhost/{number}")) for number in range(5)))
+    await asyncio.gather(
+        *(http.fetch(post(f"http://localhost/{number}")) for number in range(5))
+    )
     assert most == 1
 
 
@@ -594,7 +653,13 @@ async def test_equal_reads_that_wait_together_are_made_once():
     platform = CountingPlatform()
     http = http_for(transport=httpx.MockTransport(platform))
     read = post("http://localhost/x")
-    assert numbers(await asyncio.gather(*(http.fetch(read) for _ in range(5)))) == [1, 2, 2, 2, 2]
+    assert numbers(await asyncio.gather(*(http.fetch(read) for _ in range(5)))) == [
+        1,
+        2,
+        2,
+        2,
+        2,
+    ]
     assert numbers([await http.fetch(read)]) == [3]
 
 
@@ -614,8 +679,15 @@ async def test_other_reads_and_calls_with_effects_are_made_separately(change):
     """
     platform = CountingPlatform()
     http = http_for(transport=httpx.MockTransport(platform))
-    first, other = post("http://localhost/x"), replace(post("http://localhost/x"), **change)
-    calls = [first, first, other, other] if "is_idempotent" in change else [first, first, other]
+    first, other = (
+        post("http://localhost/x"),
+        replace(post("http://localhost/x"), **change),
+    )
+    calls = (
+        [first, first, other, other]
+        if "is_idempotent" in change
+        else [first, first, other]
+    )
     replies = numbers(await asyncio.gather(*map(http.fetch, calls)))
     assert sorted(replies) == list(range(1, len(calls) + 1))
 
@@ -628,7 +700,9 @@ def too_many(calls, *headers):
         calls.append(request.url.path)
         await asyncio.sleep(0)
         return (
-            httpx.Response(429, headers=waiting.pop(0)) if waiting else httpx.Response(200, json={})
+            httpx.Response(429, headers=waiting.pop(0))
+            if waiting
+            else httpx.Response(200, json={})
         )
 
     return httpx.MockTransport(answer)
@@ -653,7 +727,11 @@ async def test_after_a_limited_read_no_call_in_the_queue_begins_before_its_end_f
         http.fetch(post("http://localhost/2")),
         http.create(post("http://localhost/3"), replace(PARCEL, start_by=1e9)),
     )
-    assert (first.status, others, calls) == (429, [NotSent(reason="in_cooldown")] * 2, ["/1"])
+    assert (first.status, others, calls) == (
+        429,
+        [NotSent(reason="in_cooldown")] * 2,
+        ["/1"],
+    )
     clock[0] += rest - 1
     assert await http.fetch(post("http://localhost/4")) == NotSent(reason="in_cooldown")
     clock[0] += 1
@@ -689,7 +767,9 @@ async def test_the_time_is_asked_for_during_a_cooldown_of_the_login_f26_i15():
 async def test_the_time_is_asked_for_at_allowed_hosts_only():
     """A call for the time goes only to the hosts of the account."""
     http = http_for(transport=too_many([]), is_host_allowed=lambda _host: False)
-    assert await http.fetch_date("http://localhost") == NotSent(reason="host_not_allowed")
+    assert await http.fetch_date("http://localhost") == NotSent(
+        reason="host_not_allowed"
+    )
 
 
 async def test_a_limit_on_a_creating_call_stops_no_read_f27():
@@ -715,7 +795,9 @@ async def test_a_cancelled_read_is_made_by_the_next_caller():
     """A caller that waited behind a cancelled call makes the next one."""
     platform = CountingPlatform()
     http = http_for(transport=httpx.MockTransport(platform))
-    first, *others = [asyncio.create_task(http.fetch(post("http://localhost/x"))) for _ in range(3)]
+    first, *others = [
+        asyncio.create_task(http.fetch(post("http://localhost/x"))) for _ in range(3)
+    ]
     await platform.began.wait()
     first.cancel()
     assert numbers(await asyncio.gather(*others)) == [2, 2]
@@ -725,7 +807,9 @@ async def test_a_failed_read_is_not_shared():
     """A caller that waited behind a failed call makes its own."""
     platform = CountingPlatform(1, 2)
     http = http_for(transport=httpx.MockTransport(platform))
-    replies = await asyncio.gather(*(http.fetch(post("http://localhost/x")) for _ in range(4)))
+    replies = await asyncio.gather(
+        *(http.fetch(post("http://localhost/x")) for _ in range(4))
+    )
     assert min(numbers(replies)) == 3
 
 
@@ -785,7 +869,9 @@ async def test_ask_is_repeated_three_times_at_most():
             raise answer
         return answer
 
-    answer = await http_for(transport=httpx.MockTransport(serve)).fetch(post("http://localhost/x"))
+    answer = await http_for(transport=httpx.MockTransport(serve)).fetch(
+        post("http://localhost/x")
+    )
     assert isinstance(answer, HttpResponse)
     assert answer.body == b'{"a":1}'
     assert len(calls) == 3
@@ -814,7 +900,9 @@ async def test_ask_is_not_repeated_before_retry_after(header, count):
         calls.append(request)
         return httpx.Response(503, headers={"retry-after": header})
 
-    answer = await http_for(transport=httpx.MockTransport(fail)).fetch(post("http://localhost/x"))
+    answer = await http_for(transport=httpx.MockTransport(fail)).fetch(
+        post("http://localhost/x")
+    )
     assert isinstance(answer, HttpResponse)
     assert (answer.status, len(calls)) == (503, count)
 
@@ -837,19 +925,27 @@ async def test_ask_reads_more_than_create_but_not_without_end():
     """A read may return more bytes than a creating call, up to its own limit."""
 
     async def serve(request: httpx.Request) -> httpx.Response:
-        size = MAX_CREATE_BODY_BYTES + 1 if request.url.path == "/big" else MAX_READ_BODY_BYTES + 1
+        size = (
+            MAX_CREATE_BODY_BYTES + 1
+            if request.url.path == "/big"
+            else MAX_READ_BODY_BYTES + 1
+        )
         return httpx.Response(200, content=b"x" * size)
 
     http = http_for(transport=httpx.MockTransport(serve))
     assert isinstance(await http.fetch(post("http://localhost/big")), HttpResponse)
-    assert await http.fetch(post("http://localhost/bomb")) == Unknown(reason="body_too_large")
+    assert await http.fetch(post("http://localhost/bomb")) == Unknown(
+        reason="body_too_large"
+    )
 
 
 async def test_nothing_of_a_call_is_logged(caplog):
     """I19: even at the lowest log level no address, token or text of a call reaches the log."""
     caplog.set_level(logging.DEBUG)
     async with raw_server(answering(OK)) as platform:
-        await http_for().create(post(platform.url, query=(("access_token", "CANARY"),)), PARCEL)
+        await http_for().create(
+            post(platform.url, query=(("access_token", "CANARY"),)), PARCEL
+        )
     assert "CANARY" not in caplog.text
     assert "SECRET" not in caplog.text
     assert "SECRET" not in repr(post(platform.url))

@@ -56,7 +56,9 @@ class BusyServer:
         raw.settimeout(PATIENCE)
         connection = raw
         if self.context:
-            connection = self.context.wrap_socket(raw, server_side=True, suppress_ragged_eofs=False)
+            connection = self.context.wrap_socket(
+                raw, server_side=True, suppress_ragged_eofs=False
+            )
         with connection:
             self.connected.set()
             assert self.free.wait(PATIENCE)
@@ -110,7 +112,9 @@ async def by_deadline(server: BusyServer) -> None:
 
 async def by_cancellation(server: BusyServer) -> None:
     sent = asyncio.Event()
-    http = http_for(failpoint=lambda name: sent.set() if name == "http.after_body" else None)
+    http = http_for(
+        failpoint=lambda name: sent.set() if name == "http.after_body" else None
+    )
     call = asyncio.create_task(
         http.create(HttpRequest(method="POST", url=server.url, content=BODY), PARCEL)
     )
@@ -144,7 +148,9 @@ async def by_kill(server: BusyServer) -> None:
 
 
 @pytest.mark.parametrize("give_up", [by_deadline, by_cancellation])
-async def test_what_a_given_up_call_left_unsent_never_arrives_f21_f25(server, give_up: Callable):
+async def test_what_a_given_up_call_left_unsent_never_arrives_f21_f25(
+    server, give_up: Callable
+):
     """F21, F25: the unsent rest of a call that was given up never arrives.
 
     A server that begins to read afterwards does not get the whole request.

@@ -115,7 +115,9 @@ def install(tmp_path, monkeypatch):
         facts = folder / f"{module}-1.0.dist-info"
         facts.mkdir(parents=True)
         (folder / f"{module}.py").write_text(code)
-        (facts / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {module}\nVersion: 1.0\n")
+        (facts / "METADATA").write_text(
+            f"Metadata-Version: 2.1\nName: {module}\nVersion: 1.0\n"
+        )
         (facts / "entry_points.txt").write_text(
             f"[publisher.adapters]\n{entries.format(module=module)}\n"
         )
@@ -132,7 +134,8 @@ def found(settings) -> list[tuple[str, bool, int]]:
     """Return each problem's code, whether it is an error, and its line."""
     problems = find_adapter_problems(settings)
     return [
-        (item.code, item.is_error, item.location.line if item.location else 0) for item in problems
+        (item.code, item.is_error, item.location.line if item.location else 0)
+        for item in problems
     ]
 
 
@@ -185,7 +188,9 @@ def test_a_public_field_of_a_secret_stays_readable(install):
     )
     folder = settings.workspace / "secrets"
     folder.mkdir()
-    (folder / "s").write_text('{"app": "app-PQ7xTf02LmWzK9", "key": "key-Vb3nRy81HsJdC4"}')
+    (folder / "s").write_text(
+        '{"app": "app-PQ7xTf02LmWzK9", "key": "key-Vb3nRy81HsJdC4"}'
+    )
     build_offline_app(replace(settings, secrets_dir=folder))
     assert redact_text("app-PQ7xTf02LmWzK9") == "app-PQ7xTf02LmWzK9"
     assert "Vb3nRy81HsJdC4" not in redact_text("it was key-Vb3nRy81HsJdC4")
@@ -193,7 +198,9 @@ def test_a_public_field_of_a_secret_stays_readable(install):
 
 def test_a_bug_in_validate_refuses_the_post_only(install, capsys):
     """It is a problem of that post on that account; the other account is checked as ever."""
-    settings = install(FACTORY.replace("return ()\n", "raise ZeroDivisionError('soft')\n", 1))
+    settings = install(
+        FACTORY.replace("return ()\n", "raise ZeroDivisionError('soft')\n", 1)
+    )
     (settings.workspace / "schedule.toml").write_text(POST)
     assert run_command(["-C", str(settings.workspace), "--lang", "en", "check"]) == 1
     shown = capsys.readouterr().out
@@ -204,7 +211,8 @@ def test_a_code_without_words_keeps_its_facts(install):
     """A code without a text in the package is shown with all its facts, except its place."""
     install()
     problem = Problem(
-        code="city_unheard", facts={"length": "5", "limit": "3", "account": "c", "key": "title"}
+        code="city_unheard",
+        facts={"length": "5", "limit": "3", "account": "c", "key": "title"},
     )
     assert Messages("en").describe(problem) == "city_unheard (length=5, limit=3)"
     assert Messages("en").is_reason_of_platform("city_unheard")
@@ -217,7 +225,9 @@ def test_a_platform_whose_name_begins_like_another_has_its_own_words(install, pl
 
     It gets neither the other's name nor its texts. It may have a text for a code with the same end.
     """
-    code = FACTORY.replace("city_too_loud", f"{platform}_20021").replace("city_", f"{platform}_")
+    code = FACTORY.replace("city_too_loud", f"{platform}_20021").replace(
+        "city_", f"{platform}_"
+    )
     code = code.replace("place_city", f"place_{platform}")
     install(code, entries=platform + " = {module}:CITY")
     messages = Messages("en")
@@ -259,15 +269,30 @@ BROKEN = {
     "syntax": ("def (", "adapter_not_loaded"),
     "exit": ("raise SystemExit(3)", "adapter_not_loaded"),
     "attribute": ("OTHER = 1", "adapter_not_loaded"),
-    "no contract": (FACTORY.replace("    contract = 1\n", ""), "adapter_wrong_contract"),
-    "later contract": (FACTORY.replace("contract = 1", "contract = 2"), "adapter_wrong_contract"),
-    "no validate": (FACTORY.replace("def validate", "def validated"), "adapter_incomplete"),
-    "no defaults": (FACTORY.replace("    defaults =", "    default ="), "adapter_incomplete"),
+    "no contract": (
+        FACTORY.replace("    contract = 1\n", ""),
+        "adapter_wrong_contract",
+    ),
+    "later contract": (
+        FACTORY.replace("contract = 1", "contract = 2"),
+        "adapter_wrong_contract",
+    ),
+    "no validate": (
+        FACTORY.replace("def validate", "def validated"),
+        "adapter_incomplete",
+    ),
+    "no defaults": (
+        FACTORY.replace("    defaults =", "    default ="),
+        "adapter_incomplete",
+    ),
     "no method": (
         FACTORY.replace("return FakeAdapter(now=context.now)", "return object()"),
         "adapter_incomplete",
     ),
-    "half a text": (FACTORY.replace('"zh_CN": "{word} 太响", ', ""), "adapter_hook_wrong"),
+    "half a text": (
+        FACTORY.replace('"zh_CN": "{word} 太响", ', ""),
+        "adapter_hook_wrong",
+    ),
     "open brace": (
         FACTORY.replace('"{word} is too loud"', '"{word is too loud"'),
         "adapter_hook_wrong",
@@ -276,7 +301,10 @@ BROKEN = {
         FACTORY.replace('"hush"', """'store {"token": "…"}'"""),
         "adapter_hook_wrong",
     ),
-    "text of another": (FACTORY.replace('"city_too_loud"', '"hold_auth"'), "adapter_text_foreign"),
+    "text of another": (
+        FACTORY.replace('"city_too_loud"', '"hold_auth"'),
+        "adapter_text_foreign",
+    ),
     "hosts as text": (
         FACTORY.replace('return ("city.example",)', 'return ("city.example")'),
         "adapter_hook_wrong",
@@ -305,9 +333,15 @@ BROKEN = {
         FACTORY.replace("return FakeAdapter(now=context.now)", "context.secret()"),
         "adapter_failed",
     ),
-    "check fails": (FACTORY.replace('if "quarter"', 'if 1 / 0 and "quarter"'), "adapter_failed"),
+    "check fails": (
+        FACTORY.replace('if "quarter"', 'if 1 / 0 and "quarter"'),
+        "adapter_failed",
+    ),
     "call_method as text": (_with_hook("call_method = 'loud'"), "adapter_hook_wrong"),
-    "hosts fail": (FACTORY.replace('return ("city.example",)', "return 1 / 0"), "adapter_failed"),
+    "hosts fail": (
+        FACTORY.replace('return ("city.example",)', "return 1 / 0"),
+        "adapter_failed",
+    ),
     "no problem": (
         FACTORY.replace('if "quarter"', 'yield 1\n        if "quarter"'),
         "adapter_hook_wrong",
@@ -323,7 +357,10 @@ BROKEN = {
         ("None", "me"),
         ("tuple(account.options.values())", "me (north)"),
         ('(account.options["quarter"],)', "me (north)"),
-        ('(account.options.get("quarter", "city") + ".example",)', "me (north.example)"),
+        (
+            '(account.options.get("quarter", "city") + ".example",)',
+            "me (north.example)",
+        ),
         (
             '("https://" + account.options.get("quarter", "city") + ".example/api/",)',
             "me (north.example/api)",
@@ -387,14 +424,18 @@ def test_a_broken_package_is_a_problem_at_its_accounts_line(install, capsys, bro
     assert [item.code for item in refused.value.problems] == [expected]
     (settings.workspace / "schedule.toml").write_text("")
     for lang in ("zh_CN", "en"):
-        assert run_command(["-C", str(settings.workspace), "--lang", lang, "check"]) == 1
+        assert (
+            run_command(["-C", str(settings.workspace), "--lang", lang, "check"]) == 1
+        )
         shown = capsys.readouterr().out
         assert len(re.findall(r"city_site_\d+ 1\.0", shown)) == 1, shown
         assert " c " in shown
         assert Messages(lang).hint(expected, platform="city") in shown
 
 
-def test_the_other_accounts_go_on_where_the_accounts_of_a_broken_package_are_off(install):
+def test_the_other_accounts_go_on_where_the_accounts_of_a_broken_package_are_off(
+    install,
+):
     """The problem is a warning then, and everything else is built."""
     settings = install("raise ImportError", settings=ACCOUNTS + 'mode = "off"\n')
     assert [item[:2] for item in found(settings)] == [("adapter_not_loaded", False)]
@@ -418,7 +459,8 @@ def test_an_account_that_is_off_stops_nobody_although_its_adapter_fails(install)
     goes on.
     """
     settings = install(
-        FAILING, settings=ACCOUNTS + SECOND.replace("quarter", "district") + 'mode = "off"\n'
+        FAILING,
+        settings=ACCOUNTS + SECOND.replace("quarter", "district") + 'mode = "off"\n',
     )
     line = 1 + (ACCOUNTS + SECOND).partition('"d"')[0].count("\n") + 1
     assert found(settings) == [("adapter_failed", False, line)]
@@ -426,7 +468,9 @@ def test_an_account_that_is_off_stops_nobody_although_its_adapter_fails(install)
 
 
 @pytest.mark.parametrize("command", ["cancel", "retract", "why"])
-def test_posts_are_stopped_and_explained_with_a_broken_package(install, capsys, command):
+def test_posts_are_stopped_and_explained_with_a_broken_package(
+    install, capsys, command
+):
     """Commands that send nothing work with a broken package.
 
     They leave its accounts out, with a note, and fail for their own reasons only.
@@ -436,7 +480,15 @@ def test_posts_are_stopped_and_explained_with_a_broken_package(install, capsys, 
     person = [] if command == "why" else ["--by", "zhang", "--reason", "x"]
     assert run_command(["-C", str(settings.workspace), "--lang", "en", "migrate"]) == 0
     code = run_command(
-        ["-C", str(settings.workspace), "--lang", "en", command, "no-such-post", *person]
+        [
+            "-C",
+            str(settings.workspace),
+            "--lang",
+            "en",
+            command,
+            "no-such-post",
+            *person,
+        ]
     )
     shown = capsys.readouterr()
     assert code == 4, shown
@@ -461,10 +513,13 @@ def test_a_name_taken_twice_is_refused(install):
 def test_a_platform_without_adapter_is_answered_with_similar_names(install):
     """An account or limits on a platform that is misspelt are at their lines."""
     settings = install(
-        settings=ACCOUNTS.replace('"city"', '"citty"') + "[limits.weebo]\nper_hour = 1\n"
+        settings=ACCOUNTS.replace('"city"', '"citty"')
+        + "[limits.weebo]\nper_hour = 1\n"
     )
     problems = find_adapter_problems(settings)
-    assert [(item.code, item.facts["choices"], item.location.path) for item in problems] == [
+    assert [
+        (item.code, item.facts["choices"], item.location.path) for item in problems
+    ] == [
         ("unknown_platform", "city", "account[1].platform"),
         ("unknown_platform", "weibo", "limits.weebo"),
     ]

@@ -14,7 +14,14 @@ import adapters._http
 from adapters._http import MAX_LOOKUPS_PER_HOST, LookupTimeoutError, resolve
 from publisher.contract import HttpRequest
 from publisher.domain.results import NotSent
-from tests.adapters.test_http_bytes import OK, PARCEL, answering, http_for, post, raw_server
+from tests.adapters.test_http_bytes import (
+    OK,
+    PARCEL,
+    answering,
+    http_for,
+    post,
+    raw_server,
+)
 
 HUNG = "no-such-host.invalid"
 SHORT = 0.05
@@ -33,7 +40,8 @@ class NameServer:
         if host == HUNG:
             self.free.wait(60)
         return [
-            (socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, 0)) for address in self.addresses
+            (socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, 0))
+            for address in self.addresses
         ]
 
 
@@ -51,13 +59,17 @@ def impatient(monkeypatch):
     monkeypatch.setattr(adapters._http, "LOOKUP_TIMEOUT_SECONDS", SHORT)
 
 
-async def test_f18_a_lookup_that_times_out_proves_that_nothing_was_sent(name_server, impatient):
+async def test_f18_a_lookup_that_times_out_proves_that_nothing_was_sent(
+    name_server, impatient
+):
     """F18: a creating call ends as not sent, a read as not made, each after one timeout."""
     http = http_for()
-    assert await http.create(post(f"http://{HUNG}/x"), PARCEL) == NotSent(reason="dns_timeout")
-    assert await http.fetch(HttpRequest(method="GET", url=f"http://{HUNG}/x")) == NotSent(
+    assert await http.create(post(f"http://{HUNG}/x"), PARCEL) == NotSent(
         reason="dns_timeout"
     )
+    assert await http.fetch(
+        HttpRequest(method="GET", url=f"http://{HUNG}/x")
+    ) == NotSent(reason="dns_timeout")
 
 
 async def test_f18_a_hanging_name_affects_no_other(name_server):
@@ -66,7 +78,8 @@ async def test_f18_a_hanging_name_affects_no_other(name_server):
     More calls than any pool has threads wait for the one name.
     """
     hung = [
-        asyncio.create_task(http_for().create(post(f"http://{HUNG}/x"), PARCEL)) for _ in range(100)
+        asyncio.create_task(http_for().create(post(f"http://{HUNG}/x"), PARCEL))
+        for _ in range(100)
     ]
     await asyncio.sleep(0)
     async with raw_server(answering(OK)) as platform, asyncio.timeout(20):
@@ -110,7 +123,9 @@ async def test_f19_the_next_address_is_tried_where_one_refuses(monkeypatch):
     """A host with several addresses is reached by any of them, in their order."""
     monkeypatch.setattr(adapters._http, "_pending_lookups", {})
     addresses = [("::1", 0, 0, 0), ("127.0.0.1", 0), ("127.0.0.1", 0)]
-    found = [(socket.AF_UNSPEC, socket.SOCK_STREAM, 6, "", address) for address in addresses]
+    found = [
+        (socket.AF_UNSPEC, socket.SOCK_STREAM, 6, "", address) for address in addresses
+    ]
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
     assert await resolve("localhost") == ["::1", "127.0.0.1"]
     async with raw_server(answering(OK)) as platform:
@@ -134,7 +149,9 @@ def black_hole(address, port):
         yield
 
 
-async def test_f19_the_next_address_is_tried_where_one_does_not_answer(monkeypatch, name_server):
+async def test_f19_the_next_address_is_tried_where_one_does_not_answer(
+    monkeypatch, name_server
+):
     """An address that drops packets does not use up the time of the call."""
     monkeypatch.setattr(adapters._http, "ADDRESS_TIMEOUT_SECONDS", 1.0)
     name_server.addresses = ["127.0.0.2", "127.0.0.1"]
@@ -162,6 +179,10 @@ asyncio.run(main())
 def test_f18_a_process_ends_while_a_name_hangs():
     """F14, F18: the end of the process waits for no lookup."""
     ended = subprocess.run(
-        [sys.executable, "-c", ENDS], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", ENDS],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
     assert (ended.returncode, ended.stdout) == (0, "gave up\n")

@@ -50,7 +50,9 @@ def adapter_over(transport, make_server, platform, heard):
 
 @pytest.mark.parametrize("shift", [0, -900])
 @pytest.mark.parametrize("platform", FACTORIES)
-async def test_its_reply_is_dated_by_the_platforms_own_clock(make_server, platform, shift):
+async def test_its_reply_is_dated_by_the_platforms_own_clock(
+    make_server, platform, shift
+):
     """F60, F61: the reply to a call without credentials is dated by the platform's clock.
 
     The platform does not count the call. The right time confirms the clock.

@@ -90,11 +90,17 @@ def install(folder) -> None:
     (folder / "city_site.py").write_text(PACKAGE)
     facts = folder / "city_site-1.0.dist-info"
     facts.mkdir()
-    (facts / "METADATA").write_text("Metadata-Version: 2.1\nName: city-site\nVersion: 1.0\n")
-    (facts / "entry_points.txt").write_text("[publisher.adapters]\ncitysite = city_site:CITY\n")
+    (facts / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: city-site\nVersion: 1.0\n"
+    )
+    (facts / "entry_points.txt").write_text(
+        "[publisher.adapters]\ncitysite = city_site:CITY\n"
+    )
 
 
-async def test_a_post_is_sent_through_an_adapter_of_another_package(tmp_path, monkeypatch):
+async def test_a_post_is_sent_through_an_adapter_of_another_package(
+    tmp_path, monkeypatch
+):
     """A post is sent through an adapter of another package, as text and as an article.
 
     The package is installed, named in publisher.toml, and addressed as a platform.
@@ -108,22 +114,36 @@ async def test_a_post_is_sent_through_an_adapter_of_another_package(tmp_path, mo
         (workspace / "secrets" / "s").write_text(json.dumps(secret))
         accounts = (
             account("text", "citysite", receiver.base_url),
-            account("article", "citysite", receiver.base_url, 'options = { form = "article" }'),
+            account(
+                "article",
+                "citysite",
+                receiver.base_url,
+                'options = { form = "article" }',
+            ),
             account("hook", "webhook", receiver.base_url),
         )
         (workspace / "publisher.toml").write_text(SETTINGS + "".join(accounts))
         settings = await load_settings(workspace)
         runtime = FakeRuntime(clock=datetime.now(UTC))
         async with open_application(settings, runtime, can_send=True) as application:
-            assert (await apply_schedule(application.planner, SCHEDULE, "schedule.toml")).filed == 3
+            assert (
+                await apply_schedule(application.planner, SCHEDULE, "schedule.toml")
+            ).filed == 3
             await application.store.maintenance.promote_due()
-            assert await send_due(application.store, application.adapters, 8, asyncio.Event()) == 3
+            assert (
+                await send_due(
+                    application.store, application.adapters, 8, asyncio.Event()
+                )
+                == 3
+            )
             filed = await application.store.queries.deliveries()
             assert {(item.account, item.state) for item in filed} == {
                 (AccountId(name), "published") for name in ("text", "article", "hook")
             }
         posts = sys.modules.pop("city_site").POSTS.values()
-        words = {send_request.account: send_request.rendered.text for send_request in posts}
+        words = {
+            send_request.account: send_request.rendered.text for send_request in posts
+        }
         assert words["text"].startswith("预警提示｜通报编号 ")
         assert "\n\n本市居民请注意。" in words["text"]
         assert words["article"].startswith('<p style="')

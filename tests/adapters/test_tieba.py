@@ -103,7 +103,9 @@ async def test_thread_golden(tieba, send_request, golden):
     assert len(server.requests) == 4
 
 
-async def test_thread_with_pictures_golden(tieba, make_request, picture, golden, answer):
+async def test_thread_with_pictures_golden(
+    tieba, make_request, picture, golden, answer
+):
     """Pictures are uploaded first, then a new token is fetched.
 
     Each picture has its markup on its own line below the text.
@@ -167,7 +169,9 @@ async def test_a_removal_counts_when_it_was_read_f78(tieba, answer):
     adapter, server = tieba
     server.router.post(DELETE).respond(200, json={"error_code": "0"})
     server.router.post(PAGE).mock(return_value=answer("tieba/page"))
-    assert await adapter.retract(RECEIPT) == Unknown(reason="tieba_deletion_unconfirmed")
+    assert await adapter.retract(RECEIPT) == Unknown(
+        reason="tieba_deletion_unconfirmed"
+    )
     server.router.post(PAGE).mock(return_value=httpx.Response(502))
     assert await adapter.retract(RECEIPT) == Unknown(reason="server_error")
 
@@ -176,24 +180,34 @@ async def test_a_removal_counts_when_it_was_read_f78(tieba, answer):
     ("reply", "reason"),
     [
         pytest.param(
-            httpx.Response(200, json={"error_code": "999999"}), "tieba_999999", id="F34-unlisted"
+            httpx.Response(200, json={"error_code": "999999"}),
+            "tieba_999999",
+            id="F34-unlisted",
         ),
         pytest.param(
             httpx.Response(500, json={"error_code": "230020"}),
             "server_error",
             id="F28-server-error",
         ),
-        pytest.param(httpx.Response(502, html="<html>"), "server_error", id="F29-gateway"),
+        pytest.param(
+            httpx.Response(502, html="<html>"), "server_error", id="F29-gateway"
+        ),
         pytest.param(httpx.Response(200, html="<html>"), "bad_response", id="F30-html"),
         pytest.param(
             httpx.Response(200, content=b'{"error_code":"0","tid'),
             "bad_response",
             id="F31-bad-json",
         ),
-        pytest.param(httpx.Response(200, json={"tid": TID}), "bad_response", id="F33-no-code"),
-        pytest.param(httpx.Response(200, json={"error_code": "0"}), "tieba_no_id", id="F33-no-id"),
         pytest.param(
-            httpx.Response(200, json={"error_code": 0, "tid": "0"}), "tieba_no_id", id="F33-zero-id"
+            httpx.Response(200, json={"tid": TID}), "bad_response", id="F33-no-code"
+        ),
+        pytest.param(
+            httpx.Response(200, json={"error_code": "0"}), "tieba_no_id", id="F33-no-id"
+        ),
+        pytest.param(
+            httpx.Response(200, json={"error_code": 0, "tid": "0"}),
+            "tieba_no_id",
+            id="F33-zero-id",
         ),
         pytest.param(
             httpx.Response(302, headers={"location": "https://passport.baidu.com/"}),
@@ -201,7 +215,9 @@ async def test_a_removal_counts_when_it_was_read_f78(tieba, answer):
             id="F35-redirect",
         ),
         pytest.param(
-            httpx.Response(200, json={"error_code": "210009"}), "tieba_210009", id="busy-on-a-write"
+            httpx.Response(200, json={"error_code": "210009"}),
+            "tieba_210009",
+            id="busy-on-a-write",
         ),
         pytest.param(
             httpx.Response(200, json={"error_code": "110001"}),
@@ -215,7 +231,9 @@ async def test_an_unclear_answer_is_unknown(tieba, send_request, reply, reason):
     adapter, server = tieba
     server.router.post(ADD).mock(return_value=reply)
     assert await adapter.publish(send_request) == Unknown(reason=reason)
-    assert [request.url.path for request in server.requests].count("/c/c/thread/add_pc") == 1
+    assert [request.url.path for request in server.requests].count(
+        "/c/c/thread/add_pc"
+    ) == 1
 
 
 @pytest.mark.parametrize(
@@ -223,7 +241,11 @@ async def test_an_unclear_answer_is_unknown(tieba, send_request, reply, reason):
     [
         {"error_code": "0", "info": {"need_vcode": "1"}},
         {"error_code": "5", "info": {"need_vcode": "1", "vcode_md5": "ab12"}},
-        {"no": 4011, "err_code": 224011, "data": {"tid": 0, "vcode": {"need_vcode": 1}}},
+        {
+            "no": 4011,
+            "err_code": 224011,
+            "data": {"tid": 0, "vcode": {"need_vcode": 1}},
+        },
     ],
 )
 async def test_captcha_f49(tieba, send_request, body):
@@ -241,7 +263,11 @@ async def test_captcha_f49(tieba, send_request, body):
         opened(info={"need_vcode": "1"}),
         {"error_code": "220034", "tid": TID},
         {"error_code": "230020", "data": {"tid": int(TID)}},
-        {"no": 12, "err_code": 220012, "data": {"tid": int(TID), "is_thread_visible": 0}},
+        {
+            "no": 12,
+            "err_code": 220012,
+            "data": {"tid": int(TID), "is_thread_visible": 0},
+        },
     ],
 )
 async def test_a_rejection_that_names_a_thread_is_unknown(tieba, send_request, body):
@@ -251,7 +277,9 @@ async def test_a_rejection_that_names_a_thread_is_unknown(tieba, send_request, b
     """
     adapter, server = tieba
     server.router.post(ADD).respond(200, json=body)
-    assert await adapter.publish(send_request) == Unknown(reason="tieba_refused_with_id")
+    assert await adapter.publish(send_request) == Unknown(
+        reason="tieba_refused_with_id"
+    )
     assert "tieba_refused_with_id" in load_catalogue()
 
 
@@ -266,7 +294,13 @@ async def test_review_under_a_number_f46(tieba, send_request):
 
 REFERENCE = {
     "taken": (
-        {"error_code": "0", "tid": TID, "pid": "150000000001", "msg": "发送成功", "opgroup": "0"},
+        {
+            "error_code": "0",
+            "tid": TID,
+            "pid": "150000000001",
+            "msg": "发送成功",
+            "opgroup": "0",
+        },
         Submitted,
     ),
     "captcha": (
@@ -292,7 +326,11 @@ REFERENCE = {
         {
             "error_code": "220015",
             "error_msg": "…",
-            "info": {"need_vcode": "0", "confilter_hitwords": ["词A", "词B"], "access_state": []},
+            "info": {
+                "need_vcode": "0",
+                "confilter_hitwords": ["词A", "词B"],
+                "access_state": [],
+            },
         },
         Rejected(code="tieba_220015", reason="…：词A、词B"),
     ),
@@ -341,7 +379,11 @@ REFERENCE = {
     ),
     "no permission": (
         {"no": 308, "err_code": 230308, "error": "用户没有权限", "data": None},
-        Blocked(code="tieba_230308", reason="用户没有权限", hold_reason=HoldReason.PERMISSION),
+        Blocked(
+            code="tieba_230308",
+            reason="用户没有权限",
+            hold_reason=HoldReason.PERMISSION,
+        ),
     ),
     "busy, whose short number means something else": (
         {"no": 9, "err_code": 210009, "error": "系统繁忙", "data": {}},
@@ -357,7 +399,11 @@ async def test_answers_as_clients_have_seen_them(tieba, send_request, case):
     body, expected = REFERENCE[case]
     server.router.post(ADD).respond(200, json=body)
     outcome = await adapter.publish(send_request)
-    assert isinstance(outcome, expected) if isinstance(expected, type) else outcome == expected
+    assert (
+        isinstance(outcome, expected)
+        if isinstance(expected, type)
+        else outcome == expected
+    )
 
 
 async def test_captcha_fields_alone_mean_nothing(tieba, send_request):
@@ -366,7 +412,11 @@ async def test_captcha_fields_alone_mean_nothing(tieba, send_request):
     body = {
         "error_code": "220015",
         "error_msg": "含有敏感词",
-        "info": {"need_vcode": "0", "vcode_md5": "ab", "confilter_hitwords": ["词A", "词B"]},
+        "info": {
+            "need_vcode": "0",
+            "vcode_md5": "ab",
+            "confilter_hitwords": ["词A", "词B"],
+        },
     }
     server.router.post(ADD).respond(200, json=body)
     assert await adapter.publish(send_request) == Rejected(
@@ -410,7 +460,9 @@ async def test_taken_and_hidden_f47(tieba, send_request, body):
     adapter, server = tieba
     server.router.post(ADD).respond(200, json=body)
     url = f"https://tieba.baidu.com/p/{TID}"
-    expected = Blocked(code="tieba_sent_hidden", reason=url, hold_reason=HoldReason.HIDDEN)
+    expected = Blocked(
+        code="tieba_sent_hidden", reason=url, hold_reason=HoldReason.HIDDEN
+    )
     assert await adapter.publish(send_request) == expected
 
 
@@ -424,7 +476,9 @@ async def test_body_is_utf8_under_a_gbk_header(tieba, send_request):
     assert isinstance(await adapter.publish(send_request), Submitted)
 
 
-@pytest.mark.parametrize(("code", "wait"), [("220034", 10), ("230871", 10), ("230705", 60)])
+@pytest.mark.parametrize(
+    ("code", "wait"), [("220034", 10), ("230871", 10), ("230705", 60)]
+)
 async def test_too_fast_f26_f27(tieba, send_request, code, wait):
     """F26, F27: each limit has its wait.
 
@@ -433,11 +487,17 @@ async def test_too_fast_f26_f27(tieba, send_request, code, wait):
     """
     adapter, server = tieba
     server.router.post(ADD).respond(200, json={"error_code": code})
-    assert (await adapter.publish(send_request)).until == server.now + timedelta(minutes=wait)
+    assert (await adapter.publish(send_request)).until == server.now + timedelta(
+        minutes=wait
+    )
     server.router.post(ADD).respond(429)
-    assert (await adapter.publish(send_request)).until == server.now + timedelta(minutes=10)
+    assert (await adapter.publish(send_request)).until == server.now + timedelta(
+        minutes=10
+    )
     server.router.post(ADD).respond(429, headers={"Retry-After": "3"})
-    assert (await adapter.publish(send_request)).until == server.now + timedelta(seconds=3)
+    assert (await adapter.publish(send_request)).until == server.now + timedelta(
+        seconds=3
+    )
 
 
 # --- before the creating call ---
@@ -457,22 +517,34 @@ async def test_too_fast_f26_f27(tieba, send_request, code, wait):
             httpx.Response(200, json={"error_code": "230265"}),
             CredentialExpired(reason="tieba_230265"),
         ),
-        (TBS, httpx.Response(200, json={"error_code": "999999"}), NotSent(reason="tieba_999999")),
+        (
+            TBS,
+            httpx.Response(200, json={"error_code": "999999"}),
+            NotSent(reason="tieba_999999"),
+        ),
         (
             TBS,
             httpx.Response(302, headers={"location": "https://passport.baidu.com/v2"}),
             CredentialExpired(reason="tieba_not_signed_in"),
         ),
         (FORUM, httpx.Response(502), NotSent(reason="server_error")),
-        (FORUM, httpx.Response(200, json={"no": 0, "data": []}), NotSent(reason="bad_response")),
+        (
+            FORUM,
+            httpx.Response(200, json={"no": 0, "data": []}),
+            NotSent(reason="bad_response"),
+        ),
         (
             FORUM,
             httpx.Response(200, json={"no": 0, "data": {"fid": 0}}),
-            Blocked(code="tieba_no_forum", reason="天气", hold_reason=HoldReason.PERMISSION),
+            Blocked(
+                code="tieba_no_forum", reason="天气", hold_reason=HoldReason.PERMISSION
+            ),
         ),
     ],
 )
-async def test_nothing_is_created_when_preparing_fails(tieba, send_request, url, reply, expected):
+async def test_nothing_is_created_when_preparing_fails(
+    tieba, send_request, url, reply, expected
+):
     """Without session or forum there is no creating call, and so no unknown outcome."""
     adapter, server = tieba
     server.router.get(url).mock(return_value=reply)
@@ -515,12 +587,16 @@ async def test_why_the_first_step_failed_is_reported_f18_f19_f20(
         ({"error_code": "0"}, NotSent(reason="bad_response")),
     ],
 )
-async def test_upload_that_fails_creates_nothing_f75(tieba, make_request, picture, reply, expected):
+async def test_upload_that_fails_creates_nothing_f75(
+    tieba, make_request, picture, reply, expected
+):
     """F75: without all its pictures uploaded no thread is opened."""
     adapter, server = tieba
     server.router.post(UPLOAD).respond(200, json=reply)
     assert (
-        await adapter.publish(make_request("tieba", text=TEXT, title=TITLE, pictures=(picture,)))
+        await adapter.publish(
+            make_request("tieba", text=TEXT, title=TITLE, pictures=(picture,))
+        )
         == expected
     )
     assert len(server.requests) == 4
@@ -535,7 +611,9 @@ async def test_a_captcha_wanted_for_a_picture_f49(tieba, make_request, picture):
     outcome = await adapter.publish(
         make_request("tieba", text=TEXT, title=TITLE, pictures=(picture,))
     )
-    assert outcome == Blocked(code="tieba_captcha", reason="", hold_reason=HoldReason.CAPTCHA)
+    assert outcome == Blocked(
+        code="tieba_captcha", reason="", hold_reason=HoldReason.CAPTCHA
+    )
 
 
 async def test_a_session_that_ends_while_pictures_are_uploaded(
@@ -558,9 +636,9 @@ async def test_a_session_that_ends_while_pictures_are_uploaded(
 async def test_risk_not_accepted_and_no_session(make_server, send_request):
     """Without an accepted risk, or without a session, no call is made."""
     server = make_server({})
-    outcome = await TIEBA.create(account(has_accepted_risk=False), server.context()).publish(
-        send_request
-    )
+    outcome = await TIEBA.create(
+        account(has_accepted_risk=False), server.context()
+    ).publish(send_request)
     assert isinstance(outcome, Blocked)
     assert await TIEBA.create(account(), server.context()).publish(
         send_request
@@ -574,7 +652,9 @@ async def test_not_sent_passes_through_f19(tieba, send_request):
     A timeout is Unknown.
     """
     adapter, server = tieba
-    server.router.post(ADD).mock(side_effect=[httpx.ConnectError("x"), httpx.ReadTimeout("x")])
+    server.router.post(ADD).mock(
+        side_effect=[httpx.ConnectError("x"), httpx.ReadTimeout("x")]
+    )
     assert await adapter.publish(send_request) == NotSent(reason="connect_failed")
     assert await adapter.publish(send_request) == Unknown(reason="timeout")
 

@@ -42,7 +42,9 @@ BANNED = Blocked(code="tieba_banned", reason="")
 HIDDEN = Blocked(code="tieba_hidden", reason="")
 CAPTCHA = Blocked(code="tieba_captcha", reason="", hold_reason=HoldReason.CAPTCHA)
 FOREIGN = Blocked(
-    code="tieba_other_session", reason="tb.1.other", hold_reason=HoldReason.WRONG_ACCOUNT
+    code="tieba_other_session",
+    reason="tb.1.other",
+    hold_reason=HoldReason.WRONG_ACCOUNT,
 )
 
 UNNAMED = Unknown(reason="tieba_session_unnamed")
@@ -57,9 +59,13 @@ def send_request(make_request):
 @pytest.mark.parametrize(
     ("answer", "expected"),
     [
-        pytest.param(account_status(block_stat="2", days_tofree="3"), BANNED, id="banned"),
+        pytest.param(
+            account_status(block_stat="2", days_tofree="3"), BANNED, id="banned"
+        ),
         pytest.param(account_status(hide_stat=1), HIDDEN, id="hidden"),
-        pytest.param(account_status(vcode_stat="1"), CAPTCHA, id="captcha-on-every-post"),
+        pytest.param(
+            account_status(vcode_stat="1"), CAPTCHA, id="captcha-on-every-post"
+        ),
         pytest.param(
             account_status({"portrait": "tb.1.other"}, vcode_stat="1"),
             FOREIGN,
@@ -87,10 +93,14 @@ async def test_restrictions_of_the_account_are_held_for_a_person_f49(
     [
         pytest.param(account_status(), UNNAMED, id="nothing"),
         pytest.param(
-            account_status(block_stat="0", hide_stat=0, vcode_stat=None), UNNAMED, id="calm"
+            account_status(block_stat="0", hide_stat=0, vcode_stat=None),
+            UNNAMED,
+            id="calm",
         ),
         pytest.param(
-            account_status({"portrait": PORTRAIT}, block_stat="3"), OURS, id="a-ban-in-some-forum"
+            account_status({"portrait": PORTRAIT}, block_stat="3"),
+            OURS,
+            id="a-ban-in-some-forum",
         ),
         pytest.param(
             account_status({"portrait": f"{PORTRAIT}?t=1", "name": "平安发布"}),
@@ -98,7 +108,9 @@ async def test_restrictions_of_the_account_are_held_for_a_person_f49(
             id="our-own-session",
         ),
         pytest.param(
-            account_status({"name": "平安发布"}), UNNAMED, id="only-a-name-beside-a-portrait"
+            account_status({"name": "平安发布"}),
+            UNNAMED,
+            id="only-a-name-beside-a-portrait",
         ),
         pytest.param(
             httpx.Response(200, json={"error_code": 0, "anti": [], "user": None}),
@@ -110,8 +122,14 @@ async def test_restrictions_of_the_account_are_held_for_a_person_f49(
             Unknown(reason="tieba_110001"),
             id="refused",
         ),
-        pytest.param(httpx.Response(200, html="<html>"), Unknown(reason="bad_response"), id="html"),
-        pytest.param(httpx.Response(503), Unknown(reason="server_error"), id="server-error"),
+        pytest.param(
+            httpx.Response(200, html="<html>"),
+            Unknown(reason="bad_response"),
+            id="html",
+        ),
+        pytest.param(
+            httpx.Response(503), Unknown(reason="server_error"), id="server-error"
+        ),
     ],
 )
 async def test_f98_only_a_session_that_is_named_is_healthy(
@@ -135,11 +153,17 @@ async def test_f98_only_a_session_that_is_named_is_healthy(
             OURS,
             id="our-own-session",
         ),
-        pytest.param(account_status({"portrait": "tb.1.other"}), FOREIGN, id="another-session"),
         pytest.param(
-            httpx.Response(200, json={"error_code": "1"}), Unknown(reason="tieba_1"), id="refused"
+            account_status({"portrait": "tb.1.other"}), FOREIGN, id="another-session"
         ),
-        pytest.param(httpx.Response(503), Unknown(reason="server_error"), id="server-error"),
+        pytest.param(
+            httpx.Response(200, json={"error_code": "1"}),
+            Unknown(reason="tieba_1"),
+            id="refused",
+        ),
+        pytest.param(
+            httpx.Response(503), Unknown(reason="server_error"), id="server-error"
+        ),
     ],
 )
 async def test_f98_a_session_that_the_site_does_not_name_is_named_by_the_app(
@@ -160,7 +184,10 @@ async def test_f98_a_session_that_the_site_does_not_name_is_named_by_the_app(
 
 @pytest.mark.parametrize(
     ("user", "reported"),
-    [({"portrait": f"{PORTRAIT}?t=1", "name": "平安发布"}, PORTRAIT), ({"name": "平安发布"}, None)],
+    [
+        ({"portrait": f"{PORTRAIT}?t=1", "name": "平安发布"}, PORTRAIT),
+        ({"name": "平安发布"}, None),
+    ],
     ids=["portrait", "name alone"],
 )
 async def test_the_session_reports_its_portrait_also_to_a_user_name_f97(
@@ -179,7 +206,9 @@ async def test_a_user_name_is_compared_with_names(make_server):
     """An identity that is a user name is compared with the session's names only."""
     adapter, server = server_for(make_server, identity="平安发布")
     server.router.get(STANDING).mock(
-        return_value=account_status({"portrait": PORTRAIT, "name": "x", "name_show": "平安发布"})
+        return_value=account_status(
+            {"portrait": PORTRAIT, "name": "x", "name_show": "平安发布"}
+        )
     )
     assert isinstance(await adapter.check_health(), Healthy)
     server.router.get(STANDING).mock(
@@ -199,7 +228,9 @@ async def test_a_user_name_is_compared_with_names(make_server):
         (httpx.Response(403), "bad_response"),
     ],
 )
-async def test_the_configured_number_is_the_fallback(make_server, send_request, answer, reason):
+async def test_the_configured_number_is_the_fallback(
+    make_server, send_request, answer, reason
+):
     """Where the forum cannot be looked up, the configured number is used.
 
     Without a configured number nothing is sent.
@@ -209,7 +240,9 @@ async def test_the_configured_number_is_the_fallback(make_server, send_request, 
     server.router.post(ADD).respond(200, json=opened())
     server.router.get(LIST).mock(return_value=threads(OLD))
     assert isinstance(await adapter.publish(send_request), Submitted)
-    assert dict(httpx.QueryParams(server.requests[-1].content.decode()))["fid"] == str(FID)
+    assert dict(httpx.QueryParams(server.requests[-1].content.decode()))["fid"] == str(
+        FID
+    )
     assert await adapter.find_post(send_request) == NotFound(
         covered_since=send_request.baseline.taken_at
     )
@@ -221,8 +254,20 @@ async def test_the_configured_number_is_the_fallback(make_server, send_request, 
 @pytest.mark.parametrize(
     ("found", "expected"),
     [
-        (0, Blocked(code="tieba_no_forum", reason="天气", hold_reason=HoldReason.PERMISSION)),
-        (99, Blocked(code="tieba_forum_differs", reason="99", hold_reason=HoldReason.PERMISSION)),
+        (
+            0,
+            Blocked(
+                code="tieba_no_forum", reason="天气", hold_reason=HoldReason.PERMISSION
+            ),
+        ),
+        (
+            99,
+            Blocked(
+                code="tieba_forum_differs",
+                reason="99",
+                hold_reason=HoldReason.PERMISSION,
+            ),
+        ),
     ],
 )
 async def test_a_configured_number_never_overrules_the_platform(
@@ -242,5 +287,7 @@ async def test_a_configured_number_never_overrules_the_platform(
         await adapter.list_recent(),
         await adapter.retract(RECEIPT),
     ] == [unreadable] * 3
-    assert not [request for request in server.requests if str(request.url) in (ADD, DELETE)]
+    assert not [
+        request for request in server.requests if str(request.url) in (ADD, DELETE)
+    ]
     assert expected.code in load_catalogue()

@@ -30,26 +30,51 @@ from tests.adapters.fakes_tieba import (
     server_for,
 )
 
-DOUBT, REFUSED, BUSY, SIGN_IN, REVIEW = "unknown", "rejected", "busy", "credential", "review"
-ACCOUNT, PERMISSION, CAPTCHA = HoldReason.ACCOUNT, HoldReason.PERMISSION, HoldReason.CAPTCHA
+DOUBT, REFUSED, BUSY, SIGN_IN, REVIEW = (
+    "unknown",
+    "rejected",
+    "busy",
+    "credential",
+    "review",
+)
+ACCOUNT, PERMISSION, CAPTCHA = (
+    HoldReason.ACCOUNT,
+    HoldReason.PERMISSION,
+    HoldReason.CAPTCHA,
+)
 SLOW, CLOSED = timedelta(minutes=10), timedelta(hours=1)
 
 EXPECTED = {
     **dict.fromkeys([1, 4, 265, 2101, 100023, 230004, 230265, 260005], SIGN_IN),
-    **dict.fromkeys([5, 6, 38, 39, 40, 257, 4011, 224011, 3250012, 3250021, 3250023], CAPTCHA),
+    **dict.fromkeys(
+        [5, 6, 38, 39, 40, 257, 4011, 224011, 3250012, 3250021, 3250023], CAPTCHA
+    ),
     **dict.fromkeys([227001, 3250026, 224010, 4010, 7001, 238010], ACCOUNT),
     **dict.fromkeys([8, 9, 12, 220012, 13, 230013, 340016, 230889], ACCOUNT),
     **dict.fromkeys([3250001, 3250002, 3250003, 3250004, 3250013], ACCOUNT),
     **dict.fromkeys(
-        [400013, 308, 230308, 340012, 1990032, 269, 274, 230274, 340001, 340006], PERMISSION
+        [400013, 308, 230308, 340012, 1990032, 269, 274, 230274, 340001, 340006],
+        PERMISSION,
     ),
     **dict.fromkeys([706, 230277, 230278, 230901, 271, 273, 230273], PERMISSION),
     **dict.fromkeys([34, 220034, 230871, 239103], SLOW),
     230705: CLOSED,
     2230204: BUSY,
-    **dict.fromkeys([220015, 2000, 232000, 232001, 232007, 2007, 230962, 230963], REFUSED),
     **dict.fromkeys(
-        [230020, 220011, 230046, 230902, *range(230808, 230816), 230961, 3300001, 3300003], REFUSED
+        [220015, 2000, 232000, 232001, 232007, 2007, 230962, 230963], REFUSED
+    ),
+    **dict.fromkeys(
+        [
+            230020,
+            220011,
+            230046,
+            230902,
+            *range(230808, 230816),
+            230961,
+            3300001,
+            3300003,
+        ],
+        REFUSED,
     ),
     **dict.fromkeys([2230201, 2230211], REFUSED),
     230008: REVIEW,
@@ -100,7 +125,9 @@ async def test_each_number_of_the_table_f34(make_server, make_request, code, spe
         assert outcome.check_again_at == server.now + timedelta(minutes=5)
     else:
         assert outcome == expected
-    assert [request.url.path for request in server.requests].count("/c/c/thread/add_pc") == 1
+    assert [request.url.path for request in server.requests].count(
+        "/c/c/thread/add_pc"
+    ) == 1
 
 
 @pytest.mark.parametrize("code", sorted(CODES))
@@ -115,7 +142,9 @@ def test_each_line_has_a_source_and_a_remedy(code):
 
 
 @pytest.mark.parametrize("code", sorted(CODES))
-async def test_a_failed_upload_is_never_unknown_f19_f75(make_server, make_request, picture, code):
+async def test_a_failed_upload_is_never_unknown_f19_f75(
+    make_server, make_request, picture, code
+):
     """F19, F75: before the creating call no number makes the outcome unknown.
 
     Nothing was made yet.
@@ -130,9 +159,13 @@ async def test_a_failed_upload_is_never_unknown_f19_f75(make_server, make_reques
 
 
 @pytest.mark.parametrize("code", sorted(CODES))
-async def test_only_numbers_of_a_missing_thread_report_a_deletion_f78(make_server, code):
+async def test_only_numbers_of_a_missing_thread_report_a_deletion_f78(
+    make_server, code
+):
     """F78: of all numbers, only the numbers of a missing thread say that it is deleted."""
     adapter, server = server_for(make_server)
     server.router.post(DELETE).respond(200, json={"error_code": code})
     server.router.post(PAGE).mock(return_value=NOT_THERE)
-    assert isinstance(await adapter.retract(RECEIPT), Deleted) == (code in THREAD_GONE_CODES)
+    assert isinstance(await adapter.retract(RECEIPT), Deleted) == (
+        code in THREAD_GONE_CODES
+    )

@@ -33,7 +33,10 @@ def tieba(make_server):
 
 
 def receipts(number: int) -> list[Receipt]:
-    return [Receipt(remote_id=str(int(TID) + n), url="", published_at=MADE) for n in range(number)]
+    return [
+        Receipt(remote_id=str(int(TID) + n), url="", published_at=MADE)
+        for n in range(number)
+    ]
 
 
 async def test_metrics_are_read_without_a_cookie(tieba):
@@ -42,7 +45,9 @@ async def test_metrics_are_read_without_a_cookie(tieba):
     A missing value is None, and a value given as text is a number.
     """
     adapter, server = tieba
-    server.router.post(PAGE).mock(side_effect=[page(**FIGURES), page(agree_num="7", view_num=-1)])
+    server.router.post(PAGE).mock(
+        side_effect=[page(**FIGURES), page(agree_num="7", view_num=-1)]
+    )
     assert await adapter.read_metrics([RECEIPT]) == {TID: REACH}
     assert await adapter.read_metrics([RECEIPT]) == {TID: Reach(likes=7)}
     assert all("cookie" not in request.headers for request in server.requests)
@@ -67,7 +72,9 @@ async def test_threads_that_are_deleted_or_of_others_are_left_out(tieba):
     server.router.post(PAGE).mock(
         side_effect=[NOT_THERE, page(TID), external, page(four.remote_id, **FIGURES)]
     )
-    assert await adapter.read_metrics([one, two, three, four]) == {four.remote_id: REACH}
+    assert await adapter.read_metrics([one, two, three, four]) == {
+        four.remote_id: REACH
+    }
 
 
 @pytest.mark.parametrize(
@@ -95,11 +102,21 @@ async def test_an_error_ends_the_reading(make_server, answer, reason):
 @pytest.mark.parametrize(
     ("answer", "code", "rest"),
     [
-        (httpx.Response(200, json={"error_code": "239103"}), "tieba_239103", timedelta(minutes=10)),
-        (httpx.Response(429, headers={"retry-after": "90"}), "tieba_429", timedelta(seconds=90)),
+        (
+            httpx.Response(200, json={"error_code": "239103"}),
+            "tieba_239103",
+            timedelta(minutes=10),
+        ),
+        (
+            httpx.Response(429, headers={"retry-after": "90"}),
+            "tieba_429",
+            timedelta(seconds=90),
+        ),
     ],
 )
-async def test_a_limit_ends_the_reading_and_is_reported_f26(make_server, answer, code, rest):
+async def test_a_limit_ends_the_reading_and_is_reported_f26(
+    make_server, answer, code, rest
+):
     """F26: at a limit no further thread is read, and the login gets a cooldown."""
     adapter, server = server_for(make_server)
     server.router.post(PAGE).mock(side_effect=[page(**FIGURES), answer])

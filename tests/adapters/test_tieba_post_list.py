@@ -81,7 +81,9 @@ async def test_taken_but_seen_by_nobody_f39_f46(tieba, send_request):
     assert await adapter.check_ticket(ticket) == NotFound(
         covered_since=send_request.baseline.taken_at
     )
-    assert await adapter.check_ticket(ticket) == Published(receipt=RECEIPT, is_text_confirmed=True)
+    assert await adapter.check_ticket(ticket) == Published(
+        receipt=RECEIPT, is_text_confirmed=True
+    )
     assert server.failpoints == []
 
 
@@ -94,7 +96,9 @@ async def test_review_without_a_number_f47(tieba, send_request):
     ticket = await ticket_of(
         adapter, server, send_request, {"error_code": "230008", "error_msg": "审核"}
     )
-    server.router.get(LIST).mock(side_effect=[threads(OLD), threads(entry(TID, TITLE, TEXT), OLD)])
+    server.router.get(LIST).mock(
+        side_effect=[threads(OLD), threads(entry(TID, TITLE, TEXT), OLD)]
+    )
     assert await adapter.check_ticket(ticket) == NotFound(
         covered_since=send_request.baseline.taken_at
     )
@@ -110,10 +114,19 @@ async def test_review_without_a_number_f47(tieba, send_request):
         (NOT_THERE, Deleted()),
         (page(is_deleted=1), Deleted()),
         (page(tid="10990000099"), Unknown(reason="tieba_other_page")),
-        (page(author={"portrait": "tb.1.other"}), Unknown(reason="tieba_wrong_account")),
+        (
+            page(author={"portrait": "tb.1.other"}),
+            Unknown(reason="tieba_wrong_account"),
+        ),
         (httpx.Response(200, html="<html>"), Unknown(reason="bad_response")),
-        (httpx.Response(200, json={"error_code": "110001"}), Unknown(reason="tieba_110001")),
-        (httpx.Response(200, json={"error_code": 0}), Unknown(reason="tieba_other_page")),
+        (
+            httpx.Response(200, json={"error_code": "110001"}),
+            Unknown(reason="tieba_110001"),
+        ),
+        (
+            httpx.Response(200, json={"error_code": 0}),
+            Unknown(reason="tieba_other_page"),
+        ),
         (httpx.Response(503), Unknown(reason="server_error")),
     ],
 )
@@ -136,11 +149,17 @@ async def test_page_without_numbers_is_known_by_its_marker(tieba, send_request):
         "content": [{"type": 0, "text": TEXT}],
         "author": AUTHOR,
     }
-    server.router.post(PAGE).respond(200, json={"error_code": 0, "first_floor": first_post})
-    assert await adapter.check_ticket(ticket) == Published(receipt=RECEIPT, is_text_confirmed=True)
+    server.router.post(PAGE).respond(
+        200, json={"error_code": 0, "first_floor": first_post}
+    )
+    assert await adapter.check_ticket(ticket) == Published(
+        receipt=RECEIPT, is_text_confirmed=True
+    )
 
 
-async def test_a_thread_without_our_text_is_published_but_not_verified_f54(tieba, send_request):
+async def test_a_thread_without_our_text_is_published_but_not_verified_f54(
+    tieba, send_request
+):
     """F54: a thread under our number with a changed text is published.
 
     Its text does not count as verified.
@@ -151,7 +170,9 @@ async def test_a_thread_without_our_text_is_published_but_not_verified_f54(tieba
         "first_floor": {"content": [{"type": 0, "text": "……"}]}
     }
     server.router.post(PAGE).respond(200, json=changed)
-    assert await adapter.check_ticket(ticket) == Published(receipt=RECEIPT, is_text_confirmed=False)
+    assert await adapter.check_ticket(ticket) == Published(
+        receipt=RECEIPT, is_text_confirmed=False
+    )
 
 
 # --- reading ---
@@ -188,7 +209,9 @@ async def test_pages_are_read_back_past_the_baseline_f53(tieba, send_request):
     "replies",
     [
         pytest.param([threads()], id="empty"),
-        pytest.param([threads(entry("10990000003"), has_more=1), threads(has_more=1)], id="cut"),
+        pytest.param(
+            [threads(entry("10990000003"), has_more=1), threads(has_more=1)], id="cut"
+        ),
         pytest.param(
             [threads(OLD, entry("10990000003"), has_more=1), threads(has_more=0)],
             id="reversed-then-empty",
@@ -207,14 +230,18 @@ async def test_endless_list_is_given_up(tieba, send_request):
     """An endless list is read for ten pages and proves nothing."""
     adapter, server = tieba
     server.router.get(LIST).mock(return_value=threads(entry("10990000003"), has_more=1))
-    assert await adapter.find_post(send_request) == Unknown(reason="tieba_list_incomplete")
+    assert await adapter.find_post(send_request) == Unknown(
+        reason="tieba_list_incomplete"
+    )
     assert len(server.requests) == 11
 
 
 async def test_same_text_without_marker_f54_f56(tieba, send_request):
     """F54, F56: the same title without our marker is a possible match for a person to judge."""
     adapter, server = tieba
-    server.router.get(LIST).mock(return_value=threads(entry(TID, TITLE, "别的内容"), OLD))
+    server.router.get(LIST).mock(
+        return_value=threads(entry(TID, TITLE, "别的内容"), OLD)
+    )
     assert await adapter.find_post(send_request) == PossibleMatch(
         remote_id=TID, url=f"{WEB}/p/{TID}"
     )
@@ -229,7 +256,9 @@ async def test_same_text_without_marker_f54_f56(tieba, send_request):
         ("", "不转账、不透露验…"),
     ],
 )
-async def test_a_shortened_thread_goes_to_a_person_f54(tieba, send_request, title, text):
+async def test_a_shortened_thread_goes_to_a_person_f54(
+    tieba, send_request, title, text
+):
     """F54: a list that cuts title or abstract, the marker with it, shows no absence."""
     adapter, server = tieba
     server.router.get(LIST).mock(return_value=threads(entry(TID, title, text), OLD))
@@ -239,7 +268,8 @@ async def test_a_shortened_thread_goes_to_a_person_f54(tieba, send_request, titl
 
 
 @pytest.mark.parametrize(
-    ("title", "text"), [("警惕“退款…", "别的内容"), (f"{TITLE}第二期", ""), ("警惕", "")]
+    ("title", "text"),
+    [("警惕“退款…", "别的内容"), (f"{TITLE}第二期", ""), ("警惕", "")],
 )
 async def test_a_common_beginning_is_no_match_f55(tieba, send_request, title, text):
     """F55: a thread with a title that only begins like ours is no match.
@@ -268,7 +298,9 @@ async def test_a_list_that_shows_threads_twice_f53(tieba, send_request):
         [threads(other, has_more=1), threads(other, OLD)],
     ):
         server.router.get(LIST).mock(side_effect=replies)
-        assert await adapter.find_post(send_request) == Unknown(reason="tieba_list_incomplete")
+        assert await adapter.find_post(send_request) == Unknown(
+            reason="tieba_list_incomplete"
+        )
 
 
 async def test_a_post_of_another_delivery_is_not_ours_f55(tieba, send_request):
@@ -277,7 +309,9 @@ async def test_a_post_of_another_delivery_is_not_ours_f55(tieba, send_request):
     early = entry("10980000001", TITLE, "不转账", at=MADE - timedelta(hours=3))
     server.router.get(LIST).mock(return_value=threads(entry(TID, TITLE, TEXT), early))
     owned = replace(send_request, owned_ids=frozenset({TID}))
-    assert await adapter.find_post(owned) == NotFound(covered_since=send_request.baseline.taken_at)
+    assert await adapter.find_post(owned) == NotFound(
+        covered_since=send_request.baseline.taken_at
+    )
 
 
 @pytest.mark.parametrize(
@@ -289,9 +323,14 @@ async def test_a_post_of_another_delivery_is_not_ours_f55(tieba, send_request):
             "tieba_not_signed_in",
         ),
         (httpx.Response(200, json={"error_code": 0, "data": None}), "bad_response"),
-        (httpx.Response(200, json={"error_code": 0, "data": {"list": [{}]}}), "bad_response"),
         (
-            httpx.Response(200, json={"error_code": 0, "data": {"list": [{"thread_info": {}}]}}),
+            httpx.Response(200, json={"error_code": 0, "data": {"list": [{}]}}),
+            "bad_response",
+        ),
+        (
+            httpx.Response(
+                200, json={"error_code": 0, "data": {"list": [{"thread_info": {}}]}}
+            ),
             "tieba_no_id",
         ),
         (
@@ -320,22 +359,32 @@ def _unnamed(*entries: dict, users: tuple = ()) -> httpx.Response:
         each["thread_info"].pop("author", None)
     body = threads(*entries).json()
     return httpx.Response(
-        200, json={**body, "data": {**body["data"], **({"user_list": users} if users else {})}}
+        200,
+        json={
+            **body,
+            "data": {**body["data"], **({"user_list": users} if users else {})},
+        },
     )
 
 
 @pytest.mark.parametrize("users", [(AUTHOR,), ()])
-async def test_f54_a_listed_thread_is_ours_by_the_number_of_its_author(tieba, send_request, users):
+async def test_f54_a_listed_thread_is_ours_by_the_number_of_its_author(
+    tieba, send_request, users
+):
     """F54: a listed thread is ours by the number of its author.
 
     The users beside it, or our session, identify the owner of that number.
     """
     adapter, server = tieba
     server.router.get(STANDING).mock(return_value=account_status(AUTHOR))
-    server.router.get(LIST).mock(return_value=_unnamed(entry(TID, TITLE, TEXT), OLD, users=users))
+    server.router.get(LIST).mock(
+        return_value=_unnamed(entry(TID, TITLE, TEXT), OLD, users=users)
+    )
     assert isinstance(await adapter.find_post(send_request), Submitted)
     await adapter.find_post(send_request)
-    asked = [request for request in server.requests if str(request.url).startswith(STANDING)]
+    asked = [
+        request for request in server.requests if str(request.url).startswith(STANDING)
+    ]
     assert len(asked) == (0 if users else 1)
 
 
@@ -379,14 +428,22 @@ async def test_f54_one_entry_without_an_author_hides_no_thread_of_ours(
     adapter, server = tieba
     stray = entry("10990000002", author={}, author_id=None)
     server.router.get(LIST).mock(
-        return_value=threads(stray, *([entry(TID, TITLE, TEXT)] if is_there else []), OLD)
+        return_value=threads(
+            stray, *([entry(TID, TITLE, TEXT)] if is_there else []), OLD
+        )
     )
     found = await adapter.find_post(send_request)
-    assert isinstance(found, Submitted) if is_there else found == Unknown(reason="tieba_no_author")
+    assert (
+        isinstance(found, Submitted)
+        if is_there
+        else found == Unknown(reason="tieba_no_author")
+    )
     assert await adapter.list_recent() == Unknown(reason="tieba_no_author")
 
 
-async def test_f26_a_limit_on_the_search_for_our_number_is_reported(tieba, send_request):
+async def test_f26_a_limit_on_the_search_for_our_number_is_reported(
+    tieba, send_request
+):
     """F26: a 429 to the call for the account's number is the result of the whole read."""
     adapter, server = tieba
     server.router.get(STANDING).respond(429, headers={"retry-after": "90"})
@@ -406,7 +463,9 @@ async def test_f26_a_limit_on_the_search_for_our_number_is_reported(tieba, send_
         ({"author": {"portrait": PORTRAIT}}, (), Published(receipt=RECEIPT)),
     ],
 )
-async def test_f54_a_page_is_ours_where_it_names_us_as_the_author(tieba, author, users, expected):
+async def test_f54_a_page_is_ours_where_it_names_us_as_the_author(
+    tieba, author, users, expected
+):
     """F54: a thread is ours by its author, inline or in the list of users.
 
     A page that names nobody proves nothing.
@@ -422,7 +481,10 @@ async def test_f54_a_page_is_ours_where_it_names_us_as_the_author(tieba, author,
 @pytest.mark.parametrize(
     ("reply", "expected"),
     [
-        ({"error_code": "230308", "error_msg": "x"}, Rejected(code="tieba_230308", reason="x")),
+        (
+            {"error_code": "230308", "error_msg": "x"},
+            Rejected(code="tieba_230308", reason="x"),
+        ),
         ({"error_code": "220034"}, Unknown(reason="tieba_220034")),
         (
             {"error_code": "5", "info": {"need_vcode": "1"}},
@@ -441,7 +503,9 @@ async def test_retract_f78(tieba, reply, expected):
 
 @pytest.mark.parametrize("code", ["230273", 273])
 @pytest.mark.parametrize("is_live", [True, False])
-async def test_a_removal_that_finds_no_thread_counts_when_it_was_read_f48_f78(tieba, code, is_live):
+async def test_a_removal_that_finds_no_thread_counts_when_it_was_read_f48_f78(
+    tieba, code, is_live
+):
     """F48, F78: "no such thread" alone ends no retraction.
 
     It counts when the page read afterwards confirms it.
@@ -475,7 +539,9 @@ async def test_a_limit_before_the_thread_delays_it_f26(tieba, send_request, spot
     server.router.get(spot).respond(429, headers={"retry-after": "90"})
     limit = RateLimited(code="tieba_429", until=server.now + timedelta(seconds=90))
     answer = await (
-        adapter.find_post(send_request) if spot == LIST else adapter.publish(send_request)
+        adapter.find_post(send_request)
+        if spot == LIST
+        else adapter.publish(send_request)
     )
     assert answer == limit
     assert str(server.requests[-1].url).startswith(spot)
@@ -497,9 +563,9 @@ async def test_user_name_as_identity(make_server, send_request):
     server.router.get(LIST).mock(
         return_value=threads(entry(TID, TITLE, TEXT, author={"name": "平安发布"}))
     )
-    finding = await TIEBA.create(account(identity="平安发布"), server.context()).find_post(
-        send_request
-    )
+    finding = await TIEBA.create(
+        account(identity="平安发布"), server.context()
+    ).find_post(send_request)
     assert isinstance(finding, Submitted)
     assert server.requests[1].url.params["un"] == "平安发布"
 
@@ -507,6 +573,8 @@ async def test_user_name_as_identity(make_server, send_request):
 async def test_a_list_longer_than_any_proves_nothing_f36(tieba, send_request):
     """F36: a page of more threads than any page has is no list."""
     adapter, server = tieba
-    entries = [entry(str(10990000003 + number)) for number in range(MAX_LIST_ENTRIES + 1)]
+    entries = [
+        entry(str(10990000003 + number)) for number in range(MAX_LIST_ENTRIES + 1)
+    ]
     server.router.get(LIST).mock(return_value=threads(*entries, has_more=0))
     assert await adapter.find_post(send_request) == Unknown(reason="bad_response")

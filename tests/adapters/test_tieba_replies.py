@@ -66,7 +66,14 @@ def send_request(make_request, picture):
 
 
 def taken(**more) -> dict:
-    return {"error_code": "0", "tid": TID, "pid": PID, "msg": "发送成功", "opgroup": "0", **more}
+    return {
+        "error_code": "0",
+        "tid": TID,
+        "pid": PID,
+        "msg": "发送成功",
+        "opgroup": "0",
+        **more,
+    }
 
 
 def said(pid: str, text: str, number: int = 2, **more) -> dict:
@@ -128,7 +135,9 @@ async def test_replies_golden(tieba, send_request, golden, answer):
     finding = await adapter.find_post(send_request)
     golden("tieba/replies", server.requests[0])
     assert "cookie" not in server.requests[0].headers
-    receipt = Receipt(remote_id=PID, url=SEEN_URL, published_at=MADE + timedelta(seconds=130))
+    receipt = Receipt(
+        remote_id=PID, url=SEEN_URL, published_at=MADE + timedelta(seconds=130)
+    )
     assert finding == Published(receipt=receipt, is_text_confirmed=True)
 
 
@@ -139,7 +148,10 @@ async def test_replies_golden(tieba, send_request, golden, answer):
         ({"error_code": "0", "tid": TID}, Unknown(reason="tieba_no_id")),
         ({"error_code": "999999"}, Unknown(reason="tieba_999999")),
         ({"error_code": "230020", "pid": PID}, Unknown(reason="tieba_refused_with_id")),
-        ({"error_code": "220015", "tid": TID}, Rejected(code="tieba_220015", reason="")),
+        (
+            {"error_code": "220015", "tid": TID},
+            Rejected(code="tieba_220015", reason=""),
+        ),
         (
             {"error_code": "220034"},
             RateLimited(code="tieba_220034", until=NOON + timedelta(minutes=10)),
@@ -162,7 +174,9 @@ async def test_each_response_to_a_reply(tieba, send_request, body, expected):
     adapter, server = tieba
     server.router.post(REPLY).respond(200, json=body)
     assert await adapter.publish(send_request) == expected
-    assert [request.url.path for request in server.requests].count("/c/c/post/add_pc") == 1
+    assert [request.url.path for request in server.requests].count(
+        "/c/c/post/add_pc"
+    ) == 1
 
 
 @pytest.mark.parametrize("code", [271, 273, 706, 230273, 230277, 230278, 230901])
@@ -172,8 +186,12 @@ async def test_a_restriction_of_the_thread_stops_no_account(tieba, send_request,
     The account goes on elsewhere.
     """
     adapter, server = tieba
-    server.router.post(REPLY).respond(200, json={"error_code": str(code), "error_msg": "…"})
-    assert await adapter.publish(send_request) == Rejected(code=f"tieba_{code}", reason="…")
+    server.router.post(REPLY).respond(
+        200, json={"error_code": str(code), "error_msg": "…"}
+    )
+    assert await adapter.publish(send_request) == Rejected(
+        code=f"tieba_{code}", reason="…"
+    )
 
 
 async def test_in_review_under_no_number_yet(tieba, send_request):
@@ -196,7 +214,10 @@ async def test_only_our_own_reply_is_ours(tieba, send_request):
     adapter, server = tieba
     other = {"portrait": "tb.1.someone", "name": "路人"}
     third = format_part_prefix(send_request.rendered.marker, 3, 3) + "\r\n别的"
-    people = ({"id": NUMBER, "portrait": f"{PORTRAIT}?t=1"}, {"id": 78, "portrait": "tb.1.other"})
+    people = (
+        {"id": NUMBER, "portrait": f"{PORTRAIT}?t=1"},
+        {"id": 78, "portrait": "tb.1.other"},
+    )
     for page in (
         thread(said(PID, SECOND, author=other)),
         thread(said(PID, SECOND, author_id=78), people=people),
@@ -209,14 +230,22 @@ async def test_only_our_own_reply_is_ours(tieba, send_request):
         )
     server.router.post(PAGE).mock(return_value=thread(said(PID, SECOND), people=people))
     assert isinstance(await adapter.find_post(send_request), Published)
-    server.router.post(PAGE).mock(return_value=thread(said(PID, "遇到可疑电话，请拨打96110。")))
-    assert await adapter.find_post(send_request) == PossibleMatch(remote_id=PID, url=SEEN_URL)
+    server.router.post(PAGE).mock(
+        return_value=thread(said(PID, "遇到可疑电话，请拨打96110。"))
+    )
+    assert await adapter.find_post(send_request) == PossibleMatch(
+        remote_id=PID, url=SEEN_URL
+    )
     for cut in (SECOND[:12] + "…", "遇到可疑电话，请拨…", "遇到可疑电话，请拨打96"):
         server.router.post(PAGE).mock(return_value=thread(said(PID, cut)))
-        assert await adapter.find_post(send_request) == PossibleMatch(remote_id=PID, url=SEEN_URL)
+        assert await adapter.find_post(send_request) == PossibleMatch(
+            remote_id=PID, url=SEEN_URL
+        )
 
 
-async def test_f52_f54_a_reply_without_a_readable_author_is_not_ours(tieba, send_request):
+async def test_f52_f54_a_reply_without_a_readable_author_is_not_ours(
+    tieba, send_request
+):
     """F52, F54: a reply without a named author is not ours.
 
     The thread that shows it proves no absence.
@@ -227,7 +256,9 @@ async def test_f52_f54_a_reply_without_a_readable_author_is_not_ours(tieba, send
         said("150000000009", "别的楼层", author_id=None),
     ):
         server.router.post(PAGE).mock(return_value=thread(unnamed))
-        assert await adapter.find_post(send_request) == Unknown(reason="tieba_no_author")
+        assert await adapter.find_post(send_request) == Unknown(
+            reason="tieba_no_author"
+        )
     named = thread(said(PID, SECOND), said("150000000009", "别的楼层", 3, author_id=78))
     server.router.post(PAGE).mock(return_value=named)
     assert isinstance(await adapter.find_post(send_request), Published)
@@ -236,19 +267,32 @@ async def test_f52_f54_a_reply_without_a_readable_author_is_not_ours(tieba, send
 async def test_a_thread_of_many_pages_is_read_to_its_end(tieba, send_request):
     """F53: absence needs the last page; a thread that does not end proves nothing."""
     adapter, server = tieba
-    other, later = said("150000000009", "别的楼层", 3), said("150000000010", "别的楼层", 4)
-    server.router.post(PAGE).mock(side_effect=[thread(other, has_more=1), thread(later)])
+    other, later = (
+        said("150000000009", "别的楼层", 3),
+        said("150000000010", "别的楼层", 4),
+    )
+    server.router.post(PAGE).mock(
+        side_effect=[thread(other, has_more=1), thread(later)]
+    )
     assert await adapter.find_post(send_request) == NotFound(
         covered_since=send_request.baseline.taken_at
     )
-    server.router.post(PAGE).mock(side_effect=[thread(other, has_more=1), thread(other)])
-    assert await adapter.find_post(send_request) == Unknown(reason="tieba_list_incomplete")
+    server.router.post(PAGE).mock(
+        side_effect=[thread(other, has_more=1), thread(other)]
+    )
+    assert await adapter.find_post(send_request) == Unknown(
+        reason="tieba_list_incomplete"
+    )
     server.router.post(PAGE).mock(
         side_effect=[thread(other, has_more=1), thread(said(PID, SECOND))]
     )
     assert isinstance(await adapter.find_post(send_request), Published)
-    server.router.post(PAGE).mock(side_effect=lambda _request: thread(other, has_more=1))
-    assert await adapter.find_post(send_request) == Unknown(reason="tieba_list_incomplete")
+    server.router.post(PAGE).mock(
+        side_effect=lambda _request: thread(other, has_more=1)
+    )
+    assert await adapter.find_post(send_request) == Unknown(
+        reason="tieba_list_incomplete"
+    )
 
 
 @pytest.mark.parametrize(
@@ -259,7 +303,13 @@ async def test_a_thread_of_many_pages_is_read_to_its_end(tieba, send_request):
         (httpx.Response(502), "server_error"),
         (
             httpx.Response(
-                200, json={"error_code": 0, "thread": {"id": 1}, "post_list": [], "page": {}}
+                200,
+                json={
+                    "error_code": 0,
+                    "thread": {"id": 1},
+                    "post_list": [],
+                    "page": {},
+                },
             ),
             "tieba_other_page",
         ),
@@ -291,13 +341,19 @@ async def test_a_thread_without_a_number(tieba, send_request):
     adapter, server = tieba
     by_word = replace(RECEIPT, remote_id="by-word-1", is_manually_confirmed=True)
     server.router.post(REPLY).respond(200, json=taken())
-    assert isinstance(await adapter.publish(replace(send_request, parent=by_word)), Submitted)
-    nowhere = replace(send_request, parent=replace(by_word, url="https://example.gov.cn/"))
+    assert isinstance(
+        await adapter.publish(replace(send_request, parent=by_word)), Submitted
+    )
+    nowhere = replace(
+        send_request, parent=replace(by_word, url="https://example.gov.cn/")
+    )
     assert await adapter.publish(nowhere) == Rejected(
         code="tieba_thread_id_unknown", reason="https://example.gov.cn/"
     )
     assert await adapter.find_post(nowhere) == Unknown(reason="tieba_thread_id_unknown")
-    assert {"tieba_thread_id_unknown", "tieba_thread_not_visible"} <= set(load_catalogue())
+    assert {"tieba_thread_id_unknown", "tieba_thread_not_visible"} <= set(
+        load_catalogue()
+    )
     assert len(server.requests) == 4
 
 

@@ -55,7 +55,9 @@ class SimulatedTieba:
 
     @property
     def adapter(self) -> Adapter:
-        return TIEBA.create(self.account, context_over(self.transport, lambda: self.secret))
+        return TIEBA.create(
+            self.account, context_over(self.transport, lambda: self.secret)
+        )
 
     async def inject_fault(self, endpoint, times=1, **fault):
         rule = {
@@ -78,7 +80,12 @@ class SimulatedTieba:
 async def stage():
     transport = httpx.ASGITransport(app=create_app())
     async with httpx.AsyncClient(transport=transport, base_url=HOST) as control:
-        wanted = {"platform": "tieba", "account": ME, "name": "平安发布", "forums": ["天气"]}
+        wanted = {
+            "platform": "tieba",
+            "account": ME,
+            "name": "平安发布",
+            "forums": ["天气"],
+        }
         secret = (await control.post("/_sim/accounts", json=wanted)).json()
         yield SimulatedTieba(control, transport, secret)
 
@@ -136,11 +143,13 @@ async def test_f54_our_threads_and_replies_are_ours_in_each_shape_of_the_site(
     assert isinstance(found, Submitted)
     seen = await adapter.check_ticket(found.ticket)
     assert isinstance(seen, Published)
-    assert [each.remote_id for each in await adapter.list_recent()] == [seen.receipt.remote_id]
+    assert [each.remote_id for each in await adapter.list_recent()] == [
+        seen.receipt.remote_id
+    ]
     other = replace(stage, account=replace(stage.account, identity="tb.1.other"))
-    assert await other.adapter.check_ticket(Ticket(payload=seen.receipt.remote_id)) == Unknown(
-        reason="tieba_wrong_account"
-    )
+    assert await other.adapter.check_ticket(
+        Ticket(payload=seen.receipt.remote_id)
+    ) == Unknown(reason="tieba_wrong_account")
 
 
 @pytest.mark.parametrize("types", ["own", "text", "numbers"])
@@ -169,7 +178,9 @@ async def test_answers_in_all_variants(stage, send_request, types, ids_in, chars
         ({"vcode_stat": 1}, ("tieba_captcha", HoldReason.CAPTCHA)),
     ],
 )
-async def test_banned_or_under_captcha_f49(stage, send_request, account_status, expected):
+async def test_banned_or_under_captcha_f49(
+    stage, send_request, account_status, expected
+):
     """F49: a banned account, and one with an open captcha, is held for a person.
 
     Nothing is made.
@@ -213,7 +224,9 @@ async def test_hidden_from_everybody_f47(stage, send_request):
     outcome = await stage.adapter.publish(send_request)
     [made] = await stage.posts()
     url = f"https://tieba.baidu.com/p/{made['id']}"
-    assert outcome == Blocked(code="tieba_sent_hidden", reason=url, hold_reason=HoldReason.HIDDEN)
+    assert outcome == Blocked(
+        code="tieba_sent_hidden", reason=url, hold_reason=HoldReason.HIDDEN
+    )
     found = await stage.adapter.find_post(send_request)
     assert isinstance(found, Submitted)
     assert isinstance(await stage.adapter.check_ticket(found.ticket), NotFound)

@@ -32,17 +32,25 @@ async def test_check_names_what_tieba_rejects_f76(tieba, send_request, picture):
         "tieba_angle_brackets": replace(good, text="<b>"),
         "tieba_markup": replace(good, text="报警请拨 #(滑稽) 110"),
         "tieba_too_many_images": replace(good, images=(picture,) * 10),
-        "tieba_image_type": replace(good, images=(replace(picture, media_type="image/bmp"),)),
-        "tieba_image_size": replace(good, images=(replace(picture, size=11 * 1024 * 1024),)),
+        "tieba_image_type": replace(
+            good, images=(replace(picture, media_type="image/bmp"),)
+        ),
+        "tieba_image_size": replace(
+            good, images=(replace(picture, size=11 * 1024 * 1024),)
+        ),
     }
     for code, rendered in bad.items():
-        assert {problem.code for problem in TIEBA.validate(adapter.account, rendered)} == {code}
+        assert {
+            problem.code for problem in TIEBA.validate(adapter.account, rendered)
+        } == {code}
         assert code in load_catalogue()
     owing = account(has_accepted_risk=False, forum=None, options={"forum_id": "天气"})
     owed = {"tieba_risk_not_accepted", "tieba_no_forum_set", "tieba_forum_id"}
     assert {problem.code for problem in TIEBA.check_account(owing)} == owed
     by_hand = account(has_accepted_risk=False, mode=Mode.ASSISTED)
-    assert TIEBA.check_account(by_hand) == []  # the risk is that of the unofficial interface
+    assert (
+        TIEBA.check_account(by_hand) == []
+    )  # the risk is that of the unofficial interface
     assert owed <= set(load_catalogue())
 
 
@@ -50,7 +58,10 @@ async def test_check_names_what_tieba_rejects_f76(tieba, send_request, picture):
 def test_a_forums_number_is_a_number(given):
     """A forum's number must be positive and in plain digits."""
     [problem] = TIEBA.check_account(account(options={"forum_id": given}))
-    assert (problem.code, problem.facts["key"]) == ("tieba_forum_id", "options.forum_id")
+    assert (problem.code, problem.facts["key"]) == (
+        "tieba_forum_id",
+        "options.forum_id",
+    )
 
 
 @pytest.mark.parametrize(
@@ -74,7 +85,9 @@ def test_title_length(tieba, send_request, title, is_right):
     adapter, _ = tieba
     codes = [
         problem.code
-        for problem in TIEBA.validate(adapter.account, replace(send_request.rendered, title=title))
+        for problem in TIEBA.validate(
+            adapter.account, replace(send_request.rendered, title=title)
+        )
     ]
     assert codes == ([] if is_right else ["tieba_title_length"])
 
@@ -98,7 +111,9 @@ def test_text_length(tieba, send_request, text, length):
     """
     adapter, _ = tieba
     assert TIEBA.capabilities(adapter.account).count_text(text) == length
-    problems = TIEBA.validate(adapter.account, replace(send_request.rendered, text=text))
+    problems = TIEBA.validate(
+        adapter.account, replace(send_request.rendered, text=text)
+    )
     assert [problem.code for problem in problems] == (
         ["tieba_text_too_long"] if length > 2000 else []
     )
@@ -109,13 +124,17 @@ def test_text_length(tieba, send_request, text, length):
 
 
 @pytest.mark.parametrize(("pictures", "room"), [(0, 2000), (1, 1996), (9, 1964)])
-def test_a_text_leaves_room_for_its_pictures(tieba, send_request, picture, pictures, room):
+def test_a_text_leaves_room_for_its_pictures(
+    tieba, send_request, picture, pictures, room
+):
     """Each picture takes four characters of the limit.
 
     They are its markup, and the line break that joins it to the text.
     """
     adapter, _ = tieba
-    good = replace(send_request.rendered, text="雨" * room, images=(picture,) * pictures)
+    good = replace(
+        send_request.rendered, text="雨" * room, images=(picture,) * pictures
+    )
     assert TIEBA.validate(adapter.account, good) == ()
     [problem] = TIEBA.validate(adapter.account, replace(good, text="雨" * (room + 1)))
     assert problem.facts == {"length": str(room + 1), "limit": str(room), "more": "4"}

@@ -81,19 +81,26 @@ def send_request(make_request):
 
 def receipt(**changes) -> Receipt:
     return replace(
-        Receipt(remote_id="1001", url="https://site.example/1001", published_at=NOON), **changes
+        Receipt(remote_id="1001", url="https://site.example/1001", published_at=NOON),
+        **changes,
     )
 
 
-async def test_publishes_with_key_and_signature(webhook, make_request, picture, golden, answer):
+async def test_publishes_with_key_and_signature(
+    webhook, make_request, picture, golden, answer
+):
     """A post is one signed call under the marker as its key, with the pictures inside.
 
     A complete answer is a receipt.
     """
     adapter, server = webhook
     server.router.post(f"{URL}/posts").mock(return_value=answer("webhook/post", 201))
-    outcome = await adapter.publish(make_request("webhook", text=TEXT, pictures=(picture,)))
-    assert outcome == Published(receipt=receipt(published_at=NOON + timedelta(seconds=1)))
+    outcome = await adapter.publish(
+        make_request("webhook", text=TEXT, pictures=(picture,))
+    )
+    assert outcome == Published(
+        receipt=receipt(published_at=NOON + timedelta(seconds=1))
+    )
     [request] = server.requests
     golden("webhook/post", request)
 
@@ -105,7 +112,9 @@ def test_the_key_is_never_shown():
     )
 
 
-async def test_the_signature_is_over_instant_method_path_and_body(webhook, send_request):
+async def test_the_signature_is_over_instant_method_path_and_body(
+    webhook, send_request
+):
     """A receiver that computes the signature the same way gets the same value."""
     adapter, server = webhook
     server.router.post(f"{URL}/posts").respond(201, json=POST)
@@ -146,7 +155,9 @@ async def test_an_earlier_post_that_may_be_another_is_unknown_f37(
     """
     adapter, server = webhook
     server.router.post(f"{URL}/posts").respond(409, json=POST | changes)
-    assert await adapter.publish(send_request) == Unknown(reason=reason, is_duplicate=True)
+    assert await adapter.publish(send_request) == Unknown(
+        reason=reason, is_duplicate=True
+    )
 
 
 async def test_a_pending_post_is_followed(webhook, send_request):
@@ -161,7 +172,9 @@ async def test_a_pending_post_is_followed(webhook, send_request):
         ("refused", Rejected),
         ("removed", Deleted),
     ):
-        server.router.get(f"{URL}/posts/{MARKER}").respond(200, json=POST | {"state": state})
+        server.router.get(f"{URL}/posts/{MARKER}").respond(
+            200, json=POST | {"state": state}
+        )
         assert isinstance(await adapter.check_ticket(outcome.ticket), expected)
 
 
@@ -180,8 +193,12 @@ EXPECTED = {
 async def test_every_code_means_what_its_line_says(webhook, send_request, code):
     """Each listed code leads to its outcome, and has a text for staff."""
     adapter, server = webhook
-    server.router.post(f"{URL}/posts").respond(422, json={"error": code, "message": "why"})
-    assert isinstance(await adapter.publish(send_request), EXPECTED[CODES[code].error_class])
+    server.router.post(f"{URL}/posts").respond(
+        422, json={"error": code, "message": "why"}
+    )
+    assert isinstance(
+        await adapter.publish(send_request), EXPECTED[CODES[code].error_class]
+    )
     assert to_message_key(code) in load_catalogue()
 
 
@@ -202,7 +219,9 @@ async def test_every_code_means_what_its_line_says(webhook, send_request, code):
         (503, {"error": "busy"}),
     ],
 )
-async def test_anything_else_is_unknown_f28_f33_f34(webhook, send_request, status, body):
+async def test_anything_else_is_unknown_f28_f33_f34(
+    webhook, send_request, status, body
+):
     """An answer outside the protocol proves nothing, a server error least of all."""
     adapter, server = webhook
     server.router.post(f"{URL}/posts").respond(status, json=body)
@@ -212,9 +231,15 @@ async def test_anything_else_is_unknown_f28_f33_f34(webhook, send_request, statu
 async def test_a_limit_is_kept_f26_f27(webhook, send_request):
     """429 is a limit with or without a body, for as long as it says, else ten minutes."""
     adapter, server = webhook
-    for headers, wait in (({"retry-after": "90"}, 90), ({}, 600), ({"retry-after": "soon"}, 600)):
+    for headers, wait in (
+        ({"retry-after": "90"}, 90),
+        ({}, 600),
+        ({"retry-after": "soon"}, 600),
+    ):
         server.router.post(f"{URL}/posts").respond(429, headers=headers)
-        expected = RateLimited(code="webhook_rate_limited", until=NOON + timedelta(seconds=wait))
+        expected = RateLimited(
+            code="webhook_rate_limited", until=NOON + timedelta(seconds=wait)
+        )
         assert await adapter.publish(send_request) == expected
 
 
@@ -247,10 +272,14 @@ async def test_another_account_is_recognised_f38(webhook, send_request):
     server.router.post(f"{URL}/posts").respond(201, json=foreign)
     outcome = await adapter.publish(send_request)
     assert outcome == Blocked(
-        code="webhook_wrong_account", reason="other-site", hold_reason=HoldReason.WRONG_ACCOUNT
+        code="webhook_wrong_account",
+        reason="other-site",
+        hold_reason=HoldReason.WRONG_ACCOUNT,
     )
     server.router.get(f"{URL}/posts/{MARKER}").respond(200, json=foreign)
-    assert await adapter.find_post(send_request) == Unknown(reason="webhook_wrong_account")
+    assert await adapter.find_post(send_request) == Unknown(
+        reason="webhook_wrong_account"
+    )
 
 
 async def test_find_reads_by_the_key_f24_f53(webhook, send_request, golden):
@@ -263,7 +292,8 @@ async def test_find_reads_by_the_key_f24_f53(webhook, send_request, golden):
     route.respond(200, json=POST)
     found = await adapter.find_post(send_request)
     assert found == Published(
-        receipt=receipt(published_at=NOON + timedelta(seconds=1)), is_text_confirmed=True
+        receipt=receipt(published_at=NOON + timedelta(seconds=1)),
+        is_text_confirmed=True,
     )
     golden("webhook/read", server.requests[0])
     route.respond(404, json={"error": "no_such_post", "name": MARKER})
@@ -289,7 +319,10 @@ async def test_an_older_or_owned_post_is_a_possible_match_f55(webhook, send_requ
     alike = PossibleMatch(remote_id="1001", url="https://site.example/1001")
     assert await adapter.find_post(send_request) == alike
     server.router.get(f"{URL}/posts/{MARKER}").respond(200, json=POST)
-    assert await adapter.find_post(replace(send_request, owned_ids=frozenset({"1001"}))) == alike
+    assert (
+        await adapter.find_post(replace(send_request, owned_ids=frozenset({"1001"})))
+        == alike
+    )
 
 
 async def test_follow_up_by_id_distinguishes_published_from_deleted_f48(webhook):
@@ -299,7 +332,9 @@ async def test_follow_up_by_id_distinguishes_published_from_deleted_f48(webhook)
     route.respond(200, json=POST)
     assert isinstance(await adapter.check_ticket(Ticket(payload="1001")), Published)
     route.respond(200, json=POST | {"id": "1002"})
-    assert await adapter.check_ticket(Ticket(payload="1001")) == Unknown(reason="webhook_other_key")
+    assert await adapter.check_ticket(Ticket(payload="1001")) == Unknown(
+        reason="webhook_other_key"
+    )
     route.respond(404, json={"error": "no_such_post", "name": "1001"})
     assert await adapter.check_ticket(Ticket(payload="1001")) == Deleted()
 
@@ -318,9 +353,13 @@ async def test_retract_is_confirmed_by_the_receiver_f78(webhook, golden):
     assert isinstance(await adapter.retract(receipt()), Unknown)
     route.respond(404, json={"error": "no_such_post", "name": "1001"})
     assert await adapter.retract(receipt()) == Deleted()
-    assert isinstance(await adapter.retract(receipt(is_manually_confirmed=True)), Unknown)
+    assert isinstance(
+        await adapter.retract(receipt(is_manually_confirmed=True)), Unknown
+    )
     route.respond(403, json={"error": "forbidden", "message": "no"})
-    assert await adapter.retract(receipt()) == Rejected(code="webhook_forbidden", reason="no")
+    assert await adapter.retract(receipt()) == Rejected(
+        code="webhook_forbidden", reason="no"
+    )
 
 
 async def test_probe_compares_the_account_f43(webhook, golden):
@@ -330,13 +369,19 @@ async def test_probe_compares_the_account_f43(webhook, golden):
     """
     adapter, server = webhook
     route = server.router.get(f"{URL}/health")
-    route.respond(200, json={"account": "police-site", "until": "2026-11-25T12:00:30+08:00"})
-    assert await adapter.check_health() == Healthy(credentials_expire_at=NOON + timedelta(days=1))
+    route.respond(
+        200, json={"account": "police-site", "until": "2026-11-25T12:00:30+08:00"}
+    )
+    assert await adapter.check_health() == Healthy(
+        credentials_expire_at=NOON + timedelta(days=1)
+    )
     golden("webhook/health", server.requests[0])
     route.respond(200, json={"account": "other-site"})
     assert isinstance(await adapter.check_health(), Blocked)
     route.respond(401, json={"error": "bad_signature"})
-    assert await adapter.check_health() == CredentialExpired(reason="webhook_bad_signature")
+    assert await adapter.check_health() == CredentialExpired(
+        reason="webhook_bad_signature"
+    )
     route.respond(503)
     assert await adapter.check_health() == Unknown(reason="server_error")
 
@@ -390,7 +435,9 @@ def test_check_names_what_is_too_much(webhook, send_request, picture):
     """Length, title, pictures: each has its code, and each code its text."""
     adapter, _server = webhook
     bad = replace(picture, media_type="image/bmp", size=6 * 1024 * 1024)
-    rendered = replace(send_request.rendered, title=" ", text="公" * 20_001, images=(bad,) * 10)
+    rendered = replace(
+        send_request.rendered, title=" ", text="公" * 20_001, images=(bad,) * 10
+    )
     codes = {problem.code for problem in WEBHOOK.validate(adapter.account, rendered)}
     assert codes == {
         "webhook_title_length", "webhook_text_too_long", "webhook_too_many_images",
@@ -401,7 +448,9 @@ def test_check_names_what_is_too_much(webhook, send_request, picture):
 
 def test_an_option_makes_its_texts_articles():
     """A receiver that wants HTML says so in its account's options."""
-    assert WEBHOOK.capabilities(account(options={"url": URL, "form": "article"})).is_article
+    assert WEBHOOK.capabilities(
+        account(options={"url": URL, "form": "article"})
+    ).is_article
     assert not WEBHOOK.capabilities(account()).is_article
 
 
@@ -424,7 +473,10 @@ async def test_no_answer_breaks_a_read(webhook, send_request):
         ]  # fmt: skip
         if b"account" in content:
             del answers[2]
-        assert all(isinstance(answer, Unknown) for answer in answers), (content, answers)
+        assert all(isinstance(answer, Unknown) for answer in answers), (
+            content,
+            answers,
+        )
 
 
 JSON = st.recursive(
@@ -436,25 +488,37 @@ JSON = st.recursive(
     lambda inner: (
         st.lists(inner, max_size=3)
         | st.dictionaries(
-            st.sampled_from([*POST, "error", "name", "posts", "reach", "until"]), inner, max_size=8
+            st.sampled_from([*POST, "error", "name", "posts", "reach", "until"]),
+            inner,
+            max_size=8,
         )
     ),
     max_leaves=12,
 )
 
 
-@given(status=st.sampled_from([200, 201, 204, 302, 400, 401, 404, 409, 422, 429, 500]), value=JSON)
+@given(
+    status=st.sampled_from([200, 201, 204, 302, 400, 401, 404, 409, 422, 429, 500]),
+    value=JSON,
+)
 def test_decoders_return_a_value_for_every_answer(status, value):
     """Decoders return a value for every answer: an exception would hide a receiver's act."""
     answer = api.decode_response(
-        HttpResponse(status=status, headers={}, body=json.dumps(value).encode()), 200, 201, 409
+        HttpResponse(status=status, headers={}, body=json.dumps(value).encode()),
+        200,
+        201,
+        409,
     )
     if isinstance(answer, api.Refusal):
         assert not isinstance(interpret_refusal(answer, NOON), Published | Submitted)
     elif not isinstance(answer, Unknown):
         assert isinstance(api.decode_post(answer), api.WebhookPost | Unknown)
-        assert isinstance(api.decode_recent(answer, "police-site"), list | tuple | Unknown)
-        assert isinstance(api.decode_reach(answer, "police-site", ["1001", MARKER]), dict | Unknown)
+        assert isinstance(
+            api.decode_recent(answer, "police-site"), list | tuple | Unknown
+        )
+        assert isinstance(
+            api.decode_reach(answer, "police-site", ["1001", MARKER]), dict | Unknown
+        )
         assert isinstance(api.parse_time(answer.get("until")), datetime | None)
 
 

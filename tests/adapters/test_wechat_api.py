@@ -28,7 +28,8 @@ VALUES = st.recursive(
     | st.text(max_size=8)
     | st.sampled_from(["²", "45065", 45065]),
     lambda inner: (
-        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(FIELDS), inner, max_size=6)
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(FIELDS), inner, max_size=6)
     ),
     max_leaves=20,
 )
@@ -41,9 +42,18 @@ REPLIES = st.builds(
 GOLDEN = Path(__file__).parent / "golden" / "wechat"
 MASS = mass_api.MassSendId(msg_id="3147400001", data_id="2455800001")
 CALLS = {
-    "stable_token": (api.encode_token(BASE, "wx1", "s3cret", is_forced=False), api.decode_token),
-    "add_material": (api.encode_cover(BASE, "T1", picture(COVER), COVER), api.decode_media_id),
-    "uploadimg": (api.encode_picture(BASE, "T1", picture(INSIDE), INSIDE), api.decode_picture),
+    "stable_token": (
+        api.encode_token(BASE, "wx1", "s3cret", is_forced=False),
+        api.decode_token,
+    ),
+    "add_material": (
+        api.encode_cover(BASE, "T1", picture(COVER), COVER),
+        api.decode_media_id,
+    ),
+    "uploadimg": (
+        api.encode_picture(BASE, "T1", picture(INSIDE), INSIDE),
+        api.decode_picture,
+    ),
     "draft_add": (
         api.encode_draft_add(BASE, "T1", article(), "<section>客服</section>", "COVER"),
         api.decode_media_id,
@@ -53,7 +63,10 @@ CALLS = {
     "freepublish_submit": (api.encode_submit(BASE, "T1", "DRAFT"), api.decode_submit),
     "freepublish_get": (api.encode_job(BASE, "T1", "2650100001"), api.decode_job),
     "freepublish_batchget": (api.encode_published(BASE, "T1", 0), api.decode_published),
-    "freepublish_getarticle": (api.encode_article(BASE, "T1", "A1"), api.decode_articles),
+    "freepublish_getarticle": (
+        api.encode_article(BASE, "T1", "A1"),
+        api.decode_articles,
+    ),
     "freepublish_delete": (api.encode_delete(BASE, "T1", "A1"), api.decode_success),
     "mass_sendall": (
         mass_api.encode_mass_send(BASE, "T1", "DRAFT", None, "key"),
@@ -63,9 +76,15 @@ CALLS = {
         mass_api.encode_mass_send(BASE, "T1", "DRAFT", 2, "key"),
         mass_api.decode_mass_send,
     ),
-    "mass_get": (mass_api.encode_mass_status(BASE, "T1", MASS), mass_api.decode_mass_status),
+    "mass_get": (
+        mass_api.encode_mass_status(BASE, "T1", MASS),
+        mass_api.decode_mass_status,
+    ),
     "mass_delete": (mass_api.encode_mass_delete(BASE, "T1", MASS), api.decode_success),
-    "mass_preview": (mass_api.encode_preview(BASE, "T1", "DRAFT", "zhangsan"), api.decode_success),
+    "mass_preview": (
+        mass_api.encode_preview(BASE, "T1", "DRAFT", "zhangsan"),
+        api.decode_success,
+    ),
     "getarticletotaldetail": (
         metrics.encode_reach(BASE, "T1", date(2026, 11, 24)),
         metrics.decode_reach,
@@ -135,7 +154,9 @@ def test_secrets_stay_out_of_representations():
     A log may show a call or a grant.
     """
     call, _ = CALLS["stable_token"]
-    grant = api.decode_token(_reply({"access_token": "canary-token", "expires_in": 7200}))
+    grant = api.decode_token(
+        _reply({"access_token": "canary-token", "expires_in": 7200})
+    )
     assert "s3cret" not in repr(call)
     assert "T1" not in repr(CALLS["draft_get"][0])
     assert "canary-token" not in repr(grant)
@@ -164,14 +185,21 @@ def test_no_answer_of_this_api(body, status, reason):
 
     Anything else is unreadable.
     """
-    assert api.decode_submit(_reply(body, status)) == api.UnreadableResponse(reason=reason)
+    assert api.decode_submit(_reply(body, status)) == api.UnreadableResponse(
+        reason=reason
+    )
 
 
 def test_numbers_may_be_text():
     """An id is the same as number or text, and a code counts as text too."""
     assert api.decode_submit(_reply({"publish_id": "2650100001"})) == "2650100001"
-    assert api.decode_submit(_reply({"publish_id": 2650100001, "errcode": "0"})) == "2650100001"
-    assert api.decode_submit(_reply({"errcode": "45009"})) == api.ApiError(code=45009, message="")
+    assert (
+        api.decode_submit(_reply({"publish_id": 2650100001, "errcode": "0"}))
+        == "2650100001"
+    )
+    assert api.decode_submit(_reply({"errcode": "45009"})) == api.ApiError(
+        code=45009, message=""
+    )
 
 
 @given(REPLIES)
@@ -198,5 +226,7 @@ def test_only_the_addresses_change():
         f'<img  alt="a > b" src="media:{sha256}" data-w="9"/><IMG>'
     )
     after = api.insert_picture_urls(before, {sha256: 'http://m/x?a=1&b="'})
-    assert after == before.replace(f'src="media:{sha256}"', 'src="http://m/x?a=1&amp;b=&quot;"')
+    assert after == before.replace(
+        f'src="media:{sha256}"', 'src="http://m/x?a=1&amp;b=&quot;"'
+    )
     assert api.find_pictures(before) == (sha256,)

@@ -11,7 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.wechat.api import PendingJob, encode_ticket
-from adapters.wechat.callback import WeChatCallbacks, compute_signature, decrypt_message, parse_xml
+from adapters.wechat.callback import (
+    WeChatCallbacks,
+    compute_signature,
+    decrypt_message,
+    parse_xml,
+)
 from publisher.contract import CallbackEvent, CallbackRequest
 from publisher.domain.account import Account, AccountId, Platform
 from publisher.domain.errors import Problem
@@ -23,7 +28,10 @@ NOW = datetime(2026, 11, 25, 1, 0, tzinfo=UTC)
 APP_ID, TOKEN = "wx0000000000000001", "simtoken"
 AES_KEY = "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG"
 ACCOUNT = Account(
-    id=AccountId("beijing-wechat"), platform=Platform("wechat"), identity=APP_ID, secret="w"
+    id=AccountId("beijing-wechat"),
+    platform=Platform("wechat"),
+    identity=APP_ID,
+    secret="w",
 )
 PLAIN = {"app_id": APP_ID, "app_secret": "s", "callback_token": TOKEN}
 SEALED = PLAIN | {"encoding_aes_key": AES_KEY}
@@ -54,7 +62,8 @@ def plain(body, *, at=NOW, nonce="n0nce", token=TOKEN):
     """Return a message of the plain mode, as WeChat signs it."""
     query = stamp(at, nonce)
     return CallbackRequest(
-        query=query | {"signature": compute_signature(token, *query.values())}, body=body.encode()
+        query=query | {"signature": compute_signature(token, *query.values())},
+        body=body.encode(),
     )
 
 
@@ -101,14 +110,23 @@ def test_the_address_is_proved_by_its_echo():
     assert callbacks.verify_endpoint(ACCOUNT, PLAIN, asked, NOW) == "8412"
     assert callbacks.verify_endpoint(ACCOUNT, SEALED, asked, NOW) == "8412"
     assert (
-        code(callbacks.verify_endpoint(ACCOUNT, PLAIN | {"callback_token": "other"}, asked, NOW))
+        code(
+            callbacks.verify_endpoint(
+                ACCOUNT, PLAIN | {"callback_token": "other"}, asked, NOW
+            )
+        )
         == "callback_unsigned"
     )
     assert (
-        code(callbacks.verify_endpoint(ACCOUNT, PLAIN, asked, NOW + timedelta(minutes=6)))
+        code(
+            callbacks.verify_endpoint(ACCOUNT, PLAIN, asked, NOW + timedelta(minutes=6))
+        )
         == "callback_stale"
     )
-    assert code(callbacks.verify_endpoint(ACCOUNT, PLAIN, greeting, NOW)) == "callback_unreadable"
+    assert (
+        code(callbacks.verify_endpoint(ACCOUNT, PLAIN, greeting, NOW))
+        == "callback_unreadable"
+    )
 
 
 @pytest.mark.parametrize(
@@ -128,7 +146,9 @@ def test_why_a_mass_send_failed_is_passed_on(status, said):
     assert (answer.job_id, answer.reason) == ("mass-3147400001", said)
 
 
-@pytest.mark.parametrize(("body", "number"), [(FINISHED, "2247500001"), (SENT, "mass-3147400001")])
+@pytest.mark.parametrize(
+    ("body", "number"), [(FINISHED, "2247500001"), (SENT, "mass-3147400001")]
+)
 def test_both_modes_report_what_has_ended(body, number):
     """The hint names the job as tickets do, in plain and in encrypted messages."""
     for answer in (read(PLAIN, plain(body)), read(SEALED, encrypted(body))):
@@ -170,18 +190,25 @@ def test_f90_no_body_is_parsed_before_the_query_is_verified(secret, monkeypatch)
     good = encrypted(FINISHED)
     forged = dataclasses.replace(good, query=good.query | {"signature": "0" * 40})
     unsigned = dataclasses.replace(
-        good, query={name: good.query[name] for name in good.query if name != "signature"}
+        good,
+        query={name: good.query[name] for name in good.query if name != "signature"},
     )
-    assert code(read(secret, forged)) == code(read(secret, unsigned)) == "callback_unsigned"
     assert (
-        code(read(secret, encrypted(FINISHED, at=NOW - timedelta(minutes=6)))) == "callback_stale"
+        code(read(secret, forged))
+        == code(read(secret, unsigned))
+        == "callback_unsigned"
+    )
+    assert (
+        code(read(secret, encrypted(FINISHED, at=NOW - timedelta(minutes=6))))
+        == "callback_stale"
     )
 
 
 def test_a_query_that_is_verified_gives_its_nonce():
     """Time and nonce identify a message, independent of the text under its signature."""
     first, second = (
-        callbacks.verify(ACCOUNT, SEALED, encrypted(body).query, NOW) for body in (FINISHED, SENT)
+        callbacks.verify(ACCOUNT, SEALED, encrypted(body).query, NOW)
+        for body in (FINISHED, SENT)
     )
     assert first == second == f"{int(NOW.timestamp())}/n0nce"
 
@@ -190,7 +217,8 @@ def test_a_query_that_is_verified_gives_its_nonce():
 def test_a_message_of_another_time_is_stale(minutes):
     """Correctly signed, but minutes old: it may be a replay."""
     assert (
-        code(read(PLAIN, plain(FINISHED, at=NOW + timedelta(minutes=minutes)))) == "callback_stale"
+        code(read(PLAIN, plain(FINISHED, at=NOW + timedelta(minutes=minutes))))
+        == "callback_stale"
     )
     assert (
         code(read(SEALED, encrypted(FINISHED, at=NOW + timedelta(minutes=minutes))))
@@ -209,15 +237,25 @@ def test_with_a_key_plain_messages_are_refused():
 def test_an_encrypted_message_must_be_signed_ours_and_whole():
     """A message under another token, key or AppID, or one that was changed, cannot be decrypted."""
     good = encrypted(FINISHED)
-    changed = dataclasses.replace(good, body=good.body.replace(b"[CDATA[", b"[CDATA[AAAA"))
-    assert code(read(SEALED, encrypted(FINISHED, token="guessed"))) == "callback_unsigned"
+    changed = dataclasses.replace(
+        good, body=good.body.replace(b"[CDATA[", b"[CDATA[AAAA")
+    )
+    assert (
+        code(read(SEALED, encrypted(FINISHED, token="guessed"))) == "callback_unsigned"
+    )
     assert code(read(SEALED, changed)) == "callback_unsigned"
     assert (
         code(read(SEALED, encrypted(FINISHED, app_id="wx0000000000000002")))
         == "callback_wrong_account"
     )
-    assert code(read(SEALED, encrypted(FINISHED, key="b" + AES_KEY[1:]))) == "callback_unreadable"
-    assert code(read(SEALED | {"encoding_aes_key": "short"}, good)) == "callback_unreadable"
+    assert (
+        code(read(SEALED, encrypted(FINISHED, key="b" + AES_KEY[1:])))
+        == "callback_unreadable"
+    )
+    assert (
+        code(read(SEALED | {"encoding_aes_key": "short"}, good))
+        == "callback_unreadable"
+    )
 
 
 @pytest.mark.parametrize(
@@ -244,7 +282,9 @@ def test_any_bytes_are_answered(body):
     query = plain("").query | {"msg_signature": "x"}
     for secret in (PLAIN, SEALED):
         assert not isinstance(
-            callbacks.parse(ACCOUNT, secret, CallbackRequest(query=query, body=body), NOW),
+            callbacks.parse(
+                ACCOUNT, secret, CallbackRequest(query=query, body=body), NOW
+            ),
             CallbackEvent,
         )
 
@@ -267,7 +307,10 @@ def test_a_hint_means_only_its_own_ticket():
     def ticket(name):
         return encode_ticket(PendingJob(name=name, delivery=DeliveryId(7), polls=2))
 
-    job, mass = CallbackEvent(job_id="2247500001"), CallbackEvent(job_id="mass-3147400001")
+    job, mass = (
+        CallbackEvent(job_id="2247500001"),
+        CallbackEvent(job_id="mass-3147400001"),
+    )
     assert callbacks.matches(job, ticket("2247500001"))
     assert callbacks.matches(mass, ticket("mass-3147400001-2455800001"))
     assert callbacks.matches(mass, ticket("mass-3147400001"))
@@ -277,8 +320,12 @@ def test_a_hint_means_only_its_own_ticket():
         ticket("mass-3147400002-1"),
         Ticket(payload="task"),
     ]
-    assert not any(callbacks.matches(hint, other) for hint in (job, mass) for other in others)
-    assert not callbacks.matches(CallbackEvent(job_id="3147400001"), ticket("mass-3147400001"))
+    assert not any(
+        callbacks.matches(hint, other) for hint in (job, mass) for other in others
+    )
+    assert not callbacks.matches(
+        CallbackEvent(job_id="3147400001"), ticket("mass-3147400001")
+    )
 
 
 def test_without_a_token_nothing_is_expected():

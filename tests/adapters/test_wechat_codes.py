@@ -38,11 +38,13 @@ def _limited(until):
 
 EXPECTED = {
     **_all(
-        "40001 40014 40125 41001 42001", lambda code: CredentialExpired(reason=f"wechat_{code}")
+        "40001 40014 40125 41001 42001",
+        lambda code: CredentialExpired(reason=f"wechat_{code}"),
     ),
     **_all("40002 40013 40243 41002 41004", _blocked(HoldReason.AUTH)),
     **_all(
-        "40164 48004 50002 50004 50005 53500 89501 89503 89506 89507", _blocked(HoldReason.ACCOUNT)
+        "40164 48004 50002 50004 50005 53500 89501 89503 89506 89507",
+        _blocked(HoldReason.ACCOUNT),
     ),
     **_all("48001 48003 48008 50001 61004 61007", _blocked(HoldReason.PERMISSION)),
     **_all("53504 53505", _blocked(HoldReason.CAPTCHA)),
@@ -50,7 +52,9 @@ EXPECTED = {
     **_all("45102 45501", _limited(NOW + timedelta(hours=2))),
     **_all("53501", _limited(NOW + timedelta(minutes=30))),
     **_all("45011 45066", lambda code: Busy(code=f"wechat_{code}", reason=_SAID)),
-    **_all("40007 45065", lambda code: Unknown(reason=f"wechat_{code}", is_duplicate=True)),
+    **_all(
+        "40007 45065", lambda code: Unknown(reason=f"wechat_{code}", is_duplicate=True)
+    ),
     **_all(
         "-1 40003 40031 40032 40059 40060 40130 45083 45084 45085 46001 48006"
         " 53404 53502 53600 76021 76022 88001 88002 88008",

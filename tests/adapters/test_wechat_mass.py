@@ -65,7 +65,11 @@ async def test_an_urgent_post_is_a_mass_send(scene):
     """
     outcome = await scene.adapter.publish(_urgent())
     assert isinstance(outcome, Submitted)
-    assert json.loads(outcome.ticket.payload) == {"name": NAME, "delivery": 7, "polls": 0}
+    assert json.loads(outcome.ticket.payload) == {
+        "name": NAME,
+        "delivery": 7,
+        "polls": 0,
+    }
     assert outcome.check_again_at == NOW + timedelta(seconds=15)
     [body] = scene.bodies(SEND)
     assert body["filter"] == {"is_to_all": True}
@@ -92,7 +96,8 @@ async def test_followers_are_notified_only_of_urgent_posts(scene, profile, is_ur
     scene.profile = profile
     method = WECHAT.call_method(scene.adapter.account, article(), is_urgent=is_urgent)
     assert isinstance(
-        await scene.adapter.publish(send_request(is_urgent=is_urgent, method=method)), Submitted
+        await scene.adapter.publish(send_request(is_urgent=is_urgent, method=method)),
+        Submitted,
     )
     assert len(scene.asked("freepublish/submit")) == 1
     assert not scene.asked(SEND)
@@ -119,12 +124,18 @@ def test_an_account_says_whether_it_notifies(scene, profile, notifies):
         ("mass", {"tag_id": ""}, "wechat_tag_invalid"),
     ],
 )
-async def test_a_wrong_setting_is_reported_and_stops_the_account(scene, profile, options, code):
+async def test_a_wrong_setting_is_reported_and_stops_the_account(
+    scene, profile, options, code
+):
     """The check reports an invalid profile or tag, and nothing is sent with it."""
     scene.profile, scene.options = profile, options
-    assert [problem.code for problem in WECHAT.check_account(scene.adapter.account)] == [code]
+    assert [
+        problem.code for problem in WECHAT.check_account(scene.adapter.account)
+    ] == [code]
     outcome = await scene.adapter.publish(_urgent())
-    assert outcome == Blocked(code=code, reason="beijing-wechat", hold_reason=HoldReason.PERMISSION)
+    assert outcome == Blocked(
+        code=code, reason="beijing-wechat", hold_reason=HoldReason.PERMISSION
+    )
     assert not scene.router.calls
 
 
@@ -221,16 +232,23 @@ async def test_f99_a_second_call_has_the_key_of_the_first_or_does_not_follow(sce
         (None, True, "freepublish"),
     ],
 )
-def test_the_method_of_a_call_follows_from_profile_and_urgency(scene, profile, is_urgent, method):
+def test_the_method_of_a_call_follows_from_profile_and_urgency(
+    scene, profile, is_urgent, method
+):
     """The call stored with an attempt is the call that is made then."""
     scene.profile = profile
-    assert WECHAT.call_method(scene.adapter.account, article(), is_urgent=is_urgent) == method
+    assert (
+        WECHAT.call_method(scene.adapter.account, article(), is_urgent=is_urgent)
+        == method
+    )
 
 
 async def test_deliveries_have_different_keys(scene):
     """Two deliveries never share a key, or the second would be taken for the first."""
     key = OccurrenceKey(post=PostId("other"), occurrence="once")
-    rendered = replace(article(), marker=derive_marker(key, AccountId("beijing-wechat")))
+    rendered = replace(
+        article(), marker=derive_marker(key, AccountId("beijing-wechat"))
+    )
     await scene.adapter.publish(_urgent())
     await scene.adapter.publish(_urgent(delivery=8, rendered=rendered))
     assert len({body["clientmsgid"] for body in scene.bodies(SEND)}) == 2
@@ -274,7 +292,9 @@ async def test_a_quota_that_is_used_up(scene):
 async def test_a_refused_second_mass_send_is_unknown_f25(scene):
     """F25: refused on a second attempt, the first one may have been published."""
     scene.answers(SEND, error(45159))
-    assert await scene.adapter.publish(_urgent(attempt=2)) == Unknown(reason="wechat_45159")
+    assert await scene.adapter.publish(_urgent(attempt=2)) == Unknown(
+        reason="wechat_45159"
+    )
 
 
 async def test_a_consumed_draft_is_not_mass_sent_again_f24(scene):
@@ -291,9 +311,14 @@ async def test_a_token_refused_on_the_mass_send_f40(scene):
     """F40: the token is renewed, and the next attempt sends the same draft under the same key."""
     scene.answers("stable_token", {"access_token": "T2", "expires_in": 7200})
     scene.answers(SEND, error(42001), {"errcode": 0, "msg_id": 1})
-    assert await scene.adapter.publish(_urgent()) == CredentialExpired(reason="wechat_42001")
+    assert await scene.adapter.publish(_urgent()) == CredentialExpired(
+        reason="wechat_42001"
+    )
     assert isinstance(await scene.adapter.publish(_urgent(attempt=2)), Submitted)
-    assert [request.url.params["access_token"] for request in scene.asked(SEND)] == ["T1", "T2"]
+    assert [request.url.params["access_token"] for request in scene.asked(SEND)] == [
+        "T1",
+        "T2",
+    ]
     assert len({body["clientmsgid"] for body in scene.bodies(SEND)}) == 1
 
 
@@ -301,8 +326,14 @@ async def test_a_token_refused_on_the_mass_send_f40(scene):
     ("answer", "outcome"),
     [
         (httpx.ConnectError("refused"), NotSent(reason="connect_failed")),
-        (httpx.Response(502, html="<h1>Bad Gateway</h1>"), Unknown(reason="server_error")),
-        (httpx.Response(200, text='{"errcode":0,"msg_'), Unknown(reason="wechat_unreadable")),
+        (
+            httpx.Response(502, html="<h1>Bad Gateway</h1>"),
+            Unknown(reason="server_error"),
+        ),
+        (
+            httpx.Response(200, text='{"errcode":0,"msg_'),
+            Unknown(reason="wechat_unreadable"),
+        ),
         ({"errcode": 0, "errmsg": "ok"}, Unknown(reason="wechat_incomplete")),
         ({"errcode": 0, "msg_id": "soon"}, Unknown(reason="wechat_incomplete")),
         (error(99999), Unknown(reason="wechat_99999")),
@@ -352,7 +383,9 @@ async def test_why_a_mass_send_failed_f46(scene, said, code):
     """
     scene.state.values["said:mass-3147400001"] = said
     scene.answers(STATUS, _status("SEND_FAIL"))
-    assert await scene.adapter.check_ticket(TICKET) == Rejected(code=code, reason="3147400001")
+    assert await scene.adapter.check_ticket(TICKET) == Rejected(
+        code=code, reason="3147400001"
+    )
     scene.answers(STATUS, _status("SEND_SUCCESS"))
     assert await scene.adapter.check_ticket(TICKET) == Published(receipt=RECEIPT)
 
@@ -370,7 +403,9 @@ async def test_a_mass_send_in_progress_is_read_with_growing_pauses_f47(scene):
     assert first.check_again_at < second.check_again_at
 
 
-@pytest.mark.parametrize("answer", [error(40059), error(45009), httpx.Response(502), {"msg_id": 1}])
+@pytest.mark.parametrize(
+    "answer", [error(40059), error(45009), httpx.Response(502), {"msg_id": 1}]
+)
 async def test_a_status_that_cannot_be_read_f52(scene, answer):
     """F52: a status that cannot be read decides nothing."""
     scene.answers(STATUS, answer)
@@ -382,7 +417,9 @@ async def test_a_published_mass_send_is_found_by_its_number(scene):
 
     It never calls the mass send missing.
     """
-    scene.answers(STATUS, _status("SEND_SUCCESS"), _status("SEND_SUCCESS"), _status("DELETE"))
+    scene.answers(
+        STATUS, _status("SEND_SUCCESS"), _status("SEND_SUCCESS"), _status("DELETE")
+    )
     await scene.adapter.check_ticket(TICKET)
     assert await scene.adapter.find_post(_urgent()) == Published(receipt=RECEIPT)
     assert await scene.adapter.find_post(_urgent()) == Deleted()
@@ -443,7 +480,11 @@ async def test_a_stray_status_skips_no_deletion_of_a_mass_send_f48_f78(scene):
         (error(40060), "SEND_SUCCESS", Unknown(reason="wechat_deletion_unconfirmed")),
         (error(40059), "SEND_SUCCESS", Unknown(reason="wechat_40059")),
         (error(48001), "SEND_SUCCESS", Unknown(reason="wechat_48001")),
-        (error(40035), "SEND_SUCCESS", Rejected(code="wechat_40035", reason="said the platform")),
+        (
+            error(40035),
+            "SEND_SUCCESS",
+            Rejected(code="wechat_40035", reason="said the platform"),
+        ),
         ({"errcode": 0}, "STRANGE", Unknown(reason="wechat_unknown_status")),
     ],
 )
@@ -454,7 +495,9 @@ async def test_a_deletion_is_reported_by_its_status(scene, answer, after, remova
     assert await scene.adapter.retract(RECEIPT) == removal
 
 
-@pytest.mark.parametrize("mass", [MassSendId(msg_id="1"), MassSendId(msg_id="1", data_id="2")])
+@pytest.mark.parametrize(
+    "mass", [MassSendId(msg_id="1"), MassSendId(msg_id="1", data_id="2")]
+)
 def test_names_are_read_as_they_are_spelled(mass):
     """A mass send's remote id leads back to it."""
     assert parse_mass_send_id(mass.remote_id) == mass
@@ -462,7 +505,17 @@ def test_names_are_read_as_they_are_spelled(mass):
 
 @pytest.mark.parametrize(
     "remote_id",
-    ["", "A1", "mass", "mass-", "mass-x", "mass-1-2-3", "mass-²", "2650100001", "by-word-7"],
+    [
+        "",
+        "A1",
+        "mass",
+        "mass-",
+        "mass-x",
+        "mass-1-2-3",
+        "mass-²",
+        "2650100001",
+        "by-word-7",
+    ],
 )
 def test_other_ids_are_no_mass_sends(remote_id):
     """An article's id, or anything else, is never taken for a mass send."""

@@ -11,9 +11,13 @@ from tests.adapters.fakes_wechat import LINK, NOW, WeChatScene, error, item, oth
 STATISTICS = "datacube/getarticletotaldetail"
 MORNING = datetime(2026, 11, 23, 1, 0, tzinfo=UTC)
 ARTICLE = Receipt(
-    remote_id="A1", url="http://mp.weixin.qq.com/s?__biz=x&mid=265&idx=1&sn=z", published_at=MORNING
+    remote_id="A1",
+    url="http://mp.weixin.qq.com/s?__biz=x&mid=265&idx=1&sn=z",
+    published_at=MORNING,
 )
-MASS = Receipt(remote_id="mass-314-245", url="", published_at=MORNING + timedelta(days=1))
+MASS = Receipt(
+    remote_id="mass-314-245", url="", published_at=MORNING + timedelta(days=1)
+)
 
 
 @pytest.fixture
@@ -38,11 +42,16 @@ async def test_metrics_are_read_by_the_day_of_publishing(scene):
     """Each day is requested once, and an article or mass send is found by its message's id."""
     scene.answers(STATISTICS, _figures(m265_1=40, m999_1=7), _figures(m245_1=3000))
     other_one = Receipt(
-        remote_id="A2", url="http://mp.weixin.qq.com/s?mid=266&idx=1", published_at=MORNING
+        remote_id="A2",
+        url="http://mp.weixin.qq.com/s?mid=266&idx=1",
+        published_at=MORNING,
     )
     reach = await scene.adapter.read_metrics([ARTICLE, other_one, MASS])
     assert reach == {"A1": Reach(reads=40), "mass-314-245": Reach(reads=3000)}
-    assert [body["begin_date"] for body in scene.bodies(STATISTICS)] == ["2026-11-23", "2026-11-24"]
+    assert [body["begin_date"] for body in scene.bodies(STATISTICS)] == [
+        "2026-11-23",
+        "2026-11-24",
+    ]
 
 
 async def test_statistics_contain_the_address_of_a_mass_send(scene):
@@ -84,7 +93,9 @@ async def test_the_days_are_those_of_beijing(scene, live_at, days):
     "receipt",
     [
         Receipt(remote_id="mass-314", url="", published_at=MORNING),
-        Receipt(remote_id="A1", url="http://mp.weixin.qq.com/s/short", published_at=MORNING),
+        Receipt(
+            remote_id="A1", url="http://mp.weixin.qq.com/s/short", published_at=MORNING
+        ),
     ],
 )
 async def test_a_post_without_a_known_number_is_left_out(scene, receipt):
@@ -105,7 +116,9 @@ async def test_a_post_without_a_known_number_is_left_out(scene, receipt):
                 "list": [
                     {
                         "msgid": "265_1",
-                        "detail_list": [{"stat_date": "2026-11-23", "read_user": "many"}],
+                        "detail_list": [
+                            {"stat_date": "2026-11-23", "read_user": "many"}
+                        ],
                     }
                 ]
             },
@@ -128,7 +141,8 @@ async def test_recent_shows_what_is_published(scene):
     twice = item("A3", at=old)
     twice["content"]["news_item"] *= 2
     scene.answers(
-        "freepublish/batchget", page(twice, item("A2", is_deleted=True), item("A1"), total=40)
+        "freepublish/batchget",
+        page(twice, item("A2", is_deleted=True), item("A1"), total=40),
     )
     seen = await scene.adapter.list_recent()
     first = ObservedPost(

@@ -41,7 +41,9 @@ from tests.adapters.fakes_wechat import (
 )
 
 TICKET = Ticket(payload=json.dumps({"name": "9", "delivery": 7, "polls": 1}))
-RECEIPT = Receipt(remote_id="A1", url="http://mp.weixin.qq.com/s?mid=A1", published_at=NOW)
+RECEIPT = Receipt(
+    remote_id="A1", url="http://mp.weixin.qq.com/s?mid=A1", published_at=NOW
+)
 OLD = NOW - timedelta(days=1)
 
 
@@ -53,7 +55,10 @@ def scene():
 
 
 def _article_state(**changes):
-    return {"news_item": item("", **changes)["content"]["news_item"], "update_time": 1764000000}
+    return {
+        "news_item": item("", **changes)["content"]["news_item"],
+        "update_time": 1764000000,
+    }
 
 
 async def test_a_submission_that_is_published(scene):
@@ -64,7 +69,10 @@ async def test_a_submission_that_is_published(scene):
             "publish_id": "9",
             "publish_status": 0,
             "article_id": "A1",
-            "article_detail": {"count": 1, "item": [{"idx": 1, "article_url": RECEIPT.url}]},
+            "article_detail": {
+                "count": 1,
+                "item": [{"idx": 1, "article_url": RECEIPT.url}],
+            },
         },
     )
     assert await scene.adapter.check_ticket(TICKET) == Published(receipt=RECEIPT)
@@ -73,7 +81,9 @@ async def test_a_submission_that_is_published(scene):
 
 async def test_a_submission_in_progress_is_read_with_growing_pauses(scene):
     """F47: status 1 stays submitted, and the pauses grow: the platform allows few such reads."""
-    scene.answers("freepublish/get", {"publish_id": "9", "publish_status": 1, "fail_idx": []})
+    scene.answers(
+        "freepublish/get", {"publish_id": "9", "publish_status": 1, "fail_idx": []}
+    )
     ticket, pauses = TICKET, []
     for _ in range(5):
         finding = await scene.adapter.check_ticket(ticket)
@@ -88,7 +98,10 @@ async def test_a_submission_in_progress_is_read_with_growing_pauses(scene):
 @pytest.mark.parametrize("status", [2, 3, 4])
 async def test_a_submission_that_was_rejected(scene, status):
     """F46: a failed check or review is a rejection."""
-    scene.answers("freepublish/get", {"publish_id": "9", "publish_status": status, "fail_idx": [1]})
+    scene.answers(
+        "freepublish/get",
+        {"publish_id": "9", "publish_status": status, "fail_idx": [1]},
+    )
     assert await scene.adapter.check_ticket(TICKET) == Rejected(
         code=f"wechat_refused_{status}", reason="9"
     )
@@ -118,7 +131,9 @@ async def test_a_submission_that_cannot_be_read(scene, answer, reason):
     assert await scene.adapter.check_ticket(TICKET) == Unknown(reason=reason)
 
 
-@pytest.mark.parametrize("number", ["", "[]", "{}", '{"name":"9","delivery":7,"polls":"x"}'])
+@pytest.mark.parametrize(
+    "number", ["", "[]", "{}", '{"name":"9","delivery":7,"polls":"x"}']
+)
 async def test_a_ticket_that_is_not_ours(scene, number):
     """A ticket that cannot be read is Unknown, not an error, and no call is made."""
     assert await scene.adapter.check_ticket(Ticket(payload=number)) == Unknown(
@@ -144,7 +159,9 @@ async def test_our_post_is_known_by_its_marker(scene, changes):
 async def test_our_post_on_a_later_page(scene):
     """F53: a post pushed off the first page is found behind it."""
     first = [other(f"B{number}") for number in range(20)]
-    scene.answers("freepublish/batchget", page(*first, total=21), page(item("A1"), total=21))
+    scene.answers(
+        "freepublish/batchget", page(*first, total=21), page(item("A1"), total=21)
+    )
     assert await scene.adapter.find_post(send_request()) == Published(receipt=RECEIPT)
     assert [body["offset"] for body in scene.bodies("freepublish/batchget")] == [0, 20]
 
@@ -152,9 +169,9 @@ async def test_our_post_on_a_later_page(scene):
 async def test_a_post_of_another_delivery_is_not_adopted(scene):
     """F55: an id of another delivery is no match, neither by marker nor by similarity."""
     scene.answers("freepublish/batchget", page(item("A1")))
-    assert await scene.adapter.find_post(send_request(owned_ids=frozenset({"A1"}))) == NotFound(
-        covered_since=SINCE, can_resend=False
-    )
+    assert await scene.adapter.find_post(
+        send_request(owned_ids=frozenset({"A1"}))
+    ) == NotFound(covered_since=SINCE, can_resend=False)
 
 
 @pytest.mark.parametrize("changes", [{}, {"is_deleted": True}])
@@ -202,7 +219,10 @@ async def test_the_same_text_without_marker(scene):
 )
 async def test_a_shortened_article_goes_to_a_person_f54(scene, changes):
     """F54: a list that cuts title or digest and has lost the link shows no absence."""
-    scene.answers("freepublish/batchget", page(item("A1", **{"content_source_url": "", **changes})))
+    scene.answers(
+        "freepublish/batchget",
+        page(item("A1", **{"content_source_url": "", **changes})),
+    )
     assert await scene.adapter.find_post(send_request()) == PossibleMatch(
         remote_id="A1", url=RECEIPT.url
     )
@@ -214,18 +234,24 @@ async def test_a_digest_that_wechat_made_itself_is_compared_with_the_text_f54(sc
         "freepublish/batchget",
         page(item("A1", content_source_url="", digest="客服请勿转账给任何…")),
     )
-    bare = article(summary="", text="<section>客服：请勿转账给任何人，不透露验证码。</section>")
+    bare = article(
+        summary="", text="<section>客服：请勿转账给任何人，不透露验证码。</section>"
+    )
     assert await scene.adapter.find_post(send_request(rendered=bare)) == PossibleMatch(
         remote_id="A1", url=RECEIPT.url
     )
 
 
 @pytest.mark.parametrize(
-    "changes", [{"title": "警惕“退款…", "digest": "一周要闻"}, {"title": "警惕", "digest": ""}]
+    "changes",
+    [{"title": "警惕“退款…", "digest": "一周要闻"}, {"title": "警惕", "digest": ""}],
 )
 async def test_a_common_beginning_is_no_match_f55(scene, changes):
     """F55: an article that goes on differently, or says too little, is no match."""
-    scene.answers("freepublish/batchget", page(item("A1", **{"content_source_url": "", **changes})))
+    scene.answers(
+        "freepublish/batchget",
+        page(item("A1", **{"content_source_url": "", **changes})),
+    )
     assert await scene.adapter.find_post(send_request()) == NotFound(
         covered_since=SINCE, can_resend=False
     )
@@ -238,13 +264,19 @@ async def test_a_list_that_shows_articles_twice_f53(scene):
     """
     scene.answers("freepublish/batchget", page(item("A1"), item("A1"), total=2))
     assert await scene.adapter.find_post(send_request()) == Published(receipt=RECEIPT)
-    scene.answers("freepublish/batchget", page(*[item("A1", is_deleted=True)] * 2, total=2))
-    assert await scene.adapter.find_post(send_request()) == Unknown(reason="wechat_list_incomplete")
+    scene.answers(
+        "freepublish/batchget", page(*[item("A1", is_deleted=True)] * 2, total=2)
+    )
+    assert await scene.adapter.find_post(send_request()) == Unknown(
+        reason="wechat_list_incomplete"
+    )
 
 
 async def test_the_same_text_earlier(scene):
     """F55: the same text from before the attempt is no match."""
-    scene.answers("freepublish/batchget", page(item("A1", at=OLD, content_source_url="")))
+    scene.answers(
+        "freepublish/batchget", page(item("A1", at=OLD, content_source_url=""))
+    )
     assert await scene.adapter.find_post(send_request()) == NotFound(
         covered_since=SINCE, can_resend=False
     )
@@ -262,18 +294,24 @@ async def test_a_draft_that_still_exists_was_not_submitted(scene):
     assert scene.bodies("draft/get") == [{"media_id": "DRAFT"}]
 
 
-async def test_a_draft_of_an_earlier_order_proves_nothing_for_the_present_one_f24(scene):
+async def test_a_draft_of_an_earlier_order_proves_nothing_for_the_present_one_f24(
+    scene,
+):
     """F24: before an order has its own draft nothing was submitted for it.
 
     Afterwards that draft is checked.
     """
     scene.state.values["draft:7"] = drafted("OLD")
     ordered = send_request(attempt=3, resend_after_attempt=2)
-    assert await scene.adapter.find_post(ordered) == NotFound(covered_since=SINCE, can_resend=False)
+    assert await scene.adapter.find_post(ordered) == NotFound(
+        covered_since=SINCE, can_resend=False
+    )
     assert not scene.asked("draft/get")
     scene.state.values["draft:7"] = drafted("NEW", ordered_after=2)
     scene.answers("draft/get", error(40007))
-    assert await scene.adapter.find_post(ordered) == Unknown(reason="wechat_draft_consumed")
+    assert await scene.adapter.find_post(ordered) == Unknown(
+        reason="wechat_draft_consumed"
+    )
     assert scene.bodies("draft/get") == [{"media_id": "NEW"}]
 
 
@@ -281,14 +319,18 @@ async def test_a_draft_that_is_gone_is_no_absence(scene):
     """F24 F51: a consumed draft that is in no list yet stays unknown."""
     scene.state.values["draft:7"] = drafted("DRAFT")
     scene.answers("draft/get", error(40007))
-    assert await scene.adapter.find_post(send_request()) == Unknown(reason="wechat_draft_consumed")
+    assert await scene.adapter.find_post(send_request()) == Unknown(
+        reason="wechat_draft_consumed"
+    )
 
 
 async def test_an_unreadable_draft_is_no_absence(scene):
     """F52: where the draft cannot be read, nothing is proven."""
     scene.state.values["draft:7"] = drafted("DRAFT")
     scene.answers("draft/get", httpx.Response(502))
-    assert await scene.adapter.find_post(send_request()) == Unknown(reason="server_error")
+    assert await scene.adapter.find_post(send_request()) == Unknown(
+        reason="server_error"
+    )
 
 
 async def test_without_a_draft_nothing_was_submitted(scene):
@@ -355,14 +397,21 @@ async def test_a_limit_that_a_read_meets_is_reported_f26(scene, path, read):
 async def test_an_empty_list_where_there_should_be_one(scene):
     """F52: an account known to have published has no empty list."""
     known = send_request(baseline=Baseline(newest_id="A0", taken_at=SINCE))
-    assert await scene.adapter.find_post(known) == Unknown(reason="wechat_list_incomplete")
+    assert await scene.adapter.find_post(known) == Unknown(
+        reason="wechat_list_incomplete"
+    )
     scene.answers("freepublish/batchget", page(other("A0", at=OLD)))
-    assert await scene.adapter.find_post(known) == NotFound(covered_since=SINCE, can_resend=False)
+    assert await scene.adapter.find_post(known) == NotFound(
+        covered_since=SINCE, can_resend=False
+    )
 
 
 def _pages(stamps):
     rows = [other(f"B{number}", at=at) for number, at in enumerate(stamps)]
-    return [page(*rows[start : start + 20], total=len(rows)) for start in range(0, len(rows), 20)]
+    return [
+        page(*rows[start : start + 20], total=len(rows))
+        for start in range(0, len(rows), 20)
+    ]
 
 
 async def test_a_long_list_is_read_back_past_the_baseline(scene):
@@ -383,7 +432,9 @@ async def test_a_long_list_that_moves_proves_nothing(scene):
     stamps = [OLD - timedelta(hours=number) for number in range(100)]
     first, *rest = _pages(stamps)
     scene.answers("freepublish/batchget", {**first, "total_count": 101}, *rest)
-    assert await scene.adapter.find_post(send_request()) == Unknown(reason="wechat_list_incomplete")
+    assert await scene.adapter.find_post(send_request()) == Unknown(
+        reason="wechat_list_incomplete"
+    )
 
 
 async def test_a_list_out_of_order_is_read_whole(scene):
@@ -400,7 +451,9 @@ async def test_a_list_without_end(scene):
     """F36: an endless list is given up, and proves nothing."""
     stamps = [OLD + timedelta(minutes=number) for number in range(600)]
     scene.answers("freepublish/batchget", *_pages(stamps))
-    assert await scene.adapter.find_post(send_request()) == Unknown(reason="wechat_list_too_long")
+    assert await scene.adapter.find_post(send_request()) == Unknown(
+        reason="wechat_list_too_long"
+    )
     assert len(scene.asked("freepublish/batchget")) == 25
 
 
@@ -442,14 +495,18 @@ async def test_a_deletion_that_finds_no_article_is_read_after_f78(scene):
     """
     scene.answers("freepublish/getarticle", _article_state())
     scene.answers("freepublish/delete", error(53600))
-    assert await scene.adapter.retract(RECEIPT) == Unknown(reason="wechat_deletion_unconfirmed")
+    assert await scene.adapter.retract(RECEIPT) == Unknown(
+        reason="wechat_deletion_unconfirmed"
+    )
 
 
 async def test_a_deletion_without_effect(scene):
     """F78: an article that can still be read after the deletion is not gone."""
     scene.answers("freepublish/getarticle", _article_state())
     scene.answers("freepublish/delete", error(0))
-    assert await scene.adapter.retract(RECEIPT) == Unknown(reason="wechat_deletion_unconfirmed")
+    assert await scene.adapter.retract(RECEIPT) == Unknown(
+        reason="wechat_deletion_unconfirmed"
+    )
 
 
 @pytest.mark.parametrize(
@@ -472,7 +529,9 @@ async def test_an_id_from_a_person_proves_nothing(scene):
     """An id that only a person gave, unknown to WeChat, does not prove that the article is gone."""
     scene.answers("freepublish/getarticle", error(53600))
     scene.answers("freepublish/delete", error(53600))
-    by_word = Receipt(remote_id="A1", url=LINK, published_at=NOW, is_manually_confirmed=True)
+    by_word = Receipt(
+        remote_id="A1", url=LINK, published_at=NOW, is_manually_confirmed=True
+    )
     assert await scene.adapter.retract(by_word) == Unknown(reason="wechat_53600")
 
 
@@ -525,6 +584,12 @@ async def test_publication_times_are_the_platforms(scene):
 def test_a_hostile_draft_is_compared_in_linear_time(piece):
     """A draft of a megabyte of half tags stops no daemon."""
     hostile = WeChatArticle(
-        id="m", title=piece * 300_000, digest="", link="", url="", is_deleted=False, updated_at=NOW
+        id="m",
+        title=piece * 300_000,
+        digest="",
+        link="",
+        url="",
+        is_deleted=False,
+        updated_at=NOW,
     )
     assert not has_same_text(hostile, send_request().rendered)

@@ -8,7 +8,14 @@ import httpx
 import pytest
 
 from publisher.contract import PostPreviewer
-from publisher.domain.results import Blocked, NotSent, PreviewSent, RateLimited, Rejected, Submitted
+from publisher.domain.results import (
+    Blocked,
+    NotSent,
+    PreviewSent,
+    RateLimited,
+    Rejected,
+    Submitted,
+)
 from tests.adapters.fakes_wechat import (
     COVER,
     INSIDE,
@@ -29,7 +36,8 @@ def scene():
     made = WeChatScene()
     made.works()
     made.answers(
-        "message/mass/preview", {"errcode": 0, "errmsg": "preview success", "msg_id": 34182}
+        "message/mass/preview",
+        {"errcode": 0, "errmsg": "preview success", "msg_id": 34182},
     )
     return made
 
@@ -50,7 +58,11 @@ async def test_one_person_is_shown_the_exact_text(scene):
     assert isinstance(scene.adapter, PostPreviewer)
     assert await show(scene) == PreviewSent()
     [preview] = scene.bodies("message/mass/preview")
-    assert preview == {"towxname": "zhangsan", "msgtype": "mpnews", "mpnews": {"media_id": "DRAFT"}}
+    assert preview == {
+        "towxname": "zhangsan",
+        "msgtype": "mpnews",
+        "mpnews": {"media_id": "DRAFT"},
+    }
     assert await scene.adapter.publish(send_request()) == await _submitted(scene)
     shown, published = (body["articles"][0] for body in scene.bodies("draft/add"))
     assert shown.pop("author") == "预览"
@@ -111,12 +123,16 @@ async def test_previews_made_at_once_count_each(scene):
     """Two commands at the same time share the remaining previews of the day."""
     scene.state.values["previews"] = json.dumps({"day": "2026-11-25", "number": 99})
     answers = await asyncio.gather(show(scene), show(scene, to="lisi"))
-    assert sorted(type(answer).__name__ for answer in answers) == ["PreviewSent", "RateLimited"]
+    assert sorted(type(answer).__name__ for answer in answers) == [
+        "PreviewSent",
+        "RateLimited",
+    ]
     assert len(scene.asked("message/mass/preview")) == 1
 
 
 @pytest.mark.parametrize(
-    ("code", "kind"), [(48001, Blocked), (45009, RateLimited), (45166, Rejected), (40132, NotSent)]
+    ("code", "kind"),
+    [(48001, Blocked), (45009, RateLimited), (45166, Rejected), (40132, NotSent)],
 )
 async def test_a_refusal_is_reported_as_what_it_is(scene, code, kind):
     """Missing permission, used-up quota, rejected text, and an unlisted code."""
@@ -139,4 +155,6 @@ async def test_a_previews_draft_is_never_a_deliverys_own(scene):
     shown = item("PREVIEW", key="media_id", author="预览")
     scene.answers("draft/batchget", page(shown))
     await scene.adapter.publish(send_request(attempt=2))
-    assert [body["media_id"] for body in scene.bodies("freepublish/submit")] == ["DRAFT"]
+    assert [body["media_id"] for body in scene.bodies("freepublish/submit")] == [
+        "DRAFT"
+    ]

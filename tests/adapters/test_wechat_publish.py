@@ -41,7 +41,9 @@ from tests.adapters.fakes_wechat import (
 from tests.adapters.test_wechat_codes import EXPECTED, MIDNIGHT
 
 ADDRESS = "http://mmbiz.qpic.cn/x?a=1&amp;b=2"
-CREDENTIALS = [code for code, outcome in EXPECTED.items() if isinstance(outcome, CredentialExpired)]
+CREDENTIALS = [
+    code for code, outcome in EXPECTED.items() if isinstance(outcome, CredentialExpired)
+]
 
 
 @pytest.fixture
@@ -56,18 +58,28 @@ def _expected_before(code):
     if code == -1:
         return Busy(code="wechat_-1", reason="said the platform")
     expected = EXPECTED.get(code, Unknown(reason=f"wechat_{code}"))
-    return NotSent(reason=expected.reason) if isinstance(expected, Unknown) else expected
+    return (
+        NotSent(reason=expected.reason) if isinstance(expected, Unknown) else expected
+    )
 
 
 async def test_an_article_is_submitted(scene):
     """Pictures, draft and one submission lead to a ticket that names both and is read soon."""
     outcome = await scene.adapter.publish(send_request())
     assert isinstance(outcome, Submitted)
-    assert json.loads(outcome.ticket.payload) == {"name": "2650100001", "delivery": 7, "polls": 0}
+    assert json.loads(outcome.ticket.payload) == {
+        "name": "2650100001",
+        "delivery": 7,
+        "polls": 0,
+    }
     assert outcome.check_again_at == NOW + timedelta(seconds=15)
     assert scene.bodies("freepublish/submit") == [{"media_id": "DRAFT"}]
     assert scene.state.values["draft:7"] == drafted("DRAFT")
-    assert scene.passed == ["media.after_upload", "media.after_upload", "step.after_commit"]
+    assert scene.passed == [
+        "media.after_upload",
+        "media.after_upload",
+        "step.after_commit",
+    ]
 
 
 async def test_the_draft_holds_what_was_approved(scene):
@@ -75,7 +87,9 @@ async def test_the_draft_holds_what_was_approved(scene):
     await scene.adapter.publish(send_request())
     [draft] = scene.bodies("draft/add")[0]["articles"]
     approved = article()
-    assert draft["content"] == approved.text.replace(f"media:{picture(INSIDE).sha256}", ADDRESS)
+    assert draft["content"] == approved.text.replace(
+        f"media:{picture(INSIDE).sha256}", ADDRESS
+    )
     assert draft["title"] == approved.title
     assert draft["digest"] == approved.summary
     assert draft["content_source_url"] == approved.link
@@ -86,7 +100,10 @@ async def test_the_draft_holds_what_was_approved(scene):
 async def test_uploads_carry_a_filename_and_a_length(scene):
     """Each picture is sent as one named file with a declared length, the cover permanently."""
     await scene.adapter.publish(send_request())
-    [cover], [inside] = scene.asked("material/add_material"), scene.asked("media/uploadimg")
+    [cover], [inside] = (
+        scene.asked("material/add_material"),
+        scene.asked("media/uploadimg"),
+    )
     assert urllib.parse.parse_qs(cover.url.query.decode())["type"] == ["image"]
     for request, data in ((cover, COVER), (inside, INSIDE)):
         assert data in request.content
@@ -98,7 +115,11 @@ async def test_a_picture_is_uploaded_once_per_login(scene):
     """A second delivery with the same pictures uses the stored ones."""
     await scene.adapter.publish(send_request())
     await scene.adapter.publish(send_request(delivery=8))
-    assert len(scene.asked("material/add_material")) == len(scene.asked("media/uploadimg")) == 1
+    assert (
+        len(scene.asked("material/add_material"))
+        == len(scene.asked("media/uploadimg"))
+        == 1
+    )
     assert len(scene.asked("draft/add")) == 2
 
 
@@ -110,7 +131,9 @@ async def test_a_cover_that_was_deleted_is_stored_again(scene):
     scene.state.values[f"cover:{picture(COVER).sha256}"] = "OLD"
     scene.answers("draft/add", error(40007), {"media_id": "DRAFT"})
     assert isinstance(await scene.adapter.publish(send_request()), Submitted)
-    assert [body["articles"][0]["thumb_media_id"] for body in scene.bodies("draft/add")] == [
+    assert [
+        body["articles"][0]["thumb_media_id"] for body in scene.bodies("draft/add")
+    ] == [
         "OLD",
         "COVER",
     ]
@@ -136,7 +159,9 @@ async def test_nothing_is_published_without_its_pictures(scene, changes, named):
     assert not scene.asked("draft/add")
 
 
-@pytest.mark.parametrize("code", [code for code in (*EXPECTED, 99999) if code not in CREDENTIALS])
+@pytest.mark.parametrize(
+    "code", [code for code in (*EXPECTED, 99999) if code not in CREDENTIALS]
+)
 async def test_each_code_on_the_draft(scene, code):
     """A rejected draft means the same, but is never unknown: nothing was submitted."""
     scene.answers("draft/add", error(code))
@@ -157,7 +182,9 @@ async def test_f31_f45_a_refused_draft_cut_within_an_emoji_is_a_refusal(scene):
     The core can store the message.
     """
     scene.answers("draft/add", spoilt(error(45166, "invalid content~")))
-    outcome = await call_adapter(scene.adapter.publish(send_request()), timedelta(seconds=5))
+    outcome = await call_adapter(
+        scene.adapter.publish(send_request()), timedelta(seconds=5)
+    )
     assert outcome == Rejected(code="wechat_45166", reason="invalid content\ufffd")
     assert not scene.asked("freepublish/submit")
 
@@ -179,9 +206,12 @@ async def test_f31_a_damaged_id_is_not_used(scene, path, body, spot):
     """
     scene.tokens.value = None
     scene.answers(path, spoilt(body, spot))
-    assert await scene.adapter.publish(send_request()) == NotSent(reason="wechat_incomplete")
+    assert await scene.adapter.publish(send_request()) == NotSent(
+        reason="wechat_incomplete"
+    )
     assert not any(
-        spot in json.dumps(value) or spot in value for value in scene.state.values.values()
+        spot in json.dumps(value) or spot in value
+        for value in scene.state.values.values()
     )
     assert not scene.asked("freepublish/submit")
 
@@ -193,13 +223,17 @@ async def test_f31_f52_a_list_with_a_damaged_id_is_no_absence(scene, spot):
         "freepublish/batchget",
         spoilt(page(item("A~", title="别的", digest="", content_source_url="")), spot),
     )
-    assert await scene.adapter.find_post(send_request()) == Unknown(reason="wechat_incomplete")
+    assert await scene.adapter.find_post(send_request()) == Unknown(
+        reason="wechat_incomplete"
+    )
 
 
 async def test_a_refused_second_submission_is_unknown(scene):
     """F25: refused on a second attempt, the draft may have been submitted by the first one."""
     scene.answers("freepublish/submit", error(53503))
-    assert await scene.adapter.publish(send_request(attempt=2)) == Unknown(reason="wechat_53503")
+    assert await scene.adapter.publish(send_request(attempt=2)) == Unknown(
+        reason="wechat_53503"
+    )
 
 
 async def test_a_demand_for_a_person_holds_the_delivery(scene):
@@ -220,9 +254,18 @@ async def test_an_unlisted_code_is_unknown(scene):
     ("answer", "outcome"),
     [
         (httpx.ReadTimeout("late"), Unknown(reason="timeout")),
-        (httpx.Response(502, html="<h1>Bad Gateway</h1>"), Unknown(reason="server_error")),
-        (httpx.Response(200, html="<h1>Login</h1>"), Unknown(reason="wechat_unreadable")),
-        (httpx.Response(200, text='{"errcode":0,"publ'), Unknown(reason="wechat_unreadable")),
+        (
+            httpx.Response(502, html="<h1>Bad Gateway</h1>"),
+            Unknown(reason="server_error"),
+        ),
+        (
+            httpx.Response(200, html="<h1>Login</h1>"),
+            Unknown(reason="wechat_unreadable"),
+        ),
+        (
+            httpx.Response(200, text='{"errcode":0,"publ'),
+            Unknown(reason="wechat_unreadable"),
+        ),
         (
             httpx.Response(302, headers={"location": "http://elsewhere"}),
             Unknown(reason="redirected"),
@@ -246,7 +289,9 @@ async def test_errors_on_the_submission(scene, answer, outcome):
     assert len(scene.asked("freepublish/submit")) == 1
 
 
-@pytest.mark.parametrize("path", ["material/add_material", "media/uploadimg", "draft/add"])
+@pytest.mark.parametrize(
+    "path", ["material/add_material", "media/uploadimg", "draft/add"]
+)
 @pytest.mark.parametrize(
     ("answer", "reason"),
     [
@@ -267,7 +312,9 @@ async def test_errors_before_the_submission(scene, path, answer, reason):
 
 async def test_a_text_answer_is_read_as_json(scene):
     """An answer is parsed by its body, regardless of its content type."""
-    scene.answers("freepublish/submit", httpx.Response(200, text='{"errcode":0,"publish_id":"9"}'))
+    scene.answers(
+        "freepublish/submit", httpx.Response(200, text='{"errcode":0,"publish_id":"9"}')
+    )
     assert isinstance(await scene.adapter.publish(send_request()), Submitted)
 
 
@@ -290,7 +337,10 @@ async def test_a_draft_whose_id_was_lost_is_found_in_the_box(scene):
 
     The newest of several is used.
     """
-    others = [item(f"D{n}", key="media_id", title="别的", content_source_url="") for n in range(20)]
+    others = [
+        item(f"D{n}", key="media_id", title="别的", content_source_url="")
+        for n in range(20)
+    ]
     older = item("OLDER", at=NOW - timedelta(minutes=1), key="media_id")
     scene.answers(
         "draft/batchget",
@@ -310,7 +360,9 @@ async def test_no_draft_is_made_while_the_box_cannot_be_read(scene):
     It stops before anything is made.
     """
     scene.answers("draft/batchget", httpx.Response(502))
-    assert await scene.adapter.publish(send_request(attempt=2)) == NotSent(reason="server_error")
+    assert await scene.adapter.publish(send_request(attempt=2)) == NotSent(
+        reason="server_error"
+    )
     assert not scene.asked("draft/add")
 
 
@@ -341,8 +393,12 @@ class LosingScene(WeChatScene):
         super().works()
         self.made = []
         self.submitted = []
-        self.router.post(url__startswith=f"{BASE}/cgi-bin/draft/add").mock(side_effect=self._add)
-        self.router.post(url__startswith=f"{BASE}/cgi-bin/draft/get").mock(side_effect=self._get)
+        self.router.post(url__startswith=f"{BASE}/cgi-bin/draft/add").mock(
+            side_effect=self._add
+        )
+        self.router.post(url__startswith=f"{BASE}/cgi-bin/draft/get").mock(
+            side_effect=self._get
+        )
         self.router.post(url__startswith=f"{BASE}/cgi-bin/draft/batchget").mock(
             side_effect=self._list
         )
@@ -397,18 +453,29 @@ def losing():
 
 
 @pytest.mark.parametrize("loses_note", [False, True])
-async def test_an_order_is_submitted_from_the_draft_that_still_exists_f07(losing, loses_note):
+async def test_an_order_is_submitted_from_the_draft_that_still_exists_f07(
+    losing, loses_note
+):
     """F07: a resend order uses the draft that a crash left behind, recorded or not."""
-    await losing.publish(send_request(), dies="step.after_commit", loses_note=loses_note)
+    await losing.publish(
+        send_request(), dies="step.after_commit", loses_note=loses_note
+    )
     assert await losing.publish(send_request(attempt=2, resend_after_attempt=1)) == LOST
     assert losing.made == losing.submitted == ["DRAFT1"]
 
 
 @pytest.mark.parametrize(
-    "death", [{}, {"dies": "step.after_commit"}, {"dies": "step.after_commit", "loses_note": True}]
+    "death",
+    [
+        {},
+        {"dies": "step.after_commit"},
+        {"dies": "step.after_commit", "loses_note": True},
+    ],
 )
 @pytest.mark.parametrize("is_consumed", [False, True])
-async def test_one_submission_for_each_order_at_every_kill_f07_f24(losing, is_consumed, death):
+async def test_one_submission_for_each_order_at_every_kill_f07_f24(
+    losing, is_consumed, death
+):
     """F07, F24: an order leads to one submission at every kill.
 
     A kill between making, recording and submitting changes nothing.
@@ -419,7 +486,9 @@ async def test_one_submission_for_each_order_at_every_kill_f07_f24(losing, is_co
     await losing.publish(send_request(attempt=2, resend_after_attempt=1), **death)
     for attempt in (3, 4):
         await losing.publish(send_request(attempt=attempt, resend_after_attempt=1))
-    assert await losing.publish(send_request(attempt=5, resend_after_attempt=1)) == TAKEN
+    assert (
+        await losing.publish(send_request(attempt=5, resend_after_attempt=1)) == TAKEN
+    )
     assert len(losing.submitted) - before == 1
     assert len(losing.made) == len(losing.submitted)
     assert await losing.publish(send_request(attempt=6, resend_after_attempt=5)) == LOST
@@ -430,9 +499,12 @@ async def test_a_draft_changed_before_the_order_waits_for_a_person(scene):
     """An order does not submit a draft that somebody changed either, and no other draft is made."""
     scene.state.values["draft:7"] = drafted("DRAFT")
     scene.answers(
-        "draft/get", {"news_item": item("", title="改过")["content"]["news_item"], "update_time": 1}
+        "draft/get",
+        {"news_item": item("", title="改过")["content"]["news_item"], "update_time": 1},
     )
-    outcome = await scene.adapter.publish(send_request(attempt=2, resend_after_attempt=1))
+    outcome = await scene.adapter.publish(
+        send_request(attempt=2, resend_after_attempt=1)
+    )
     assert outcome == Blocked(
         code="wechat_draft_changed", reason="DRAFT", hold_reason=HoldReason.EDITED
     )
@@ -455,7 +527,8 @@ async def test_a_draft_that_somebody_changed_is_not_submitted(scene, changes, is
         scene.state.values["draft:7"] = drafted("DRAFT")
     scene.answers("draft/batchget", page(item("DRAFT", key="media_id"), total=1))
     scene.answers(
-        "draft/get", {"news_item": item("", **changes)["content"]["news_item"], "update_time": 1}
+        "draft/get",
+        {"news_item": item("", **changes)["content"]["news_item"], "update_time": 1},
     )
     outcome = await scene.adapter.publish(send_request(attempt=2))
     assert outcome == Blocked(
@@ -465,18 +538,23 @@ async def test_a_draft_that_somebody_changed_is_not_submitted(scene, changes, is
 
 
 @pytest.mark.parametrize("code", CREDENTIALS)
-async def test_a_token_refused_on_the_submission_is_renewed_for_the_next_attempt(scene, code):
+async def test_a_token_refused_on_the_submission_is_renewed_for_the_next_attempt(
+    scene, code
+):
     """F40: a token refused on the submission is renewed once, without force.
 
     The attempt ends, and the next attempt submits the same draft.
     """
     scene.answers("stable_token", {"access_token": "T2", "expires_in": 7200})
     scene.answers("freepublish/submit", error(code), {"errcode": 0, "publish_id": 1})
-    assert await scene.adapter.publish(send_request()) == CredentialExpired(reason=f"wechat_{code}")
+    assert await scene.adapter.publish(send_request()) == CredentialExpired(
+        reason=f"wechat_{code}"
+    )
     assert [body["force_refresh"] for body in scene.bodies("stable_token")] == [False]
     assert isinstance(await scene.adapter.publish(send_request(attempt=2)), Submitted)
     assert [
-        request.url.params["access_token"] for request in scene.asked("freepublish/submit")
+        request.url.params["access_token"]
+        for request in scene.asked("freepublish/submit")
     ] == ["T1", "T2"]
     assert len(scene.asked("draft/add")) == 1
 
@@ -499,7 +577,10 @@ async def test_force_only_where_the_refused_token_comes_back(scene):
     )
     scene.answers("draft/add", error(40001), {"media_id": "DRAFT"})
     assert isinstance(await scene.adapter.publish(send_request()), Submitted)
-    assert [body["force_refresh"] for body in scene.bodies("stable_token")] == [False, True]
+    assert [body["force_refresh"] for body in scene.bodies("stable_token")] == [
+        False,
+        True,
+    ]
 
 
 async def test_a_token_that_stays_refused_ends_the_attempt(scene):
@@ -521,7 +602,9 @@ async def test_a_contested_token_is_not_renewed_for_ever(scene):
         *({"access_token": f"T{number}", "expires_in": 7200} for number in range(2, 6)),
     )
     scene.answers("freepublish/submit", error(40001))
-    outcomes = [await scene.adapter.publish(send_request(attempt=number)) for number in (1, 2)]
+    outcomes = [
+        await scene.adapter.publish(send_request(attempt=number)) for number in (1, 2)
+    ]
     assert outcomes == [CredentialExpired(reason="wechat_40001")] * 2
     scene.answers("draft/get", error(40001))
     assert await scene.adapter.publish(send_request(attempt=3)) == CredentialExpired(
@@ -545,7 +628,9 @@ async def test_three_processes_with_one_refused_token_count_as_one(scene):
     for _host in range(3):
         scene.tokens = Tokens("T1")
         assert await scene.adapter.list_recent() == ()
-    assert [body["force_refresh"] for body in scene.bodies("stable_token")] == [False] * 3
+    assert [body["force_refresh"] for body in scene.bodies("stable_token")] == [
+        False
+    ] * 3
 
 
 async def test_a_renewal_that_another_process_forces_is_waited_for(scene):
@@ -553,15 +638,21 @@ async def test_a_renewal_that_another_process_forces_is_waited_for(scene):
 
     After half a minute the next process may force one.
     """
-    first, second = ({"access_token": name, "expires_in": 7200} for name in ("T1", "T2"))
-    scene.answers("draft/add", error(40001), error(40001), error(40001), {"media_id": "DRAFT"})
+    first, second = (
+        {"access_token": name, "expires_in": 7200} for name in ("T1", "T2")
+    )
+    scene.answers(
+        "draft/add", error(40001), error(40001), error(40001), {"media_id": "DRAFT"}
+    )
     scene.answers("stable_token", first, second, first, first, second)
     scene.dies_at = "token.after_refresh"
     with pytest.raises(DeathError):
         await scene.adapter.publish(send_request())
     scene.dies_at, scene.tokens = None, Tokens("T1")
     outcome = await scene.adapter.publish(send_request(attempt=2))
-    assert outcome == Busy(code="wechat_token_renewed_elsewhere", reason="beijing-wechat")
+    assert outcome == Busy(
+        code="wechat_token_renewed_elsewhere", reason="beijing-wechat"
+    )
     scene.now, scene.tokens = NOW + timedelta(seconds=31), Tokens("T1")
     assert isinstance(await scene.adapter.publish(send_request(attempt=3)), Submitted)
     assert [body["force_refresh"] for body in scene.bodies("stable_token")] == [
@@ -581,7 +672,9 @@ async def test_no_third_renewal_is_forced_within_five_minutes(scene):
     for number in range(6):
         scene.now, scene.tokens = NOW + timedelta(seconds=40 * number), Tokens("T1")
         outcomes.append(await scene.adapter.publish(send_request(attempt=number + 1)))
-    assert [body["force_refresh"] for body in scene.bodies("stable_token")].count(True) == 2
+    assert [body["force_refresh"] for body in scene.bodies("stable_token")].count(
+        True
+    ) == 2
     assert outcomes[2:] == [CredentialExpired(reason="wechat_token_contested")] * 4
 
 
@@ -590,7 +683,9 @@ async def test_a_token_refused_on_the_submission_while_another_process_renews_it
     scene.answers("freepublish/submit", error(40001))
     scene.state.values["token:forced"] = json.dumps([NOW.timestamp()])
     outcome = await scene.adapter.publish(send_request())
-    assert outcome == Busy(code="wechat_token_renewed_elsewhere", reason="beijing-wechat")
+    assert outcome == Busy(
+        code="wechat_token_renewed_elsewhere", reason="beijing-wechat"
+    )
 
 
 @pytest.mark.parametrize("times", range(8))
@@ -620,7 +715,10 @@ async def test_another_worker_renewed_the_token_already(scene):
     scene.tokens = SlowToken("T2")
     scene.answers("draft/add", error(42001), {"media_id": "DRAFT"})
     scene.state.values.update(
-        {f"cover:{picture(COVER).sha256}": "C", f"image:{picture(INSIDE).sha256}": "http://m"}
+        {
+            f"cover:{picture(COVER).sha256}": "C",
+            f"image:{picture(INSIDE).sha256}": "http://m",
+        }
     )
     assert isinstance(await scene.adapter.publish(send_request()), Submitted)
     assert not scene.asked("stable_token")
@@ -649,7 +747,8 @@ async def test_the_address_to_allow_is_reported(scene):
     """F50: WeChat's message with the address to add is kept for people."""
     scene.tokens = Tokens()
     scene.answers(
-        "stable_token", error(40164, "invalid ip 203.0.113.9, not in whitelist rid: 6655aa01-1-2")
+        "stable_token",
+        error(40164, "invalid ip 203.0.113.9, not in whitelist rid: 6655aa01-1-2"),
     )
     outcome = await scene.adapter.publish(send_request())
     assert isinstance(outcome, Blocked)
@@ -673,7 +772,9 @@ async def test_a_secret_that_lacks_a_part(scene, missing):
     assert await scene.adapter.publish(send_request()) == CredentialExpired(
         reason="wechat_no_token"
     )
-    assert await scene.adapter.check_health() == CredentialExpired(reason="wechat_no_token")
+    assert await scene.adapter.check_health() == CredentialExpired(
+        reason="wechat_no_token"
+    )
     assert not scene.router.calls
 
 

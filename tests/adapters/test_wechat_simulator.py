@@ -78,7 +78,9 @@ class SimulatedWeChat:
         await self.control.post("/_sim/clock", json={"shift": seconds})
 
     async def posts(self):
-        return (await self.control.get("/_sim/posts", params={"account": APP_ID})).json()
+        return (
+            await self.control.get("/_sim/posts", params={"account": APP_ID})
+        ).json()
 
 
 @pytest.fixture
@@ -131,11 +133,14 @@ async def test_a_lost_reply_f24(stage, when):
     """
     await stage.control.post("/_sim/settings", json={"wechat_consume": when})
     await stage.inject_fault(SUBMIT, kind="status", code=504, acts=True)
-    assert await stage.adapter.publish(current_request()) == Unknown(reason="server_error")
+    assert await stage.adapter.publish(current_request()) == Unknown(
+        reason="server_error"
+    )
     second = await stage.adapter.publish(current_request(attempt=2))
     is_gone = when == "accept"
     assert second == Unknown(
-        reason="wechat_draft_consumed" if is_gone else "wechat_53503", is_duplicate=is_gone
+        reason="wechat_draft_consumed" if is_gone else "wechat_53503",
+        is_duplicate=is_gone,
     )
     await stage.pass_time(61)
     assert isinstance(await stage.adapter.find_post(current_request()), Published)
@@ -150,7 +155,9 @@ async def test_a_lost_request(stage):
     await stage.inject_fault(SUBMIT, kind="status", code=504)
     assert isinstance(await stage.adapter.publish(current_request()), Unknown)
     assert isinstance(await stage.adapter.find_post(current_request()), NotFound)
-    assert isinstance(await stage.adapter.publish(current_request(attempt=2)), Submitted)
+    assert isinstance(
+        await stage.adapter.publish(current_request(attempt=2)), Submitted
+    )
     assert len(await stage.posts()) == 1
 
 
@@ -177,7 +184,9 @@ async def test_an_expired_token_f40(stage):
     """F40: after one refresh the next attempt submits the existing draft."""
     await stage.inject_fault(SUBMIT, kind="expire_token")
     assert isinstance(await stage.adapter.publish(current_request()), CredentialExpired)
-    assert isinstance(await stage.adapter.publish(current_request(attempt=2)), Submitted)
+    assert isinstance(
+        await stage.adapter.publish(current_request(attempt=2)), Submitted
+    )
     assert len(await stage.posts()) == 1
 
 
@@ -243,7 +252,12 @@ async def test_a_list_in_another_order_f53(stage):
     assert isinstance(outcome, Submitted)
     await stage.pass_time(61)
     for number in range(70):
-        other = {"platform": "wechat", "account": APP_ID, "title": f"旧文{number}", "text": "别的"}
+        other = {
+            "platform": "wechat",
+            "account": APP_ID,
+            "title": f"旧文{number}",
+            "text": "别的",
+        }
         await stage.control.post("/_sim/posts", json=other)
     assert isinstance(await stage.adapter.find_post(current_request()), Published)
     await stage.inject_fault(LIST, times=9, kind="reorder")
@@ -259,7 +273,9 @@ async def test_from_mass_send_to_retraction(stage):
     await stage.pass_time(61)
     live = await stage.adapter.check_ticket(outcome.ticket)
     assert isinstance(live, Published)
-    assert isinstance(await stage.adapter.find_post(current_request(is_urgent=True)), Published)
+    assert isinstance(
+        await stage.adapter.find_post(current_request(is_urgent=True)), Published
+    )
     [post] = await stage.posts()
     assert live.receipt.remote_id == f"mass-{post['id']}-{post['extra']['publish_id']}"
     assert post["extra"]["mass"]["sent"] == 1000
@@ -275,10 +291,13 @@ async def test_a_lost_reply_of_a_mass_send_f24(stage):
     """
     stage.profile = "mass"
     await stage.control.post(
-        "/_sim/settings", json={"wechat_consume": "finish", "wechat_review_seconds": 600}
+        "/_sim/settings",
+        json={"wechat_consume": "finish", "wechat_review_seconds": 600},
     )
     await stage.inject_fault(SEND, kind="status", code=504, acts=True)
-    assert isinstance(await stage.adapter.publish(current_request(is_urgent=True)), Unknown)
+    assert isinstance(
+        await stage.adapter.publish(current_request(is_urgent=True)), Unknown
+    )
     await stage.control.post("/_sim/settings", json={"wechat_consume": "accept"})
     second = await stage.adapter.publish(current_request(is_urgent=True, attempt=2))
     assert not isinstance(second, Submitted)
@@ -302,7 +321,9 @@ async def test_a_mass_send_too_many_f44(stage, settings, expected):
     It is a second one of the day, or one of an account without the right.
     """
     stage.profile = "mass"
-    assert isinstance(await stage.adapter.publish(current_request(is_urgent=True)), Submitted)
+    assert isinstance(
+        await stage.adapter.publish(current_request(is_urgent=True)), Submitted
+    )
     await stage.control.post("/_sim/settings", json=settings)
     another = article(marker=Marker(code="2RT4-Q7MK"))
     other = current_request(is_urgent=True, delivery=DeliveryId(8), rendered=another)
@@ -326,10 +347,15 @@ async def test_metrics_of_articles(stage):
     stage.profile = "mass"
     outcomes = [await stage.adapter.publish(current_request())]
     outcomes.append(
-        await stage.adapter.publish(current_request(is_urgent=True, delivery=DeliveryId(8)))
+        await stage.adapter.publish(
+            current_request(is_urgent=True, delivery=DeliveryId(8))
+        )
     )
     await stage.pass_time(61)
-    receipts = [(await stage.adapter.check_ticket(outcome.ticket)).receipt for outcome in outcomes]
+    receipts = [
+        (await stage.adapter.check_ticket(outcome.ticket)).receipt
+        for outcome in outcomes
+    ]
     assert await stage.adapter.read_metrics(receipts) == {}
     stage.days_on = 3
     stage.tokens = Tokens()

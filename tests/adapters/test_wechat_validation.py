@@ -40,7 +40,10 @@ OWN_WORDS = [
 
 
 def _codes(rendered):
-    return [problem.code for problem in WECHAT.validate(WeChatScene().adapter.account, rendered)]
+    return [
+        problem.code
+        for problem in WECHAT.validate(WeChatScene().adapter.account, rendered)
+    ]
 
 
 def test_a_valid_article_passes():
@@ -57,15 +60,24 @@ def test_a_valid_article_passes():
         ({"text": ""}, "wechat_content_missing"),
         ({"text": "字" * 20_000}, "wechat_content_too_long"),
         ({"text": "𠮷" * 10 + "x" * 19_990}, "wechat_content_too_long"),
-        ({"link": "https://example.gov.cn/K7QM-4R2T/" + "x" * 1000}, "wechat_link_too_long"),
+        (
+            {"link": "https://example.gov.cn/K7QM-4R2T/" + "x" * 1000},
+            "wechat_link_too_long",
+        ),
         ({"link": None}, "wechat_marker_missing"),
         ({"text": "<p onclick='x'>a</p>"}, "wechat_forbidden_tag"),
         ({"text": "<p>a</p><script>b</script>"}, "wechat_forbidden_tag"),
         ({"text": '<a href="https://example.gov.cn">a</a>'}, "wechat_foreign_link"),
         ({"text": '<a href="#top">a</a>'}, "wechat_foreign_link"),
-        ({"text": '<a href="https://mp.weixin.qq.com.evil.cn/s">a</a>'}, "wechat_foreign_link"),
+        (
+            {"text": '<a href="https://mp.weixin.qq.com.evil.cn/s">a</a>'},
+            "wechat_foreign_link",
+        ),
         ({"text": '<a href="http://[bad">a</a>'}, "wechat_foreign_link"),
-        ({"text": '<p>a</p><img src="https://example.gov.cn/a.png">'}, "wechat_foreign_image"),
+        (
+            {"text": '<p>a</p><img src="https://example.gov.cn/a.png">'},
+            "wechat_foreign_image",
+        ),
         ({"text": "<p>a</p><img src='media:%s'>" % ("a" * 64)}, "wechat_foreign_image"),
         ({"text": '<p>a</p><img src="media:%s">' % ("a" * 64)}, "wechat_image_unknown"),
         ({"images": (), "text": "<p>a</p>"}, "wechat_cover_missing"),
@@ -73,13 +85,22 @@ def test_a_valid_article_passes():
             {"images": (picture(COVER, media_type="image/webp"), picture(INSIDE))},
             "wechat_cover_type",
         ),
-        ({"images": (picture(COVER, size=10_000_001), picture(INSIDE))}, "wechat_cover_too_large"),
+        (
+            {"images": (picture(COVER, size=10_000_001), picture(INSIDE))},
+            "wechat_cover_too_large",
+        ),
         (
             {"images": (picture(COVER), picture(INSIDE, media_type="image/gif"))},
             "wechat_image_type",
         ),
-        ({"images": (picture(COVER), picture(INSIDE, size=1_000_001))}, "wechat_image_too_large"),
-        ({"images": (picture(COVER),) * 10 + (picture(INSIDE),)}, "wechat_too_many_images"),
+        (
+            {"images": (picture(COVER), picture(INSIDE, size=1_000_001))},
+            "wechat_image_too_large",
+        ),
+        (
+            {"images": (picture(COVER),) * 10 + (picture(INSIDE),)},
+            "wechat_too_many_images",
+        ),
     ],
 )
 def test_each_limit(changes, code):
@@ -109,7 +130,10 @@ def test_layout_that_wechat_drops_is_a_warning(text, names):
     """Layout that WeChat would silently drop is reported before any approval, each thing once."""
     problems = WECHAT.validate(WeChatScene().adapter.account, article(text=text))
     assert [problem.facts["name"] for problem in problems] == names
-    assert all(problem.code == "wechat_style_lost" and not problem.is_error for problem in problems)
+    assert all(
+        problem.code == "wechat_style_lost" and not problem.is_error
+        for problem in problems
+    )
 
 
 @pytest.mark.parametrize(
@@ -126,8 +150,14 @@ def test_links_to_content_of_wechat_are_accepted(text):
 
 def test_a_title_between_the_two_limits_is_a_warning():
     """The sources disagree on 32 or 64: between them an article has a warning, not an error."""
-    for length, codes in ((32, []), (33, ["wechat_title_long"]), (64, ["wechat_title_long"])):
-        problems = WECHAT.validate(WeChatScene().adapter.account, article(title="题" * length))
+    for length, codes in (
+        (32, []),
+        (33, ["wechat_title_long"]),
+        (64, ["wechat_title_long"]),
+    ):
+        problems = WECHAT.validate(
+            WeChatScene().adapter.account, article(title="题" * length)
+        )
         assert [problem.code for problem in problems] == codes
         assert all(problem.severity is Severity.WARNING for problem in problems)
 
@@ -135,7 +165,9 @@ def test_a_title_between_the_two_limits_is_a_warning():
 def test_the_addresses_count():
     """Room is kept for the addresses that will replace the pictures' hashes."""
     image = f'<img src="media:{picture(INSIDE).sha256}">'
-    assert _codes(article(text="字" * (19_999 - len(image)) + image)) == ["wechat_content_too_long"]
+    assert _codes(article(text="字" * (19_999 - len(image)) + image)) == [
+        "wechat_content_too_long"
+    ]
 
 
 def test_characters_bound_the_bytes():

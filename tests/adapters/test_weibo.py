@@ -11,7 +11,12 @@ import httpx
 import pytest
 
 from adapters.weibo import WEIBO
-from adapters.weibo.api import decode_created_at, encode_short_id, get_next_full_hour, make_receipt
+from adapters.weibo.api import (
+    decode_created_at,
+    encode_short_id,
+    get_next_full_hour,
+    make_receipt,
+)
 from publisher.domain.account import Account, AccountId, Mode, Platform
 from publisher.domain.post import Baseline
 from publisher.domain.results import (
@@ -40,7 +45,9 @@ TEXT = f"【警惕“退款客服”诈骗】不转账、不透露验证码。�
 SHARE = "https://api.weibo.com/2/statuses/share.json"
 TIMELINE = "https://api.weibo.com/2/statuses/user_timeline.json"
 SHOW = "https://api.weibo.com/2/statuses/show.json"
-NOT_THERE = httpx.Response(400, json={"error_code": 20101, "error": "target weibo does not exist!"})
+NOT_THERE = httpx.Response(
+    400, json={"error_code": 20101, "error": "target weibo does not exist!"}
+)
 DESTROY = "https://api.weibo.com/2/statuses/destroy.json"
 TOKEN_INFO = "https://api.weibo.com/oauth2/get_token_info"
 MADE = datetime(2026, 11, 24, 4, 0, 31, tzinfo=UTC)
@@ -62,7 +69,9 @@ def account(**changes) -> Account:
 
 @pytest.fixture
 def weibo(make_server):
-    server = make_server({"access_token": "2.00TOKEN", "app_key": "1352222456", "app_secret": "x"})
+    server = make_server(
+        {"access_token": "2.00TOKEN", "app_key": "1352222456", "app_secret": "x"}
+    )
     return WEIBO.create(account(), server.context()), server
 
 
@@ -71,7 +80,9 @@ def send_request(make_request):
     return make_request("weibo", text=TEXT, link=LINK)
 
 
-def status(post_id: str, text: str, at: datetime = MADE, uid: str = UID, **more) -> dict:
+def status(
+    post_id: str, text: str, at: datetime = MADE, uid: str = UID, **more
+) -> dict:
     return {
         "created_at": at.astimezone().strftime("%a %b %d %H:%M:%S %z %Y"),
         "id": int(post_id),
@@ -153,7 +164,10 @@ async def test_destroy_golden(weibo, golden, answer):
 
 @pytest.mark.parametrize(
     ("shown", "reason"),
-    [("weibo/share", "weibo_deletion_unconfirmed"), (httpx.Response(500), "server_error")],
+    [
+        ("weibo/share", "weibo_deletion_unconfirmed"),
+        (httpx.Response(500), "server_error"),
+    ],
 )
 async def test_a_removal_counts_when_it_was_read_f78(weibo, answer, shown, reason):
     """F78: the answer to a deletion is no proof.
@@ -162,19 +176,25 @@ async def test_a_removal_counts_when_it_was_read_f78(weibo, answer, shown, reaso
     """
     adapter, server = weibo
     server.router.post(DESTROY).mock(return_value=answer("weibo/share"))
-    server.router.get(SHOW).mock(return_value=answer(shown) if isinstance(shown, str) else shown)
+    server.router.get(SHOW).mock(
+        return_value=answer(shown) if isinstance(shown, str) else shown
+    )
     assert await adapter.retract(_receipt()) == Unknown(reason=reason)
 
 
 @pytest.mark.parametrize("is_live", [True, False])
-async def test_a_removal_that_finds_no_post_counts_when_it_was_read_f48_f78(weibo, answer, is_live):
+async def test_a_removal_that_finds_no_post_counts_when_it_was_read_f48_f78(
+    weibo, answer, is_live
+):
     """F48, F78: "no such post" alone ends no retraction.
 
     It counts when the read afterwards confirms it.
     """
     adapter, server = weibo
     server.router.post(DESTROY).mock(return_value=NOT_THERE)
-    server.router.get(SHOW).mock(return_value=answer("weibo/share") if is_live else NOT_THERE)
+    server.router.get(SHOW).mock(
+        return_value=answer("weibo/share") if is_live else NOT_THERE
+    )
     assert await adapter.retract(_receipt()) == (
         Unknown(reason="weibo_deletion_unconfirmed") if is_live else Deleted()
     )
@@ -220,7 +240,8 @@ async def test_f31_f45_a_refusal_cut_within_an_emoji_is_a_refusal(weibo, send_re
 
 
 @pytest.mark.parametrize(
-    ("words", "kind"), [("text not find domain!", Rejected), ("appkey not bind domain!", Blocked)]
+    ("words", "kind"),
+    [("text not find domain!", Rejected), ("appkey not bind domain!", Blocked)],
 )
 async def test_safe_domain(weibo, send_request, words, kind):
     """10017 is the text's fault where the link is missing.
@@ -240,9 +261,13 @@ async def test_rate_limit_lasts_until_the_next_full_hour_f44(weibo, send_request
     adapter, server = weibo
     server.router.post(SHARE).respond(403, json={"error_code": 10023, "error": "x"})
     outcome = await adapter.publish(send_request)
-    assert outcome == RateLimited(code="weibo_10023", until=datetime(2026, 11, 24, 5, tzinfo=UTC))
+    assert outcome == RateLimited(
+        code="weibo_10023", until=datetime(2026, 11, 24, 5, tzinfo=UTC)
+    )
     server.router.post(SHARE).respond(400, json={"error_code": 20016, "error": "x"})
-    assert (await adapter.publish(send_request)).until == server.now + timedelta(hours=1)
+    assert (await adapter.publish(send_request)).until == server.now + timedelta(
+        hours=1
+    )
     assert get_next_full_hour(server.now) > server.now
 
 
@@ -266,26 +291,44 @@ async def test_too_many_requests_f26_f27(weibo, send_request, header, until):
     adapter, server = weibo
     server.router.post(SHARE).respond(429, headers=header, text="slow down")
     expected = server.now + until if until else None
-    assert await adapter.publish(send_request) == RateLimited(code="weibo_429", until=expected)
+    assert await adapter.publish(send_request) == RateLimited(
+        code="weibo_429", until=expected
+    )
 
 
 @pytest.mark.parametrize(
     ("reply", "reason"),
     [
         pytest.param(
-            httpx.Response(503, json={"error_code": 10002}), "server_error", id="F28-server-error"
+            httpx.Response(503, json={"error_code": 10002}),
+            "server_error",
+            id="F28-server-error",
         ),
-        pytest.param(httpx.Response(502, html="<html>"), "server_error", id="F29-gateway-page"),
+        pytest.param(
+            httpx.Response(502, html="<html>"), "server_error", id="F29-gateway-page"
+        ),
         pytest.param(httpx.Response(200, html="<html>"), "bad_response", id="F30-html"),
-        pytest.param(httpx.Response(200, content=b'{"id": 5'), "bad_response", id="F31-bad-json"),
-        pytest.param(httpx.Response(200, json=[1]), "bad_response", id="F31-no-object"),
-        pytest.param(httpx.Response(403, html="<html>"), "bad_response", id="F29-forbidden-page"),
         pytest.param(
-            httpx.Response(200, json={"user": {"idstr": UID}}), "weibo_no_id", id="F33-no-id"
+            httpx.Response(200, content=b'{"id": 5'), "bad_response", id="F31-bad-json"
         ),
-        pytest.param(httpx.Response(200, json={"idstr": POST_ID}), "weibo_no_id", id="F33-no-user"),
+        pytest.param(httpx.Response(200, json=[1]), "bad_response", id="F31-no-object"),
         pytest.param(
-            httpx.Response(302, headers={"location": "https://x/"}), "redirected", id="F35-redirect"
+            httpx.Response(403, html="<html>"), "bad_response", id="F29-forbidden-page"
+        ),
+        pytest.param(
+            httpx.Response(200, json={"user": {"idstr": UID}}),
+            "weibo_no_id",
+            id="F33-no-id",
+        ),
+        pytest.param(
+            httpx.Response(200, json={"idstr": POST_ID}),
+            "weibo_no_id",
+            id="F33-no-user",
+        ),
+        pytest.param(
+            httpx.Response(302, headers={"location": "https://x/"}),
+            "redirected",
+            id="F35-redirect",
         ),
     ],
 )
@@ -302,7 +345,9 @@ async def test_text_reported_as_duplicate_f37(weibo, send_request, code):
     """F37: such an answer is Unknown, with its own reason, and nothing may be sent after it."""
     adapter, server = weibo
     server.router.post(SHARE).respond(400, json={"error_code": code})
-    assert await adapter.publish(send_request) == Unknown(reason=f"weibo_{code}", is_duplicate=True)
+    assert await adapter.publish(send_request) == Unknown(
+        reason=f"weibo_{code}", is_duplicate=True
+    )
 
 
 async def test_wrong_account_f38(weibo, send_request):
@@ -315,12 +360,18 @@ async def test_wrong_account_f38(weibo, send_request):
     assert outcome.reason == make_receipt(POST_ID, "1999999999", server.now).url
 
 
-async def test_nothing_is_sent_to_weibo_without_a_public_address(make_server, send_request):
+async def test_nothing_is_sent_to_weibo_without_a_public_address(
+    make_server, send_request
+):
     """Weibo requires it for every post: without it a person decides, and no call is made."""
     server = make_server({"access_token": "t"})
-    outcome = await WEIBO.create(account(public_ip=None), server.context()).publish(send_request)
+    outcome = await WEIBO.create(account(public_ip=None), server.context()).publish(
+        send_request
+    )
     assert outcome == Blocked(
-        code="weibo_no_public_ip", reason=account().id, hold_reason=HoldReason.PERMISSION
+        code="weibo_no_public_ip",
+        reason=account().id,
+        hold_reason=HoldReason.PERMISSION,
     )
     assert server.requests == []
 
@@ -350,10 +401,16 @@ async def test_slow_server_is_followed_up_f39(weibo, send_request):
 async def test_token_refused_f40(weibo, send_request):
     """F40: a refused token is reported as such, and nothing is repeated."""
     adapter, server = weibo
-    server.router.post(SHARE).respond(403, json={"error_code": 21327, "error": "expired_token"})
-    assert await adapter.publish(send_request) == CredentialExpired(reason="weibo_21327")
+    server.router.post(SHARE).respond(
+        403, json={"error_code": 21327, "error": "expired_token"}
+    )
+    assert await adapter.publish(send_request) == CredentialExpired(
+        reason="weibo_21327"
+    )
     server.secret.clear()
-    assert await adapter.publish(send_request) == CredentialExpired(reason="weibo_no_token")
+    assert await adapter.publish(send_request) == CredentialExpired(
+        reason="weibo_no_token"
+    )
     assert len(server.requests) == 1
 
 
@@ -371,7 +428,9 @@ async def test_lost_reply_is_found_f24(weibo, send_request):
     """F24: the post of a lost reply is found by its marker, however the platform wrote it."""
     adapter, server = weibo
     rewritten = "警惕退款客服诈骗 编号 k7qm - 4r2t http://t.cn/A6abCDeF"
-    server.router.get(TIMELINE).mock(return_value=listing(status(POST_ID, rewritten), OLD))
+    server.router.get(TIMELINE).mock(
+        return_value=listing(status(POST_ID, rewritten), OLD)
+    )
     finding = await adapter.find_post(send_request)
     assert isinstance(finding, Published)
     assert finding.receipt.remote_id == POST_ID
@@ -399,7 +458,9 @@ async def test_absence_needs_a_list_that_reaches_back_f53(weibo, send_request):
     """
     adapter, server = weibo
     newer = [status(str(int(POST_ID) + 9 - n), f"别的{n}") for n in range(5)]
-    server.router.get(TIMELINE).mock(side_effect=[listing(*newer), listing(*newer[:4], OLD)])
+    server.router.get(TIMELINE).mock(
+        side_effect=[listing(*newer), listing(*newer[:4], OLD)]
+    )
     assert await adapter.find_post(send_request) == Unknown(
         reason="weibo_list_too_short", is_beyond_list=True
     )
@@ -415,7 +476,9 @@ async def test_one_old_post_may_be_a_pinned_one_f53(weibo, send_request):
     """
     adapter, server = weibo
     server.router.get(TIMELINE).mock(side_effect=[listing(OLD), listing(OLD, total=1)])
-    assert await adapter.find_post(send_request) == Unknown(reason="weibo_list_too_short")
+    assert await adapter.find_post(send_request) == Unknown(
+        reason="weibo_list_too_short"
+    )
     assert isinstance(await adapter.find_post(send_request), NotFound)
 
 
@@ -423,26 +486,38 @@ async def test_newest_known_id_bounds_a_read(weibo, send_request):
     """A post known before the call marks the end of the search, regardless of its time."""
     adapter, server = weibo
     known = status("5316149214569001", "刚才的", MADE)
-    server.router.get(TIMELINE).mock(return_value=listing(status(POST_ID, "别的"), known))
+    server.router.get(TIMELINE).mock(
+        return_value=listing(status(POST_ID, "别的"), known)
+    )
     before = replace(
         send_request,
-        baseline=Baseline(newest_id="5316149214569001", taken_at=send_request.baseline.taken_at),
+        baseline=Baseline(
+            newest_id="5316149214569001", taken_at=send_request.baseline.taken_at
+        ),
     )
     assert isinstance(await adapter.find_post(before), NotFound)
-    assert await adapter.find_post(send_request) == Unknown(reason="weibo_list_too_short")
+    assert await adapter.find_post(send_request) == Unknown(
+        reason="weibo_list_too_short"
+    )
 
 
 @pytest.mark.parametrize(
     ("entries", "total"),
     [
         pytest.param([], 0, id="empty"),
-        pytest.param([status(str(int(POST_ID) + n), "别的") for n in (9, 8, 7, 6)], 500, id="cut"),
+        pytest.param(
+            [status(str(int(POST_ID) + n), "别的") for n in (9, 8, 7, 6)], 500, id="cut"
+        ),
         pytest.param([OLD, status(POST_ID, "别的")], 500, id="oldest-first"),
         pytest.param(
-            [OLD, *[status(str(int(POST_ID) + n), "别的") for n in (4, 3)]], 500, id="pinned-first"
+            [OLD, *[status(str(int(POST_ID) + n), "别的") for n in (4, 3)]],
+            500,
+            id="pinned-first",
         ),
         pytest.param(
-            [*(status(str(int(POST_ID) + n), "别的") for n in (9, 5, 7)), OLD], 500, id="shuffled"
+            [*(status(str(int(POST_ID) + n), "别的") for n in (9, 5, 7)), OLD],
+            500,
+            id="shuffled",
         ),
     ],
 )
@@ -450,7 +525,9 @@ async def test_lists_that_prove_nothing_f51_f53(weibo, send_request, entries, to
     """F51, F53: an empty, reversed, shuffled or cut list is no absence."""
     adapter, server = weibo
     server.router.get(TIMELINE).mock(return_value=listing(*entries, total=total))
-    assert await adapter.find_post(send_request) == Unknown(reason="weibo_list_too_short")
+    assert await adapter.find_post(send_request) == Unknown(
+        reason="weibo_list_too_short"
+    )
 
 
 async def test_whole_small_account_is_complete(weibo, send_request):
@@ -459,7 +536,9 @@ async def test_whole_small_account_is_complete(weibo, send_request):
     This holds although no post is older than the baseline.
     """
     adapter, server = weibo
-    server.router.get(TIMELINE).mock(return_value=listing(status(POST_ID, "别的"), total=1))
+    server.router.get(TIMELINE).mock(
+        return_value=listing(status(POST_ID, "别的"), total=1)
+    )
     assert await adapter.find_post(send_request) == NotFound(
         covered_since=send_request.baseline.taken_at
     )
@@ -469,7 +548,9 @@ async def test_same_text_without_marker_f56(weibo, send_request):
     """F56: a newer post with our text but not our marker is a possible match, never ours."""
     adapter, server = weibo
     by_hand = "【警惕“退款客服”诈骗】不转账、不透露验证码。编号 http://t.cn/A6abCDeF"
-    server.router.get(TIMELINE).mock(return_value=listing(status(POST_ID, by_hand), OLD))
+    server.router.get(TIMELINE).mock(
+        return_value=listing(status(POST_ID, by_hand), OLD)
+    )
     assert await adapter.find_post(send_request) == PossibleMatch(
         remote_id=POST_ID, url=f"https://weibo.com/{UID}/{encode_short_id(POST_ID)}"
     )
@@ -491,7 +572,9 @@ async def test_a_shortened_text_goes_to_a_person_f54(weibo, send_request, shown)
     assert isinstance(await adapter.find_post(send_request), PossibleMatch)
 
 
-@pytest.mark.parametrize("shown", ["【警惕“退款客服”诈骗】别的话", "【警惕“退款理赔…", "【警惕"])
+@pytest.mark.parametrize(
+    "shown", ["【警惕“退款客服”诈骗】别的话", "【警惕“退款理赔…", "【警惕"]
+)
 async def test_a_common_beginning_is_no_match_f55(weibo, send_request, shown):
     """F55: a post that goes on differently within the shown text is not ours.
 
@@ -511,10 +594,16 @@ async def test_a_list_that_shows_posts_twice_f53(weibo, send_request):
     assert (finding.receipt.remote_id, finding.is_text_confirmed) == (POST_ID, True)
     newest = status(str(int(POST_ID) + 2), "别的")
     for entries in ((newest, other, other, OLD), (other, OLD, OLD)):
-        server.router.get(TIMELINE).mock(return_value=listing(*entries, total=len(entries)))
-        assert await adapter.find_post(send_request) == Unknown(reason="weibo_list_too_short")
+        server.router.get(TIMELINE).mock(
+            return_value=listing(*entries, total=len(entries))
+        )
+        assert await adapter.find_post(send_request) == Unknown(
+            reason="weibo_list_too_short"
+        )
     server.router.get(TIMELINE).mock(return_value=listing(other, other, total=2))
-    assert await adapter.find_post(send_request) == Unknown(reason="weibo_list_too_short")
+    assert await adapter.find_post(send_request) == Unknown(
+        reason="weibo_list_too_short"
+    )
 
 
 async def test_a_pinned_post_may_come_twice_f53(weibo, send_request):
@@ -534,7 +623,9 @@ async def test_a_post_of_another_delivery_is_not_ours_f55(weibo, send_request):
     early = status("5316149214569000", words, MADE - timedelta(hours=3))
     server.router.get(TIMELINE).mock(return_value=listing(status(POST_ID, TEXT), early))
     owned = replace(send_request, owned_ids=frozenset({POST_ID}))
-    assert await adapter.find_post(owned) == NotFound(covered_since=send_request.baseline.taken_at)
+    assert await adapter.find_post(owned) == NotFound(
+        covered_since=send_request.baseline.taken_at
+    )
 
 
 async def test_marker_on_an_older_post_goes_to_a_person(weibo, send_request):
@@ -641,11 +732,15 @@ async def test_deleted_post_is_gone_f48(weibo):
     ]
     server.router.get(SHOW).mock(side_effect=replies)
     assert await adapter.check_ticket(Ticket(payload=POST_ID)) == Deleted()
-    assert await adapter.check_ticket(Ticket(payload=POST_ID)) == Unknown(reason="weibo_10024")
+    assert await adapter.check_ticket(Ticket(payload=POST_ID)) == Unknown(
+        reason="weibo_10024"
+    )
     server.router.get(SHOW).mock(
         side_effect=None, return_value=httpx.Response(503, json={"error_code": 20101})
     )
-    assert await adapter.check_ticket(Ticket(payload=POST_ID)) == Unknown(reason="server_error")
+    assert await adapter.check_ticket(Ticket(payload=POST_ID)) == Unknown(
+        reason="server_error"
+    )
 
 
 async def test_base_url_replaces_the_host(make_server, send_request):
@@ -681,13 +776,21 @@ async def test_check_names_what_weibo_rejects_f76(weibo, send_request, picture):
         "weibo_text_too_long": replace(good, text="雨" * 130 + f" {LINK}"),
         "weibo_no_link_template": replace(good, text="没有链接"),
         "weibo_link_not_apart": replace(good, text=f"见{LINK}详情"),
-        "weibo_link_not_ascii": replace(good, text=f"见{LINK}/通报", link=f"{LINK}/通报"),
+        "weibo_link_not_ascii": replace(
+            good, text=f"见{LINK}/通报", link=f"{LINK}/通报"
+        ),
         "weibo_link_elsewhere": replace(
-            good, text="见https://www.example.gov.cn/x", link="https://www.example.gov.cn/x"
+            good,
+            text="见https://www.example.gov.cn/x",
+            link="https://www.example.gov.cn/x",
         ),
         "weibo_too_many_images": replace(good, images=(picture, picture)),
-        "weibo_image_type": replace(good, images=(replace(picture, media_type="image/bmp"),)),
-        "weibo_image_size": replace(good, images=(replace(picture, size=5 * 1024 * 1024),)),
+        "weibo_image_type": replace(
+            good, images=(replace(picture, media_type="image/bmp"),)
+        ),
+        "weibo_image_size": replace(
+            good, images=(replace(picture, size=5 * 1024 * 1024),)
+        ),
         "weibo_hashtag_dropped": replace(good, text=f"#防诈骗# {LINK}"),
     }
     for code, rendered in bad.items():
@@ -701,7 +804,9 @@ async def test_check_names_what_weibo_rejects_f76(weibo, send_request, picture):
     by_hand = account(mode=Mode.ASSISTED)
     for code in ("weibo_no_link_template", "weibo_link_not_apart"):
         assert WEIBO.validate(by_hand, bad[code]) == ()
-    assert codes_of(WEIBO.validate(by_hand, bad["weibo_text_too_long"])) == {"weibo_text_too_long"}
+    assert codes_of(WEIBO.validate(by_hand, bad["weibo_text_too_long"])) == {
+        "weibo_text_too_long"
+    }
 
 
 async def test_two_pictures_are_never_sent_as_one(weibo, make_request, picture):
@@ -729,7 +834,9 @@ def test_address_of_a_post(mid, short):
 
 def test_time_in_an_id():
     """A post's id holds the second of its creation."""
-    assert decode_created_at("3504803600502730") == datetime(2012, 10, 24, 15, 49, 17, tzinfo=UTC)
+    assert decode_created_at("3504803600502730") == datetime(
+        2012, 10, 24, 15, 49, 17, tzinfo=UTC
+    )
 
 
 def test_declared_timing_covers_the_platforms_delays():

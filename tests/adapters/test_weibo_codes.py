@@ -29,7 +29,11 @@ REFUSED = "rejected"
 BUSY = "busy"
 SIGN_IN = "credential"
 SHOWN_LATER = "shown_later"
-ACCOUNT, PERMISSION, CAPTCHA = HoldReason.ACCOUNT, HoldReason.PERMISSION, HoldReason.CAPTCHA
+ACCOUNT, PERMISSION, CAPTCHA = (
+    HoldReason.ACCOUNT,
+    HoldReason.PERMISSION,
+    HoldReason.CAPTCHA,
+)
 
 EXPECTED = {
     10001: DOUBT,
@@ -188,13 +192,15 @@ async def test_each_code_of_the_table_f34(make_server, make_request, code, spell
 
 
 @pytest.mark.parametrize("code", sorted(CODES))
-async def test_a_failed_upload_is_never_unknown_f19(make_server, make_request, picture, code):
+async def test_a_failed_upload_is_never_unknown_f19(
+    make_server, make_request, picture, code
+):
     """F19: before the creating call no code is ever unknown: nothing was made."""
     server = make_server({"access_token": "t"})
     adapter = WEIBO.create(replace(ACCOUNT_USED, profile="biz"), server.context())
-    server.router.post("https://c.api.weibo.com/2/statuses/upload_pic/biz.json").respond(
-        403, json={"error_code": code}
-    )
+    server.router.post(
+        "https://c.api.weibo.com/2/statuses/upload_pic/biz.json"
+    ).respond(403, json={"error_code": code})
     outcome = await adapter.publish(
         make_request("weibo", text="编号K7QM-4R2T", pictures=(picture,))
     )

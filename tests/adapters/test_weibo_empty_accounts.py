@@ -11,7 +11,13 @@ import pytest
 
 from adapters.weibo import WEIBO
 from publisher.domain.post import Baseline
-from publisher.domain.results import NotFound, Published, RateLimited, Submitted, Unknown
+from publisher.domain.results import (
+    NotFound,
+    Published,
+    RateLimited,
+    Submitted,
+    Unknown,
+)
 from tests.adapters.test_weibo import (
     LINK,
     OLD,
@@ -30,7 +36,9 @@ LOST = Unknown(reason="reset")
 
 @pytest.fixture
 def weibo(make_server):
-    server = make_server({"access_token": "2.00TOKEN", "app_key": "1352222456", "app_secret": "x"})
+    server = make_server(
+        {"access_token": "2.00TOKEN", "app_key": "1352222456", "app_secret": "x"}
+    )
     server.router.post(SHARE).respond(502)
     return WEIBO.create(account(), server.context()), server
 
@@ -39,14 +47,18 @@ def weibo(make_server):
 def first_request(make_request):
     """The first attempt on an account without any published post of ours."""
     request = make_request("weibo", text=TEXT, link=LINK)
-    return replace(request, baseline=Baseline(newest_id=None, taken_at=request.baseline.taken_at))
+    return replace(
+        request, baseline=Baseline(newest_id=None, taken_at=request.baseline.taken_at)
+    )
 
 
 def paths(server):
     return [request.url.path.rpartition("/")[2] for request in server.requests]
 
 
-async def test_a_count_of_nought_before_and_after_the_call_proves_absence(weibo, first_request):
+async def test_a_count_of_nought_before_and_after_the_call_proves_absence(
+    weibo, first_request
+):
     """F53: a count of nought before and after the call proves absence.
 
     The list is read once before the account's first call. Later it is empty, and so is the account.
@@ -72,7 +84,11 @@ async def test_an_empty_list_proves_nothing_where_a_post_of_ours_is_known(
     server.router.get(TIMELINE).mock(return_value=listing(total=0))
     await adapter.publish(first_request)
     baseline = replace(first_request.baseline, newest_id=POST_ID)
-    facts = {"baseline": baseline} if known == "newest" else {"owned_ids": frozenset({POST_ID})}
+    facts = (
+        {"baseline": baseline}
+        if known == "newest"
+        else {"owned_ids": frozenset({POST_ID})}
+    )
     assert await adapter.find_post(replace(first_request, **facts)) == TOO_SHORT
 
 
@@ -94,7 +110,9 @@ async def test_an_accepted_post_ends_the_proof(weibo, first_request, reply, outc
     assert await adapter.find_post(replace(first_request, delivery=2)) == TOO_SHORT
 
 
-async def test_a_note_that_cannot_be_stored_costs_no_outcome(weibo, first_request, monkeypatch):
+async def test_a_note_that_cannot_be_stored_costs_no_outcome(
+    weibo, first_request, monkeypatch
+):
     """F53: an outage of the database must not make an accepted post unknown.
 
     A note that cannot be stored costs no outcome.
@@ -111,7 +129,9 @@ async def test_a_note_that_cannot_be_stored_costs_no_outcome(weibo, first_reques
     assert isinstance(await adapter.publish(first_request), Published)
 
 
-async def test_a_count_of_nought_after_the_call_alone_proves_nothing(weibo, first_request):
+async def test_a_count_of_nought_after_the_call_alone_proves_nothing(
+    weibo, first_request
+):
     """F53: a count of nought after the call alone proves nothing.
 
     The earlier posts are not known, and the list may come back empty by a fault.
@@ -124,7 +144,9 @@ async def test_a_count_of_nought_after_the_call_alone_proves_nothing(weibo, firs
 @pytest.mark.parametrize(
     "before", [listing(total=3), listing(OLD, total=1)], ids=["counted", "listed"]
 )
-async def test_an_account_that_had_posts_is_never_proven_empty(weibo, first_request, before):
+async def test_an_account_that_had_posts_is_never_proven_empty(
+    weibo, first_request, before
+):
     """F53: an account that had older posts is never proven empty.
 
     A later list and its count do not change that.
@@ -135,7 +157,9 @@ async def test_an_account_that_had_posts_is_never_proven_empty(weibo, first_requ
     assert await adapter.find_post(first_request) == TOO_SHORT
 
 
-async def test_a_list_that_comes_back_empty_beside_a_count_proves_nothing(weibo, first_request):
+async def test_a_list_that_comes_back_empty_beside_a_count_proves_nothing(
+    weibo, first_request
+):
     """F53: the platform itself counts a post that its list does not show."""
     adapter, server = weibo
     server.router.get(TIMELINE).mock(side_effect=[listing(total=0), listing(total=1)])
@@ -151,7 +175,9 @@ async def test_a_read_counts_for_later_calls_of_its_account_alone(weibo, first_r
     adapter, server = weibo
     server.router.get(TIMELINE).mock(return_value=listing(total=0))
     await adapter.publish(first_request)
-    earlier = replace(first_request, intended_at=first_request.intended_at - timedelta(seconds=1))
+    earlier = replace(
+        first_request, intended_at=first_request.intended_at - timedelta(seconds=1)
+    )
     assert await adapter.find_post(earlier) == TOO_SHORT
     other = WEIBO.create(account(identity="1999999999"), adapter.context)
     assert await other.find_post(first_request) == TOO_SHORT
@@ -168,11 +194,15 @@ async def test_the_account_is_read_once_only(weibo, first_request):
     await adapter.publish(first_request)
     await adapter.publish(replace(first_request, delivery=2))
     known = replace(
-        first_request, delivery=3, baseline=replace(first_request.baseline, newest_id=POST_ID)
+        first_request,
+        delivery=3,
+        baseline=replace(first_request.baseline, newest_id=POST_ID),
     )
     await adapter.publish(known)
     assert paths(server) == ["user_timeline.json", *["share.json"] * 3]
-    assert isinstance(await adapter.find_post(replace(first_request, delivery=2)), NotFound)
+    assert isinstance(
+        await adapter.find_post(replace(first_request, delivery=2)), NotFound
+    )
 
 
 async def test_a_read_that_fails_holds_no_post_up(weibo, first_request):

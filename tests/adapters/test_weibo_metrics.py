@@ -67,12 +67,18 @@ VECTORS = [
 
 
 @pytest.mark.parametrize(("number", "text", "both", "only_http", "ascii_only"), VECTORS)
-def test_counting_agrees_with_the_published_counters(number, text, both, only_http, ascii_only):
+def test_counting_agrees_with_the_published_counters(
+    number, text, both, only_http, ascii_only
+):
     """Each version of the counter gives its published value.
 
     Our count is never smaller than any of them.
     """
-    assert count_characters(text, HTTP_OR_HTTPS_LINK, HALF_WIDTH_LATIN_1) == both, number
+    assert count_characters(text, HTTP_OR_HTTPS_LINK, HALF_WIDTH_LATIN_1) == both, (
+        number
+    )
     assert count_characters(text, HTTP_LINK, HALF_WIDTH_LATIN_1) == only_http, number
-    assert count_characters(text, HTTP_OR_HTTPS_LINK, HALF_WIDTH_ASCII) == ascii_only, number
+    assert count_characters(text, HTTP_OR_HTTPS_LINK, HALF_WIDTH_ASCII) == ascii_only, (
+        number
+    )
     assert measure(text) >= max(both, only_http, ascii_only)

@@ -23,7 +23,12 @@ SECRET = {
     "access_token": "old",
     "access_token_ends_at": "old",
 }
-GRANT = {"access_token": "2.00NEW", "remind_in": "157679999", "expires_in": 157679999, "uid": UID}
+GRANT = {
+    "access_token": "2.00NEW",
+    "remind_in": "157679999",
+    "expires_in": 157679999,
+    "uid": UID,
+}
 INFO = {
     "uid": int(UID),
     "appkey": 1352222456,
@@ -96,15 +101,25 @@ async def test_no_expiry_is_kept_where_none_is_known(server):
     """Where the platform does not say when a token was made, an older token's expiry is dropped."""
     server.router.post(TOKEN_URL).respond(200, json={**GRANT, "expires_in": "86400"})
     server.router.post(INFO_URL).respond(200, json={**INFO, "create_at": None})
-    kept = await WEIBO.sign_in.exchange_code(ACCOUNT, SECRET, CODE, server.context().http)
-    assert kept == {"app_key": "1352222456", "app_secret": "s3cret", "access_token": "2.00NEW"}
+    kept = await WEIBO.sign_in.exchange_code(
+        ACCOUNT, SECRET, CODE, server.context().http
+    )
+    assert kept == {
+        "app_key": "1352222456",
+        "app_secret": "s3cret",
+        "access_token": "2.00NEW",
+    }
 
 
 @pytest.mark.parametrize(
     ("grant", "info", "code"),
     [
         ({"error": "invalid_grant", "error_code": 21325}, INFO, "weibo_21325"),
-        ({"error": "redirect_uri_mismatch", "error_code": "21322"}, INFO, "weibo_21322"),
+        (
+            {"error": "redirect_uri_mismatch", "error_code": "21322"},
+            INFO,
+            "weibo_21322",
+        ),
         ({"uid": UID}, INFO, "bad_response"),
         ({**GRANT, "expires_in": "soon"}, INFO, "bad_response"),
         (GRANT, {**INFO, "uid": 1}, "weibo_login_wrong_user"),
@@ -121,7 +136,9 @@ async def test_a_token_that_is_not_ours_is_not_kept_f38(server, grant, info, cod
     """
     server.router.post(TOKEN_URL).respond(400 if "error" in grant else 200, json=grant)
     server.router.post(INFO_URL).respond(200, json=info)
-    problem = await WEIBO.sign_in.exchange_code(ACCOUNT, SECRET, CODE, server.context().http)
+    problem = await WEIBO.sign_in.exchange_code(
+        ACCOUNT, SECRET, CODE, server.context().http
+    )
     assert isinstance(problem, Problem)
     assert problem.code == code
     assert {code, f"reason_{code}"} & load_catalogue().keys()
@@ -130,7 +147,9 @@ async def test_a_token_that_is_not_ours_is_not_kept_f38(server, grant, info, cod
 async def test_a_code_is_used_once(server):
     """A code is good for one call, so a lost answer is not repeated."""
     server.router.post(TOKEN_URL).mock(side_effect=httpx.ReadTimeout("x"))
-    problem = await WEIBO.sign_in.exchange_code(ACCOUNT, SECRET, CODE, server.context().http)
+    problem = await WEIBO.sign_in.exchange_code(
+        ACCOUNT, SECRET, CODE, server.context().http
+    )
     assert problem == Problem(code="timeout")
     assert len(server.requests) == 1
 
@@ -139,7 +158,9 @@ async def test_a_code_is_used_once(server):
 async def test_without_an_app_no_call_is_made(server, missing):
     """A secret without the app's key or its secret cannot log in."""
     lacking = {key: value for key, value in SECRET.items() if key != missing}
-    problem = await WEIBO.sign_in.exchange_code(ACCOUNT, lacking, CODE, server.context().http)
+    problem = await WEIBO.sign_in.exchange_code(
+        ACCOUNT, lacking, CODE, server.context().http
+    )
     assert isinstance(problem, Problem)
     assert problem.code == "weibo_no_app"
     assert server.requests == []

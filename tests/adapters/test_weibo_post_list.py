@@ -8,7 +8,14 @@ import pytest
 from adapters.weibo import WEIBO
 from publisher.domain.account import Account, AccountId, Platform
 from publisher.domain.post_list import MAX_LIST_ENTRIES
-from publisher.domain.results import ObservedPost, RateLimited, Reach, Receipt, Ticket, Unknown
+from publisher.domain.results import (
+    ObservedPost,
+    RateLimited,
+    Reach,
+    Receipt,
+    Ticket,
+    Unknown,
+)
 from tests.adapters.conftest import NOON
 
 UID = "1404376560"
@@ -39,12 +46,19 @@ def weibo(make_server):
 
 
 def receipts(*numbers: int) -> list[Receipt]:
-    return [Receipt(remote_id=str(number), url="x", published_at=MADE) for number in numbers]
+    return [
+        Receipt(remote_id=str(number), url="x", published_at=MADE) for number in numbers
+    ]
 
 
 def post(number: int, text: str) -> dict:
     made = "Tue Nov 24 12:00:31 +0800 2026"
-    return {"created_at": made, "idstr": str(number), "text": text, "user": {"idstr": UID}}
+    return {
+        "created_at": made,
+        "idstr": str(number),
+        "text": text,
+        "user": {"idstr": UID},
+    }
 
 
 async def test_counts_golden(weibo, golden, answer):
@@ -65,7 +79,9 @@ async def test_a_hundred_posts_are_one_call(weibo):
     server.router.get(COUNT).respond(200, json=[])
     assert await adapter.read_metrics([]) == {}
     assert await adapter.read_metrics(receipts(*range(150))) == {}
-    assert [len(request.url.params["ids"].split(",")) for request in server.requests] == [100, 50]
+    assert [
+        len(request.url.params["ids"].split(",")) for request in server.requests
+    ] == [100, 50]
 
 
 async def test_business_counts_have_other_names(make_server):
@@ -73,7 +89,9 @@ async def test_business_counts_have_other_names(make_server):
     server = make_server({"access_token": "t"})
     adapter = WEIBO.create(account("biz"), server.context())
     body = [{"id": "7", "comments": "1", "reposts": "20", "likes": "300"}]
-    server.router.get("https://c.api.weibo.com/2/statuses/count/biz.json").respond(200, json=body)
+    server.router.get("https://c.api.weibo.com/2/statuses/count/biz.json").respond(
+        200, json=body
+    )
     assert await adapter.read_metrics(receipts(7)) == {
         "7": Reach(reposts=20, comments=1, likes=300)
     }
@@ -104,7 +122,9 @@ async def test_recent_posts_come_newest_first(weibo):
         post(5316149214569024, "新"),
         post(5316149214569020, "旧"),
     ]
-    server.router.get(TIMELINE).respond(200, json={"statuses": listed, "total_number": 3})
+    server.router.get(TIMELINE).respond(
+        200, json={"statuses": listed, "total_number": 3}
+    )
     sightings = await adapter.list_recent()
     assert not isinstance(sightings, Unknown)
     assert [item.text for item in sightings] == ["新", "旧", "置顶"]
@@ -142,13 +162,19 @@ async def test_spare_reads_end_before_the_day_f44(weibo, make_request):
     server.router.post(TOKEN_INFO).respond(
         200, json={"uid": int(UID), "appkey": "1", "expire_in": 3600}
     )
-    server.router.get(TIMELINE).respond(200, json={"statuses": [post(1, "x")], "total_number": 1})
+    server.router.get(TIMELINE).respond(
+        200, json={"statuses": [post(1, "x")], "total_number": 1}
+    )
     for _ in range(25):
         assert not isinstance(await adapter.list_recent(), Unknown)
     assert await adapter.list_recent() == Unknown(reason="weibo_reads_reserved")
-    assert await adapter.read_metrics(receipts(1)) == Unknown(reason="weibo_reads_reserved")
+    assert await adapter.read_metrics(receipts(1)) == Unknown(
+        reason="weibo_reads_reserved"
+    )
     assert not isinstance(await adapter.check_health(), Unknown)
-    assert not isinstance(await adapter.find_post(make_request("weibo", text="x")), Unknown)
+    assert not isinstance(
+        await adapter.find_post(make_request("weibo", text="x")), Unknown
+    )
     assert len(server.requests) == 27
     server.now += timedelta(hours=12)
     assert not isinstance(await adapter.list_recent(), Unknown)
@@ -160,7 +186,9 @@ async def test_readbacks_count_as_reads_f44(weibo, make_request):
     The same reads are not spent a second time on monitoring.
     """
     adapter, server = weibo
-    server.router.get(TIMELINE).respond(200, json={"statuses": [post(1, "x")], "total_number": 1})
+    server.router.get(TIMELINE).respond(
+        200, json={"statuses": [post(1, "x")], "total_number": 1}
+    )
     for _ in range(25):
         await adapter.find_post(make_request("weibo", text="x"))
     assert await adapter.list_recent() == Unknown(reason="weibo_reads_reserved")
@@ -199,8 +227,16 @@ async def test_business_reads_are_not_counted(make_server):
     [
         (TIMELINE, lambda adapter, send_request: adapter.find_post(send_request)),
         (TIMELINE, lambda adapter, _send_request: adapter.list_recent()),
-        (SHOW, lambda adapter, _send_request: adapter.check_ticket(Ticket(payload=str(NUMBER)))),
-        (COUNT, lambda adapter, _send_request: adapter.read_metrics([receipts(NUMBER)[0]])),
+        (
+            SHOW,
+            lambda adapter, _send_request: adapter.check_ticket(
+                Ticket(payload=str(NUMBER))
+            ),
+        ),
+        (
+            COUNT,
+            lambda adapter, _send_request: adapter.read_metrics([receipts(NUMBER)[0]]),
+        ),
         (DESTROY, lambda adapter, _send_request: adapter.retract(receipts(NUMBER)[0])),
         (TOKEN_INFO, lambda adapter, _send_request: adapter.check_health()),
     ],
@@ -218,7 +254,11 @@ async def test_a_limit_that_a_read_meets_is_reported_f26_f27(
 async def test_a_list_longer_than_any_is_not_taken_f36(weibo):
     """F36: a list of more posts than were asked for is no list: nothing of it is stored."""
     adapter, server = weibo
-    statuses = [post(NUMBER + number, "转发微博") for number in range(MAX_LIST_ENTRIES + 1)]
-    answer = httpx.Response(200, json={"statuses": statuses, "total_number": len(statuses)})
+    statuses = [
+        post(NUMBER + number, "转发微博") for number in range(MAX_LIST_ENTRIES + 1)
+    ]
+    answer = httpx.Response(
+        200, json={"statuses": statuses, "total_number": len(statuses)}
+    )
     server.router.get(TIMELINE).mock(return_value=answer)
     assert await adapter.list_recent() == Unknown(reason="bad_response")

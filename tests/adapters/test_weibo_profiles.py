@@ -76,16 +76,23 @@ OLD = post("旧闻", "5316149214500000", created_at="Tue Nov 24 09:00:31 +0800 2
 
 
 def form_of(request: httpx.Request) -> dict[str, str]:
-    return {key: values[0] for key, values in parse_qs(request.content.decode()).items()}
+    return {
+        key: values[0] for key, values in parse_qs(request.content.decode()).items()
+    }
 
 
 @pytest.mark.parametrize(
-    ("profile", "pictures", "readable"), [(None, 1, 5), ("update", 1, 5), ("biz", 9, 100)]
+    ("profile", "pictures", "readable"),
+    [(None, 1, 5), ("update", 1, 5), ("biz", 9, 100)],
 )
 def test_traits_follow_the_profile(make_adapter, profile, pictures, readable):
     """The number of pictures and the length of a list follow the profile."""
     traits = WEIBO.capabilities(make_adapter(profile)[0].account)
-    assert (traits.picture_limit, traits.list_size, traits.text_limit) == (pictures, readable, 130)
+    assert (traits.picture_limit, traits.list_size, traits.text_limit) == (
+        pictures,
+        readable,
+        130,
+    )
 
 
 async def test_update_golden(make_adapter, make_request, golden, answer):
@@ -94,8 +101,12 @@ async def test_update_golden(make_adapter, make_request, golden, answer):
     The marker is in a note that stays with the post.
     """
     adapter, server = make_adapter("update")
-    server.router.post(f"{API}/statuses/update.json").mock(return_value=answer("weibo/share"))
-    assert isinstance(await adapter.publish(make_request("weibo", text=TEXT)), Published)
+    server.router.post(f"{API}/statuses/update.json").mock(
+        return_value=answer("weibo/share")
+    )
+    assert isinstance(
+        await adapter.publish(make_request("weibo", text=TEXT)), Published
+    )
     golden("weibo/update", server.requests[0])
     assert len(server.requests) == 1
 
@@ -103,9 +114,12 @@ async def test_update_golden(make_adapter, make_request, golden, answer):
 async def test_upload_golden(make_adapter, make_request, picture, golden, answer):
     """With a picture it is `upload`, at the host for pictures; still one call."""
     adapter, server = make_adapter("update")
-    server.router.post(f"{UPLOAD}/statuses/upload.json").mock(return_value=answer("weibo/share"))
+    server.router.post(f"{UPLOAD}/statuses/upload.json").mock(
+        return_value=answer("weibo/share")
+    )
     assert isinstance(
-        await adapter.publish(make_request("weibo", text=TEXT, pictures=(picture,))), Published
+        await adapter.publish(make_request("weibo", text=TEXT, pictures=(picture,))),
+        Published,
     )
     golden("weibo/upload", server.requests[0])
     assert len(server.requests) == 1
@@ -117,7 +131,9 @@ async def test_business_text_is_one_call(make_adapter, make_request, answer):
     server.router.post(f"{BUSINESS}/statuses/update/biz.json").mock(
         return_value=answer("weibo/share")
     )
-    assert isinstance(await adapter.publish(make_request("weibo", text=TEXT)), Published)
+    assert isinstance(
+        await adapter.publish(make_request("weibo", text=TEXT)), Published
+    )
     assert len(server.requests) == 1
 
 
@@ -134,13 +150,18 @@ async def test_nine_pictures_are_stored_first_golden(
     """
     adapter, server = make_adapter("biz")
     stored = [
-        httpx.Response(200, json={"pic_id": f"946308c5jw1dv288whty{number}"}) for number in range(9)
+        httpx.Response(200, json={"pic_id": f"946308c5jw1dv288whty{number}"})
+        for number in range(9)
     ]
-    server.router.post(f"{BUSINESS}/statuses/upload_pic/biz.json").mock(side_effect=stored)
+    server.router.post(f"{BUSINESS}/statuses/upload_pic/biz.json").mock(
+        side_effect=stored
+    )
     server.router.post(f"{BUSINESS}/statuses/upload_url_text/biz.json").mock(
         return_value=answer("weibo/share")
     )
-    outcome = await adapter.publish(make_request("weibo", text=TEXT, pictures=nine(picture)))
+    outcome = await adapter.publish(
+        make_request("weibo", text=TEXT, pictures=nine(picture))
+    )
     assert isinstance(outcome, Published)
     golden("weibo/upload_pic", server.requests[0])
     golden("weibo/upload_url_text", server.requests[-1])
@@ -158,30 +179,41 @@ async def test_stored_pictures_are_not_stored_again_f06(
         return_value=answer("weibo/share")
     )
     upload.mock(
-        side_effect=[httpx.Response(200, json={"pic_id": "a1"}), httpx.Response(403, html="<html>")]
+        side_effect=[
+            httpx.Response(200, json={"pic_id": "a1"}),
+            httpx.Response(403, html="<html>"),
+        ]
     )
     send_request = make_request("weibo", text=TEXT, pictures=nine(picture)[:2])
     assert await adapter.publish(send_request) == NotSent(reason="bad_response")
     upload.mock(side_effect=[httpx.Response(200, json={"pic_id": "b2"})])
-    assert isinstance(await adapter.publish(replace(send_request, attempt=2)), Published)
+    assert isinstance(
+        await adapter.publish(replace(send_request, attempt=2)), Published
+    )
     assert form_of(server.requests[-1])["pic_id"] == "a1,b2"
     assert len(server.requests) == 4
 
 
-@pytest.mark.parametrize("body", [{"pic_id": ""}, {"pic_id": "a,b"}, {"pic_id": 1}, {}, [1]])
+@pytest.mark.parametrize(
+    "body", [{"pic_id": ""}, {"pic_id": "a,b"}, {"pic_id": 1}, {}, [1]]
+)
 async def test_a_picture_without_number_stops_the_attempt(
     make_adapter, make_request, picture, body
 ):
     """Without a valid id for each picture nothing is created."""
     adapter, server = make_adapter("biz")
-    server.router.post(f"{BUSINESS}/statuses/upload_pic/biz.json").respond(200, json=body)
-    assert await adapter.publish(make_request("weibo", text=TEXT, pictures=(picture,))) == NotSent(
-        reason="bad_response"
+    server.router.post(f"{BUSINESS}/statuses/upload_pic/biz.json").respond(
+        200, json=body
     )
+    assert await adapter.publish(
+        make_request("weibo", text=TEXT, pictures=(picture,))
+    ) == NotSent(reason="bad_response")
 
 
 @pytest.mark.parametrize("profile", ["update", "biz"])
-async def test_only_share_demands_a_link_and_strips_topics(make_adapter, make_request, profile):
+async def test_only_share_demands_a_link_and_strips_topics(
+    make_adapter, make_request, profile
+):
     """Only `share` demands a link and strips topics.
 
     Other profiles accept topics, and texts without a link; an unreadable link is still reported.
@@ -206,7 +238,9 @@ async def test_long_text_needs_its_option(make_adapter, make_request, answer):
     ):
         assert "weibo_text_too_long" in {
             item.code
-            for item in WEIBO.validate(make_adapter(profile, **options)[0].account, rendered)
+            for item in WEIBO.validate(
+                make_adapter(profile, **options)[0].account, rendered
+            )
         }
     adapter, server = make_adapter("biz", long_text="true")
     assert WEIBO.validate(adapter.account, rendered) == ()
@@ -215,7 +249,10 @@ async def test_long_text_needs_its_option(make_adapter, make_request, answer):
     )
     await adapter.publish(make_request("weibo", text=words))
     await adapter.publish(make_request("weibo", text=TEXT))
-    assert [form_of(request).get("is_longtext") for request in server.requests] == ["1", None]
+    assert [form_of(request).get("is_longtext") for request in server.requests] == [
+        "1",
+        None,
+    ]
 
 
 async def test_business_list_goes_deeper_f53(make_adapter, make_request):
@@ -230,8 +267,14 @@ async def test_business_list_goes_deeper_f53(make_adapter, make_request):
     send_request = make_request("weibo", text=TEXT)
     assert isinstance(await adapter.find_post(send_request), NotFound)
     route.respond(200, json={"statuses": newer, "total_number": 900})
-    assert await adapter.find_post(send_request) == Unknown(reason="weibo_list_too_short")
-    assert [request.url.params["count"] for request in server.requests] == ["20", "20", "100"]
+    assert await adapter.find_post(send_request) == Unknown(
+        reason="weibo_list_too_short"
+    )
+    assert [request.url.params["count"] for request in server.requests] == [
+        "20",
+        "20",
+        "100",
+    ]
 
 
 async def test_a_longer_list_shows_our_post_below_one_that_looks_like_it_f54(
@@ -249,7 +292,9 @@ async def test_a_longer_list_shows_our_post_below_one_that_looks_like_it_f54(
     route.side_effect = lambda request: httpx.Response(
         200,
         json={
-            "statuses": [by_hand, *newer, post(TEXT)][: int(request.url.params["count"])],
+            "statuses": [by_hand, *newer, post(TEXT)][
+                : int(request.url.params["count"])
+            ],
             "total_number": 900,
         },
     )
@@ -260,7 +305,8 @@ async def test_a_longer_list_shows_our_post_below_one_that_looks_like_it_f54(
 
 
 @pytest.mark.parametrize(
-    "longer", [{"statuses": [OLD], "total_number": 900}, {"error_code": 10009, "error": "x"}]
+    "longer",
+    [{"statuses": [OLD], "total_number": 900}, {"error_code": 10009, "error": "x"}],
 )
 async def test_a_possible_match_is_not_refuted_by_a_longer_list_f54(
     make_adapter, make_request, longer
@@ -270,7 +316,9 @@ async def test_a_possible_match_is_not_refuted_by_a_longer_list_f54(
     by_hand = post(TEXT.replace("K7QM-4R2T", ""), str(int(POST_ID) + 40))
     lists = {"20": {"statuses": [by_hand], "total_number": 900}, "100": longer}
     route = server.router.get(f"{BUSINESS}/statuses/user_timeline/biz.json")
-    route.side_effect = lambda request: httpx.Response(200, json=lists[request.url.params["count"]])
+    route.side_effect = lambda request: httpx.Response(
+        200, json=lists[request.url.params["count"]]
+    )
     finding = await adapter.find_post(make_request("weibo", text=TEXT))
     assert isinstance(finding, PossibleMatch)
     assert {request.url.params["count"] for request in server.requests} == {"20", "100"}
@@ -282,7 +330,9 @@ async def test_the_note_is_a_marker_f54(make_adapter, make_request):
     Its text is not verified.
     """
     adapter, server = make_adapter("update")
-    garbled = post("内容已被调整", annotations=[{"type": "publisher", "marker": "K7QM-4R2T"}])
+    garbled = post(
+        "内容已被调整", annotations=[{"type": "publisher", "marker": "K7QM-4R2T"}]
+    )
     server.router.get(f"{API}/statuses/user_timeline.json").respond(
         200, json={"statuses": [garbled, OLD]}
     )
@@ -300,9 +350,12 @@ async def test_business_removal_is_confirmed_f78(make_adapter):
     server.router.get(f"{API}/statuses/show.json").respond(
         400, json={"error_code": 20101, "error": "x"}
     )
-    server.router.post(f"{BUSINESS}/statuses/destroy/biz.json").respond(200, json=post(TEXT))
+    server.router.post(f"{BUSINESS}/statuses/destroy/biz.json").respond(
+        200, json=post(TEXT)
+    )
     assert (
-        await adapter.retract(Receipt(remote_id=POST_ID, url="x", published_at=MADE)) == Deleted()
+        await adapter.retract(Receipt(remote_id=POST_ID, url="x", published_at=MADE))
+        == Deleted()
     )
 
 
@@ -312,7 +365,9 @@ LINES = f"【警惕“退款客服”诈骗】〔K7QM-4R2T〕不转账。\n{'详
 
 
 def done(**data) -> httpx.Response:
-    return httpx.Response(200, json={"code": "100000", "msg": "", "data": {"mid": POST_ID, **data}})
+    return httpx.Response(
+        200, json={"code": "100000", "msg": "", "data": {"mid": POST_ID, **data}}
+    )
 
 
 async def test_article_golden(make_adapter, make_request, golden):
@@ -381,31 +436,43 @@ def test_the_method_of_a_call_follows_from_profile_and_length(
 async def test_a_short_text_stays_a_post(make_adapter, make_request, answer):
     """Where articles are written, a text that fits a post is still a post."""
     adapter, server = make_adapter(None, article_cover=COVER)
-    server.router.post(f"{API}/statuses/share.json").mock(return_value=answer("weibo/share"))
-    assert isinstance(await adapter.publish(make_request("weibo", text=TEXT, link=LINK)), Published)
+    server.router.post(f"{API}/statuses/share.json").mock(
+        return_value=answer("weibo/share")
+    )
+    assert isinstance(
+        await adapter.publish(make_request("weibo", text=TEXT, link=LINK)), Published
+    )
 
 
 @pytest.mark.parametrize(
     ("reply", "reason"),
     [
-        (httpx.Response(200, json={"code": "11003", "msg": "x", "data": ""}), "weibo_11003"),
-        (httpx.Response(200, json={"code": 11002, "msg": "x", "data": ""}), "weibo_11002"),
+        (
+            httpx.Response(200, json={"code": "11003", "msg": "x", "data": ""}),
+            "weibo_11003",
+        ),
+        (
+            httpx.Response(200, json={"code": 11002, "msg": "x", "data": ""}),
+            "weibo_11002",
+        ),
         (httpx.Response(200, json={"code": "99999", "msg": "x"}), "weibo_99999"),
         (httpx.Response(200, json={"data": {}}), "bad_response"),
         (httpx.Response(200, html="<html>"), "bad_response"),
         (httpx.Response(504), "server_error"),
     ],
 )
-async def test_unclear_articles_are_unknown_f34(make_adapter, make_request, reply, reason):
+async def test_unclear_articles_are_unknown_f34(
+    make_adapter, make_request, reply, reason
+):
     """F34: an article that may have been made halfway is Unknown.
 
     So is every answer that says nothing.
     """
     adapter, server = make_adapter(None, article_cover=COVER)
     server.router.post(ARTICLE).mock(return_value=reply)
-    assert await adapter.publish(make_request("weibo", text=LINES, link=LINK)) == Unknown(
-        reason=reason
-    )
+    assert await adapter.publish(
+        make_request("weibo", text=LINES, link=LINK)
+    ) == Unknown(reason=reason)
     assert len(server.requests) == 1
 
 
@@ -416,11 +483,15 @@ async def test_each_limit_of_an_article_f76(make_adapter, make_request, picture)
     bad = {
         "weibo_title_length": replace(good, title="题" * 33),
         "weibo_too_many_images": replace(good, images=(picture,)),
-        "weibo_lead_too_long": replace(good, text=f"{'雨' * 1900}〔K7QM-4R2T〕\n{LINK}"),
+        "weibo_lead_too_long": replace(
+            good, text=f"{'雨' * 1900}〔K7QM-4R2T〕\n{LINK}"
+        ),
         "weibo_text_too_long": replace(good, text=LINES + "\n雨" * 20_000),
     }
     for code, rendered in bad.items():
-        assert [problem.code for problem in WEIBO.validate(adapter.account, rendered)] == [code]
+        assert [
+            problem.code for problem in WEIBO.validate(adapter.account, rendered)
+        ] == [code]
     nowhere = make_adapter(None, article_cover="cover.png")[0]
     assert [problem.code for problem in WEIBO.validate(nowhere.account, good)] == [
         "weibo_article_image"
@@ -466,7 +537,8 @@ async def test_an_article_by_hand_is_a_possible_match_f56(make_adapter, make_req
         200, json={"statuses": [by_hand, OLD]}
     )
     assert isinstance(
-        await adapter.find_post(make_request("weibo", text=LINES, link=LINK)), PossibleMatch
+        await adapter.find_post(make_request("weibo", text=LINES, link=LINK)),
+        PossibleMatch,
     )
 
 

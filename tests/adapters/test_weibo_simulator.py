@@ -58,7 +58,11 @@ async def platform():
 
 def fresh(make, **words):
     since = datetime.now(UTC) - timedelta(minutes=2)
-    return make("weibo", baseline=Baseline(newest_id=OLDEST_IDS["weibo"], taken_at=since), **words)
+    return make(
+        "weibo",
+        baseline=Baseline(newest_id=OLDEST_IDS["weibo"], taken_at=since),
+        **words,
+    )
 
 
 async def test_metrics_of_published_posts_only(platform, make_request):
@@ -99,7 +103,9 @@ async def test_granted_profiles_publish_and_find(
 ):
     """With its permission a profile publishes, finds its post, counts it, and deletes it."""
     speak, control = platform
-    await control.post("/_sim/settings", json={"weibo_grants": {UID: ["update", "biz"]}})
+    await control.post(
+        "/_sim/settings", json={"weibo_grants": {UID: ["update", "biz"]}}
+    )
     adapter = speak(profile)
     send_request = fresh(
         make_request, text="#防汛#不转账。编号K7QM-4R2T", pictures=(picture,) * pictures
@@ -134,7 +140,9 @@ async def test_an_article_is_found_by_the_post_that_leads_to_it(platform, make_r
     speak, control = platform
     await control.post("/_sim/settings", json={"weibo_grants": {UID: ["article"]}})
     adapter = speak(None, article_cover="https://example.gov.cn/cover.png")
-    send_request = fresh(make_request, text=f"{TEXT}\n" + "正规退款原路退回。" * 40, link=LINK)
+    send_request = fresh(
+        make_request, text=f"{TEXT}\n" + "正规退款原路退回。" * 40, link=LINK
+    )
     submitted = await adapter.publish(send_request)
     assert isinstance(submitted, Submitted)
     found = await adapter.check_ticket(submitted.ticket)
@@ -156,12 +164,17 @@ async def test_a_person_signs_the_account_in(platform):
         adapter.account, adapter.context.secret(), "n0nce"
     )
     assert "平安发布" in (await control.get(address)).text
-    asked = {name: values[0] for name, values in parse_qs(urlsplit(address).query).items()}
+    asked = {
+        name: values[0] for name, values in parse_qs(urlsplit(address).query).items()
+    }
     answer = await control.post(
         "/oauth2/authorize", data={**asked, "account": UID, "answer": "allow"}
     )
     kept = await WEIBO.sign_in.exchange_code(
-        adapter.account, adapter.context.secret(), answer.headers["location"], adapter.context.http
+        adapter.account,
+        adapter.context.secret(),
+        answer.headers["location"],
+        adapter.context.http,
     )
     assert not isinstance(kept, Problem)
     assert kept["access_token"] != adapter.context.secret()["access_token"]
@@ -169,7 +182,10 @@ async def test_a_person_signs_the_account_in(platform):
         "/oauth2/authorize", data={**asked, "account": UID, "answer": "deny"}
     )
     problem = await WEIBO.sign_in.exchange_code(
-        adapter.account, adapter.context.secret(), refused.headers["location"], adapter.context.http
+        adapter.account,
+        adapter.context.secret(),
+        refused.headers["location"],
+        adapter.context.http,
     )
     assert problem == Problem(code="weibo_21330")
 
@@ -187,7 +203,9 @@ async def test_metrics_grow(platform, make_request):
     assert (reach.likes or 0) > (reach.reposts or 0) > (reach.comments or 0) > 0
 
 
-async def test_a_post_under_review_is_hidden_until_it_passes_f47(platform, make_request):
+async def test_a_post_under_review_is_hidden_until_it_passes_f47(
+    platform, make_request
+):
     """F47: 20053 is accepted.
 
     Until the review is over no list shows the post, and no list counts it.

@@ -60,7 +60,9 @@ class WebhookHandler(BaseHTTPRequestHandler):
         server, answer = self.server, self.server.answer
         server.requests.append(message)
         accepted = {"at": time.time(), "is_accepted": answer == "accept"}
-        server.log += [{"channel": server.name, "key": key, **accepted} for key in message["ids"]]
+        server.log += [
+            {"channel": server.name, "key": key, **accepted} for key in message["ids"]
+        ]
         server.headers.append(dict(self.headers))
         if answer == "accept":
             server.accepted.append(message)
@@ -70,7 +72,9 @@ class WebhookHandler(BaseHTTPRequestHandler):
         status = {"error": 500, "redirect": 307}.get(answer, 200)
         self.send_response(status)
         if answer == "redirect":
-            self.send_header("location", f"http://127.0.0.1:{server.server_port}/elsewhere")
+            self.send_header(
+                "location", f"http://127.0.0.1:{server.server_port}/elsewhere"
+            )
         body = b"x" * 500 if answer == "drip" else b"{}"
         self.send_header("content-length", str(len(body) + (answer == "cut")))
         self.end_headers()
@@ -156,7 +160,9 @@ class ConnectProxy(socketserver.ThreadingTCPServer):
         file = self.folder / f"{host}.pem"
         plain = serialization.NoEncryption()
         file.write_bytes(
-            key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain)
+            key.private_bytes(
+                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain
+            )
             + certificate.public_bytes(serialization.Encoding.PEM)
         )
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -175,7 +181,9 @@ class ConnectHandler(socketserver.StreamRequestHandler):
         while self.rfile.readline().strip():
             pass
         self.wfile.write(b"HTTP/1.1 200 connected\r\n\r\n")
-        with self.server.context_for(host).wrap_socket(self.connection, server_side=True) as tunnel:
+        with self.server.context_for(host).wrap_socket(
+            self.connection, server_side=True
+        ) as tunnel:
             stream = tunnel.makefile("rwb")
             path = stream.readline().split()[1].decode()
             headers = dict(
@@ -185,7 +193,9 @@ class ConnectHandler(socketserver.StreamRequestHandler):
             message = json.loads(stream.read(int(headers["content-length"])))
             self.server.requests.append((host, path, message))
             body = json.dumps(self.server.reply).encode()
-            stream.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+            stream.write(
+                b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
+            )
             stream.flush()
 
 
@@ -209,11 +219,17 @@ def make_certificate(
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - dt.timedelta(days=1))
         .not_valid_after(now + dt.timedelta(days=1))
-        .add_extension(x509.BasicConstraints(ca=issuer is None, path_length=None), critical=True)
-        .add_extension(usage, critical=True)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .add_extension(
-            x509.AuthorityKeyIdentifier.from_issuer_public_key(signing_key.public_key()),
+            x509.BasicConstraints(ca=issuer is None, path_length=None), critical=True
+        )
+        .add_extension(usage, critical=True)
+        .add_extension(
+            x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False
+        )
+        .add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_public_key(
+                signing_key.public_key()
+            ),
             critical=False,
         )
     )
@@ -227,7 +243,9 @@ def make_certificate(
 @contextlib.contextmanager
 def serving(server: socketserver.BaseServer) -> Iterator[socketserver.BaseServer]:
     """Run a server in a thread."""
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread = threading.Thread(
+        target=server.serve_forever, kwargs={"poll_interval": 0.02}
+    )
     thread.start()
     try:
         yield server

@@ -15,7 +15,11 @@ from urllib.parse import parse_qs, quote, urlsplit
 import pytest
 
 from publisher.app import alert_channels, alert_delivery
-from publisher.app.alert_channels import AlertChannels, find_channel_problems, list_secret_parts
+from publisher.app.alert_channels import (
+    AlertChannels,
+    find_channel_problems,
+    list_secret_parts,
+)
 from publisher.config import parse_settings
 from publisher.runtime.redaction import redact_text
 from tests.alerts.receivers import ConnectProxy, MailServer, Webhook, serving
@@ -24,7 +28,11 @@ from tests.ports import free_port
 WECOM_KEY = "693axxx6-7aoc-4bc4-97a0-0ec2sifa5aaa"
 DING_TOKEN = "66cc7a4f0d0b4a5fb2a4c1d5e6f70819"
 FEISHU_TOKEN = "1d7fb6e2-73ba-4d5d-9d2c-9c1e0b1c7f11"
-WORDS = {"ids": ["7-1"], "title": "publisher 提醒 7", "body": "雾天提醒 在 北京 等待人工处理"}
+WORDS = {
+    "ids": ["7-1"],
+    "title": "publisher 提醒 7",
+    "body": "雾天提醒 在 北京 等待人工处理",
+}
 MUCH_TIME = 60.0
 
 
@@ -35,7 +43,9 @@ def channels_of(tmp_path):
     def make(*urls, extra="", environment="live"):
         (tmp_path / "secrets").mkdir(exist_ok=True)
         for number, url in enumerate(urls):
-            (tmp_path / "secrets" / f"hook-{number}").write_text(json.dumps({"url": url}), "utf-8")
+            (tmp_path / "secrets" / f"hook-{number}").write_text(
+                json.dumps({"url": url}), "utf-8"
+            )
         names = "\n".join(f'c{number} = "hook-{number}"' for number in range(len(urls)))
         text = (
             f'environment = "{environment}"\nsecrets_dir = "secrets"\n'
@@ -79,13 +89,17 @@ BOTS = {
 
 
 @pytest.mark.parametrize("bot", BOTS.values(), ids=BOTS)
-async def test_a_bot_gets_the_message_and_its_refusal_counts(channels_of, tmp_path, bot):
+async def test_a_bot_gets_the_message_and_its_refusal_counts(
+    channels_of, tmp_path, bot
+):
     """The message arrives at the service's own address.
 
     A code other than 0, or a page, is no acceptance.
     """
     with serving(ConnectProxy(tmp_path, bot.fine)) as proxy:
-        channels = channels_of(bot.url, extra=f'proxy = "{proxy.url}"\nca_file = "ca.pem"')
+        channels = channels_of(
+            bot.url, extra=f'proxy = "{proxy.url}"\nca_file = "ca.pem"'
+        )
         assert await channels.send("c0", **WORDS) is None
         [(host, path, message)] = proxy.requests
         assert (host, path.rstrip("/")) == bot.called
@@ -93,7 +107,9 @@ async def test_a_bot_gets_the_message_and_its_refusal_counts(channels_of, tmp_pa
         proxy.reply = bot.refused
         problem = await channels.send("c0", **WORDS)
         assert problem.code == "channel_refused"
-        assert problem.facts["code"] == str(bot.refused.get("errcode") or bot.refused.get("code"))
+        assert problem.facts["code"] == str(
+            bot.refused.get("errcode") or bot.refused.get("code")
+        )
         proxy.reply = "welcome"
         assert (await channels.send("c0", **WORDS)).code == "channel_refused"
 
@@ -111,14 +127,18 @@ def check_dingtalk(path, _message):
     query = {name: value for name, [value] in parse_qs(urlsplit(path).query).items()}
     now = query["timestamp"]
     is_recent = abs(int(now) / 1000 - time.time()) < MUCH_TIME
-    return is_recent and query["sign"] == make_signature(SIGNING_SECRET, f"{now}\n{SIGNING_SECRET}")
+    return is_recent and query["sign"] == make_signature(
+        SIGNING_SECRET, f"{now}\n{SIGNING_SECRET}"
+    )
 
 
 def check_feishu(_path, message):
     """Return True if Feishu accepts the body: nothing, keyed by time and secret."""
     now = message["timestamp"]
     is_recent = abs(int(now) - time.time()) < MUCH_TIME
-    return is_recent and message["sign"] == make_signature(f"{now}\n{SIGNING_SECRET}", "")
+    return is_recent and message["sign"] == make_signature(
+        f"{now}\n{SIGNING_SECRET}", ""
+    )
 
 
 @pytest.mark.parametrize(
@@ -146,7 +166,8 @@ async def test_a_webhook_gets_ids_that_are_the_same_each_time(channels_of):
         for _ in range(2):
             assert await channels.send("c0", **WORDS) is None
     assert [
-        (message["title"], message["message"], message["ids"]) for message in hook.accepted
+        (message["title"], message["message"], message["ids"])
+        for message in hook.accepted
     ] == [(WORDS["title"], WORDS["body"], WORDS["ids"])] * 2
 
 
@@ -158,7 +179,10 @@ async def test_a_mail_is_delivered(channels_of):
     with serving(MailServer()) as server:
         assert await channels_of(server.url).send("c0", **WORDS) is None
         [mail] = server.messages
-        assert message_from_string(mail).get_payload(decode=True).decode().strip() == WORDS["body"]
+        assert (
+            message_from_string(mail).get_payload(decode=True).decode().strip()
+            == WORDS["body"]
+        )
         server.refuses = True
         problem = await channels_of(server.url).send("c0", **WORDS)
         assert (problem.code, problem.facts["code"]) == ("channel_refused", "550")
@@ -173,7 +197,9 @@ async def test_a_mail_is_delivered(channels_of):
     ],
     ids=["error", "redirect", "cut"],
 )
-async def test_an_error_a_redirect_and_half_an_answer_are_failures(channels_of, answer, code):
+async def test_an_error_a_redirect_and_half_an_answer_are_failures(
+    channels_of, answer, code
+):
     """None is taken for an acceptance, and a redirect is not followed."""
     with serving(Webhook(answer)) as hook:
         assert (await channels_of(hook.url).send("c0", **WORDS)).code == code
@@ -183,7 +209,10 @@ async def test_an_error_a_redirect_and_half_an_answer_are_failures(channels_of, 
 async def test_nothing_listening_is_a_failure(channels_of):
     """A refused connection ends at once."""
     problem = await channels_of(f"json://127.0.0.1:{free_port()}/").send("c0", **WORDS)
-    assert (problem.code, problem.facts["error"]) == ("channel_unreachable", "ConnectError")
+    assert (problem.code, problem.facts["error"]) == (
+        "channel_unreachable",
+        "ConnectError",
+    )
 
 
 @pytest.mark.parametrize("kind", ["hang", "drip", "mail"])
@@ -244,8 +273,14 @@ async def test_a_drill_reaches_this_machine_only(channels_of, url):
         ("https://example.gov.cn/hook", "channel_bad_scheme"),
         ("json://example.gov.cn/hook", "channel_not_https"),
         ("mailto://duty:secret@mail.example.gov.cn", "channel_not_https"),
-        ("mailto://duty:secret@127.0.0.1?smtp=mail.example.gov.cn", "channel_not_https"),
-        ("mailtos://duty:secret@mail.example.gov.cn?mode=insecure", "channel_not_https"),
+        (
+            "mailto://duty:secret@127.0.0.1?smtp=mail.example.gov.cn",
+            "channel_not_https",
+        ),
+        (
+            "mailtos://duty:secret@mail.example.gov.cn?mode=insecure",
+            "channel_not_https",
+        ),
         ("mailtos://duty:secret@mail.example.gov.cn?pgp=yes", "channel_bad_address"),
         ("wecombot://secret@key", "channel_bad_address"),
         ("jsons://example.gov.cn/hook?+Token=x", "channel_bad_address"),
@@ -310,7 +345,11 @@ def test_the_libraries_of_messages_are_imported_late():
         "print({'httpx', 'aiosmtplib'} & set(sys.modules))"
     )
     found = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=MUCH_TIME, check=True
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=MUCH_TIME,
+        check=True,
     )
     assert found.stdout == "set()\n"
 
@@ -318,11 +357,15 @@ def test_the_libraries_of_messages_are_imported_late():
 async def test_this_machine_is_reached_without_the_proxy(channels_of):
     """A proxy elsewhere would take 127.0.0.1 for itself, and read the message."""
     with serving(Webhook()) as hook:
-        channels = channels_of(hook.url, extra=f'proxy = "http://127.0.0.1:{free_port()}"')
+        channels = channels_of(
+            hook.url, extra=f'proxy = "http://127.0.0.1:{free_port()}"'
+        )
         assert await channels.send("c0", **WORDS) is None
 
 
-async def test_a_name_that_leads_elsewhere_gets_nothing_in_clear(channels_of, monkeypatch):
+async def test_a_name_that_leads_elsewhere_gets_nothing_in_clear(
+    channels_of, monkeypatch
+):
     """The resolved address decides, not the name."""
 
     async def resolve(_host):
@@ -350,7 +393,9 @@ async def test_a_name_that_hangs_in_the_resolver_is_a_timeout(channels_of, monke
         socket, "getaddrinfo", lambda *_args, **_more: released.wait(MUCH_TIME) and []
     )
     problem = await channels_of("jsons://hook.example.gov.cn/").send("c0", **WORDS)
-    lookups = [one for one in threading.enumerate() if one.name.startswith("resolver hook")]
+    lookups = [
+        one for one in threading.enumerate() if one.name.startswith("resolver hook")
+    ]
     released.set()
     assert problem.code == "channel_timeout"
     assert [one.daemon for one in lookups] == [True]

@@ -94,7 +94,8 @@ class World:
         at = store.runtime.now().timestamp()
         for channel, keys, _title, _body in self.receiver.accepted[seen:]:
             self.messages += [
-                {"channel": channel, "key": key, "at": at, "is_accepted": True} for key in keys
+                {"channel": channel, "key": key, "at": at, "is_accepted": True}
+                for key in keys
             ]
         for key in self.receiver.numbers():
             self.noticed.setdefault(key, store.runtime.now())
@@ -158,7 +159,11 @@ async def cancel(runtime):
 
 async def resolve(runtime):
     await resolve_delivery(
-        runtime.store, await runtime.delivery(), Resolution.CANCEL, by=WANG, reason="改期"
+        runtime.store,
+        await runtime.delivery(),
+        Resolution.CANCEL,
+        by=WANG,
+        reason="改期",
     )
 
 
@@ -188,12 +193,16 @@ def set_health(health, *, waits=False) -> Callable[[World], Awaitable[None]]:
 
 
 def end_credentials_in(days):
-    return lambda runtime: Healthy(credentials_expire_at=runtime.store.runtime.now() + days * DAY)
+    return lambda runtime: Healthy(
+        credentials_expire_at=runtime.store.runtime.now() + days * DAY
+    )
 
 
 async def pile_up(runtime):
     for number in range(3):
-        await runtime.add_post(f"fog-{number}", expires_at=runtime.store.runtime.now() + DAY)
+        await runtime.add_post(
+            f"fog-{number}", expires_at=runtime.store.runtime.now() + DAY
+        )
     for _ in range(11):
         await runtime.step(MINUTE)
 
@@ -267,14 +276,20 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
-async def test_a_fault_is_one_alert_within_a_minute_and_ends_with_its_cause(open_store, fault):
+async def test_a_fault_is_one_alert_within_a_minute_and_ends_with_its_cause(
+    open_store, fault
+):
     """A fault is one alert with one first notice within 60 s, and one when it is over.
 
     There is no other notice on the way.
     """
     limit = replace(TEST_RATE_LIMIT, per_hour=fault.per_hour)
-    policy = make_policy("a", rate_limit=limit, timing=replace(TEST_TIMING, retry_first=STEP))
-    store = await open_store(replace(policy, account=replace(policy.account, is_exclusive=True)))
+    policy = make_policy(
+        "a", rate_limit=limit, timing=replace(TEST_TIMING, retry_first=STEP)
+    )
+    store = await open_store(
+        replace(policy, account=replace(policy.account, is_exclusive=True))
+    )
     receiver = Receiver()
     rules = RULES.model_copy(update={"digest_hour": 4, "second": []})
     runtime = World(
@@ -287,7 +302,9 @@ async def test_a_fault_is_one_alert_within_a_minute_and_ends_with_its_cause(open
     for _ in range(7):
         await runtime.step()
     alerts = await runtime.alerts(fault.code)
-    assert len(alerts) == 1, [row["code"] for row in await store.queries._rows(select(ALERT))]
+    assert len(alerts) == 1, [
+        row["code"] for row in await store.queries._rows(select(ALERT))
+    ]
     [alert] = alerts
     first = f"{alert['id']}-1"
     assert receiver.numbers().count(first) == 1
@@ -308,7 +325,10 @@ async def test_an_unreadable_account_is_held_with_one_alert(open_store):
     store = await open_store(make_policy("a", timing=timing))
     receiver = Receiver()
     runtime = World(
-        store, HealthPlatform(now=store.runtime.now), make_notifier(store, receiver), receiver
+        store,
+        HealthPlatform(now=store.runtime.now),
+        make_notifier(store, receiver),
+        receiver,
     )
     runtime.platform.script.append(Unknown(reason="timeout"))
     runtime.platform.findings += [Unknown(reason="timeout")] * 1000
@@ -320,7 +340,9 @@ async def test_an_unreadable_account_is_held_with_one_alert(open_store):
 
 
 @pytest.mark.long
-async def test_a_week_of_failing_and_working_sign_ins_is_one_alert(open_store, database_url):
+async def test_a_week_of_failing_and_working_sign_ins_is_one_alert(
+    open_store, database_url
+):
     """A login refused by every other check is opened once.
 
     The checker finds nothing sent twice or left out.
@@ -328,16 +350,23 @@ async def test_a_week_of_failing_and_working_sign_ins_is_one_alert(open_store, d
     store = await open_store(make_policy("a"))
     receiver = Receiver()
     runtime = World(
-        store, HealthPlatform(now=store.runtime.now), make_notifier(store, receiver), receiver
+        store,
+        HealthPlatform(now=store.runtime.now),
+        make_notifier(store, receiver),
+        receiver,
     )
     for hour in range(7 * 24):
         refuses = hour // 12 % 2 == 0
-        runtime.platform.health = CredentialExpired(reason="fake_3") if refuses else Healthy()
+        runtime.platform.health = (
+            CredentialExpired(reason="fake_3") if refuses else Healthy()
+        )
         await runtime.step(HOUR)
     [alert] = await runtime.alerts("login_refused")
     numbers = {key.partition("-")[0] for key in receiver.ids()}
     assert numbers == {str(alert["id"])}
-    assert [kind for channel, kind in receiver.kinds() if channel == "duty"].count("新") == 1
+    assert [kind for channel, kind in receiver.kinds() if channel == "duty"].count(
+        "新"
+    ) == 1
     assert alert["reopenings"] >= 6
     rows = (
         rows_of_file(Path(database_url.removeprefix("sqlite:///")))

@@ -19,7 +19,12 @@ from publisher.engine.notifier import MAX_MESSAGE_BYTES, NoticeWriter, Notifier
 from publisher.i18n import Messages
 from publisher.runtime.redaction import register_secrets
 from publisher.store.db.alert_tables import ALERT, NOTICE
-from publisher.store.db.rows import clear_alerts, keep_alert, raise_alert, replace_alerts
+from publisher.store.db.rows import (
+    clear_alerts,
+    keep_alert,
+    raise_alert,
+    replace_alerts,
+)
 from publisher.store.notices import CLOSE_DELAY, NOTICE_LEASE, NoticeKind
 from publisher.store.retention import prune
 from tests.store.test_backup import BackupWorkspace
@@ -124,7 +129,9 @@ async def open_alert(store, code=REFUSED, subject="login:fake/a", **facts):
 
 
 async def close_alert(store, subject="login:fake/a"):
-    await store.database.write(lambda unit: clear_alerts(unit, subject, store.runtime.now()))
+    await store.database.write(
+        lambda unit: clear_alerts(unit, subject, store.runtime.now())
+    )
 
 
 async def pass_time(notifier, duration, step=MINUTE):
@@ -178,7 +185,9 @@ async def test_an_acknowledged_alert_is_quiet_until_it_is_over(notifier, receive
 
 
 @pytest.mark.parametrize("code", [REFUSED, "credentials_expiring"])
-async def test_who_gives_an_alert_back_has_people_notified_of_it_again(notifier, receiver, code):
+async def test_who_gives_an_alert_back_has_people_notified_of_it_again(
+    notifier, receiver, code
+):
     """An alert that a person gives back is notified again.
 
     Otherwise all think that somebody has taken it on, and the alert is not repeated for ever.
@@ -191,10 +200,16 @@ async def test_who_gives_an_alert_back_has_people_notified_of_it_again(notifier,
     await pass_time(notifier, MINUTE)
     assert await actions.restore_alert(alert.id, wang)
     await pass_time(notifier, 2 * MINUTE)
-    assert receiver.kinds() == [("duty", "新"), ("duty", "已有人确认"), ("duty", "仍未解决")]
+    assert receiver.kinds() == [
+        ("duty", "新"),
+        ("duty", "已有人确认"),
+        ("duty", "仍未解决"),
+    ]
 
 
-async def test_a_notice_waits_for_a_channel_as_long_as_the_alert_is_open(notifier, receiver):
+async def test_a_notice_waits_for_a_channel_as_long_as_the_alert_is_open(
+    notifier, receiver
+):
     """A channel that refuses for two days gets the alert once it works, under one id.
 
     The failure of the channel is an alert.
@@ -208,14 +223,18 @@ async def test_a_notice_waits_for_a_channel_as_long_as_the_alert_is_open(notifie
     assert receiver.ids("duty") == []
     receiver.broken = set()
     await pass_time(notifier, 30 * MINUTE)
-    alerts = {alert["code"]: alert["id"] for alert in await rows_of(notifier.store, ALERT)}
+    alerts = {
+        alert["code"]: alert["id"] for alert in await rows_of(notifier.store, ALERT)
+    }
     numbers = [key.partition("-")[0] for key in receiver.ids("duty")]
     assert str(alerts[REFUSED]) in numbers
     assert max(Counter(receiver.ids("duty")).values()) == 1
     assert [alert.code for alert in await notifier.store.queries.alerts()] == [REFUSED]
 
 
-async def test_a_channel_that_works_again_gets_all_that_it_has_missed(notifier, receiver):
+async def test_a_channel_that_works_again_gets_all_that_it_has_missed(
+    notifier, receiver
+):
     """The first notice that a channel accepts brings the missed ones.
 
     They would otherwise wait up to a quarter of an hour.
@@ -268,7 +287,9 @@ async def test_every_other_channel_reports_the_one_that_fails(notifier, receiver
     await open_alert(notifier.store)
     await pass_time(notifier, 20 * MINUTE, step=timedelta(seconds=30))
     assert any(
-        "duty" in body for channel, _ids, _title, body in receiver.accepted if channel == "chief"
+        "duty" in body
+        for channel, _ids, _title, body in receiver.accepted
+        if channel == "chief"
     )
     failing = [
         alert
@@ -286,12 +307,15 @@ async def test_what_a_dead_host_has_claimed_is_sent_by_another_with_the_same_id(
     A host that works causes none.
     """
     first, second = [
-        make_notifier(await open_store(worker=f"w:{number}"), receiver) for number in (1, 2)
+        make_notifier(await open_store(worker=f"w:{number}"), receiver)
+        for number in (1, 2)
     ]
     await open_alert(first.store)
     await first.store.notices.plan(RULES)
     [claimed] = await first.store.notices.claim("duty")
-    await receiver.send("duty", ids=[claimed.key], title="t", body="b")  # and here the host dies
+    await receiver.send(
+        "duty", ids=[claimed.key], title="t", body="b"
+    )  # and here the host dies
     await second.run()
     assert receiver.ids() == [claimed.key]
     runtime.advance_time(NOTICE_LEASE)
@@ -311,7 +335,9 @@ async def test_f85_no_id_is_used_again_after_an_older_database_is_restored(tmp_p
         for number in range(3):
             await open_alert(workspace.store, subject=f"login:fake/{number}")
         await workspace.store.notices.plan(RULES)
-        await workspace.store.notices.add(NoticeKind.DIGEST, "digest-2026-11-25", ["duty"])
+        await workspace.store.notices.add(
+            NoticeKind.DIGEST, "digest-2026-11-25", ["duty"]
+        )
         return [notice.key for notice in await workspace.store.notices.claim("duty")]
 
     lost = await plan_notices()
@@ -321,13 +347,18 @@ async def test_f85_no_id_is_used_again_after_an_older_database_is_restored(tmp_p
     workspace.runtime.advance_time(MINUTE)
     later = await plan_notices()
     await workspace.close()
-    assert {key.partition("@")[0] for key in lost} <= {key.partition("@")[0] for key in later}
+    assert {key.partition("@")[0] for key in lost} <= {
+        key.partition("@")[0] for key in later
+    }
     assert set(lost).isdisjoint(later)
 
 
 async def test_two_hosts_send_each_notice_once(open_store, receiver, runtime):
     """While both hosts work, neither sends a notice that the other has claimed."""
-    hosts = [make_notifier(await open_store(worker=f"w:{number}"), receiver) for number in (1, 2)]
+    hosts = [
+        make_notifier(await open_store(worker=f"w:{number}"), receiver)
+        for number in (1, 2)
+    ]
     for number in range(30):
         await open_alert(hosts[0].store, subject=f"login:fake/{number}")
     for _ in range(20):
@@ -382,14 +413,22 @@ async def test_changed_facts_are_news(notifier, receiver):
 
     This holds although the seven days were acknowledged.
     """
-    await open_alert(notifier.store, "credentials_expiring", days="7", until="2026-12-02")
+    await open_alert(
+        notifier.store, "credentials_expiring", days="7", until="2026-12-02"
+    )
     await notifier.run()
     [alert] = await notifier.store.queries.alerts()
     await notifier.store.actions.dismiss_alert(alert.id, named_person("王"))
     await pass_time(notifier, HOUR, step=10 * MINUTE)
-    await open_alert(notifier.store, "credentials_expiring", days="3", until="2026-12-02")
+    await open_alert(
+        notifier.store, "credentials_expiring", days="3", until="2026-12-02"
+    )
     await pass_time(notifier, DAY, step=HOUR)
-    assert [kind for _channel, kind in receiver.kinds()] == ["新", "已有人确认", "仍未解决"]
+    assert [kind for _channel, kind in receiver.kinds()] == [
+        "新",
+        "已有人确认",
+        "仍未解决",
+    ]
 
 
 async def test_a_login_that_is_refused_blocked_and_refused_again_is_news_each_time(
@@ -435,12 +474,16 @@ async def test_without_news_the_job_asks_two_questions(notifier, receiver):
     event.listen(notifier.store.database.engine, "before_cursor_execute", count)
     await notifier.run()
     asked = [
-        statement.partition(" ")[0] for statement in statements if not statement.startswith("BEGIN")
+        statement.partition(" ")[0]
+        for statement in statements
+        if not statement.startswith("BEGIN")
     ]
     assert asked == ["SELECT"] * 2
 
 
-async def test_many_alerts_share_messages_of_a_size_that_every_channel_takes(notifier, receiver):
+async def test_many_alerts_share_messages_of_a_size_that_every_channel_takes(
+    notifier, receiver
+):
     """A hundred alerts at once are a few messages; each alert is in one of them."""
     for number in range(100):
         await open_alert(
@@ -468,13 +511,22 @@ async def test_i19_a_notice_names_what_to_do_and_no_secret_and_nobody(
     secret = "2.00CanaryTokenOfWeiboAbCdEfGh"
     register_secrets([secret])
     notifier = make_notifier(await open_store(), receiver, lang=lang)
-    facts = {"post": "fog", "account": "a", "reason": "captcha", "said": f"token {secret} of 李四"}
+    facts = {
+        "post": "fog",
+        "account": "a",
+        "reason": "captcha",
+        "said": f"token {secret} of 李四",
+    }
 
     def raise_all(unit):
         now = notifier.store.runtime.now()
         raise_alert(unit, now, "held.captcha", "fog@a", facts)
         raise_alert(
-            unit, now, "break_glass", "x", {"user": "zhangsan", "by": "李四", "action": "resume"}
+            unit,
+            now,
+            "break_glass",
+            "x",
+            {"user": "zhangsan", "by": "李四", "action": "resume"},
         )
         raise_alert(
             unit,
@@ -484,7 +536,11 @@ async def test_i19_a_notice_names_what_to_do_and_no_secret_and_nobody(
             {"user": "zhangsan", "by": "李四", "second": "王五"},
         )
         raise_alert(
-            unit, now, "reload_refused", "schedule", {"reason": f"schedule.toml:3: 李四 {secret}"}
+            unit,
+            now,
+            "reload_refused",
+            "schedule",
+            {"reason": f"schedule.toml:3: 李四 {secret}"},
         )
 
     await notifier.store.database.write(raise_all)
@@ -494,7 +550,8 @@ async def test_i19_a_notice_names_what_to_do_and_no_secret_and_nobody(
     assert "publisher why fog@a" in sent
     assert re.search(r"https://publisher\.example\.gov\.cn/alerts#alert-\d", sent)
     assert not any(
-        planted in sent for planted in (secret, secret[4:20], "李四", "王五", "zhangsan")
+        planted in sent
+        for planted in (secret, secret[4:20], "李四", "王五", "zhangsan")
     )
 
 
@@ -505,10 +562,16 @@ async def test_one_digest_and_one_checkpoint_a_day(open_store, receiver):
     """
     rules = RULES.model_copy(update={"checkpoints": ["chief"], "digest_hour": 10})
     notifier = make_notifier(await open_store(), receiver, rules)
-    await open_alert(notifier.store, "credentials_expiring", days="7", until="2026-12-02")
+    await open_alert(
+        notifier.store, "credentials_expiring", days="7", until="2026-12-02"
+    )
     await pass_time(notifier, 3 * DAY, step=20 * MINUTE)
-    digests = [body for _channel, _ids, title, body in receiver.accepted if "汇总" in title]
-    lines = [body for channel, _ids, title, body in receiver.accepted if "锚点" in title]
+    digests = [
+        body for _channel, _ids, title, body in receiver.accepted if "汇总" in title
+    ]
+    lines = [
+        body for channel, _ids, title, body in receiver.accepted if "锚点" in title
+    ]
     assert len(digests) == len(lines) == 3
     assert all("凭证还剩 7 天" in digest for digest in digests)
     assert parse_checkpoint(lines[0]) == HEAD
@@ -546,7 +609,9 @@ async def test_a_clock_set_back_keeps_no_notice_waiting(notifier, receiver, runt
     assert len(receiver.ids("duty")) == 1
 
 
-async def test_an_alert_that_was_over_before_anybody_knew_is_reported_once(notifier, receiver):
+async def test_an_alert_that_was_over_before_anybody_knew_is_reported_once(
+    notifier, receiver
+):
     """It is said that it was there and is over."""
     await open_alert(notifier.store)
     await close_alert(notifier.store)
@@ -554,7 +619,9 @@ async def test_an_alert_that_was_over_before_anybody_knew_is_reported_once(notif
     assert receiver.kinds() == [("duty", "已解除")]
 
 
-async def test_what_comes_back_is_escalated_only_when_nobody_reacts_again(notifier, receiver):
+async def test_what_comes_back_is_escalated_only_when_nobody_reacts_again(
+    notifier, receiver
+):
     """An alert that comes back gives the first list its time before the second.
 
     People have been notified that it was over.
@@ -565,15 +632,22 @@ async def test_what_comes_back_is_escalated_only_when_nobody_reacts_again(notifi
     await pass_time(notifier, 2 * HOUR, step=10 * MINUTE)
     await open_alert(notifier.store)
     await pass_time(notifier, 14 * MINUTE)
-    assert receiver.kinds() == [("duty", "新"), ("duty", "已解除"), ("duty", "仍未解决")]
+    assert receiver.kinds() == [
+        ("duty", "新"),
+        ("duty", "已解除"),
+        ("duty", "仍未解决"),
+    ]
     await pass_time(notifier, 2 * MINUTE)
     assert receiver.kinds()[3:] == [("chief", "无人确认")]
 
 
 @pytest.mark.parametrize(
-    "rules", [AlertsEntry(), AlertsEntry(channels={"chief": "alert-chief"}, first=["chief"])]
+    "rules",
+    [AlertsEntry(), AlertsEntry(channels={"chief": "alert-chief"}, first=["chief"])],
 )
-async def test_the_alert_about_a_channel_ends_with_the_channel(notifier, receiver, rules):
+async def test_the_alert_about_a_channel_ends_with_the_channel(
+    notifier, receiver, rules
+):
     """The alert about a channel ends when the channel leaves the settings.
 
     Notices that wait for it end as well.
@@ -587,11 +661,15 @@ async def test_the_alert_about_a_channel_ends_with_the_channel(notifier, receive
     await make_notifier(notifier.store, receiver, rules).run()
     assert [alert.code for alert in await notifier.store.queries.alerts()] == [REFUSED]
     assert all(
-        row["ended_at"] for row in await rows_of(notifier.store, NOTICE) if row["channel"] == "duty"
+        row["ended_at"]
+        for row in await rows_of(notifier.store, NOTICE)
+        if row["channel"] == "duty"
     )
 
 
-async def test_what_no_channel_has_got_goes_to_those_that_replace_it(notifier, receiver):
+async def test_what_no_channel_has_got_goes_to_those_that_replace_it(
+    notifier, receiver
+):
     """With a channel renamed, people get the waiting notices at once.
 
     The alerts may be new, acknowledged or over.
@@ -602,21 +680,29 @@ async def test_what_no_channel_has_got_goes_to_those_that_replace_it(notifier, r
     await notifier.run()
     receiver.broken = {"duty"}
     [acknowledged] = [
-        alert for alert in await store.queries.alerts() if alert.subject == "acknowledged"
+        alert
+        for alert in await store.queries.alerts()
+        if alert.subject == "acknowledged"
     ]
     await store.actions.dismiss_alert(acknowledged.id, named_person("王"))
     await close_alert(store, "over")
-    await open_alert(store, "credentials_expiring", "quiet", days="7", until="2026-12-02")
+    await open_alert(
+        store, "credentials_expiring", "quiet", days="7", until="2026-12-02"
+    )
     await pass_time(notifier, 2 * HOUR, step=10 * MINUTE)
     receiver.accepted.clear()
     replaced = make_notifier(
         store, receiver, AlertsEntry(channels={"wecom": "alert-wecom"}, first=["wecom"])
     )
     await replaced.run()
-    assert receiver.kinds() == [("wecom", kind) for kind in ("已有人确认", "已解除", "新")]
+    assert receiver.kinds() == [
+        ("wecom", kind) for kind in ("已有人确认", "已解除", "新")
+    ]
 
 
-async def test_a_channel_that_another_stands_beside_is_removed_in_silence(open_store, receiver):
+async def test_a_channel_that_another_stands_beside_is_removed_in_silence(
+    open_store, receiver
+):
     """A notice that one channel has accepted is not sent again.
 
     This holds when the other channel is taken out of the settings.
@@ -631,7 +717,9 @@ async def test_a_channel_that_another_stands_beside_is_removed_in_silence(open_s
     assert receiver.kinds() == [("chief", "新")]
 
 
-async def test_what_a_host_with_older_settings_has_left_is_sent(notifier, receiver, runtime):
+async def test_what_a_host_with_older_settings_has_left_is_sent(
+    notifier, receiver, runtime
+):
     """A notice for a channel that only a host knew that is gone reaches people within a minute."""
     store = notifier.store
     renamed = make_notifier(
@@ -639,7 +727,9 @@ async def test_what_a_host_with_older_settings_has_left_is_sent(notifier, receiv
     )
     await renamed.run()
     await open_alert(store)
-    await store.notices.plan(RULES)  # and here the host with the older settings is switched off
+    await store.notices.plan(
+        RULES
+    )  # and here the host with the older settings is switched off
     await renamed.run()
     assert receiver.kinds() == []
     await pass_time(renamed, MINUTE, step=timedelta(seconds=10))

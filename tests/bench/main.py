@@ -61,21 +61,30 @@ def main(arguments: Sequence[str]) -> int:
         "--json", type=Path, metavar="FILE", help="write the figures to FILE as well"
     )
     parser.add_argument(
-        "--brief", action="store_true", help="one very small run of each figure, without goals"
+        "--brief",
+        action="store_true",
+        help="one very small run of each figure, without goals",
     )
     parser.add_argument(
         "--runs", type=int, default=5, help="runs of each subject; medians are printed"
     )
     parser.add_argument(
-        "--publisher", type=shlex.split, default=PUBLISHER, help="the command to measure"
+        "--publisher",
+        type=shlex.split,
+        default=PUBLISHER,
+        help="the command to measure",
     )
     parser.add_argument(
-        "--record", action="store_true", help="write the figures and plots to docs/performance.md"
+        "--record",
+        action="store_true",
+        help="write the figures and plots to docs/performance.md",
     )
     asked = parser.parse_args(arguments)
     names = asked.only.upper().split(",")
     if unknown := [name for name in names if name not in FIGURES]:
-        parser.error(f"no such figure here: {', '.join(unknown)}; there are {', '.join(FIGURES)}")
+        parser.error(
+            f"no such figure here: {', '.join(unknown)}; there are {', '.join(FIGURES)}"
+        )
     if is_in_memory(Path(tempfile.gettempdir())) and not asked.brief:
         click.echo(
             f"{tempfile.gettempdir()} is in memory, where a sync costs nothing:"
@@ -86,9 +95,13 @@ def main(arguments: Sequence[str]) -> int:
     if asked.record and asked.brief:
         parser.error("a brief run is not recorded")
     options = BenchOptions(
-        publisher=asked.publisher, runs=1 if asked.brief else asked.runs, is_brief=asked.brief
+        publisher=asked.publisher,
+        runs=1 if asked.brief else asked.runs,
+        is_brief=asked.brief,
     )
-    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # every start would compile all modules
+    os.environ.pop(
+        "PYTHONDONTWRITEBYTECODE", None
+    )  # every start would compile all modules
     configure_logging(io.StringIO())
     raise_descriptor_limit()
     figures, failed = [], False
@@ -103,7 +116,9 @@ def main(arguments: Sequence[str]) -> int:
             traceback.print_exc()
     if asked.json:
         asked.json.write_text(
-            json.dumps([figure.as_json() for figure in figures], ensure_ascii=False, indent=1)
+            json.dumps(
+                [figure.as_json() for figure in figures], ensure_ascii=False, indent=1
+            )
         )
     if asked.record:
         record(figures)
@@ -112,7 +127,10 @@ def main(arguments: Sequence[str]) -> int:
 
 def is_in_memory(folder: Path) -> bool:
     """Return True if the folder's files are on no disk."""
-    mounts = [line.split()[1:3] for line in Path("/proc/mounts").read_text("utf-8").splitlines()]
+    mounts = [
+        line.split()[1:3]
+        for line in Path("/proc/mounts").read_text("utf-8").splitlines()
+    ]
     covering = [(mount, kind) for mount, kind in mounts if folder.is_relative_to(mount)]
     return max(covering, key=lambda entry: len(entry[0]))[1] in {"tmpfs", "ramfs"}
 

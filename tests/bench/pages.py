@@ -88,7 +88,9 @@ class BenchSite:
 
     def get(self, path: str) -> tuple[int, bytes]:
         """Return the status and the body of a response, as it was sent."""
-        with contextlib.closing(HTTPConnection("127.0.0.1", self.port, timeout=30)) as connection:
+        with contextlib.closing(
+            HTTPConnection("127.0.0.1", self.port, timeout=30)
+        ) as connection:
             connection.request("GET", path, headers=self.headers)
             response = connection.getresponse()
             return response.status, response.read()
@@ -105,12 +107,16 @@ def p15(options: BenchOptions) -> Iterator[Figure]:
     accounts, posts = options.choose((ACCOUNTS, POSTS), (6, 3))
     open_posts = options.choose(OPEN_POSTS, 1)
     with _serving(accounts, None) as site:
-        write_schedule(site.folder, format_posts(posts, datetime.now(UTC) + timedelta(minutes=1)))
+        write_schedule(
+            site.folder, format_posts(posts, datetime.now(UTC) + timedelta(minutes=1))
+        )
         asyncio.run(accept_schedule(site.folder))
         now = int(time.time() * 1e6)
         for number in range(posts - open_posts):
             change_rows(site.folder, PUBLISHED, now, now, f"post-{number}")
-        with running([*options.publisher, "-C", site.folder, "web"], stderr=subprocess.DEVNULL):
+        with running(
+            [*options.publisher, "-C", site.folder, "web"], stderr=subprocess.DEVNULL
+        ):
             wait_until(site.answers, 60, "the dashboard did not answer")
             seconds, body = [], b""
             for _ in range(options.choose(REQUESTS, 2)):
@@ -121,7 +127,13 @@ def p15(options: BenchOptions) -> Iterator[Figure]:
                     raise AssertionError(status)
     name = f"Today, {accounts} accounts, {accounts * posts:,} deliveries"
     yield Figure(id="P15", name=name, value=median(seconds) * 1e3, goal=200, unit="ms")
-    yield Figure(id="P15", name="its page, compressed", value=len(body) / 1024, goal=25, unit="KiB")
+    yield Figure(
+        id="P15",
+        name="its page, compressed",
+        value=len(body) / 1024,
+        goal=25,
+        unit="KiB",
+    )
     elements = re.findall(r"<[a-z]", gzip.decompress(body).decode())
     yield Figure(id="P15", name="its elements", value=len(elements), goal=2_500)
 
@@ -138,12 +150,17 @@ def p16(options: BenchOptions) -> Iterator[Figure]:
             due_at = _file_post(options, folder)
             with daemon(folder, options.publisher):
                 alone.append(_last_delay(platform, folder, accounts, due_at))
-        with run_platform(LATENCY_SECONDS) as platform, _serving(accounts, platform) as site:
+        with (
+            run_platform(LATENCY_SECONDS) as platform,
+            _serving(accounts, platform) as site,
+        ):
             due_at = _file_post(options, site.folder)
             with daemon(site.folder, options.publisher) as process:
                 wait_until(site.answers, 60, "the dashboard did not answer")
                 costs.append(
-                    asyncio.run(_watch(options, site, viewers, _dashboard_pid(process.pid)))
+                    asyncio.run(
+                        _watch(options, site, viewers, _dashboard_pid(process.pid))
+                    )
                 )
                 watched.append(_last_delay(platform, site.folder, accounts, due_at))
     share = median(cost.processor_share for cost in costs)
@@ -155,13 +172,22 @@ def p16(options: BenchOptions) -> Iterator[Figure]:
         unit="%",
     )
     sent = median(cost.bytes_per_minute for cost in costs)
-    yield Figure(id="P16", name="sent to each in a minute", value=sent / 1024, goal=150, unit="KiB")
+    yield Figure(
+        id="P16",
+        name="sent to each in a minute",
+        value=sent / 1024,
+        goal=150,
+        unit="KiB",
+    )
     yield Figure(
         id="P16",
         name=f"last first byte of {accounts} due at once, with these pages against without",
         value=median(watched) / median(alone),
         goal=1.25,
-        parts={"last ms": median(watched) * 1e3, "last ms without": median(alone) * 1e3},
+        parts={
+            "last ms": median(watched) * 1e3,
+            "last ms without": median(alone) * 1e3,
+        },
     )
 
 
@@ -175,7 +201,9 @@ def p17(options: BenchOptions) -> Iterator[Figure]:
     accounts = options.choose(ACCOUNTS, 6)
     with (
         _serving(accounts, None, "author") as site,
-        running([*options.publisher, "-C", site.folder, "web"], stderr=subprocess.DEVNULL),
+        running(
+            [*options.publisher, "-C", site.folder, "web"], stderr=subprocess.DEVNULL
+        ),
         sync_playwright() as playwright,
         contextlib.closing(
             playwright.chromium.launch(executable_path=BROWSER, args=SILENT)
@@ -189,7 +217,8 @@ def p17(options: BenchOptions) -> Iterator[Figure]:
         summary = page.locator("[name='data.summary']")
         summary.evaluate(TYPE, "！")
         took = [
-            summary.evaluate(TYPE, f"第{number}次") for number in range(options.choose(REQUESTS, 2))
+            summary.evaluate(TYPE, f"第{number}次")
+            for number in range(options.choose(REQUESTS, 2))
         ]
     yield Figure(
         id="P17",
@@ -209,14 +238,21 @@ class LiveCost:
     bytes_per_minute: float
 
 
-async def _watch(options: BenchOptions, site: BenchSite, viewers: int, pid: int) -> LiveCost:
+async def _watch(
+    options: BenchOptions, site: BenchSite, viewers: int, pid: int
+) -> LiveCost:
     """Keep pages open during a send; return the cost from their opening on."""
     async with contextlib.AsyncExitStack() as stack:
         client = await stack.enter_async_context(
             httpx.AsyncClient(base_url=f"http://127.0.0.1:{site.port}", timeout=60)
         )
-        headers = [site.headers_of(number // PAGES_PER_VIEWER) for number in range(viewers)]
-        streams = [await stack.enter_async_context(_open_stream(client, each)) for each in headers]
+        headers = [
+            site.headers_of(number // PAGES_PER_VIEWER) for number in range(viewers)
+        ]
+        streams = [
+            await stack.enter_async_context(_open_stream(client, each))
+            for each in headers
+        ]
         received, rows = 0, 0
 
         async def read(stream: httpx.Response) -> None:
@@ -227,7 +263,9 @@ async def _watch(options: BenchOptions, site: BenchSite, viewers: int, pid: int)
 
         began, before = time.monotonic(), processor_seconds(pid)
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(options.choose(START_SECONDS + WATCH_SECONDS, 30)):
+            async with asyncio.timeout(
+                options.choose(START_SECONDS + WATCH_SECONDS, 30)
+            ):
                 await asyncio.gather(*map(read, streams))
         seconds, spent = time.monotonic() - began, processor_seconds(pid) - before
     # on a slow machine a brief run may open the pages after the send
@@ -256,7 +294,9 @@ def _file_post(options: BenchOptions, folder: Path) -> datetime:
     return due_at
 
 
-def _last_delay(platform: PlatformClient, folder: Path, accounts: int, due_at: datetime) -> float:
+def _last_delay(
+    platform: PlatformClient, folder: Path, accounts: int, due_at: datetime
+) -> float:
     """Return how long after the due time the last first byte came, in seconds."""
     wait_for_event(folder, STARTED)
     calls: Sequence[float] = platform.wait_for(accounts, 90)
@@ -270,8 +310,12 @@ def _serving(
     """Make a workspace with a dashboard on a free port, and signed-in users of a role."""
     port = free_port()
     address = (platform.base_url,) if platform else ()
-    with workspace(accounts, *address, dashboard=f'listen = "127.0.0.1:{port}"') as folder:
-        yield BenchSite(folder=folder, port=port, sessions=asyncio.run(_sign_in(folder, role)))
+    with workspace(
+        accounts, *address, dashboard=f'listen = "127.0.0.1:{port}"'
+    ) as folder:
+        yield BenchSite(
+            folder=folder, port=port, sessions=asyncio.run(_sign_in(folder, role))
+        )
 
 
 async def _sign_in(folder: Path, role: str) -> Sequence[str]:
@@ -286,8 +330,12 @@ async def _sign_in(folder: Path, role: str) -> Sequence[str]:
         for number in range(VIEWERS // PAGES_PER_VIEWER):
             name = f"{VIEWER.name}-{number}"
             link = await users.add(name, [parse_grant(role)], VIEWER)
-            await users.activate(link, NewSignIn(password_hash="none"), lambda _name: VIEWER)
-            sessions.append(await sign_ins.start_session(name, "address 127.0.0.1", VIEWER))
+            await users.activate(
+                link, NewSignIn(password_hash="none"), lambda _name: VIEWER
+            )
+            sessions.append(
+                await sign_ins.start_session(name, "address 127.0.0.1", VIEWER)
+            )
         return sessions
 
 

@@ -56,7 +56,10 @@ class PlatformClient:
     def wait_for(self, count: int, timeout: float, marker: str = "") -> Sequence[float]:
         """Wait until there were so many calls, and return them all. Raises TimeoutError."""
         return sorted(
-            at for at, _login, _text in self._get(timeout, marker=marker, count=count)["calls"]
+            at
+            for at, _login, _text in self._get(timeout, marker=marker, count=count)[
+                "calls"
+            ]
         )
 
     def _get(self, timeout: float = 60, **query: object) -> Mapping[str, Any]:
@@ -70,7 +73,8 @@ class PlatformClient:
 def run_platform(delay: float = 0.0) -> Iterator[PlatformClient]:
     """Run the platform. It answers each creating call after `delay` seconds."""
     with running(
-        [sys.executable, "-m", "tests.bench.platform", str(delay)], stdout=subprocess.PIPE
+        [sys.executable, "-m", "tests.bench.platform", str(delay)],
+        stdout=subprocess.PIPE,
     ) as process:
         assert process.stdout is not None
         port = int(process.stdout.readline())
@@ -112,7 +116,8 @@ class CallLog:
             self.waiters.remove(waiter)
         found = [call for call in self.calls if waiter.marker in call[2]]
         calls = [
-            (at, login, _text_of(body) if waiter.with_texts else "") for at, login, body in found
+            (at, login, _text_of(body) if waiter.with_texts else "")
+            for at, login, body in found
         ]
         waiter.connection.reply({"calls": calls, "most_open": self.most_open})
 
@@ -153,11 +158,15 @@ class BenchConnection(asyncio.Protocol):
             number = self.log.add(self.began_at, login, body)
             answer = _post_as_json(number, login, time.time())
             if self.delay:
-                asyncio.get_running_loop().call_later(self.delay, self._end, login, answer)
+                asyncio.get_running_loop().call_later(
+                    self.delay, self._end, login, answer
+                )
             else:
                 self._end(login, answer)
         elif target.startswith(_CALLS):
-            self._answer_calls(dict(urllib.parse.parse_qsl(target.split()[1].partition(b"?")[2])))
+            self._answer_calls(
+                dict(urllib.parse.parse_qsl(target.split()[1].partition(b"?")[2]))
+            )
         elif _TIMELINE in target:
             posts = self.log.timeline(login)
             self.reply({"statuses": posts, "total_number": len(posts)})
@@ -175,7 +184,9 @@ class BenchConnection(asyncio.Protocol):
 
     def _answer_calls(self, query: Mapping[bytes, bytes]) -> None:
         marker = query.get(b"marker", b"")
-        missing = int(query.get(b"count", 0)) - sum(marker in body for *_, body in self.log.calls)
+        missing = int(query.get(b"count", 0)) - sum(
+            marker in body for *_, body in self.log.calls
+        )
         waiter = Waiter(marker, missing, self, with_texts=b"texts" in query)
         self.log.waiters.append(waiter)
         self.log.answer_if_complete(waiter)
@@ -186,15 +197,15 @@ class BenchConnection(asyncio.Protocol):
 
     def reply(self, answer: Mapping[str, object]) -> None:
         body = json.dumps(answer).encode()
-        head = (
-            f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
-        )
+        head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
         head += f"Date: {formatdate(usegmt=True)}\r\nConnection: close\r\n\r\n"
         self.transport.write(head.encode() + body)
         self.transport.close()
 
 
-def _post_as_json(number: int, login: str, at: float, text: str = "") -> Mapping[str, object]:
+def _post_as_json(
+    number: int, login: str, at: float, text: str = ""
+) -> Mapping[str, object]:
     return {
         "created_at": datetime.fromtimestamp(at, UTC)
         .astimezone(BEIJING)

@@ -22,7 +22,9 @@ def running(
     cwd: Path | None = None,
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Run a program. At the end ask it to stop, and kill it after STOP_TIMEOUT_SECONDS."""
-    with subprocess.Popen(command, stdin=stdin, stdout=stdout, stderr=stderr, cwd=cwd) as process:
+    with subprocess.Popen(
+        command, stdin=stdin, stdout=stdout, stderr=stderr, cwd=cwd
+    ) as process:
         try:
             yield process
         finally:
@@ -48,6 +50,7 @@ def child_pids(pid: int) -> Sequence[int]:
 def resident_mebibytes(pid: int) -> float:
     """Return how much memory a process holds, without its children."""
     fields = dict(
-        line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines()
+        line.split(":", 1)
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines()
     )
     return int(fields["VmRSS"].split()[0]) * 1024 / MEBIBYTE

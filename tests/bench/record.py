@@ -50,7 +50,9 @@ A place is a figure, a part of its name, and the name of the part.
 
 def record(figures: Sequence[Figure]) -> None:
     """Write figures to the page. Figures of other ids stay as recorded before."""
-    recorded = f"{describe_machine().removesuffix('.')}, PostgreSQL {postgres_version()}."
+    recorded = (
+        f"{describe_machine().removesuffix('.')}, PostgreSQL {postgres_version()}."
+    )
     measured = {figure.id for figure in figures}
     older = json.loads(DATA.read_text("utf-8")) if DATA.exists() else []
     entries: list[Entry] = [
@@ -60,22 +62,31 @@ def record(figures: Sequence[Figure]) -> None:
     entries.sort(key=lambda entry: (int(entry["id"].strip("Pb")), entry["id"]))
     IMAGES.mkdir(parents=True, exist_ok=True)
     DATA.write_text(json.dumps(entries, ensure_ascii=False, indent=1) + "\n", "utf-8")
-    compared = [entry for entry in entries if entry["id"] == "P2" and entry["unit"] == "/s"]
+    compared = [
+        entry for entry in entries if entry["id"] == "P2" and entry["unit"] == "/s"
+    ]
     ratios = [entry for entry in entries if entry not in compared]
     write_recorded(
-        PAGE, "bench", f"{format_table(list(map(_row, ratios)))}\n\n{_describe_runs(entries)}"
+        PAGE,
+        "bench",
+        f"{format_table(list(map(_row, ratios)))}\n\n{_describe_runs(entries)}",
     )
     if compared:
-        write_recorded(PAGE, "bench --only P2", format_table(list(map(_peer_row, compared))))
+        write_recorded(
+            PAGE, "bench --only P2", format_table(list(map(_peer_row, compared)))
+        )
     _draw(entries)
 
 
 def _row(entry: Entry) -> Mapping[str, str]:
-    parts = "; ".join(f"{name} {_number(value)}" for name, value in entry["parts"].items())
+    parts = "; ".join(
+        f"{name} {_number(value)}" for name, value in entry["parts"].items()
+    )
     return {
         "id": entry["id"],
         "figure": entry["name"],
-        "measured": entry["skipped"] or f"{_number(entry['value'])} {entry['unit']}".strip(),
+        "measured": entry["skipped"]
+        or f"{_number(entry['value'])} {entry['unit']}".strip(),
         "goal": entry["bound"],
         "": entry["verdict"].lower(),
         "parts": parts,
@@ -100,14 +111,18 @@ def _describe_runs(entries: Sequence[Entry]) -> str:
         ids += [entry["id"]] if entry["id"] not in ids else []
     if len(runs) == 1:
         return next(iter(runs))
-    return "\n".join(f"- {', '.join(ids)}: {recorded}" for recorded, ids in runs.items())
+    return "\n".join(
+        f"- {', '.join(ids)}: {recorded}" for recorded, ids in runs.items()
+    )
 
 
 def _draw(entries: Sequence[Entry]) -> None:
     """Draw each plot, as far as its figures were recorded."""
     for title, image, places in BARS:
         values = {label: _find_part(entries, *place) for label, place in places.items()}
-        _write_bars(image, title, {label: value for label, value in values.items() if value})
+        _write_bars(
+            image, title, {label: value for label, value in values.items() if value}
+        )
     compared = {
         entry["name"]: entry["value"]
         for entry in entries
@@ -127,11 +142,15 @@ def _draw(entries: Sequence[Entry]) -> None:
             ]
     if series:
         title = "Cost on top of a past, against the shortest"
-        plot = Plot(title=title, x_title="past deliveries", series=series, is_logarithmic=True)
+        plot = Plot(
+            title=title, x_title="past deliveries", series=series, is_logarithmic=True
+        )
         write_plots(IMAGES / "past.svg", [plot])
 
 
-def _find_part(entries: Sequence[Entry], figure_id: str, name: str, part: str) -> float | None:
+def _find_part(
+    entries: Sequence[Entry], figure_id: str, name: str, part: str
+) -> float | None:
     found = [
         entry["parts"].get(part)
         for entry in entries

@@ -46,7 +46,9 @@ REGION = {
     "tip_line": "12377",
     "tip_link": "https://example.gov.cn/tips",
 }
-ACCOUNT = Account(id=AccountId("a0"), platform=TIEBA, identity="1", secret="a0", forum="第一区")
+ACCOUNT = Account(
+    id=AccountId("a0"), platform=TIEBA, identity="1", secret="a0", forum="第一区"
+)
 POST = Post(
     id=PostId("refund"),
     kind=PostKind.WARNING,
@@ -72,9 +74,13 @@ def p9(options: BenchOptions) -> Iterator[Figure]:
     renders = batches * ACCOUNTS
     templates = load_templates([ROOT / "templates"], RenderProcess())
     occurrence = make_occurrence(POST, ONCE_OCCURRENCE, DUE)
-    target = RenderTarget(account=ACCOUNT, region=REGION, capabilities=CAPABILITIES, pictures=())
+    target = RenderTarget(
+        account=ACCOUNT, region=REGION, capabilities=CAPABILITIES, pictures=()
+    )
 
-    request = RenderRequest(post=POST, occurrence=occurrence, targets=[target] * ACCOUNTS)
+    request = RenderRequest(
+        post=POST, occurrence=occurrence, targets=[target] * ACCOUNTS
+    )
 
     def render_batches() -> None:
         for _ in range(batches):
@@ -116,7 +122,9 @@ def p9(options: BenchOptions) -> Iterator[Figure]:
     )
 
 
-def bare_sandbox(filters: Mapping[str, Callable[..., object]]) -> ImmutableSandboxedEnvironment:
+def bare_sandbox(
+    filters: Mapping[str, Callable[..., object]],
+) -> ImmutableSandboxedEnvironment:
     """Return Jinja's immutable sandbox with the filters of ours."""
     sandbox = ImmutableSandboxedEnvironment(
         loader=FileSystemLoader(ROOT / "templates"),

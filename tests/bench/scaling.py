@@ -18,7 +18,9 @@ POSTS, BRIEF_POSTS = 8, 1
 STARTS = (START, CHECK)
 
 
-def measure_growth(pasts: Sequence[int], *, is_recorded: bool) -> Sequence[Mapping[str, str]]:
+def measure_growth(
+    pasts: Sequence[int], *, is_recorded: bool
+) -> Sequence[Mapping[str, str]]:
     """Measure the queries of people and of the daemon on each past, in processor time."""
     costs = {rows: costs_after(rows) for rows in pasts}
     table = [
@@ -42,7 +44,9 @@ def plot_growth(costs: Mapping[int, Mapping[str, float]]) -> Sequence[Plot]:
         for name in base
         if name not in STARTS
     }
-    starts = {name: [(rows, costs[rows][name] * 1e3) for rows in costs] for name in STARTS}
+    starts = {
+        name: [(rows, costs[rows][name] * 1e3) for rows in costs] for name in STARTS
+    }
     return [
         Plot(title=title, x_title="past deliveries", series=series, is_logarithmic=True)
         for title, series in (
@@ -109,7 +113,9 @@ def _server_seconds(url: str) -> float:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="scripts/growth", description=__doc__)
-    parser.add_argument("--brief", action="store_true", help="small sizes, which prove nothing")
+    parser.add_argument(
+        "--brief", action="store_true", help="small sizes, which prove nothing"
+    )
     parser.add_argument("--only", choices=["past", "workers"])
     parser.add_argument(
         "--record", action="store_true", help="write the figures into docs/scaling.md"
@@ -118,7 +124,9 @@ def main() -> int:
     tables = []
     if given.only != "workers":
         tables.append(
-            measure_growth(BRIEF_PASTS if given.brief else PASTS, is_recorded=given.record)
+            measure_growth(
+                BRIEF_PASTS if given.brief else PASTS, is_recorded=given.record
+            )
         )
     if given.only != "past":
         sizes = (BRIEF_WORKERS, BRIEF_POSTS) if given.brief else (WORKERS, POSTS)

@@ -84,7 +84,9 @@ def p8(options: BenchOptions) -> Iterator[Figure]:
             goal=0.5,
             parts={"CPU s": reload.processor_seconds, "seconds": reload.seconds},
         )
-        worst, quiet = _delays_of_reload(options, platform, folder, (changed, text), reload.seconds)
+        worst, quiet = _delays_of_reload(
+            options, platform, folder, (changed, text), reload.seconds
+        )
     yield Figure(
         id="P8",
         name="a post's first byte during the reload, later than otherwise",
@@ -100,7 +102,10 @@ def _year_of_posts(posts: int) -> str:
     now = datetime.now(UTC) + timedelta(hours=1)
     return "".join(
         format_post(
-            f"post-{number}", now + SPREAD * number / posts, [f"a{number % ACCOUNTS}"], NO_BODY
+            f"post-{number}",
+            now + SPREAD * number / posts,
+            [f"a{number % ACCOUNTS}"],
+            NO_BODY,
         )
         for number in range(posts)
     )
@@ -134,9 +139,14 @@ def _delays_of_reload(
     with daemon(folder, options.publisher):
         wait_for_event(folder, STARTED)
         first_due = datetime.now(UTC) + timedelta(
-            seconds=4 * reload_seconds + options.choose(START_SECONDS, BRIEF_START_SECONDS)
+            seconds=4 * reload_seconds
+            + options.choose(START_SECONDS, BRIEF_START_SECONDS)
         )
-        seconds = SENT_BEFORE_SECONDS + options.choose(3, 1) * reload_seconds + SENT_AFTER_SECONDS
+        seconds = (
+            SENT_BEFORE_SECONDS
+            + options.choose(3, 1) * reload_seconds
+            + SENT_AFTER_SECONDS
+        )
         due = [
             first_due + SENT_INTERVAL * number
             for number in range(round(seconds / SENT_INTERVAL.total_seconds()))
@@ -160,7 +170,9 @@ def _delays_of_reload(
         for at, _login, text in platform.published()
     }
     delays = [numbered[number] - at.timestamp() for number, at in enumerate(due)]
-    during = [delay for delay, at in zip(delays, due, strict=True) if at < accepted_at][before:]
+    during = [delay for delay, at in zip(delays, due, strict=True) if at < accepted_at][
+        before:
+    ]
     if len(during) == len(delays) - before:
         raise AssertionError("the reload took longer than posts were sent")
     return max(during), median(delays[:before])

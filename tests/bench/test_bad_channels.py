@@ -19,6 +19,6 @@ def test_bad_channels_delay_no_post_and_lose_no_alert():
     assert result.calls >= len(BAD)
     assert result.alerts
     assert result.lost == []
-    assert all(result.delays[name] < most for name, most in MAX_DELAY_SECONDS.items()), (
-        result.rows()
-    )
+    assert all(
+        result.delays[name] < most for name, most in MAX_DELAY_SECONDS.items()
+    ), result.rows()

@@ -35,7 +35,9 @@ def test_a_brief_run_measures_each_figure(tmp_path, name):
     assert done.returncode == 0, done.stdout + done.stderr
     figures = json.loads((tmp_path / "figures").read_text("utf-8"))
     assert name in {figure["id"] for figure in figures}
-    assert all(figure["parts"] or figure["skipped"] or figure["value"] for figure in figures)
+    assert all(
+        figure["parts"] or figure["skipped"] or figure["value"] for figure in figures
+    )
 
 
 def test_a_recorded_figure_replaces_the_older_one_of_its_id(tmp_path, monkeypatch):
@@ -48,13 +50,21 @@ def test_a_recorded_figure_replaces_the_older_one_of_its_id(tmp_path, monkeypatc
             for name in marks
         )
     )
-    for name, value in (("PAGE", page), ("IMAGES", tmp_path), ("DATA", tmp_path / "figures.json")):
+    for name, value in (
+        ("PAGE", page),
+        ("IMAGES", tmp_path),
+        ("DATA", tmp_path / "figures.json"),
+    ):
         monkeypatch.setattr(record, name, value)
     monkeypatch.setattr(record, "postgres_version", lambda: "18")
     memory = Figure(id="P11", name="memory", value=111, goal=120, unit="MiB")
     peer = Figure(id="P2", name="publisher", value=222, unit="/s", parts={"lost": 0})
     past = Figure(
-        id="P4", name="claim", value=1.25, goal=1.5, parts={"ms at 1,000": 4, "ms at 10,000": 5}
+        id="P4",
+        name="claim",
+        value=1.25,
+        goal=1.5,
+        parts={"ms at 1,000": 4, "ms at 10,000": 5},
     )
     record.record([memory, peer, past])
     record.record([dataclasses.replace(memory, value=133)])

@@ -22,7 +22,14 @@ from publisher.engine.sender import send_due
 from publisher.runtime.logs import configure_logging
 from tests.bench.bare_calls import bare_calls, make_calls, make_raw_calls
 from tests.bench.database import accept_schedule, application, postgres, promote_all
-from tests.bench.figures import BenchOptions, Figure, RunCost, SkippedError, measure_in_turn, median
+from tests.bench.figures import (
+    BenchOptions,
+    Figure,
+    RunCost,
+    SkippedError,
+    measure_in_turn,
+    median,
+)
 from tests.bench.platform import run_platform
 from tests.bench.workspace import NO_PLATFORM, format_posts, workspace, write_schedule
 
@@ -51,7 +58,10 @@ def p1(options: BenchOptions) -> Iterator[Figure]:
             lambda: RunCost.measure(lambda: asyncio.run(make_calls(calls, IN_FLIGHT))),
             lambda: RunCost.measure(lambda: make_raw_calls(calls, IN_FLIGHT)),
         )
-    for database, cost, goal in (("SQLite", sqlite, 0.75), ("PostgreSQL", postgresql, 0.65)):
+    for database, cost, goal in (
+        ("SQLite", sqlite, 0.75),
+        ("PostgreSQL", postgresql, 0.65),
+    ):
         yield Figure(
             id="P1",
             name=f"durable deliveries/s against bare calls, {database}",
@@ -95,9 +105,13 @@ async def deliver_all(folder: Path) -> RunCost:
         await promote_all(opened)
         await opened.store.outbox.preload()  # as the daemon does
         spent = RunCost.meter()
-        count = await send_due(opened.store, opened.adapters, IN_FLIGHT, asyncio.Event())
+        count = await send_due(
+            opened.store, opened.adapters, IN_FLIGHT, asyncio.Event()
+        )
         cost = spent()
-        states = Counter(delivery.state for delivery in await opened.store.queries.deliveries())
+        states = Counter(
+            delivery.state for delivery in await opened.store.queries.deliveries()
+        )
         if states != {State.PUBLISHED: count}:
             raise AssertionError(states)
         return cost
@@ -107,7 +121,10 @@ def p3(options: BenchOptions) -> Iterator[Figure]:
     """Count a burst's syncs, and time a lone intent: no other shares its syncs."""
     posts = options.choose(7, 1)
     deliveries = posts * ACCOUNTS
-    with run_platform() as platform, filled_workspace(posts, platform.base_url) as folder:
+    with (
+        run_platform() as platform,
+        filled_workspace(posts, platform.base_url) as folder,
+    ):
         syncs = count_syncs(folder)
     yield Figure(
         id="P3",
@@ -132,8 +149,18 @@ def count_syncs(folder: Path) -> int:
     if shutil.which("strace") is None:
         raise SkippedError("strace is not installed")
     trace = folder / "trace"
-    tracer = ["strace", "-f", "--seccomp-bpf", "-e", "trace=fsync,fdatasync", "-o", trace]
-    subprocess.run([*tracer, sys.executable, "-m", "tests.bench.throughput", folder], check=True)
+    tracer = [
+        "strace",
+        "-f",
+        "--seccomp-bpf",
+        "-e",
+        "trace=fsync,fdatasync",
+        "-o",
+        trace,
+    ]
+    subprocess.run(
+        [*tracer, sys.executable, "-m", "tests.bench.throughput", folder], check=True
+    )
     return len(_SYNC_CALL.findall(trace.read_text("utf-8", "replace")))
 
 

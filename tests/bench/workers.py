@@ -75,7 +75,9 @@ def deliver_together(count: int, posts: int, database: str) -> RunCost:
     with ExitStack() as stack:
         platform = stack.enter_context(run_platform(LATENCY_SECONDS))
         folders = [
-            stack.enter_context(workspace(ACCOUNTS, platform.base_url, database=database))
+            stack.enter_context(
+                workspace(ACCOUNTS, platform.base_url, database=database)
+            )
             for _ in range(count)
         ]
         write_schedule(folders[0], format_posts(posts, None))
@@ -84,7 +86,9 @@ def deliver_together(count: int, posts: int, database: str) -> RunCost:
         command = [sys.executable, "-m", "tests.bench.workers"]
         workers = [
             stack.enter_context(
-                running([*command, folder], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+                running(
+                    [*command, folder], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+                )
             )
             for folder in folders
         ]
@@ -111,7 +115,9 @@ async def _promote(folder: Path) -> None:
 
 async def _count_states(folder: Path) -> Counter[State]:
     async with application(folder, can_send=False) as opened:
-        return Counter(delivery.state for delivery in await opened.store.queries.deliveries())
+        return Counter(
+            delivery.state for delivery in await opened.store.queries.deliveries()
+        )
 
 
 async def work(folder: Path) -> None:

@@ -133,16 +133,22 @@ def format_post(
 
 
 def format_posts(
-    posts: int, at: datetime | None, to: Sequence[Sequence[str]] = (("all",),), more: str = BODY
+    posts: int,
+    at: datetime | None,
+    to: Sequence[Sequence[str]] = (("all",),),
+    more: str = BODY,
 ) -> str:
     """Return so many posts, all due at one instant, to these recipients in turn."""
     return "".join(
-        format_post(f"post-{number}", at, to[number % len(to)], more) for number in range(posts)
+        format_post(f"post-{number}", at, to[number % len(to)], more)
+        for number in range(posts)
     )
 
 
 @contextlib.contextmanager
-def daemon(folder: Path, publisher: Sequence[str] = PUBLISHER) -> Iterator[subprocess.Popen[bytes]]:
+def daemon(
+    folder: Path, publisher: Sequence[str] = PUBLISHER
+) -> Iterator[subprocess.Popen[bytes]]:
     """Start publisher's daemon in a workspace; it is asked to stop at the end."""
     with (
         (folder / LOG).open("ab") as log,
@@ -151,7 +157,11 @@ def daemon(folder: Path, publisher: Sequence[str] = PUBLISHER) -> Iterator[subpr
         yield process
 
 
-def wait_for_event(folder: Path, event: str, timeout: float = 60, count: int = 1) -> None:
+def wait_for_event(
+    folder: Path, event: str, timeout: float = 60, count: int = 1
+) -> None:
     """Wait until the daemon has logged an event so many times. Raises TimeoutError."""
     log = folder / LOG
-    wait_until(lambda: log.read_text("utf-8", "replace").count(event) >= count, timeout, event)
+    wait_until(
+        lambda: log.read_text("utf-8", "replace").count(event) >= count, timeout, event
+    )

@@ -49,7 +49,9 @@ async def browsers(site, address):
             await page.goto(f"{address}/setup#{await site.add_user(name, grant)}")
             await page.get_by_test_id("act-begin").click()
             await page.get_by_test_id("act-enter").click()
-            await expect(page.get_by_test_id("page-today")).to_be_visible(timeout=PATIENCE_MS)
+            await expect(page.get_by_test_id("page-today")).to_be_visible(
+                timeout=PATIENCE_MS
+            )
             return page
 
         try:
@@ -76,7 +78,8 @@ async def approve_from_inbox(page):
 
 
 @pytest.mark.skipif(
-    BROWSER is None, reason="NO BROWSER: no chromium on PATH, and PUBLISHER_CHROMIUM names none"
+    BROWSER is None,
+    reason="NO BROWSER: no chromium on PATH, and PUBLISHER_CHROMIUM names none",
 )
 async def test_two_people_approve_a_text_and_its_change_on_a_phone(approving):  # noqa: F811 # the fixture
     """Four touches lead from Today to an approval on a phone.
@@ -85,11 +88,16 @@ async def test_two_people_approve_a_text_and_its_change_on_a_phone(approving):  
     """
     store = approving.store
     async with serving(approving.app) as address, browsers(approving, address) as enter:
-        author, li = await enter("zhang", "author", DESK), await enter("李", "approver", PHONE)
+        author, li = (
+            await enter("zhang", "author", DESK),
+            await enter("李", "approver", PHONE),
+        )
         wang = await enter("王", "approver", PHONE, "dark")
 
         await author.goto(f"{address}/approve/refund")
-        await expect(author.get_by_test_id("refusal")).to_be_visible(timeout=PATIENCE_MS)
+        await expect(author.get_by_test_id("refusal")).to_be_visible(
+            timeout=PATIENCE_MS
+        )
         assert await author.get_by_test_id("act-approve").count() == 0
         assert await complaints(author) == []
 
@@ -103,7 +111,9 @@ async def test_two_people_approve_a_text_and_its_change_on_a_phone(approving):  
         assert await complaints(wang) == []
         await write(approving, words={"先挂断": "请先挂断"})
         await wang.get_by_test_id("act-approve").click()
-        await expect(wang.get_by_test_id("problem-approve")).to_be_visible(timeout=PATIENCE_MS)
+        await expect(wang.get_by_test_id("problem-approve")).to_be_visible(
+            timeout=PATIENCE_MS
+        )
         [task] = await store.approvals.tasks("refund")
         assert task.status.counted == []
 
@@ -115,7 +125,10 @@ async def test_two_people_approve_a_text_and_its_change_on_a_phone(approving):  
         await wang.get_by_test_id("act-approve").click()
         await expect(wang.get_by_test_id("notice")).to_be_visible(timeout=PATIENCE_MS)
         [task] = await store.approvals.tasks("refund")
-        assert (task.status.is_approved, [one.person for one in task.status.counted]) == (
+        assert (
+            task.status.is_approved,
+            [one.person for one in task.status.counted],
+        ) == (
             True,
             ["李", "王"],
         )

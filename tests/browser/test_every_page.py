@@ -34,7 +34,8 @@ from tests.web.test_approve import approving  # noqa: F401 # a fixture
 pytestmark = [
     pytest.mark.long,
     pytest.mark.skipif(
-        BROWSER is None, reason="NO BROWSER: no chromium on PATH, and PUBLISHER_CHROMIUM names none"
+        BROWSER is None,
+        reason="NO BROWSER: no chromium on PATH, and PUBLISHER_CHROMIUM names none",
     ),
 ]
 SCREENS = os.environ.get("PUBLISHER_SCREENS")
@@ -107,7 +108,9 @@ async def arrange(site):
             title="警惕冒充公检法诈骗",
             is_urgent=True,
         ),
-        make_post("later", accounts[:1], now + timedelta(hours=5), title="每周反诈提示"),
+        make_post(
+            "later", accounts[:1], now + timedelta(hours=5), title="每周反诈提示"
+        ),
     )
     await site.store.actions.register_worker()
     await site.store.actions.pause(f"account:{accounts[0]}", BY, "密码被改")
@@ -127,14 +130,19 @@ async def look_at(page, name, looks):
             "options => axe.run(options)", {**WCAG, "resultTypes": ["violations"]}
         )
         look = f"{viewport['width']}-{theme}"
-        wrong += [(look, each["id"], each["nodes"][0]["target"]) for each in found["violations"]]
+        wrong += [
+            (look, each["id"], each["nodes"][0]["target"])
+            for each in found["violations"]
+        ]
         if await page.evaluate(
             "document.documentElement.scrollWidth > document.documentElement.clientWidth"
         ):
             wrong.append((look, "wide"))
         if SCREENS:
             await page.screenshot(
-                path=Path(SCREENS, f"{name}-{look}.png"), full_page=True, animations="disabled"
+                path=Path(SCREENS, f"{name}-{look}.png"),
+                full_page=True,
+                animations="disabled",
             )
     return wrong
 
@@ -161,19 +169,28 @@ async def test_no_page_shuts_anybody_out(approving, lang, looks):  # noqa: F811 
     await set_state(site, State.PUBLISHED, attempts=1)
     await set_state(site, State.HELD, "beijing-tieba", reason="uncheckable", attempts=1)
     await set_state(site, State.RETRACTING, "beijing-wechat", attempts=1)
-    names = {"post": "refund", "occurrence": "once", "account": "beijing-tieba", "name": "全"}
+    names = {
+        "post": "refund",
+        "occurrence": "once",
+        "account": "beijing-tieba",
+        "name": "全",
+    }
     link = await site.add_user("新", "author")
     found, refused = {}, set()
     async with serving(site.app) as address, browsers(site, address) as enter:
         page = await enter("全", "viewer", DESK)
-        await site.store.users.change_grants("全", [parse_grant(role) for role in ALL_ROLES], BY)
+        await site.store.users.change_grants(
+            "全", [parse_grant(role) for role in ALL_ROLES], BY
+        )
         for path, route in page_paths(names).items():
             if route.permission is None:
                 await page.context.clear_cookies()
             if route.name == "setup_form":
                 await page.goto(f"{address}/setup#{link}")
                 await page.get_by_test_id("act-begin").click()
-                await expect(page.get_by_test_id("page-setup")).to_be_visible(timeout=PATIENCE_MS)
+                await expect(page.get_by_test_id("page-setup")).to_be_visible(
+                    timeout=PATIENCE_MS
+                )
             response = await page.goto(f"{address}{path}?lang={lang}")
             if not response.ok:
                 refused.add(route.name)
@@ -197,7 +214,9 @@ async def test_days_of_another_month_can_be_read(site):
         await page.goto(f"{address}/calendar")
         await expect(page.locator(".other .entry-of-day")).to_have_count(1)
         assert (
-            await look_at(page, "calendar-december", [look for looks in LOOKS for look in looks])
+            await look_at(
+                page, "calendar-december", [look for looks in LOOKS for look in looks]
+            )
             == []
         )
 
@@ -248,9 +267,9 @@ async def test_everything_is_paused_by_two_presses_of_a_key(site):
         page = await enter("王", "author", DESK)
         await page.get_by_test_id("act-pause").focus()
         await page.keyboard.press("Enter")
-        await expect(page.locator("#pause-dialog [data-testid=field-reason]")).to_be_focused(
-            timeout=PATIENCE_MS
-        )
+        await expect(
+            page.locator("#pause-dialog [data-testid=field-reason]")
+        ).to_be_focused(timeout=PATIENCE_MS)
         assert await complaints(page) == []
         await page.keyboard.type("账号疑似被盗用")
         await page.keyboard.press("Enter")
@@ -267,7 +286,9 @@ async def advance(site, condition):
         while not await condition():
             site.runtime.advance_time(timedelta(seconds=1))
             await site.store.actions.heartbeat()
-            await asyncio.sleep(0.1)  # the browser does not say when its page has changed
+            await asyncio.sleep(
+                0.1
+            )  # the browser does not say when its page has changed
 
 
 async def test_no_address_has_the_secret_of_a_one_time_link(site):
@@ -281,7 +302,9 @@ async def test_no_address_has_the_secret_of_a_one_time_link(site):
         await page.context.clear_cookies()
         page.on(
             "request",
-            lambda request: asked.append((request.url, request.headers.get("referer", ""))),
+            lambda request: asked.append(
+                (request.url, request.headers.get("referer", ""))
+            ),
         )
         await page.goto(f"{address}/setup#{link}")
         await expect(page.get_by_test_id("act-begin")).to_have_text(
@@ -292,6 +315,8 @@ async def test_no_address_has_the_secret_of_a_one_time_link(site):
             "I am 新, begin", timeout=PATIENCE_MS
         )
         await page.get_by_test_id("act-begin").click()
-        await expect(page.get_by_test_id("page-setup")).to_be_visible(timeout=PATIENCE_MS)
+        await expect(page.get_by_test_id("page-setup")).to_be_visible(
+            timeout=PATIENCE_MS
+        )
     assert len(asked) > 4
     assert [place for place in asked for part in place if link in part] == []

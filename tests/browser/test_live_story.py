@@ -11,7 +11,13 @@ from publisher.domain.delivery import State
 from publisher.engine.decisions import named_person
 from publisher.web import live
 from publisher.web.kit.site import BEAT_SECONDS
-from tests.browser.test_approval_story import DESK, PATIENCE_MS, browsers, complaints, serving
+from tests.browser.test_approval_story import (
+    DESK,
+    PATIENCE_MS,
+    browsers,
+    complaints,
+    serving,
+)
 from tests.cli.posts import warning
 from tests.e2e.test_browser import BROWSER
 from tests.wait import PATIENCE_SECONDS, eventually
@@ -20,7 +26,8 @@ from tests.web.posts import POST, SOON, plan, set_state
 pytestmark = [
     pytest.mark.long,
     pytest.mark.skipif(
-        BROWSER is None, reason="NO BROWSER: no chromium on PATH, and PUBLISHER_CHROMIUM names none"
+        BROWSER is None,
+        reason="NO BROWSER: no chromium on PATH, and PUBLISHER_CHROMIUM names none",
     ),
 ]
 LI = named_person("李")
@@ -45,7 +52,9 @@ async def test_open_pages_change_in_place(site):  # the fixture
     """
     await plan(site, POST)
     await site.store.actions.register_worker()
-    await site.store.actions.pause("account:shanghai-weibo", named_person("王"), "换密码")
+    await site.store.actions.pause(
+        "account:shanghai-weibo", named_person("王"), "换密码"
+    )
     async with serving(site.app) as address, browsers(site, address) as enter:
         post = await enter("张", "operator", DESK)
         inbox, accounts = await post.context.new_page(), await post.context.new_page()
@@ -58,20 +67,35 @@ async def test_open_pages_change_in_place(site):  # the fixture
             await open_live(accounts, f"{address}/accounts", card),
         ]
         site.runtime.advance_time(timedelta(seconds=1))
-        await set_state(site, State.HELD, "beijing-tieba", reason="uncheckable", attempts=1)
+        await set_state(
+            site, State.HELD, "beijing-tieba", reason="uncheckable", attempts=1
+        )
         await site.store.actions.resume("account:shanghai-weibo", LI)
         await site.store.actions.pause("account:beijing-weibo", LI, "看一看")
         site.runtime.advance_time(timedelta(seconds=BEAT_SECONDS))
-        await expect(post.get_by_test_id(row)).to_contain_text("等待人工处理", timeout=PATIENCE_MS)
-        await expect(inbox.get_by_test_id(task)).to_contain_text("李", timeout=PATIENCE_MS)
-        await expect(inbox.get_by_test_id("act-news")).to_be_visible(timeout=PATIENCE_MS)
-        await expect(accounts.get_by_test_id(card)).to_contain_text("李", timeout=PATIENCE_MS)
-        await expect(accounts.get_by_test_id("act-news")).to_be_visible(timeout=PATIENCE_MS)
+        await expect(post.get_by_test_id(row)).to_contain_text(
+            "等待人工处理", timeout=PATIENCE_MS
+        )
+        await expect(inbox.get_by_test_id(task)).to_contain_text(
+            "李", timeout=PATIENCE_MS
+        )
+        await expect(inbox.get_by_test_id("act-news")).to_be_visible(
+            timeout=PATIENCE_MS
+        )
+        await expect(accounts.get_by_test_id(card)).to_contain_text(
+            "李", timeout=PATIENCE_MS
+        )
+        await expect(accounts.get_by_test_id("act-news")).to_be_visible(
+            timeout=PATIENCE_MS
+        )
         shown = [(post, row), (inbox, task), (accounts, card)]
         assert [
-            (await page.get_by_test_id(name).bounding_box())["y"] for page, name in shown
+            (await page.get_by_test_id(name).bounding_box())["y"]
+            for page, name in shown
         ] == places
-        assert [await page.evaluate("window.isStillHere") for page, _name in shown] == [True] * 3
+        assert [await page.evaluate("window.isStillHere") for page, _name in shown] == [
+            True
+        ] * 3
         assert [await complaints(page) for page, _name in shown] == [[], [], []]
 
         await inbox.get_by_test_id("act-news").click()
@@ -110,14 +134,18 @@ async def test_an_open_page_says_that_it_is_not_kept_up_to_date(site):  # the fi
         assert await complaints(page) == []
 
 
-async def test_a_stream_that_falls_silent_is_opened_again(site, monkeypatch):  # the fixture
+async def test_a_stream_that_falls_silent_is_opened_again(
+    site, monkeypatch
+):  # the fixture
     """A silent stream makes the page say so, and then show the present state.
 
     The connection stands, and nothing comes, not even a ping.
     """
     is_cut, sent = asyncio.Event(), list[str]()
     monkeypatch.setattr(live, "PING_SECONDS", 3600)
-    monkeypatch.setattr(live, "follow", partial(follow_until, live.follow, is_cut, sent))
+    monkeypatch.setattr(
+        live, "follow", partial(follow_until, live.follow, is_cut, sent)
+    )
     await plan(site, POST)
     await site.store.actions.register_worker()
     async with serving(site.app) as address, browsers(site, address) as enter:
@@ -125,15 +153,21 @@ async def test_a_stream_that_falls_silent_is_opened_again(site, monkeypatch):  #
         await page.clock.install()
         row = page.get_by_test_id("delivery-refund-beijing-tieba")
         cut_off = page.get_by_test_id("banner-cut-off")
-        await open_live(page, f"{address}/posts/refund?tab=all", "delivery-refund-beijing-tieba")
+        await open_live(
+            page, f"{address}/posts/refund?tab=all", "delivery-refund-beijing-tieba"
+        )
         await eventually(lambda: sent[-1] == "beat", PATIENCE_SECONDS, "the first beat")
         is_cut.set()
         streams = sent.count("stream")
-        await set_state(site, State.HELD, "beijing-tieba", reason="uncheckable", attempts=1)
+        await set_state(
+            site, State.HELD, "beijing-tieba", reason="uncheckable", attempts=1
+        )
         await page.clock.fast_forward("00:31")
         await expect(cut_off).to_be_visible(timeout=PATIENCE_MS)
         await eventually(
-            lambda: sent.count("stream") > streams, PATIENCE_SECONDS, "a stream that is as silent"
+            lambda: sent.count("stream") > streams,
+            PATIENCE_SECONDS,
+            "a stream that is as silent",
         )
         is_cut.clear()
         site.runtime.advance_time(timedelta(seconds=BEAT_SECONDS))
@@ -195,11 +229,16 @@ async def test_a_seat_says_its_name_and_leads_to_its_delivery(site):  # the fixt
     """
     await plan(site, warning("refund", when=SOON))
     await set_state(site, State.PUBLISHED, attempts=1)
-    await set_state(site, State.HELD, "shanghai-tieba", reason="uncheckable", attempts=1)
+    await set_state(
+        site, State.HELD, "shanghai-tieba", reason="uncheckable", attempts=1
+    )
     async with serving(site.app) as address, browsers(site, address) as enter:
         page = await enter("张", "operator", DESK)
         await page.goto(f"{address}/today")
-        seats, hint = page.get_by_test_id("map-refund-tieba"), page.locator("#seat-hint")
+        seats, hint = (
+            page.get_by_test_id("map-refund-tieba"),
+            page.locator("#seat-hint"),
+        )
         await seats.hover(position={"x": 20, "y": 7})
         pointed = await hint.text_content()
         await page.mouse.move(0, 0)
@@ -219,7 +258,9 @@ async def test_a_seat_says_its_name_and_leads_to_its_delivery(site):  # the fixt
         )
         await page.go_back()
         await page.get_by_test_id("map-refund-tieba").click(position={"x": 3, "y": 3})
-        await expect(page.get_by_test_id("page-post")).to_be_visible(timeout=PATIENCE_MS)
+        await expect(page.get_by_test_id("page-post")).to_be_visible(
+            timeout=PATIENCE_MS
+        )
 
 
 async def test_a_page_that_had_to_make_room_says_so(site):  # the fixture
@@ -232,7 +273,9 @@ async def test_a_page_that_had_to_make_room_says_so(site):  # the fixture
         await open_live(page, f"{address}/today", "verdict")
         [[stream]] = site.app.state.site.streams.by_user.values()
         stream.is_displaced = True
-        await expect(page.get_by_test_id("banner-displaced")).to_be_visible(timeout=PATIENCE_MS)
+        await expect(page.get_by_test_id("banner-displaced")).to_be_visible(
+            timeout=PATIENCE_MS
+        )
         await expect(page.get_by_test_id("banner-cut-off")).to_be_hidden()
         assert site.app.state.site.streams.by_user == {}
         assert await complaints(page) == []

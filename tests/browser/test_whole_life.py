@@ -30,7 +30,9 @@ async def demo():
 
     The links are one-time links. At the end the demo is interrupted, and ends in order.
     """
-    command = publisher_command("demo", "--no-open", "--port", "0", "--fast", "--regions", "1")
+    command = publisher_command(
+        "demo", "--no-open", "--port", "0", "--fast", "--regions", "1"
+    )
     process = await asyncio.create_subprocess_exec(
         *command,
         stdout=asyncio.subprocess.PIPE,
@@ -81,7 +83,8 @@ async def enter(browser, link, viewport):
 
 @pytest.mark.long(seconds=30)
 @pytest.mark.skipif(
-    BROWSER is None, reason="NO BROWSER: no chromium on PATH, and PUBLISHER_CHROMIUM names none"
+    BROWSER is None,
+    reason="NO BROWSER: no chromium on PATH, and PUBLISHER_CHROMIUM names none",
 )
 async def test_two_people_publish_a_warning_and_take_it_down():
     """Two people publish a warning and take it down in 15 actions.
@@ -90,17 +93,24 @@ async def test_two_people_publish_a_warning_and_take_it_down():
     audit.
     """
     hands = Hands()
-    async with demo() as (author_link, approver_link, feeds), async_playwright() as playwright:
+    async with (
+        demo() as (author_link, approver_link, feeds),
+        async_playwright() as playwright,
+    ):
         browser = await playwright.chromium.launch(executable_path=BROWSER, args=SILENT)
         zhang = await enter(browser, author_link, DESK)
         li = await enter(browser, approver_link, PHONE)
 
         await hands.press(zhang.get_by_test_id("menu-write"))
         await hands.type(zhang.get_by_test_id("field-title"), TITLE)
-        await hands.type(zhang.get_by_test_id("field-summary"), "先垫钱的兼职都是诈骗，不要转账")
+        await hands.type(
+            zhang.get_by_test_id("field-summary"), "先垫钱的兼职都是诈骗，不要转账"
+        )
         await expect(zhang.get_by_test_id("field-to-all")).to_be_checked()
         await hands.press(zhang.get_by_test_id("act-save"))
-        await expect(zhang.get_by_test_id("page-post")).to_be_visible(timeout=PATIENCE_MS)
+        await expect(zhang.get_by_test_id("page-post")).to_be_visible(
+            timeout=PATIENCE_MS
+        )
         post = zhang.url.rpartition("/")[2]
 
         await hands.press(li.get_by_test_id("menu-inbox"))
@@ -110,7 +120,9 @@ async def test_two_people_publish_a_warning_and_take_it_down():
 
         await hands.press(zhang.get_by_test_id("menu-today"))
         row = zhang.get_by_test_id(f"row-{post}")
-        await expect(row.locator(".chip.published")).to_contain_text("3", timeout=PATIENCE_MS)
+        await expect(row.locator(".chip.published")).to_contain_text(
+            "3", timeout=PATIENCE_MS
+        )
         async with zhang.expect_popup() as popup:
             await hands.press(zhang.get_by_test_id("act-feeds"))
         feed = await popup.value
@@ -125,20 +137,26 @@ async def test_two_people_publish_a_warning_and_take_it_down():
         dialog = zhang.locator("dialog[open]")
         await hands.type(dialog.get_by_test_id("field-reason"), REASON)
         await hands.press(dialog.get_by_test_id("confirm-retract"))
-        await expect(zhang.get_by_test_id("page-retraction")).to_be_visible(timeout=PATIENCE_MS)
-        deleted = zhang.get_by_test_id("verdict").locator(".chip.published")  # the page is live
+        await expect(zhang.get_by_test_id("page-retraction")).to_be_visible(
+            timeout=PATIENCE_MS
+        )
+        deleted = zhang.get_by_test_id("verdict").locator(
+            ".chip.published"
+        )  # the page is live
         await expect(deleted).to_contain_text("3", timeout=1000 * PATIENCE_SECONDS)
         proofs = [
             await zhang.get_by_test_id(f"delivery-{post}-beijing-{name}").inner_text()
             for name in PLATFORMS
         ]
         for platform in PLATFORMS:
-            await expect(feed.get_by_test_id(f"platform-{platform}")).not_to_contain_text(
-                TITLE, timeout=PATIENCE_MS
-            )
+            await expect(
+                feed.get_by_test_id(f"platform-{platform}")
+            ).not_to_contain_text(TITLE, timeout=PATIENCE_MS)
 
         await hands.press(zhang.get_by_test_id("menu-audit"))
-        await expect(zhang.get_by_test_id("page-audit")).to_be_visible(timeout=PATIENCE_MS)
+        await expect(zhang.get_by_test_id("page-audit")).to_be_visible(
+            timeout=PATIENCE_MS
+        )
         entries = zhang.locator("[data-testid^=entry-]").filter(has_text=TITLE)
         found = {
             match.groups()
@@ -146,6 +164,10 @@ async def test_two_people_publish_a_warning_and_take_it_down():
             if (match := ENTRY.search(text))
         }
         await browser.close()
-    assert found >= {("张", "post_saved"), ("李", "approval_given"), ("张", "retraction_requested")}
+    assert found >= {
+        ("张", "post_saved"),
+        ("李", "approval_given"),
+        ("张", "retraction_requested"),
+    }
     assert all("平台" in proof for proof in proofs), proofs
     assert hands.actions <= MAX_ACTIONS

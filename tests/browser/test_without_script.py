@@ -11,7 +11,8 @@ from tests.web.posts import POST, plan
 pytestmark = [
     pytest.mark.long,
     pytest.mark.skipif(
-        BROWSER is None, reason="NO BROWSER: no chromium on PATH, and PUBLISHER_CHROMIUM names none"
+        BROWSER is None,
+        reason="NO BROWSER: no chromium on PATH, and PUBLISHER_CHROMIUM names none",
     ),
 ]
 
@@ -30,9 +31,15 @@ async def test_everything_works_without_script(site):  # the fixture
         await page.goto(f"{address}/posts/refund")
         await page.get_by_test_id("act-cancel").click()
         await expect(page.get_by_test_id("page-cancel")).to_be_visible()
-        await page.get_by_test_id("page-cancel").get_by_test_id("field-reason").fill("不需要了")
+        await (
+            page.get_by_test_id("page-cancel")
+            .get_by_test_id("field-reason")
+            .fill("不需要了")
+        )
         await page.get_by_test_id("confirm-cancel").click()
-        await expect(page.get_by_test_id("notice")).to_contain_text("已撤回，4 个不再发")
+        await expect(page.get_by_test_id("notice")).to_contain_text(
+            "已撤回，4 个不再发"
+        )
         await browser.close()
     assert {item.state for item in await site.store.queries.deliveries("refund")} == {
         State.CANCELLED

@@ -27,7 +27,8 @@ from tests.web.test_write import FILE, file, without_waiting  # noqa: F401 # fix
 pytestmark = [
     pytest.mark.long,
     pytest.mark.skipif(
-        BROWSER is None, reason="NO BROWSER: no chromium on PATH, and PUBLISHER_CHROMIUM names none"
+        BROWSER is None,
+        reason="NO BROWSER: no chromium on PATH, and PUBLISHER_CHROMIUM names none",
     ),
 ]
 
@@ -48,7 +49,9 @@ async def see_each_preview(page):
 
     A check takes the focus from nothing.
     """
-    frames = [page.get_by_test_id(f"preview-{platform}") for platform in ("weibo", "wechat")]
+    frames = [
+        page.get_by_test_id(f"preview-{platform}") for platform in ("weibo", "wechat")
+    ]
     await expect(frames[1]).to_be_hidden()
     await page.get_by_test_id("tab-weibo").focus()
     await page.keyboard.press("ArrowRight")
@@ -70,7 +73,10 @@ async def test_two_people_change_one_post_and_settle_it(site, file):  # noqa: F8
     The right button of the second person is down.
     """
     async with serving(site.app) as address, browsers(site, address) as enter:
-        wang, li = await enter("王", "author", DESK), await enter("李", "author", PHONE, "dark")
+        wang, li = (
+            await enter("王", "author", DESK),
+            await enter("李", "author", PHONE, "dark"),
+        )
         for page in (wang, li):
             await page.goto(f"{address}/posts/weekly/edit")
         await li.get_by_test_id("field-title").fill("李改过的标题")
@@ -94,7 +100,10 @@ async def test_two_people_change_one_post_and_settle_it(site, file):  # noqa: F8
         await wang.get_by_test_id("act-save").click()
         await expect(wang.get_by_test_id("notice")).to_be_visible(timeout=PATIENCE_MS)
     [post] = await read_posts(file)
-    assert (post["title"], post["data"]["summary"]) == ("李改过的标题", "转账之前，先停一停")
+    assert (post["title"], post["data"]["summary"]) == (
+        "李改过的标题",
+        "转账之前，先停一停",
+    )
 
 
 async def test_a_sign_in_that_ends_while_somebody_writes_loses_no_word(site, file):  # noqa: F811 # the fixtures
@@ -113,7 +122,9 @@ async def test_a_sign_in_that_ends_while_somebody_writes_loses_no_word(site, fil
         )
         site.runtime.advance_time(timedelta(hours=13))
         await page.get_by_test_id("field-summary").fill("先垫钱的兼职都是诈骗")
-        await expect(page.get_by_test_id("banner-signed-out")).to_be_visible(timeout=PATIENCE_MS)
+        await expect(page.get_by_test_id("banner-signed-out")).to_be_visible(
+            timeout=PATIENCE_MS
+        )
         await page.get_by_test_id("act-save").click()
         await page.get_by_test_id("field-name").fill("王")
         await page.get_by_test_id("field-password").fill(PASSWORD)
@@ -123,7 +134,10 @@ async def test_a_sign_in_that_ends_while_somebody_writes_loses_no_word(site, fil
         await page.get_by_test_id("act-save").click()
         await expect(page.get_by_test_id("notice")).to_be_visible(timeout=PATIENCE_MS)
     [_weekly, post] = await read_posts(file)
-    assert (post["title"], post["data"]["summary"]) == ("警惕刷单返利", "先垫钱的兼职都是诈骗")
+    assert (post["title"], post["data"]["summary"]) == (
+        "警惕刷单返利",
+        "先垫钱的兼职都是诈骗",
+    )
 
 
 async def test_a_post_dragged_to_another_hour_is_saved_with_that_time(site, file):  # noqa: F811 # the fixtures
@@ -136,9 +150,16 @@ async def test_a_post_dragged_to_another_hour_is_saved_with_that_time(site, file
         await page.goto(f"{address}/calendar/week?from=2026-11-26")
         entry = page.locator("table [data-at][href='/posts/refund']")
         await entry.drag_to(page.locator("[data-day='2026-11-27'][data-hour='14']"))
-        await expect(page.get_by_test_id("notice")).to_contain_text("14:00", timeout=PATIENCE_MS)
+        await expect(page.get_by_test_id("notice")).to_contain_text(
+            "14:00", timeout=PATIENCE_MS
+        )
         [_weekly, moved] = await read_posts(file)
         await page.get_by_test_id("act-undo").click()
-        await expect(page.get_by_test_id("notice")).to_contain_text("10:00", timeout=PATIENCE_MS)
+        await expect(page.get_by_test_id("notice")).to_contain_text(
+            "10:00", timeout=PATIENCE_MS
+        )
         [_weekly, undone] = await read_posts(file)
-    assert [f"{post['at']:%d %H:%M}" for post in (moved, undone)] == ["27 14:00", "26 10:00"]
+    assert [f"{post['at']:%d %H:%M}" for post in (moved, undone)] == [
+        "27 14:00",
+        "26 10:00",
+    ]

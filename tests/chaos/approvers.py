@@ -29,7 +29,9 @@ ORDER BY (SELECT min(d.due_at) FROM delivery d
 The database does not show the present text, as an edit may be taken back. An approval of another
 text is refused.
 """
-GIVEN = "SELECT post, occurrence, fingerprint, person FROM approval WHERE ended_at IS NULL"
+GIVEN = (
+    "SELECT post, occurrence, fingerprint, person FROM approval WHERE ended_at IS NULL"
+)
 UNAPPROVABLE = """SELECT DISTINCT a.post FROM approval a
 JOIN delivery d ON d.post = a.post AND d.occurrence = a.occurrence
 WHERE a.ended_at IS NULL AND d.state IN ('pending', 'due', 'claimed', 'retrying')
@@ -57,7 +59,9 @@ def issue_token(publisher: PublisherProcess, name: str) -> None:
     ).split()[-1]
 
 
-async def record_save(publisher: PublisherProcess, post: str, by: str, text: str) -> None:
+async def record_save(
+    publisher: PublisherProcess, post: str, by: str, text: str
+) -> None:
     """Record a person's save of a post, as the dashboard does before the schedule gets the text."""
     async with open_store(await load_settings(publisher.folder), Runtime()) as store:
         stored = await store.posts.get_post(PostId(post))
@@ -87,7 +91,8 @@ class Approvers:
         """Let them act meanwhile. Raises DaemonError if one of their commands failed."""
         people = (*APPROVERS, REWRITER)
         threads = [
-            threading.Thread(target=self._approve, args=(name,), name=name) for name in people
+            threading.Thread(target=self._approve, args=(name,), name=name)
+            for name in people
         ]
         for thread in threads:
             thread.start()
@@ -105,7 +110,9 @@ class Approvers:
         while not self.is_over.wait(GLANCE_SECONDS):
             if name not in self.publisher.tokens:
                 continue
-            given = {row[:3] for row in self.publisher.store.rows(GIVEN) if row[3] == name}
+            given = {
+                row[:3] for row in self.publisher.store.rows(GIVEN) if row[3] == name
+            }
             for row in self.publisher.store.rows(WAITING):
                 key = (row[0], row[1], row[2])
                 if name == REWRITER and key[0] not in self.rewritten:

@@ -17,7 +17,14 @@ from tests.chaos.checker.artefacts import Rows, rows_of_server
 from tests.chaos.faults import RETRY_AFTER
 from tests.chaos.people import APPROVERS, PASSWORD, REWRITER, STAGES
 from tests.chaos.store_reader import ACCEPTED
-from tests.chaos.workspace import AUTHOR, CANARY, MINUTELY, MINUTELY_LATE, REPEATING, TIGHT_EXPIRES
+from tests.chaos.workspace import (
+    AUTHOR,
+    CANARY,
+    MINUTELY,
+    MINUTELY_LATE,
+    REPEATING,
+    TIGHT_EXPIRES,
+)
 
 if TYPE_CHECKING:
     from tests.chaos.campaign import Campaign
@@ -44,7 +51,9 @@ UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 def save(folder: Path, campaign: "Campaign") -> None:
     """Write everything that the checker asks for and a campaign knows."""
     folder.mkdir(parents=True, exist_ok=True)
-    settings = tomllib.loads((campaign.workspace.folder / "publisher.toml").read_text("utf-8"))
+    settings = tomllib.loads(
+        (campaign.workspace.folder / "publisher.toml").read_text("utf-8")
+    )
     _write_array(folder / "posts.json", campaign.platforms.posts())
     _write(folder / "status.json", campaign.publisher.status())
     _write(
@@ -81,7 +90,9 @@ def save(folder: Path, campaign: "Campaign") -> None:
         write_rows(folder / "publisher.db", rows_of_server(database))
         _dump(database, folder / DUMP)
     else:
-        _copy_database(campaign.workspace.folder / "var" / "publisher.db", folder / "publisher.db")
+        _copy_database(
+            campaign.workspace.folder / "var" / "publisher.db", folder / "publisher.db"
+        )
     _keep_files(folder, campaign)
 
 
@@ -89,7 +100,10 @@ def _approvals(campaign: "Campaign") -> dict[str, Any]:
     """Return the stages that every post must pass, and the people that may approve."""
     if not campaign.options.approvals:
         return {}
-    return {"stages": STAGES, "approvers": {name: [] for name in (*APPROVERS, REWRITER)}}
+    return {
+        "stages": STAGES,
+        "approvers": {name: [] for name in (*APPROVERS, REWRITER)},
+    }
 
 
 def _dump(url: str, file: Path) -> None:
@@ -112,7 +126,10 @@ def _dump(url: str, file: Path) -> None:
 
 
 def _copy_database(file: Path, copy: Path) -> None:
-    with closing(sqlite3.connect(file)) as source, closing(sqlite3.connect(copy)) as target:
+    with (
+        closing(sqlite3.connect(file)) as source,
+        closing(sqlite3.connect(copy)) as target,
+    ):
         source.backup(target)
 
 
@@ -156,7 +173,11 @@ def settings_of(settings: dict[str, Any]) -> dict[str, Any]:
             {
                 **{key: account[key] for key in ("id", "platform", "identity")},
                 "login": f"{account['platform']}/{account['secret']}",
-                **({"listed": LISTED_OF_MANY} if account.get("profile") == "biz" else {}),
+                **(
+                    {"listed": LISTED_OF_MANY}
+                    if account.get("profile") == "biz"
+                    else {}
+                ),
             }
             for account in settings["account"]
         ],
@@ -173,8 +194,12 @@ def _plan(campaign: "Campaign") -> dict[str, Any]:
     now = time.time()
     written = campaign.workspace.written
     accepted = {text for (text,) in campaign.publisher.store.rows(ACCEPTED)}
-    versions = (version for version in campaign.workspace.versions if version.text in accepted)
-    shifts = sorted({one.repeating_shift for one in versions if one.repeating_shift is not None})
+    versions = (
+        version for version in campaign.workspace.versions if version.text in accepted
+    )
+    shifts = sorted(
+        {one.repeating_shift for one in versions if one.repeating_shift is not None}
+    )
     repeating = [one for shift in shifts for one in _repeating(campaign, shift)]
     minutely = list(_minutely(campaign))
     return {
@@ -182,10 +207,12 @@ def _plan(campaign: "Campaign") -> dict[str, Any]:
         "faults_end_at": campaign.calm_since or now,
         "ended_at": now,
         "outages": [
-            {"scope": "all", "from": begins, "to": ends} for begins, ends in campaign.outages
+            {"scope": "all", "from": begins, "to": ends}
+            for begins, ends in campaign.outages
         ],
         "clocks": [
-            {"from": one.begins, "to": one.ends, "ahead": one.ahead} for one in campaign.clocks
+            {"from": one.begins, "to": one.ends, "ahead": one.ahead}
+            for one in campaign.clocks
         ],
         "duties": [
             *(
@@ -197,7 +224,10 @@ def _plan(campaign: "Campaign") -> dict[str, Any]:
                 {"post": post, "occurrence": instant, "account": account}
                 for post, instant, account in repeating
             ),
-            *(_minutely_duty(campaign, instant, account) for _post, instant, account in minutely),
+            *(
+                _minutely_duty(campaign, instant, account)
+                for _post, instant, account in minutely
+            ),
         ],
         "versions": [
             {
@@ -213,14 +243,18 @@ def _plan(campaign: "Campaign") -> dict[str, Any]:
     }
 
 
-def _repeating(campaign: "Campaign", shift: int | None = 0) -> Iterator[tuple[str, str, str]]:
+def _repeating(
+    campaign: "Campaign", shift: int | None = 0
+) -> Iterator[tuple[str, str, str]]:
     """Yield the filed instants of the repeating post: the next two days, moved by `shift` hours."""
     workspace = campaign.workspace
     for account in workspace.repeating_accounts if shift is not None else ():
         for day in range(PLAN_DAYS):
             yield (
                 REPEATING,
-                (workspace.repeats_at + timedelta(days=day, hours=shift or 0)).isoformat(),
+                (
+                    workspace.repeats_at + timedelta(days=day, hours=shift or 0)
+                ).isoformat(),
                 account,
             )
 
@@ -231,14 +265,17 @@ def _minutely(campaign: "Campaign") -> Iterator[tuple[str, str, str]]:
     first, last = workspace.minutes or (None, None)
     while first and last and first <= last:
         yield from (
-            (MINUTELY, first.isoformat(), account) for account in workspace.repeating_accounts
+            (MINUTELY, first.isoformat(), account)
+            for account in workspace.repeating_accounts
         )
         first += timedelta(minutes=1)
 
 
 def _minutely_duty(campaign: "Campaign", instant: str, account: str) -> dict[str, Any]:
     """The outage covers all instants; of these the last one is wanted."""
-    last = campaign.workspace.minutes[1].isoformat() if campaign.workspace.minutes else ""
+    last = (
+        campaign.workspace.minutes[1].isoformat() if campaign.workspace.minutes else ""
+    )
     end = "published" if instant == last else "expired"
     known = {
         "post": MINUTELY,
@@ -263,13 +300,23 @@ def _duty(campaign: "Campaign", entry: Any, account: str) -> dict[str, Any]:
         "end": wanted,
         "author": AUTHOR,
         "says": entry.says(campaign.workspace.accounts[account]),
-        "images": [picture] if (picture := campaign.workspace.pictures.get(entry.id)) else None,
+        "images": [picture]
+        if (picture := campaign.workspace.pictures.get(entry.id))
+        else None,
     }
 
 
-def action(kind: str, asked: float, *, by: str = "wang", **target: str) -> dict[str, str]:
+def action(
+    kind: str, asked: float, *, by: str = "wang", **target: str
+) -> dict[str, str]:
     """Return an action that a person has just given, with the start time of the command."""
-    return {"kind": kind, "asked_at": _iso(asked), "at": _iso(time.time()), "by": by, **target}
+    return {
+        "kind": kind,
+        "asked_at": _iso(asked),
+        "at": _iso(time.time()),
+        "by": by,
+        **target,
+    }
 
 
 def _iso(at: float) -> str:
@@ -286,7 +333,10 @@ def write_rows(file: Path, found: Rows) -> None:
                 places = ", ".join("?" for _ in rows[0])
                 connection.execute(f'CREATE TABLE "{table}" ({names})')
                 values = [tuple(row.values()) for row in rows]
-                connection.executemany(f'INSERT INTO "{table}" VALUES ({places})', values)  # noqa: S608 # as read
+                connection.executemany(
+                    f'INSERT INTO "{table}" VALUES ({places})',  # noqa: S608 # as read
+                    values,
+                )
 
 
 def _keep_files(folder: Path, campaign: "Campaign") -> None:

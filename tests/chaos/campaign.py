@@ -226,10 +226,16 @@ class Campaign:
             if entry.follows
             for name in (entry.id, entry.follows)
         }
-        return follows | {entry.id for entry in self.workspace.entries if entry.withdrawn}
+        return follows | {
+            entry.id for entry in self.workspace.entries if entry.withdrawn
+        }
 
     def run(self) -> None:
-        with self.approvers.acting() if self.options.approvals else contextlib.nullcontext():
+        with (
+            self.approvers.acting()
+            if self.options.approvals
+            else contextlib.nullcontext()
+        ):
             self._run_waves()
 
     def _run_waves(self) -> None:
@@ -255,7 +261,10 @@ class Campaign:
         if wave == 0 and self.has_changes:
             stack.enter_context(self.changes.acting())
         with ThreadPoolExecutor(len(self.publishers)) as pool:
-            deaths = [pool.submit(self._die_on, wave, publisher) for publisher in self.publishers]
+            deaths = [
+                pool.submit(self._die_on, wave, publisher)
+                for publisher in self.publishers
+            ]
         for ended in deaths:
             ended.result()
 
@@ -266,11 +275,17 @@ class Campaign:
             if is_first and self.is_rough:
                 self.people.clear_up()
             store = publisher.store
-            is_behind = store.count(LATE.format(now=round(time.time() * MICRO))) > MOST_LATE
+            is_behind = (
+                store.count(LATE.format(now=round(time.time() * MICRO))) > MOST_LATE
+            )
             with self.dealing:
                 soon = round((time.time() + SOON) * MICRO)
-                situations = [name for (name,) in store.rows(SITUATIONS.format(until=soon))]
-                dealt = self.deck.deal(may_act=is_first, is_behind=is_behind, situations=situations)
+                situations = [
+                    name for (name,) in store.rows(SITUATIONS.format(until=soon))
+                ]
+                dealt = self.deck.deal(
+                    may_act=is_first, is_behind=is_behind, situations=situations
+                )
                 kill = self._on_the_eve(dealt)
                 self._provoke(kill)
             if is_first and self.is_rough and not kill.action:
@@ -308,7 +323,9 @@ class Campaign:
             for entry in coming
             if entry.due and (entry.tight or kill.action)
         )
-        due = next((due for due in dues if SOON < (due - now).total_seconds() < LATER), None)
+        due = next(
+            (due for due in dues if SOON < (due - now).total_seconds() < LATER), None
+        )
         if due is None:
             return replace(kill, action="")
         if kill.deed == "kill":
@@ -332,9 +349,14 @@ class Campaign:
         return Task(
             wanted=self.wanted,
             identities={
-                account.id: account.identity for account in self.workspace.accounts.values()
+                account.id: account.identity
+                for account in self.workspace.accounts.values()
             },
-            follows={entry.id: entry.follows for entry in self.workspace.entries if entry.follows},
+            follows={
+                entry.id: entry.follows
+                for entry in self.workspace.entries
+                if entry.follows
+            },
             edited=frozenset(self.people.edited),
             only_once=frozenset(
                 one.id
@@ -344,7 +366,9 @@ class Campaign:
             mass_sent=frozenset(self.workspace.mass_sent()),
             cut_beside_others=self.in_sending if len(self.publishers) > 1 else 0,
             hiding=frozenset(
-                one.id for one in self.workspace.accounts.values() if one.platform == HIDING
+                one.id
+                for one in self.workspace.accounts.values()
+                if one.platform == HIDING
             ),
         )
 
@@ -360,14 +384,17 @@ class Campaign:
         for entry in self.workspace.written:
             for account in entry.accounts:
                 self.wanted.setdefault(
-                    (entry.id, account), "published|expired" if entry.may_expire else "published"
+                    (entry.id, account),
+                    "published|expired" if entry.may_expire else "published",
                 )
 
     def _has_work(self, wave: int) -> bool:
         """True if posts of the wave still fall due. The last wave gets more time for kills."""
         if self.options.seconds and self.seconds > self._ends_after(wave):
             return False
-        return time.monotonic() < self.wave_ends_at + (AFTERWORK if wave == self.waves - 1 else 0)
+        return time.monotonic() < self.wave_ends_at + (
+            AFTERWORK if wave == self.waves - 1 else 0
+        )
 
     def _ends_after(self, wave: int) -> float:
         return self.options.seconds * (wave + 1) / self.waves
@@ -411,11 +438,15 @@ class Campaign:
         if wave == 1:
             for entry in (entry for entry in self.workspace.written if entry.withdrawn):
                 self.publisher.withdraw(entry.id)
-                self.wanted.update({(entry.id, account): "cancelled" for account in entry.accounts})
+                self.wanted.update(
+                    {(entry.id, account): "cancelled" for account in entry.accounts}
+                )
             points = self.dice.sample(RETRACT_POINTS, self._few(len(RETRACT_POINTS)))
         else:
             points = [
-                point for point in RETRACT_POINTS if self.is_complete and not self.reached[point]
+                point
+                for point in RETRACT_POINTS
+                if self.is_complete and not self.reached[point]
             ]
         live = self.people.live() if points else []
         chosen = self.dice.sample(live, min(len(points) * RETRACTIONS, len(live)))
@@ -434,7 +465,9 @@ class Campaign:
         """
         self._send_by(Kill(deed="name", after=HANGS), besides=NAMED)
         templates = (UNUSED_TEMPLATE, USED_TEMPLATE)
-        for name in templates if self.kills >= LARGE else (templates[self.options.seed % 2],):
+        for name in (
+            templates if self.kills >= LARGE else (templates[self.options.seed % 2],)
+        ):
             self._send_by(Kill(deed="template", after=LIVES, broken=name))
 
     def _start_wrongly(self) -> None:
@@ -474,7 +507,9 @@ class Campaign:
         time.sleep(GATHERS)  # posts fall due
         self._kill(replace(kill, after=kill.after * self.publisher.slowness))
         ended, store = time.time(), self.publisher.store
-        left = store.rows(LEFT.format(until=round((ended - QUIET / 2) * MICRO), besides=besides))
+        left = store.rows(
+            LEFT.format(until=round((ended - QUIET / 2) * MICRO), besides=besides)
+        )
         called = store.count(
             CALLED_SINCE.format(since=round((ended - QUIET) * MICRO), besides=besides)
         )
@@ -495,11 +530,16 @@ class Campaign:
         return number if self.kills >= LARGE else 1
 
     def _kill(
-        self, kill: Kill, publisher: PublisherProcess | None = None, patience: float | None = None
+        self,
+        kill: Kill,
+        publisher: PublisherProcess | None = None,
+        patience: float | None = None,
     ) -> bool:
         victim = publisher or self.publisher
         self._let_receiver(self.moods.choice(MOODS))
-        act = partial(self.people.act_while_asleep, kill.action) if kill.action else None
+        act = (
+            partial(self.people.act_while_asleep, kill.action) if kill.action else None
+        )
         is_reached = victim.die(kill, patience, act)
         left = victim.in_sending()
         with self.dealing:
@@ -522,20 +562,26 @@ class Campaign:
 
     def _miss_some(self) -> None:
         """Let no daemon run while a post falls due that repeats each minute, twice."""
-        first = datetime.now(UTC).replace(second=0, microsecond=0) + timedelta(minutes=1)
+        first = datetime.now(UTC).replace(second=0, microsecond=0) + timedelta(
+            minutes=1
+        )
         if (first - datetime.now(UTC)).total_seconds() < MISSED_AHEAD:
             first += timedelta(minutes=1)
         last = first + timedelta(minutes=1)
         self.workspace.minutes = first, last
         self.workspace.write()
-        if not self.publisher.file(ACCEPT_SECONDS + self.options.deliveries / PER_SECOND, 0.0):
+        if not self.publisher.file(
+            ACCEPT_SECONDS + self.options.deliveries / PER_SECOND, 0.0
+        ):
             raise DaemonError("the schedule with what repeats each minute was refused")
         began = time.time()
         # posts fall due with nobody to send them
         time.sleep(max(0.0, last.timestamp() + MISSED_BY - began))
         ended = time.time()
         self.outages.append((began, ended))
-        self.publisher.interruptions.append({"at": began, "until": ended, "kind": "down"})
+        self.publisher.interruptions.append(
+            {"at": began, "until": ended, "kind": "down"}
+        )
 
     def _settle(self) -> None:
         """Let nothing go wrong any more, and a last daemon of each worker finish."""
@@ -557,15 +603,21 @@ class Campaign:
         """Yield unexpected findings about deliveries, the daemons' logs and the deaths."""
         yield from expectations.findings(self.platforms.log(), self.publisher.status())
         for complaint in (
-            complaint for publisher in self.publishers for complaint in publisher.complaints()
+            complaint
+            for publisher in self.publishers
+            for complaint in publisher.complaints()
         ):
             yield CampaignFinding(
-                by="campaign", invariant="LOG", what=f"the daemon logged an error: {complaint}"
+                by="campaign",
+                invariant="LOG",
+                what=f"the daemon logged an error: {complaint}",
             )
         if self.has_changes:
             yield from self.changes.findings()
         complete = COMPLETE_IF_BUSY if _is_busy(self.options) else COMPLETE
-        is_whole = self.kills >= complete and not self.options.at and not self.options.seconds
+        is_whole = (
+            self.kills >= complete and not self.options.at and not self.options.seconds
+        )
         if is_whole or self.is_complete:
             required = POINTS if is_whole else REQUIRED_POINTS
             for point in (point for point in required if not self.reached[point]):
@@ -594,16 +646,23 @@ class Campaign:
                 latest = max(latest, moved_at)
 
 
-AT_ONCE = (Campaign._start_in_trouble, Campaign._start_wrongly, Campaign._start_by_mistake)
+AT_ONCE = (
+    Campaign._start_in_trouble,
+    Campaign._start_wrongly,
+    Campaign._start_by_mistake,
+)
 """The first action of each of the first waves."""
 
 
 def _is_at_rest(
-    unfinished: Iterable[tuple[str, str, str, str | None]], held: Collection[tuple[str, str]]
+    unfinished: Iterable[tuple[str, str, str, str | None]],
+    held: Collection[tuple[str, str]],
 ) -> bool:
     """Whether all that has not ended is waiting for a post that a person has to decide on first."""
     return all(
-        state in {"pending", "due"} and follows is not None and (follows, account) in held
+        state in {"pending", "due"}
+        and follows is not None
+        and (follows, account) in held
         for _post, account, state, follows in unfinished
     )
 
@@ -632,7 +691,10 @@ def main() -> int:
         return sweep(options)
     folder = Path(tempfile.mkdtemp(prefix="publisher-chaos-"))
     try:
-        with _database(options.database, folder) as database, serving(Webhook()) as receiver:
+        with (
+            _database(options.database, folder) as database,
+            serving(Webhook()) as receiver,
+        ):
             findings = _run(options, folder, database, receiver)
     except DaemonError as error:
         findings = [CampaignFinding(by="campaign", invariant="BROKEN", what=str(error))]
@@ -667,7 +729,9 @@ def _database(kind: str, folder: Path) -> Iterator[str | None]:
 
 def is_complete(options: CampaignOptions) -> bool:
     """Return True if a campaign is large enough for each required failpoint and kind of change."""
-    is_large = options.kills >= REQUIRED_KILLS and options.deliveries >= REQUIRED_DELIVERIES
+    is_large = (
+        options.kills >= REQUIRED_KILLS and options.deliveries >= REQUIRED_DELIVERIES
+    )
     return is_large and not options.at and not options.seconds
 
 
@@ -691,17 +755,25 @@ def _run(
         folder / "platforms", options.seed, options.network if is_rough else 0.0
     )
     try:
-        troubles = [*rules(dice, options.lost, options.deliveries, lost_only=not is_rough)]
+        troubles = [
+            *rules(dice, options.lost, options.deliveries, lost_only=not is_rough)
+        ]
         if is_rough:
             named = [
-                (account.platform, account.identity) for account in workspace.accounts.values()
+                (account.platform, account.identity)
+                for account in workspace.accounts.values()
             ]
-            troubles += [*blanks(dice, named, options.lost), *crowds(dice, named, options.lost)]
+            troubles += [
+                *blanks(dice, named, options.lost),
+                *crowds(dice, named, options.lost),
+            ]
             troubles += excerpts(dice, named, options.lost)
         if is_rough and is_complete(options):
             workspace.add_spares()
         accepts_repeats = is_rough and options.seed % 2 == 1
-        platforms.furnish(workspace.accounts.values(), troubles, accepts_repeats=accepts_repeats)
+        platforms.furnish(
+            workspace.accounts.values(), troubles, accepts_repeats=accepts_repeats
+        )
         workspace.needs_approval, workspace.alerts_url = options.approvals, receiver.url
         workspace.prepare(platforms.base_url, database)
         patience = options.patience or (QUICK if _is_busy(options) else PATIENCE)
@@ -731,7 +803,9 @@ def _run(
         from tests.chaos.restored import restore_unapproved  # noqa: PLC0415
 
         findings += restore_unapproved(folder / "restored", options.bug)
-    figures = figures_of(options, campaign, expectations, findings, lasted=lasted, network=network)
+    figures = figures_of(
+        options, campaign, expectations, findings, lasted=lasted, network=network
+    )
     report(figures, campaign)
     if options.record and not findings:
         record(options.record, figures)

@@ -133,7 +133,9 @@ class CampaignChanges:
         yield from self.until(lambda: self.states(post))
 
     def until_open(self, post: str) -> Iterator[float]:
-        yield from self.until(lambda: {"unknown", "submitted"} & self.states(post).keys())
+        yield from self.until(
+            lambda: {"unknown", "submitted"} & self.states(post).keys()
+        )
 
     def states(self, post: str) -> Mapping[str, int]:
         return dict(self.campaign.publisher.store.rows(STATES_OF.format(post=post)))
@@ -156,7 +158,9 @@ class CampaignChanges:
         self, accounts: Sequence[str], after: timedelta = DUE_AFTER, **more: Any
     ) -> WrittenPost:
         """Write a new post into the file."""
-        entry = WrittenPost(number=self._number, accounts=tuple(accounts), wave=-1, **more)
+        entry = WrittenPost(
+            number=self._number, accounts=tuple(accounts), wave=-1, **more
+        )
         self._number += 1
         entry.due = datetime.now(UTC) + after
         workspace = self.campaign.workspace
@@ -200,19 +204,31 @@ class CampaignChanges:
         A foreign post is one of ours on an account that is not ours.
         """
         for name in (name for name in CHANGES if name not in self.done):
-            yield CampaignFinding(by="campaign", invariant="CHANGE", what=f"nobody got to {name}")
+            yield CampaignFinding(
+                by="campaign", invariant="CHANGE", what=f"nobody got to {name}"
+            )
         called = dict(self.campaign.publisher.store.rows(CALLED_FIRST))
         for post, saved_at in self.urgent_posts.items():
             called_at = called.get(post, float("inf")) / 1e6
-            late = called_at - saved_at - self._seconds_without_daemon(saved_at, called_at)
+            late = (
+                called_at - saved_at - self._seconds_without_daemon(saved_at, called_at)
+            )
             if late > URGENT_SECONDS * min(self.campaign.publisher.slowest, SLOWEST):
                 yield CampaignFinding(
-                    by="campaign", invariant="URGENT", what=f"{post} was kept back for {late:.0f} s"
+                    by="campaign",
+                    invariant="URGENT",
+                    what=f"{post} was kept back for {late:.0f} s",
                 )
-        theirs = [made for made in self.campaign.platforms.posts() if made["account"] == FOREIGN]
+        theirs = [
+            made
+            for made in self.campaign.platforms.posts()
+            if made["account"] == FOREIGN
+        ]
         for made in theirs[1:]:
             yield CampaignFinding(
-                by="campaign", invariant="I8", what=f"made on a foreign account: {made['text']}"
+                by="campaign",
+                invariant="I8",
+                what=f"made on a foreign account: {made['text']}",
             )
 
     def _seconds_without_daemon(self, begins: float, ends: float) -> float:
@@ -223,7 +239,9 @@ class CampaignChanges:
         )
 
 
-def _slip(name: str, slip: Callable[[CampaignChanges, WrittenPost], Callable[[], None]]) -> Change:
+def _slip(
+    name: str, slip: Callable[[CampaignChanges, WrittenPost], Callable[[], None]]
+) -> Change:
     """Return the change that makes a slip in a filed post, and then corrects it."""
 
     def change(changes: CampaignChanges) -> Iterator[float]:
@@ -251,7 +269,9 @@ def _delete(changes: CampaignChanges, entry: WrittenPost) -> Callable[[], None]:
     return lambda: changes.campaign.workspace.struck.discard(entry.id)
 
 
-def _leave_account_out(_changes: CampaignChanges, entry: WrittenPost) -> Callable[[], None]:
+def _leave_account_out(
+    _changes: CampaignChanges, entry: WrittenPost
+) -> Callable[[], None]:
     accounts = entry.accounts
     entry.accounts = accounts[1:]
 
@@ -276,7 +296,9 @@ def _mistake_date(_changes: CampaignChanges, entry: WrittenPost) -> Callable[[],
     return _move(entry, FAR)
 
 
-def _move_into_past(_changes: CampaignChanges, entry: WrittenPost) -> Callable[[], None]:
+def _move_into_past(
+    _changes: CampaignChanges, entry: WrittenPost
+) -> Callable[[], None]:
     return _move(entry, -LONG_AGO)
 
 
@@ -290,9 +312,13 @@ def _delete_cron(changes: CampaignChanges) -> Iterator[float]:
     yield from _break_cron(changes, "cron_deleted", shift=None)
 
 
-def _break_cron(changes: CampaignChanges, name: str, shift: int | None) -> Iterator[float]:
+def _break_cron(
+    changes: CampaignChanges, name: str, shift: int | None
+) -> Iterator[float]:
     workspace = changes.campaign.workspace
-    yield from changes.until(lambda: workspace.repeating_shift == 0)  # one slip at a time
+    yield from changes.until(
+        lambda: workspace.repeating_shift == 0
+    )  # one slip at a time
     workspace.repeating_shift = shift
     changes.save()
     yield changes.slip_seconds()
@@ -303,7 +329,9 @@ def _break_cron(changes: CampaignChanges, name: str, shift: int | None) -> Itera
 
 def _shrink_group(changes: CampaignChanges) -> Iterator[float]:
     """A group loses accounts in the settings, and regains them; a post names the group."""
-    entry = changes.write_post(changes.campaign.workspace.group, DUE_AFTER, names_group=True)
+    entry = changes.write_post(
+        changes.campaign.workspace.group, DUE_AFTER, names_group=True
+    )
     yield from changes.until_filed(entry.id)
     workspace = changes.campaign.workspace
     whole = workspace.group
@@ -318,7 +346,9 @@ def _shrink_group(changes: CampaignChanges) -> Iterator[float]:
 def _make_urgent(changes: CampaignChanges) -> Iterator[float]:
     """A routine article with a lost answer is made urgent. Another interface sends urgent ones."""
     workspace = changes.campaign.workspace
-    account = next(one for one in workspace.accounts.values() if one.platform == "wechat")
+    account = next(
+        one for one in workspace.accounts.values() if one.platform == "wechat"
+    )
     for _ in range(MAX_TRIES):
         changes.campaign.platforms.lose_next(account, "drop_after")
         entry = changes.write_post([account.id], SOON)

@@ -62,7 +62,10 @@ def give_command(
 
 
 def _run(
-    folder: Path, arguments: Sequence[str], environment: Mapping[str, str], mutant: str | None
+    folder: Path,
+    arguments: Sequence[str],
+    environment: Mapping[str, str],
+    mutant: str | None,
 ) -> None:
     """Be the program for one command, in a process that was just forked."""
     for number in range(3):

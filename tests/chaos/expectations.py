@@ -100,7 +100,9 @@ class Expectations:
     refused: int = 0
     created: int = 0
 
-    def findings(self, log: Iterable[Row], status: Sequence[Row]) -> Iterator[CampaignFinding]:
+    def findings(
+        self, log: Iterable[Row], status: Sequence[Row]
+    ) -> Iterator[CampaignFinding]:
         """Compare the status with the faults in the log.
 
         Yield unexplained holds and refusals, and too many holds.
@@ -108,7 +110,8 @@ class Expectations:
         for entry in log:
             if entry["kind"] == "recv":
                 self.struck.update(
-                    (entry["account"], fault) for fault in (entry["fault"] or "").split("+")
+                    (entry["account"], fault)
+                    for fault in (entry["fault"] or "").split("+")
                 )
             is_ours = entry["kind"] == "act" and entry["endpoint"] and entry["post_id"]
             self.created += bool(is_ours) and not entry.get("thread")
@@ -131,15 +134,17 @@ class Expectations:
                         invariant="I9",
                         what=f"failed ({row['reason']}) without a cause: {name}",
                     )
-        held = sum(number for reason, number in self.held.items() if reason not in COUNTED_APART)
+        held = sum(
+            number
+            for reason, number in self.held.items()
+            if reason not in COUNTED_APART
+        )
         most = max(FEW_HELD, MOST_HELD * len(self.task.wanted)) + min(
             self.held[ABSENT], self.task.cut_beside_others
         )
         if held > most:
             share = 100 * held / len(self.task.wanted)
-            what = (
-                f"{held} of {len(self.task.wanted)} held by rule, {share:.1f} %: {dict(self.held)}"
-            )
+            what = f"{held} of {len(self.task.wanted)} held by rule, {share:.1f} %: {dict(self.held)}"
             yield CampaignFinding(by="campaign", invariant="HELD", what=what)
 
     def hold_of(self, row: Row, shown: Mapping[Duty, Row]) -> str | None:
@@ -147,7 +152,10 @@ class Expectations:
         if row["state"] == "held":
             return str(row["reason"])
         original = shown.get((self.task.follows.get(row["post"], ""), row["account"]))
-        is_without = row["state"] in {"pending", "due"} or row["reason"] == "original_not_published"
+        is_without = (
+            row["state"] in {"pending", "due"}
+            or row["reason"] == "original_not_published"
+        )
         return (
             "original_held"
             if is_without and original is not None and original["state"] in NOT_LIVE
@@ -163,7 +171,9 @@ class Expectations:
             return account in self.task.hiding
         if duty in self.task.mass_sent:
             is_demanded = hold == (
-                "undeletable" if "retracted" in self.task.wanted[duty] else "uncheckable"
+                "undeletable"
+                if "retracted" in self.task.wanted[duty]
+                else "uncheckable"
             )
         else:
             is_demanded = hold == ABSENT and account in self.task.only_once

@@ -133,7 +133,12 @@ def fail_over(
     """Run one failover in an empty folder. Return its figures and its findings."""
     dice = Random(seed)  # noqa: S311 # repeatable on purpose
     options = CampaignOptions(
-        seed=seed, kills=0, deliveries=deliveries, database="postgres", workers=HOSTS, plain=True
+        seed=seed,
+        kills=0,
+        deliveries=deliveries,
+        database="postgres",
+        workers=HOSTS,
+        plain=True,
     )
     folders = [folder / f"worker-{number}" for number in range(1, HOSTS + 1)]
     workspace = design(folders, deliveries, 1, dice, is_rough=False)
@@ -151,7 +156,11 @@ def fail_over(
             }
             publishers = [PublisherProcess(worker, servers.url) for worker in folders]
             run = Failover(
-                **parts, publishers=publishers, waves=1, servers=servers, kills_host=kills_host
+                **parts,
+                publishers=publishers,
+                waves=1,
+                servers=servers,
+                kills_host=kills_host,
             )
             run.run()
             expectations = Expectations(run.task)
@@ -172,7 +181,9 @@ def fail_over(
     }
     findings += check(folder / "artefacts")
     return figures, [
-        one for one in findings if not any(part in one.what for part in EXPECTED[is_synchronous])
+        one
+        for one in findings
+        if not any(part in one.what for part in EXPECTED[is_synchronous])
     ]
 
 
@@ -183,7 +194,9 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--deliveries", type=int, default=1000)
     parser.add_argument(
-        "--artefacts", type=Path, help="keep in this new folder what scripts/check-run judges"
+        "--artefacts",
+        type=Path,
+        help="keep in this new folder what scripts/check-run judges",
     )
     parser.add_argument(
         "--record",
@@ -194,12 +207,16 @@ def main() -> int:
     rows, violated = [], 0
     for name in [given.only] if given.only else RUNS:
         folder = Path(tempfile.mkdtemp(prefix="publisher-failover-"))
-        figures, findings = fail_over(folder, given.deliveries, given.seed, **RUNS[name])
+        figures, findings = fail_over(
+            folder, given.deliveries, given.seed, **RUNS[name]
+        )
         rows.append(
-            {"standby": name} | {title: f"{figure:.4g}" for title, figure in figures.items()}
+            {"standby": name}
+            | {title: f"{figure:.4g}" for title, figure in figures.items()}
         )
         click.echo(
-            "".join(f"{title:34} {figure}\n" for title, figure in rows[-1].items()), nl=False
+            "".join(f"{title:34} {figure}\n" for title, figure in rows[-1].items()),
+            nl=False,
         )
         click.echo(
             "".join(f"VIOLATION {finding}\n" for finding in findings)

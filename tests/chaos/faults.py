@@ -39,7 +39,11 @@ REFUSED = {"weibo": 20020, "wechat": 45003, "tieba": 232000}
 UNLISTED = 987654
 
 Fault = Mapping[str, Any]
-TOO_MANY: Fault = {"kind": "status", "code": 429, "headers": {"Retry-After": str(RETRY_AFTER)}}
+TOO_MANY: Fault = {
+    "kind": "status",
+    "code": 429,
+    "headers": {"Retry-After": str(RETRY_AFTER)},
+}
 LOST: Sequence[tuple[float, Fault]] = (
     (6, {"kind": "drop_after"}),
     (4, {"kind": "drop_before"}),
@@ -133,7 +137,11 @@ def rules(
 
 
 def _each(
-    dice: Random, platform: str, endpoints: Sequence[str], fault: Fault, probability: float
+    dice: Random,
+    platform: str,
+    endpoints: Sequence[str],
+    fault: Fault,
+    probability: float,
 ) -> Iterator[dict[str, Any]]:
     for endpoint in endpoints:
         yield {
@@ -154,7 +162,11 @@ def _own_errors(dice: Random, probability: float) -> Iterator[dict[str, Any]]:
     for platform, endpoints in CREATING.items():
         for code in (BUSY[platform], UNLISTED):
             yield from _each(
-                dice, platform, endpoints, {"kind": "api_error", "code": code}, probability
+                dice,
+                platform,
+                endpoints,
+                {"kind": "api_error", "code": code},
+                probability,
             )
     slow = {"kind": "list_late", "seconds": SLOW_LIST}
     yield from _each(dice, "wechat", CREATING["wechat"], slow, probability * 20)
@@ -180,7 +192,11 @@ def _stops(dice: Random, deliveries: int) -> Iterator[dict[str, Any]]:
     ):
         if fault.get("kind") == "wrong_account" and platform != "weibo":
             continue  # the others name nobody in this answer
-        own = {"kind": "api_error", "code": REFUSED[platform]} if fault.get("refused") else fault
+        own = (
+            {"kind": "api_error", "code": REFUSED[platform]}
+            if fault.get("refused")
+            else fault
+        )
         for rule in _each(dice, platform, CREATING[platform], own, probability):
             yield {**rule, "times": times}
 
@@ -219,7 +235,11 @@ def excerpts(
                 "endpoint": LISTS[platform],
                 "nth": "every",
             }
-            yield {**rule, "times": EXCERPTS, "fault": {"kind": "rewrite", "how": "excerpt", **cut}}
+            yield {
+                **rule,
+                "times": EXCERPTS,
+                "fault": {"kind": "rewrite", "how": "excerpt", **cut},
+            }
 
 
 def crowds(

@@ -42,7 +42,9 @@ def hang(name: str) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--mutant", choices=mutants.MODULES)
-    parser.add_argument("--ahead", type=float, help="seconds by which the host's clock is ahead")
+    parser.add_argument(
+        "--ahead", type=float, help="seconds by which the host's clock is ahead"
+    )
     parser.add_argument("--hang", help="the name for which the name server hangs")
     parser.add_argument("arguments", nargs="*")
     options = parser.parse_args()

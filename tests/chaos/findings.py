@@ -27,14 +27,18 @@ class CampaignFinding:
         return f"{self.invariant:4} {self.by:8} {self.what}"
 
 
-def check(artefacts: Path, *, needs_approval: bool = False) -> Iterator[CampaignFinding]:
+def check(
+    artefacts: Path, *, needs_approval: bool = False
+) -> Iterator[CampaignFinding]:
     """Have the checker judge the artefacts of a run, in a process of its own."""
     excused = NOT_RECORDED - {"I5"} if needs_approval else NOT_RECORDED
     command = module_command("checker", str(artefacts), "--json")
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode not in {0, 1} or not done.stdout:
         yield CampaignFinding(
-            by="checker", invariant="NONE", what=f"could not judge: {done.stderr[-500:]}"
+            by="checker",
+            invariant="NONE",
+            what=f"could not judge: {done.stderr[-500:]}",
         )
         return
     for invariant in json.loads(done.stdout)["invariants"]:
@@ -48,7 +52,10 @@ def check(artefacts: Path, *, needs_approval: bool = False) -> Iterator[Campaign
 
 def write(file: Path, findings: Sequence[CampaignFinding]) -> None:
     file.write_text(
-        json.dumps([asdict(finding) for finding in findings], ensure_ascii=False, indent=1), "utf-8"
+        json.dumps(
+            [asdict(finding) for finding in findings], ensure_ascii=False, indent=1
+        ),
+        "utf-8",
     )
 
 

@@ -28,7 +28,11 @@ READING = {
     "reconcile.after_read": 6,
     "reconcile.before_commit": 6,
 }
-RECORDING = {"outcome.before_commit": 10, "outcome.after_commit": 10, "audit.before_append": 40}
+RECORDING = {
+    "outcome.before_commit": 10,
+    "outcome.after_commit": 10,
+    "audit.before_append": 40,
+}
 COMMON_POINTS = {**SENDING, **READING, **RECORDING}
 """The failpoints of ordinary work, and the latest passing for a strike in a usual campaign."""
 REQUIRED_POINTS = (*COMMON_POINTS, *RETRACT_POINTS)
@@ -148,7 +152,11 @@ Sleep = tuple[Kill, tuple[float, float]]
 
 
 def _sleep(
-    lasts: tuple[float, float], point: str | None = None, action: str = "", *, is_eve: bool = False
+    lasts: tuple[float, float],
+    point: str | None = None,
+    action: str = "",
+    *,
+    is_eve: bool = False,
 ) -> Sleep:
     return Kill(point=point, deed="freeze", action=action, is_eve=is_eve), lasts
 
@@ -222,7 +230,11 @@ class Deck:
         return bool(self._owed)
 
     def deal(
-        self, *, may_act: bool = True, is_behind: bool = False, situations: Collection[str] = ()
+        self,
+        *,
+        may_act: bool = True,
+        is_behind: bool = False,
+        situations: Collection[str] = (),
     ) -> Kill:
         """Deal the next death. `situations` are the ones of SITUATION in the database now."""
         if is_behind:
@@ -236,29 +248,42 @@ class Deck:
     def _aim(self, situations: Collection[str]) -> Kill:
         """Deal a required failpoint: the rarest that the situation allows."""
         point = next(
-            (one for one in self._owed if SITUATION.get(one, one) in {one, *situations}),
+            (
+                one
+                for one in self._owed
+                if SITUATION.get(one, one) in {one, *situations}
+            ),
             self._owed[0],
         )
         self._owed.remove(point)
         is_rare = point in SITUATION or point in self._missed
         return Kill(
             point=point,
-            nth=1 if is_rare else self.dice.randint(1, ceil(COMMON_POINTS[point] * BRIEF)),
+            nth=1
+            if is_rare
+            else self.dice.randint(1, ceil(COMMON_POINTS[point] * BRIEF)),
         )
 
     def _deal(self, *, may_act: bool) -> Kill:
         calm = SELDOM_CALM * self.workers if self.is_busy else CALM_AFTER
         if self._last.point and not self.is_brief and self.dice.random() < calm:
             return Kill(
-                after=CALM + self.dice.uniform(SOONEST, LATEST_IF_BUSY if self.is_busy else LATEST)
+                after=CALM
+                + self.dice.uniform(SOONEST, LATEST_IF_BUSY if self.is_busy else LATEST)
             )
         if not self.is_plain and (trouble := self._trouble(may_act=may_act)):
             return trouble
         if self.dice.random() < MOMENT_SHARE:
             return Kill(
-                after=self.dice.uniform(SOONEST, LATEST_IF_BUSY if self.is_busy else LATEST)
+                after=self.dice.uniform(
+                    SOONEST, LATEST_IF_BUSY if self.is_busy else LATEST
+                )
             )
-        if self._again and self.dice.random() < 0.5 and (may_act or not self._again[0].action):
+        if (
+            self._again
+            and self.dice.random() < 0.5
+            and (may_act or not self._again[0].action)
+        ):
             return self._again.popleft()
         if not self._round:
             points = list(self.points)
@@ -267,12 +292,18 @@ class Deck:
         point = self._round.popleft()
         is_later = self.is_busy and point.startswith(EACH_CALL)
         factor = BRIEF if self.is_brief else LATER_IF_BUSY if is_later else 1
-        return Kill(point=point, nth=self.dice.randint(1, ceil(COMMON_POINTS[point] * factor)))
+        return Kill(
+            point=point, nth=self.dice.randint(1, ceil(COMMON_POINTS[point] * factor))
+        )
 
     def _trouble(self, *, may_act: bool) -> Kill | None:
         """Deal another trouble than a plain death, now and then."""
         shares = (
-            TROUBLES_IN_BRIEF if self.is_brief else TROUBLES_IF_BUSY if self.is_busy else TROUBLES
+            TROUBLES_IN_BRIEF
+            if self.is_brief
+            else TROUBLES_IF_BUSY
+            if self.is_busy
+            else TROUBLES
         )
         after = self.dice.uniform(SOONEST, LATEST_IF_BUSY if self.is_busy else LATEST)
         match self.dice.choices(list(shares), list(shares.values()))[0]:
@@ -299,7 +330,11 @@ class Deck:
             sleep, lasts = ANYWHERE
         else:
             self.next_sleep += 1
-        nth = self.dice.randint(1, ceil(COMMON_POINTS[sleep.point] * BRIEF)) if sleep.point else 1
+        nth = (
+            self.dice.randint(1, ceil(COMMON_POINTS[sleep.point] * BRIEF))
+            if sleep.point
+            else 1
+        )
         return replace(sleep, nth=nth, after=after, lasts=self.dice.uniform(*lasts))
 
     def note_end(self, kill: Kill, *, is_reached: bool) -> None:

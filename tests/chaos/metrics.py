@@ -17,7 +17,10 @@ from tests.chaos.publisher_process import ROOT
 if TYPE_CHECKING:
     from tests.chaos.campaign import Campaign
 
-BEGIN, END = "<!-- recorded by scripts/chaos --record: begin -->", "<!-- recorded: end -->"
+BEGIN, END = (
+    "<!-- recorded by scripts/chaos --record: begin -->",
+    "<!-- recorded: end -->",
+)
 COLUMNS = (
     "run",
     "deliveries",
@@ -50,7 +53,9 @@ def figures_of(
     """Gather the figures for the report of a run."""
     published = sum(state == "published" for state in campaign.wanted.values())
     from_campaign = campaign.reached
-    checked = Counter(finding.invariant for finding in findings if finding.by == "checker")
+    checked = Counter(
+        finding.invariant for finding in findings if finding.by == "checker"
+    )
     return {
         "run": f"`{_command(options)}`",
         "deliveries": f"{len(campaign.wanted)}, of them {published} to be published",
@@ -60,10 +65,14 @@ def figures_of(
         "creations": str(expectations.created),
         "doubled": str(sum(one.invariant in DOUBLED for one in findings)),
         "lost": str(sum(one.invariant in LOST for one in findings)),
-        "wrong": str(sum(one.invariant not in DOUBLED | LOST | UNEXPECTED for one in findings)),
+        "wrong": str(
+            sum(one.invariant not in DOUBLED | LOST | UNEXPECTED for one in findings)
+        ),
         "refused": f"{expectations.refused} by the platforms, each explained by a fault",
         "wrong clocks, outages": f"{from_campaign['(clock wrong)']}, {len(campaign.outages)}",
-        "at a start": ", ".join(f"{what} {from_campaign[what]}" for what in AT_A_START.values()),
+        "at a start": ", ".join(
+            f"{what} {from_campaign[what]}" for what in AT_A_START.values()
+        ),
         "waiting for a person": (
             f"{expectations.held.total()}, {expectations.held[UNDER_REVIEW]} possibly under review"
         ),
@@ -72,19 +81,26 @@ def figures_of(
             f"{reason} {number}" for reason, number in sorted(expectations.held.items())
         )
         or "0",
-        "checker": ", ".join(f"{name} {number}" for name, number in sorted(checked.items()))
+        "checker": ", ".join(
+            f"{name} {number}" for name, number in sorted(checked.items())
+        )
         or "nothing violated",
         "seconds": str(round(lasted)),
         "workers": f"{len(campaign.publishers)}, on {options.database}",
         "starts": str(sum(publisher.starts for publisher in campaign.publishers)),
-        "network": ", ".join(f"{fate} {number}" for fate, number in sorted(network.items()))
+        "network": ", ".join(
+            f"{fate} {number}" for fate, number in sorted(network.items())
+        )
         or "direct",
         "faults": ", ".join(
-            f"{kind} {number}" for kind, number in sorted(campaign.fired.items()) if number
+            f"{kind} {number}"
+            for kind, number in sorted(campaign.fired.items())
+            if number
         )
         or "0",
         "people": ", ".join(
-            f"{kind} {number}" for kind, number in sorted(Counter(campaign.people.done).items())
+            f"{kind} {number}"
+            for kind, number in sorted(Counter(campaign.people.done).items())
         ),
         "commit": _commit(),
     }
@@ -150,7 +166,9 @@ def put_row(
     lines = sorted(rows.values()) if is_sorted else rows.values()
     page.write_text(
         before
-        + "\n".join([marks[0], _row(columns), _row(["---"] * len(columns)), *lines, marks[1]])
+        + "\n".join(
+            [marks[0], _row(columns), _row(["---"] * len(columns)), *lines, marks[1]]
+        )
         + after,
         "utf-8",
     )

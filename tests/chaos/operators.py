@@ -52,7 +52,9 @@ class People:
             if self.campaign.options.approvals
             else ERRANDS
         )
-        self.waiting = [*self.waiting, *self.dice.sample(errands, len(errands))][: len(errands)]
+        self.waiting = [*self.waiting, *self.dice.sample(errands, len(errands))][
+            : len(errands)
+        ]
 
     def act(self) -> None:
         """Do the first thing that can be done now."""
@@ -65,18 +67,32 @@ class People:
     def act_while_asleep(self, what: str) -> None:
         """Act on the daemon's deliveries while the daemon sleeps."""
         publisher = self.campaign.publisher
-        rows = sorted(set(publisher.store.rows(IN_HAND.format(worker=publisher.worker))))
-        held = [row for row in rows if row[0] not in self.touched | self.campaign.untouchable]
+        rows = sorted(
+            set(publisher.store.rows(IN_HAND.format(worker=publisher.worker)))
+        )
+        held = [
+            row
+            for row in rows
+            if row[0] not in self.touched | self.campaign.untouchable
+        ]
         match what:
             case "pause_all":
                 publisher.pause("all")
             case "retract_sending":
                 self._retract(
-                    [(post, account) for post, account, state in held if state == "sending"]
+                    [
+                        (post, account)
+                        for post, account, state in held
+                        if state == "sending"
+                    ]
                 )
             case "retract_claimed":
                 self._retract(
-                    [(post, account) for post, account, state in held if state == "claimed"]
+                    [
+                        (post, account)
+                        for post, account, state in held
+                        if state == "claimed"
+                    ]
                 )
 
     def clear_up(self) -> None:
@@ -95,13 +111,21 @@ class People:
     def _begun(self) -> WrittenPost | None:
         """Find an untouched post with some copies tried and others not."""
         rows = self.campaign.publisher.store.rows(BEGUN)
-        found = sorted({post for (post,) in rows} - self.touched - self.campaign.untouchable)
+        found = sorted(
+            {post for (post,) in rows} - self.touched - self.campaign.untouchable
+        )
         if not found:
             return None
-        on_the_way = {post for (post,) in self.campaign.publisher.store.rows(ON_THE_WAY)}
-        chosen = self.dice.choice([post for post in found if post in on_the_way] or found)
+        on_the_way = {
+            post for (post,) in self.campaign.publisher.store.rows(ON_THE_WAY)
+        }
+        chosen = self.dice.choice(
+            [post for post in found if post in on_the_way] or found
+        )
         self.touched.add(chosen)
-        return next(entry for entry in self.campaign.workspace.entries if entry.id == chosen)
+        return next(
+            entry for entry in self.campaign.workspace.entries if entry.id == chosen
+        )
 
     def _retract_begun(self) -> bool:
         if entry := self._begun():
@@ -126,12 +150,18 @@ class People:
     def _in_doubt(self) -> tuple[WrittenPost, str] | None:
         """Find an untouched post, and an account with its outcome in doubt."""
         rows = sorted(set(self.campaign.publisher.store.rows(OPEN_OUTCOME)))
-        found = [row for row in rows if row[0] not in self.touched | self.campaign.untouchable]
+        found = [
+            row
+            for row in rows
+            if row[0] not in self.touched | self.campaign.untouchable
+        ]
         if not found:
             return None
         post, account = self.dice.choice(found)
         self.touched.add(post)
-        return next(entry for entry in self.campaign.workspace.entries if entry.id == post), account
+        return next(
+            entry for entry in self.campaign.workspace.entries if entry.id == post
+        ), account
 
     def _edit_in_doubt(self) -> bool:
         """Another title, while the outcome of a call with the old one is open."""
@@ -172,7 +202,11 @@ class People:
     def _retract_in_doubt(self) -> bool:
         rows = sorted(set(self.campaign.publisher.store.rows(IN_DOUBT)))
         return self._retract(
-            [row for row in rows if row[0] not in self.touched | self.campaign.untouchable]
+            [
+                row
+                for row in rows
+                if row[0] not in self.touched | self.campaign.untouchable
+            ]
         )
 
     def _retract(self, found: Sequence[tuple[str, str]]) -> bool:
@@ -218,7 +252,9 @@ class People:
     def _unapprove(self) -> bool:
         """End the approvals of posts on their way or soon to be. The approvers give them again."""
         rows = self.campaign.publisher.store.rows(UNAPPROVABLE)
-        found = sorted({post for (post,) in rows} - self.touched - self.campaign.untouchable)
+        found = sorted(
+            {post for (post,) in rows} - self.touched - self.campaign.untouchable
+        )
         return bool(found) and self.campaign.publisher.unapprove(
             self.dice.choice(found), by=APPROVERS[0]
         )
@@ -232,7 +268,9 @@ class People:
         """Somebody posts on the accounts themselves, while our own calls there are in doubt."""
         accounts = self.campaign.workspace.accounts
         for _post, name in sorted(set(self.campaign.publisher.store.rows(IN_DOUBT))):
-            self.campaign.platforms.post_by_hand(accounts[name], "本周值班安排已更新，请关注。")
+            self.campaign.platforms.post_by_hand(
+                accounts[name], "本周值班安排已更新，请关注。"
+            )
         return True
 
     def hand_out(self) -> None:
@@ -255,7 +293,9 @@ class People:
         ]
 
     def _want(self, entry: WrittenPost, state: str) -> None:
-        self.campaign.wanted.update({(entry.id, account): state for account in entry.accounts})
+        self.campaign.wanted.update(
+            {(entry.id, account): state for account in entry.accounts}
+        )
 
 
 UNAPPROVE, REWRITE = "unapprove", "rewrite"

@@ -63,9 +63,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, default=usual.seed)
     parser.add_argument("--kills", type=int, default=usual.kills)
     parser.add_argument("--deliveries", type=int, default=usual.deliveries)
-    parser.add_argument("--database", choices=["sqlite", "postgres"], default=usual.database)
     parser.add_argument(
-        "--workers", type=int, default=usual.workers, help="daemons at once, on PostgreSQL"
+        "--database", choices=["sqlite", "postgres"], default=usual.database
+    )
+    parser.add_argument(
+        "--workers",
+        type=int,
+        default=usual.workers,
+        help="daemons at once, on PostgreSQL",
     )
     parser.add_argument(
         "--at",
@@ -75,35 +80,62 @@ def _parser() -> argparse.ArgumentParser:
         help="die at this failpoint only",
     )
     parser.add_argument(
-        "--lost", type=float, default=usual.lost, help="share of creating calls that go wrong"
+        "--lost",
+        type=float,
+        default=usual.lost,
+        help="share of creating calls that go wrong",
     )
     parser.add_argument(
-        "--network", type=float, default=usual.network, help="share of connections that go wrong"
+        "--network",
+        type=float,
+        default=usual.network,
+        help="share of connections that go wrong",
     )
     parser.add_argument(
-        "--patience", type=float, default=usual.patience, help="seconds to wait for a failpoint"
+        "--patience",
+        type=float,
+        default=usual.patience,
+        help="seconds to wait for a failpoint",
     )
-    parser.add_argument("--seconds", type=float, default=0.0, help="kill nobody after so long")
-    parser.add_argument("--plain", action="store_true", help="only deaths and lost replies")
+    parser.add_argument(
+        "--seconds", type=float, default=0.0, help="kill nobody after so long"
+    )
+    parser.add_argument(
+        "--plain", action="store_true", help="only deaths and lost replies"
+    )
     parser.add_argument(
         "--missed",
         action="store_true",
         help="let instants of a repeating post be missed at the end",
     )
     parser.add_argument(
-        "--approvals", action="store_true", help="let every post need the approval of two people"
-    )
-    parser.add_argument("--brief", action="store_true", help="a campaign of a few minutes")
-    parser.add_argument("--bug", choices=sorted(MODULES), help="run a daemon with this planted bug")
-    parser.add_argument(
-        "--artefacts", type=Path, help="leave what scripts/check-run judges in this folder"
-    )
-    parser.add_argument("--json", type=Path, help="write what was violated into this file")
-    parser.add_argument(
-        "--record", type=Path, help="write a good run, or what a sweep caught, into this page"
+        "--approvals",
+        action="store_true",
+        help="let every post need the approval of two people",
     )
     parser.add_argument(
-        "--expect-violation", action="store_true", help="0 when doubled posts were found, else 1"
+        "--brief", action="store_true", help="a campaign of a few minutes"
+    )
+    parser.add_argument(
+        "--bug", choices=sorted(MODULES), help="run a daemon with this planted bug"
+    )
+    parser.add_argument(
+        "--artefacts",
+        type=Path,
+        help="leave what scripts/check-run judges in this folder",
+    )
+    parser.add_argument(
+        "--json", type=Path, help="write what was violated into this file"
+    )
+    parser.add_argument(
+        "--record",
+        type=Path,
+        help="write a good run, or what a sweep caught, into this page",
+    )
+    parser.add_argument(
+        "--expect-violation",
+        action="store_true",
+        help="0 when doubled posts were found, else 1",
     )
     parser.add_argument(
         "--sweep",
@@ -111,12 +143,22 @@ def _parser() -> argparse.ArgumentParser:
         help="short campaigns against every planted bug, until caught",
     )
     parser.add_argument(
-        "--seeds", type=int, default=usual.seeds, help="campaigns for each bug at most, in a sweep"
+        "--seeds",
+        type=int,
+        default=usual.seeds,
+        help="campaigns for each bug at most, in a sweep",
     )
     parser.add_argument(
-        "--at-once", type=int, default=usual.at_once, help="campaigns at once, in a sweep"
+        "--at-once",
+        type=int,
+        default=usual.at_once,
+        help="campaigns at once, in a sweep",
     )
     parser.add_argument(
-        "--only", action="append", dest="bugs", default=[], help="this bug only, in a sweep"
+        "--only",
+        action="append",
+        dest="bugs",
+        default=[],
+        help="this bug only, in a sweep",
     )
     return parser

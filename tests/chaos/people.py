@@ -2,7 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 
-PASSWORD = "eleven-officers-read-it-twice"  # of users of a campaign, which nobody else reaches
+PASSWORD = (
+    "eleven-officers-read-it-twice"  # of users of a campaign, which nobody else reaches
+)
 ADMIN, OPERATOR, APPROVERS, REWRITER = "zhou", "wang", ("li", "chen"), "hu"
 """The names of the people. The operator gives all other actions of a campaign.
 

@@ -60,10 +60,16 @@ class CampaignPlatforms:
         granted = {"*": ["biz"]}
         self._post(
             "settings",
-            {"weibo_duplicates": "off", "weibo_timeline_cap": SHOWN, "weibo_grants": granted},
+            {
+                "weibo_duplicates": "off",
+                "weibo_timeline_cap": SHOWN,
+                "weibo_grants": granted,
+            },
         )
         if accepts_repeats:
-            self._post("settings", {"wechat_repeats": "accept", "wechat_consume": "finish"})
+            self._post(
+                "settings", {"wechat_repeats": "accept", "wechat_consume": "finish"}
+            )
         self._post("clock", {"shift": -LONG_AGO})
         for account in accounts:
             self.add_account(account)
@@ -86,7 +92,13 @@ class CampaignPlatforms:
             "times": 1,
         }
         self.add_rules(
-            [{**rule, "endpoint": CREATING[account.platform][0], "fault": {"kind": kind}}]
+            [
+                {
+                    **rule,
+                    "endpoint": CREATING[account.platform][0],
+                    "fault": {"kind": kind},
+                }
+            ]
         )
 
     def add_rules(self, rules: Iterable[Mapping[str, Any]]) -> None:
@@ -116,7 +128,9 @@ class CampaignPlatforms:
     def posts(self) -> Iterator[dict[str, Any]]:
         """Give the posts, account by account."""
         for account in self._get("accounts"):
-            yield from self._get("posts", account=account["account"], platform=account["platform"])
+            yield from self._get(
+                "posts", account=account["account"], platform=account["platform"]
+            )
 
     def fired(self) -> Counter[str]:
         """How often each kind of fault has struck."""
@@ -142,7 +156,11 @@ class CampaignPlatforms:
         return Counter(json.loads(counts.read_text("utf-8")) if counts.exists() else {})
 
     def _get(self, what: str, **parameters: str | int) -> Any:
-        return self.client.get(f"/_sim/{what}", params=parameters).raise_for_status().json()
+        return (
+            self.client.get(f"/_sim/{what}", params=parameters)
+            .raise_for_status()
+            .json()
+        )
 
     def _post(self, what: str, body: Mapping[str, Any]) -> None:
         self.client.post(f"/_sim/{what}", json=body).raise_for_status()
@@ -151,10 +169,19 @@ class CampaignPlatforms:
 def start_platforms(state: Path, seed: int, network_rate: float) -> CampaignPlatforms:
     """Start the simulator on a free port, and a network before it, and wait until both answer."""
     port = free_port()
-    command = [*PUBLISHER, "simulate", "--listen", f"127.0.0.1:{port}", "--state", str(state)]
+    command = [
+        *PUBLISHER,
+        "simulate",
+        "--listen",
+        f"127.0.0.1:{port}",
+        "--state",
+        str(state),
+    ]
     with (state.parent / "simulator.log").open("wb") as reported:
         process = subprocess.Popen(command, stdout=reported, stderr=reported)
-    client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=120, trust_env=False)
+    client = httpx.Client(
+        base_url=f"http://127.0.0.1:{port}", timeout=120, trust_env=False
+    )
     platforms = CampaignPlatforms(process, client, state)
     _await_answer(process, client)
     if network_rate:
@@ -162,7 +189,9 @@ def start_platforms(state: Path, seed: int, network_rate: float) -> CampaignPlat
     return platforms
 
 
-def _put_network_before(platforms: CampaignPlatforms, port: int, seed: int, rate: float) -> None:
+def _put_network_before(
+    platforms: CampaignPlatforms, port: int, seed: int, rate: float
+) -> None:
     door = free_port()
     counts = platforms.state.parent / "network.json"
     options = {"listen": door, "to": port, "seed": seed, "rate": rate, "counts": counts}
@@ -172,7 +201,11 @@ def _put_network_before(platforms: CampaignPlatforms, port: int, seed: int, rate
             module_command("proxy", *words), stdout=reported, stderr=reported
         )
     platforms.network, platforms.network_url = network, f"http://127.0.0.1:{door}"
-    wait_until(lambda: network.poll() is not None or _accepts(door), START_SECONDS, "the network")
+    wait_until(
+        lambda: network.poll() is not None or _accepts(door),
+        START_SECONDS,
+        "the network",
+    )
 
 
 def _accepts(port: int) -> bool:

@@ -33,7 +33,8 @@ class PostgresPair:
     def url(self) -> str:
         """Return the URL that names both hosts and connects to the one that accepts writes."""
         hosts = ",".join(
-            str(server.get_postmaster_info().socket_dir) for server in (self.primary, self.standby)
+            str(server.get_postmaster_info().socket_dir)
+            for server in (self.primary, self.standby)
         )
         return f"postgresql://postgres@/postgres?host={hosts}&target_session_attrs=read-write"
 
@@ -74,7 +75,9 @@ def postgres_pair(folder: Path, *, is_synchronous: bool) -> Iterator[PostgresPai
         "--write-recovery-conf",
         "--checkpoint=fast",
     ]
-    pgexec("pg_basebackup", options, bin_path=primary.bin_path, user=primary.system_user)
+    pgexec(
+        "pg_basebackup", options, bin_path=primary.bin_path, user=primary.system_user
+    )
     for lock in copy.glob(".s.PGSQL.*"):
         lock.unlink()
     standby = start_postgres(copy, cleanup_mode="stop")

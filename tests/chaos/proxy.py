@@ -43,7 +43,9 @@ class ProxyNetwork:
     seen: int = 0
     counts: Counter[str] = field(default_factory=Counter)
 
-    async def carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def carry(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
         """Carry one connection to the platforms, if its fate lets it."""
         self.seen += 1
         dice = Random(f"{self.seed}/{self.seen}")  # noqa: S311 # repeatable on purpose
@@ -54,14 +56,27 @@ class ProxyNetwork:
             if fate == "reset":
                 return
             there, far = await asyncio.open_connection("127.0.0.1", self.port)
-            up = _cut(reader, dice.randrange(HEAD)) if fate == "cut_request" else _whole(reader)
-            down = _cut(there, dice.randrange(HEAD)) if fate == "cut_reply" else _whole(there)
+            up = (
+                _cut(reader, dice.randrange(HEAD))
+                if fate == "cut_request"
+                else _whole(reader)
+            )
+            down = (
+                _cut(there, dice.randrange(HEAD))
+                if fate == "cut_reply"
+                else _whole(there)
+            )
             down = _dripping(down) if fate == "drip" else down
             down = _later(down, dice.uniform(0.2, SLOWEST)) if fate == "delay" else down
-            ways = [asyncio.create_task(_pour(up, far)), asyncio.create_task(_pour(down, writer))]
+            ways = [
+                asyncio.create_task(_pour(up, far)),
+                asyncio.create_task(_pour(down, writer)),
+            ]
             await asyncio.wait(
                 ways,
-                return_when=asyncio.FIRST_COMPLETED if "cut" in fate else asyncio.ALL_COMPLETED,
+                return_when=asyncio.FIRST_COMPLETED
+                if "cut" in fate
+                else asyncio.ALL_COMPLETED,
             )
             for way in ways:
                 way.cancel()
@@ -76,7 +91,9 @@ class ProxyNetwork:
         """Answer the door, and now and then do not."""
         dice = Random(f"{self.seed}/door")  # noqa: S311 # repeatable on purpose
         while True:
-            server = await asyncio.start_server(self.carry, "127.0.0.1", port, reuse_address=True)
+            server = await asyncio.start_server(
+                self.carry, "127.0.0.1", port, reuse_address=True
+            )
             # open
             await asyncio.sleep(
                 dice.uniform(0.5, 1.5) * self.shut_every if self.shut_every else 1e9
@@ -136,7 +153,10 @@ async def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--rate", type=float, default=0.03)
     parser.add_argument(
-        "--shut-every", type=float, default=20.0, help="seconds between two times of shut doors"
+        "--shut-every",
+        type=float,
+        default=20.0,
+        help="seconds between two times of shut doors",
     )
     parser.add_argument(
         "--counts", type=Path, help="where to write at the end how often what happened"

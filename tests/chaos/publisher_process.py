@@ -91,10 +91,15 @@ class PublisherProcess:
 
     def __post_init__(self) -> None:
         self.log = self.folder / "daemon.log"
-        self.store = CampaignDatabase(self.folder / "var" / "publisher.db", self.database)
+        self.store = CampaignDatabase(
+            self.folder / "var" / "publisher.db", self.database
+        )
 
     def die(
-        self, kill: Kill, patience: float | None = None, meanwhile: Callable[[], None] | None = None
+        self,
+        kill: Kill,
+        patience: float | None = None,
+        meanwhile: Callable[[], None] | None = None,
     ) -> bool:
         """Run a daemon until it dies. Return True if it reached the failpoint, as it may never do.
 
@@ -106,7 +111,10 @@ class PublisherProcess:
         try:
             self._await_begin(daemon)
             is_reached = self._live(
-                daemon, kill, patience or self.patience * min(self.slowness, SLOWEST), meanwhile
+                daemon,
+                kill,
+                patience or self.patience * min(self.slowness, SLOWEST),
+                meanwhile,
             )
         finally:
             self.measure(daemon)
@@ -115,10 +123,14 @@ class PublisherProcess:
             if page is not None:
                 shutil.rmtree(page.parent)
             if kill.ahead:
-                self.clocks.append(WrongClock(begins=began, ends=time.time(), ahead=kill.ahead))
+                self.clocks.append(
+                    WrongClock(begins=began, ends=time.time(), ahead=kill.ahead)
+                )
         is_full = kill.deed == "full"
         if daemon.wait() != -signal.SIGKILL and not is_full:
-            raise DaemonError(f"ended by itself with {daemon.returncode}: {self._last_words()}")
+            raise DaemonError(
+                f"ended by itself with {daemon.returncode}: {self._last_words()}"
+            )
         self._listen(is_full=is_full)
         return is_reached
 
@@ -134,7 +146,9 @@ class PublisherProcess:
             daemon.kill()
             self.interruptions.append({"at": time.time(), "kind": "killed"})
         if daemon.wait() != -signal.SIGKILL:
-            raise DaemonError(f"ended by itself with {daemon.returncode}: {self._last_words()}")
+            raise DaemonError(
+                f"ended by itself with {daemon.returncode}: {self._last_words()}"
+            )
         if not is_answered:
             raise DaemonError(
                 f"the schedule was not read within {patience:.0f} s: {self._last_words()}"
@@ -188,11 +202,21 @@ class PublisherProcess:
         command = [*self._program(), "-C", str(self.folder), "run"]
         try:
             done = subprocess.run(
-                command, capture_output=True, text=True, check=False, timeout=START_SECONDS
+                command,
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=START_SECONDS,
             )
         except subprocess.TimeoutExpired as error:
-            raise DaemonError("a daemon works though an account has another id") from error
-        if done.returncode <= 0 or "Traceback" in done.stderr or renamed not in done.stderr:
+            raise DaemonError(
+                "a daemon works though an account has another id"
+            ) from error
+        if (
+            done.returncode <= 0
+            or "Traceback" in done.stderr
+            or renamed not in done.stderr
+        ):
             raise DaemonError(
                 f"with another id for an account it ended with {done.returncode}: "
                 f"{done.stderr[-2000:]}"
@@ -211,7 +235,9 @@ class PublisherProcess:
                 timeout=START_SECONDS,
             )
         except subprocess.TimeoutExpired as error:
-            raise DaemonError("a copy of the workspace works beside the original") from error
+            raise DaemonError(
+                "a copy of the workspace works beside the original"
+            ) from error
         finally:
             shutil.rmtree(copy)
         if done.returncode != REFUSED:
@@ -235,10 +261,16 @@ class PublisherProcess:
         command = [*PUBLISHER, "-C", str(other), "run"]
         try:
             done = subprocess.run(
-                command, capture_output=True, text=True, check=False, timeout=START_SECONDS
+                command,
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=START_SECONDS,
             )
         except subprocess.TimeoutExpired as error:
-            raise DaemonError("a second daemon works on the database of the first") from error
+            raise DaemonError(
+                "a second daemon works on the database of the first"
+            ) from error
         if done.returncode != REFUSED or str(first) not in done.stderr:
             raise DaemonError(
                 f"a second daemon ended with {done.returncode}: {done.stderr[-2000:]}"
@@ -285,7 +317,9 @@ class PublisherProcess:
             self.measure(daemon)
             daemon.terminate()
             if daemon.wait(timeout=START_SECONDS) != 0:
-                raise DaemonError(f"stopped with {daemon.returncode}: {self._last_words()}")
+                raise DaemonError(
+                    f"stopped with {daemon.returncode}: {self._last_words()}"
+                )
             self._listen()
         finally:
             daemon.kill()
@@ -319,21 +353,31 @@ class PublisherProcess:
     def approve(self, post: str, fingerprint: str, by: str) -> bool:
         """Say yes to a content; returns False where it is not there any more, or needs no yes."""
         asked = time.time()
-        done = self._give("approve", post, "--fingerprint", fingerprint, "--by", by, acts_as=by)
+        done = self._give(
+            "approve", post, "--fingerprint", fingerprint, "--by", by, acts_as=by
+        )
         return self._note("approve", asked, done, post=post, by=by)
 
     def unapprove(self, post: str, by: str) -> bool:
         """End the approvals of a post; returns False where it is too late."""
         asked = time.time()
-        done = self._give("unapprove", post, "--by", by, "--reason", "drill", acts_as=by)
+        done = self._give(
+            "unapprove", post, "--by", by, "--reason", "drill", acts_as=by
+        )
         return self._note("unapprove", asked, done, post=post, by=by)
 
     def _note(
-        self, kind: str, asked: float, done: "subprocess.CompletedProcess[str]", **target: str
+        self,
+        kind: str,
+        asked: float,
+        done: "subprocess.CompletedProcess[str]",
+        **target: str,
     ) -> bool:
         """Note the actions that were done. Raises DaemonError for one neither done nor refused."""
         if done.returncode not in {0, COMMAND_REFUSED} or "Traceback" in done.stderr:
-            raise DaemonError(f"{kind} ended with {done.returncode}: {done.stderr[-2000:]}")
+            raise DaemonError(
+                f"{kind} ended with {done.returncode}: {done.stderr[-2000:]}"
+            )
         if done.returncode == 0:
             self.actions.append(action(kind, asked, **target))
         return done.returncode == 0
@@ -354,7 +398,14 @@ class PublisherProcess:
 
     def _action(self, kind: str, *more: str, **target: str) -> None:
         asked = time.time()
-        self.say(kind, target.get("post") or target["scope"], *more, "--by", "wang", acts_as="wang")
+        self.say(
+            kind,
+            target.get("post") or target["scope"],
+            *more,
+            "--by",
+            "wang",
+            acts_as="wang",
+        )
         self.actions.append(action(kind, asked, **target))
 
     def measure(self, daemon: subprocess.Popen[bytes]) -> None:
@@ -362,9 +413,13 @@ class PublisherProcess:
         process = Path(f"/proc/{daemon.pid}")
         with contextlib.suppress(OSError):
             handles = len(list((process / "fd").iterdir()))
-            most = re.search(r"VmHWM:\s+(\d+) kB", (process / "status").read_text("ascii"))
+            most = re.search(
+                r"VmHWM:\s+(\d+) kB", (process / "status").read_text("ascii")
+            )
             if most:
-                self.measured.append({"rss": float(most[1]) * 1024, "handles": float(handles)})
+                self.measured.append(
+                    {"rss": float(most[1]) * 1024, "handles": float(handles)}
+                )
 
     def in_sending(self) -> int:
         """Count the calls that a kill has left open.
@@ -386,8 +441,12 @@ class PublisherProcess:
         """Note the last daemon's complaints. With a full disk it may complain of that."""
         lines = self._said().decode("utf-8", "replace").splitlines()
         for number, line in enumerate(lines):
-            is_complaint = '"level": "error"' in line or ("Traceback" in line and not is_full)
-            if is_complaint and not (is_full and any(words in line for words in TOUCHED_BY_FULL)):
+            is_complaint = '"level": "error"' in line or (
+                "Traceback" in line and not is_full
+            )
+            if is_complaint and not (
+                is_full and any(words in line for words in TOUCHED_BY_FULL)
+            ):
                 self.reported.setdefault(line[:60], _with_trace(lines, number)[:4000])
 
     def _said(self) -> bytes:
@@ -396,7 +455,11 @@ class PublisherProcess:
             return reported.read()
 
     def say(
-        self, *arguments: str, is_sound: bool = False, acts_as: str = "", lines: Sequence[str] = ()
+        self,
+        *arguments: str,
+        is_sound: bool = False,
+        acts_as: str = "",
+        lines: Sequence[str] = (),
     ) -> str:
         """Give a command, with lines of standard input; return its output.
 
@@ -404,13 +467,21 @@ class PublisherProcess:
         """
         done = self._give(*arguments, is_sound=is_sound, acts_as=acts_as, lines=lines)
         if done.returncode != 0:
-            raise DaemonError(f"{arguments[0]} ended with {done.returncode}: {done.stderr[-2000:]}")
+            raise DaemonError(
+                f"{arguments[0]} ended with {done.returncode}: {done.stderr[-2000:]}"
+            )
         return done.stdout
 
     def _give(
-        self, *arguments: str, is_sound: bool = False, acts_as: str = "", lines: Sequence[str] = ()
+        self,
+        *arguments: str,
+        is_sound: bool = False,
+        acts_as: str = "",
+        lines: Sequence[str] = (),
     ) -> "subprocess.CompletedProcess[str]":
-        signed_in = {"PUBLISHER_TOKEN": self.tokens[acts_as]} if acts_as in self.tokens else {}
+        signed_in = (
+            {"PUBLISHER_TOKEN": self.tokens[acts_as]} if acts_as in self.tokens else {}
+        )
         return give_command(
             ["-C", str(self.folder), *arguments],
             {**os.environ, **signed_in},
@@ -425,7 +496,9 @@ class PublisherProcess:
         self.slowness = max(1.0, (time.monotonic() - began) / USUAL_START_SECONDS)
         self.slowest = max(self.slowest, self.slowness)
 
-    def _await(self, daemon: subprocess.Popen[bytes], patience: float, *words: bytes) -> bool:
+    def _await(
+        self, daemon: subprocess.Popen[bytes], patience: float, *words: bytes
+    ) -> bool:
         """Wait until a daemon logs any of these words.
 
         Return False if it has ended, or `patience` seconds have passed.
@@ -454,7 +527,11 @@ def _interruptions(kill: Kill, began: float, ended: float) -> Sequence[dict[str,
     The second kind begins at its end.
     """
     kinds = {"freeze": "frozen", "full": "down", "clock": "clock"}
-    during = [{"at": began, "until": ended, "kind": kinds[kill.deed]}] if kill.deed in kinds else []
+    during = (
+        [{"at": began, "until": ended, "kind": kinds[kill.deed]}]
+        if kill.deed in kinds
+        else []
+    )
     return [*during, {"at": ended, "kind": "killed"}]
 
 
@@ -504,7 +581,10 @@ def _freeze(
 
 
 def _is_asleep(pid: int) -> bool:
-    return Path(f"/proc/{pid}/stat").read_text("utf-8").rpartition(")")[2].split()[0] == "T"
+    return (
+        Path(f"/proc/{pid}/stat").read_text("utf-8").rpartition(")")[2].split()[0]
+        == "T"
+    )
 
 
 def _fill_disk(daemon: subprocess.Popen[bytes], kill: Kill) -> bool:

@@ -14,7 +14,14 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
@@ -103,7 +110,11 @@ class RacingAdapter(FakeAdapter):
     begun: list[BegunCall] = field(kw_only=True)
 
     async def publish(self, request: SendRequest) -> Outcome:
-        delays = (0.0, self.dice.uniform(0, FIRST_SPREAD_SECONDS), SLOW_CONNECTION_SECONDS)
+        delays = (
+            0.0,
+            self.dice.uniform(0, FIRST_SPREAD_SECONDS),
+            SLOW_CONNECTION_SECONDS,
+        )
         await asyncio.sleep(self.dice.choices(delays, [6, 3, 1])[0])  # the race itself
         asked_at = time.monotonic()
         if not await may_start_call(self.store.outbox, request):
@@ -137,9 +148,13 @@ class Race:
     @property
     def counts(self) -> Mapping[str, int]:
         """Counts of actions done and refused, and of posts sent to both accounts, one or none."""
-        done = Counter(f"{one.kind} {'done' if one.is_done else 'refused'}" for one in self.answers)
+        done = Counter(
+            f"{one.kind} {'done' if one.is_done else 'refused'}" for one in self.answers
+        )
         calls = Counter(call.post for call in self.calls)
-        sent = Counter(f"sent to {calls[post]}" for post in {one.post for one in self.answers})
+        sent = Counter(
+            f"sent to {calls[post]}" for post in {one.post for one in self.answers}
+        )
         return dict(sorted((done + sent).items()))
 
 
@@ -161,7 +176,9 @@ class Racers:
     async def run_round(self, number: int) -> None:
         """File a post that is due now, and let everybody act on it at once until nobody is left."""
         dice, name = self.dice, f"r{number:04d}"
-        post = make_post(name, ACCOUNTS, self.people.runtime.now(), title=f"{name} 警惕诈骗")
+        post = make_post(
+            name, ACCOUNTS, self.people.runtime.now(), title=f"{name} 警惕诈骗"
+        )
         await enqueue_posts(self.people.posts, post)
         for person in APPROVERS[: dice.choice([1, 2, 2])]:
             await self.approve(post, person)
@@ -171,7 +188,9 @@ class Racers:
         people = [asyncio.create_task(self._act(act, post)) for act in acts]
         await self._send_until(people)
         await asyncio.gather(*people)
-        await self.people.actions.cancel_post(post.id, _person("cleaner"), "the round is over")
+        await self.people.actions.cancel_post(
+            post.id, _person("cleaner"), "the round is over"
+        )
 
     async def _act(self, act: Callable[[Post], Awaitable[object]], post: Post) -> None:
         await asyncio.sleep(self.dice.uniform(0, self.spread))  # the race itself
@@ -180,7 +199,10 @@ class Racers:
     async def _send_until(self, people: Sequence["asyncio.Task[None]"]) -> None:
         """Do the daemon's work until people have done all their actions, and once more."""
         adapter = RacingAdapter(
-            now=self.sender.runtime.now, store=self.sender, dice=self.dice, begun=self.calls
+            now=self.sender.runtime.now,
+            store=self.sender,
+            dice=self.dice,
+            begun=self.calls,
         )
         adapters = {AccountId(name): adapter for name in ACCOUNTS}
         is_over = False
@@ -202,7 +224,9 @@ class Racers:
             tasks = await self.people.approvals.tasks(post.id)
             shown = tasks[0].status.fingerprint if tasks else "0" * 64
             if person is None:
-                await asyncio.sleep(self.dice.uniform(0, self.spread / 4))  # the person reads
+                await asyncio.sleep(
+                    self.dice.uniform(0, self.spread / 4)
+                )  # the person reads
             approver = unlimited_approver(by)
             await self.people.approvals.approve(post.id, shown, approver, _person(by))
             return 0
@@ -213,7 +237,10 @@ class Racers:
         """Save another text, as an editor does, or as a named person in the dashboard."""
 
         async def act() -> int:
-            words = {"title": f"{post.title}（改）", "content_hash": f"{post.content_hash}/edited"}
+            words = {
+                "title": f"{post.title}（改）",
+                "content_hash": f"{post.content_hash}/edited",
+            }
             changed = replace(post, **(changes or words))
             assert isinstance(changed.trigger, OneTimeTrigger)
             assert changed.trigger.at is not None
@@ -246,7 +273,10 @@ class Racers:
         Two people approve, and one is the writer.
         """
         rewriter, other = self.dice.sample(APPROVERS, 2)
-        words = {"title": f"{post.title}（重写）", "content_hash": f"{post.content_hash}/rewritten"}
+        words = {
+            "title": f"{post.title}（重写）",
+            "content_hash": f"{post.content_hash}/rewritten",
+        }
         moved = {name: f"{text}（改期）" for name, text in words.items()}
         await self.edit(post, rewriter, **words)
         await self.edit(post, MOVER, **moved)
@@ -264,7 +294,9 @@ class Racers:
 
     async def cancel(self, post: Post) -> None:
         async def act() -> int:
-            stopped = await self.people.actions.cancel_post(post.id, _person("wang"), "not wanted")
+            stopped = await self.people.actions.cancel_post(
+                post.id, _person("wang"), "not wanted"
+            )
             return len(post.accounts) - stopped
 
         await self._answer("cancel", post, act)
@@ -276,7 +308,9 @@ class Racers:
 
         await self._answer("pause", post, act)
 
-    async def _answer(self, kind: str, post: Post, act: Callable[[], Awaitable[int]]) -> None:
+    async def _answer(
+        self, kind: str, post: Post, act: Callable[[], Awaitable[int]]
+    ) -> None:
         """Note the answer to a person, and its time."""
         try:
             sent_before, is_done = await act(), True
@@ -284,7 +318,9 @@ class Racers:
             sent_before, is_done = 0, False
         at = time.monotonic()
         self.answers.append(
-            Answer(kind=kind, post=post.id, at=at, is_done=is_done, sent_before=sent_before)
+            Answer(
+                kind=kind, post=post.id, at=at, is_done=is_done, sent_before=sent_before
+            )
         )
 
 
@@ -293,7 +329,12 @@ def _person(name: str) -> Actor:
 
 
 async def race(
-    url: str, folder: Path, *, rounds: int, seed: int, after_round: Callable[[int], None] = int
+    url: str,
+    folder: Path,
+    *,
+    rounds: int,
+    seed: int,
+    after_round: Callable[[int], None] = int,
 ) -> Race:
     """Run so many rounds on an empty database, and judge them."""
     async with _racers(url, folder) as racers:
@@ -313,12 +354,19 @@ async def race(
 async def _racers(url: str, folder: Path) -> AsyncIterator[Racers]:
     runtime, journal = make_confirmed_runtime(), folder / "intents.jsonl"
     await prepare_database(url, "drill", journal, runtime)
-    policies = {AccountId(name): make_policy(name, rate_limit=LIMIT) for name in ACCOUNTS}
+    policies = {
+        AccountId(name): make_policy(name, rate_limit=LIMIT) for name in ACCOUNTS
+    }
 
-    def open_one(worker: str, own_journal: IntentJournal | None, own_runtime: Runtime) -> Store:
+    def open_one(
+        worker: str, own_journal: IntentJournal | None, own_runtime: Runtime
+    ) -> Store:
         database = Database(open_engine(url), own_runtime, own_journal)
         return Store(
-            database=database, policies=policies, worker=WorkerId(worker), approval_rules=RULES
+            database=database,
+            policies=policies,
+            worker=WorkerId(worker),
+            approval_rules=RULES,
         )
 
     sender = open_one("sender", IntentJournal(journal), runtime)
@@ -344,12 +392,22 @@ def _read_rows(url: str) -> Rows:
 def _unapproved(rows: Rows) -> Iterator[str]:
     """Have the checker judge the approvals of every intent."""
     stages = [{"name": stage.name, "people": stage.people} for stage in CHAIN]
-    settings = {"stages": {"warning": stages}, "approvers": {name: [] for name in APPROVERS}}
+    settings = {
+        "stages": {"warning": stages},
+        "approvers": {name: [] for name in APPROVERS},
+    }
     duties = [
-        {"post": row["post"], "occurrence": "once", "account": row["account"], "author": AUTHOR}
+        {
+            "post": row["post"],
+            "occurrence": "once",
+            "account": row["account"],
+            "author": AUTHOR,
+        }
         for row in rows["delivery"]
     ]
-    found = Artefacts(rows=rows, documents={"settings": settings, "plan": {"duties": duties}})
+    found = Artefacts(
+        rows=rows, documents={"settings": settings, "plan": {"duties": duties}}
+    )
     finding = judge_history(history_of(found)).of("I5")
     yield from ([f"I5 was not judged: {finding.why_not}"] if finding.why_not else [])
     yield from (f"I5: {violation}" for violation in finding.violations)
@@ -359,7 +417,9 @@ def _too_late(rows: Rows, racers: Racers) -> Iterator[str]:
     """Yield the calls that follow an answer that no call will follow."""
     names = {row["id"]: f"{row['post']}@{row['account']}" for row in rows["delivery"]}
     intents = _intents(rows)
-    entries = {(row["event"], row["subject"]): row["id"] for row in reversed(rows["audit"])}
+    entries = {
+        (row["event"], row["subject"]): row["id"] for row in reversed(rows["audit"])
+    }
     by_post: dict[str, list[BegunCall]] = {}
     for call in racers.calls:
         by_post.setdefault(call.post, []).append(call)
@@ -368,7 +428,9 @@ def _too_late(rows: Rows, racers: Racers) -> Iterator[str]:
         if answer.kind == "unapprove":
             entry = entries["unapproved", answer.post]
             under_way = [
-                call for call in after if intents[names[call.delivery], call.attempt] < entry
+                call
+                for call in after
+                if intents[names[call.delivery], call.attempt] < entry
             ]
             if len(under_way) > answer.sent_before:
                 yield (
@@ -395,7 +457,9 @@ def _too_late(rows: Rows, racers: Racers) -> Iterator[str]:
                     )
 
 
-def _intents(rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> Mapping[tuple[str, int], int]:
+def _intents(
+    rows: Mapping[str, Sequence[Mapping[str, Any]]],
+) -> Mapping[tuple[str, int], int]:
     """Return the number of the audit entry of each intent, by delivery and attempt."""
     counted: Counter[str] = Counter()
     found = {}
@@ -422,12 +486,20 @@ def main() -> int:
 
     with _database(options.database, folder) as url:
         result = asyncio.run(
-            race(url, folder, rounds=options.rounds, seed=options.seed, after_round=report)
+            race(
+                url,
+                folder,
+                rounds=options.rounds,
+                seed=options.seed,
+                after_round=report,
+            )
         )
     shutil.rmtree(folder)
     lasted = timedelta(seconds=round(time.monotonic() - began))
     lines = [f"VIOLATION  {finding}" for finding in result.findings]
-    lines.append(f"{options.rounds} rounds on {options.database}, seed {options.seed}, {lasted}")
+    lines.append(
+        f"{options.rounds} rounds on {options.database}, seed {options.seed}, {lasted}"
+    )
     lines += [f"  {number:5} {what}" for what, number in result.counts.items()]
     lines.append(f"{len(result.calls)} calls, {len(result.findings)} violations")
     sys.stdout.write("\n".join(lines) + "\n")

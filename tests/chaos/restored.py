@@ -54,7 +54,9 @@ class RestoreCampaign(Campaign):
             for name in entry.accounts
         }
         unapproved = self.workspace.entries[0]
-        self.wanted |= {(unapproved.id, name): "cancelled" for name in unapproved.accounts}
+        self.wanted |= {
+            (unapproved.id, name): "cancelled" for name in unapproved.accounts
+        }
         enrol(self.publisher)
         if not self.publisher.file(MAX_WAIT_SECONDS, 0.0):
             raise DaemonError("the schedule of the posts to be restored was refused")
@@ -64,7 +66,9 @@ class RestoreCampaign(Campaign):
             self.people.clear_up()
             self.calm_since = time.time()
             self._approve_waiting(besides=unapproved.id)
-            wait_until(self._is_resting, MAX_WAIT_SECONDS, "posts at rest after a restore")
+            wait_until(
+                self._is_resting, MAX_WAIT_SECONDS, "posts at rest after a restore"
+            )
             if not self.publisher.store.count(BEGUN.format(post=unapproved.id)):
                 self.publisher.withdraw(unapproved.id)
 
@@ -89,12 +93,14 @@ class RestoreCampaign(Campaign):
                 self.publisher.approve(post, fingerprint, by=name)
 
     def _is_resting(self) -> bool:
-        return self.publisher.store.count(RESTING.format(now=round(time.time() * MICRO))) == len(
-            self.wanted
-        )
+        return self.publisher.store.count(
+            RESTING.format(now=round(time.time() * MICRO))
+        ) == len(self.wanted)
 
 
-def restore_unapproved(folder: Path, bug: str | None = None) -> Sequence[CampaignFinding]:
+def restore_unapproved(
+    folder: Path, bug: str | None = None
+) -> Sequence[CampaignFinding]:
     """Play the scene in a folder, with a named planted mistake if any. Return its findings."""
     folder.mkdir()
     dice = Random(1)  # noqa: S311 # repeatable on purpose

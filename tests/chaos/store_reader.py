@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-IN_SENDING = "SELECT count(*) FROM delivery WHERE state = 'sending' AND worker = '{worker}'"
+IN_SENDING = (
+    "SELECT count(*) FROM delivery WHERE state = 'sending' AND worker = '{worker}'"
+)
 STATES = "SELECT state, count(*) FROM delivery WHERE post LIKE 'post-%' GROUP BY state"
 OPEN = """SELECT post, account, state, follows FROM delivery
 WHERE post NOT LIKE 'daily-%' AND state NOT IN
@@ -30,7 +32,9 @@ AND post LIKE 'post-%'"""
 OPEN_OUTCOME = """SELECT post, account FROM delivery
 WHERE state IN ('unknown', 'submitted', 'sending')
 AND post LIKE 'post-%'"""
-HELD_EDITED = "SELECT post, account FROM delivery WHERE state = 'held' AND reason = 'edited'"
+HELD_EDITED = (
+    "SELECT post, account FROM delivery WHERE state = 'held' AND reason = 'edited'"
+)
 IN_HAND = """SELECT post, account, state FROM delivery
 WHERE state IN ('claimed', 'sending') AND worker = '{worker}' AND post LIKE 'post-%'"""
 LIVE = "SELECT post, account FROM delivery WHERE state = 'published' AND post LIKE 'post-%'"
@@ -40,9 +44,7 @@ AND coalesce(reason, '') <> 'awaiting_approval'
 AND account NOT IN (SELECT account FROM delivery
     WHERE state IN ('sending', 'unknown', 'submitted', 'retrying'))"""
 """Accounts of all platforms but one that had a post to send at an instant, and none in doubt."""
-CALLED_SINCE = (
-    "SELECT count(*) FROM attempt WHERE intended_at >= {since} AND account NOT LIKE '{besides}%'"
-)
+CALLED_SINCE = "SELECT count(*) FROM attempt WHERE intended_at >= {since} AND account NOT LIKE '{besides}%'"
 UNTRIED = """SELECT post FROM delivery WHERE post LIKE 'post-%' GROUP BY post
 HAVING max(attempts) = 0 AND min(state) = 'pending' AND max(state) = 'pending'"""
 """Posts without any attempt yet."""
@@ -76,7 +78,9 @@ class CampaignDatabase:
     def _of_file(self, query: str) -> Sequence[tuple[Any, ...]]:
         try:
             with closing(
-                sqlite3.connect(f"{self.file.resolve().as_uri()}?mode=ro", uri=True, timeout=10)
+                sqlite3.connect(
+                    f"{self.file.resolve().as_uri()}?mode=ro", uri=True, timeout=10
+                )
             ) as connection:
                 return connection.execute(query).fetchall()
         except sqlite3.OperationalError as error:

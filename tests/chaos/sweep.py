@@ -62,7 +62,9 @@ class Catch:
     @property
     def by(self) -> str:
         """The promises that were broken, with their counts."""
-        counted = Counter(f"{finding.invariant} ({finding.by})" for finding in self.found)
+        counted = Counter(
+            f"{finding.invariant} ({finding.by})" for finding in self.found
+        )
         return ", ".join(f"{name} {number}" for name, number in counted.most_common())
 
     @property
@@ -79,7 +81,9 @@ class Catch:
 
     def __str__(self) -> str:
         if not self.found:
-            return f"{self.name:28} not caught by seeds {self.tried}, {self.seconds:.0f} s"
+            return (
+                f"{self.name:28} not caught by seeds {self.tried}, {self.seconds:.0f} s"
+            )
         return f"{self.name:28} caught by seed {self.seeds[-1]}: {self.by}; {self.seconds:.0f} s"
 
 
@@ -92,13 +96,19 @@ def sweep(options: CampaignOptions) -> int:
         for catch in pool.map(lambda name: _hunt(name, seeds), chosen):
             catches.append(catch)
             if options.record is not None:
-                put_row(options.record, (BEGIN, END), COLUMNS, catch.cells, is_sorted=True)
+                put_row(
+                    options.record, (BEGIN, END), COLUMNS, catch.cells, is_sorted=True
+                )
     hunted = [catch for catch in catches if catch.name != NONE]
-    alarms = [finding for catch in catches if catch.name == NONE for finding in catch.found]
+    alarms = [
+        finding for catch in catches if catch.name == NONE for finding in catch.found
+    ]
     caught = sum(bool(catch.found) for catch in hunted)
     for finding in alarms:
         click.echo(f"FALSE ALARM  {finding}")
-    click.echo(f"{caught} of {len(hunted)} caught; {len(alarms)} findings in a sound daemon")
+    click.echo(
+        f"{caught} of {len(hunted)} caught; {len(alarms)} findings in a sound daemon"
+    )
     return int(bool(caught < len(hunted) or alarms))
 
 
@@ -107,7 +117,9 @@ def _hunt(name: str, seeds: range) -> Catch:
     began, found, tried = time.monotonic(), list[CampaignFinding](), seeds[:1]
     for number, seed in enumerate(seeds):
         tried, all_found = seeds[: number + 1], _campaign(name, seed)
-        found = [one for one in all_found if name == NONE or one.invariant in broken_by(name)]
+        found = [
+            one for one in all_found if name == NONE or one.invariant in broken_by(name)
+        ]
         for other in (one for one in all_found if one not in found):
             click.echo(f"{name} seed {seed}, beside what it breaks: {other}", err=True)
         if found:
@@ -129,11 +141,17 @@ def _campaign(name: str, seed: int) -> list[CampaignFinding]:
         except subprocess.TimeoutExpired:
             return [
                 CampaignFinding(
-                    by="campaign", invariant="NONE", what=f"not over within {LONGEST:.0f} s"
+                    by="campaign",
+                    invariant="NONE",
+                    what=f"not over within {LONGEST:.0f} s",
                 )
             ]
         if not file.exists():
-            return [CampaignFinding(by="campaign", invariant="NONE", what=done.stderr[-800:])]
+            return [
+                CampaignFinding(
+                    by="campaign", invariant="NONE", what=done.stderr[-800:]
+                )
+            ]
         return [finding for finding in read(file) if finding.invariant not in TOO_HARD]
 
 

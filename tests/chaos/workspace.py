@@ -204,7 +204,11 @@ class WrittenPost:
     def says(self, account: CampaignAccount) -> list[str]:
         """Return the words that must arrive there, with any template and after any edit."""
         short = [self.title, self.summary]
-        return short if account.platform == "weibo" else [*short, self.body, account.police]
+        return (
+            short
+            if account.platform == "weibo"
+            else [*short, self.body, account.police]
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -264,7 +268,9 @@ class CampaignWorkspace:
             for entry in self.written
             if entry.due and not entry.withdrawn and entry.id not in self.struck
         ]
-        return max(0.0, (max(dues) - datetime.now(UTC)).total_seconds()) if dues else 0.0
+        return (
+            max(0.0, (max(dues) - datetime.now(UTC)).total_seconds()) if dues else 0.0
+        )
 
     def prepare(self, base_url: str, database: str | None) -> None:
         """Write all files except the schedule.
@@ -277,7 +283,9 @@ class CampaignWorkspace:
         for name in ("secrets", "media", "templates", "var"):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
         for account in self.accounts.values():
-            (self.folder / "secrets" / account.id).write_text(json.dumps(account.secret), "utf-8")
+            (self.folder / "secrets" / account.id).write_text(
+                json.dumps(account.secret), "utf-8"
+            )
         (self.folder / "secrets" / "alert-duty").write_text(
             json.dumps({"url": self.alerts_url}), "utf-8"
         )
@@ -297,7 +305,9 @@ class CampaignWorkspace:
         """
         with self.lock:
             own = {**OWN, "weibo": OWN["weibo"] + OF_MANY} if self.is_large else OWN
-            present = {**self.accounts, SPARE: self.spare} if self.spare else self.accounts
+            present = (
+                {**self.accounts, SPARE: self.spare} if self.spare else self.accounts
+            )
             text = _settings(
                 list(present.values()), self.base_url, self.database, self.hotline, own
             )
@@ -322,8 +332,13 @@ class CampaignWorkspace:
         first = next(iter(self.accounts.values()))
         identities = {SPARE: "1498000001", URGENT: "1498000002"}
         for name, identity in identities.items():
-            self.accounts[name] = replace(first, id=name, platform="weibo", identity=identity)
-        self.group, self.spare = self.ordinary_accounts[:GROUP_SIZE], self.accounts[SPARE]
+            self.accounts[name] = replace(
+                first, id=name, platform="weibo", identity=identity
+            )
+        self.group, self.spare = (
+            self.ordinary_accounts[:GROUP_SIZE],
+            self.accounts[SPARE],
+        )
 
     @property
     def ordinary_accounts(self) -> tuple[str, ...]:
@@ -367,7 +382,11 @@ class CampaignWorkspace:
     def put_off(self, known: Collection[str]) -> None:
         """Move unfiled posts that would soon be late. A file with a missed instant is refused."""
         soonest = datetime.now(UTC) + self.ahead
-        unknown = (entry for entry in self.written if entry.may_expire and entry.id not in known)
+        unknown = (
+            entry
+            for entry in self.written
+            if entry.may_expire and entry.id not in known
+        )
         late = [entry for entry in unknown if entry.due and entry.due < soonest]
         for entry in late:
             entry.due = soonest
@@ -399,7 +418,11 @@ class CampaignWorkspace:
         gone = self.struck | (self.finished - kept)
         entries = [entry for entry in self.written if entry.id not in gone]
         minutely = [self._minutely()] if self.minutes else []
-        repeating = [] if self.repeating_shift is None else [self._repeating(self.repeating_shift)]
+        repeating = (
+            []
+            if self.repeating_shift is None
+            else [self._repeating(self.repeating_shift)]
+        )
         return IssuedSchedule(
             text="\n".join([*map(_table, entries), *repeating, *minutely]),
             duties=[(entry.id, name) for entry in entries for name in entry.accounts],
@@ -412,7 +435,9 @@ class CampaignWorkspace:
         for entry in (entry for entry in self.entries if entry.urgent):
             names = (*entry.accounts, *entry.left_out)
             yield from (
-                (entry.id, name) for name in names if self.accounts[name].platform == "wechat"
+                (entry.id, name)
+                for name in names
+                if self.accounts[name].platform == "wechat"
             )
 
     @property
@@ -423,7 +448,9 @@ class CampaignWorkspace:
         """A post that repeats, and never falls due while the campaign lasts."""
         hour = (self.repeats_at.astimezone(BEIJING).hour + shift) % 24
         body = f"每日提醒，第{self.repeating_edits + 1}版。"
-        return self._repeating_table(REPEATING, "每日提醒", body, f'cron = "0 {hour} * * *"\n')
+        return self._repeating_table(
+            REPEATING, "每日提醒", body, f'cron = "0 {hour} * * *"\n'
+        )
 
     def _minutely(self) -> str:
         """A post that repeats each minute, for as long as an outage lasts."""
@@ -431,7 +458,10 @@ class CampaignWorkspace:
         until = _instant(last + timedelta(seconds=30))
         times = f'cron = "* * * * *"\nfrom = {_instant(first)}\nuntil = {until}\n'
         return self._repeating_table(
-            MINUTELY, MINUTELY_TITLE, MINUTELY_TITLE, f'{times}max_delay = "{MINUTELY_LATE}s"\n'
+            MINUTELY,
+            MINUTELY_TITLE,
+            MINUTELY_TITLE,
+            f'{times}max_delay = "{MINUTELY_LATE}s"\n',
         )
 
     def _repeating_table(self, name: str, title: str, body: str, times: str) -> str:
@@ -451,7 +481,12 @@ def _replace(file: Path, text: str) -> None:
 
 
 def design(
-    folders: Sequence[Path], deliveries: int, waves: int, dice: Random, *, is_rough: bool
+    folders: Sequence[Path],
+    deliveries: int,
+    waves: int,
+    dice: Random,
+    *,
+    is_rough: bool,
 ) -> CampaignWorkspace:
     """Spread so many deliveries over accounts, posts and waves."""
     regions = max(2, min(MOST_REGIONS, deliveries // PER_REGION))
@@ -461,7 +496,9 @@ def design(
     sizes = WIDE_SIZES if deliveries >= MANY else SIZES
     while slots:
         size = min(dice.randint(*sizes), len(slots))
-        entries.append(WrittenPost(number=len(entries) + 1, accounts=_take(slots, size), wave=0))
+        entries.append(
+            WrittenPost(number=len(entries) + 1, accounts=_take(slots, size), wave=0)
+        )
     for index, entry in enumerate(entries):
         entry.wave = index * waves // len(entries)
         entry.urgent = dice.random() < 0.1
@@ -486,21 +523,30 @@ def _accounts(regions: int) -> list[CampaignAccount]:
         }
         made += [
             CampaignAccount(
-                id=f"{platform}-{number:02d}", platform=platform, identity=identity, number=number
+                id=f"{platform}-{number:02d}",
+                platform=platform,
+                identity=identity,
+                number=number,
             )
             for platform, identity in identities.items()
         ]
     return made
 
 
-def _slots(accounts: dict[str, CampaignAccount], deliveries: int, dice: Random) -> list[str]:
+def _slots(
+    accounts: dict[str, CampaignAccount], deliveries: int, dice: Random
+) -> list[str]:
     """Return an account for each delivery.
 
     A platform's accounts take turns, so neighbours are different accounts.
     """
     tieba = round(deliveries * TIEBA_SHARE)
-    wechat = round(deliveries * (WECHAT_SHARE_OF_MANY if deliveries >= MANY else WECHAT_SHARE))
-    wanted = dict(zip(PLATFORMS, (deliveries - tieba - wechat, wechat, tieba), strict=True))
+    wechat = round(
+        deliveries * (WECHAT_SHARE_OF_MANY if deliveries >= MANY else WECHAT_SHARE)
+    )
+    wanted = dict(
+        zip(PLATFORMS, (deliveries - tieba - wechat, wechat, tieba), strict=True)
+    )
     platforms = [platform for platform, number in wanted.items() for _ in range(number)]
     dice.shuffle(platforms)
     names = {
@@ -528,7 +574,8 @@ def _make_special(entries: list[WrittenPost], waves: int, *, is_rough: bool) -> 
     """
     last = entries[-1]
     original, *others = sorted(
-        (entry for entry in entries[:-1] if entry.wave == 0), key=lambda one: -len(one.accounts)
+        (entry for entry in entries[:-1] if entry.wave == 0),
+        key=lambda one: -len(one.accounts),
     )
     last.wave, last.follows = waves - 1, original.id
     last.accounts = original.accounts[: len(last.accounts)]
@@ -553,9 +600,14 @@ def _settings(
 ) -> str:
     shared = f"database = {json.dumps(database)}\n" if database else ""
     limits = {platform: LIMITS.format(platform=platform) for platform in PLATFORMS}
-    parts = [shared + SETTINGS, *(limits | {HIDING: limits[HIDING] + REVIEW_WINDOW}).values()]
+    parts = [
+        shared + SETTINGS,
+        *(limits | {HIDING: limits[HIDING] + REVIEW_WINDOW}).values(),
+    ]
     regions = {account.region: account for account in accounts}
-    parts += [REGION.format(account=account, hotline=hotline) for account in regions.values()]
+    parts += [
+        REGION.format(account=account, hotline=hotline) for account in regions.values()
+    ]
     for account in accounts:
         lines = {
             "id": account.id,
@@ -588,10 +640,15 @@ def _table(entry: WrittenPost) -> str:
         "max_delay": f"{entry.most_late}s",
     }
     table = "".join(
-        f"{key} = {json.dumps(value, ensure_ascii=False)}\n" for key, value in lines.items()
+        f"{key} = {json.dumps(value, ensure_ascii=False)}\n"
+        for key, value in lines.items()
     )
     due = f"at = {_instant(entry.due)}\n" if entry.due else ""
-    due += f"expires = {_instant(entry.due + TIGHT_EXPIRES)}\n" if entry.due and entry.tight else ""
+    due += (
+        f"expires = {_instant(entry.due + TIGHT_EXPIRES)}\n"
+        if entry.due and entry.tight
+        else ""
+    )
     image = (
         f'images = [{{ file = "media/{entry.id}.png", alt = "退款诈骗的步骤" }}]\n'
         if entry.pictured

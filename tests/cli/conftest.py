@@ -81,9 +81,7 @@ PUBLISHED = Published(
     )
 )
 CAPTCHA = Blocked(code="weibo_20031", reason="verify", hold_reason=HoldReason.CAPTCHA)
-NOTHING_CLAIMED = (
-    "no delivery could be claimed: none is due, or what is due is paused or in a cooldown"
-)
+NOTHING_CLAIMED = "no delivery could be claimed: none is due, or what is due is paused or in a cooldown"
 
 
 @pytest.fixture
@@ -99,7 +97,9 @@ def log_as_before() -> Iterator[None]:
 
 @pytest.fixture
 def run(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, log_as_before: None
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    log_as_before: None,
 ) -> Run:
     """Return a function that runs a command in this process.
 
@@ -112,7 +112,11 @@ def run(
         capsys.readouterr()
         code = run_command([str(argument) for argument in arguments])
         captured = capsys.readouterr()
-        option = f"publisher -C {arguments[1]} " if arguments[:1] == ("-C",) else "publisher "
+        option = (
+            f"publisher -C {arguments[1]} "
+            if arguments[:1] == ("-C",)
+            else "publisher "
+        )
         out, err = (text.replace(option, "publisher ") for text in captured)
         return CommandResult(code=code, out=out, err=err)
 
@@ -127,7 +131,9 @@ def publisher_command(*arguments: str | Path) -> list[str]:
 def format_live_settings() -> str:
     """Return settings of two regions with Weibo and WeChat, and one Tieba account that is off."""
     parts = [f'environment = "live"\nsecrets_dir = "secrets"\n{PUBLIC_IP}\n']
-    parts += [REGION.format(code=code, slug=slug, city=city) for code, slug, city in CITIES]
+    parts += [
+        REGION.format(code=code, slug=slug, city=city) for code, slug, city in CITIES
+    ]
     parts.append(
         "\n[groups]\n"
         'north = ["beijing-weibo", "beijing-wechat", "tianjin-weibo", "tianjin-wechat"]\n'
@@ -145,7 +151,11 @@ def format_live_settings() -> str:
         for platform, (identity, more) in accounts.items():
             parts.append(
                 ACCOUNT.format(
-                    slug=slug, platform=platform, identity=identity, code=code, more=more
+                    slug=slug,
+                    platform=platform,
+                    identity=identity,
+                    code=code,
+                    more=more,
                 )
             )
     return "".join(parts)
@@ -158,7 +168,9 @@ def live_files() -> Mapping[str, bytes]:
     content = {name: data for name, data in demo.items() if name.startswith("media/")}
     schedule = postpone_schedule(demo["schedule.toml"].decode(), NINE_TODAY)
     settings = format_live_settings()
-    secrets = {f"secrets/{name}": SECRET for name in re.findall(r'secret = "(.+)"', settings)}
+    secrets = {
+        f"secrets/{name}": SECRET for name in re.findall(r'secret = "(.+)"', settings)
+    }
     own = {"schedule.toml": schedule.encode(), "publisher.toml": settings.encode()}
     return {**new_workspace_files(), **content, **secrets, **own}
 
@@ -180,7 +192,9 @@ def drill_files(address: str) -> Mapping[str, bytes]:
         **new_workspace_files(),
         **demo_files(DemoWorkspace(regions=read_regions()[:1], simulator_url=address)),
     }
-    settings = re.sub(rb'min_interval = "\w+"', b'min_interval = "0s"', files["publisher.toml"])
+    settings = re.sub(
+        rb'min_interval = "\w+"', b'min_interval = "0s"', files["publisher.toml"]
+    )
     settings += b"\n[dashboard]\nenabled = false\n"
     return {**files, "publisher.toml": settings, "schedule.toml": b"post = []\n"}
 
@@ -255,4 +269,6 @@ async def write_drill_checkpoint(folder: Path) -> None:
     """Write the checkpoint of a workspace's audit, as a daemon does."""
     settings = await load_settings(folder)
     async with open_application(settings, Runtime(), can_send=False) as application:
-        await write_checkpoint(application.store.audit, build_checkpoint_targets(settings))
+        await write_checkpoint(
+            application.store.audit, build_checkpoint_targets(settings)
+        )

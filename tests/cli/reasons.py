@@ -19,7 +19,9 @@ def find_reasons(*folders: str) -> set[str]:
     trees = [ast.parse(file.read_text("utf-8")) for file in files]
     constants = {name: value for tree in trees for name, value in _find_constants(tree)}
     positions = {
-        name: position for tree in trees for name, position in _find_reason_parameters(tree)
+        name: position
+        for tree in trees
+        for name, position in _find_reason_parameters(tree)
     }
     return {
         node.value
@@ -37,20 +39,28 @@ def _find_constants(tree: ast.Module) -> Iterator[tuple[str, ast.expr]]:
         match statement:
             case ast.Assign(targets=[ast.Name(id=name)], value=value):
                 yield name, value
-            case ast.Assign(targets=[ast.Tuple(elts=names)], value=ast.Tuple(elts=values)):
-                yield from ((name.id, value) for name, value in zip(names, values, strict=True))
+            case ast.Assign(
+                targets=[ast.Tuple(elts=names)], value=ast.Tuple(elts=values)
+            ):
+                yield from (
+                    (name.id, value) for name, value in zip(names, values, strict=True)
+                )
 
 
 def _find_reason_parameters(tree: ast.Module) -> Iterator[tuple[str, int]]:
     """Yield each function that has a parameter `reason`, with its position in a call."""
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            names = [argument.arg for argument in node.args.args if argument.arg != "self"]
+            names = [
+                argument.arg for argument in node.args.args if argument.arg != "self"
+            ]
             if "reason" in names:
                 yield node.name, names.index("reason")
 
 
-def _find_expressions(tree: ast.Module, positions: dict[str, int]) -> Iterator[ast.expr]:
+def _find_expressions(
+    tree: ast.Module, positions: dict[str, int]
+) -> Iterator[ast.expr]:
     """Yield every expression with a value that becomes a reason."""
     for node in ast.walk(tree):
         match node:
@@ -68,16 +78,24 @@ def _find_expressions(tree: ast.Module, positions: dict[str, int]) -> Iterator[a
                     if isinstance(key, ast.Constant) and key.value == "reason"
                 )
             case ast.Call(
-                func=ast.Name(id=name) | ast.Attribute(attr=name), args=arguments, keywords=keywords
+                func=ast.Name(id=name) | ast.Attribute(attr=name),
+                args=arguments,
+                keywords=keywords,
             ):
                 if name in RESULTS_WITH_CODE:
-                    yield from (keyword.value for keyword in keywords if keyword.arg == "code")
+                    yield from (
+                        keyword.value for keyword in keywords if keyword.arg == "code"
+                    )
                 yield from (
-                    arguments[positions[name] : positions[name] + 1] if name in positions else ()
+                    arguments[positions[name] : positions[name] + 1]
+                    if name in positions
+                    else ()
                 )
 
 
-def _find_results(expression: ast.expr, constants: dict[str, ast.expr]) -> Iterator[ast.expr]:
+def _find_results(
+    expression: ast.expr, constants: dict[str, ast.expr]
+) -> Iterator[ast.expr]:
     """Yield the possible values of an expression: both branches, and a constant's own value."""
     match expression:
         case ast.IfExp(body=body, orelse=orelse):

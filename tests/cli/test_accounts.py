@@ -6,13 +6,21 @@ from datetime import UTC, datetime
 
 import pytest
 
-from publisher.domain.results import CredentialExpired, Healthy, Published, Reach, Receipt
+from publisher.domain.results import (
+    CredentialExpired,
+    Healthy,
+    Published,
+    Reach,
+    Receipt,
+)
 from publisher.runtime.clock import Runtime
 from tests.cli.posts import warning, write_schedule
 
 CANARY = "2.00canaryTOKEN"
 RECEIPT = Receipt(
-    remote_id="1", url="https://weibo.com/1/a", published_at=datetime(2026, 11, 1, tzinfo=UTC)
+    remote_id="1",
+    url="https://weibo.com/1/a",
+    published_at=datetime(2026, 11, 1, tzinfo=UTC),
 )
 
 
@@ -49,14 +57,17 @@ def test_accounts_shows_the_last_probe(run, drill, run_on_database):
 
     run_on_database(probe)
     shown = {
-        row["platform"]: row for row in run("-C", drill, "accounts", "--json").json["accounts"]
+        row["platform"]: row
+        for row in run("-C", drill, "accounts", "--json").json["accounts"]
     }
     assert (shown["weibo"]["health"], shown["weibo"]["days_left"]) == ("healthy", 5)
     assert shown["wechat"]["health"] == "credential_expired"
     reported = run("-C", drill, "accounts").out
     assert "5 天" in reported
     assert "登录失效：" in reported
-    assert [alert["code"] for alert in run("-C", drill, "status", "--json").json["alerts"]] == [
+    assert [
+        alert["code"] for alert in run("-C", drill, "status", "--json").json["alerts"]
+    ] == [
         "login_refused",
         "credentials_expiring",
     ]
@@ -69,7 +80,9 @@ def test_doctor_names_what_does_not_answer_and_where_to_act(run, drill):
     assert reported.out.count("无法确认") == reported.out.count("处理：") == 3
 
 
-def test_reach_shows_the_newest_figures_and_the_whole_series(run, drill, run_on_database):
+def test_reach_shows_the_newest_figures_and_the_whole_series(
+    run, drill, run_on_database
+):
     """The table has the newest reading, JSON has all; an unreported figure is not a zero."""
     write_schedule(drill, warning("refund", to='["platform:weibo"]'))
     assert run("-C", drill, "send", "refund", "--by", "王").code == 0
@@ -91,7 +104,9 @@ def test_reach_shows_the_newest_figures_and_the_whole_series(run, drill, run_on_
     assert "—" in shown.out
     [row] = run("-C", drill, "reach", "--json").json["reach"]
     assert (row["post"], row["url"]) == ("refund", RECEIPT.url)
-    assert [(point["reads"], point["reposts"], point["comments"]) for point in row["series"]] == [
+    assert [
+        (point["reads"], point["reposts"], point["comments"]) for point in row["series"]
+    ] == [
         (None, 5, 7),
         (None, 812, 7),
     ]
@@ -112,10 +127,14 @@ def test_a_secret_is_taken_from_standard_input_and_never_shown(run, drill, typed
     assert "没有账号使用密钥 weibo-new" in answers[0].err
     assert answers[1].out.split() == ["weibo-new"]
     assert not any(CANARY in answer.out + answer.err for answer in answers)
-    assert not any(CANARY.encode() in file.read_bytes() for file in (drill / "var").iterdir())
+    assert not any(
+        CANARY.encode() in file.read_bytes() for file in (drill / "var").iterdir()
+    )
 
 
-@pytest.mark.parametrize("text", ["", CANARY, f'["{CANARY}"]', f'{{"token": ["{CANARY}"]}}'])
+@pytest.mark.parametrize(
+    "text", ["", CANARY, f'["{CANARY}"]', f'{{"token": ["{CANARY}"]}}']
+)
 def test_a_malformed_secret_is_refused_without_repeating_it(run, drill, typed, text):
     """I19: a wrong format is reported, without the content that may be a secret."""
     typed(text)
@@ -128,9 +147,13 @@ def test_a_malformed_secret_is_refused_without_repeating_it(run, drill, typed, t
 @pytest.mark.parametrize(
     "token", [{}, {"access_token": CANARY}], ids=["without token", "with token"]
 )
-def test_a_secret_without_its_token_names_the_command_that_gets_it(run, drill, typed, token):
+def test_a_secret_without_its_token_names_the_command_that_gets_it(
+    run, drill, typed, token
+):
     """The owner's fields are stored; the token comes with a sign-in, unless it was entered too."""
-    (drill / "secrets" / "beijing-weibo").unlink()  # it would be used before the encrypted store
+    (
+        drill / "secrets" / "beijing-weibo"
+    ).unlink()  # it would be used before the encrypted store
     typed(json.dumps({"app_key": "1", "app_secret": "2", **token}))
     stored = run("-C", drill, "secret", "set", "beijing-weibo")
     assert stored.code == 0
@@ -140,7 +163,9 @@ def test_a_secret_without_its_token_names_the_command_that_gets_it(run, drill, t
 @pytest.mark.parametrize(
     "text", ["x", "{}", '{"app_key": "1"}', '{"app_key": "1", "app_secret": ""}']
 )
-def test_a_secret_without_the_fields_of_its_platform_is_not_stored(run, drill, typed, text):
+def test_a_secret_without_the_fields_of_its_platform_is_not_stored(
+    run, drill, typed, text
+):
     """A missing field is named, with the form that the platform of its accounts needs."""
     typed(text)
     refused = run("-C", drill, "secret", "set", "beijing-weibo")
@@ -157,10 +182,16 @@ def test_a_secret_that_is_no_json_is_called_so(run, drill, typed, lang, words):
     """No field is reported missing from content that could not be read at all."""
     typed("oops")
     refused = run("-C", drill, "--lang", lang, "secret", "set", "beijing-weibo")
-    assert (refused.code, words in refused.err, "oops" in refused.err) == (1, True, False)
+    assert (refused.code, words in refused.err, "oops" in refused.err) == (
+        1,
+        True,
+        False,
+    )
 
 
-def test_a_new_secret_names_the_account_that_is_still_paused(run, drill, due_post, typed):
+def test_a_new_secret_names_the_account_that_is_still_paused(
+    run, drill, due_post, typed
+):
     """The command that lifts the pause is printed; other accounts' pauses are not."""
     for account in ("beijing-weibo", "beijing-tieba"):
         run("-C", drill, "pause", account, "--by", "王")

@@ -61,12 +61,16 @@ def test_the_alerts_are_listed_as_status_shows_them(run, due_post, deliver, aler
         ),
     ],
 )
-def test_the_alert_of_a_pause_is_in_whole_sentences(run, due_post, deliver, lang, words):
+def test_the_alert_of_a_pause_is_in_whole_sentences(
+    run, due_post, deliver, lang, words
+):
     """The reason, its remedy and the command that ends the pause have one full stop each."""
     for _ in range(2):
         deliver(CredentialExpired(reason="weibo_21327"))
     shown = run("-C", due_post, "--lang", lang, "alerts", "--json").json["alerts"]
-    [message] = [alert["message"] for alert in shown if alert["code"] == "account_paused"]
+    [message] = [
+        alert["message"] for alert in shown if alert["code"] == "account_paused"
+    ]
     assert words in message
 
 
@@ -90,7 +94,8 @@ def test_a_refused_sign_in_names_the_command_that_renews_it(run, due_post, deliv
     for _ in range(2):
         deliver(CredentialExpired(reason="weibo_21327"))
     assert re.search(
-        "1\\. .*publisher login beijing-weibo；", run("-C", due_post, "why", "refund").out
+        "1\\. .*publisher login beijing-weibo；",
+        run("-C", due_post, "why", "refund").out,
     )
 
 
@@ -108,8 +113,12 @@ def test_a_dismissed_alert_is_no_longer_shown(run, due_post, deliver, alerts):
     assert run("-C", due_post, "alerts", "dismiss", str(number), "--by", "王").code == 4
 
 
-@pytest.mark.parametrize(("lang", "words"), [("zh_CN", "怎么做："), ("en", "What to do: ")])
-def test_an_alert_about_a_repeating_post_names_its_occurrence(run, drill, deliver, lang, words):
+@pytest.mark.parametrize(
+    ("lang", "words"), [("zh_CN", "怎么做："), ("en", "What to do: ")]
+)
+def test_an_alert_about_a_repeating_post_names_its_occurrence(
+    run, drill, deliver, lang, words
+):
     """An alert names the occurrence as `status` and `why` do, with a command for it alone."""
     write_schedule(drill, warning("weekly", 'cron = "0 9 * * mon"', TO_WEIBO))
     for _ in range(2):
@@ -137,14 +146,17 @@ def test_an_alert_about_a_repeating_post_names_its_occurrence(run, drill, delive
 
 
 @pytest.mark.parametrize(
-    "arguments", [["dismiss"], ["dismiss", "1"], ["dismiss", "x", "--by", "王"], ["close", "1"]]
+    "arguments",
+    [["dismiss"], ["dismiss", "1"], ["dismiss", "x", "--by", "王"], ["close", "1"]],
 )
 def test_what_is_incomplete_is_a_usage_error(run, drill, arguments):
     """Number and name are needed."""
     assert run("-C", drill, "alerts", *arguments).code == 2
 
 
-def test_a_refusal_is_over_when_the_post_is_published_by_a_resend(run, due_post, deliver, alerts):
+def test_a_refusal_is_over_when_the_post_is_published_by_a_resend(
+    run, due_post, deliver, alerts
+):
     """The alert of the first delivery ends with the publication of the second."""
     deliver(REFUSED)
     assert run("-C", due_post, "resend", "refund@beijing-weibo", *BY).code == 0
@@ -153,7 +165,9 @@ def test_a_refusal_is_over_when_the_post_is_published_by_a_resend(run, due_post,
     assert alerts() == {}
 
 
-def test_the_alert_of_one_instant_stays_when_another_is_published(run, due_post, deliver, alerts):
+def test_the_alert_of_one_instant_stays_when_another_is_published(
+    run, due_post, deliver, alerts
+):
     """Of a repeating post each instant is a matter of its own."""
     deliver(REFUSED)
     with sqlite3.connect(due_post / "var" / "publisher.db") as database:
@@ -194,9 +208,13 @@ def add_channels(folder, **urls):
     """Add channels with these addresses to the settings."""
     names = "\n".join(f'{name} = "alert-{name}"' for name in urls)
     with (folder / "publisher.toml").open("a", encoding="utf-8") as file:
-        file.write(f"\n[alerts]\nfirst = {json.dumps(list(urls))}\n[alerts.channels]\n{names}\n")
+        file.write(
+            f"\n[alerts]\nfirst = {json.dumps(list(urls))}\n[alerts.channels]\n{names}\n"
+        )
     for name, url in urls.items():
-        (folder / "secrets" / f"alert-{name}").write_text(json.dumps({"url": url}), "utf-8")
+        (folder / "secrets" / f"alert-{name}").write_text(
+            json.dumps({"url": url}), "utf-8"
+        )
 
 
 def test_a_test_message_goes_to_each_channel(run, drill):
@@ -223,7 +241,11 @@ def test_who_acknowledged_what_is_shown_on_request(run, due_post, deliver, alert
     [number] = alerts()
     assert run("-C", due_post, "alerts", "dismiss", str(number), "--by", "王").code == 0
     [shown] = run("-C", due_post, "alerts", "--all", "--json").json["alerts"]
-    assert (shown["acknowledged_by"], shown["escalated"], shown["notified"]) == ("王", None, None)
+    assert (shown["acknowledged_by"], shown["escalated"], shown["notified"]) == (
+        "王",
+        None,
+        None,
+    )
     assert shown["acknowledged"] is not None
     assert re.search("王 .* 确认", run("-C", due_post, "alerts", "--all").out)
     assert run("-C", due_post, "alerts").out == "没有提醒。\n"
@@ -233,7 +255,9 @@ def test_check_names_the_line_of_a_wrong_channel(run, drill):
     """In a drill only this machine can be reached; the line is that of the channel."""
     add_channels(drill, duty="jsons://police.cn/hook")
     shown = run("-C", drill, "check", "--json").json
-    [problem] = [found for found in shown["problems"] if found["code"] == "channel_not_loopback"]
+    [problem] = [
+        found for found in shown["problems"] if found["code"] == "channel_not_loopback"
+    ]
     text = (drill / "publisher.toml").read_text("utf-8").splitlines()
     assert text[problem["line"] - 1] == 'duty = "alert-duty"'
 

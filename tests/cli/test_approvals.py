@@ -35,9 +35,9 @@ HOUR = timedelta(hours=1)
 
 
 def due_in(hours):
-    at = datetime.now(ZoneInfo("Asia/Shanghai")).replace(microsecond=0, tzinfo=None) + timedelta(
-        hours=hours
-    )
+    at = datetime.now(ZoneInfo("Asia/Shanghai")).replace(
+        microsecond=0, tzinfo=None
+    ) + timedelta(hours=hours)
     return f"at = {at.isoformat()}"
 
 
@@ -45,7 +45,9 @@ def due_in(hours):
 def approving(drill):
     """Return a drill with two approvals for each warning, and one post due in three hours."""
     settings = drill / "publisher.toml"
-    settings.write_text('approval_preset = "two persons"\n' + settings.read_text("utf-8"), "utf-8")
+    settings.write_text(
+        'approval_preset = "two persons"\n' + settings.read_text("utf-8"), "utf-8"
+    )
     write_schedule(drill, warning("refund", due_in(3), TO_WEIBO))
     return drill
 
@@ -57,7 +59,9 @@ def add_users(folder):
         issued = {}
         async with open_store(await load_settings(folder), Runtime()) as store:
             for name, grant in PEOPLE.items():
-                link = await store.users.add(name, [parse_grant(grant)], named_person("root"))
+                link = await store.users.add(
+                    name, [parse_grant(grant)], named_person("root")
+                )
                 user = await store.users.activate(
                     link, NewSignIn(password_hash="none"), named_person
                 )
@@ -75,7 +79,9 @@ def renew_token(folder, tokens, name):
     async def renew():
         async with open_store(await load_settings(folder), Runtime()) as store:
             scope = permissions_of(await store.users.get(name))
-            tokens[name] = await store.sign_ins.issue_token(name, scope, named_person("root"))
+            tokens[name] = await store.sign_ins.issue_token(
+                name, scope, named_person("root")
+            )
 
     asyncio.run(renew())
 
@@ -92,7 +98,9 @@ def ask(run, approving, tokens, monkeypatch):
 
     def run_as(*arguments, by=None):
         monkeypatch.setenv("PUBLISHER_TOKEN", tokens.get(by, ""))
-        return run("-C", approving, "--lang", "en", *arguments, *(("--by", by) if by else ()))
+        return run(
+            "-C", approving, "--lang", "en", *arguments, *(("--by", by) if by else ())
+        )
 
     assert run_as("reload").code == 0
     return run_as
@@ -104,11 +112,18 @@ def fingerprint_of(ask, post="refund"):
 
 def approve(ask, by, *more, fingerprint=None):
     return ask(
-        "approve", "refund", "--fingerprint", fingerprint or fingerprint_of(ask), *more, by=by
+        "approve",
+        "refund",
+        "--fingerprint",
+        fingerprint or fingerprint_of(ask),
+        *more,
+        by=by,
     )
 
 
-def test_a_workspace_that_asks_for_approvals_does_not_load_without_users(run, approving):
+def test_a_workspace_that_asks_for_approvals_does_not_load_without_users(
+    run, approving
+):
     """The error names the line that asks for approvals, and the way out.
 
     Commands that only read or stop work all the same.
@@ -133,7 +148,8 @@ def test_two_people_approve_what_preview_shows(ask):
     first = approve(ask, "li", fingerprint=whole[:16])
     assert (first.code, "1 more" in first.out) == (0, True), first.err
     assert [
-        item["post"] for item in ask("approvals", "--for", "wang", "--json").json["approvals"]
+        item["post"]
+        for item in ask("approvals", "--for", "wang", "--json").json["approvals"]
     ] == ["refund"]
     assert ask("approvals", "--for", "li", "--json").json["approvals"] == []
     assert "审核 by li" in ask("approvals").out
@@ -160,7 +176,10 @@ def test_i5_who_may_not_approve_is_refused(ask, by, reason):
     refused = approve(ask, by)
     assert refused.code in {1, 3}
     assert reason in refused.err
-    assert ask("approvals", "--json").json["approvals"][0]["stages"][0]["approved_by"] == []
+    assert (
+        ask("approvals", "--json").json["approvals"][0]["stages"][0]["approved_by"]
+        == []
+    )
 
 
 def test_an_approver_decides_about_the_accounts_that_the_post_has_now(ask, approving):
@@ -168,19 +187,34 @@ def test_an_approver_decides_about_the_accounts_that_the_post_has_now(ask, appro
 
     A removed account is none of them. An order refused before the edit is allowed after it.
     """
-    write_schedule(approving, warning("refund", due_in(3), '["beijing-weibo", "beijing-wechat"]'))
+    write_schedule(
+        approving, warning("refund", due_in(3), '["beijing-weibo", "beijing-wechat"]')
+    )
     assert ask("reload").code == 0
     assert (refused := approve(ask, "north")).code == 3, refused.err
     write_schedule(approving, warning("refund", due_in(3), '["beijing-wechat"]'))
     assert ask("reload").code == 0
     assert (approved := approve(ask, "north")).code == 0, approved.err
-    assert (ended := ask("unapprove", "refund", *REASON, by="north")).code == 0, ended.err
+    assert (ended := ask("unapprove", "refund", *REASON, by="north")).code == 0, (
+        ended.err
+    )
 
 
-def test_i5_an_author_who_is_an_approver_too_cannot_approve_the_own_post(ask, approving, tokens):
+def test_i5_an_author_who_is_an_approver_too_cannot_approve_the_own_post(
+    ask, approving, tokens
+):
     """The role does not help: the name in the post does not count."""
     assert (
-        ask("user", "change", "zhang", "--role", "author", "--role", "approver", by="root").code
+        ask(
+            "user",
+            "change",
+            "zhang",
+            "--role",
+            "author",
+            "--role",
+            "approver",
+            by="root",
+        ).code
         == 0
     )
     renew_token(approving, tokens, "zhang")
@@ -199,8 +233,12 @@ def test_f69_an_edit_in_the_file_is_shown_as_changed_outside(ask, approving):
     assert (changed.code, "has changed" in changed.err) == (1, True)
     shown = ask("preview", "refund", by="li")
     assert "Changed since li approved it last" in shown.out
-    assert any(line.startswith("-") and "不用转账" in line for line in shown.out.splitlines())
-    assert any(line.startswith("+") and "不要转账" in line for line in shown.out.splitlines())
+    assert any(
+        line.startswith("-") and "不用转账" in line for line in shown.out.splitlines()
+    )
+    assert any(
+        line.startswith("+") and "不要转账" in line for line in shown.out.splitlines()
+    )
     assert "changed outside publisher" in shown.out
     [task] = ask("approvals", "--json").json["approvals"]
     assert (task["stages"][0]["approved_by"], task["is_edited"]) == ([], True)
@@ -218,7 +256,8 @@ def test_f105_a_refreshed_text_needs_its_approvals_again(ask, approving):
     assert approve(ask, "li").code == 0
     settings = approving / "publisher.toml"
     settings.write_text(
-        settings.read_text("utf-8").replace('tip_line = "110"', 'tip_line = "96110"'), "utf-8"
+        settings.read_text("utf-8").replace('tip_line = "110"', 'tip_line = "96110"'),
+        "utf-8",
     )
     assert "publisher refresh refund" in ask("preview", "refund").out
     done = ask("refresh", "refund", by="zhang")
@@ -227,7 +266,9 @@ def test_f105_a_refreshed_text_needs_its_approvals_again(ask, approving):
     assert sum(stage["missing"] for stage in task["stages"]) == 2
 
 
-def test_f105_a_post_without_stages_is_not_said_to_need_approvals(run, drill, monkeypatch):
+def test_f105_a_post_without_stages_is_not_said_to_need_approvals(
+    run, drill, monkeypatch
+):
     """F105: rules for another kind ask for nothing here, so nobody waits for an approval of it."""
     settings = drill / "publisher.toml"
     text = settings.read_text("utf-8") + '\n[[approvals.update]]\nstage = "终审"\n'
@@ -242,7 +283,9 @@ def test_f105_a_post_without_stages_is_not_said_to_need_approvals(run, drill, mo
     assert "must be approved again" not in done.out + done.err
 
 
-def test_content_for_an_account_that_has_left_the_settings_is_not_previewed(ask, approving):
+def test_content_for_an_account_that_has_left_the_settings_is_not_previewed(
+    ask, approving
+):
     """An account that has left the settings is named: its length can no longer be counted.
 
     There is neither a traceback nor a preview without it.
@@ -260,7 +303,10 @@ def test_f72_an_approval_can_be_withdrawn(ask):
     """All of them end by it, and nothing is left to withdraw then."""
     assert [approve(ask, name).code for name in ("li", "wang")] == [0, 0]
     withdrawn = ask("unapprove", "refund", *REASON, by="li")
-    assert (withdrawn.code, "withdrew approvals of refund: 2" in withdrawn.out) == (0, True)
+    assert (withdrawn.code, "withdrew approvals of refund: 2" in withdrawn.out) == (
+        0,
+        True,
+    )
     assert ask("approvals", "--json").json["approvals"][0]["stages"][0]["missing"] == 2
     assert ask("unapprove", "refund", *REASON, by="li").code == 1
 
@@ -274,7 +320,11 @@ def test_f72_withdrawn_after_the_call_has_begun(ask, approving):
     with sqlite3.connect(approving / "var" / "publisher.db") as database:
         database.execute("UPDATE delivery SET state = 'unknown', attempts = 1")
     late = ask("unapprove", "refund", *REASON, by="li")
-    assert (late.code, "cannot be stopped" in late.err, "publisher retract refund" in late.err) == (
+    assert (
+        late.code,
+        "cannot be stopped" in late.err,
+        "publisher retract refund" in late.err,
+    ) == (
         1,
         True,
         True,
@@ -283,27 +333,46 @@ def test_f72_withdrawn_after_the_call_has_begun(ask, approving):
 
 
 @pytest.mark.parametrize("is_stored", [True, False])
-def test_an_instant_that_is_no_occurrence_is_not_previewed_as_the_next(ask, approving, is_stored):
+def test_an_instant_that_is_no_occurrence_is_not_previewed_as_the_next(
+    ask, approving, is_stored
+):
     """Exit 4 names the unknown instant; the next occurrence's instant works like the plain name."""
     due = ask("preview", "refund", "--json").json["due"]
     if not is_stored:
         write_schedule(
-            approving, warning("refund", due_in(3), TO_WEIBO), warning("later", due_in(4), TO_WEIBO)
+            approving,
+            warning("refund", due_in(3), TO_WEIBO),
+            warning("later", due_in(4), TO_WEIBO),
         )
         due = ask("preview", "later", "--json").json["due"]
     post = "refund" if is_stored else "later"
     other = ask("preview", f"{post}#2031-01-01T09:00")
-    assert (other.code, f"no occurrence {post}#2031-01-01T09:00" in other.err) == (4, True)
+    assert (other.code, f"no occurrence {post}#2031-01-01T09:00" in other.err) == (
+        4,
+        True,
+    )
     assert ask("preview", f"{post}#{due}", "--json").json["due"] == due
 
 
-def test_a_post_sent_from_a_file_can_be_previewed_and_needs_its_approvals(ask, approving, tokens):
+def test_a_post_sent_from_a_file_can_be_previewed_and_needs_its_approvals(
+    ask, approving, tokens
+):
     """`send FILE` is due once approved; its sender has saved the text and may not approve it."""
     file = approving / "urgent.toml"
     file.write_text(warning("urgent", 'at = "asap"', TO_WEIBO), "utf-8")
     assert ask("send", str(file), by="wang").code == 3
     assert (
-        ask("user", "change", "wang", "--role", "author", "--role", "approver", by="root").code == 0
+        ask(
+            "user",
+            "change",
+            "wang",
+            "--role",
+            "author",
+            "--role",
+            "approver",
+            by="root",
+        ).code
+        == 0
     )
     assert ask("send", str(file), by="wang").code == 3
     renew_token(approving, tokens, "wang")
@@ -326,13 +395,20 @@ def test_an_emergency_release_takes_the_author_and_another_officer(ask):
     assert approve(ask, "li", *emergency).code == 1
     for name in ("zhang", "li"):
         assert ask("duty", "add", name, by="root").code == 0
-    assert [item["name"] for item in ask("duty", "--json").json["officers"]] == ["li", "zhang"]
+    assert [item["name"] for item in ask("duty", "--json").json["officers"]] == [
+        "li",
+        "zhang",
+    ]
     one = approve(ask, "li", *emergency)
     assert (one.code, "one more person" in one.out) == (0, True)
     assert not ask("approvals", "--json").json["approvals"][0]["is_approved"]
     assert approve(ask, "zhang", *emergency).code == 0
     [task] = ask("approvals", "--json").json["approvals"]
-    assert (task["is_approved"], task["is_emergency"], task["stages"][0]["missing"]) == (
+    assert (
+        task["is_approved"],
+        task["is_emergency"],
+        task["stages"][0]["missing"],
+    ) == (
         True,
         True,
         2,
@@ -369,9 +445,9 @@ def test_an_officer_who_is_added_again_stays_on_duty_since_then(ask):
         ask("duty", "remove", "li", "--phone", "8112", by="root"),
         ask("duty", "--phone", "8112"),
     ]
-    assert [(reported.code, "goes with add only" in reported.err) for reported in refused] == [
-        (2, True)
-    ] * 2
+    assert [
+        (reported.code, "goes with add only" in reported.err) for reported in refused
+    ] == [(2, True)] * 2
     assert len(ask("duty", "--json").json["officers"]) == 1
 
 
@@ -392,7 +468,9 @@ def test_without_a_database_the_list_of_officers_names_what_is_missing(run, appr
     assert "asks for no approvals" in run("-C", approving, "--lang", "en", "duty").err
 
 
-def test_an_emergency_reason_that_is_spelt_like_a_code_stays_what_was_typed(ask, approving):
+def test_an_emergency_reason_that_is_spelt_like_a_code_stays_what_was_typed(
+    ask, approving
+):
     """The audit has it in quotation marks, so no page translates it."""
     for name in ("zhang", "li"):
         assert ask("duty", "add", name, by="root").code == 0
@@ -413,15 +491,21 @@ def test_f87_no_command_relies_on_people_before_the_daemon_knows_the_new_server(
     The server may lack the end of an approval or of a token.
     """
     settings = approving / "publisher.toml"
-    settings.write_text(f'database = "{database_url}"\n' + settings.read_text("utf-8"), "utf-8")
+    settings.write_text(
+        f'database = "{database_url}"\n' + settings.read_text("utf-8"), "utf-8"
+    )
     tokens = add_users(approving)
     monkeypatch.setenv("PUBLISHER_TOKEN", tokens["li"])
     assert run("-C", approving, "reload").code == 0
-    fingerprint = run("-C", approving, "preview", "refund", "--json").json["fingerprint"]
+    fingerprint = run("-C", approving, "preview", "refund", "--json").json[
+        "fingerprint"
+    ]
     engine = create_engine(make_url(database_url).set(drivername="postgresql+psycopg"))
     with engine.begin() as connection:
         connection.execute(
-            insert(SERVER_TIMELINE).values(timeline="before", first_seen_at=datetime.now(UTC))
+            insert(SERVER_TIMELINE).values(
+                timeline="before", first_seen_at=datetime.now(UTC)
+            )
         )
     engine.dispose()
     monkeypatch.setenv("PUBLISHER_TOKEN", tokens["root"])
@@ -435,7 +519,10 @@ def test_f87_no_command_relies_on_people_before_the_daemon_knows_the_new_server(
         ("offboard", "beijing-weibo", "--by", "root", "--reason", "why"),
     ):
         refused = run("-C", approving, "--lang", "en", *command)
-        assert (refused.code, "another database server has just taken over" in refused.err) == (
+        assert (
+            refused.code,
+            "another database server has just taken over" in refused.err,
+        ) == (
             3,
             True,
         ), refused
@@ -452,16 +539,27 @@ def test_i5_the_daemon_sends_nothing_before_the_last_approval(
     This test uses a real platform's interface.
     """
     settings = simulated_drill / "publisher.toml"
-    settings.write_text('approval_preset = "two persons"\n' + settings.read_text("utf-8"), "utf-8")
+    settings.write_text(
+        'approval_preset = "two persons"\n' + settings.read_text("utf-8"), "utf-8"
+    )
     write_schedule(simulated_drill, warning("refund", 'at = "asap"', TO_WEIBO))
     tokens = add_users(simulated_drill)
     assert run("-C", simulated_drill, "reload").code == 0
-    fingerprint = run("-C", simulated_drill, "preview", "refund", "--json").json["fingerprint"]
+    fingerprint = run("-C", simulated_drill, "preview", "refund", "--json").json[
+        "fingerprint"
+    ]
 
     def give(name):
         monkeypatch.setenv("PUBLISHER_TOKEN", tokens[name])
         return run(
-            "-C", simulated_drill, "approve", "refund", "--fingerprint", fingerprint, "--by", name
+            "-C",
+            simulated_drill,
+            "approve",
+            "refund",
+            "--fingerprint",
+            fingerprint,
+            "--by",
+            name,
         ).code
 
     def state_after_run():
@@ -475,7 +573,10 @@ def test_i5_the_daemon_sends_nothing_before_the_last_approval(
         return finished.returncode, {item["state"] for item in deliveries}
 
     assert give("li") == 0
-    assert state_after_run() == (1, {"pending"})  # an alert says that it needs approvals
+    assert state_after_run() == (
+        1,
+        {"pending"},
+    )  # an alert says that it needs approvals
     assert give("wang") == 0
     assert state_after_run() == (0, {"published"})
 
@@ -488,23 +589,47 @@ def test_f85_a_yes_in_an_older_file_copied_into_place_sends_nothing(
 
     The journal knows of no call. The checkpoint outside shows the possible withdrawal.
     """
-    settings, file = simulated_drill / "publisher.toml", simulated_drill / "var" / "publisher.db"
-    settings.write_text('approval_preset = "two persons"\n' + settings.read_text("utf-8"), "utf-8")
+    settings, file = (
+        simulated_drill / "publisher.toml",
+        simulated_drill / "var" / "publisher.db",
+    )
+    settings.write_text(
+        'approval_preset = "two persons"\n' + settings.read_text("utf-8"), "utf-8"
+    )
     write_schedule(simulated_drill, warning("refund", 'at = "asap"', TO_WEIBO))
     tokens = add_users(simulated_drill)
     assert run("-C", simulated_drill, "reload").code == 0
-    fingerprint = run("-C", simulated_drill, "preview", "refund", "--json").json["fingerprint"]
+    fingerprint = run("-C", simulated_drill, "preview", "refund", "--json").json[
+        "fingerprint"
+    ]
     for name in ("li", "wang"):
         monkeypatch.setenv("PUBLISHER_TOKEN", tokens[name])
         given = run(
-            "-C", simulated_drill, "approve", "refund", "--fingerprint", fingerprint, "--by", name
+            "-C",
+            simulated_drill,
+            "approve",
+            "refund",
+            "--fingerprint",
+            fingerprint,
+            "--by",
+            name,
         )
         assert given.code == 0, given.err
     older = sqlite3.connect(simulated_drill / "older.db")
-    with contextlib.closing(older), contextlib.closing(sqlite3.connect(file)) as current:
+    with (
+        contextlib.closing(older),
+        contextlib.closing(sqlite3.connect(file)) as current,
+    ):
         current.backup(older)
     withdrawn = run(
-        "-C", simulated_drill, "unapprove", "refund", "--by", "wang", "--reason", "wrong number"
+        "-C",
+        simulated_drill,
+        "unapprove",
+        "refund",
+        "--by",
+        "wang",
+        "--reason",
+        "wrong number",
     )
     assert withdrawn.code == 0, withdrawn.err
     for puts_older in (False, True):
@@ -524,7 +649,9 @@ def test_an_evergreen_post_needs_its_yes_each_time_that_it_is_scheduled(ask, app
     write_schedule(approving, warning("drawer", "evergreen = true", TO_WEIBO))
     assert ask("reload").code == 0
     scheduled = ask("evergreen", "beijing-weibo", by="zhang")
-    assert (scheduled.code, "once it is approved" in scheduled.out) == (0, True), scheduled.err
+    assert (scheduled.code, "once it is approved" in scheduled.out) == (0, True), (
+        scheduled.err
+    )
     [row] = ask("status", "drawer", "--json").json["deliveries"]
     assert row["state"] == "pending"
     fingerprint = fingerprint_of(ask, "drawer")

@@ -38,7 +38,9 @@ def set_manual(drill, platforms, mode="assisted"):
 @pytest.fixture(scope="module")
 def assigned_once(tmp_path_factory):
     """Return a drill with manual posting on every platform and one assigned task, to be copied."""
-    folder = make_drill(tmp_path_factory.mktemp("assigned") / "drill", "http://127.0.0.1:9")
+    folder = make_drill(
+        tmp_path_factory.mktemp("assigned") / "drill", "http://127.0.0.1:9"
+    )
     set_manual(folder, {"weibo", "wechat", "tieba"})
     write_schedule(folder, warning("refund", to='["all"]'))
     assert run_command(["-C", str(folder), "check"]) == 0
@@ -77,7 +79,9 @@ def test_a_single_run_assigns_tasks_and_ends(run, assigned):
 def test_the_counts_call_a_manual_task_as_its_row_does(run, assigned):
     """Nothing is said to be accepted by the platform where a person is to post it."""
     [counts] = [
-        line for line in run("-C", assigned, "status").out.splitlines() if line.startswith("共 ")
+        line
+        for line in run("-C", assigned, "status").out.splitlines()
+        if line.startswith("共 ")
     ]
     assert "等待人工发布 3" in counts
     assert "平台已受理" not in counts
@@ -98,10 +102,14 @@ def test_the_list_contains_what_a_person_needs(run, assigned):
 
     The wait is the time since the task was assigned.
     """
-    tasks = {row["platform"]: row for row in run("-C", assigned, "assist", "--json").json["tasks"]}
+    tasks = {
+        row["platform"]: row
+        for row in run("-C", assigned, "assist", "--json").json["tasks"]
+    }
     with sqlite3.connect(assigned / "var" / "publisher.db") as connection:
         frozen = [
-            json.loads(body) for (body,) in connection.execute("SELECT body FROM rendered_post")
+            json.loads(body)
+            for (body,) in connection.execute("SELECT body FROM rendered_post")
         ]
     connection.close()
     assert {row["account"]: row["text"] for row in tasks.values()} == {
@@ -110,8 +118,14 @@ def test_the_list_contains_what_a_person_needs(run, assigned):
     for row in tasks.values():
         assert row["marker"] in row["text"]
         assert row["deadline"].endswith("+08:00")
-        assert (row["waiting_seconds"] >= 0, row["reported"], row["paused"]) == (True, None, False)
-        assert row["folder"] == str(assigned / "var" / "assist" / f"refund@{row['account']}")
+        assert (row["waiting_seconds"] >= 0, row["reported"], row["paused"]) == (
+            True,
+            None,
+            False,
+        )
+        assert row["folder"] == str(
+            assigned / "var" / "assist" / f"refund@{row['account']}"
+        )
     article = tasks["wechat"]
     page = (
         assigned / "var" / "assist" / f"refund@{article['account']}" / "article.html"
@@ -142,7 +156,11 @@ def test_the_list_warns_of_what_can_never_be_verified(run, assigned):
     """WeChat lists no mass sends, so a person is warned before posting one."""
     result = run("-C", assigned, "assist").out
     tasks = run("-C", assigned, "assist", "--json").json["tasks"]
-    assert result.count("群发通知") == sum(row["platform"] == "wechat" for row in tasks) > 0
+    assert (
+        result.count("群发通知")
+        == sum(row["platform"] == "wechat" for row in tasks)
+        > 0
+    )
 
 
 def test_the_list_is_readable_for_people(run, assigned):
@@ -182,7 +200,10 @@ def test_a_report_is_recorded_and_shown(run, assigned):
         for row in run("-C", assigned, "status", "--json").json["deliveries"]
         if row["platform"] == "weibo"
     )
-    assert (delivery["state"], delivery["reason"]) == ("submitted", "manual_task_checking")
+    assert (delivery["state"], delivery["reason"]) == (
+        "submitted",
+        "manual_task_checking",
+    )
     why = run("-C", assigned, "why", REFUND).out
     assert "报告已人工发布" in why
     assert "请勿重发" in why
@@ -205,7 +226,8 @@ def test_an_impossible_report_is_refused(run, assigned, arguments, code):
     """Wrong usage ends with 2, an unknown delivery with 4; nothing is recorded."""
     assert run("-C", assigned, "assist", *arguments).code == code
     assert all(
-        row["reported"] is None for row in run("-C", assigned, "assist", "--json").json["tasks"]
+        row["reported"] is None
+        for row in run("-C", assigned, "assist", "--json").json["tasks"]
     )
 
 
@@ -214,7 +236,16 @@ def test_two_people_end_a_task_that_cannot_be_read(run, assigned):
     for ruling, name in (("published", "王"), ("confirm", "李")):
         url = [URL] if ruling == "published" else []
         resolved = run(
-            "-C", assigned, "resolve", REFUND, ruling, *url, "--by", name, "--reason", "试验"
+            "-C",
+            assigned,
+            "resolve",
+            REFUND,
+            ruling,
+            *url,
+            "--by",
+            name,
+            "--reason",
+            "试验",
         )
         assert resolved.code == 0, resolved.err
     row = next(
@@ -235,7 +266,9 @@ def test_a_task_is_taken_back_by_a_resolution(run, assigned):
     assert run("-C", assigned, "resolve", REFUND, "cancel", *BY).code == 0
     late = run("-C", assigned, "assist", "done", REFUND, URL, "--by", "王")
     assert (late.code, "不在人工手里" in late.err) == (1, True)
-    assert run("-C", assigned, "resolve", "refund@beijing-wechat", "resend", *BY).code == 0
+    assert (
+        run("-C", assigned, "resolve", "refund@beijing-wechat", "resend", *BY).code == 0
+    )
     states = {
         row["account"]: row["state"]
         for row in run("-C", assigned, "status", "--json").json["deliveries"]
@@ -245,7 +278,12 @@ def test_a_task_is_taken_back_by_a_resolution(run, assigned):
 
 def test_a_paused_task_says_so(run, assigned):
     """During a pause the task says that nobody should post it."""
-    assert run("-C", assigned, "pause", "beijing-weibo", "--by", "王", "--reason", "核实").code == 0
+    assert (
+        run(
+            "-C", assigned, "pause", "beijing-weibo", "--by", "王", "--reason", "核实"
+        ).code
+        == 0
+    )
     assert "请先不要发布" in run("-C", assigned, "assist").out
 
 
@@ -304,7 +342,9 @@ def begun(assigned):
         " WHERE d.platform = 'tieba'"
     ).fetchall()
     body = json.dumps({**json.loads(body), "extra_parts": [SECOND]})
-    database.execute("UPDATE rendered_post SET body = ? WHERE fingerprint = ?", (body, name))
+    database.execute(
+        "UPDATE rendered_post SET body = ? WHERE fingerprint = ?", (body, name)
+    )
     database.execute(
         "UPDATE delivery SET extra_parts = 1, parts_done = 1,"
         " remote_id = '10990000001', url = ?, published_at = 1"
@@ -342,14 +382,20 @@ def test_a_person_gets_the_part_and_its_address(run, begun):
     reported = run("-C", folder, "assist").out
     assert f"第 2 层，共 2 层：请在 {THREAD} 下面回复" in reported
     assert "余下的话" in reported
-    assert f"part 2 of 2: reply under {THREAD}" in run("-C", folder, "--lang", "en", "assist").out
+    assert (
+        f"part 2 of 2: reply under {THREAD}"
+        in run("-C", folder, "--lang", "en", "assist").out
+    )
 
 
 def test_status_and_why_show_the_progress(run, begun):
     """`status` and `why` show the next part, the decision about a held one, and how it ended."""
     folder, account = begun
     target = f"refund@{account}"
-    rows = {row["account"]: row for row in run("-C", folder, "status", "--json").json["deliveries"]}
+    rows = {
+        row["account"]: row
+        for row in run("-C", folder, "status", "--json").json["deliveries"]
+    }
     assert rows[account]["floors"] == {"live": 1, "total": 2}
     assert "第 2 层，共 2 层" in run("-C", folder, "status").out
     change(folder, "state = 'due', ticket = NULL")
@@ -362,7 +408,13 @@ def test_status_and_why_show_the_progress(run, begun):
     change(folder, "reason = 'incomplete'")
     assert f"publisher resolve {target} cancel" in run("-C", folder, "why", target).out
     assert (
-        run("-C", folder, "resolve", target, "cancel", "--by", "王", "--reason", "够了").code == 0
+        run(
+            "-C", folder, "resolve", target, "cancel", "--by", "王", "--reason", "够了"
+        ).code
+        == 0
     )
     assert "只发布了 1 层，共 2 层" in run("-C", folder, "status", "--today").out
-    assert "1 of 2 parts are published" in run("-C", folder, "--lang", "en", "why", target).out
+    assert (
+        "1 of 2 parts are published"
+        in run("-C", folder, "--lang", "en", "why", target).out
+    )

@@ -86,18 +86,27 @@ def test_a_cut_end_is_detected_by_any_checkpoint(run, drill_with_orders, tmp_pat
 
     Not even the checkpoint kept beside the database is present then.
     """
-    tamper(drill_with_orders, "DELETE FROM audit WHERE id > (SELECT max(id) - 2 FROM audit)")
+    tamper(
+        drill_with_orders,
+        "DELETE FROM audit WHERE id > (SELECT max(id) - 2 FROM audit)",
+    )
     assert "结尾被截掉" in run("-C", drill_with_orders, "audit", "verify").out
     own = drill_with_orders / "var" / "audit-anchors.log"
     kept = own.rename(tmp_path / "kept.log")
     assert "结尾被截掉" in run("-C", drill_with_orders, "audit", "verify").out
     own.with_suffix(".newest").unlink()
     alone = run("-C", drill_with_orders, "audit", "verify")
-    assert (alone.code, "看不出来" in alone.out, str(own.name) in alone.err) == (0, True, True)
+    assert (alone.code, "看不出来" in alone.out, str(own.name) in alone.err) == (
+        0,
+        True,
+        True,
+    )
     assert run("-C", drill_with_orders, "audit", "verify", "--anchors", kept).code == 1
 
 
-def test_a_checkpoint_kept_elsewhere_detects_a_recomputed_chain(run, drill_with_orders, tmp_path):
+def test_a_checkpoint_kept_elsewhere_detects_a_recomputed_chain(
+    run, drill_with_orders, tmp_path
+):
     """A checkpoint kept elsewhere detects a recomputed chain and a changed checkpoint file.
 
     Of several files, one without checkpoints is named.
@@ -116,7 +125,10 @@ def test_a_checkpoint_kept_elsewhere_detects_a_recomputed_chain(run, drill_with_
         (drill_with_orders / "var" / f"audit-anchors.{name}").unlink()
     assert run("-C", drill_with_orders, "audit", "verify").code == 0
     found = run("-C", drill_with_orders, "audit", "verify", *both, "--json")
-    assert (found.code, [item["damage"] for item in found.json["breaks"]]) == (1, ["rewritten"])
+    assert (found.code, [item["damage"] for item in found.json["breaks"]]) == (
+        1,
+        ["rewritten"],
+    )
 
 
 def test_an_export_is_verified_without_a_database(run, drill_with_orders, tmp_path):
@@ -125,32 +137,65 @@ def test_an_export_is_verified_without_a_database(run, drill_with_orders, tmp_pa
     assert run("-C", drill_with_orders, "audit", "export", file).code == 0
     elsewhere = tmp_path / "nowhere"
     anchors = drill_with_orders / "var" / "audit-anchors.log"
-    result = run("-C", elsewhere, "audit", "verify", "--file", file, "--anchors", anchors, "--json")
+    result = run(
+        "-C",
+        elsewhere,
+        "audit",
+        "verify",
+        "--file",
+        file,
+        "--anchors",
+        anchors,
+        "--json",
+    )
     assert (result.code, result.json["ok"]) == (0, True)
     lines = file.read_text("utf-8").splitlines(keepends=True)
     entry = json.loads(lines[1])
-    assert {"sequence", "time", "name", "event", "subject", "previous", "hash"} <= set(entry)
+    assert {"sequence", "time", "name", "event", "subject", "previous", "hash"} <= set(
+        entry
+    )
     file.write_text("".join(lines[:-1]), "utf-8")
     assert "结尾被截掉" in run("-C", elsewhere, "audit", "verify", "--file", file).out
     file.write_text("".join([lines[0], *lines[2:]]), "utf-8")
-    assert "第 1 条被删掉" in run("-C", elsewhere, "audit", "verify", "--file", file).out
+    assert (
+        "第 1 条被删掉" in run("-C", elsewhere, "audit", "verify", "--file", file).out
+    )
     file.write_text("".join(lines).replace("王", "张"), "utf-8")
     assert run("-C", elsewhere, "audit", "verify", "--file", file).code == 1
     file.write_text("".join(lines[1:]), "utf-8")
     assert run("-C", elsewhere, "audit", "verify", "--file", file).code == 1
 
 
-def test_an_export_of_a_span_verifies_from_its_first_entry(run, drill_with_orders, tmp_path):
+def test_an_export_of_a_span_verifies_from_its_first_entry(
+    run, drill_with_orders, tmp_path
+):
     """Days are in the workspace's time zone, the last one included; no other day is in it."""
     tamper(drill_with_orders, "UPDATE audit SET at = 0 WHERE id <= 3")
     file = tmp_path / "part.jsonl"
-    assert run("-C", drill_with_orders, "audit", "export", "--from", "2026-01-01", file).code == 0
-    title, first = (json.loads(line) for line in file.read_text("utf-8").splitlines()[:2])
-    assert (title["first"], first["sequence"], title["previous"]) == (4, 4, first["previous"])
+    assert (
+        run(
+            "-C", drill_with_orders, "audit", "export", "--from", "2026-01-01", file
+        ).code
+        == 0
+    )
+    title, first = (
+        json.loads(line) for line in file.read_text("utf-8").splitlines()[:2]
+    )
+    assert (title["first"], first["sequence"], title["previous"]) == (
+        4,
+        4,
+        first["previous"],
+    )
     assert run("audit", "verify", "--file", file).code == 0
     assert (
         run(
-            "-C", drill_with_orders, "audit", "export", "--to", "1970-01-01", tmp_path / "old.jsonl"
+            "-C",
+            drill_with_orders,
+            "audit",
+            "export",
+            "--to",
+            "1970-01-01",
+            tmp_path / "old.jsonl",
         ).code
         == 0
     )
@@ -195,9 +240,19 @@ def test_every_action_of_a_person_has_its_entry(run, drill_with_orders, monkeypa
     """
     secret = '{"app_key": "1", "app_secret": "2", "access_token": "3"}'
     monkeypatch.setattr("sys.stdin", io.StringIO(secret))
-    assert run("-C", drill_with_orders, "secret", "set", "weibo-beijing", "--by", "赵").code == 0
+    assert (
+        run(
+            "-C", drill_with_orders, "secret", "set", "weibo-beijing", "--by", "赵"
+        ).code
+        == 0
+    )
     assert run("-C", drill_with_orders, "secret", "rotate").code == 0
-    assert run("-C", drill_with_orders, "secret", "remove", "weibo-beijing", "--by", "赵").code == 0
+    assert (
+        run(
+            "-C", drill_with_orders, "secret", "remove", "weibo-beijing", "--by", "赵"
+        ).code
+        == 0
+    )
     assert run("-C", drill_with_orders, "cancel", "refund", *BY).code == 0
     database = sqlite3.connect(drill_with_orders / "var" / "publisher.db")
     query = "SELECT event, name FROM audit WHERE role = 'person' AND after IS NULL ORDER BY id"
@@ -216,7 +271,9 @@ def test_every_action_of_a_person_has_its_entry(run, drill_with_orders, monkeypa
 @pytest.mark.parametrize(
     "login", ["0", "4294967295", None], ids=["root", "no login", "not kept here"]
 )
-def test_a_persons_entry_says_which_system_user_gave_the_order(run, drill, monkeypatch, login):
+def test_a_persons_entry_says_which_system_user_gave_the_order(
+    run, drill, monkeypatch, login
+):
     """User, login and sudo are in every entry of an order, since a name is only a claim.
 
     They are bound into the chain.
@@ -243,14 +300,16 @@ def test_a_persons_entry_says_which_system_user_gave_the_order(run, drill, monke
     if login == "0":
         expected |= {"login_uid": 0, "login_user": pwd.getpwuid(0).pw_name}
     reported = [
-        (line["event"], line["role"], json.loads(line["detail"]).get("system")) for line in lines
+        (line["event"], line["role"], json.loads(line["detail"]).get("system"))
+        for line in lines
     ]
     assert {event for event, role, _system in reported if role == "person"} == {
         "send_requested",
         "cancelled",
     }
     assert all(
-        system == (expected if role == "person" else None) for _event, role, system in reported
+        system == (expected if role == "person" else None)
+        for _event, role, system in reported
     )
     assert run("audit", "verify", "--file", file).code == 0
 

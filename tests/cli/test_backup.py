@@ -36,11 +36,17 @@ def digest(file):
 
 
 @pytest.mark.parametrize("lang", ["zh_CN", "en"])
-def test_a_backup_names_its_file_and_what_else_to_keep(run, drill, backed_up, tmp_path, lang):
+def test_a_backup_names_its_file_and_what_else_to_keep(
+    run, drill, backed_up, tmp_path, lang
+):
     """A backup prints its file and all that it lacks; an existing file ends in 1, unchanged."""
     result = run("-C", drill, "--lang", lang, "backup", tmp_path / "second.db")
     assert re.search(TIME, result.out)
-    assert (result.code, "second.db" in result.out, "vault.json" in result.err) == (0, True, True)
+    assert (result.code, "second.db" in result.out, "vault.json" in result.err) == (
+        0,
+        True,
+        True,
+    )
     before = digest(tmp_path / "second.db")
     assert run("-C", drill, "backup", tmp_path / "second.db").code == 1
     assert digest(tmp_path / "second.db") == before
@@ -69,25 +75,27 @@ def test_a_restore_pauses_everything_and_says_what_to_do_next(
     assert re.search(TIME, result.out)
     assert len(list((drill / "var").glob("publisher.db.kept-*"))) == 1
     assert (
-        list((drill / "var").glob("*incoming*")) == list((drill / "var").glob("*restoring*")) == []
+        list((drill / "var").glob("*incoming*"))
+        == list((drill / "var").glob("*restoring*"))
+        == []
     )
     shown = run("-C", drill, "status", "--json").json
-    assert [(pause["scope"], pause["by"], pause["reason"]) for pause in shown["paused"]] == [
-        ("all", "王", "restored")
-    ]
+    assert [
+        (pause["scope"], pause["by"], pause["reason"]) for pause in shown["paused"]
+    ] == [("all", "王", "restored")]
     assert sorted(alert["code"] for alert in shown["alerts"]) == [
         "audit_broken",
         "database_restored",
     ]
     assert "刚恢复过数据库" in run("-C", drill, "status").out
     assert run("-C", drill, "resume", *BY).code == 0
-    assert [alert["code"] for alert in run("-C", drill, "status", "--json").json["alerts"]] == [
-        "audit_broken"
-    ]
+    assert [
+        alert["code"] for alert in run("-C", drill, "status", "--json").json["alerts"]
+    ] == ["audit_broken"]
     connection = sqlite3.connect(store(drill))
-    assert connection.execute("SELECT name FROM audit WHERE event = 'restored'").fetchall() == [
-        ("王",)
-    ]
+    assert connection.execute(
+        "SELECT name FROM audit WHERE event = 'restored'"
+    ).fetchall() == [("王",)]
     assert connection.execute(
         "SELECT count(*) FROM database_info WHERE key = 'backup'"
     ).fetchone() == (0,)
@@ -129,13 +137,17 @@ def corrupt(file):
     "make",
     [
         lambda _kept, own, file: shutil.copy(own, file),
-        lambda _kept, _own, file: file.write_text("something else entirely " * 99, "utf-8"),
+        lambda _kept, _own, file: file.write_text(
+            "something else entirely " * 99, "utf-8"
+        ),
         lambda _kept, _own, file: file.write_bytes(b""),
         lambda kept, _own, file: file.write_bytes(kept.read_bytes()[:20_000]),
         lambda kept, _own, file: (shutil.copy(kept, file), corrupt(file)),
     ],
 )
-def test_a_damaged_backup_or_another_file_is_refused(run, drill, backed_up, tmp_path, make):
+def test_a_damaged_backup_or_another_file_is_refused(
+    run, drill, backed_up, tmp_path, make
+):
     """Exit code 3; neither the database nor the file is changed, and no other file is created."""
     file = tmp_path / "bad.db"
     make(tmp_path / "kept.db", store(drill), file)
@@ -155,10 +167,14 @@ def test_while_a_daemon_runs_nothing_is_restored(run, drill, backed_up, tmp_path
     held.release()
 
 
-def test_f95_a_drill_is_not_restored_from_a_live_backup(run, drill, backed_up, tmp_path):
+def test_f95_a_drill_is_not_restored_from_a_live_backup(
+    run, drill, backed_up, tmp_path
+):
     """The environment stored in the file decides."""
     connection = sqlite3.connect(store(drill))
-    connection.execute("UPDATE database_info SET value = 'live' WHERE key = 'environment'")
+    connection.execute(
+        "UPDATE database_info SET value = 'live' WHERE key = 'environment'"
+    )
     connection.commit()
     connection.close()
     assert run("-C", drill, "backup", tmp_path / "live.db").code == 0
@@ -167,7 +183,8 @@ def test_f95_a_drill_is_not_restored_from_a_live_backup(run, drill, backed_up, t
 
 
 @pytest.mark.parametrize(
-    "arguments", [(), ("kept.db", "--accept-current", *BY), BY, ("--accept-current",), ("kept.db",)]
+    "arguments",
+    [(), ("kept.db", "--accept-current", *BY), BY, ("--accept-current",), ("kept.db",)],
 )
 def test_wrong_usage_ends_in_2(run, drill, arguments):
     """One source, and a named person."""
@@ -178,7 +195,9 @@ def test_for_postgresql_the_right_tool_is_named(run, drill, tmp_path):
     """Nothing is written, and no server is called."""
     settings = drill / "publisher.toml"
     settings.write_text(
-        'database = "postgresql://nobody@127.0.0.1:9/none"\n' + settings.read_text("utf-8"), "utf-8"
+        'database = "postgresql://nobody@127.0.0.1:9/none"\n'
+        + settings.read_text("utf-8"),
+        "utf-8",
     )
     assert "pg_dump" in run("-C", drill, "backup", tmp_path / "kept.db").err
     result = run("-C", drill, "restore", tmp_path / "kept.db", *BY)

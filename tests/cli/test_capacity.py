@@ -33,7 +33,10 @@ def narrow(drill):
         re.sub(r"per_hour = \d+", "per_hour = 2", file.read_text("utf-8")),
     )
     file.write_text(
-        text.replace('platform = "wechat"\n', 'platform = "wechat"\nprofile = "mass"\n'), "utf-8"
+        text.replace(
+            'platform = "wechat"\n', 'platform = "wechat"\nprofile = "mass"\n'
+        ),
+        "utf-8",
     )
     return drill
 
@@ -44,7 +47,10 @@ def test_too_many_posts_on_a_day_are_reported_at_the_last(run, narrow):
     The warning has the accounts, the day, the numbers, the posts and the line of the last post.
     """
     urgent = "urgent = true"
-    posts = [warning(f"p{hour}", at(hour, urgent), '["platform:weibo"]') for hour in (8, 9, 10)]
+    posts = [
+        warning(f"p{hour}", at(hour, urgent), '["platform:weibo"]')
+        for hour in (8, 9, 10)
+    ]
     file = write_schedule(narrow, *posts)
     [problem] = check_of(run, narrow)
     assert (problem["code"], problem["severity"], problem["path"]) == (
@@ -52,7 +58,11 @@ def test_too_many_posts_on_a_day_are_reported_at_the_last(run, narrow):
         "warning",
         "post[2].at",
     )
-    assert file.read_text("utf-8").splitlines()[problem["line"] - 1].startswith(f"at = {DAY}T10")
+    assert (
+        file.read_text("utf-8")
+        .splitlines()[problem["line"] - 1]
+        .startswith(f"at = {DAY}T10")
+    )
     for result in (DAY, "3 条", "2 条", "p8, p9, p10", "-weibo"):
         assert result in problem["message"]
     assert run("-C", narrow, "check").code == 0
@@ -61,7 +71,9 @@ def test_too_many_posts_on_a_day_are_reported_at_the_last(run, narrow):
 
 def test_repeating_posts_count_too(run, narrow):
     """Every due instant of the month ahead counts; equal days are one warning with their number."""
-    often = warning("often", 'cron = "0 */8 * * *"\nurgent = true', '["platform:tieba"]')
+    often = warning(
+        "often", 'cron = "0 */8 * * *"\nurgent = true', '["platform:tieba"]'
+    )
     write_schedule(narrow, often)
     found = check_of(run, narrow)
     assert [(problem["code"], problem["path"]) for problem in found] == [
@@ -69,14 +81,17 @@ def test_repeating_posts_count_too(run, narrow):
     ]
     assert found[0]["similar"] >= 29
     assert f"同样的提醒还有 {found[0]['similar']} 个" in run("-C", narrow, "check").out
-    write_schedule(narrow, warning("seldom", 'cron = "0 8 * * *"', '["platform:tieba"]'))
+    write_schedule(
+        narrow, warning("seldom", 'cron = "0 8 * * *"', '["platform:tieba"]')
+    )
     assert check_of(run, narrow) == []
 
 
 def test_a_second_mass_send_on_a_day_is_reported(run, narrow):
     """Two urgent posts on a WeChat account that may notify once a day; an option changes that."""
     posts = [
-        warning(f"p{hour}", at(hour, "urgent = true"), '["platform:wechat"]') for hour in (8, 9)
+        warning(f"p{hour}", at(hour, "urgent = true"), '["platform:wechat"]')
+        for hour in (8, 9)
     ]
     write_schedule(narrow, *posts)
     [problem] = check_of(run, narrow)
@@ -87,9 +102,14 @@ def test_a_second_mass_send_on_a_day_is_reported(run, narrow):
     text = file.read_text("utf-8")
     more = 'profile = "mass"\noptions = { mass_per_day = "2", mass_per_month = "1" }\n'
     file.write_text(text.replace('profile = "mass"\n', more), "utf-8")
-    assert [problem["code"] for problem in check_of(run, narrow)] == ["overloaded_notices_month"]
+    assert [problem["code"] for problem in check_of(run, narrow)] == [
+        "overloaded_notices_month"
+    ]
     file.write_text(
-        text.replace('profile = "mass"\n', 'profile = "mass"\noptions = { mass_per_day = "一" }\n'),
+        text.replace(
+            'profile = "mass"\n',
+            'profile = "mass"\noptions = { mass_per_day = "一" }\n',
+        ),
         "utf-8",
     )
     found = run("-C", narrow, "check", "--json").json["problems"]
@@ -101,6 +121,9 @@ def test_past_posts_are_not_counted(run, narrow):
     past = (TOMORROW - timedelta(days=2)).isoformat()
     write_schedule(
         narrow,
-        *(warning(f"p{number}", f"at = {past}", '["platform:weibo"]') for number in range(3)),
+        *(
+            warning(f"p{number}", f"at = {past}", '["platform:weibo"]')
+            for number in range(3)
+        ),
     )
     assert check_of(run, narrow) == []

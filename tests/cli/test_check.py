@@ -28,7 +28,9 @@ def loaded(*arguments, of=HEAVY):
         "import sys; from publisher.cli import run_command; "
         f"run_command({command!r}); print(*sys.modules)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
     return {name for name in of if name in done.stdout.split()}
 
 
@@ -43,11 +45,15 @@ def test_a_new_workspace_passes_its_own_check_and_publishes_nothing(run, tmp_pat
 
 def uncomment(path):
     """Remove the `# ` before each line of a new workspace's examples, as its comment says."""
-    text = re.sub(r"^# (?=[\w\[]+(?:\]| = |\.))", "", path.read_text("utf-8"), flags=re.MULTILINE)
+    text = re.sub(
+        r"^# (?=[\w\[]+(?:\]| = |\.))", "", path.read_text("utf-8"), flags=re.MULTILINE
+    )
     path.write_text(text, "utf-8")
 
 
-def test_the_examples_of_a_new_workspace_are_refused_until_they_are_changed(run, tmp_path):
+def test_the_examples_of_a_new_workspace_are_refused_until_they_are_changed(
+    run, tmp_path
+):
     """Each place with an example's value is named with file, line and key, in both files."""
     run("init", tmp_path / "w")
     uncomment(tmp_path / "w" / "schedule.toml")
@@ -62,7 +68,9 @@ def test_the_examples_of_a_new_workspace_are_refused_until_they_are_changed(run,
     assert checked.code == 1
     lines = (tmp_path / "w" / "publisher.toml").read_text("utf-8").splitlines()
     found = [
-        problem for problem in checked.json["problems"] if problem["code"] == "placeholder_left"
+        problem
+        for problem in checked.json["problems"]
+        if problem["code"] == "placeholder_left"
     ]
     assert [problem["path"] for problem in found] == [
         "region.110000.police",
@@ -82,7 +90,8 @@ def test_check_names_example_hosts_and_missing_secrets(run, workspace):
     )
     settings.write_text(text, "utf-8")
     write_schedule(
-        workspace, warning("one").replace("正规退款", "请看 http://192.0.2.7/x 正规退款")
+        workspace,
+        warning("one").replace("正规退款", "请看 http://192.0.2.7/x 正规退款"),
     )
     found = {
         problem["code"]: problem
@@ -133,7 +142,10 @@ def test_check_reads_the_schedule_in_the_staffs_folder(run, workspace):
     (staff / "schedule.toml").write_text("post = [\n", "utf-8")
     settings.write_text(f"plan_days = 0\n{settings.read_text('utf-8')}", "utf-8")
     found = run("-C", workspace, "check", "--json").json["problems"]
-    assert {problem["file"] for problem in found} == {str(settings), str(staff / "schedule.toml")}
+    assert {problem["file"] for problem in found} == {
+        str(settings),
+        str(staff / "schedule.toml"),
+    }
 
 
 def test_check_lists_all_problems_in_order(run, workspace):
@@ -176,29 +188,40 @@ def test_check_reports_settings_and_syntax_errors_together(run, workspace):
 
 def test_check_judges_the_final_text(run, workspace):
     """A text over a platform's limit is an error at the text that makes it too long."""
-    write_schedule(workspace, warning().replace("正规退款原路退回", "正规退款原路退回" * 30))
+    write_schedule(
+        workspace, warning().replace("正规退款原路退回", "正规退款原路退回" * 30)
+    )
     problems = run("-C", workspace, "check", "--json").json["problems"]
     assert "weibo_text_too_long" in {problem["code"] for problem in problems}
-    assert {(problem["line"], problem["column"], problem["path"]) for problem in problems} == {
-        (12, 11, "post[0].data.summary")
-    }
-    assert all(problem["message"] and problem["severity"] == "error" for problem in problems)
+    assert {
+        (problem["line"], problem["column"], problem["path"]) for problem in problems
+    } == {(12, 11, "post[0].data.summary")}
+    assert all(
+        problem["message"] and problem["severity"] == "error" for problem in problems
+    )
     (excess,) = [
-        problem["excess"] for problem in problems if problem["code"] == "weibo_text_too_long"
+        problem["excess"]
+        for problem in problems
+        if problem["code"] == "weibo_text_too_long"
     ]
     assert f"超出 {excess} 个字；模板加上的" in run("-C", workspace, "check").out
 
 
 def test_check_reports_problems_of_every_kind_in_one_run(run, workspace):
     """Problems of the file do not hide problems of the final texts, in the same post or another."""
-    first = warning("one", to='["all", "nobody"]').replace('level = "orange"', 'levle = "orange"')
+    first = warning("one", to='["all", "nobody"]').replace(
+        'level = "orange"', 'levle = "orange"'
+    )
     first = first.replace("正规退款原路退回", "正规退款原路退回" * 30)
     pictured = warning("two").replace(
-        "[post.data]", 'images = [\n  { file = "media/none.png", alt = "图" },\n]\n[post.data]'
+        "[post.data]",
+        'images = [\n  { file = "media/none.png", alt = "图" },\n]\n[post.data]',
     )
     write_schedule(workspace, first, pictured, warning("two"))
     problems = run("-C", workspace, "check", "--json").json["problems"]
-    assert {(problem["line"], problem["path"], problem["code"]) for problem in problems} >= {
+    assert {
+        (problem["line"], problem["path"], problem["code"]) for problem in problems
+    } >= {
         (7, "post[0].levle", "unknown_key"),
         (10, "post[0].to[1]", "unknown_recipient"),
         (12, "post[0].data.summary", "weibo_text_too_long"),
@@ -207,7 +230,9 @@ def test_check_reports_problems_of_every_kind_in_one_run(run, workspace):
     }
 
 
-def test_f75_check_names_the_line_and_the_file_of_a_picture_that_is_refused(run, workspace):
+def test_f75_check_names_the_line_and_the_file_of_a_picture_that_is_refused(
+    run, workspace
+):
     """F75: an animated picture is a problem at its key, with reason and remedy in two languages."""
     frames = [Image.new("L", (40, 40), 99)]
     Image.new("L", (40, 40)).save(
@@ -216,8 +241,13 @@ def test_f75_check_names_the_line_and_the_file_of_a_picture_that_is_refused(run,
     images = 'images = [{ file = "media/moving.gif", alt = "图" }]\n[post.data]'
     write_schedule(workspace, warning("one").replace("[post.data]", images))
     [found] = run("-C", workspace, "check", "--json").json["problems"]
-    assert (found["path"], found["code"]) == ("post[0].images[0].file", "image_animated")
-    line = (workspace / "schedule.toml").read_text("utf-8").splitlines()[found["line"] - 1]
+    assert (found["path"], found["code"]) == (
+        "post[0].images[0].file",
+        "image_animated",
+    )
+    line = (
+        (workspace / "schedule.toml").read_text("utf-8").splitlines()[found["line"] - 1]
+    )
     assert "media/moving.gif" in line
     for lang, words in (
         ("zh_CN", "图片 media/moving.gif 是动图"),
@@ -233,19 +263,25 @@ def test_check_goes_on_after_a_broken_template(run, workspace):
     (folder / "weibo.txt").write_text("{% if %}", "utf-8")
     write_schedule(workspace, warning(to='["nobody"]'))
     codes = {
-        problem["code"] for problem in run("-C", workspace, "check", "--json").json["problems"]
+        problem["code"]
+        for problem in run("-C", workspace, "check", "--json").json["problems"]
     }
     assert codes == {"template_syntax", "unknown_recipient"}
 
 
-def test_a_past_time_is_an_error_only_for_a_post_that_the_database_does_not_know(run, workspace):
+def test_a_past_time_is_an_error_only_for_a_post_that_the_database_does_not_know(
+    run, workspace
+):
     """A past time is a warning without a database; with one it is an error unless filed.
 
     The post must be filed in the database.
     """
     write_schedule(workspace, warning("old", "at = 2026-01-05T09:00:00"))
     checked = run("-C", workspace, "check", "--json")
-    assert (checked.code, [problem["severity"] for problem in checked.json["problems"]]) == (
+    assert (
+        checked.code,
+        [problem["severity"] for problem in checked.json["problems"]],
+    ) == (
         0,
         ["warning"],
     )
@@ -254,7 +290,11 @@ def test_a_past_time_is_an_error_only_for_a_post_that_the_database_does_not_know
     connection.execute("INSERT INTO post VALUES ('old', 1, 0, NULL)")
     connection.commit()
     connection.close()
-    assert run("-C", workspace, "check", "--json").json == {"ok": True, "problems": [], "next": {}}
+    assert run("-C", workspace, "check", "--json").json == {
+        "ok": True,
+        "problems": [],
+        "next": {},
+    }
 
 
 def make_database(workspace):
@@ -291,17 +331,28 @@ def test_a_repeating_post_shows_its_next_dates(run, workspace):
     """
     weekly = warning("weekly", 'cron = "0 9 * * mon"')
     never = warning(
-        "never", 'cron = "0 9 1 1 *"\nfrom = 2097-02-01T00:00:00\nuntil = 2097-12-31T00:00:00'
+        "never",
+        'cron = "0 9 1 1 *"\nfrom = 2097-02-01T00:00:00\nuntil = 2097-12-31T00:00:00',
     )
     write_schedule(workspace, weekly, never.replace(SUMMARY, "另一条"))
     shown = run("-C", workspace, "check", "--json").json
-    assert {post: len(times) for post, times in shown["next"].items()} == {"weekly": 3, "never": 0}
-    assert all(datetime.fromisoformat(time).isoweekday() == 1 for time in shown["next"]["weekly"])
+    assert {post: len(times) for post, times in shown["next"].items()} == {
+        "weekly": 3,
+        "never": 0,
+    }
+    assert all(
+        datetime.fromisoformat(time).isoweekday() == 1
+        for time in shown["next"]["weekly"]
+    )
     assert {
-        problem["path"] for problem in shown["problems"] if problem["code"] == "cron_never"
+        problem["path"]
+        for problem in shown["problems"]
+        if problem["code"] == "cron_never"
     } == {"post[1].cron"}
     line = next(
-        line for line in run("-C", workspace, "check").out.splitlines() if line.startswith("weekly")
+        line
+        for line in run("-C", workspace, "check").out.splitlines()
+        if line.startswith("weekly")
     )
     assert line.count("09:00") == 3
 
@@ -309,10 +360,15 @@ def test_a_repeating_post_shows_its_next_dates(run, workspace):
 def test_a_year_far_ahead_is_written_out(run, workspace):
     """An instant more than a year ahead is accepted, and its date is named."""
     found = warnings_of(
-        run, workspace, warning("far", "at = 2062-01-05T09:00:00\nexpires = 2062-01-06T09:00:00")
+        run,
+        workspace,
+        warning("far", "at = 2062-01-05T09:00:00\nexpires = 2062-01-06T09:00:00"),
     )
     assert found.keys() == {"far_future"}
-    assert (found["far_future"]["path"], "2062 年 1 月 5 日" in found["far_future"]["message"]) == (
+    assert (
+        found["far_future"]["path"],
+        "2062 年 1 月 5 日" in found["far_future"]["message"],
+    ) == (
         "post[0].at",
         True,
     )
@@ -326,7 +382,9 @@ def test_a_year_far_ahead_is_written_out(run, workspace):
         ({"to": '["tianjin-weibo"]'}, False),
     ],
 )
-def test_the_same_text_twice_on_an_account_is_reported(run, workspace, other, *, is_reported):
+def test_the_same_text_twice_on_an_account_is_reported(
+    run, workspace, other, *, is_reported
+):
     """Two posts with the same text are named if they are within a month on the same account."""
     twin = {"when": in_days(37), "to": '["beijing-weibo", "beijing-wechat"]', **other}
     found = warnings_of(
@@ -335,7 +393,9 @@ def test_the_same_text_twice_on_an_account_is_reported(run, workspace, other, *,
     assert ("same_text" in found) is is_reported
     if is_reported:
         assert found["same_text"]["path"] == "post[1].id"
-        assert {"one", "two", "beijing-weibo"} <= set(found["same_text"]["message"].split())
+        assert {"one", "two", "beijing-weibo"} <= set(
+            found["same_text"]["message"].split()
+        )
 
 
 def test_data_and_accounts_without_effect_are_reported(run, workspace):
@@ -366,7 +426,9 @@ def test_data_and_accounts_without_effect_are_reported(run, workspace):
 
 def test_images_that_a_platform_leaves_out_are_reported(run, workspace):
     """Weibo shows the first image only."""
-    images = ", ".join(f'{{ file = "media/refund.png", alt = "图{number}" }}' for number in (1, 2))
+    images = ", ".join(
+        f'{{ file = "media/refund.png", alt = "图{number}" }}' for number in (1, 2)
+    )
     post = warning(to='["platform:weibo"]').replace(
         "[post.data]", f"images = [{images}]\n[post.data]"
     )
@@ -400,7 +462,8 @@ def test_a_misspelt_header_is_the_only_problem(run, workspace):
     """The missing content of a misspelt header is not reported as well."""
     write_schedule(workspace, warning("one").replace("[post.data]", "[post.date]"))
     assert [
-        problem["code"] for problem in run("-C", workspace, "check", "--json").json["problems"]
+        problem["code"]
+        for problem in run("-C", workspace, "check", "--json").json["problems"]
     ] == ["unknown_key"]
 
 
@@ -408,11 +471,14 @@ def test_a_post_that_follows_itself_has_one_problem(run, workspace):
     """Its text is not rendered with its own number as that of an earlier bulletin."""
     write_schedule(workspace, warning("one", f'follows = "one"\n{in_days(36)}'))
     assert [
-        problem["code"] for problem in run("-C", workspace, "check", "--json").json["problems"]
+        problem["code"]
+        for problem in run("-C", workspace, "check", "--json").json["problems"]
     ] == ["follows_itself"]
 
 
-@pytest.mark.parametrize("text", ["post = 3\n", "post = [1]\n", "[post]\nid = 1\n", "[[posts]]\n"])
+@pytest.mark.parametrize(
+    "text", ["post = 3\n", "post = [1]\n", "[post]\nid = 1\n", "[[posts]]\n"]
+)
 def test_a_file_of_the_wrong_structure_is_reported_whatever_the_database_knows(
     run, workspace, text
 ):
@@ -427,7 +493,9 @@ def test_a_post_that_is_over_has_only_errors(run, workspace):
     past = warning("past", "at = 2026-01-05T09:00:00") + 'unused = "x"\n'
     connection = make_database(workspace)
     connection.execute("INSERT INTO post VALUES ('past', 1, 0, NULL)")
-    connection.execute("INSERT INTO delivery VALUES ('past', 'once', 'unknown', 'as_planned')")
+    connection.execute(
+        "INSERT INTO delivery VALUES ('past', 'once', 'unknown', 'as_planned')"
+    )
     connection.commit()
     assert warnings_of(run, workspace, past).keys() == {"data_not_used"}
     connection.execute("UPDATE delivery SET state = 'published'")
@@ -437,11 +505,15 @@ def test_a_post_that_is_over_has_only_errors(run, workspace):
 
 
 @pytest.mark.parametrize(("kept", "is_reported"), [(2, True), (3, False)])
-def test_a_removal_that_the_daemon_will_refuse_is_announced(run, workspace, kept, *, is_reported):
+def test_a_removal_that_the_daemon_will_refuse_is_announced(
+    run, workspace, kept, *, is_reported
+):
     """Dropping over three open posts and over a fifth is warned of, with the confirming command."""
     connection = make_database(workspace)
     names = [f"p{number}" for number in range(6)]
-    connection.executemany("INSERT INTO post VALUES (?, 1, 0, NULL)", [(name,) for name in names])
+    connection.executemany(
+        "INSERT INTO post VALUES (?, 1, 0, NULL)", [(name,) for name in names]
+    )
     rows = [(name, "once", "pending", "as_planned") for name in names]
     connection.executemany("INSERT INTO delivery VALUES (?, ?, ?, ?)", rows)
     connection.execute("INSERT INTO post VALUES ('gone', 1, 1, NULL)")
@@ -454,14 +526,18 @@ def test_a_removal_that_the_daemon_will_refuse_is_announced(run, workspace, kept
     found = warnings_of(run, workspace, *posts)
     assert ("large_removal_ahead" in found) is is_reported
     if is_reported:
-        assert "publisher reload --confirm-removals 4" in found["large_removal_ahead"]["hint"]
+        assert (
+            "publisher reload --confirm-removals 4"
+            in found["large_removal_ahead"]["hint"]
+        )
 
 
 def test_a_file_with_a_post_to_come_removes_nothing(run, drill):
     """A file that is not the schedule is not compared: posts only in the schedule stay filed."""
     names = [f"p{number}" for number in range(6)]
     write_schedule(
-        drill, *(warning(name, in_days(30 + number)) for number, name in enumerate(names))
+        drill,
+        *(warning(name, in_days(30 + number)) for number, name in enumerate(names)),
     )
     assert run("-C", drill, "reload").code == 0
     schedule, single = drill / "schedule.toml", drill / "new.toml"
@@ -485,7 +561,10 @@ def test_errors_come_first_with_their_source_line(run, workspace):
     write_schedule(workspace, unused, wrong)
     lines = run("-C", workspace, "check").out.splitlines()
     heads = [line for line in lines if "schedule.toml:" in line]
-    assert ["第 2 条 two 的 to 第 1 项" in heads[0], "第 2 条 two 的 to 第 2 项" in heads[1]] == [
+    assert [
+        "第 2 条 two 的 to 第 1 项" in heads[0],
+        "第 2 条 two 的 to 第 2 项" in heads[1],
+    ] == [
         True,
         True,
     ]
@@ -535,7 +614,9 @@ def test_commands_load_only_what_they_need(workspace):
 def test_the_renderer_loads_only_what_it_renders_with():
     """The renderer, started by every check, loads neither settings nor the domain's types."""
     code = "import sys, publisher.rendering.child; print(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
     assert {"pydantic", "sqlalchemy", "publisher.domain.post", "publisher.i18n"} & set(
         done.stdout.split()
     ) == set()
@@ -550,17 +631,22 @@ def test_a_message_of_every_command_needs_only_the_first_areas():
         "print(Messages('en').translate('daemon_stopped'), len(parsed)); "
         "print(Messages('en').translate('no such code'), len(parsed) > 10)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
     first, second = done.stdout.splitlines()
     assert (first.endswith(" 1"), second) == (True, "no such code True")
 
 
 def test_preview_shows_the_exact_bytes(run, workspace):
     """The hash that preview shows is the hash of the text between its rules."""
-    shown = run("-C", workspace, "preview", "refund-scam-2027-01", "--account", "beijing-weibo").out
+    shown = run(
+        "-C", workspace, "preview", "refund-scam-2027-01", "--account", "beijing-weibo"
+    ).out
     text = shown.split("─" * 60 + "\n")[1].removesuffix("\n")
     assert (
-        re.search(r"SHA-256：([0-9a-f]{64})", shown)[1] == hashlib.sha256(text.encode()).hexdigest()
+        re.search(r"SHA-256：([0-9a-f]{64})", shown)[1]
+        == hashlib.sha256(text.encode()).hexdigest()
     )
 
 
@@ -575,15 +661,28 @@ def test_preview_of_an_article_shows_its_text(run, workspace):
     assert len(text.splitlines()) > 5
     assert "publisher preview refund-scam-2027-01 --open" in shown
     [sent] = run(
-        "-C", workspace, "preview", "refund-scam-2027-01", "--account", "beijing-wechat", "--json"
+        "-C",
+        workspace,
+        "preview",
+        "refund-scam-2027-01",
+        "--account",
+        "beijing-wechat",
+        "--json",
     ).json["rendered_posts"]
     assert "</p>" in sent["text"]
 
 
 def test_preview_as_json_has_every_account(run, workspace):
     """For each account the document has text, length, limit, marker and pictures."""
-    shown = run("-C", workspace, "preview", "refund-scam-2027-01", "--json").json["rendered_posts"]
-    assert [item["platform"] for item in shown] == ["weibo", "wechat", "weibo", "wechat"]
+    shown = run("-C", workspace, "preview", "refund-scam-2027-01", "--json").json[
+        "rendered_posts"
+    ]
+    assert [item["platform"] for item in shown] == [
+        "weibo",
+        "wechat",
+        "weibo",
+        "wechat",
+    ]
     for item in shown:
         assert item["length"] <= item["limit"]
         assert item["sha256"] == hashlib.sha256(item["text"].encode()).hexdigest()
@@ -591,16 +690,29 @@ def test_preview_as_json_has_every_account(run, workspace):
         assert item["pictures"][0]["alt"]
 
 
-def test_a_platform_without_a_name_is_called_by_its_code(run, workspace, tmp_path, monkeypatch):
+def test_a_platform_without_a_name_is_called_by_its_code(
+    run, workspace, tmp_path, monkeypatch
+):
     """Page and terminal agree on the code of a platform without a name.
 
     This includes a platform with an adapter that is not ours.
     """
-    entries = {code: entry for code, entry in load_catalogue().items() if code != "platform_weibo"}
+    entries = {
+        code: entry
+        for code, entry in load_catalogue().items()
+        if code != "platform_weibo"
+    }
     monkeypatch.setattr("publisher.i18n.load_catalogue", cache(lambda: entries))
     write_schedule(workspace, warning(to='["platform:weibo"]'))
     shown = run(
-        "-C", workspace, "--lang", "en", "preview", "refund", "--html", tmp_path / "page.html"
+        "-C",
+        workspace,
+        "--lang",
+        "en",
+        "preview",
+        "refund",
+        "--html",
+        tmp_path / "page.html",
     ).out
     assert "-weibo (weibo)" in shown
     assert "-weibo · weibo</h2>" in (tmp_path / "page.html").read_text("utf-8")
@@ -609,7 +721,9 @@ def test_a_platform_without_a_name_is_called_by_its_code(run, workspace, tmp_pat
 
 def test_preview_page_is_safe_and_whole(run, workspace, tmp_path):
     """The page escapes staff's text, frames articles without rights, and loads nothing remote."""
-    write_schedule(workspace, warning().replace("警惕“退款客服”诈骗", "警惕 <b>诈骗</b>"))
+    write_schedule(
+        workspace, warning().replace("警惕“退款客服”诈骗", "警惕 <b>诈骗</b>")
+    )
     run("-C", workspace, "preview", "refund", "--html", tmp_path / "page.html")
     page = (tmp_path / "page.html").read_text("utf-8")
     assert "<b>" not in page
@@ -630,7 +744,9 @@ def test_preview_of_an_unknown_post(run, workspace, arguments, code):
     assert run("-C", workspace, "preview", *arguments).code == code
 
 
-def test_i19_a_link_to_a_secret_is_neither_checked_through_nor_previewed(run, workspace):
+def test_i19_a_link_to_a_secret_is_neither_checked_through_nor_previewed(
+    run, workspace
+):
     """I19: a link to a secret is reported with its place, and none of its target is shown.
 
     It is not previewed, either.
@@ -642,14 +758,19 @@ def test_i19_a_link_to_a_secret_is_neither_checked_through_nor_previewed(run, wo
     part.symlink_to(secret)
     page = workspace / "templates" / "warning" / "weibo.txt"
     page.parent.mkdir()
-    page.write_text("{{ marker }} {{ region.tip_line }} {% include '_shared/part.txt' %}", "utf-8")
+    page.write_text(
+        "{{ marker }} {{ region.tip_line }} {% include '_shared/part.txt' %}", "utf-8"
+    )
     write_schedule(workspace, warning("one"))
     found = run("-C", workspace, "check", "--json")
     assert found.code == 1
     assert {"file_is_link", "template_part_invalid"} <= {
         problem["code"] for problem in found.json["problems"]
     }
-    assert "canary-of" not in found.out + found.err + run("-C", workspace, "preview", "one").out
+    assert (
+        "canary-of"
+        not in found.out + found.err + run("-C", workspace, "preview", "one").out
+    )
 
 
 def test_i19_check_refuses_a_post_with_an_accounts_secret(run, workspace, monkeypatch):
@@ -658,9 +779,14 @@ def test_i19_check_refuses_a_post_with_an_accounts_secret(run, workspace, monkey
         "PUBLISHER_SECRET_WEIBO_BEIJING", '{"app_secret": "canary-of-a-pasted-secret"}'
     )
     write_schedule(
-        workspace, warning("one").replace("正规退款", "canary-of-a-pasted-secret 正规退款")
+        workspace,
+        warning("one").replace("正规退款", "canary-of-a-pasted-secret 正规退款"),
     )
     found = run("-C", workspace, "check", "--json")
-    (problem,) = [each for each in found.json["problems"] if each["code"] == "rendered_with_secret"]
+    (problem,) = [
+        each
+        for each in found.json["problems"]
+        if each["code"] == "rendered_with_secret"
+    ]
     assert problem["path"] == "post[0].data.summary"
     assert "canary-of" not in found.out

@@ -76,7 +76,9 @@ DOUBT = Unknown(reason="timeout")
 def due_everywhere(run, drill):
     """Return the drill with one post due on all three platforms."""
     write_schedule(
-        drill, warning("refund", when='at = "asap"'), correction(when="at = 2030-01-05T09:00:00")
+        drill,
+        warning("refund", when='at = "asap"'),
+        correction(when="at = 2030-01-05T09:00:00"),
     )
     assert run("-C", drill, "send", "refund", *BY).code == 0
     return drill
@@ -97,10 +99,17 @@ def test_a_correction_goes_where_the_original_is_published_and_waits_where_it_is
     deliver_by_platform(weibo="published", wechat=DOUBT, tieba=REFUSED)
     reported = run("-C", due_everywhere, "correct", "refund", "fix", *BY)
     assert reported.code == 0
-    assert re.search(r"马上发到 1 个账号，原稿在那里已发布：beijing-weibo", reported.out)
+    assert re.search(
+        r"马上发到 1 个账号，原稿在那里已发布：beijing-weibo", reported.out
+    )
     assert re.search(r"还有 1 个账号上原稿的结果还不明.*beijing-wechat", reported.out)
-    assert re.search(r"不发 1 个账号（原稿没有在那里发布过）：beijing-tieba", reported.out)
-    assert states(run, due_everywhere, "fix") == {"beijing-wechat": "due", "beijing-weibo": "due"}
+    assert re.search(
+        r"不发 1 个账号（原稿没有在那里发布过）：beijing-tieba", reported.out
+    )
+    assert states(run, due_everywhere, "fix") == {
+        "beijing-wechat": "due",
+        "beijing-weibo": "due",
+    }
     deliver_by_platform(weibo="published", wechat="published")
     assert states(run, due_everywhere, "fix") == {
         "beijing-wechat": "due",
@@ -108,8 +117,12 @@ def test_a_correction_goes_where_the_original_is_published_and_waits_where_it_is
     }
 
     async def resolve(application):
-        [unknown] = await application.store.queries.deliveries("refund", states=[State.UNKNOWN])
-        receipt = Receipt(remote_id="w1", url="https://wechat.example/1", published_at=NOW)
+        [unknown] = await application.store.queries.deliveries(
+            "refund", states=[State.UNKNOWN]
+        )
+        receipt = Receipt(
+            remote_id="w1", url="https://wechat.example/1", published_at=NOW
+        )
         await application.store.outbox.record_readback(
             PendingReadback(delivery=unknown, request=None),
             Published(receipt=receipt),
@@ -123,7 +136,10 @@ def test_a_correction_goes_where_the_original_is_published_and_waits_where_it_is
     again = run("-C", due_everywhere, "correct", "refund", "fix", *BY)
     assert again.code == 0
     assert "2 个账号上更正已经发布" in again.out
-    assert "要求更正，用“fix”" in run("-C", due_everywhere, "why", "refund@beijing-weibo").out
+    assert (
+        "要求更正，用“fix”"
+        in run("-C", due_everywhere, "why", "refund@beijing-weibo").out
+    )
 
 
 def test_a_correction_is_dropped_where_the_original_is_not_published(
@@ -134,7 +150,9 @@ def test_a_correction_is_dropped_where_the_original_is_not_published(
     assert run("-C", due_everywhere, "correct", "refund", "fix", *BY).code == 0
 
     async def resolve(application):
-        [unknown] = await application.store.queries.deliveries("refund", states=[State.UNKNOWN])
+        [unknown] = await application.store.queries.deliveries(
+            "refund", states=[State.UNKNOWN]
+        )
         await application.store.outbox.record_readback(
             PendingReadback(delivery=unknown, request=None),
             REFUSED,
@@ -175,7 +193,9 @@ def test_f104_people_are_asked_at_once_where_the_original_is_in_doubt(
     assert run("-C", due_everywhere, "correct", "refund", "fix", *BY).code == 0
     [alert] = [
         one
-        for one in run("-C", due_everywhere, "status", "refund", "--json").json["alerts"]
+        for one in run("-C", due_everywhere, "status", "refund", "--json").json[
+            "alerts"
+        ]
         if one["code"] == "original_in_doubt"
     ]
     assert "beijing-wechat" in alert["message"]
@@ -208,7 +228,9 @@ def test_a_correction_reaches_accounts_that_its_own_entry_does_not_name(
     write_schedule(drill, warning("refund", when='at = "asap"'))
     assert run("-C", drill, "send", "refund", *BY).code == 0
     deliver_by_platform(weibo="published", tieba="published")
-    write_schedule(drill, warning("refund", when='at = "asap"'), correction(to='["beijing-weibo"]'))
+    write_schedule(
+        drill, warning("refund", when='at = "asap"'), correction(to='["beijing-weibo"]')
+    )
     assert run("-C", drill, "correct", "refund", "fix", *BY).code == 0
     assert states(run, drill, "fix") == {"beijing-tieba": "due", "beijing-weibo": "due"}
     write_schedule(
@@ -219,21 +241,31 @@ def test_a_correction_reaches_accounts_that_its_own_entry_does_not_name(
     )
     assert run("-C", drill, "reload").code == 0
     deliver_by_platform(weibo="published", tieba="published")
-    assert states(run, drill, "fix") == {"beijing-tieba": "published", "beijing-weibo": "published"}
+    assert states(run, drill, "fix") == {
+        "beijing-tieba": "published",
+        "beijing-weibo": "published",
+    }
 
 
-def test_a_file_of_its_own_is_a_correction_too(run, due_everywhere, deliver_by_platform, tmp_path):
+def test_a_file_of_its_own_is_a_correction_too(
+    run, due_everywhere, deliver_by_platform, tmp_path
+):
     """A file with only the correction, outside the schedule, suffices, for any accounts in it."""
     deliver_by_platform(weibo="published")
     file = tmp_path / "night.toml"
     file.write_text(correction("night", to='["beijing-tieba"]'), "utf-8")
     reported = run("-C", due_everywhere, "correct", "refund", file, *BY)
     assert reported.code == 0
-    assert re.search(r"2 个账号上原稿还没有发出，已经停发.*beijing-wechat", reported.out)
+    assert re.search(
+        r"2 个账号上原稿还没有发出，已经停发.*beijing-wechat", reported.out
+    )
     assert states(run, due_everywhere, "night") == {"beijing-weibo": "due"}
     file.write_text(correction("one") + correction("two"), "utf-8")
     assert run("-C", due_everywhere, "correct", "refund", file, *BY).code == 1
-    assert run("-C", due_everywhere, "correct", "refund", tmp_path / "none.toml", *BY).code == 1
+    assert (
+        run("-C", due_everywhere, "correct", "refund", tmp_path / "none.toml", *BY).code
+        == 1
+    )
 
 
 def test_without_a_published_original_nothing_is_corrected(
@@ -261,14 +293,20 @@ def test_without_a_published_original_nothing_is_corrected(
         (("nothing", "fix"), 4, "nothing"),
     ],
 )
-def test_another_post_than_a_correction_of_it_is_refused(run, drill, names, code, words):
+def test_another_post_than_a_correction_of_it_is_refused(
+    run, drill, names, code, words
+):
     """A wrong kind, another original, a repeating entry and an unknown post are distinguished.
 
     Nothing is planned.
     """
     weekly = correction("weekly", when='cron = "0 9 * * mon"')
     write_schedule(
-        drill, warning("refund", when='at = "asap"'), warning("other"), correction(), weekly
+        drill,
+        warning("refund", when='at = "asap"'),
+        warning("other"),
+        correction(),
+        weekly,
     )
     assert run("-C", drill, "reload").code == 0
     refused = run("-C", drill, "correct", *names, *BY)
@@ -320,7 +358,9 @@ def answered(run_on_database):
     return answering
 
 
-def test_a_retraction_shows_its_proof(run, due_everywhere, deliver_by_platform, answered):
+def test_a_retraction_shows_its_proof(
+    run, due_everywhere, deliver_by_platform, answered
+):
     """`status` and `why` show the instant of the read that confirmed the deletion."""
     deliver_by_platform(weibo="published")
     run("-C", due_everywhere, "retract", "refund", "--account", "beijing-weibo", *WHY)
@@ -328,7 +368,9 @@ def test_a_retraction_shows_its_proof(run, due_everywhere, deliver_by_platform, 
     assert "还没有确认删除，请当作仍然在线：https://weibo.example/" in reported
     answered(Deleted())
     reported = run("-C", due_everywhere, "why", "refund@beijing-weibo").out
-    assert re.search(r"已确认删除：\d{4}-\d\d-\d\d \d\d:\d\d:\d\d 读取平台，它已经不在了", reported)
+    assert re.search(
+        r"已确认删除：\d{4}-\d\d-\d\d \d\d:\d\d:\d\d 读取平台，它已经不在了", reported
+    )
     rows = {
         row["account"]: row
         for row in run("-C", due_everywhere, "status", "--json").json["deliveries"]
@@ -352,8 +394,12 @@ def test_a_refused_retraction_says_still_published_and_what_a_person_can_do(
     assert "仍然在线：https://weibo.example/" in reported
     assert "手工删除：用这个账号登录 weibo.com" in reported
     shown = run("-C", due_everywhere, "status", "--json").json
-    assert next(row for row in shown["deliveries"] if row["state"] == "retracting")["is_still_live"]
-    alert = next(alert for alert in shown["alerts"] if alert["code"] == "retraction_refused")
+    assert next(row for row in shown["deliveries"] if row["state"] == "retracting")[
+        "is_still_live"
+    ]
+    alert = next(
+        alert for alert in shown["alerts"] if alert["code"] == "retraction_refused"
+    )
     assert "https://weibo.example/" in alert["message"]
     assert "仍然在线 https://weibo.example/" in run("-C", due_everywhere, "status").out
     deliver_by_platform(weibo="published")

@@ -41,8 +41,12 @@ DAEMON = re.compile(r"进程号是 (\d+)")
 
 
 def demo(*arguments):
-    command = publisher_command("demo", "--no-open", "--port", "0", "--fast", *arguments)
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    command = publisher_command(
+        "demo", "--no-open", "--port", "0", "--fast", *arguments
+    )
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
 
 
 def is_alive(pid):
@@ -74,7 +78,15 @@ def test_a_killed_daemon_is_started_again_and_nothing_is_doubled():
 def make_scenario(**known):
     """Return a run of the demo that has only the named parts."""
     unused = dict.fromkeys(
-        ("workspace", "store", "demo_workspace", "platforms", "simulator", "stopping", "where")
+        (
+            "workspace",
+            "store",
+            "demo_workspace",
+            "platforms",
+            "simulator",
+            "stopping",
+            "where",
+        )
     )
     formatter = Formatter(messages=Messages("zh_CN"), timezone=ZoneInfo("UTC"))
     return Scenario(formatter=formatter, sample_posts=(), **unused | known)
@@ -92,9 +104,13 @@ def test_a_command_to_type_is_not_broken_over_two_lines(monkeypatch):
 
 def deliveries_of(**numbers):
     """Return deliveries of two posts, so many in each state."""
-    states = [State[name.upper()] for name, number in numbers.items() for _ in range(number)]
+    states = [
+        State[name.upper()] for name, number in numbers.items() for _ in range(number)
+    ]
     return [
-        replace(delivery(state), key=OccurrenceKey(post=PostId(post), occurrence="once"))
+        replace(
+            delivery(state), key=OccurrenceKey(post=PostId(post), occurrence="once")
+        )
         for post in ("诈骗预警", "short")
         for state in states
     ]
@@ -130,8 +146,12 @@ def test_the_states_of_a_post_go_on_below_it(monkeypatch, width):
 @pytest.mark.parametrize("is_removed", [True, False])
 async def test_what_people_take_back_is_not_a_mistake(simulator, capsys, is_removed):
     """A retracted post that is gone fails nothing; one that still stands is shown as wrong."""
-    demo_workspace = DemoWorkspace(regions=read_regions()[:1], simulator_url=simulator.url)
-    accounts = [account for account in demo_workspace.accounts if account.platform == "weibo"]
+    demo_workspace = DemoWorkspace(
+        regions=read_regions()[:1], simulator_url=simulator.url
+    )
+    accounts = [
+        account for account in demo_workspace.accounts if account.platform == "weibo"
+    ]
     platforms = SimulatedPlatforms(base_url=simulator.url)
     platforms.create_accounts(accounts)
     deliveries = []
@@ -149,7 +169,13 @@ async def test_what_people_take_back_is_not_a_mistake(simulator, capsys, is_remo
             simulator.delete(f"/_sim/posts/{made['id']}")
         ended = delivery(state)
         deliveries.append(
-            replace(ended, id=len(deliveries), key=key, account=accounts[0].id, platform="weibo")
+            replace(
+                ended,
+                id=len(deliveries),
+                key=key,
+                account=accounts[0].id,
+                platform="weibo",
+            )
         )
     scenario = make_scenario(demo_workspace=demo_workspace, platforms=platforms)
     assert await scenario.verify(deliveries) == int(not is_removed)
@@ -160,12 +186,18 @@ async def test_what_people_take_back_is_not_a_mistake(simulator, capsys, is_remo
 def test_messages_of_the_simulated_wechat_are_accepted():
     """The demonstration's daemon is notified of the end of a review, and accepts the message."""
     with demo("--regions", "1") as process:
-        address = next(found[1] for line in process.stdout if (found := re.search(SIMULATOR, line)))
+        address = next(
+            found[1] for line in process.stdout if (found := re.search(SIMULATOR, line))
+        )
         reported = []
         for _line in process.stdout:
-            with urllib.request.urlopen(f"{address}/_sim/log", timeout=PATIENCE) as reply:  # noqa: S310 # loopback
+            with urllib.request.urlopen(  # noqa: S310 # loopback
+                f"{address}/_sim/log", timeout=PATIENCE
+            ) as reply:
                 reported = [
-                    entry["status"] for entry in json.load(reply) if entry["kind"] == "callback"
+                    entry["status"]
+                    for entry in json.load(reply)
+                    if entry["kind"] == "callback"
                 ]
             if reported:
                 break
@@ -203,7 +235,10 @@ def test_the_timetable_keeps_the_posts_and_moves_their_times():
     """
     before = tomllib.loads(find_shipped_schedule().read_text("utf-8"))["post"]
     text = shift_schedule(
-        find_shipped_schedule().read_text("utf-8"), START, timedelta(minutes=2), CORRECTION_DELAY
+        find_shipped_schedule().read_text("utf-8"),
+        START,
+        timedelta(minutes=2),
+        CORRECTION_DELAY,
     )
     after = tomllib.loads(text)["post"]
     assert [post["id"] for post in after] == [post["id"] for post in before]
@@ -231,7 +266,9 @@ def test_the_posts_of_a_drill_are_never_past(now, weeks):
     The weeks are whole.
     """
     text = find_shipped_schedule().read_text("utf-8")
-    before, after = (tomllib.loads(each)["post"] for each in (text, postpone_schedule(text, now)))
+    before, after = (
+        tomllib.loads(each)["post"] for each in (text, postpone_schedule(text, now))
+    )
     later = timedelta(weeks=weeks)
     assert after == [
         {

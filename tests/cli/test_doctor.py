@@ -67,7 +67,11 @@ def test_a_spent_quota_and_a_pause_are_shown(run, drill):
     assert "per_day" in text
     settings = asyncio.run(load_settings(drill))
     write_schedule(
-        drill, *(warning(f"p{number}", 'at = "asap"', '["platform:tieba"]') for number in range(2))
+        drill,
+        *(
+            warning(f"p{number}", 'at = "asap"', '["platform:tieba"]')
+            for number in range(2)
+        ),
     )
 
     async def spend():
@@ -82,24 +86,32 @@ def test_a_spent_quota_and_a_pause_are_shown(run, drill):
     asyncio.run(spend())
     lines = [line for line in text.splitlines() if not line.startswith("per_")]
     limits = [
-        line + "\nper_hour = 1\nper_day = 1" if line == "[limits.tieba]" else line for line in lines
+        line + "\nper_hour = 1\nper_day = 1" if line == "[limits.tieba]" else line
+        for line in lines
     ]
     (drill / "publisher.toml").write_text("\n".join(limits), "utf-8")
     run("-C", drill, "pause", "beijing-wechat", "--by", "王")
     code, logins = examined(run, drill)
     assert code == 1
     assert any("额度已用完" in step for step in logins["tieba"]["to_do"])
-    assert any("publisher resume beijing-wechat" in step for step in logins["wechat"]["to_do"])
+    assert any(
+        "publisher resume beijing-wechat" in step for step in logins["wechat"]["to_do"]
+    )
 
 
 def test_a_missing_secret_is_shown_with_the_commands_that_add_it(run, drill):
     """Without credentials no login works: the commands to add them are shown, filled in."""
     settings = asyncio.run(load_settings(drill))
     for platform in ("weibo", "tieba"):
-        (settings.secrets_dir / settings.accounts[f"beijing-{platform}"].secret).unlink()
+        (
+            settings.secrets_dir / settings.accounts[f"beijing-{platform}"].secret
+        ).unlink()
     code, logins = examined(run, drill)
     assert code == 1
-    steps = {platform: "\n".join(logins[platform]["to_do"]) for platform in ("weibo", "tieba")}
+    steps = {
+        platform: "\n".join(logins[platform]["to_do"])
+        for platform in ("weibo", "tieba")
+    }
     assert "publisher login beijing-weibo" in steps["weibo"]
     assert "publisher secret set beijing-tieba" in steps["tieba"]
     assert "publisher login" not in steps["tieba"]
@@ -109,7 +121,9 @@ def test_a_missing_secret_is_shown_with_the_commands_that_add_it(run, drill):
     ("lang", "words"),
     [("zh_CN", "账号 beijing-weibo 的密钥不能用"), ("en", "beijing-weibo cannot be")],
 )
-def test_no_line_for_developers_reaches_a_terminal(run, drill, monkeypatch, lang, words):
+def test_no_line_for_developers_reaches_a_terminal(
+    run, drill, monkeypatch, lang, words
+):
     """Log lines are in the person's language, without an event's name or the time in UTC."""
     (drill / "secrets" / "beijing-weibo").unlink()
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
@@ -129,7 +143,10 @@ def test_f61_a_clock_that_differs_from_the_platforms_is_shown(
 ):
     """F60, F61: the difference and the remedy are shown; a login's problem is shown separately."""
     reported = run("-C", drill, "doctor", "--json")
-    assert (reported.code, reported.json["clock"]) == (0, {"confirmed": True, "apart": None})
+    assert (reported.code, reported.json["clock"]) == (
+        0,
+        {"confirmed": True, "apart": None},
+    )
     simulator.post("/_sim/clock", {"shift": -90})
     reported = run("-C", drill, "doctor", "--json")
     assert (reported.code, reported.json["clock"]["confirmed"]) == (1, False)
@@ -141,7 +158,9 @@ def test_f61_a_clock_that_differs_from_the_platforms_is_shown(
 
 
 def confirmations(drill):
-    with contextlib.closing(sqlite3.connect(drill / "var" / "publisher.db")) as connection:
+    with contextlib.closing(
+        sqlite3.connect(drill / "var" / "publisher.db")
+    ) as connection:
         return connection.execute(
             "SELECT role, name FROM audit WHERE event = 'clock_confirmed'"
         ).fetchall()
@@ -155,7 +174,9 @@ def test_a_person_cannot_confirm_a_clock_that_a_platform_contradicts(
 ):
     """F60, F61: the confirmation is refused with the difference and remedy, and not recorded."""
     simulator.post("/_sim/clock", {"shift": shift})
-    refused = run("-C", drill, "--lang", "en", "doctor", "--confirm-clock", "--by", "王")
+    refused = run(
+        "-C", drill, "--lang", "en", "doctor", "--confirm-clock", "--by", "王"
+    )
     assert (refused.code, refused.out) == (3, "")
     assert re.search(rf"by {'-' if shift > 0 else r'[+]'}(89|9[01]) s", refused.err)
     assert "timedatectl set-ntp true" in refused.err
@@ -163,7 +184,9 @@ def test_a_person_cannot_confirm_a_clock_that_a_platform_contradicts(
 
 
 @pytest.mark.parametrize("is_reachable", [True, False])
-def test_a_person_confirms_the_clock(run, drill, simulator, unsynchronised, is_reachable):
+def test_a_person_confirms_the_clock(
+    run, drill, simulator, unsynchronised, is_reachable
+):
     """A confirmed clock is audited; without a platform's time the limits of the word are shown.
 
     The word is that of the person alone.
@@ -171,7 +194,8 @@ def test_a_person_confirms_the_clock(run, drill, simulator, unsynchronised, is_r
     if not is_reachable:
         settings = drill / "publisher.toml"
         settings.write_text(
-            settings.read_text("utf-8").replace(simulator.url, "http://127.0.0.1:9"), "utf-8"
+            settings.read_text("utf-8").replace(simulator.url, "http://127.0.0.1:9"),
+            "utf-8",
         )
     assert run("-C", drill, "doctor", "--confirm-clock").code == 2
     assert run("-C", drill, "doctor", "--by", "王").code == 2
@@ -189,7 +213,8 @@ def test_f26_a_login_in_cooldown_is_not_probed(run, drill, simulator):
     """
     limit = {"kind": "status", "code": 429, "headers": {"Retry-After": "600"}}
     simulator.post(
-        "/_sim/faults", {"platform": "tieba", "endpoint": "/dc/common/tbs", "fault": limit}
+        "/_sim/faults",
+        {"platform": "tieba", "endpoint": "/dc/common/tbs", "fault": limit},
     )
     for _ in range(2):
         code, logins = examined(run, drill)
@@ -200,7 +225,9 @@ def test_f26_a_login_in_cooldown_is_not_probed(run, drill, simulator):
         )
         assert "不用处理" in logins["tieba"]["to_do"][0]
     log = simulator.get("/_sim/log")
-    calls = [item for item in log if item["kind"] == "recv" and item["platform"] == "tieba"]
+    calls = [
+        item for item in log if item["kind"] == "recv" and item["platform"] == "tieba"
+    ]
     assert [item["endpoint"] for item in calls] == ["/dc/common/tbs"]
     assert "平台要求放慢" in run("-C", drill, "accounts").out
 
@@ -211,9 +238,12 @@ def test_a_right_that_the_dashboard_lacks_is_named(run, run_on_database, drill):
     The dashboard may have a user of its own.
     """
     problem = Problem(
-        code="right_missing_save", facts={"file": "/srv/publisher/staff", "user": "publisher-web"}
+        code="right_missing_save",
+        facts={"file": "/srv/publisher/staff", "user": "publisher-web"},
     )
-    run_on_database(lambda application: application.store.system_alerts.set_rights_alert([problem]))
+    run_on_database(
+        lambda application: application.store.system_alerts.set_rights_alert([problem])
+    )
     reported = run("-C", drill, "--lang", "en", "doctor", "--json")
     assert reported.code == 1
     [found] = reported.json["files"]
@@ -222,5 +252,7 @@ def test_a_right_that_the_dashboard_lacks_is_named(run, run_on_database, drill):
     )
     assert "发布台保存不了文稿" in run("-C", drill, "doctor").out
     assert "/srv/publisher/staff" in run("-C", drill, "status").out
-    run_on_database(lambda application: application.store.system_alerts.set_rights_alert([]))
+    run_on_database(
+        lambda application: application.store.system_alerts.set_rights_alert([])
+    )
     assert run("-C", drill, "doctor", "--json").json["files"] == []

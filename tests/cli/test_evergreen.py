@@ -13,7 +13,9 @@ BY = ("--by", "王")
 @pytest.fixture
 def drawer(drill):
     """Return a drill with two evergreen posts for every account."""
-    write_schedule(drill, *(warning(name, "evergreen = true") for name in ("elderly", "parcels")))
+    write_schedule(
+        drill, *(warning(name, "evergreen = true") for name in ("elderly", "parcels"))
+    )
     return drill
 
 
@@ -43,7 +45,9 @@ def test_an_account_gets_one_after_the_other(run, drawer, deliver):
     chosen = []
     for _ in range(2):
         assert run("-C", drawer, "evergreen", "beijing-weibo", *BY).code == 0
-        [(post, account, _state)] = [row for row in deliveries(run, drawer) if row[2] == "due"]
+        [(post, account, _state)] = [
+            row for row in deliveries(run, drawer) if row[2] == "due"
+        ]
         chosen.append((post, account))
         receipt = PUBLISHED.receipt
         deliver(
@@ -70,14 +74,26 @@ def test_a_second_click_schedules_nothing(run, drawer):
     assert run("-C", drawer, "evergreen", "beijing-wechat", *BY).code == 0
 
 
-def test_it_may_be_scheduled_for_later_and_stays_when_the_schedule_is_read_again(run, drawer):
+def test_it_may_be_scheduled_for_later_and_stays_when_the_schedule_is_read_again(
+    run, drawer
+):
     """A time of tomorrow is kept; reading a changed file neither moves, cancels nor repeats it."""
     tomorrow = (datetime.now().astimezone() + timedelta(days=1)).replace(microsecond=0)
     assert (
-        run("-C", drawer, "evergreen", "beijing-weibo", "--at", tomorrow.isoformat(), *BY).code == 0
+        run(
+            "-C",
+            drawer,
+            "evergreen",
+            "beijing-weibo",
+            "--at",
+            tomorrow.isoformat(),
+            *BY,
+        ).code
+        == 0
     )
     write_schedule(
-        drawer, *(warning(name, "evergreen = true") for name in ("elderly", "parcels", "rent"))
+        drawer,
+        *(warning(name, "evergreen = true") for name in ("elderly", "parcels", "rent")),
     )
     assert run("-C", drawer, "reload").code == 0
     [row] = run("-C", drawer, "status", "--json").json["deliveries"]

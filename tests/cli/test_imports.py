@@ -34,7 +34,9 @@ def planted(workspace, monkeypatch):
 )
 def test_i19_no_command_imports_from_the_working_directory(planted, program):
     """I19: a json.py in the workspace is not run, by any name of the started program."""
-    asked = subprocess.run([*program, "check"], capture_output=True, text=True, check=False)
+    asked = subprocess.run(
+        [*program, "check"], capture_output=True, text=True, check=False
+    )
     assert asked.returncode == 0, asked.stderr
     assert not (planted / "ran").exists()
 
@@ -49,7 +51,9 @@ async def test_i19_the_demonstrations_children_import_nothing_from_there(planted
 
 def test_i19_processes_of_publisher_inherit_it(planted):
     """I19: a Python started by publisher has no working directory in its path."""
-    code = "from publisher.cli import harden_process as h; h(); import subprocess, sys; "
+    code = (
+        "from publisher.cli import harden_process as h; h(); import subprocess, sys; "
+    )
     code += "subprocess.run([sys.executable, '-c', 'import json'], check=True)"
     subprocess.run([sys.executable, "-P", "-c", code], check=True)
     assert not (planted / "ran").exists()

@@ -87,7 +87,9 @@ def test_an_interrupt_ends_a_command_at_once(
     It shows no traceback.
     """
     (drill / "secrets" / "beijing-weibo").unlink()
-    Vault(folder=drill / "var").write("beijing-weibo", {"app_key": "1", "app_secret": "2"})
+    Vault(folder=drill / "var").write(
+        "beijing-weibo", {"app_key": "1", "app_secret": "2"}
+    )
     process, terminal = start_on_terminal("-C", drill, *arguments)
     shown = read_until(terminal, waits_for)
     os.write(terminal, b"\x03")
@@ -139,7 +141,9 @@ def test_nohup_is_respected(drill: Path):
 
 def add_user(run, drill, monkeypatch, password):
     """Add an administrator and operator with this password."""
-    added = run("-C", drill, "user", "add", "zhang", "--role", "admin", "--role", "operator")
+    added = run(
+        "-C", drill, "user", "add", "zhang", "--role", "admin", "--role", "operator"
+    )
     [link] = re.findall(r"^[\w-]{43}$", added.out, re.MULTILINE)
     monkeypatch.setattr("sys.stdin", io.StringIO(f"{link}\n{password}\n"))
     assert run("-C", drill, "user", "activate").code == 0
@@ -177,6 +181,6 @@ def test_enter_alone_pauses_without_sign_in(run, drill, monkeypatch):
     type_line(terminal, "")
     read_rest(terminal)
     assert process.wait(PATIENCE) == 0
-    assert [alert["code"] for alert in run("-C", drill, "alerts", "--json").json["alerts"]] == [
-        "break_glass"
-    ]
+    assert [
+        alert["code"] for alert in run("-C", drill, "alerts", "--json").json["alerts"]
+    ] == ["break_glass"]

@@ -44,7 +44,9 @@ def paused_in(file):
 @pytest.fixture
 def sent(run, drill, deliver):
     """Return the drill with one post published by a daemon, and another that waits."""
-    write_schedule(drill, *(warning(name, to='["platform:weibo"]') for name in ("refund", "loan")))
+    write_schedule(
+        drill, *(warning(name, to='["platform:weibo"]') for name in ("refund", "loan"))
+    )
     assert run("-C", drill, "send", "refund", *BY).code == 0
     deliver(PUBLISHED)
     return drill
@@ -64,7 +66,11 @@ def go_ahead(file):
     journal.close()
 
 
-MISFITS = {"journal_missing": lose, "journal_damaged": damage, "database_older": go_ahead}
+MISFITS = {
+    "journal_missing": lose,
+    "journal_damaged": damage,
+    "database_older": go_ahead,
+}
 
 
 @pytest.fixture(params=MISFITS)
@@ -94,19 +100,24 @@ def test_f85_reading_and_stopping_work_with_a_journal_that_does_not_match(run, m
     ]
     for order in orders:
         reported = run("-C", misfit, "--lang", "en", *order)
-        assert (reported.code, "does not know all that was sent" in reported.err) == (0, True), (
+        assert (reported.code, "does not know all that was sent" in reported.err) == (
+            0,
+            True,
+        ), (
             order,
             reported,
         )
-    assert [pause["scope"] for pause in run("-C", misfit, "status", "--json").json["paused"]] == [
-        "all"
-    ]
+    assert [
+        pause["scope"] for pause in run("-C", misfit, "status", "--json").json["paused"]
+    ] == ["all"]
     for order in (("audit", "verify"), ("doctor",)):
         assert run("-C", misfit, *order).code in {0, 1}, order
     assert (file.read_bytes() if file.exists() else None) == before
 
 
-def test_f85_commands_that_send_are_refused_while_the_journal_does_not_match(run, misfit, deliver):
+def test_f85_commands_that_send_are_refused_while_the_journal_does_not_match(
+    run, misfit, deliver
+):
     """Sending commands exit 3 and the pause stays, since the database may have lost a sent post."""
     assert run("-C", misfit, "pause", *BY).code == 0
     orders = [
@@ -121,14 +132,16 @@ def test_f85_commands_that_send_are_refused_while_the_journal_does_not_match(run
         assert run("-C", misfit, *order).code == 3, order
     with pytest.raises(RefusedError):
         deliver(PUBLISHED)
-    assert [pause["scope"] for pause in run("-C", misfit, "status", "--json").json["paused"]] == [
-        "all"
-    ]
+    assert [
+        pause["scope"] for pause in run("-C", misfit, "status", "--json").json["paused"]
+    ] == ["all"]
 
 
 @pytest.mark.parametrize("place", ["restore.after_commit", "restore.mid"])
 @pytest.mark.parametrize("spoil", [lose, damage])
-def test_f85_a_decided_restore_is_finished_with_its_journal(run, sent, monkeypatch, place, spoil):
+def test_f85_a_decided_restore_is_finished_with_its_journal(
+    run, sent, monkeypatch, place, spoil
+):
     """The next command, even a backup, finds the restored database and a journal that continues."""
     kept, later = sent / "kept.db", sent / "later.db"
     assert run("-C", sent, "backup", kept).code == 0
@@ -139,7 +152,10 @@ def test_f85_a_decided_restore_is_finished_with_its_journal(run, sent, monkeypat
     assert run("-C", sent, "backup", later).code == 0
     assert paused_in(later) == ["restored"]
     shown = run("-C", sent, "status", "--json")
-    assert ([pause["reason"] for pause in shown.json["paused"]], shown.err) == (["restored"], "")
+    assert ([pause["reason"] for pause in shown.json["paused"]], shown.err) == (
+        ["restored"],
+        "",
+    )
     assert run("-C", sent, "resume", *BY).code == 0
 
 
@@ -150,5 +166,8 @@ def test_f85_a_restore_killed_before_its_decision_leaves_the_journal_as_it_was(
     damage(journal_of(sent))
     before = journal_of(sent).read_bytes()
     monkeypatch.setenv("PUBLISHER_FAILPOINTS", "restore.before_commit:raise")
-    assert run("-C", sent, "restore", "--accept-current", "--without-journal", *BY).code == 1
+    assert (
+        run("-C", sent, "restore", "--accept-current", "--without-journal", *BY).code
+        == 1
+    )
     assert journal_of(sent).read_bytes() == before

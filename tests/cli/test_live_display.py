@@ -102,7 +102,9 @@ def test_a_warning_of_the_log_is_not_drawn_over(screen):
         echo("an error", err=True)
         display.show(["two"])
     *warning, error, line, end = screen.rows
-    assert any(words in "".join(warning) for words in ("database_unavailable", "数据库连不上"))
+    assert any(
+        words in "".join(warning) for words in ("database_unavailable", "数据库连不上")
+    )
     assert (error, line, end) == ("an error", "two", "")
 
 
@@ -151,7 +153,9 @@ def test_incomplete_text_waits_for_the_end_of_its_line():
 @pytest.mark.parametrize(
     ("term", "is_live"), [("xterm-256color", True), ("dumb", False), ("unknown", False)]
 )
-def test_a_terminal_without_a_cursor_gets_plain_lines(screen, monkeypatch, term, is_live):
+def test_a_terminal_without_a_cursor_gets_plain_lines(
+    screen, monkeypatch, term, is_live
+):
     """Some editors and consoles show escape sequences as text, and say so by TERM."""
     monkeypatch.setenv("TERM", term)
     with redirect_stdout(screen):

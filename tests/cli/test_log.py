@@ -29,7 +29,11 @@ class Stuck:
     """A stream with a stopped reader, until it continues."""
 
     def __init__(self):
-        self.taken, self.goes_on, self.is_stuck = [], threading.Event(), threading.Event()
+        self.taken, self.goes_on, self.is_stuck = (
+            [],
+            threading.Event(),
+            threading.Event(),
+        )
 
     def write(self, line):
         self.is_stuck.set()
@@ -117,7 +121,10 @@ LINES = [
         },
         "Alert: p failed on a: past its expiry. What to do: publisher why p@a",
     ),
-    ({"event": "database_unavailable", "job": "send"}, "The database cannot be reached"),
+    (
+        {"event": "database_unavailable", "job": "send"},
+        "The database cannot be reached",
+    ),
     (
         {"event": "job_failed", "level": "error", "error": "KeyError"},
         "Internal fault: job_failed (KeyError)",
@@ -127,13 +134,19 @@ LINES = [
 ]
 
 
-@pytest.mark.parametrize(("event", "line"), LINES, ids=[event["event"] for event, _line in LINES])
+@pytest.mark.parametrize(
+    ("event", "line"), LINES, ids=[event["event"] for event, _line in LINES]
+)
 def test_an_event_is_a_line_for_people_or_none(event, line):
     """On a terminal an event is one line in the operator's language and local time, or none."""
     formatter = Formatter(messages=Messages("en"), timezone=ZoneInfo("Asia/Shanghai"))
     whole = {"level": "info", "timestamp": "2026-11-27T01:02:03.5Z", **event}
     shown = format_log_event(whole, formatter)
-    assert shown is None if line is None else shown.startswith(f"2026-11-27 09:02:03  {line}")
+    assert (
+        shown is None
+        if line is None
+        else shown.startswith(f"2026-11-27 09:02:03  {line}")
+    )
 
 
 def test_a_rendered_log_has_the_lines_alone(log_as_before):
@@ -141,7 +154,9 @@ def test_a_rendered_log_has_the_lines_alone(log_as_before):
     stream = io.StringIO()
     configure_logging(
         stream,
-        lambda event: f"{event['event']} {event.get('said', '')}" if "said" in event else None,
+        lambda event: (
+            f"{event['event']} {event.get('said', '')}" if "said" in event else None
+        ),
     )
     log.info("shown", said=f"access_token={SECRET}")
     log.info("dropped")
@@ -182,7 +197,9 @@ async def test_f91_dropped_lines_are_alerted(open_store, runtime):
     assert (alert.code, alert.facts) == ("log_lines_dropped", {"number": "7"})
 
 
-def test_a_line_beside_an_answer_goes_to_the_present_standard_error(log_as_before, monkeypatch):
+def test_a_line_beside_an_answer_goes_to_the_present_standard_error(
+    log_as_before, monkeypatch
+):
     """A stream that took an earlier line may be closed by now; the next line does not go there."""
     configure_logging(io.StringIO())
     configure_command_logging()
@@ -212,7 +229,11 @@ def test_messages_of_libraries_are_log_lines_without_secrets():
         f"'refused: access_token={SECRET}', exc_info=ValueError('x'))"
     )
     line = json.loads(reported)
-    assert (line["event"], line["logger"], line["level"]) == ("library", "httpx", "error")
+    assert (line["event"], line["logger"], line["level"]) == (
+        "library",
+        "httpx",
+        "error",
+    )
     assert "ValueError: x" in line["exception"]
     assert "refused" in line["said"]
     assert SECRET not in reported

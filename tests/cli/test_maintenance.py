@@ -33,9 +33,13 @@ def test_templates_are_listed_with_their_origin(run, drill):
     own.joinpath("default.txt").write_text("{{ post.title }}", "utf-8")
     (drill / "templates" / "warning").mkdir()
     shutil.copy(
-        shipped_templates() / "warning" / "weibo.txt", drill / "templates" / "warning" / "weibo.txt"
+        shipped_templates() / "warning" / "weibo.txt",
+        drill / "templates" / "warning" / "weibo.txt",
     )
-    rows = {row["name"]: row for row in run("-C", drill, "templates", "--json").json["templates"]}
+    rows = {
+        row["name"]: row
+        for row in run("-C", drill, "templates", "--json").json["templates"]
+    }
     assert set(rows) == {*SHIPPED.names, "notice"}
     assert rows["notice"]["own"] == ["default.txt"]
     assert rows["warning"]["own"] == ["weibo.txt"]
@@ -73,7 +77,9 @@ def test_a_pasted_sample_is_refused_until_it_has_an_id_and_recipients(run, drill
     }
     assert run("-C", drill, "send", "change-me", "--by", "王").code != 0
     file.write_text(
-        file.read_text("utf-8").replace("change-me", "mine").replace("to = []", 'to = ["all"]'),
+        file.read_text("utf-8")
+        .replace("change-me", "mine")
+        .replace("to = []", 'to = ["all"]'),
         "utf-8",
     )
     checked = run("-C", drill, "check")
@@ -101,19 +107,25 @@ def test_migrate_upgrades_an_older_database(run, drill, tmp_path, monkeypatch):
     assert NEWEST_MIGRATION in reported
     assert NUMBERS[-1] in reported
     with closing(sqlite3.connect(drill / "var" / "publisher.db")) as connection:
-        assert connection.execute("SELECT version_num FROM alembic_version").fetchone() == (
-            NUMBERS[-1],
-        )
+        assert connection.execute(
+            "SELECT version_num FROM alembic_version"
+        ).fetchone() == (NUMBERS[-1],)
 
 
-@pytest.mark.parametrize(("lang", "words"), [("zh_CN", "预发布版"), ("en", "pre-release")])
+@pytest.mark.parametrize(
+    ("lang", "words"), [("zh_CN", "预发布版"), ("en", "pre-release")]
+)
 def test_a_database_of_an_earlier_pre_release_is_called_so(run, due_post, lang, words):
     """A missing table's message gives its origin and the remedy, and does not doubt the address."""
     with closing(sqlite3.connect(due_post / "var" / "publisher.db")) as connection:
         connection.execute("DROP TABLE pause")
     for command in (("status",), ("pause", "--by", "王"), ("run", "--once")):
         reported = run("-C", due_post, "--lang", lang, *command)
-        assert (reported.code, words in reported.err, "publisher init" in reported.err) == (
+        assert (
+            reported.code,
+            words in reported.err,
+            "publisher init" in reported.err,
+        ) == (
             3,
             True,
             True,

@@ -28,19 +28,30 @@ def test_it_writes_a_package_that_bears_the_name(run, tmp_path):
     """Adapter, double, kit and CI file are written, and no placeholder of the name is left."""
     assert run("new-adapter", "cityboard", "-C", tmp_path).code == 0
     files_by_path = written(tmp_path / "publisher-cityboard")
-    assert set(files_by_path) == {place.format(name="cityboard") for place in PLACES.values()}
-    assert [path for path, text in files_by_path.items() if "myplatform" in text.lower()] == []
+    assert set(files_by_path) == {
+        place.format(name="cityboard") for place in PLACES.values()
+    }
+    assert [
+        path for path, text in files_by_path.items() if "myplatform" in text.lower()
+    ] == []
     entry = tomllib.loads(files_by_path["pyproject.toml"])["project"]["entry-points"][
         "publisher.adapters"
     ]
     assert entry == {"cityboard": "publisher_cityboard:CITYBOARD"}
-    assert "CITYBOARD = CityboardFactory()" in files_by_path["src/publisher_cityboard/__init__.py"]
+    assert (
+        "CITYBOARD = CityboardFactory()"
+        in files_by_path["src/publisher_cityboard/__init__.py"]
+    )
 
 
 def test_every_template_is_used():
     """No file of the template folder is forgotten."""
     folder = Path(str(files("publisher.cli") / "adapter_package"))
-    found = {file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()}
+    found = {
+        file.relative_to(folder).as_posix()
+        for file in folder.rglob("*")
+        if file.is_file()
+    }
     assert found == {f"{template}.tmpl" for template in PLACES}
 
 
@@ -71,12 +82,16 @@ def test_nothing_is_overwritten(run, tmp_path):
     """A folder of that name stays as it is."""
     (tmp_path / "publisher-cityboard").mkdir()
     result = run("new-adapter", "cityboard", "-C", tmp_path)
-    assert (result.code, list(tmp_path.rglob("*"))) == (1, [tmp_path / "publisher-cityboard"])
+    assert (result.code, list(tmp_path.rglob("*"))) == (
+        1,
+        [tmp_path / "publisher-cityboard"],
+    )
     assert "publisher-cityboard" in result.err
 
 
 @pytest.mark.parametrize(
-    "name", ["3a", "City", "city-board", "../x", "class", "城", "", "x", "weibo", "webhook"]
+    "name",
+    ["3a", "City", "city-board", "../x", "class", "城", "", "x", "weibo", "webhook"],
 )
 def test_a_name_that_no_platform_can_have_is_refused(run, tmp_path, name):
     """A name that is no module, or that publisher has, is wrong usage, and nothing is written.

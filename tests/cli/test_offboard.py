@@ -18,7 +18,9 @@ from tests.cli.posts import warning, write_schedule
 WHO = "beijing-weibo"
 ORDER = ("offboard", WHO, "--by", "王", "--reason", "移交宣传科")
 LIVE = Published(
-    receipt=Receipt(remote_id="1", url="https://weibo.example/1", published_at=Runtime().now())
+    receipt=Receipt(
+        remote_id="1", url="https://weibo.example/1", published_at=Runtime().now()
+    )
 )
 DOUBT = Unknown(reason="timeout")
 
@@ -54,10 +56,14 @@ def secret(drill):
 
 
 def states(run, drill):
-    return [row["state"] for row in run("-C", drill, "status", "--json").json["deliveries"]]
+    return [
+        row["state"] for row in run("-C", drill, "status", "--json").json["deliveries"]
+    ]
 
 
-def test_an_idle_account_is_offboarded_at_once(run, drill, sent, secret, run_on_database):
+def test_an_idle_account_is_offboarded_at_once(
+    run, drill, sent, secret, run_on_database
+):
     """An offboarded account is off and without its secret; published posts stay.
 
     Two steps remain: its entry, and the console.
@@ -79,7 +85,9 @@ def test_an_idle_account_is_offboarded_at_once(run, drill, sent, secret, run_on_
     assert re.search(r"2\. 收回授权：用这个账号登录 weibo\.com", reported.out)
     assert vault.list_names() == []
     status = run("-C", drill, "status", "--json").json
-    assert [(mode["account"], mode["mode"]) for mode in status["modes"]] == [(WHO, "off")]
+    assert [(mode["account"], mode["mode"]) for mode in status["modes"]] == [
+        (WHO, "off")
+    ]
     assert status["alerts"] == []
     assert states(run, drill) == ["published"]
 
@@ -98,9 +106,14 @@ def test_an_unknown_outcome_comes_first_and_keeps_the_secret(
     assert vault.list_names() == [name]
 
     async def resolve(application):
-        [unknown] = await application.store.queries.deliveries("refund", states=[State.UNKNOWN])
+        [unknown] = await application.store.queries.deliveries(
+            "refund", states=[State.UNKNOWN]
+        )
         await application.store.outbox.record_readback(
-            PendingReadback(delivery=unknown, request=None), LIVE, RECONCILER, Runtime().monotonic()
+            PendingReadback(delivery=unknown, request=None),
+            LIVE,
+            RECONCILER,
+            Runtime().monotonic(),
         )
 
     run_on_database(resolve)
@@ -134,7 +147,9 @@ def test_a_login_that_others_use_keeps_its_secret(run, drill, secret):
     vault, name = secret
     file = drill / "publisher.toml"
     entry = re.search(
-        rf'\[\[account\]\]\nid = "{WHO}"\n.*?(?=\n\[|\Z)', file.read_text("utf-8"), re.DOTALL
+        rf'\[\[account\]\]\nid = "{WHO}"\n.*?(?=\n\[|\Z)',
+        file.read_text("utf-8"),
+        re.DOTALL,
     )[0]
     other = re.sub(
         r'identity = "[^"]*"',
@@ -155,11 +170,15 @@ def test_a_secret_kept_elsewhere_is_named_for_removal(run, drill):
     assert reported.code == 1
     place = re.search(r"1\. 删除密钥 \S+，它现在放在 (\S+)", reported.out)
     assert place
-    asyncio.run(load_settings(drill)).secrets_dir.joinpath(place[1].rsplit("/", 1)[-1]).unlink()
+    asyncio.run(load_settings(drill)).secrets_dir.joinpath(
+        place[1].rsplit("/", 1)[-1]
+    ).unlink()
     assert run("-C", drill, *ORDER).code == 0
 
 
-def test_an_account_is_stopped_though_the_encrypted_store_is_damaged(run, drill, sent, secret):
+def test_an_account_is_stopped_though_the_encrypted_store_is_damaged(
+    run, drill, sent, secret
+):
     """The account is off and its posts are cancelled; the damage is reported.
 
     The secret is left to the next time.
@@ -171,7 +190,9 @@ def test_an_account_is_stopped_though_the_encrypted_store_is_damaged(run, drill,
     reported = run("-C", drill, *ORDER, "--cancel")
     assert reported.code == 1
     assert "加密库的文件已损坏或被改动" in reported.err
-    assert [mode["mode"] for mode in run("-C", drill, "status", "--json").json["modes"]] == ["off"]
+    assert [
+        mode["mode"] for mode in run("-C", drill, "status", "--json").json["modes"]
+    ] == ["off"]
     assert states(run, drill) == ["cancelled"]
     vault.file.write_bytes(content)
     assert vault.list_names() == [name]
@@ -185,7 +206,9 @@ def test_repeating_it_after_the_entry_is_gone_ends_it(run, drill, sent, secret):
     run("-C", drill, *ORDER)
     file = drill / "publisher.toml"
     entry = re.search(
-        rf'\[\[account\]\]\nid = "{WHO}"\n.*?(?=\n\[\[|\Z)', file.read_text("utf-8"), re.DOTALL
+        rf'\[\[account\]\]\nid = "{WHO}"\n.*?(?=\n\[\[|\Z)',
+        file.read_text("utf-8"),
+        re.DOTALL,
     )[0]
     file.write_text(
         file.read_text("utf-8")
@@ -198,4 +221,6 @@ def test_repeating_it_after_the_entry_is_gone_ends_it(run, drill, sent, secret):
     assert reported.code == 0
     assert "删去" not in reported.out
     assert "收回授权" in reported.out
-    assert run("-C", drill, "offboard", "nobody", "--by", "王", "--reason", "x").code == 4
+    assert (
+        run("-C", drill, "offboard", "nobody", "--by", "王", "--reason", "x").code == 4
+    )

@@ -8,7 +8,14 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from publisher.domain.results import Rejected
-from tests.cli.conftest import BY, CAPTCHA, NOTHING_CLAIMED, PUBLISHED, TO_WEIBO, state_of
+from tests.cli.conftest import (
+    BY,
+    CAPTCHA,
+    NOTHING_CLAIMED,
+    PUBLISHED,
+    TO_WEIBO,
+    state_of,
+)
 from tests.cli.posts import in_days, warning, write_schedule
 
 NOW = datetime(2026, 11, 25)  # noqa: DTZ001 # a TOML time without offset
@@ -77,7 +84,10 @@ def test_a_byte_that_is_no_text_is_wrong_usage(run, due_post, arguments):
         (("status", "--account", "beijing-wiebo"), "beijing-weibo"),
         (("why", "refund@beijing-wiebo"), "refund@beijing-weibo"),
         (("cancel", "refnud", *BY), "refund"),
-        (("retract", "refund", "--account", "beijing-wiebo", *BY), "refund@beijing-weibo"),
+        (
+            ("retract", "refund", "--account", "beijing-wiebo", *BY),
+            "refund@beijing-weibo",
+        ),
         (("resolve", "refund@beijing-wiebo", "cancel", *BY), "refund@beijing-weibo"),
         (("send", "refnud", "--by", "王"), "refund"),
         (("preview", "refnud"), "refund"),
@@ -86,22 +96,37 @@ def test_a_byte_that_is_no_text_is_wrong_usage(run, due_post, arguments):
         (("templates", "waring"), "warning"),
     ],
 )
-def test_a_misspelt_name_is_answered_with_the_right_one(run, due_post, arguments, meant):
+def test_a_misspelt_name_is_answered_with_the_right_one(
+    run, due_post, arguments, meant
+):
     """The hint names an existing similar name; a name like no other has none."""
     reported = run("-C", due_post, "--lang", "en", *arguments)
     assert (reported.code, reported.out) == (4, "")
     hint = reported.err.splitlines()[-1]
     assert hint.startswith("    You may have meant: ")
     assert meant in hint.removeprefix("    You may have meant: ").split(", ")
-    assert "meant" not in run("-C", due_post, "--lang", "en", "pause", "@@@", "--by", "王").err
+    assert (
+        "meant"
+        not in run("-C", due_post, "--lang", "en", "pause", "@@@", "--by", "王").err
+    )
 
 
 @pytest.mark.parametrize("reason", ["expired", "captcha", "weibo_20012"])
-def test_a_reason_that_is_spelt_like_a_code_stays_as_it_was_typed(run, due_post, deliver, reason):
+def test_a_reason_that_is_spelt_like_a_code_stays_as_it_was_typed(
+    run, due_post, deliver, reason
+):
     """A reason spelled like a code of a state, a hold or a platform stays as it was typed."""
     deliver(PUBLISHED)
-    assert run("-C", due_post, "retract", "refund", "--by", "王", "--reason", reason).code == 0
-    assert run("-C", due_post, "pause", "beijing-tieba", "--by", "王", "--reason", reason).code == 0
+    assert (
+        run("-C", due_post, "retract", "refund", "--by", "王", "--reason", reason).code
+        == 0
+    )
+    assert (
+        run(
+            "-C", due_post, "pause", "beijing-tieba", "--by", "王", "--reason", reason
+        ).code
+        == 0
+    )
     assert f"要求删帖：“{reason}”（王）" in run("-C", due_post, "why", "refund").out
     assert f"“{reason}”）。恢复" in run("-C", due_post, "status").out
 
@@ -109,10 +134,20 @@ def test_a_reason_that_is_spelt_like_a_code_stays_as_it_was_typed(run, due_post,
 @pytest.mark.parametrize(
     ("lang", "words"), [("zh_CN", "原因：改为明天发"), ("en", "reason: 改为明天发")]
 )
-def test_status_says_that_what_a_person_typed_is_a_reason(run, due_post, deliver, lang, words):
+def test_status_says_that_what_a_person_typed_is_a_reason(
+    run, due_post, deliver, lang, words
+):
     """A code's text explains itself; a person's reason is introduced."""
     deliver(CAPTCHA)
-    decision = ("resolve", "refund@beijing-weibo", "cancel", "--by", "王", "--reason", "改为明天发")
+    decision = (
+        "resolve",
+        "refund@beijing-weibo",
+        "cancel",
+        "--by",
+        "王",
+        "--reason",
+        "改为明天发",
+    )
     assert run("-C", due_post, *decision).code == 0
     assert words in run("-C", due_post, "--lang", lang, "status", "refund").out
 
@@ -121,14 +156,22 @@ def test_resuming_an_account_names_what_is_not_sent_by_itself(run, due_post, del
     """A post refused before the pause still needs its decision, and its command is printed."""
     deliver(CAPTCHA)
     resumed = run("-C", due_post, "resume", "beijing-weibo", "--by", "王")
-    assert (resumed.code, "publisher why refund@beijing-weibo" in resumed.err) == (0, True)
-    assert "why" not in run("-C", due_post, "resume", "beijing-wechat", "--by", "王").err
+    assert (resumed.code, "publisher why refund@beijing-weibo" in resumed.err) == (
+        0,
+        True,
+    )
+    assert (
+        "why" not in run("-C", due_post, "resume", "beijing-wechat", "--by", "王").err
+    )
 
 
 def test_a_reason_in_words_is_kept_as_it_is(run, due_post, deliver):
     """A reason that is no code gets no quotation marks; a pause's may be absent, but not blank."""
     deliver(PUBLISHED)
-    assert run("-C", due_post, "retract", "refund", "--by", "王", "--reason", "oops").code == 0
+    assert (
+        run("-C", due_post, "retract", "refund", "--by", "王", "--reason", "oops").code
+        == 0
+    )
     assert "要求删帖：oops（王）" in run("-C", due_post, "why", "refund").out
     assert run("-C", due_post, "pause", "--by", "王").code == 0
     assert run("-C", due_post, "pause", "--by", "王", "--reason", " ").code == 2
@@ -145,9 +188,16 @@ def test_sending_what_has_ended_leaves_no_trace_in_its_history(run, due_post, de
 def test_each_resolution_ends_in_its_state(run, due_post, deliver):
     """`not-published` fails it; a second resolution finds nothing held and exits 1."""
     deliver(CAPTCHA)
-    assert run("-C", due_post, "resolve", "refund@beijing-weibo", "not-published", *BY).code == 0
+    assert (
+        run(
+            "-C", due_post, "resolve", "refund@beijing-weibo", "not-published", *BY
+        ).code
+        == 0
+    )
     assert state_of(run, due_post) == "failed"
-    assert run("-C", due_post, "resolve", "refund@beijing-weibo", "cancel", *BY).code == 1
+    assert (
+        run("-C", due_post, "resolve", "refund@beijing-weibo", "cancel", *BY).code == 1
+    )
 
 
 def test_published_without_proof_takes_two_people(run, due_post, deliver):
@@ -159,7 +209,10 @@ def test_published_without_proof_takes_two_people(run, due_post, deliver):
     target = ("resolve", "refund@beijing-weibo")
     confirm = (*target, "confirm", "--reason", "试验", "--by")
     assert run("-C", due_post, *confirm, "李").code == 1
-    assert run("-C", due_post, *target, "published", "https://weibo.com/1/b", *BY).code == 0
+    assert (
+        run("-C", due_post, *target, "published", "https://weibo.com/1/b", *BY).code
+        == 0
+    )
     assert run("-C", due_post, *confirm, "王").code == 3
     assert run("-C", due_post, *confirm, "李").code == 0
     assert run("-C", due_post, *confirm, "李").code == 1
@@ -172,18 +225,30 @@ def test_two_people_confirm_what_was_posted_without_any_call(run, due_post):
     with sqlite3.connect(due_post / "var" / "publisher.db") as database:
         database.execute("UPDATE delivery SET state = 'held', reason = 'poison'")
     target = ("resolve", "refund@beijing-weibo")
-    assert run("-C", due_post, *target, "published", "https://weibo.com/1/b", *BY).code == 0
+    assert (
+        run("-C", due_post, *target, "published", "https://weibo.com/1/b", *BY).code
+        == 0
+    )
     assert state_of(run, due_post) == "held"
-    assert run("-C", due_post, *target, "confirm", "--reason", "试验", "--by", "李").code == 0
+    assert (
+        run("-C", due_post, *target, "confirm", "--reason", "试验", "--by", "李").code
+        == 0
+    )
     [delivery] = run("-C", due_post, "status", "--json").json["deliveries"]
-    assert (delivery["state"], delivery["url"]) == ("published", "https://weibo.com/1/b")
+    assert (delivery["state"], delivery["url"]) == (
+        "published",
+        "https://weibo.com/1/b",
+    )
 
 
 def test_a_second_person_confirms_nothing_about_an_earlier_call(run, due_post, deliver):
     """The first person's word about one call says nothing about the next."""
     deliver(CAPTCHA)
     target = ("resolve", "refund@beijing-weibo")
-    assert run("-C", due_post, *target, "published", "https://weibo.com/1/b", *BY).code == 0
+    assert (
+        run("-C", due_post, *target, "published", "https://weibo.com/1/b", *BY).code
+        == 0
+    )
     with sqlite3.connect(due_post / "var" / "publisher.db") as database:
         database.execute("UPDATE delivery SET state = 'due', next_action_at = NULL")
         database.execute("DELETE FROM pause")
@@ -199,7 +264,14 @@ def test_another_spelling_is_no_second_person(run, due_post, deliver, second):
     target, reason = ("resolve", "refund@beijing-weibo"), ("--reason", "试验")
     assert (
         run(
-            "-C", due_post, *target, "published", "https://weibo.com/1/b", *reason, "--by", "zhang"
+            "-C",
+            due_post,
+            *target,
+            "published",
+            "https://weibo.com/1/b",
+            *reason,
+            "--by",
+            "zhang",
         ).code
         == 0
     )
@@ -260,7 +332,9 @@ def test_resend_files_a_new_occurrence(run, due_post, deliver):
 def test_resend_sends_to_an_account_that_was_added_late(run, due_post, deliver):
     """`reload` names the account and the command; an account without an entry is unknown."""
     deliver(PUBLISHED)
-    write_schedule(due_post, warning("refund", to='["beijing-weibo", "beijing-wechat"]'))
+    write_schedule(
+        due_post, warning("refund", to='["beijing-weibo", "beijing-wechat"]')
+    )
     answer = run("-C", due_post, "reload")
     assert answer.code == 0
     assert "publisher resend refund@账号" in answer.err
@@ -268,7 +342,9 @@ def test_resend_sends_to_an_account_that_was_added_late(run, due_post, deliver):
     assert run("-C", due_post, "resend", "refund@beijing-wechat", *BY).code == 0
     rows = run("-C", due_post, "status", "--json").json["deliveries"]
     assert [
-        (row["account"], row["state"]) for row in rows if row["account"] != "beijing-weibo"
+        (row["account"], row["state"])
+        for row in rows
+        if row["account"] != "beijing-weibo"
     ] == [("beijing-wechat", "pending")]
     assert run("-C", due_post, "resend", "refund@beijing-tieba", *BY).code == 4
 
@@ -278,7 +354,8 @@ def test_resend_is_refused_where_the_account_gets_it_in_time(run, drill):
     write_schedule(drill, warning("refund", when=in_days(1), to=TO_WEIBO))
     assert run("-C", drill, "reload").code == 0
     write_schedule(
-        drill, warning("refund", when=in_days(1), to='["beijing-weibo", "beijing-wechat"]')
+        drill,
+        warning("refund", when=in_days(1), to='["beijing-weibo", "beijing-wechat"]'),
     )
     text = (drill / "schedule.toml").read_text("utf-8")
     with sqlite3.connect(drill / "var" / "publisher.db") as connection:
@@ -308,8 +385,12 @@ def test_f101_check_says_what_the_daemon_would_leave_out(run, due_post, deliver)
         if problem["severity"] == "error"
     }
     assert found.keys() == {"edited_after_end", "moved_into_past"}
-    assert {problem["file"] for problem in found.values()} == {str(due_post / "schedule.toml")}
-    assert {(problem["line"] > 1, problem["column"]) for problem in found.values()} == {(True, 6)}
+    assert {problem["file"] for problem in found.values()} == {
+        str(due_post / "schedule.toml")
+    }
+    assert {(problem["line"] > 1, problem["column"]) for problem in found.values()} == {
+        (True, 6)
+    }
     assert (found["moved_into_past"]["path"], found["edited_after_end"]["id"]) == (
         "post[1].at",
         "refund",
@@ -324,7 +405,9 @@ def test_cancel_stops_and_retract_deletes(run, due_post, deliver):
     deliver(PUBLISHED)
     assert run("-C", due_post, "cancel", "refund", *BY).code == 0
     assert state_of(run, due_post) == "published"
-    retracted = run("-C", due_post, "retract", "refund", "--account", "beijing-weibo", *BY)
+    retracted = run(
+        "-C", due_post, "retract", "refund", "--account", "beijing-weibo", *BY
+    )
     assert (retracted.code, state_of(run, due_post)) == (0, "retracting")
     assert "正在删帖" in run("-C", due_post, "why", "refund").out
 
@@ -351,9 +434,10 @@ def test_a_cancelled_post_is_not_sent(run, drill):
 def test_pause_finds_its_scope(run, due_post, deliver, name, scope):
     """A pause finds its scope from its argument, stops calls, and is lifted by it again."""
     assert run("-C", due_post, "pause", *name, "--by", "王").code == 0
-    assert [pause["scope"] for pause in run("-C", due_post, "status", "--json").json["paused"]] == [
-        scope
-    ]
+    assert [
+        pause["scope"]
+        for pause in run("-C", due_post, "status", "--json").json["paused"]
+    ] == [scope]
     with pytest.raises(pytest.fail.Exception, match=NOTHING_CLAIMED):
         deliver(PUBLISHED)
     assert state_of(run, due_post) == "due"
@@ -382,9 +466,9 @@ def test_a_file_is_sent_at_once_and_only_once(run, drill, tmp_path):
     file = tmp_path / "night.toml"
     file.write_text(warning("night", to=TO_WEIBO), "utf-8")
     assert run("-C", drill, "send", file, "--by", "王").code == 0
-    assert [row["post"] for row in run("-C", drill, "status", "--json").json["deliveries"]] == [
-        "night"
-    ]
+    assert [
+        row["post"] for row in run("-C", drill, "status", "--json").json["deliveries"]
+    ] == ["night"]
     again = run("-C", drill, "send", file, "--by", "王")
     assert again.code == 1
     assert "night" in again.err
@@ -401,7 +485,9 @@ def test_f100_check_says_what_the_daemon_would_do(run, drill):
     write_schedule(drill, warning("second", ASAP, to=TO_WEIBO))
     found = run("-C", drill, "check", "--json").json
     assert found["plan"] == {"added": 1, "changed": 0, "cancelled": 1}
-    [removal] = [problem for problem in found["problems"] if problem["code"] == "removal_ahead"]
+    [removal] = [
+        problem for problem in found["problems"] if problem["code"] == "removal_ahead"
+    ]
     assert "refund" in removal["message"]
     reloaded = run("-C", drill, "reload")
     assert (reloaded.code, "refund" in reloaded.err) == (0, True)
@@ -413,7 +499,8 @@ def test_f100_check_says_what_the_daemon_would_do(run, drill):
     }
     assert run("-C", drill, "reload").code == 0
     states = {
-        row["post"]: row["state"] for row in run("-C", drill, "status", "--json").json["deliveries"]
+        row["post"]: row["state"]
+        for row in run("-C", drill, "status", "--json").json["deliveries"]
     }
     assert states == {"refund": "pending", "second": "pending"}
 
@@ -422,7 +509,10 @@ def test_a_bad_file_is_refused_with_its_lines(run, drill, tmp_path):
     """Problems of a file to be sent are reported by line, and nothing is filed."""
     file = tmp_path / "night.toml"
     file.write_text(
-        warning("night", to=TO_WEIBO).replace("正规退款原路退回", "正规退款原路退回" * 30), "utf-8"
+        warning("night", to=TO_WEIBO).replace(
+            "正规退款原路退回", "正规退款原路退回" * 30
+        ),
+        "utf-8",
     )
     refused = run("-C", drill, "send", file, "--by", "王")
     assert refused.code == 1
@@ -462,15 +552,21 @@ def test_a_post_sent_before_its_time_carries_the_minute_of_the_order(run, drill,
 def test_a_large_removal_needs_its_number(run, drill):
     """A removal of many open posts is refused, as `check` says, with the confirming command."""
     soon = f"at = {NOW + timedelta(days=3650):%Y-%m-%dT%H:%M:%S}"
-    write_schedule(drill, *(warning(f"p{number}", soon, TO_WEIBO) for number in range(6)))
+    write_schedule(
+        drill, *(warning(f"p{number}", soon, TO_WEIBO) for number in range(6))
+    )
     assert run("-C", drill, "reload").code == 0
     for number in range(6):
         assert run("-C", drill, "send", f"p{number}", "--by", "王").code == 0
     write_schedule(drill, warning("p0", soon, TO_WEIBO))
     announced = {
-        each["code"]: each for each in run("-C", drill, "check", "--json").json["problems"]
+        each["code"]: each
+        for each in run("-C", drill, "check", "--json").json["problems"]
     }
-    assert "publisher reload --confirm-removals 5 --by" in announced["large_removal_ahead"]["hint"]
+    assert (
+        "publisher reload --confirm-removals 5 --by"
+        in announced["large_removal_ahead"]["hint"]
+    )
     refused = run("-C", drill, "reload")
     assert refused.code == 1
     assert "publisher reload --confirm-removals 5 --by" in refused.err
@@ -504,8 +600,12 @@ def test_every_order_names_its_person(run, due_post, deliver):
 
 def test_a_follow_up_is_not_sent_before_its_original(run, drill):
     """A follow-up before its original would be cancelled, so it is refused; later it is sent."""
-    update = warning("news", in_days(39), TO_WEIBO).replace('kind = "warning"', 'kind = "update"')
-    update = update.replace('template = "warning"', 'template = "update"\nfollows = "refund"')
+    update = warning("news", in_days(39), TO_WEIBO).replace(
+        'kind = "warning"', 'kind = "update"'
+    )
+    update = update.replace(
+        'template = "warning"', 'template = "update"\nfollows = "refund"'
+    )
     write_schedule(drill, warning(to=TO_WEIBO), update)
     refused = run("-C", drill, "send", "news", "--by", "王")
     assert refused.code == 1
@@ -521,7 +621,9 @@ def test_a_post_sent_early_expires_early(run, due_post):
     with sqlite3.connect(due_post / "var" / "publisher.db") as database:
         occurrences = {
             expires - due
-            for due, expires in database.execute("SELECT due_at, expires_at FROM delivery")
+            for due, expires in database.execute(
+                "SELECT due_at, expires_at FROM delivery"
+            )
         }
     assert occurrences == {timedelta(days=1) // timedelta(microseconds=1)}
 
@@ -529,11 +631,16 @@ def test_a_post_sent_early_expires_early(run, due_post):
 def test_the_audit_gives_the_reason_that_a_person_gave(run, due_post, deliver):
     """Cancelling a held delivery is not recorded with the hold's reason as the person's own."""
     deliver(CAPTCHA)
-    assert run("-C", due_post, "cancel", "refund", "--by", "李", "--reason", "不发了").code == 0
+    assert (
+        run("-C", due_post, "cancel", "refund", "--by", "李", "--reason", "不发了").code
+        == 0
+    )
     with sqlite3.connect(due_post / "var" / "publisher.db") as database:
         reasons = {
             text
-            for (text,) in database.execute("SELECT detail FROM audit WHERE event = 'cancelled'")
+            for (text,) in database.execute(
+                "SELECT detail FROM audit WHERE event = 'cancelled'"
+            )
         }
     assert any("不发了" in text for text in reasons)
     assert not any("captcha" in text for text in reasons)

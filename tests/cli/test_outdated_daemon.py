@@ -25,7 +25,9 @@ BOTH = '["beijing-weibo", "beijing-wechat"]'
 async def running_daemon(folder):
     """Enter an application on the workspace that is registered as a running daemon."""
     settings = await load_settings(folder)
-    async with open_application(settings, make_confirmed_runtime(), can_send=True) as application:
+    async with open_application(
+        settings, make_confirmed_runtime(), can_send=True
+    ) as application:
         await application.store.actions.register_worker(describe_loaded_files(settings))
         yield application
 
@@ -45,7 +47,8 @@ def started(drill):
 def change_settings(folder):
     settings = folder / "publisher.toml"
     settings.write_text(
-        settings.read_text("utf-8").replace('tip_line = "110"', 'tip_line = "96110"'), "utf-8"
+        settings.read_text("utf-8").replace('tip_line = "110"', 'tip_line = "96110"'),
+        "utf-8",
     )
 
 
@@ -56,18 +59,24 @@ def without_account(folder, account):
     kept = [entry for entry in entries if f'id = "{account}"' not in entry]
     assert len(kept) == len(entries) - 1
     text = "[[account]]".join([head, *kept])
-    settings.write_text(text.replace(f'"{account}", ', "").replace(f', "{account}"', ""), "utf-8")
+    settings.write_text(
+        text.replace(f'"{account}", ', "").replace(f', "{account}"', ""), "utf-8"
+    )
 
 
-def test_f106_commands_and_status_say_that_the_daemon_runs_with_older_settings(run, started):
+def test_f106_commands_and_status_say_that_the_daemon_runs_with_older_settings(
+    run, started
+):
     """F106: equal settings are silent; after a change each filing or sending command says so."""
-    write_schedule(started, warning("refund", in_days(1), BOTH), warning("other", in_days(1), BOTH))
+    write_schedule(
+        started, warning("refund", in_days(1), BOTH), warning("other", in_days(1), BOTH)
+    )
     assert "重启" not in run("-C", started, "reload").err
     assert run("-C", started, "status", "--json").json["daemon"]["changed_since"] == {}
     change_settings(started)
-    assert [*run("-C", started, "status", "--json").json["daemon"]["changed_since"]] == [
-        "publisher.toml"
-    ]
+    assert [
+        *run("-C", started, "status", "--json").json["daemon"]["changed_since"]
+    ] == ["publisher.toml"]
     assert "publisher.toml" in run("-C", started, "status").out
     for command in (("reload",), ("send", "refund", *BY), ("refresh", "other", *BY)):
         said = run("-C", started, *command)
@@ -81,12 +90,19 @@ def test_f106_send_names_what_keeps_a_post_back(run, started, run_on_database):
     The daemon does not know the unknown one.
     """
     settings = started / "publisher.toml"
-    entry = settings.read_text("utf-8").split("[[account]]")[1].replace('id = "', 'id = "new-', 1)
+    entry = (
+        settings.read_text("utf-8")
+        .split("[[account]]")[1]
+        .replace('id = "', 'id = "new-', 1)
+    )
     entry = entry.replace('identity = "', 'identity = "9', 1)
     settings.write_text(settings.read_text("utf-8") + "\n[[account]]" + entry, "utf-8")
     new = entry.split('id = "')[1].partition('"')[0]
     write_schedule(
-        started, warning("refund", 'at = "asap"', f'["beijing-weibo", "beijing-wechat", "{new}"]')
+        started,
+        warning(
+            "refund", 'at = "asap"', f'["beijing-weibo", "beijing-wechat", "{new}"]'
+        ),
     )
     run("-C", started, "pause", "beijing-wechat", *BY)
 
@@ -122,7 +138,9 @@ def test_f106_open_deliveries_of_an_account_that_left_the_settings_raise_an_aler
     The alert ends with the deliveries.
     """
     write_schedule(
-        drill, warning("refund", 'at = "asap"', BOTH), warning("later", in_days(1), BOTH)
+        drill,
+        warning("refund", 'at = "asap"', BOTH),
+        warning("later", in_days(1), BOTH),
     )
     assert run("-C", drill, "send", "refund", *BY).code == 0
     deliver(Unknown(reason="timeout"))
@@ -142,26 +160,37 @@ def test_f106_open_deliveries_of_an_account_that_left_the_settings_raise_an_aler
     assert "2 个" in alert["message"]
     words = run("-C", drill, "why", "refund@beijing-wechat").out
     assert "不会发送，也不会核实或删除" in words
-    assert run("-C", drill, "resolve", "refund@beijing-wechat", "not-published", *WHY).code == 0
+    assert (
+        run("-C", drill, "resolve", "refund@beijing-wechat", "not-published", *WHY).code
+        == 0
+    )
     assert run("-C", drill, "cancel", "later", *WHY).code == 0
     asyncio.run(start())
     codes = [one["code"] for one in run("-C", drill, "status", "--json").json["alerts"]]
     assert "account_left_settings" not in codes
 
 
-def test_f106_why_is_true_without_a_daemon_and_preview_leaves_out_the_account_that_left(run, drill):
+def test_f106_why_is_true_without_a_daemon_and_preview_leaves_out_the_account_that_left(
+    run, drill
+):
     """F106: without a daemon `why` names the departed account; `preview` shows the other text.
 
     The next daemon will not have the account either.
     """
     write_schedule(drill, warning("refund", in_days(1), BOTH))
     assert run("-C", drill, "reload").code == 0
-    assert "不在守护进程的设置里" not in run("-C", drill, "why", "refund@beijing-wechat").out
+    assert (
+        "不在守护进程的设置里"
+        not in run("-C", drill, "why", "refund@beijing-wechat").out
+    )
     without_account(drill, "beijing-wechat")
     words = run("-C", drill, "why", "refund@beijing-wechat").out
     assert "不在守护进程的设置里" in words
     assert "publisher offboard beijing-wechat --cancel --by" in words
-    assert "不在守护进程的设置里" not in run("-C", drill, "why", "refund@beijing-weibo").out
+    assert (
+        "不在守护进程的设置里"
+        not in run("-C", drill, "why", "refund@beijing-weibo").out
+    )
     shown = run("-C", drill, "preview", "refund", "--json")
     assert (shown.code, [one["account"] for one in shown.json["rendered_posts"]]) == (
         0,
@@ -169,7 +198,9 @@ def test_f106_why_is_true_without_a_daemon_and_preview_leaves_out_the_account_th
     )
     assert "beijing-wechat" in shown.err
     assert run("-C", drill, "preview", "refund", "--account", "beijing-weibo").err == ""
-    assert run("-C", drill, "preview", "refund", "--account", "beijing-wechat").code == 4
+    assert (
+        run("-C", drill, "preview", "refund", "--account", "beijing-wechat").code == 4
+    )
 
 
 async def test_f106_an_account_of_another_running_daemon_has_not_left(open_store):
@@ -178,7 +209,9 @@ async def test_f106_an_account_of_another_running_daemon_has_not_left(open_store
     await enqueue_posts(one.posts, make_post("p", ["a", "b"], START_TIME))
     two = await open_store(make_policy("a"), worker="two")
     await two.preflight.run()
-    assert [alert.code for alert in await two.queries.alerts()] == ["account_left_settings"]
+    assert [alert.code for alert in await two.queries.alerts()] == [
+        "account_left_settings"
+    ]
     loaded = LoadedFiles(settings="s", templates="t", accounts=frozenset({"a", "b"}))
     await one.actions.register_worker(loaded)
     await one.actions.record_action("noted", "a", MAINTENANCE, {})

@@ -20,14 +20,22 @@ from publisher.secrets import Vault
 from tests.cli.conftest import make_drill, publisher_command
 from tests.cli.posts import warning, write_schedule
 
-SHARED = ("schedule.toml", "templates", "templates/README.md", "media", "media/refund.png")
+SHARED = (
+    "schedule.toml",
+    "templates",
+    "templates/README.md",
+    "media",
+    "media/refund.png",
+)
 CLOSED = ("publisher.toml", "secrets/beijing-weibo", "var/vault.json", "var/vault-key")
 
 
 @pytest.fixture
 def drill(simulated_drill):
     """Return a drill served by the simulator, with a secrets file per account and one more."""
-    Vault(folder=simulated_drill / "var").write("spare", {"password": "canary-of-the-vault"})
+    Vault(folder=simulated_drill / "var").write(
+        "spare", {"password": "canary-of-the-vault"}
+    )
     return simulated_drill
 
 
@@ -35,7 +43,9 @@ def drill(simulated_drill):
 def live(drill):
     """Return the same workspace in live operation."""
     settings = drill / "publisher.toml"
-    settings.write_text(settings.read_text("utf-8").replace('"drill"', '"live"'), "utf-8")
+    settings.write_text(
+        settings.read_text("utf-8").replace('"drill"', '"live"'), "utf-8"
+    )
     return drill
 
 
@@ -91,7 +101,9 @@ def test_i19_settings_with_a_password_are_a_secret(run, live):
     """I19: a publisher.toml with a database password may not be read by others."""
     settings = live / "publisher.toml"
     url = "postgresql://u:canary-of-a-password@127.0.0.1:1/d"
-    settings.write_text(f"database = {json.dumps(url)}\n{settings.read_text('utf-8')}", "utf-8")
+    settings.write_text(
+        f"database = {json.dumps(url)}\n{settings.read_text('utf-8')}", "utf-8"
+    )
     settings.chmod(0o644)
     refused = run("-C", live, "run", "--once")
     assert (refused.code, f"chmod o-r {settings}" in refused.err) == (3, True)
@@ -101,7 +113,9 @@ def test_i19_settings_with_a_password_are_a_secret(run, live):
 def test_a_drill_is_warned_and_runs(run, drill):
     """A drill starts nevertheless; check and doctor show the file as a warning, and do not fail."""
     (drill / "publisher.toml").chmod(0o666)
-    expected = {("file_changeable", f"run chmod go-w {drill / 'publisher.toml'}", "warning")}
+    expected = {
+        ("file_changeable", f"run chmod go-w {drill / 'publisher.toml'}", "warning")
+    }
     checked = run("-C", drill, "--lang", "en", "check", "--json")
     assert (checked.code, findings(checked, "problems")) == (0, expected)
     examined = run("-C", drill, "--lang", "en", "doctor", "--json")
@@ -121,14 +135,20 @@ def test_i19_files_of_publisher_are_private_to_its_user(tmp_path, simulator):
 
     def publisher(*arguments, **how):
         command = publisher_command("-C", folder, *arguments)
-        done = subprocess.run(command, capture_output=True, text=True, check=False, umask=0, **how)
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=False, umask=0, **how
+        )
         assert done.returncode == 0, done.stderr
 
     publisher("init", str(tmp_path / "new"))
     publisher("run", "--once")
     publisher("secret", "set", "spare", input='{"password": "x"}')
     publisher("backup", str(tmp_path / "backup.db"))
-    written = [*(tmp_path / "new").rglob("*"), *(folder / "var").rglob("*"), tmp_path / "backup.db"]
+    written = [
+        *(tmp_path / "new").rglob("*"),
+        *(folder / "var").rglob("*"),
+        tmp_path / "backup.db",
+    ]
     assert {
         "publisher.db",
         "intents.jsonl",
@@ -144,7 +164,9 @@ def test_i19_files_of_publisher_are_private_to_its_user(tmp_path, simulator):
 def test_a_system_without_modes_has_no_loose_files(live):
     """Where modes mean nothing, nothing is reported."""
     (live / "publisher.toml").chmod(0o666)
-    settings = parse_settings((live / "publisher.toml").read_text("utf-8"), workspace=live)
+    settings = parse_settings(
+        (live / "publisher.toml").read_text("utf-8"), workspace=live
+    )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "name", "nt")
         found = find_unsafe_permissions(settings)
@@ -184,13 +206,15 @@ def installed():
         is_written = "staff" in path.parts or "db" in path.parts
         os.chown(path, 0, GROUP)
         path.chmod(
-            (0o2770 if is_written else 0o2750) if path.is_dir() else 0o660 if is_written else 0o640
+            (0o2770 if is_written else 0o2750)
+            if path.is_dir()
+            else 0o660
+            if is_written
+            else 0o640
         )
     (folder / "var" / "vault.json").write_text("{}", "ascii")
     (folder / "var" / "vault.json").chmod(0o600)
-    text = (
-        'staff_dir = "staff"\nsecrets_dir = "secrets"\ndatabase = "sqlite:///var/db/publisher.db"\n'
-    )
+    text = 'staff_dir = "staff"\nsecrets_dir = "secrets"\ndatabase = "sqlite:///var/db/publisher.db"\n'
     settings = parse_settings(text, workspace=folder)
     # all is loaded now that another user might not be able to load
     assert find_missing_rights(settings) == []
@@ -200,7 +224,10 @@ def installed():
 
 def find_as_other(settings):
     with as_other_user():
-        return [(problem.code, problem.facts["user"]) for problem in find_missing_rights(settings)]
+        return [
+            (problem.code, problem.facts["user"])
+            for problem in find_missing_rights(settings)
+        ]
 
 
 @pytest.mark.parametrize(
@@ -228,14 +255,19 @@ def test_a_right_that_the_dashboards_user_lacks_is_found(installed, name, mode, 
     [(GROUP, GROUP, []), (0, GROUP, ["schedule_not_shared"]), (0, 0, [])],
     ids=["a group of theirs", "another group", "the group of the folder"],
 )
-def test_a_file_of_the_dashboards_own_needs_its_group_too(installed, group, folder_group, codes):
+def test_a_file_of_the_dashboards_own_needs_its_group_too(
+    installed, group, folder_group, codes
+):
     """A save would not be able to keep the group of the file, and would be refused."""
     os.chown(installed.schedule_file, OTHER_USER, group)
     os.chown(installed.staff_folder, OTHER_USER, folder_group)
     installed.staff_folder.chmod(0o2770)
     assert find_as_other(installed) == [(code, str(OTHER_USER)) for code in codes]
     if codes:
-        with as_other_user(), pytest.raises(RefusedError, match="schedule_owner_not_kept"):
+        with (
+            as_other_user(),
+            pytest.raises(RefusedError, match="schedule_owner_not_kept"),
+        ):
             write_temporary(installed.schedule_file, "")
     else:
         with as_other_user():
@@ -248,7 +280,9 @@ def test_pictures_need_their_folder_where_the_schedule_is_shared(installed):
     The service may set no setgid bit.
     """
     (installed.staff_folder / "media").rmdir()
-    assert [code for code, _user in find_as_other(installed)] == ["right_missing_pictures"]
+    assert [code for code, _user in find_as_other(installed)] == [
+        "right_missing_pictures"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -259,7 +293,9 @@ def test_pictures_need_their_folder_where_the_schedule_is_shared(installed):
         (False, "var", None),
     ],
 )
-def test_nothing_starts_that_cannot_write_what_it_must(installed, can_send, changed, code):
+def test_nothing_starts_that_cannot_write_what_it_must(
+    installed, can_send, changed, code
+):
     """The daemon writes var and the database, the dashboard the database alone."""
     (installed.workspace / "var").chmod(0o2770)
     (installed.workspace / "var" / "intents.jsonl").chmod(0o660)

@@ -90,7 +90,9 @@ def half_commands_of(text: str) -> list[str]:
         ending = END_OF_COMMAND.search(
             re.sub(r'"[^"]*"', lambda quoted: "q" * len(quoted[0]), rest)
         )
-        words = shlex.split(rest[: ending.start() if ending else None].replace("'", "’"))
+        words = shlex.split(
+            rest[: ending.start() if ending else None].replace("'", "’")
+        )
         try:
             accept_longest(found[1], words)
         except HalfCommandError as error:
@@ -101,10 +103,14 @@ def half_commands_of(text: str) -> list[str]:
 def accept_longest(name: str, words: list[str]) -> None:
     """Parse as many of the words as click takes; the rest is prose, without an option."""
     reason, stands_for = "", STANDS_FOR | NUMBERS.get(name, {})
-    required = {option for word in words for option in ACTION_OPTIONS.get((name, word), ())}
+    required = {
+        option for word in words for option in ACTION_OPTIONS.get((name, word), ())
+    }
     for count in range(len(words), -1, -1):
         arguments = [stands_for.get(word, word) for word in words[:count]]
-        if not required <= set(arguments) or any(word.startswith("-") for word in words[count:]):
+        if not required <= set(arguments) or any(
+            word.startswith("-") for word in words[count:]
+        ):
             break
         try:
             parse(name, arguments)
@@ -119,10 +125,13 @@ def accept_longest(name: str, words: list[str]) -> None:
 
 def parse(name: str, arguments: list[str]) -> None:
     command = getattr(
-        import_module(f"publisher.cli.commands.{name.replace('-', '_')}"), name.replace("-", "_")
+        import_module(f"publisher.cli.commands.{name.replace('-', '_')}"),
+        name.replace("-", "_"),
     )
     root = click.Context(
-        build_program(), info_name="publisher", obj=Terminal(messages=Messages(), workspace=Path())
+        build_program(),
+        info_name="publisher",
+        obj=Terminal(messages=Messages(), workspace=Path()),
     )
     with root:
         command.make_context(name, list(arguments), parent=root)
@@ -132,7 +141,9 @@ def test_a_command_in_a_message_is_whole(capsys: pytest.CaptureFixture[str]):
     """Every command in a message has its arguments, its required options and no unknown ones."""
     texts = list(texts_with_commands())
     assert texts
-    assert {code: half for code, text in texts if (half := half_commands_of(text))} == {}
+    assert {
+        code: half for code, text in texts if (half := half_commands_of(text))
+    } == {}
 
 
 @pytest.mark.parametrize("page", OPERATORS_PAGES)
@@ -164,8 +175,12 @@ def test_half_a_command_is_found(half: str):
 
 def test_every_command_is_recognised_in_texts():
     """The catalogue knows the program's commands, so that it can print them as they were called."""
-    assert all(command_pattern().search(f"publisher {name} x")[1] == name for name in COMMANDS)
-    assert not command_pattern().search("a fault of publisher or its settings; publisher.toml")
+    assert all(
+        command_pattern().search(f"publisher {name} x")[1] == name for name in COMMANDS
+    )
+    assert not command_pattern().search(
+        "a fault of publisher or its settings; publisher.toml"
+    )
 
 
 def test_messages_name_the_program_and_folder_as_called():
@@ -174,7 +189,9 @@ def test_messages_name_the_program_and_folder_as_called():
     The exception is a command for a workspace of its own.
     """
     messages = Messages("en", ".venv/bin/publisher", "-C work")
-    assert "starts: .venv/bin/publisher -C work run" in messages.translate("no_daemon_hint")
+    assert "starts: .venv/bin/publisher -C work run" in messages.translate(
+        "no_daemon_hint"
+    )
     made = messages.translate("drill_made", folder="new")
     assert ".venv/bin/publisher -C new run" in made
     assert "-C work" not in made.replace("-C work simulate", "")
@@ -186,9 +203,13 @@ def test_a_folder_with_braces_or_spaces_is_printed_as_it_is(run: Run, drill: Pat
     assert f"publisher -C '{odd}' run" in run("--lang", "en", "-C", odd, "status").out
 
 
-def test_an_error_names_the_program_and_the_folder(drill: Path, capsys: pytest.CaptureFixture[str]):
+def test_an_error_names_the_program_and_the_folder(
+    drill: Path, capsys: pytest.CaptureFixture[str]
+):
     """The commands in an error begin like the failed one, with its program and its option -C."""
-    run_command(["-C", str(drill), "audit", "verify", "--key", "no key"], "bin/publisher")
+    run_command(
+        ["-C", str(drill), "audit", "verify", "--key", "no key"], "bin/publisher"
+    )
     assert f"bin/publisher -C {drill} audit key" in capsys.readouterr().err
 
 
@@ -240,7 +261,10 @@ def test_a_script_is_plain_only_where_the_shell_finds_it(
             ("simulate", "--listen", "127.0.0.1:{port}"),
             "127.0.0.1:{port}: that address and port are in use",
         ),
-        (("simulate", "--listen", "no-host.invalid:1"), "no-host.invalid:1: there is no such host"),
+        (
+            ("simulate", "--listen", "no-host.invalid:1"),
+            "no-host.invalid:1: there is no such host",
+        ),
         (("init", "{taken}/work"), "a part of the path is no folder"),
     ],
 )
@@ -252,7 +276,9 @@ def test_an_error_of_the_system_says_what_and_what_to_do(
     taken.touch()
     with socket.create_server(("127.0.0.1", 0)) as server:
         facts = {"taken": str(taken), "port": str(server.getsockname()[1])}
-        result = run("--lang", "en", *(argument.format_map(facts) for argument in arguments))
+        result = run(
+            "--lang", "en", *(argument.format_map(facts) for argument in arguments)
+        )
     first, hint = result.err.splitlines()
     assert result.code == 1
     assert said.format_map(facts) in first
@@ -270,12 +296,16 @@ def test_a_full_disk_names_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         create_workspace(tmp_path / "work", {"secrets/a": b"{}"})
 
 
-def test_a_database_that_does_not_answer_is_named_without_its_password(run: Run, drill: Path):
+def test_a_database_that_does_not_answer_is_named_without_its_password(
+    run: Run, drill: Path
+):
     """A wrong database address is shown with host, port and checks, but without its password."""
     settings = drill / "publisher.toml"
     address = 'database = "postgresql://user:canary@127.0.0.1:1/posts"\n'
     settings.write_text(address + settings.read_text("utf-8"), "utf-8")
     shown = run("--lang", "en", "-C", drill, "status").err
-    assert "The database postgresql://user:***@127.0.0.1:1/posts does not answer" in shown
+    assert (
+        "The database postgresql://user:***@127.0.0.1:1/posts does not answer" in shown
+    )
     assert "Check file, or host, port" in shown
     assert "canary" not in shown

@@ -22,7 +22,9 @@ SECRET = {"app_key": "1", "app_secret": "canary-of-the-terminal"}
 
 
 def unlimit_cores():
-    resource.setrlimit(resource.RLIMIT_CORE, (resource.getrlimit(resource.RLIMIT_CORE)[1],) * 2)
+    resource.setrlimit(
+        resource.RLIMIT_CORE, (resource.getrlimit(resource.RLIMIT_CORE)[1],) * 2
+    )
 
 
 @contextlib.contextmanager

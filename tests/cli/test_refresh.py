@@ -20,7 +20,9 @@ OLD, NEW = '"110"', '"96110"'
 @pytest.fixture
 def filed(run, drill):
     """Return the drill with one post, filed for tomorrow on two accounts."""
-    write_schedule(drill, warning("refund", in_days(1), '["beijing-weibo", "beijing-wechat"]'))
+    write_schedule(
+        drill, warning("refund", in_days(1), '["beijing-weibo", "beijing-wechat"]')
+    )
     assert run("-C", drill, "reload").code == 0
     return drill
 
@@ -38,7 +40,9 @@ def texts(run, folder, *more):
     return {one["account"]: one["text"] for one in shown["rendered_posts"]}, shown
 
 
-def test_f105_preview_shows_what_is_stored_and_says_that_another_text_would_come_now(run, filed):
+def test_f105_preview_shows_what_is_stored_and_says_that_another_text_would_come_now(
+    run, filed
+):
     """F105: the filed text is shown, byte for byte, beside the command for the present text."""
     before, shown = texts(run, filed)
     assert (shown["stored"], shown["newer"]["accounts"]) == (True, [])
@@ -69,15 +73,21 @@ def test_f105_a_named_person_takes_the_present_text_over(run, filed):
     assert run("-C", filed, "refresh", "nothing", *BY).code == 4
 
 
-@pytest.mark.parametrize("outcome", [Unknown(reason="timeout"), None], ids=["unknown", "published"])
+@pytest.mark.parametrize(
+    "outcome", [Unknown(reason="timeout"), None], ids=["unknown", "published"]
+)
 def test_f105_nothing_is_replaced_once_a_call_has_begun(run, drill, deliver, outcome):
     """F105: after a call has begun no text is replaced, as copies of a post never differ.
 
     Copies that are not out can be stopped, and the others corrected.
     """
-    write_schedule(drill, warning("refund", 'at = "asap"', '["beijing-weibo", "beijing-wechat"]'))
+    write_schedule(
+        drill, warning("refund", 'at = "asap"', '["beijing-weibo", "beijing-wechat"]')
+    )
     assert run("-C", drill, "send", "refund", *BY).code == 0
-    receipt = Receipt(remote_id="1", url="https://weibo.example/1", published_at=Runtime().now())
+    receipt = Receipt(
+        remote_id="1", url="https://weibo.example/1", published_at=Runtime().now()
+    )
     run("-C", drill, "pause", "beijing-wechat", *BY)
     deliver(outcome or Published(receipt=receipt))
     put_right(drill)
@@ -94,16 +104,23 @@ def test_f105_check_warns_of_filed_texts_that_would_be_others(run, filed):
     """F105: a warning at the post's line, with the command; an edit of the post itself is none."""
 
     def codes():
-        return {problem["code"] for problem in run("-C", filed, "check", "--json").json["problems"]}
+        return {
+            problem["code"]
+            for problem in run("-C", filed, "check", "--json").json["problems"]
+        }
 
     assert "filed_text_differs" not in codes()
     schedule = filed / "schedule.toml"
-    schedule.write_text(schedule.read_text("utf-8").replace("正规退款", "退款"), "utf-8")
+    schedule.write_text(
+        schedule.read_text("utf-8").replace("正规退款", "退款"), "utf-8"
+    )
     assert "filed_text_differs" not in codes()
     said = run("-C", filed, "preview", "refund").out
     assert "没有生效" in said
     assert "publisher check" in said
-    schedule.write_text(schedule.read_text("utf-8").replace("退款原路", "正规退款原路"), "utf-8")
+    schedule.write_text(
+        schedule.read_text("utf-8").replace("退款原路", "正规退款原路"), "utf-8"
+    )
     put_right(filed)
     assert "filed_text_differs" in codes()
 
@@ -116,13 +133,16 @@ def test_f105_the_daemon_alerts_people_to_filed_texts_that_would_be_others(run, 
 
     async def compare(settings, *, is_current):
         async with open_application(settings, Runtime(), can_send=False) as application:
-            check = FiledTextCheck(planner=application.planner, is_current=lambda: is_current)
+            check = FiledTextCheck(
+                planner=application.planner, is_current=lambda: is_current
+            )
             await check.run()
             await check.run()
 
     def codes():
         return [
-            alert["code"] for alert in run("-C", filed, "status", "refund", "--json").json["alerts"]
+            alert["code"]
+            for alert in run("-C", filed, "status", "refund", "--json").json["alerts"]
         ]
 
     asyncio.run(compare(asyncio.run(load_settings(filed)), is_current=True))
@@ -133,7 +153,10 @@ def test_f105_the_daemon_alerts_people_to_filed_texts_that_would_be_others(run, 
     assert codes() == []
     asyncio.run(compare(settings, is_current=True))
     assert codes() == ["text_outdated"]
-    assert "publisher refresh refund" in run("-C", filed, "why", "refund@beijing-weibo").out
+    assert (
+        "publisher refresh refund"
+        in run("-C", filed, "why", "refund@beijing-weibo").out
+    )
     run("-C", filed, "refresh", "refund", *BY)
     assert codes() == []
 
@@ -150,7 +173,8 @@ def test_f105_a_text_that_is_replaced_after_it_was_found_is_compared_again(run, 
             await check.run()
             before = await application.store.queries.alerts()
             write_schedule(
-                filed, warning("refund", in_days(2), '["beijing-weibo", "beijing-wechat"]')
+                filed,
+                warning("refund", in_days(2), '["beijing-weibo", "beijing-wechat"]'),
             )
             await asyncio.to_thread(run, "-C", filed, "reload")
             await check.run()

@@ -22,18 +22,25 @@ def renamed(due_post, deliver):
     deliver(PUBLISHED)
     for name in ("publisher.toml", "schedule.toml"):
         file = due_post / name
-        file.write_text(file.read_text("utf-8").replace(f'"{OLD}"', f'"{NEW}"'), "utf-8")
+        file.write_text(
+            file.read_text("utf-8").replace(f'"{OLD}"', f'"{NEW}"'), "utf-8"
+        )
     return due_post
 
 
 @pytest.mark.parametrize(
-    "command", [("send", "refund", "--by", "王"), ("reload",), ("run", "--once")], ids=" ".join
+    "command",
+    [("send", "refund", "--by", "王"), ("reload",), ("run", "--once")],
+    ids=" ".join,
 )
 def test_f97_what_files_or_sends_is_refused_under_another_id(run, renamed, command):
     """Exit code 3, with both ids and both ways out; nothing is filed."""
     refused = run("-C", renamed, *command)
     assert refused.code == 3
-    assert all(word in refused.err for word in (OLD, NEW, f"publisher rename-account {OLD} {NEW}"))
+    assert all(
+        word in refused.err
+        for word in (OLD, NEW, f"publisher rename-account {OLD} {NEW}")
+    )
     rows = run("-C", renamed, "status", "--json").json["deliveries"]
     assert [(row["account"], row["state"]) for row in rows] == [(OLD, "published")]
 
@@ -55,7 +62,9 @@ def test_f97_after_the_renaming_nothing_is_sent_again(run, renamed):
     assert [(row["account"], row["state"]) for row in rows] == [(NEW, "published")]
     why = run("-C", renamed, "why", f"refund@{NEW}")
     assert (why.code, "已发布" in why.out) == (0, True)
-    write_schedule(renamed, warning("refund", to=TO_WEIBO), warning("next", to=TO_WEIBO))
+    write_schedule(
+        renamed, warning("refund", to=TO_WEIBO), warning("next", to=TO_WEIBO)
+    )
     assert run("-C", renamed, "send", "next", "--by", "王").code == 0
     assert run("-C", renamed, "audit", "verify").code == 0
 
@@ -67,9 +76,13 @@ def test_f97_a_correction_may_not_carry_the_number_of_its_original(run, renamed)
     """
     assert run("-C", renamed, "rename-account", OLD, NEW, *BY).code == 0
     number = derive_marker(OccurrenceKey(post="refund", occurrence="once"), OLD).code
-    correction = CORRECTION.format(id="fix", follows="refund", when='at = "asap"', to=TO_WEIBO)
+    correction = CORRECTION.format(
+        id="fix", follows="refund", when='at = "asap"', to=TO_WEIBO
+    )
     write_schedule(
-        renamed, warning("refund", to=TO_WEIBO), correction.replace("95188", f"95188（{number}）")
+        renamed,
+        warning("refund", to=TO_WEIBO),
+        correction.replace("95188", f"95188（{number}）"),
     )
     refused = run("-C", renamed, "reload")
     assert (refused.code, number in refused.err) == (1, True)
@@ -89,7 +102,9 @@ def test_a_renaming_to_an_unknown_account_is_an_error(run, renamed):
         .partition("[[account]]")[0]
     )
     file.write_text(
-        file.read_text("utf-8") + "\n[[account]]" + entry.replace('identity = "', 'identity = "9'),
+        file.read_text("utf-8")
+        + "\n[[account]]"
+        + entry.replace('identity = "', 'identity = "9'),
         "utf-8",
     )
     refused = run("-C", renamed, "rename-account", OLD, NEW, *BY)

@@ -35,7 +35,9 @@ def reported(run, drill):
                 platform = application.settings.accounts[lease.account].platform
                 live_at = lease.due_at + timedelta(seconds=3)
                 receipt = Receipt(
-                    remote_id=f"{lease.delivery}", url="https://x.example/1", published_at=live_at
+                    remote_id=f"{lease.delivery}",
+                    url="https://x.example/1",
+                    published_at=live_at,
                 )
                 live = Published(receipt=receipt, is_text_confirmed=platform == "tieba")
                 refused = Rejected(code="wechat_45166", reason="bad content")
@@ -65,22 +67,37 @@ def test_the_report_counts_account_by_account(run, reported):
         "beijing-wechat": 0,
         "beijing-weibo": 1,
     }
-    assert [row["platform"] for row in shown["platforms"]] == ["tieba", "wechat", "weibo"]
+    assert [row["platform"] for row in shown["platforms"]] == [
+        "tieba",
+        "wechat",
+        "weibo",
+    ]
     total = shown["total"]
-    assert (total["planned"], total["published"], total["verified"], total["failed"]) == (
+    assert (
+        total["planned"],
+        total["published"],
+        total["verified"],
+        total["failed"],
+    ) == (
         3,
         2,
         1,
         1,
     )
     assert (total["median_late"], total["max_delay"]) == (3.0, 3.0)
-    assert total["reach"] == {"reads": None, "reposts": 812, "comments": None, "likes": None}
+    assert total["reach"] == {
+        "reads": None,
+        "reposts": 812,
+        "comments": None,
+        "likes": None,
+    }
     assert total["reasons"] == {"failed": {"wechat_45166": 1}}
     assert (total["tip_line_named"], total["tip_line_asked"]) == (2, 2)
 
 
 @pytest.mark.parametrize(
-    ("lang", "words"), [("zh_CN", ("计划", "812", "2/2")), ("en", ("Planned", "812", "2/2"))]
+    ("lang", "words"),
+    [("zh_CN", ("计划", "812", "2/2")), ("en", ("Planned", "812", "2/2"))],
 )
 def test_the_report_is_a_table_in_both_languages(run, reported, lang, words):
     """The terminal shows the same figures with the reasons in words."""
@@ -97,7 +114,11 @@ def test_the_report_is_a_spreadsheet_too(run, reported, tmp_path):
     assert shown.json["total"]["planned"] == 3
     with file.open(encoding="utf-8-sig", newline="") as stream:
         heading, *rows = csv.reader(stream)
-    assert [row[0] for row in rows] == ["beijing-tieba", "beijing-wechat", "beijing-weibo"]
+    assert [row[0] for row in rows] == [
+        "beijing-tieba",
+        "beijing-wechat",
+        "beijing-weibo",
+    ]
     assert dict(zip(heading, rows[2], strict=True))["转发"] == "812"
 
 
@@ -108,10 +129,18 @@ def test_days_are_the_workspaces_and_both_count(run, reported):
     """
     assert (
         "没有计划发布的内容"
-        in run("-C", reported, "report", "--from", "2020-01-01", "--to", "2020-01-01").out
+        in run(
+            "-C", reported, "report", "--from", "2020-01-01", "--to", "2020-01-01"
+        ).out
     )
-    assert run("-C", reported, "report", "--from", "2020-01-02", "--to", "2020-01-01").code == 2
-    assert run("-C", reported, "report", "--from", "yesterday", "--to", "2020-01-01").code == 2
+    assert (
+        run("-C", reported, "report", "--from", "2020-01-02", "--to", "2020-01-01").code
+        == 2
+    )
+    assert (
+        run("-C", reported, "report", "--from", "yesterday", "--to", "2020-01-01").code
+        == 2
+    )
 
 
 def test_a_workspace_that_never_ran_has_an_empty_report(run, drill):
@@ -137,7 +166,9 @@ def silent(reported):
                     update(KNOWN_ACCOUNT).values(since=long_ago - timedelta(days=10))
                 )
                 values = {"published_at": long_ago, "verified_at": long_ago}
-                transaction.connection.execute(update(DELIVERY).where(is_live).values(values))
+                transaction.connection.execute(
+                    update(DELIVERY).where(is_live).values(values)
+                )
 
             await app.store.database.write(age)
 
@@ -159,10 +190,17 @@ def test_the_report_has_the_figures_of_inspections(run, silent, tmp_path):
         "platform": "weibo", "accounts": 1, "posts": 1,
         "silent_accounts": 1, "silent_now": 1, "removed": 0,
     }  # fmt: skip
-    assert (everything["platform"], everything["accounts"], everything["silent_now"]) == ("", 3, 3)
+    assert (
+        everything["platform"],
+        everything["accounts"],
+        everything["silent_now"],
+    ) == ("", 3, 3)
     file = tmp_path / "report.csv"
     table = run("-C", silent, "--lang", "en", "report", *DAYS, "--csv", file)
-    assert all(words in table.out for words in ("Longest silence", "Silent in the period", "30"))
+    assert all(
+        words in table.out
+        for words in ("Longest silence", "Silent in the period", "30")
+    )
     with file.open(encoding="utf-8-sig", newline="") as stream:
         heading, *rows = csv.reader(stream)
     assert dict(zip(heading, rows[1], strict=True))["Longest silence (days)"] == "30"

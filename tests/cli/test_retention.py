@@ -31,8 +31,12 @@ UPDATE attempt SET baseline_at = baseline_at - :ago, intended_at = intended_at -
 @asynccontextmanager
 async def daemon_of(folder):
     settings = await load_settings(folder)
-    async with open_application(settings, make_confirmed_runtime(), can_send=True) as opened:
-        yield Daemon(opened, folder / "schedule.toml", Messages("zh_CN"), datetime.now(UTC))
+    async with open_application(
+        settings, make_confirmed_runtime(), can_send=True
+    ) as opened:
+        yield Daemon(
+            opened, folder / "schedule.toml", Messages("zh_CN"), datetime.now(UTC)
+        )
 
 
 async def publish(folder):
@@ -43,9 +47,13 @@ async def publish(folder):
         for lease in await application.store.outbox.claim(10):
             await application.store.outbox.record_intent(lease)
             receipt = Receipt(
-                remote_id="1", url="https://weibo.com/1/a", published_at=datetime.now(UTC)
+                remote_id="1",
+                url="https://weibo.com/1/a",
+                published_at=datetime.now(UTC),
             )
-            await application.store.outbox.record_outcome(lease, Published(receipt=receipt))
+            await application.store.outbox.record_outcome(
+                lease, Published(receipt=receipt)
+            )
 
 
 async def run_for_a_day(folder, *, prunes=False):
@@ -66,7 +74,9 @@ async def run_for_a_day(folder, *, prunes=False):
 @pytest.fixture
 def aged(run, drill):
     """Return a drill with one post that was removed years ago and is still in the schedule."""
-    write_schedule(drill, warning("refund", when='at = "asap"', to='["platform:weibo"]'))
+    write_schedule(
+        drill, warning("refund", when='at = "asap"', to='["platform:weibo"]')
+    )
     asyncio.run(publish(drill))
     with closing(sqlite3.connect(drill / "var" / "publisher.db")) as database, database:
         for statement in AGED.split(";")[:2]:
@@ -81,24 +91,34 @@ def state_of(folder):
         deliveries = database.execute(
             "SELECT post, occurrence, account, state, remote_id, attempts FROM delivery"
         ).fetchall()
-        return deliveries, database.execute("SELECT delivery, number FROM attempt").fetchall()
+        return deliveries, database.execute(
+            "SELECT delivery, number FROM attempt"
+        ).fetchall()
 
 
 def alerts(run, folder):
     return [
-        alert["code"] for alert in run("-C", folder, "status", "--all", "--json").json["alerts"]
+        alert["code"]
+        for alert in run("-C", folder, "status", "--all", "--json").json["alerts"]
     ]
 
 
 def test_i24_pruned_texts_are_explained(run, aged):
     """Once pruned, `why`, `reach` and `report` say so, and `status` shows the final state."""
     day = (datetime.now(UTC) - AGO).date()
-    days = ("--from", str(day - timedelta(days=1)), "--to", str(day + timedelta(days=1)))
+    days = (
+        "--from",
+        str(day - timedelta(days=1)),
+        "--to",
+        str(day + timedelta(days=1)),
+    )
     assert run("-C", aged, "report", *days, "--json").json["total"]["pruned"] == 0
     with capture_logs() as logged:
         asyncio.run(run_for_a_day(aged, prunes=True))
     assert [
-        (entry["deliveries"], entry["texts"]) for entry in logged if entry["event"] == "pruned"
+        (entry["deliveries"], entry["texts"])
+        for entry in logged
+        if entry["event"] == "pruned"
     ] == [(1, 1)]
     reported = {
         command: run("-C", aged, *command).out
@@ -106,13 +126,21 @@ def test_i24_pruned_texts_are_explained(run, aged):
     }
     assert all("days_kept" in words for words in reported.values()), reported
     total = run("-C", aged, "report", *days, "--json").json["total"]
-    assert (total["planned"], total["removed"], total["pruned"], total["tip_line_asked"]) == (
+    assert (
+        total["planned"],
+        total["removed"],
+        total["pruned"],
+        total["tip_line_asked"],
+    ) == (
         1,
         1,
         1,
         0,
     )
-    assert run("-C", aged, "reach", "refund", "--json").json == {"reach": [], "pruned": 1}
+    assert run("-C", aged, "reach", "refund", "--json").json == {
+        "reach": [],
+        "pruned": 1,
+    }
     [row] = run("-C", aged, "status", "--all", "--json").json["deliveries"]
     assert (row["state"], row["remote_id"]) == ("removed", "1")
     assert run("-C", aged, "preview", "refund").code == 0

@@ -18,7 +18,13 @@ from publisher.cli.authentication import (
 )
 from publisher.config import load_settings
 from publisher.domain.results import Rejected
-from publisher.domain.user import ROLE_PERMISSIONS, Grant, UserRole, parse_grant, permissions_of
+from publisher.domain.user import (
+    ROLE_PERMISSIONS,
+    Grant,
+    UserRole,
+    parse_grant,
+    permissions_of,
+)
 from publisher.engine.decisions import named_person
 from publisher.store.people.users import NewSignIn
 from publisher.testing.fakes import make_confirmed_runtime
@@ -115,7 +121,9 @@ WORKSPACE_LIMITED = {
 """The user for each permission, with a role limited to two platforms that has the permission."""
 PLATFORMS = ("weibo", "wechat", "tieba")
 KINDS = ("account", "group", "region", "platform")
-ACTING = [name for name, permission in COMMAND_PERMISSIONS.items() if permission is not None]
+ACTING = [
+    name for name, permission in COMMAND_PERMISSIONS.items() if permission is not None
+]
 NOT_PERMITTED = "may not run publisher"
 
 
@@ -137,7 +145,9 @@ def outside(name, kind):
         return frozenset({"region:120000"})
     missing, *others = ON_ACCOUNTS[name]
     instead = next(
-        f"beijing-{each}" for each in PLATFORMS if f"beijing-{each}" not in ON_ACCOUNTS[name]
+        f"beijing-{each}"
+        for each in PLATFORMS
+        if f"beijing-{each}" not in ON_ACCOUNTS[name]
     )
     return frozenset(target_of(kind, account) for account in (*others, instead)) - {
         target_of(kind, missing)
@@ -147,7 +157,9 @@ def outside(name, kind):
 def role_for(name):
     """Return a role that allows a command, and may be limited to accounts."""
     roles = (UserRole.AUTHOR, UserRole.APPROVER, UserRole.OPERATOR)
-    return next(role for role in roles if COMMAND_PERMISSIONS[name] in ROLE_PERMISSIONS[role])
+    return next(
+        role for role in roles if COMMAND_PERMISSIONS[name] in ROLE_PERMISSIONS[role]
+    )
 
 
 LIMITED = {
@@ -162,14 +174,22 @@ LIMITED = {
 @pytest.fixture(scope="module")
 def staffed(tmp_path_factory):
     """Return a drill with a user of each role and limit, posts in several states, and tokens."""
-    folder = make_drill(tmp_path_factory.mktemp("roles") / "drill", "http://127.0.0.1:9")
+    folder = make_drill(
+        tmp_path_factory.mktemp("roles") / "drill", "http://127.0.0.1:9"
+    )
     settings = folder / "publisher.toml"
-    groups = "".join(f'only-{platform} = ["beijing-{platform}"]\n' for platform in PLATFORMS)
+    groups = "".join(
+        f'only-{platform} = ["beijing-{platform}"]\n' for platform in PLATFORMS
+    )
     settings.write_text(
-        settings.read_text("utf-8").replace("[groups]\n", f"[groups]\n{groups}"), "utf-8"
+        settings.read_text("utf-8").replace("[groups]\n", f"[groups]\n{groups}"),
+        "utf-8",
     )
     now = datetime.now(ZoneInfo("Asia/Shanghai")).replace(microsecond=0, tzinfo=None)
-    due, later = f"at = {now.isoformat()}", f"at = {(now + timedelta(hours=5)).isoformat()}"
+    due, later = (
+        f"at = {now.isoformat()}",
+        f"at = {(now + timedelta(hours=5)).isoformat()}",
+    )
     write_schedule(
         folder,
         warning("refund", due, '["beijing-weibo", "beijing-wechat"]'),
@@ -194,18 +214,24 @@ def staffed(tmp_path_factory):
             for role in (UserRole.ADMIN, *UserRole, "spare", "gone"):
                 if role in tokens:
                     continue
-                grants = [Grant(role=role if isinstance(role, UserRole) else UserRole.VIEWER)]
+                grants = [
+                    Grant(role=role if isinstance(role, UserRole) else UserRole.VIEWER)
+                ]
                 link = await store.users.add(role, grants, by)
                 user = await store.users.activate(
                     link, NewSignIn(password_hash="none"), named_person
                 )
-                tokens[role] = await store.sign_ins.issue_token(role, permissions_of(user), by)
+                tokens[role] = await store.sign_ins.issue_token(
+                    role, permissions_of(user), by
+                )
             for grant in {*map(str, LIMITED), *WORKSPACE_LIMITED.values()}:
                 link = await store.users.add(grant, [parse_grant(grant)], by)
                 user = await store.users.activate(
                     link, NewSignIn(password_hash="none"), named_person
                 )
-                tokens[grant] = await store.sign_ins.issue_token(grant, permissions_of(user), by)
+                tokens[grant] = await store.sign_ins.issue_token(
+                    grant, permissions_of(user), by
+                )
             return tokens
 
     return folder, asyncio.run(fill())
@@ -221,14 +247,18 @@ def run_as(run, staffed, monkeypatch):
         monkeypatch.setattr("sys.stdin", io.StringIO(SECRET if user else ""))
         if user:
             monkeypatch.setenv("PUBLISHER_TOKEN", tokens[user])
-        arguments = [part.format(name=by) for part in instead.get(name) or ARGUMENTS[name]]
+        arguments = [
+            part.format(name=by) for part in instead.get(name) or ARGUMENTS[name]
+        ]
         return run("-C", folder, "--lang", "en", *arguments, "--by", by)
 
     return run_with_token
 
 
 @pytest.mark.parametrize("role", list(UserRole))
-@pytest.mark.parametrize("name", [name for name in ACTING if name not in PASSWORD_COMMANDS])
+@pytest.mark.parametrize(
+    "name", [name for name in ACTING if name not in PASSWORD_COMMANDS]
+)
 def test_a_command_is_for_those_whose_role_allows_it(run_as, name, role):
     """A permitted command is carried out or fails for its own reasons; else it exits 3."""
     is_allowed = COMMAND_PERMISSIONS[name] in ROLE_PERMISSIONS[role]
@@ -243,7 +273,9 @@ def test_a_limited_role_acts_on_its_accounts_alone(run_as, name, kind):
     """A role limited in any way is refused over any other account, and over none of its own."""
     others, own = (
         run_as(
-            name, str(Grant(role=role_for(name), targets=targets(name, kind))), **ARGUMENTS_OF_ONE
+            name,
+            str(Grant(role=role_for(name), targets=targets(name, kind))),
+            **ARGUMENTS_OF_ONE,
         )
         for targets in (outside, inside)
     )
@@ -287,7 +319,9 @@ def test_nobody_acts_without_a_sign_in(run_as, name, monkeypatch):
         is_over = "Request 999 was settled" in result.err
         assert result.code == 0 or (name == "user confirm" and is_over), result.err
     else:
-        assert (result.code, "must know who acts" in result.err) == (3, True), result.err
+        assert (result.code, "must know who acts" in result.err) == (3, True), (
+            result.err
+        )
 
 
 def test_every_command_declares_what_it_needs():
@@ -303,6 +337,8 @@ def test_a_command_that_takes_a_name_asks_whose_it_is(name):
     command = getattr(import_module(f"publisher.cli.commands.{module}"), module)
     takes_name = any("--by" in param.opts for param in command.params)
     needs = [
-        need for entry, need in COMMAND_PERMISSIONS.items() if entry.split(maxsplit=1)[0] == name
+        need
+        for entry, need in COMMAND_PERMISSIONS.items()
+        if entry.split(maxsplit=1)[0] == name
     ]
     assert takes_name is any(need is not None for need in needs)

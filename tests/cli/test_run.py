@@ -41,12 +41,18 @@ def daemon(drill, **environment):
     with (
         log.open("w") as stream,
         subprocess.Popen(
-            command, stderr=stream, env={**os.environ, **environment}, start_new_session=True
+            command,
+            stderr=stream,
+            env={**os.environ, **environment},
+            start_new_session=True,
         ) as process,
     ):
         try:
             wait_until(
-                lambda: process.poll() is not None or STARTED in log.read_text("utf-8", "replace"),
+                lambda: (
+                    process.poll() is not None
+                    or STARTED in log.read_text("utf-8", "replace")
+                ),
                 PATIENCE,
                 STARTED,
             )
@@ -70,7 +76,10 @@ def test_once_publishes_all_that_is_due(run, drill):
     """`run --once` publishes due posts on every platform, waits for outcomes, and exits 0."""
     write_schedule(drill, warning(when='at = "asap"'))
     done = subprocess.run(
-        publisher_command("-C", drill, "run", "--once"), capture_output=True, text=True, check=False
+        publisher_command("-C", drill, "run", "--once"),
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert (done.returncode, done.stdout) == (0, "")
     rows = run("-C", drill, "status", "--json").json["deliveries"]
@@ -92,10 +101,17 @@ def test_a_daemon_is_visible_follows_orders_and_stops_in_order(run, drill):
         sent = run("-C", drill, "send", "refund", "--by", "王")
         assert (sent.code, sent.err) == (0, "")
         wait_for(
-            run, drill, lambda found: [row["state"] for row in found["deliveries"]] == ["published"]
+            run,
+            drill,
+            lambda found: (
+                [row["state"] for row in found["deliveries"]] == ["published"]
+            ),
         )
         second = subprocess.run(
-            publisher_command("-C", drill, "run"), capture_output=True, text=True, check=False
+            publisher_command("-C", drill, "run"),
+            capture_output=True,
+            text=True,
+            check=False,
         )
         assert second.returncode == 3
         assert str(process.pid) in second.stderr
@@ -109,13 +125,16 @@ def test_a_daemon_is_visible_follows_orders_and_stops_in_order(run, drill):
 def test_a_missing_secret_pauses_its_account_only(run, drill):
     """An account without its secret is paused with a message that names it; the others publish."""
     (drill / "secrets" / "beijing-wechat").unlink()
-    write_schedule(drill, warning(when='at = "asap"', to='["beijing-wechat", "beijing-weibo"]'))
+    write_schedule(
+        drill, warning(when='at = "asap"', to='["beijing-wechat", "beijing-weibo"]')
+    )
     with daemon(drill):
         shown = wait_for(
             run,
             drill,
             lambda found: (
-                found["paused"] and any(row["state"] == "published" for row in found["deliveries"])
+                found["paused"]
+                and any(row["state"] == "published" for row in found["deliveries"])
             ),
         )
     assert [pause["scope"] for pause in shown["paused"]] == ["account:beijing-wechat"]
@@ -125,7 +144,9 @@ def test_a_missing_secret_pauses_its_account_only(run, drill):
 
 
 @pytest.mark.long
-def test_a_secret_that_cannot_be_read_at_the_start_delays_its_account_only_for_so_long(run, drill):
+def test_a_secret_that_cannot_be_read_at_the_start_delays_its_account_only_for_so_long(
+    run, drill
+):
     """A post waits until the source can be read again; nobody has to resume the account."""
     source = drill / "secrets" / "beijing-weibo"
     secret = source.read_bytes()
@@ -135,11 +156,17 @@ def test_a_secret_that_cannot_be_read_at_the_start_delays_its_account_only_for_s
         wait_for(
             run,
             drill,
-            lambda found: [row["reason"] for row in found["deliveries"]] == ["secret_unreadable"],
+            lambda found: (
+                [row["reason"] for row in found["deliveries"]] == ["secret_unreadable"]
+            ),
         )
         source.write_bytes(secret)
         shown = wait_for(
-            run, drill, lambda found: [row["state"] for row in found["deliveries"]] == ["published"]
+            run,
+            drill,
+            lambda found: (
+                [row["state"] for row in found["deliveries"]] == ["published"]
+            ),
         )
     assert shown["paused"] == []
 
@@ -155,7 +182,9 @@ ASAP = 'at = "asap"'
 
 def own_template(drill):
     """Return the folder of the workspace's own template, a copy of the warning's."""
-    return Path(shutil.copytree(shipped_templates() / "warning", drill / "templates" / "own"))
+    return Path(
+        shutil.copytree(shipped_templates() / "warning", drill / "templates" / "own")
+    )
 
 
 def with_own(name, when=ASAP):
@@ -170,7 +199,10 @@ def states_of(found):
 
 def run_once(drill):
     return subprocess.run(
-        publisher_command("-C", drill, "run", "--once"), capture_output=True, text=True, check=False
+        publisher_command("-C", drill, "run", "--once"),
+        capture_output=True,
+        text=True,
+        check=False,
     )
 
 
@@ -192,7 +224,9 @@ def test_f74_a_template_with_a_fault_delays_no_frozen_post(run, drill, fault):
     assert run("-C", drill, "reload", "--by", "王").code == 0
     name, content = FAULTS[fault]
     (own / name).write_bytes(content)
-    write_schedule(drill, with_own("frozen"), warning("fine", ASAP, '["beijing-weibo"]'))
+    write_schedule(
+        drill, with_own("frozen"), warning("fine", ASAP, '["beijing-weibo"]')
+    )
     done = run_once(drill)
     found = run("-C", drill, "status", "--json").json
     assert states_of(found) == {"frozen": "published", "fine": "published"}
@@ -220,8 +254,15 @@ def test_f74_a_schedule_that_needs_a_template_with_a_fault_is_refused(run, drill
     run_once(drill)
     found = run("-C", drill, "status", "--json").json
     assert states_of(found) == {"frozen": "published"}
-    assert {alert["code"] for alert in found["alerts"]} == {"templates_invalid", "reload_refused"}
-    [refused] = [alert["message"] for alert in found["alerts"] if alert["code"] == "reload_refused"]
+    assert {alert["code"] for alert in found["alerts"]} == {
+        "templates_invalid",
+        "reload_refused",
+    }
+    [refused] = [
+        alert["message"]
+        for alert in found["alerts"]
+        if alert["code"] == "reload_refused"
+    ]
     line = file.read_text("utf-8").splitlines().index('id = "new"') + 1
     assert f"schedule.toml:{line + 2}:" in refused
     assert "own/weibo.txt:1:" in refused
@@ -247,7 +288,10 @@ def test_f74_a_deleted_template_stops_no_other_post(run, drill):
     """F74: posts accepted with a deleted template are sent, and other posts are still planned."""
     own = own_template(drill)
     write_schedule(
-        drill, with_own("frozen"), with_own("never", 'cron = "0 9 * * *"'), daily("fine")
+        drill,
+        with_own("frozen"),
+        with_own("never", 'cron = "0 9 * * *"'),
+        daily("fine"),
     )
     assert run("-C", drill, "reload", "--by", "王").code == 0
     shutil.rmtree(own)
@@ -276,8 +320,12 @@ def test_broken_settings_keep_the_daemon_from_starting(run, drill):
     assert "publisher.toml:" in done.stderr
 
 
-@pytest.mark.parametrize(("value", "code"), [("intent.after_commit:kill", 3), ("nowhere:kill", 1)])
-def test_failpoints_are_refused_in_live_operation(run, workspace, monkeypatch, value, code):
+@pytest.mark.parametrize(
+    ("value", "code"), [("intent.after_commit:kill", 3), ("nowhere:kill", 1)]
+)
+def test_failpoints_are_refused_in_live_operation(
+    run, workspace, monkeypatch, value, code
+):
     """In live operation failpoints keep the daemon from starting; unknown ones always do."""
     monkeypatch.setenv("PUBLISHER_FAILPOINTS", value)
     refused = run("-C", workspace, "run", "--once")
@@ -292,12 +340,16 @@ def prevented():
     return {int(code) for code in codes.split()}
 
 
-@pytest.mark.parametrize(("code", "is_left_down"), [("clock_skew", False), ("second_daemon", True)])
+@pytest.mark.parametrize(
+    ("code", "is_left_down"), [("clock_skew", False), ("second_daemon", True)]
+)
 def test_a_temporary_problem_does_not_leave_the_daemon_down(capsys, code, is_left_down):
     """Restarts wait for a clock that becomes right soon after the start, and for nothing else."""
     terminal = Terminal(messages=Messages("en"), workspace=ROOT)
     facts = {"host": "h", "pid": "1", "file": "f", "seconds": "+60"}
-    assert (report_error(RefusedError(code, **facts), terminal) in prevented()) == is_left_down
+    assert (
+        report_error(RefusedError(code, **facts), terminal) in prevented()
+    ) == is_left_down
     assert "h" in capsys.readouterr().err
 
 
@@ -306,8 +358,12 @@ def test_the_simulator_shows_agencies_by_their_names(simulator):
 
     Nobody has named the account.
     """
-    simulator.post("/_sim/posts", {"platform": "weibo", "account": "1350100001", "text": "甲"})
-    assert [account["name"] for account in simulator.get("/_sim/accounts")] == ["福州市公安局"]
+    simulator.post(
+        "/_sim/posts", {"platform": "weibo", "account": "1350100001", "text": "甲"}
+    )
+    assert [account["name"] for account in simulator.get("/_sim/accounts")] == [
+        "福州市公安局"
+    ]
 
 
 def test_a_taken_port_is_reported(run, simulator):

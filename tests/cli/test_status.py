@@ -21,7 +21,9 @@ def documented_keys():
     """Return the keys in the manual's two `status --json` tables, each with its column."""
     text = (Path(__file__).parents[2] / "docs" / "monitoring.md").read_text("utf-8")
     section = re.search(
-        r"^## The columns and keys of `status`.*?(?=^##)", text, re.MULTILINE | re.DOTALL
+        r"^## The columns and keys of `status`.*?(?=^##)",
+        text,
+        re.MULTILINE | re.DOTALL,
     )[0]
     document, delivery = re.findall(r"(?:^\|.*\n)+", section, re.MULTILINE)
     return [
@@ -103,16 +105,22 @@ def test_what_has_ended_is_counted_and_listed_on_request(run, due_post, deliver)
 
 
 @pytest.mark.parametrize(
-    ("urgent", "is_shown"), [("", True), ("urgent = true\n", False)], ids=["routine", "urgent"]
+    ("urgent", "is_shown"),
+    [("", True), ("urgent = true\n", False)],
+    ids=["routine", "urgent"],
 )
-def test_what_waits_for_its_login_shows_until_when(run, drill, deliver, urgent, *, is_shown):
+def test_what_waits_for_its_login_shows_until_when(
+    run, drill, deliver, urgent, *, is_shown
+):
     """A due post held back by login limits has its earliest time, unless it overtakes.
 
     `status` and `why` show the time.
     """
     settings = drill / "publisher.toml"
     limits = re.sub(
-        r"(\[limits.weibo\]\n.*\n)per_hour = \d+", r"\1per_hour = 2", settings.read_text("utf-8")
+        r"(\[limits.weibo\]\n.*\n)per_hour = \d+",
+        r"\1per_hour = 2",
+        settings.read_text("utf-8"),
     )
     settings.write_text(limits, "utf-8")
     for name, more in (("first", ""), ("second", urgent)):
@@ -131,7 +139,9 @@ def test_problems_are_listed_alone(run, due_post, deliver):
 
     Another account has none, and an unknown account is an error.
     """
-    assert run("-C", due_post, "status", "--problems", "--json").json["deliveries"] == []
+    assert (
+        run("-C", due_post, "status", "--problems", "--json").json["deliveries"] == []
+    )
     deliver(CAPTCHA)
     [row] = run("-C", due_post, "status", "--problems", "--json").json["deliveries"]
     assert (row["state"], row["title"]) == ("held", "警惕“退款客服”诈骗")
@@ -159,7 +169,8 @@ def test_monitoring_reads_the_exit_code(run, due_post, deliver, run_on_database)
 
     def exit_codes():
         return [
-            run("-C", due_post, "status", *arguments).code for arguments in ((), ("--exit-code",))
+            run("-C", due_post, "status", *arguments).code
+            for arguments in ((), ("--exit-code",))
         ]
 
     assert exit_codes() == [0, 1]
@@ -173,18 +184,26 @@ def test_monitoring_reads_the_exit_code(run, due_post, deliver, run_on_database)
 @pytest.mark.parametrize(("language", "headings"), HEADINGS.items())
 def test_every_column_of_status_is_documented(language, headings):
     """The table in the manual names the columns in their order, in both languages."""
-    shown = [documented_heading(key, language) for key, column in DOCUMENTED[1].items() if column]
+    shown = [
+        documented_heading(key, language)
+        for key, column in DOCUMENTED[1].items()
+        if column
+    ]
     assert list(dict.fromkeys(shown)) == headings
 
 
 @pytest.mark.parametrize(("language", "headings"), HEADINGS.items())
-def test_status_shows_the_attempts_after_the_state(run, due_post, deliver, language, headings):
+def test_status_shows_the_attempts_after_the_state(
+    run, due_post, deliver, language, headings
+):
     """0 before the first call, then the number of calls, in the table as in JSON."""
 
     def attempts_shown():
         lines = [
             re.split(r"\s{2,}", line)
-            for line in run("-C", due_post, "--lang", language, "status").out.splitlines()
+            for line in run(
+                "-C", due_post, "--lang", language, "status"
+            ).out.splitlines()
         ]
         assert [cells for cells in lines if cells[0] == headings[0]] == [headings]
         [row] = [cells for cells in lines if cells[0] == "refund"]
@@ -197,7 +216,9 @@ def test_status_shows_the_attempts_after_the_state(run, due_post, deliver, langu
     assert attempts_shown() == ("due", 0)
     deliver(CAPTCHA)
     assert attempts_shown() == ("held", 1)
-    assert run("-C", due_post, "resolve", "refund@beijing-weibo", "resend", *BY).code == 0
+    assert (
+        run("-C", due_post, "resolve", "refund@beijing-weibo", "resend", *BY).code == 0
+    )
     assert run("-C", due_post, "resume", "beijing-weibo", "--by", "王").code == 0
     deliver(Unknown(reason="timeout"))
     assert attempts_shown() == ("unknown", 2)
@@ -210,13 +231,17 @@ def test_status_colours_the_state_on_a_terminal(run, due_post, deliver, monkeypa
     monkeypatch.delenv("NO_COLOR", raising=False)
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
     shown = run("-C", due_post, "--lang", "en", "status").out
-    assert re.findall(r"\x1b\[33m\x1b\[1m([^\x1b]*)\x1b", shown) == ["waiting for a person"]
+    assert re.findall(r"\x1b\[33m\x1b\[1m([^\x1b]*)\x1b", shown) == [
+        "waiting for a person"
+    ]
     monkeypatch.setenv("NO_COLOR", "1")
     assert "\x1b" not in run("-C", due_post, "--lang", "en", "status").out
 
 
 @pytest.mark.parametrize(("columns", "is_below"), [("60", True), ("400", False)])
-def test_no_cell_is_broken_on_a_narrow_terminal(run, due_post, monkeypatch, columns, *, is_below):
+def test_no_cell_is_broken_on_a_narrow_terminal(
+    run, due_post, monkeypatch, columns, *, is_below
+):
     """A remark that does not fit stands below its row, and its command stays in one piece."""
     run("-C", due_post, "pause", "beijing-weibo", "--by", "王")
     monkeypatch.setenv("COLUMNS", columns)
@@ -224,7 +249,9 @@ def test_no_cell_is_broken_on_a_narrow_terminal(run, due_post, monkeypatch, colu
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
     lines = run("-C", due_post, "status").out.splitlines()
     [row] = [place for place, line in enumerate(lines) if line.startswith("refund ")]
-    [remark] = [place for place, line in enumerate(lines) if "，恢复：publisher resume" in line]
+    [remark] = [
+        place for place, line in enumerate(lines) if "，恢复：publisher resume" in line
+    ]
     assert lines[remark].endswith("publisher resume beijing-weibo --by 姓名")
     assert (remark > row) is is_below
 
@@ -235,7 +262,9 @@ def test_status_says_that_a_pause_delays_what_is_due(run, due_post, scope):
 
     This holds for any scope of the pause.
     """
-    assert run("-C", due_post, "status", "--json").json["deliveries"][0]["reason"] is None
+    assert (
+        run("-C", due_post, "status", "--json").json["deliveries"][0]["reason"] is None
+    )
     assert run("-C", due_post, "pause", scope, "--by", "王").code == 0
     [row] = run("-C", due_post, "status", "--json").json["deliveries"]
     assert (row["state"], row["reason"]) == ("due", "paused")
@@ -257,13 +286,17 @@ def test_status_says_that_a_pause_delays_what_is_due(run, due_post, scope):
 def test_a_pause_of_something_else_is_no_reason(run, due_post):
     """Another platform's pause delays nothing here."""
     assert run("-C", due_post, "pause", "platform:wechat", "--by", "王").code == 0
-    assert run("-C", due_post, "status", "--json").json["deliveries"][0]["reason"] is None
+    assert (
+        run("-C", due_post, "status", "--json").json["deliveries"][0]["reason"] is None
+    )
 
 
 def test_a_foreign_database_is_refused(run, due_post):
     """A drill's database is refused in live operation, a damaged one always, with exit code 3."""
     settings = (due_post / "publisher.toml").read_text("utf-8")
-    (due_post / "publisher.toml").write_text(settings.replace('"drill"', '"live"'), "utf-8")
+    (due_post / "publisher.toml").write_text(
+        settings.replace('"drill"', '"live"'), "utf-8"
+    )
     refused = run("-C", due_post, "status")
     assert refused.code == 3
     assert "drill" in refused.err
@@ -289,7 +322,9 @@ def test_i24_old_ended_deliveries_are_shown_only_on_request(run, due_post, deliv
     """Open deliveries stay in `status` at any age; ended ones only for some days, with a note."""
     deliver(PUBLISHED)
     with sqlite3.connect(due_post / "var" / "publisher.db") as database:
-        database.execute("UPDATE delivery SET due_at = due_at - 8 * 86400000000 WHERE id = 1")
+        database.execute(
+            "UPDATE delivery SET due_at = due_at - 8 * 86400000000 WHERE id = 1"
+        )
     kept = run("-C", due_post, "status", "--json").json
     assert (kept["deliveries"], kept["has_older"]) == ([], True)
     assert "status --all" in run("-C", due_post, "status").out

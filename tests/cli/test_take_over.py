@@ -39,7 +39,9 @@ def copy_after(run_on_database, drill, due_post, tmp_path):
 
 def audit_of(folder, event):
     connection = sqlite3.connect(folder / "var" / "publisher.db")
-    rows = connection.execute("SELECT name FROM audit WHERE event = ?", (event,)).fetchall()
+    rows = connection.execute(
+        "SELECT name FROM audit WHERE event = ?", (event,)
+    ).fetchall()
     connection.close()
     return [name for (name,) in rows]
 
@@ -70,7 +72,9 @@ def test_f103_commands_that_send_are_refused_in_a_copy(run, drill, copy_after, l
     assert run("-C", drill, "status").err == ""
 
 
-def test_f103_a_copy_of_a_stopped_workspace_is_taken_over_as_it_is(run, drill, copy_after):
+def test_f103_a_copy_of_a_stopped_workspace_is_taken_over_as_it_is(
+    run, drill, copy_after
+):
     """F103: a named person's order is in the audit, nothing is paused, and commands work.
 
     The workspace no longer belongs to the original.
@@ -98,7 +102,9 @@ def test_f103_what_the_original_may_have_sent_since_the_copy_is_looked_for_first
     shown = run("-C", copy, "status", "--json").json
     assert [pause["scope"] for pause in shown["paused"]] == ["all"]
     assert [row["state"] for row in shown["deliveries"]] == ["unknown"]
-    assert audit_of(copy, "workspace_taken_over") == audit_of(copy, "restored") == ["王"]
+    assert (
+        audit_of(copy, "workspace_taken_over") == audit_of(copy, "restored") == ["王"]
+    )
     assert run("-C", copy, "resume", *BY).code == 0
 
 
@@ -108,9 +114,9 @@ def test_f103_accepting_a_copy_as_restored_trusts_its_journal_no_more_than_a_tak
     """F103: the journal beside a copy ends where the copy was made."""
     copy = copy_after(stops=False)
     assert run("-C", copy, "restore", "--accept-current", *BY).code == 0
-    assert [row["state"] for row in run("-C", copy, "status", "--json").json["deliveries"]] == [
-        "unknown"
-    ]
+    assert [
+        row["state"] for row in run("-C", copy, "status", "--json").json["deliveries"]
+    ] == ["unknown"]
     assert run("-C", copy, "resume", *BY).code == 0
 
 
@@ -120,14 +126,21 @@ def test_f103_a_backup_restored_in_another_workspace_belongs_to_it(
     """F103: a person has ordered it, so that nothing more is asked at the start."""
     use_as_daemon(run_on_database, drill, stops=False)
     assert run("-C", drill, "backup", tmp_path / "kept.db").code == 0
-    other = shutil.copytree(drill, tmp_path / "other", ignore=shutil.ignore_patterns("var"))
+    other = shutil.copytree(
+        drill, tmp_path / "other", ignore=shutil.ignore_patterns("var")
+    )
     (other / "var").mkdir()
-    assert run("-C", other, "restore", tmp_path / "kept.db", "--without-journal", *BY).code == 0
+    assert (
+        run("-C", other, "restore", tmp_path / "kept.db", "--without-journal", *BY).code
+        == 0
+    )
     assert run("-C", other, "resume", *BY).code == 0
 
 
 @pytest.mark.parametrize("has_database", [True, False])
-def test_there_is_nothing_to_take_over_in_an_original(run, run_on_database, drill, has_database):
+def test_there_is_nothing_to_take_over_in_an_original(
+    run, run_on_database, drill, has_database
+):
     """Exit code 3; where there is no database, none is created."""
     if has_database:
         write_schedule(drill, warning("refund"))

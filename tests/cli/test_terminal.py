@@ -54,12 +54,15 @@ def test_f66_facts_of_a_region_are_checked_like_texts(run, workspace):
     """The name of the police, a tip line, a link: they are in every text."""
     file = workspace / "publisher.toml"
     file.write_text(
-        file.read_text("utf-8") + '\n[region.x]\nname = "北\\u200b京"\ntip_line = "123\u200b77"\n',
+        file.read_text("utf-8")
+        + '\n[region.x]\nname = "北\\u200b京"\ntip_line = "123\u200b77"\n',
         "utf-8",
     )
     found = run("-C", workspace, "--lang", "en", "check", "--json")
     assert found.code == 1
-    (problem,) = [each for each in found.json["problems"] if each["code"] == "invisible_character"]
+    (problem,) = [
+        each for each in found.json["problems"] if each["code"] == "invisible_character"
+    ]
     assert problem["file"].endswith("publisher.toml")
     assert "U+200B ZERO WIDTH SPACE" in problem["message"]
 
@@ -75,7 +78,9 @@ def test_f66_a_log_line_cannot_control_a_terminal(capsys):
     """Names and fields of an event, at any depth."""
     kept = structlog.get_config()
     configure_command_logging()
-    log.warning("reply", result=ATTACK, deep={"k\x1b": [ATTACK]}, thing=ValueError(ATTACK))
+    log.warning(
+        "reply", result=ATTACK, deep={"k\x1b": [ATTACK]}, thing=ValueError(ATTACK)
+    )
     structlog.configure(**kept)
     shown = capsys.readouterr().err
     assert "owned" in shown
@@ -86,7 +91,9 @@ def test_f66_a_log_line_cannot_control_a_terminal(capsys):
 def test_a_report_has_no_formula_for_a_spreadsheet(tmp_path, start):
     """A cell that would be a formula is text: it has a prefix."""
     account = AccountId(f"{start}HYPERLINK(1)\x1b")
-    drawn = build_report(date(2027, 1, 1), date(2027, 1, 2), (), {}, {account: Platform("x")})
+    drawn = build_report(
+        date(2027, 1, 1), date(2027, 1, 2), (), {}, {account: Platform("x")}
+    )
     write_csv(
         tmp_path / "r.csv",
         drawn,

@@ -38,7 +38,9 @@ class AuditedDrill:
         self.write_checkpoint()
         assert self.report("backup", self.kept).code == 0
         self.first_lost = self.verify().json["last"] + 1
-        assert self.report("cancel", "refund", "--by", "李", "--reason", "试验").code == 0
+        assert (
+            self.report("cancel", "refund", "--by", "李", "--reason", "试验").code == 0
+        )
         self.write_checkpoint()
         shutil.copy(self.anchors, self.held)
         self.last = self.verify().json["last"]
@@ -64,11 +66,21 @@ class AuditedDrill:
         file.unlink(missing_ok=True)
         assert self.report("audit", "export", file).code == 0
         return self.run(
-            "audit", "verify", "--json", "--file", file, "--key", self.key, "--anchors", self.held
+            "audit",
+            "verify",
+            "--json",
+            "--file",
+            file,
+            "--key",
+            self.key,
+            "--anchors",
+            self.held,
         )
 
     def alerts(self):
-        return [alert["code"] for alert in self.report("status", "--json").json["alerts"]]
+        return [
+            alert["code"] for alert in self.report("status", "--json").json["alerts"]
+        ]
 
     def write_checkpoint(self):
         asyncio.run(write_drill_checkpoint(self.folder))
@@ -98,8 +110,15 @@ class AuditedDrill:
                 None,
                 json.dumps(detail, ensure_ascii=False),
             )
-            row = (number + 1, *fields, previous, hash_entry(number + 1, fields, previous))
-            connection.execute("INSERT INTO audit VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
+            row = (
+                number + 1,
+                *fields,
+                previous,
+                hash_entry(number + 1, fields, previous),
+            )
+            connection.execute(
+                "INSERT INTO audit VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", row
+            )
         connection.close()
 
 
@@ -117,7 +136,9 @@ def test_a_restore_does_not_hide_a_loss_of_audit_entries(audited):
     assert audited.report("resume", "--by", "李").code == 0
     audited.write_checkpoint()
     assert audited.alerts() == ["audit_broken"]
-    assert [item["damage"] for item in audited.as_auditors().json["breaks"]] == ["replaced"]
+    assert [item["damage"] for item in audited.as_auditors().json["breaks"]] == [
+        "replaced"
+    ]
     accepted = audited.report("audit", "accept", "--anchors", audited.held, *ACCEPT)
     assert (accepted.code, audited.alerts()) == (0, [])
     for shown in (audited.verify("--anchors", audited.held), audited.as_auditors()):
@@ -175,8 +196,13 @@ def test_copied_files_do_not_hide_a_loss_of_audit_entries(audited):
     )
     assert audited.as_auditors().code == 1
     assert audited.alerts() == ["audit_broken"]
-    assert audited.report("audit", "accept", "--anchors", audited.held, *ACCEPT).code == 0
-    assert (audited.verify("--anchors", audited.held).code, audited.as_auditors().code) == (0, 0)
+    assert (
+        audited.report("audit", "accept", "--anchors", audited.held, *ACCEPT).code == 0
+    )
+    assert (
+        audited.verify("--anchors", audited.held).code,
+        audited.as_auditors().code,
+    ) == (0, 0)
     audited.write_checkpoint()
     assert audited.alerts() == []
 
@@ -197,7 +223,9 @@ def test_losing_the_checkpoint_file_with_the_entries_hides_nothing(audited, way)
     audited.write_checkpoint()
     assert audited.alerts() == ["audit_broken"]
     assert [item["damage"] for item in audited.verify().json["breaks"]] == ["truncated"]
-    assert audited.report("audit", "accept", "--anchors", audited.held, *ACCEPT).code == 0
+    assert (
+        audited.report("audit", "accept", "--anchors", audited.held, *ACCEPT).code == 0
+    )
     audited.write_checkpoint()
     assert (audited.alerts(), audited.verify("--anchors", audited.held).code) == ([], 0)
 
@@ -208,11 +236,14 @@ def test_a_moved_or_restarted_checkpoint_file_raises_no_alert(audited):
     audited.write_checkpoint()
     settings = audited.folder / "publisher.toml"
     settings.write_text(
-        settings.read_text("utf-8") + '\n[audit]\ncheckpoint_file = "elsewhere.log"\n', "utf-8"
+        settings.read_text("utf-8") + '\n[audit]\ncheckpoint_file = "elsewhere.log"\n',
+        "utf-8",
     )
     audited.write_checkpoint()
     assert (audited.alerts(), audited.verify().code) == ([], 0)
-    assert [file.exists() for file in (audited.anchors, audited.folder / "elsewhere.log")] == [
+    assert [
+        file.exists() for file in (audited.anchors, audited.folder / "elsewhere.log")
+    ] == [
         True,
         True,
     ]
@@ -230,8 +261,13 @@ def test_another_database_in_its_place_is_reported(audited):
     )
     audited.write_checkpoint()
     assert audited.alerts() == ["audit_broken"]
-    assert audited.report("audit", "accept", "--anchors", audited.held, *ACCEPT).code == 0
-    assert (audited.verify("--anchors", audited.held).code, audited.as_auditors().code) == (0, 0)
+    assert (
+        audited.report("audit", "accept", "--anchors", audited.held, *ACCEPT).code == 0
+    )
+    assert (
+        audited.verify("--anchors", audited.held).code,
+        audited.as_auditors().code,
+    ) == (0, 0)
     audited.write_checkpoint()
     assert audited.alerts() == []
 
@@ -240,9 +276,14 @@ def test_an_acceptance_covers_no_later_checkpoint(audited):
     """Not even where a forged entry named an instant and a number far ahead."""
     audited.copy_over()
     audited.forge(
-        "restored", "database", {"cut": [{"sequence": 10**6, "hash": "f" * 64}]}, at=4 * 10**15
+        "restored",
+        "database",
+        {"cut": [{"sequence": 10**6, "hash": "f" * 64}]},
+        at=4 * 10**15,
     )
-    assert audited.report("audit", "accept", "--anchors", audited.held, *ACCEPT).code == 0
+    assert (
+        audited.report("audit", "accept", "--anchors", audited.held, *ACCEPT).code == 0
+    )
     assert audited.report("resume", "--by", "李").code == 0
     later = {
         **json.loads(audited.held.read_text("utf-8").splitlines()[-1]),
@@ -272,9 +313,14 @@ def test_forged_entries_have_no_effect(audited):
     """
     audited.copy_over()
     last = list(read_checkpoints(audited.held))[-1]
-    audited.forge("restored", "database", {"cut": [{"sequence": last.sequence, "hash": last.hash}]})
+    audited.forge(
+        "restored",
+        "database",
+        {"cut": [{"sequence": last.sequence, "hash": last.hash}]},
+    )
     assert [
-        item["damage"] for item in audited.verify("--anchors", audited.held).json["breaks"]
+        item["damage"]
+        for item in audited.verify("--anchors", audited.held).json["breaks"]
     ] == ["replaced"]
     loss = {
         "chain": last.chain,
@@ -285,7 +331,9 @@ def test_forged_entries_have_no_effect(audited):
     }
     for signature in ("", last.signature):
         audited.forge(
-            "loss_accepted", "audit", {"reason": "试验", "losses": [loss], "signature": signature}
+            "loss_accepted",
+            "audit",
+            {"reason": "试验", "losses": [loss], "signature": signature},
         )
         reported = audited.verify("--anchors", audited.held)
         assert (reported.code, reported.json["accepted"]) == (1, [])
@@ -298,18 +346,28 @@ def test_an_acceptance_needs_checkpoints_from_elsewhere_a_name_and_a_loss(audite
     """The workspace's own file does not count; without a loss there is nothing to accept."""
     assert audited.report("audit", "accept", *ACCEPT).code == 2
     assert (
-        audited.report("audit", "accept", "--anchors", audited.held, "--reason", "试验").code == 2
+        audited.report(
+            "audit", "accept", "--anchors", audited.held, "--reason", "试验"
+        ).code
+        == 2
     )
-    assert audited.report("audit", "accept", "--anchors", audited.held, *ACCEPT).code == 1
+    assert (
+        audited.report("audit", "accept", "--anchors", audited.held, *ACCEPT).code == 1
+    )
     assert audited.report("restore", audited.kept, "--by", "李").code == 0
-    assert audited.report("audit", "accept", "--anchors", audited.anchors, *ACCEPT).code == 2
+    assert (
+        audited.report("audit", "accept", "--anchors", audited.anchors, *ACCEPT).code
+        == 2
+    )
     assert sorted(audited.alerts()) == ["audit_broken", "database_restored"]
 
 
 def test_an_accepted_loss_does_not_cover_the_next(audited):
     """A second restore brings the alert back, and needs its own acceptance."""
     assert audited.report("restore", audited.kept, "--by", "李").code == 0
-    assert audited.report("audit", "accept", "--anchors", audited.held, *ACCEPT).code == 0
+    assert (
+        audited.report("audit", "accept", "--anchors", audited.held, *ACCEPT).code == 0
+    )
     assert audited.verify("--anchors", audited.held).code == 0
     assert audited.report("restore", audited.kept, "--by", "李").code == 0
     assert audited.verify("--anchors", audited.held).code == 1
@@ -327,12 +385,20 @@ def test_a_checkpoint_is_signed_and_a_forged_one_is_reported(audited):
     ] == 2 * len(lines)
     row = json.loads(lines[-1])
     bare = {name: value for name, value in row.items() if name != "signature"}
-    for forged in ({**row, "sequence": row["sequence"] - 1}, {**row, "signature": "AAAA"}, bare):
+    for forged in (
+        {**row, "sequence": row["sequence"] - 1},
+        {**row, "signature": "AAAA"},
+        bare,
+    ):
         audited.held.write_text(
-            "\n".join([*lines, json.dumps(forged, separators=(",", ":"))]) + "\n", "utf-8"
+            "\n".join([*lines, json.dumps(forged, separators=(",", ":"))]) + "\n",
+            "utf-8",
         )
         reported = audited.verify("--anchors", audited.held)
-        assert (reported.code, [item["damage"] for item in reported.json["breaks"]]) == (
+        assert (
+            reported.code,
+            [item["damage"] for item in reported.json["breaks"]],
+        ) == (
             1,
             ["forged_checkpoint"],
         )
@@ -348,17 +414,29 @@ def test_a_checkpoint_is_signed_and_a_forged_one_is_reported(audited):
     )
     assert (
         audited.run(
-            "audit", "verify", "--file", file, "--key", audited.key, "--anchors", audited.held
+            "audit",
+            "verify",
+            "--file",
+            file,
+            "--key",
+            audited.key,
+            "--anchors",
+            audited.held,
         ).code
         == 0
     )
 
 
 @pytest.mark.parametrize("lang", ["zh_CN", "en"])
-def test_old_checkpoints_without_a_signature_are_accepted_and_reported_as_such(audited, lang):
+def test_old_checkpoints_without_a_signature_are_accepted_and_reported_as_such(
+    audited, lang
+):
     """Unsigned checkpoints from before the keys still show a loss, and are reported as unsigned."""
     rows = [json.loads(line) for line in audited.held.read_text("utf-8").splitlines()]
-    bare = [{name: value for name, value in row.items() if name != "signature"} for row in rows]
+    bare = [
+        {name: value for name, value in row.items() if name != "signature"}
+        for row in rows
+    ]
     audited.held.write_text(
         "".join(json.dumps(row, separators=(",", ":")) + "\n" for row in bare), "utf-8"
     )
@@ -368,7 +446,8 @@ def test_old_checkpoints_without_a_signature_are_accepted_and_reported_as_such(a
     audited.anchors.unlink()
     audited.copy_over()
     assert [
-        item["damage"] for item in audited.verify("--anchors", audited.held).json["breaks"]
+        item["damage"]
+        for item in audited.verify("--anchors", audited.held).json["breaks"]
     ] == ["truncated"]
 
 

@@ -49,7 +49,9 @@ async def fill(folder):
 def staffed(request, tmp_path, workspace):
     """Return a workspace, live unless the test asks for a drill, and a token for everything."""
     is_drill = getattr(request, "param", "live") == "drill"
-    folder = make_drill(tmp_path / "drill", "http://127.0.0.1:9") if is_drill else workspace
+    folder = (
+        make_drill(tmp_path / "drill", "http://127.0.0.1:9") if is_drill else workspace
+    )
     now = datetime.now(ZoneInfo("Asia/Shanghai")).replace(microsecond=0, tzinfo=None)
     write_schedule(folder, warning("waiting", f"at = {now.isoformat()}", TO_WEIBO))
     return folder, asyncio.run(fill(folder))
@@ -61,7 +63,9 @@ def ask(run, staffed, monkeypatch):
     folder, token = staffed
 
     def run_with(*arguments, lines=(), has_token=True):
-        monkeypatch.setattr("sys.stdin", io.StringIO("".join(f"{line}\n" for line in lines)))
+        monkeypatch.setattr(
+            "sys.stdin", io.StringIO("".join(f"{line}\n" for line in lines))
+        )
         monkeypatch.setenv("PUBLISHER_TOKEN", token if has_token else "")
         return run("-C", folder, "--lang", "en", *arguments)
 
@@ -79,9 +83,11 @@ def test_in_live_operation_a_token_is_not_enough(ask, name):
     The message gives the next step.
     """
     refused = ask(*arguments_of(name))
-    assert (refused.code, NOT_ENOUGH in refused.err, "--by" in refused.err) == (3, True, True), (
-        refused.err
-    )
+    assert (refused.code, NOT_ENOUGH in refused.err, "--by" in refused.err) == (
+        3,
+        True,
+        True,
+    ), refused.err
 
 
 @pytest.mark.parametrize("name", ["user add", "duty add", "approve"])
@@ -132,16 +138,20 @@ def test_no_token_for_what_takes_a_person_is_issued_in_live_operation(ask, scope
     """Not even with the password; others are."""
     issue = ("user", "token", NAME, "--scope")
     refused = ask(*issue, scope, "--scope", "stop", lines=[PASSWORD], has_token=False)
-    assert (refused.code, "no token has these permissions" in refused.err) == (1, True), refused.err
+    assert (refused.code, "no token has these permissions" in refused.err) == (
+        1,
+        True,
+    ), refused.err
     assert ask(*issue, "stop", lines=[PASSWORD], has_token=False).code == 0
 
 
 def test_a_token_that_is_not_enough_does_not_break_the_glass(ask):
     """An owner with a token is shown the way without sign-in, and never takes it by accident."""
     refused = ask("user", "reset", "spare", "--by", NAME)
-    assert (refused.code, "PUBLISHER_TOKEN= publisher user reset" in refused.err) == (3, True), (
-        refused.err
-    )
+    assert (refused.code, "PUBLISHER_TOKEN= publisher user reset" in refused.err) == (
+        3,
+        True,
+    ), refused.err
     assert ask("alerts", "--json").json["alerts"] == []
 
 
@@ -151,9 +161,9 @@ def test_a_token_that_is_not_enough_leaves_a_trace(ask, staffed):
     export = staffed[0] / "audit.jsonl"
     ask("audit", "export", str(export))
     entries = map(json.loads, export.read_text("utf-8").splitlines())
-    assert [entry["subject"] for entry in entries if entry.get("event") == "token_refused"] == [
-        f"user:{NAME}"
-    ]
+    assert [
+        entry["subject"] for entry in entries if entry.get("event") == "token_refused"
+    ] == [f"user:{NAME}"]
 
 
 def test_what_stops_posts_takes_no_more_than_a_token():
@@ -162,6 +172,8 @@ def test_what_stops_posts_takes_no_more_than_a_token():
     They stay open to scripts, as nobody looks for a telephone then.
     """
     stopping = {
-        name for name, permission in COMMAND_PERMISSIONS.items() if permission is Permission.STOP
+        name
+        for name, permission in COMMAND_PERMISSIONS.items()
+        if permission is Permission.STOP
     }
     assert stopping & PERSONAL_COMMANDS == set()

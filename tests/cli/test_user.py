@@ -28,7 +28,9 @@ def ask(run, drill, monkeypatch):
     """Return a function that runs a command on the drill, with input lines and a token, if any."""
 
     def run_with(*arguments, lines=(), token=None):
-        monkeypatch.setattr("sys.stdin", io.StringIO("".join(f"{line}\n" for line in lines)))
+        monkeypatch.setattr(
+            "sys.stdin", io.StringIO("".join(f"{line}\n" for line in lines))
+        )
         if token:
             monkeypatch.setenv("PUBLISHER_TOKEN", token)
         else:
@@ -106,14 +108,21 @@ def test_a_link_sets_a_password_and_that_signs_in(ask, enrol):
 
 @pytest.mark.parametrize(
     ("password", "message"),
-    [("short", "too short"), ("a" * 40, "easily guessed"), ("x1y2" * 90, "at most 256")],
+    [
+        ("short", "too short"),
+        ("a" * 40, "easily guessed"),
+        ("x1y2" * 90, "at most 256"),
+    ],
 )
 def test_a_bad_password_leaves_the_link_open(ask, password, message):
     """A short, repetitive or long password is refused; the same link works afterwards."""
     [link] = LINK.findall(ask("user", "add", "zhang", "--role", "admin").out)
     refused = ask("user", "activate", lines=[link, password])
     assert (refused.code, message in refused.err) == (1, True)
-    assert ask("user", "activate", lines=[f"https://host/setup#{link}", PASSWORD]).code == 0
+    assert (
+        ask("user", "activate", lines=[f"https://host/setup#{link}", PASSWORD]).code
+        == 0
+    )
 
 
 def test_roles_are_limited_to_accounts(ask, enrol, issue_token, drill):
@@ -124,17 +133,31 @@ def test_roles_are_limited_to_accounts(ask, enrol, issue_token, drill):
     enrol("wang", "author@platform:weibo", by="zhang")
     token = issue_token("wang", "stop", "send")
     assert ask("cancel", "here", "--by", "wang", "--reason", "x", token=token).code == 0
-    assert ask("cancel", "everywhere", "--by", "wang", "--reason", "x", token=token).code == 3
+    assert (
+        ask("cancel", "everywhere", "--by", "wang", "--reason", "x", token=token).code
+        == 3
+    )
     assert ask("pause", "platform:weibo", "--by", "wang", token=token).code == 0
     assert ask("pause", "beijing-tieba", "--by", "wang", token=token).code == 3
     assert ask("pause", "all", "--by", "wang", token=token).code == 3
     assert (
-        ask("user", "add", "li", "--role", "author@no-such", "--by", "zhang", lines=[PASSWORD]).code
+        ask(
+            "user",
+            "add",
+            "li",
+            "--role",
+            "author@no-such",
+            "--by",
+            "zhang",
+            lines=[PASSWORD],
+        ).code
         == 2
     )
 
 
-def test_a_token_names_its_user_and_does_no_more_than_its_scope(ask, enrol, issue_token):
+def test_a_token_names_its_user_and_does_no_more_than_its_scope(
+    ask, enrol, issue_token
+):
     """With a token --by may be left out where it is optional, and cannot name somebody else."""
     enrol("zhang", "admin", "operator")
     token = issue_token("zhang", "stop")
@@ -142,7 +165,10 @@ def test_a_token_names_its_user_and_does_no_more_than_its_scope(ask, enrol, issu
     refused = ask("pause", "--by", "wang", token=token)
     assert (refused.code, "is of zhang" in refused.err) == (3, True)
     narrow = ask("resume", "--by", "zhang", token=token)
-    assert (narrow.code, "publisher user token zhang --scope operate" in narrow.err) == (3, True)
+    assert (
+        narrow.code,
+        "publisher user token zhang --scope operate" in narrow.err,
+    ) == (3, True)
     assert ask("secret", "rotate", token=issue_token("zhang", "credentials")).code != 3
     assert ask("resume", "--by", "zhang", token="publisher-unknown").code == 3
     prolonged = ask("user", "token", "zhang", "--scope", "stop", token=token)
@@ -165,11 +191,23 @@ def test_a_disabled_user_and_one_who_was_reset_are_out_at_once(ask, enrol, issue
     assert ask("resume", "--by", "wang", lines=[PASSWORD]).code == 0
     reset = ask("user", "reset", "wang", "--by", "zhang", lines=[PASSWORD])
     assert ask("resume", "--by", "wang", lines=[PASSWORD]).code == 3
-    assert ask("user", "activate", lines=[*LINK.findall(reset.out), OTHER_PASSWORD]).code == 0
+    assert (
+        ask("user", "activate", lines=[*LINK.findall(reset.out), OTHER_PASSWORD]).code
+        == 0
+    )
     assert ask("resume", "--by", "wang", lines=[OTHER_PASSWORD]).code == 0
     assert ask("user", "disable", "zhang", "--by", "zhang", lines=[PASSWORD]).code == 3
     assert (
-        ask("user", "change", "zhang", "--role", "viewer", "--by", "zhang", lines=[PASSWORD]).code
+        ask(
+            "user",
+            "change",
+            "zhang",
+            "--role",
+            "viewer",
+            "--by",
+            "zhang",
+            lines=[PASSWORD],
+        ).code
         == 3
     )
 
@@ -182,7 +220,13 @@ def test_a_user_replaces_the_password_with_the_old_one(ask, enrol, issue_token):
     enrol("zhang", "admin", "operator")
     token = issue_token("zhang", "operate")
     assert (
-        ask("user", "password", "zhang", lines=[OTHER_PASSWORD, OTHER_PASSWORD], token=token).code
+        ask(
+            "user",
+            "password",
+            "zhang",
+            lines=[OTHER_PASSWORD, OTHER_PASSWORD],
+            token=token,
+        ).code
         == 3
     )
     assert ask("user", "password", "zhang", lines=[PASSWORD, "short"]).code == 1
@@ -199,7 +243,9 @@ def with_second_factor(ask, drill, monkeypatch):
 
     The first code is used already.
     """
-    [link] = LINK.findall(ask("user", "add", "zhang", "--role", "admin", "--role", "operator").out)
+    [link] = LINK.findall(
+        ask("user", "add", "zhang", "--role", "admin", "--role", "operator").out
+    )
     made = []
 
     class AnsweringInput(io.StringIO):
@@ -222,11 +268,15 @@ def with_second_factor(ask, drill, monkeypatch):
     activated = ask("user", "activate", "--second-factor", lines=[link, PASSWORD])
     monkeypatch.undo()
     assert activated.code == 0, activated.err
-    with contextlib.closing(sqlite3.connect(drill / "var" / "publisher.db")) as database:
+    with contextlib.closing(
+        sqlite3.connect(drill / "var" / "publisher.db")
+    ) as database:
         # as if the code of the activation were long ago
         database.execute("UPDATE auth_user SET totp_step = 0")
         database.commit()
-    return made[0].secret, re.findall(r"^  ([A-Z2-7-]{29})$", activated.out, re.MULTILINE)
+    return made[0].secret, re.findall(
+        r"^  ([A-Z2-7-]{29})$", activated.out, re.MULTILINE
+    )
 
 
 def present_code(secret):
@@ -243,7 +293,10 @@ def test_a_code_and_a_recovery_code_work_once(ask, with_second_factor, drill):
     assert ask("resume", "--by", "zhang", lines=[PASSWORD, "验证码"]).code == 3
     assert ask("resume", "--by", "zhang", lines=[PASSWORD, wide]).code == 0
     assert ask("resume", "--by", "zhang", lines=[PASSWORD, code]).code == 3
-    assert ask("resume", "--by", "zhang", lines=[PASSWORD, recovery_codes[0].lower()]).code == 0
+    assert (
+        ask("resume", "--by", "zhang", lines=[PASSWORD, recovery_codes[0].lower()]).code
+        == 0
+    )
     assert ask("resume", "--by", "zhang", lines=[PASSWORD, recovery_codes[0]]).code == 3
     assert secret.encode() not in (drill / "var" / "publisher.db").read_bytes()
 
@@ -295,7 +348,9 @@ def test_failed_sign_ins_are_shown_at_the_next_one(ask, enrol):
     for _ in range(2):
         ask("resume", "--by", "zhang", lines=[OTHER_PASSWORD])
     first, later = (ask("resume", "--by", "zhang", lines=[PASSWORD]) for _ in range(2))
-    assert "Failed attempts to sign in since the last time: 2, the latest at" in first.err
+    assert (
+        "Failed attempts to sign in since the last time: 2, the latest at" in first.err
+    )
     assert "Failed attempts" not in later.err
 
 
@@ -312,7 +367,9 @@ def test_what_is_refused_is_in_the_audit(ask, enrol, issue_token, drill):
     ask("resume", "--by", "wang", token=token)
     ask("resume", "--by", "nobody", lines=[OTHER_PASSWORD])
     ask("resume", "--by", "wang", token=f"{token}x")
-    entries = [entry for entry in audit_of(ask, drill) if entry["event"].endswith("_refused")]
+    entries = [
+        entry for entry in audit_of(ask, drill) if entry["event"].endswith("_refused")
+    ]
     assert [(entry["subject"], entry["event"]) for entry in entries] == [
         ("user:wang", "password_refused"), ("user:wang", "token_refused"),
         ("user:wang", "action_refused"),
@@ -329,7 +386,9 @@ def test_a_name_that_breaks_addresses_is_refused(ask, name):
     assert ask("user", "list", "--json").json == {"users": []}
 
 
-def test_i19_what_signs_in_is_shown_once_and_stored_nowhere(ask, enrol, issue_token, drill):
+def test_i19_what_signs_in_is_shown_once_and_stored_nowhere(
+    ask, enrol, issue_token, drill
+):
     """Passwords, tokens and links are in no output of later commands and in no file.
 
     This includes wrong ones.
@@ -348,25 +407,41 @@ def test_i19_what_signs_in_is_shown_once_and_stored_nowhere(ask, enrol, issue_to
         ask("alerts"),
     ]
     text = "".join(result.out + result.err for result in shown)
-    stored = b"".join(file.read_bytes() for file in (drill / "var").rglob("*") if file.is_file())
-    assert [secret for secret in (link, token, PASSWORD, OTHER_PASSWORD) if secret in text] == []
+    stored = b"".join(
+        file.read_bytes() for file in (drill / "var").rglob("*") if file.is_file()
+    )
     assert [
-        secret for secret in (link, token, PASSWORD, OTHER_PASSWORD) if secret.encode() in stored
+        secret for secret in (link, token, PASSWORD, OTHER_PASSWORD) if secret in text
+    ] == []
+    assert [
+        secret
+        for secret in (link, token, PASSWORD, OTHER_PASSWORD)
+        if secret.encode() in stored
     ] == []
 
 
-def test_the_owner_of_the_workspace_may_pause_and_reset_without_sign_in(ask, enrol, drill):
+def test_the_owner_of_the_workspace_may_pause_and_reset_without_sign_in(
+    ask, enrol, drill
+):
     """Breaking the glass works, and leaves a red alert and an audit entry with the system user."""
     enrol("zhang", "admin")
     assert ask("pause", "--by", "night shift").code == 0
     assert ask("status", "--json").json["paused"][0]["scope"] == "all"
-    assert len(LINK.findall(ask("user", "reset", "zhang", "--by", "night shift").out)) == 1
+    assert (
+        len(LINK.findall(ask("user", "reset", "zhang", "--by", "night shift").out)) == 1
+    )
     alerts = [
-        alert for alert in ask("alerts", "--json").json["alerts"] if alert["code"] == "break_glass"
+        alert
+        for alert in ask("alerts", "--json").json["alerts"]
+        if alert["code"] == "break_glass"
     ]
     assert len(alerts) == 2
-    assert all(f"system user {system_user_name()} ran" in alert["message"] for alert in alerts)
-    broken = [entry for entry in audit_of(ask, drill) if entry["event"] == "break_glass"]
+    assert all(
+        f"system user {system_user_name()} ran" in alert["message"] for alert in alerts
+    )
+    broken = [
+        entry for entry in audit_of(ask, drill) if entry["event"] == "break_glass"
+    ]
     assert [(entry["name"], entry["subject"]) for entry in broken] == [
         ("night shift", "command:pause"),
         ("night shift", "user:zhang"),
@@ -378,7 +453,9 @@ def test_an_expired_token_does_not_keep_the_owner_from_stopping(ask, enrol):
     """An expired token counts as none: the owner pauses without sign-in, others are refused."""
     enrol("zhang", "admin")
     assert ask("pause", "--by", "zhang", token="publisher-expired").code == 0
-    assert [alert["code"] for alert in ask("alerts", "--json").json["alerts"]] == ["break_glass"]
+    assert [alert["code"] for alert in ask("alerts", "--json").json["alerts"]] == [
+        "break_glass"
+    ]
 
 
 @pytest.mark.parametrize(("name", "scope"), [("wang", "stop"), ("zhang", "view")])
@@ -389,9 +466,15 @@ def test_an_owner_whose_token_will_not_do_sees_how_to_break_the_glass(
     enrol("zhang", "admin")
     enrol("wang", "operator", by="zhang")
     token = issue_token(name, scope)
-    for command in (("pause", "--by", "zhang"), ("user", "reset", "wang", "--by", "zhang")):
+    for command in (
+        ("pause", "--by", "zhang"),
+        ("user", "reset", "wang", "--by", "zhang"),
+    ):
         refused = ask(*command, token=token)
-        assert (refused.code, "PUBLISHER_TOKEN= publisher" in refused.err) == (3, True), refused.err
+        assert (refused.code, "PUBLISHER_TOKEN= publisher" in refused.err) == (
+            3,
+            True,
+        ), refused.err
         assert ask(*command).code == 0
     assert [alert["code"] for alert in ask("alerts", "--json").json["alerts"]] == [
         "break_glass"
@@ -421,7 +504,9 @@ def test_another_system_user_cannot_break_the_glass(ask, enrol, monkeypatch):
     assert ask("status", "--json").json["paused"] == []
 
 
-def test_who_leaves_is_out_and_leaves_a_list(ask, enrol, issue_token, drill, monkeypatch):
+def test_who_leaves_is_out_and_leaves_a_list(
+    ask, enrol, issue_token, drill, monkeypatch
+):
     """Tokens of a departing user end; accounts and secrets are listed.
 
     Each secret stays an alert until it is replaced.
@@ -432,9 +517,15 @@ def test_who_leaves_is_out_and_leaves_a_list(ask, enrol, issue_token, drill, mon
     token = issue_token("wang", "operate", "credentials", "stop")
     secret = '{"app_key": "1", "app_secret": "2", "access_token": "3"}'
     assert (
-        ask("mode", "beijing-tieba", "off", "--by", "wang", "--reason", "x", token=token).code == 0
+        ask(
+            "mode", "beijing-tieba", "off", "--by", "wang", "--reason", "x", token=token
+        ).code
+        == 0
     )
-    assert ask("secret", "set", "spare", "--by", "wang", token=token, lines=[secret]).code == 0
+    assert (
+        ask("secret", "set", "spare", "--by", "wang", token=token, lines=[secret]).code
+        == 0
+    )
     monkeypatch.setattr(
         "publisher.engine.departure.is_system_owner", lambda _workspace, _uid: False
     )
@@ -444,16 +535,32 @@ def test_who_leaves_is_out_and_leaves_a_list(ask, enrol, issue_token, drill, mon
     assert "beijing-tieba" in left.out
     assert "publisher secret set spare" in left.out
     assert (
-        ask("mode", "beijing-tieba", "settings", "--by", "wang", "--reason", "x", token=token).code
+        ask(
+            "mode",
+            "beijing-tieba",
+            "settings",
+            "--by",
+            "wang",
+            "--reason",
+            "x",
+            token=token,
+        ).code
         == 3
     )
     due = [
-        alert for alert in ask("alerts", "--json").json["alerts"] if alert["code"] == "rotation_due"
+        alert
+        for alert in ask("alerts", "--json").json["alerts"]
+        if alert["code"] == "rotation_due"
     ]
     assert [alert["subject"] for alert in due] == ["secret:spare"]
     assert due[0]["message"].endswith("publisher secret set spare")
     replaced = issue_token("zhang", "credentials")
-    assert ask("secret", "set", "spare", "--by", "zhang", token=replaced, lines=[secret]).code == 0
+    assert (
+        ask(
+            "secret", "set", "spare", "--by", "zhang", token=replaced, lines=[secret]
+        ).code
+        == 0
+    )
     assert [alert["code"] for alert in ask("alerts", "--json").json["alerts"]] == []
 
 
@@ -486,19 +593,38 @@ def test_accounts_of_a_post_count_as_touched(ask, enrol, issue_token, drill):
     enrol("wang", "author", by="zhang")
     assert (
         ask(
-            "cancel", "refund", "--by", "wang", "--reason", "x", token=issue_token("wang", "stop")
+            "cancel",
+            "refund",
+            "--by",
+            "wang",
+            "--reason",
+            "x",
+            token=issue_token("wang", "stop"),
         ).code
         == 0
     )
     left = ask("user", "leave", "wang", "--by", "zhang", lines=[PASSWORD])
     [line] = re.findall(r"^Accounts acted on: (.+)$", left.out, re.MULTILINE)
-    assert set(re.split(r"[、,] *", line)) == {"beijing-weibo", "beijing-wechat", "beijing-tieba"}
+    assert set(re.split(r"[、,] *", line)) == {
+        "beijing-weibo",
+        "beijing-wechat",
+        "beijing-tieba",
+    }
 
 
 def test_an_approver_for_a_stage_that_is_not_configured_is_noted(ask, enrol):
     """Users come before the settings that need them, so an unknown stage is no error."""
     enrol("zhang", "admin")
-    added = ask("user", "add", "li", "--role", "approver:初审", "--by", "zhang", lines=[PASSWORD])
+    added = ask(
+        "user",
+        "add",
+        "li",
+        "--role",
+        "approver:初审",
+        "--by",
+        "zhang",
+        lines=[PASSWORD],
+    )
     assert (added.code, "初审" in added.err) == (0, True)
 
 
@@ -525,11 +651,15 @@ def test_the_audit_says_how_a_person_signed_in(ask, enrol, issue_token, drill):
     ask("pause", "--by", "zhang", token=token)
     ask("resume", "--by", "zhang", lines=[PASSWORD])
     entries = audit_of(ask, drill)
-    methods = {entry["event"]: json.loads(entry["detail"]).get("sign_in") for entry in entries}
+    methods = {
+        entry["event"]: json.loads(entry["detail"]).get("sign_in") for entry in entries
+    }
     assert methods["user_activated"] == "one-time link"
     assert methods["paused"] == "token 1"
     assert methods["resumed"] == methods["token_issued"] == "password"
-    stored = b"".join(file.read_bytes() for file in (drill / "var").glob("publisher.db*"))
+    stored = b"".join(
+        file.read_bytes() for file in (drill / "var").glob("publisher.db*")
+    )
     assert [text for text in (link, token, PASSWORD) if text.encode() in stored] == []
 
 
@@ -544,17 +674,25 @@ def test_after_a_restore_nobody_signs_in_before_being_enabled(
     token = issue_token("zhang", "recover", "stop")
     backup = tmp_path / "backup.db"
     assert ask("backup", str(backup)).code == 0
-    restored = ask("restore", str(backup), "--without-journal", "--by", "zhang", token=token)
+    restored = ask(
+        "restore", str(backup), "--without-journal", "--by", "zhang", token=token
+    )
     assert restored.code == 0, restored.err
-    assert [row["state"] for row in ask("user", "list", "--json").json["users"]] == ["suspended"]
+    assert [row["state"] for row in ask("user", "list", "--json").json["users"]] == [
+        "suspended"
+    ]
     assert ask("resume", "--by", "zhang", token=token).code == 3
     assert ask("resume", "--by", "zhang", lines=[PASSWORD]).code == 3
-    assert "users_suspended" in [alert["code"] for alert in ask("alerts", "--json").json["alerts"]]
+    assert "users_suspended" in [
+        alert["code"] for alert in ask("alerts", "--json").json["alerts"]
+    ]
     assert ask("user", "enable", "zhang", "--by", "root of the night").code == 0
     assert ask("resume", "--by", "zhang", lines=[PASSWORD]).code == 0
 
 
-def test_a_lost_database_is_restored_by_the_owner_with_a_red_alert(ask, enrol, drill, tmp_path):
+def test_a_lost_database_is_restored_by_the_owner_with_a_red_alert(
+    ask, enrol, drill, tmp_path
+):
     """A restored lost database has users, and the owner's action is marked with a red alert.
 
     Without a database nobody can sign in.
@@ -566,7 +704,9 @@ def test_a_lost_database_is_restored_by_the_owner_with_a_red_alert(ask, enrol, d
         file.unlink()
     restored = ask("restore", str(backup), "--without-journal", "--by", "night shift")
     assert restored.code == 0, restored.err
-    assert "break_glass" in [alert["code"] for alert in ask("alerts", "--json").json["alerts"]]
+    assert "break_glass" in [
+        alert["code"] for alert in ask("alerts", "--json").json["alerts"]
+    ]
 
 
 @pytest.mark.parametrize(
@@ -597,7 +737,9 @@ def test_a_second_administrator_confirms_by_command(ask, enrol, monkeypatch):
     )
     for name in ("zhang", "zhou"):
         enrol(name, "admin", by=None if name == "zhang" else "zhang")
-    waits = ask("user", "add", "wang", "--role", "author", "--by", "zhang", lines=[PASSWORD])
+    waits = ask(
+        "user", "add", "wang", "--role", "author", "--by", "zhang", lines=[PASSWORD]
+    )
     assert (waits.code, LINK.findall(waits.out)) == (0, [])
     [row] = ask("user", "requests", "--json").json["requests"]
     assert (row["user"], row["kind"], row["roles"], row["by"]) == (
@@ -611,18 +753,28 @@ def test_a_second_administrator_confirms_by_command(ask, enrol, monkeypatch):
     assert (own.code, "another administrator must confirm" in own.err) == (3, True)
     confirmed = ask(*confirm, "--by", "zhou", lines=[PASSWORD])
     assert confirmed.code == 0, confirmed.err
-    assert ask("user", "activate", lines=[*LINK.findall(confirmed.out), PASSWORD]).code == 0
+    assert (
+        ask("user", "activate", lines=[*LINK.findall(confirmed.out), PASSWORD]).code
+        == 0
+    )
     assert "Nothing waits" in ask("user", "requests").out
     ask("user", "reset", "wang", "--by", "zhang", lines=[PASSWORD])
     [row] = ask("user", "requests", "--json").json["requests"]
     done = ask("user", "confirm", str(row["number"]), "--by", "zhou", lines=[PASSWORD])
-    assert ask("user", "activate", lines=[*LINK.findall(done.out), OTHER_PASSWORD]).code == 0
+    assert (
+        ask("user", "activate", lines=[*LINK.findall(done.out), OTHER_PASSWORD]).code
+        == 0
+    )
     signed_in = ask("pause", "beijing-weibo", "--by", "wang", lines=[OTHER_PASSWORD])
     assert "zhang reset your password, and zhou confirmed it" in signed_in.err
-    assert "sign_in_reset" in [alert["code"] for alert in ask("alerts", "--json").json["alerts"]]
+    assert "sign_in_reset" in [
+        alert["code"] for alert in ask("alerts", "--json").json["alerts"]
+    ]
 
 
-def test_who_confirms_the_first_trusted_role_gets_a_new_link(ask, enrol, issue_token, monkeypatch):
+def test_who_confirms_the_first_trusted_role_gets_a_new_link(
+    ask, enrol, issue_token, monkeypatch
+):
     """After confirmation of the first trusted role the earlier password and token are void.
 
     Both people hear of it. A token never had more than the viewer.
@@ -634,22 +786,44 @@ def test_who_confirms_the_first_trusted_role_gets_a_new_link(ask, enrol, issue_t
     enrol("zhou", "admin", by="zhang")
     enrol("wang", "viewer", by="zhang")
     token = issue_token("wang", "view")
-    wider = ask("user", "token", "wang", "--scope", "view", "--scope", "stop", lines=[PASSWORD])
-    assert (wider.code, "do not allow this, and so no token does: stop" in wider.err) == (
+    wider = ask(
+        "user", "token", "wang", "--scope", "view", "--scope", "stop", lines=[PASSWORD]
+    )
+    assert (
+        wider.code,
+        "do not allow this, and so no token does: stop" in wider.err,
+    ) == (
         3,
         True,
     ), wider.err
-    waits = ask("user", "change", "wang", "--role", "author", "--by", "zhang", lines=[PASSWORD])
-    assert ("is set up again with a new link" in waits.out, LINK.findall(waits.out)) == (True, [])
+    waits = ask(
+        "user", "change", "wang", "--role", "author", "--by", "zhang", lines=[PASSWORD]
+    )
+    assert (
+        "is set up again with a new link" in waits.out,
+        LINK.findall(waits.out),
+    ) == (True, [])
     assert "is set up again with a new link" in ask("user", "requests").out
     [row] = ask("user", "requests", "--json").json["requests"]
-    confirmed = ask("user", "confirm", str(row["number"]), "--by", "zhou", lines=[PASSWORD])
-    assert (row["renews_sign_in"], "void" in confirmed.out) == (True, True), confirmed.err
+    confirmed = ask(
+        "user", "confirm", str(row["number"]), "--by", "zhou", lines=[PASSWORD]
+    )
+    assert (row["renews_sign_in"], "void" in confirmed.out) == (True, True), (
+        confirmed.err
+    )
     stop = ("pause", "beijing-weibo", "--by", "wang")
     assert [ask(*stop, token=token).code, ask(*stop, lines=[PASSWORD]).code] == [3, 3]
-    assert ask("user", "activate", lines=[*LINK.findall(confirmed.out), OTHER_PASSWORD]).code == 0
+    assert (
+        ask(
+            "user", "activate", lines=[*LINK.findall(confirmed.out), OTHER_PASSWORD]
+        ).code
+        == 0
+    )
     signed_in = ask(*stop, lines=[OTHER_PASSWORD])
-    assert (signed_in.code, "zhang reset your password and second factor" in signed_in.err) == (
+    assert (
+        signed_in.code,
+        "zhang reset your password and second factor" in signed_in.err,
+    ) == (
         0,
         True,
     )
@@ -659,17 +833,34 @@ def test_the_owner_confirms_in_an_emergency_with_a_red_alert(ask, enrol):
     """If the second administrator is gone, the workspace's owner confirms on the server."""
     enrol("zhang", "admin")
     enrol("zhou", "admin", by="zhang")
-    grant = ("user", "change", "zhang", "--role", "admin", "--role", "operator", "--by", "zhang")
+    grant = (
+        "user",
+        "change",
+        "zhang",
+        "--role",
+        "admin",
+        "--role",
+        "operator",
+        "--by",
+        "zhang",
+    )
     assert ask(*grant, lines=[PASSWORD]).code == 0
     [row] = ask("user", "requests", "--json").json["requests"]
-    declined = ask("user", "decline", str(row["number"]), "--by", "zhang", lines=[PASSWORD])
+    declined = ask(
+        "user", "decline", str(row["number"]), "--by", "zhang", lines=[PASSWORD]
+    )
     assert declined.code == 0, declined.err
     assert ask(*grant, lines=[PASSWORD]).code == 0
     [row] = ask("user", "requests", "--json").json["requests"]
     confirmed = ask("user", "confirm", str(row["number"]), "--by", "night shift")
     assert confirmed.code == 0, confirmed.err
-    assert ask("user", "list", "--json").json["users"][0]["roles"] == ["admin", "operator"]
-    assert [alert["code"] for alert in ask("alerts", "--json").json["alerts"]] == ["break_glass"]
+    assert ask("user", "list", "--json").json["users"][0]["roles"] == [
+        "admin",
+        "operator",
+    ]
+    assert [alert["code"] for alert in ask("alerts", "--json").json["alerts"]] == [
+        "break_glass"
+    ]
 
 
 def test_no_command_and_no_page_changes_a_user_past_the_second_administrator():
@@ -677,6 +868,10 @@ def test_no_command_and_no_page_changes_a_user_past_the_second_administrator():
     folder = Path(publisher.__file__).parent
     past = re.compile(r"users\.(add|change_grants|reset)\(")
     files = [
-        file for part in ("cli", "web", "app", "engine") for file in (folder / part).rglob("*.py")
+        file
+        for part in ("cli", "web", "app", "engine")
+        for file in (folder / part).rglob("*.py")
     ]
-    assert [file.name for file in files if past.search(file.read_text("utf-8"))] == ["demo.py"]
+    assert [file.name for file in files if past.search(file.read_text("utf-8"))] == [
+        "demo.py"
+    ]

@@ -26,9 +26,13 @@ def watched(simulated_drill, monkeypatch):
 def hooks(drill):
     """Yield the receivers of a drill's first and second list, with no daemon ever run."""
     with contextlib.ExitStack() as stack:
-        served = {name: stack.enter_context(serving(Webhook())) for name in ("duty", "chief")}
+        served = {
+            name: stack.enter_context(serving(Webhook())) for name in ("duty", "chief")
+        }
         for name, hook in served.items():
-            (drill / "secrets" / name).write_text(json.dumps({"url": hook.url}), "utf-8")
+            (drill / "secrets" / name).write_text(
+                json.dumps({"url": hook.url}), "utf-8"
+            )
         rules = (
             '[alerts]\nfirst = ["duty"]\nsecond = ["chief"]\n'
             '[alerts.channels]\nduty = "duty"\nchief = "chief"\n'
@@ -75,7 +79,9 @@ def test_a_fault_reaches_the_channels_of_alerts_once(run, drill, hooks):
     assert hooks["chief"].accepted == []
 
 
-def test_a_report_that_no_channel_of_the_first_list_accepts_goes_to_the_second(run, drill, hooks):
+def test_a_report_that_no_channel_of_the_first_list_accepts_goes_to_the_second(
+    run, drill, hooks
+):
     """A report refused by the first list goes to the second, and the operator sees the refusal.
 
     It counts as sent and is not repeated at each look.
@@ -88,7 +94,9 @@ def test_a_report_that_no_channel_of_the_first_list_accepts_goes_to_the_second(r
     assert (len(hooks["duty"].requests), len(hooks["chief"].accepted)) == (1, 1)
 
 
-def test_a_report_that_nobody_accepts_is_sent_again_under_the_same_number(run, drill, hooks):
+def test_a_report_that_nobody_accepts_is_sent_again_under_the_same_number(
+    run, drill, hooks
+):
     """A refused report is sent again under the same number once a channel works.
 
     No look in between loses it.
@@ -103,7 +111,9 @@ def test_a_report_that_nobody_accepts_is_sent_again_under_the_same_number(run, d
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("fault", [kill, freeze, pytest.param(fill_disk, marks=pytest.mark.extra)])
+@pytest.mark.parametrize(
+    "fault", [kill, freeze, pytest.param(fill_disk, marks=pytest.mark.extra)]
+)
 def test_a_daemon_that_does_nothing_is_reported(run, watched, fault):
     """A killed, frozen or full-disk daemon is reported: the watchdog ends with 1.
 

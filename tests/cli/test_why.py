@@ -53,7 +53,9 @@ def test_advice_of_one_platform_is_not_given_for_another(
     """Only an outcome on WeChat may be a mass send that still waits for its administrator."""
     write_schedule(drill, warning("refund", to=f'["platform:{platform}"]'))
     run("-C", drill, "send", "refund", "--by", "王")
-    deliver(Blocked(code="weibo_20031", reason="verify", hold_reason=HoldReason.UNCHECKABLE))
+    deliver(
+        Blocked(code="weibo_20031", reason="verify", hold_reason=HoldReason.UNCHECKABLE)
+    )
     reported = run("-C", drill, "--lang", lang, "why", "refund").out
     assert bool(re.search("群发若在等|A mass send that", reported)) is is_said
     assert "{" not in reported

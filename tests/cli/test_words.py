@@ -42,13 +42,20 @@ UNSHOWN = {
 }  # fmt: skip
 """Recorded as a reason in the audit log or beside a code, and part of no text that people read."""
 REASONS = {
-    *find_reasons("publisher/domain", "publisher/store", "publisher/engine", "adapters"),
+    *find_reasons(
+        "publisher/domain", "publisher/store", "publisher/engine", "adapters"
+    ),
     *TransportReason,
     *EXPIRED,
     MISSING_KEY_REASON,
     *(set(get_args(SecretErrorCode)) - {"audit_key_bad"}),
 } - UNSHOWN
-OF_THE_CLOCK = {"clock_jumped_back", "clock_jumped_ahead", "clock_unconfirmed", "clock_wrong"}
+OF_THE_CLOCK = {
+    "clock_jumped_back",
+    "clock_jumped_ahead",
+    "clock_unconfirmed",
+    "clock_wrong",
+}
 ALERTS = {
     *OF_THE_CLOCK,
     *(f"held.{reason.value}" for reason in HoldReason),
@@ -64,7 +71,9 @@ ALERTS = {
     "cannot_send",
     *(reminder.value for reminder in ReminderKind),
     *re.findall(r'raise_delivery_alert\(\s*transaction, [^,]+, "([\w.]+)"', CORE_TEXT),
-    *re.findall(r'(?:raise_alert|replace_alerts)\(\s*transaction, [^"{]+"(\w+)"', CORE_TEXT),
+    *re.findall(
+        r'(?:raise_alert|replace_alerts)\(\s*transaction, [^"{]+"(\w+)"', CORE_TEXT
+    ),
 }
 ABOUT_THE_WHOLE = {
     "reload_refused", "database_restored", "waiting_for_journal", "circuit_breaker_open",
@@ -76,7 +85,9 @@ INSTANT = datetime(2027, 1, 5, 1, 0, tzinfo=UTC)
 
 @pytest.fixture(params=LANGUAGES)
 def narrator(request):
-    return Formatter(messages=Messages(request.param), timezone=ZoneInfo("Asia/Shanghai"))
+    return Formatter(
+        messages=Messages(request.param), timezone=ZoneInfo("Asia/Shanghai")
+    )
 
 
 def test_the_lists_are_not_empty():
@@ -146,7 +157,8 @@ def test_every_reason_has_a_text(narrator):
     """
     texts = {reason: narrator.reason(reason) for reason in REASONS}
     unlisted = {
-        reason: narrator.messages.translate("reason_unlisted", code=reason) for reason in REASONS
+        reason: narrator.messages.translate("reason_unlisted", code=reason)
+        for reason in REASONS
     }
     assert [
         reason
@@ -173,7 +185,9 @@ def test_no_text_is_for_a_reason_that_nothing_gives():
     No text is left over.
     """
     texts = {
-        code.removeprefix("reason_") for code in load_catalogue() if code.startswith("reason_")
+        code.removeprefix("reason_")
+        for code in load_catalogue()
+        if code.startswith("reason_")
     }
     assert texts - {"none", "unlisted"} - REASONS == set()
 
@@ -182,10 +196,25 @@ def test_no_text_is_for_a_reason_that_nothing_gives():
 def test_every_alert_has_a_text(narrator, code):
     """Each alert has a text that names the post or the account."""
     facts = {} if code.startswith("reload") else {"account": "beijing-weibo"}
-    if code in {"unauthorized_post", "external_post", "retraction_refused", "occurrences_missed"}:
+    if code in {
+        "unauthorized_post",
+        "external_post",
+        "retraction_refused",
+        "occurrences_missed",
+    }:
         facts |= {"number": "2", "url": "https://weibo.com/1/a"}
-    if code in {"attempt_recovered", "attempt_orphaned", "database_restored", "response_late"}:
-        facts |= {"post": "p", "url": "", "since": "2027-01-05T09:00:00+08:00", "by": "王"}
+    if code in {
+        "attempt_recovered",
+        "attempt_orphaned",
+        "database_restored",
+        "response_late",
+    }:
+        facts |= {
+            "post": "p",
+            "url": "",
+            "since": "2027-01-05T09:00:00+08:00",
+            "by": "王",
+        }
     if code.endswith("identity_changed"):
         facts |= {"sent_as": "1000", "identity": "2000", "number": "2"}
     if code == "job_failing":
@@ -223,7 +252,9 @@ def test_every_alert_has_a_text(narrator, code):
 
 def test_every_job_has_a_text(narrator):
     """An alert about any job of the daemon, or a job of one account, names the failing job."""
-    beats = re.findall(r"Job\(\s*\"(\w+)\",", (ROOT / "publisher" / "daemon.py").read_text("utf-8"))
+    beats = re.findall(
+        r"Job\(\s*\"(\w+)\",", (ROOT / "publisher" / "daemon.py").read_text("utf-8")
+    )
     assert len(beats) == 22
     for job in [*beats, "monitor_account", "check_login"]:
         facts = {
@@ -235,7 +266,11 @@ def test_every_job_has_a_text(narrator):
         }
         reported = narrator.alert(
             Alert(
-                id=1, at=INSTANT, code="job_failing", subject="job", facts={**facts, "account": "a"}
+                id=1,
+                at=INSTANT,
+                code="job_failing",
+                subject="job",
+                facts={**facts, "account": "a"},
             )
         )
         assert f"job_{job}" not in reported
@@ -312,7 +347,9 @@ def test_the_environment_chooses_the_language(capsys, monkeypatch):
 @pytest.mark.parametrize("width", [17, 24, 40])
 def test_wrapping_counts_columns(width):
     """No line is wider than requested, no letter is lost, and no line begins with a comma."""
-    text = "一次列出所有问题，写明文件、行、列和改法。FILE 默认为工作区的 schedule.toml。"
+    text = (
+        "一次列出所有问题，写明文件、行、列和改法。FILE 默认为工作区的 schedule.toml。"
+    )
     lines = list(wrap_text(text, width))
     assert "".join(lines).replace(" ", "") == text.replace(" ", "")
     assert all(text_width(line) <= width + 2 for line in lines if " " not in line)

@@ -50,7 +50,9 @@ REVIEW_WINDOW = "4s"
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark all end-to-end tests as long, except the tests that belong to every run."""
     for item in items:
-        if item.path.parent == Path(__file__).parent and not item.get_closest_marker("smoke"):
+        if item.path.parent == Path(__file__).parent and not item.get_closest_marker(
+            "smoke"
+        ):
             item.add_marker("long")
 
 
@@ -88,7 +90,11 @@ class CityWorkspace:
             },
             "dashboard": {"enabled": False},
         }
-        secrets = {name: content for name, content in files.items() if name.startswith("secrets/")}
+        secrets = {
+            name: content
+            for name, content in files.items()
+            if name.startswith("secrets/")
+        }
         create_workspace(
             self.folder, {**secrets, "publisher.toml": tomlkit.dumps(settings).encode()}
         )
@@ -113,11 +119,22 @@ class CityWorkspace:
         """
         command = ["-C", str(self.folder), *arguments]
         is_apart = "run" in arguments or FAILPOINTS in self.environment
-        return self._run_apart(command, given) if is_apart else self._run_here(command, given)
+        return (
+            self._run_apart(command, given)
+            if is_apart
+            else self._run_here(command, given)
+        )
 
     def _run_here(self, command: list[str], given: str) -> tuple[int, str, str]:
-        out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True) for _ in range(2))
-        with redirect_stdout(out), redirect_stderr(err), pytest.MonkeyPatch.context() as patch:
+        out, err = (
+            io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True)
+            for _ in range(2)
+        )
+        with (
+            redirect_stdout(out),
+            redirect_stderr(err),
+            pytest.MonkeyPatch.context() as patch,
+        ):
             patch.setattr(sys, "stdin", io.StringIO(given))
             for name, value in self.environment.items():
                 patch.setenv(name, value)
@@ -140,7 +157,15 @@ class CityWorkspace:
         """Start the daemon."""
         with (self.folder / "log.jsonl").open("a") as log:
             daemon = subprocess.Popen(
-                [sys.executable, "-m", "publisher", "-C", str(self.folder), "run", *arguments],
+                [
+                    sys.executable,
+                    "-m",
+                    "publisher",
+                    "-C",
+                    str(self.folder),
+                    "run",
+                    *arguments,
+                ],
                 stdout=log,
                 stderr=log,
                 env={**os.environ, **self.environment, **environment},

@@ -60,7 +60,15 @@ FIELDS = ("id", "kind", "title", "at", "expires", "to", "extra")
 LEVEL, FOLLOWS = 'level = "orange"', 'follows = "refund"'
 MORNING_POSTS = (
     ("refund", "warning", "警惕退款客服诈骗", 7.5, 13.5, "all", LEVEL),
-    ("urgent", "warning", "紧急提醒假冒公检法来电", 9, 15, "all", f"{LEVEL}\nurgent = true"),
+    (
+        "urgent",
+        "warning",
+        "紧急提醒假冒公检法来电",
+        9,
+        15,
+        "all",
+        f"{LEVEL}\nurgent = true",
+    ),
     ("news", "update", "退款诈骗出现新话术", 11, 17, "all", f"{LEVEL}\n{FOLLOWS}"),
     ("talk", "bulletin", "社区反诈咨询活动", 13, 19, "north", ""),
 )
@@ -93,11 +101,15 @@ class ScenarioDay:
         """Save a schedule as staff do, and let the daemon read it."""
         facts = [dict(zip(FIELDS, post, strict=True)) for post in posts]
         moments = [
-            {key: self.midnight + timedelta(hours=item[key]) for key in ("at", "expires")}
+            {
+                key: self.midnight + timedelta(hours=item[key])
+                for key in ("at", "expires")
+            }
             for item in facts
         ]
         text = "".join(
-            POST.format(**item | moment) for item, moment in zip(facts, moments, strict=True)
+            POST.format(**item | moment)
+            for item, moment in zip(facts, moments, strict=True)
         )
         (self.folder / "schedule.toml").write_text(text, "utf-8")
         await self.days.daemon.read_schedule()
@@ -113,12 +125,18 @@ class ScenarioDay:
         Resume the account, and resolve the held delivery with `resend`.
         """
         for account in self.troubles[name]:
-            await self.app.store.actions.resume(f"account:{account.id}", named_person("王"))
+            await self.app.store.actions.resume(
+                f"account:{account.id}", named_person("王")
+            )
             for row in await self.app.store.queries.deliveries(
                 account=account.id, states=[State.HELD]
             ):
                 await resolve_delivery(
-                    self.app.store, row, Resolution.RESEND, by=named_person("王"), reason=reason
+                    self.app.store,
+                    row,
+                    Resolution.RESEND,
+                    by=named_person("王"),
+                    reason=reason,
                 )
 
     async def delete_some(self) -> frozenset[int]:
@@ -156,9 +174,13 @@ class ScenarioDay:
         await self.write(*MORNING_POSTS, *NOON_POSTS)
         await self.until(14)
         for account in (*self.troubles["shared"], *self.troubles["exclusive"]):
-            await asyncio.to_thread(post_by_hand, self.days.simulator, account, "民警今天走进社区")
+            await asyncio.to_thread(
+                post_by_hand, self.days.simulator, account, "民警今天走进社区"
+            )
         await self.until(16)
-        await self.app.store.actions.retract(PostId("wrong"), None, named_person("王"), "内容有误")
+        await self.app.store.actions.retract(
+            PostId("wrong"), None, named_person("王"), "内容有误"
+        )
         await self.until(END)
         return removed
 
@@ -200,12 +222,18 @@ class DayResult:
 
 def post_in(post: Mapping) -> str:
     """Return the schedule entry behind a post on a platform; empty for a post by hand."""
-    words = post["title"] or post["text"]  # a follow-up quotes its original's title further down
-    found = {name: words.index(title) for name, title in TITLES.items() if title in words}
+    words = (
+        post["title"] or post["text"]
+    )  # a follow-up quotes its original's title further down
+    found = {
+        name: words.index(title) for name, title in TITLES.items() if title in words
+    }
     return min(found, key=found.get, default="")
 
 
-def create_day_workspace(folder: Path, drill: DemoWorkspace, troubles: Troubles) -> None:
+def create_day_workspace(
+    folder: Path, drill: DemoWorkspace, troubles: Troubles
+) -> None:
     """Create a drill workspace with the platforms' own limits and waiting times."""
     files = {**new_workspace_files(), **demo_files(drill)}
     settings = tomllib.loads(files["publisher.toml"].decode())
@@ -216,7 +244,9 @@ def create_day_workspace(folder: Path, drill: DemoWorkspace, troubles: Troubles)
         entry.update({"profile": "mass"} if entry["id"] in mass else {})
         entry.update({"exclusive": True} if entry["id"] in alone else {})
     create_workspace(
-        folder, files | {"publisher.toml": tomlkit.dumps(settings).encode(), "schedule.toml": b""}
+        folder,
+        files
+        | {"publisher.toml": tomlkit.dumps(settings).encode(), "schedule.toml": b""},
     )
 
 
@@ -224,7 +254,9 @@ async def run_day(folder: Path, seed: int) -> DayResult:
     """Run the day in a workspace, and collect the state at its end."""
     dice, runtime = Random(seed), FastRuntime()  # noqa: S311 # repeatable on purpose
     with run_simulator() as simulator:
-        drill = DemoWorkspace(regions=read_regions()[:REGIONS], simulator_url=simulator.url)
+        drill = DemoWorkspace(
+            regions=read_regions()[:REGIONS], simulator_url=simulator.url
+        )
         troubles = deal(drill.accounts, dice)
         create_day_workspace(folder, drill, troubles)
         give_history(simulator, drill.accounts)
@@ -237,8 +269,12 @@ async def run_day(folder: Path, seed: int) -> DayResult:
         arrange(simulator, troubles)
         settings = await load_settings(folder)
         async with open_application(settings, runtime, can_send=True) as app:
-            daemon = Daemon(app, folder / "schedule.toml", Messages(settings.lang), runtime.now())
-            day = ScenarioDay(Days(daemon, runtime, simulator), folder, midnight, troubles, dice)
+            daemon = Daemon(
+                app, folder / "schedule.toml", Messages(settings.lang), runtime.now()
+            )
+            day = ScenarioDay(
+                Days(daemon, runtime, simulator), folder, midnight, troubles, dice
+            )
             with capture_logs() as entries:
                 removed = await day.run()
             return DayResult(

@@ -90,7 +90,9 @@ class Handler(BaseHTTPRequestHandler):
             secrets = {str(reply.json().get(name) or "") for name in SHORT_LIVED}
             self.server.seen |= {secret for secret in secrets if len(secret) >= 16}
         self._answer(
-            reply.status_code, reply.headers.get("content-type", "text/html"), reply.content
+            reply.status_code,
+            reply.headers.get("content-type", "text/html"),
+            reply.content,
         )
 
     def _answer(self, status: int, kind: str, content: bytes) -> None:
@@ -128,12 +130,18 @@ def forms_of(secret: str) -> set[bytes]:
             quote(part).encode(),
             quote_plus(part).encode(),
         }
-        found |= {raw.hex().encode(), raw.hex().upper().encode(), json.dumps(part)[1:-1].encode()}
+        found |= {
+            raw.hex().encode(),
+            raw.hex().upper().encode(),
+            json.dumps(part)[1:-1].encode(),
+        }
         found |= {part.encode("utf-16-le"), raw[::-1]}
         for encode in (base64.b64encode, base64.urlsafe_b64encode):
             # inside a longer base64 text: the letters that do not depend on the bytes around it
             found |= {
-                encode(b"x" * shift + raw)[4 if shift else 0 : (shift + len(raw)) // 3 * 4]
+                encode(b"x" * shift + raw)[
+                    4 if shift else 0 : (shift + len(raw)) // 3 * 4
+                ]
                 for shift in range(3)
             }
     return found

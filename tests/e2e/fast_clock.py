@@ -67,8 +67,12 @@ class Days:
     async def _next_due_at(self) -> datetime:
         """Return the next due time of a delivery or of a login in cooldown."""
         app = self.daemon.application
-        found = await app.store.queries.deliveries(states=sorted(OPEN_STATES - {State.HELD}))
-        needs = [item.next_action_at for item in found if item.next_action_at is not None]
+        found = await app.store.queries.deliveries(
+            states=sorted(OPEN_STATES - {State.HELD})
+        )
+        needs = [
+            item.next_action_at for item in found if item.next_action_at is not None
+        ]
         needs += [item.expires_at for item in found if item.state in WAITING_STATES]
         needs += filter(None, [await app.store.outbox.next_due_at()])
         return min(needs, default=self.runtime.now() + MOST)

@@ -64,7 +64,9 @@ class Troubles:
 
 def deal(accounts: Sequence[DemoAccount], dice: Random) -> Troubles:
     """Assign the faults to accounts."""
-    decks = {name: [item for item in accounts if item.platform == name] for name in PLATFORMS}
+    decks = {
+        name: [item for item in accounts if item.platform == name] for name in PLATFORMS
+    }
     for deck in decks.values():
         dice.shuffle(deck)
     by_name = {
@@ -82,19 +84,31 @@ def arrange(simulator: SimulatorProcess, troubles: Troubles) -> None:
     The other accounts lose one reply in twenty creating calls.
     """
 
-    def fault(name: str, endpoint: str, kind: str, nth: object = "every", **facts: object) -> None:
+    def fault(
+        name: str, endpoint: str, kind: str, nth: object = "every", **facts: object
+    ) -> None:
         for account in troubles[name]:
             put(account, endpoint, {"kind": kind, **facts}, nth=nth)
 
-    def put(account: DemoAccount, endpoint: str, fault: Mapping, **more: object) -> None:
-        where = {"platform": account.platform, "account": account.identity, "endpoint": endpoint}
+    def put(
+        account: DemoAccount, endpoint: str, fault: Mapping, **more: object
+    ) -> None:
+        where = {
+            "platform": account.platform,
+            "account": account.identity,
+            "endpoint": endpoint,
+        }
         simulator.post("/_sim/faults", {**where, **more, "fault": fault})
 
     simulator.post("/_sim/settings", TRUE_LIMITS)
     creating = {"weibo": SHARE, "wechat": SUBMIT, "tieba": OPEN_THREAD}
     for seed, account in enumerate(troubles.others):
         put(
-            account, creating[account.platform], {"kind": "drop_after"}, probability=0.05, seed=seed
+            account,
+            creating[account.platform],
+            {"kind": "drop_after"},
+            probability=0.05,
+            seed=seed,
         )
     fault("review_passes", SUBMIT, "review", seconds=1500, verdict="pass")
     fault("review_refuses", SUBMIT, "review", seconds=600, verdict="refuse")

@@ -32,7 +32,9 @@ class FloodState:
         while True:
             with socket.socket() as stream, contextlib.suppress(OSError):
                 stream.setblocking(False)  # noqa: FBT003 # the socket's own signature
-                await asyncio.get_running_loop().sock_connect(stream, ("127.0.0.1", self.port))
+                await asyncio.get_running_loop().sock_connect(
+                    stream, ("127.0.0.1", self.port)
+                )
                 self.connections += 1
                 self.connected.add(number)
                 if len(self.connected) == self.clients:
@@ -67,10 +69,13 @@ def write(facts: dict[str, object]) -> None:
     sys.stdout.flush()
 
 
-async def flood(port: int, silent: int, dripping: int, seconds: float) -> dict[str, object]:
+async def flood(
+    port: int, silent: int, dripping: int, seconds: float
+) -> dict[str, object]:
     together = FloodState(port, silent + dripping)
     tasks = [
-        asyncio.create_task(together.hold(n, drips=n < dripping)) for n in range(silent + dripping)
+        asyncio.create_task(together.hold(n, drips=n < dripping))
+        for n in range(silent + dripping)
     ]
     began = time.monotonic()
     with contextlib.suppress(TimeoutError):
@@ -96,5 +101,7 @@ async def flood(port: int, silent: int, dripping: int, seconds: float) -> dict[s
 if __name__ == "__main__":
     port, silent, dripping, seconds = (int(argument) for argument in sys.argv[1:])
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, silent + dripping + 100), hard))
+    resource.setrlimit(
+        resource.RLIMIT_NOFILE, (min(hard, silent + dripping + 100), hard)
+    )
     write(asyncio.run(flood(port, silent, dripping, seconds)))

@@ -32,7 +32,11 @@ def test_f50_the_address_to_add_is_named_everywhere(workspace, simulator):
     assert {pause["scope"] for pause in status["paused"]} == {
         f"account:{city}-wechat" for city in ("beijing", "shanghai")
     }
-    alerts = [alert["message"] for alert in status["alerts"] if alert["code"] == "account_paused"]
+    alerts = [
+        alert["message"]
+        for alert in status["alerts"]
+        if alert["code"] == "account_paused"
+    ]
     printed = workspace.publisher("status")
     reported = [
         *alerts,
@@ -45,7 +49,9 @@ def test_f50_the_address_to_add_is_named_everywhere(workspace, simulator):
         assert "加入 127.0.0.1" in words
         assert PLACE in words
         assert "{" not in words
-    assert "add 127.0.0.1" in workspace.publisher("--lang", "en", "why", "p@beijing-wechat")
+    assert "add 127.0.0.1" in workspace.publisher(
+        "--lang", "en", "why", "p@beijing-wechat"
+    )
     assert simulator.get("/_sim/posts") == []
 
 
@@ -66,5 +72,7 @@ def test_the_address_is_read_from_the_platforms_message(said, address):
 
     Without one, the advice reads well without an address.
     """
-    formatter = Formatter(messages=Messages("zh_CN"), timezone=ZoneInfo("Asia/Shanghai"))
+    formatter = Formatter(
+        messages=Messages("zh_CN"), timezone=ZoneInfo("Asia/Shanghai")
+    )
     assert formatter.ip_address(said) == (address or "本机的出口地址")

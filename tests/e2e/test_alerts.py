@@ -28,7 +28,8 @@ def add_channels(workspace, urls, first):
 
 def open_alerts(workspace):
     return [
-        alert["code"] for alert in json.loads(workspace.publisher("alerts", "--json"))["alerts"]
+        alert["code"]
+        for alert in json.loads(workspace.publisher("alerts", "--json"))["alerts"]
     ]
 
 
@@ -49,7 +50,9 @@ def test_no_alert_is_lost_by_a_kill_or_by_bad_channels(workspace, wait_until):
         )
         workspace.write_schedule(BROKEN_SCHEDULE)
         daemon = workspace.start()
-        wait_until(lambda: all(hook.requests for hook in hooks.values()) and mail.messages)
+        wait_until(
+            lambda: all(hook.requests for hook in hooks.values()) and mail.messages
+        )
         assert "reload_refused" in open_alerts(workspace)
         daemon.kill()
         daemon.wait()

@@ -32,7 +32,9 @@ def with_template(name, template, accounts="all"):
 
 
 @pytest.mark.long(seconds=60)
-def test_f74_a_daemon_goes_on_sending_whatever_it_is_given(workspace, simulator, wait_until):
+def test_f74_a_daemon_goes_on_sending_whatever_it_is_given(
+    workspace, simulator, wait_until
+):
     """F74, I20: a daemon goes on sending with any input.
 
     The input is templates that reach out or never end, endless elements, and a picture of 77,000
@@ -52,27 +54,40 @@ def test_f74_a_daemon_goes_on_sending_whatever_it_is_given(workspace, simulator,
         post(f"at-{number}", at=at) for number, at in zip(SECONDS, due, strict=True)
     )
     bad = "".join(with_template(f"bad-{name}", name) for name in pages)
-    for (
-        name
-    ) in bombs:  # each takes the whole limit, for each account and in each process that renders
+    for name in (
+        bombs
+    ):  # each takes the whole limit, for each account and in each process that renders
         bad += with_template(f"bad-{name}", name, "beijing-wechat")
     bad += post("spaces").replace("请先挂断。", f"请先{' ' * 40_000}挂断。")
-    bad += post("bad-scans", extra='images = [{ file = "media/scans.jpg", alt = "截图" }]')
+    bad += post(
+        "bad-scans", extra='images = [{ file = "media/scans.jpg", alt = "截图" }]'
+    )
     workspace.write_schedule(good)
     daemon = workspace.start()
     wait_until(lambda: len(simulator.get("/_sim/posts?account=beijing-weibo")) == 1)
     workspace.write_schedule(good + bad)
     found = json.loads(workspace.publisher("check", "--json", check=1))["problems"]
     wait_until(
-        lambda: any(alert["code"] == "reload_refused" for alert in workspace.status()["alerts"])
+        lambda: any(
+            alert["code"] == "reload_refused" for alert in workspace.status()["alerts"]
+        )
     )
-    wait_until(lambda: len(simulator.get("/_sim/posts?account=beijing-weibo")) == 1 + len(SECONDS))
+    wait_until(
+        lambda: (
+            len(simulator.get("/_sim/posts?account=beijing-weibo")) == 1 + len(SECONDS)
+        )
+    )
     assert daemon.poll() is None
-    left = sorted(item["created"] for item in simulator.get("/_sim/posts?account=beijing-weibo"))[
-        1:
+    left = sorted(
+        item["created"] for item in simulator.get("/_sim/posts?account=beijing-weibo")
+    )[1:]
+    instants = [
+        datetime.fromisoformat(at).replace(tzinfo=ZoneInfo("Asia/Shanghai"))
+        for at in due
     ]
-    instants = [datetime.fromisoformat(at).replace(tzinfo=ZoneInfo("Asia/Shanghai")) for at in due]
-    late = [at - instant.timestamp() for at, instant in zip(left, instants, strict=True)]
+    late = [
+        at - instant.timestamp() for at, instant in zip(left, instants, strict=True)
+    ]
     assert max(late) < LATEST, late
     assert {Path(item["file"]).parent.name for item in found} >= {*pages, *bombs}
     assert all(item["line"] for item in found)

@@ -11,7 +11,9 @@ from tests.e2e.test_run import post
 from tests.wait import PATIENCE_SECONDS
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
-BROWSER = os.environ.get("PUBLISHER_CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
+BROWSER = os.environ.get("PUBLISHER_CHROMIUM") or next(
+    filter(None, map(shutil.which, NAMES)), None
+)
 SILENT = [
     "--no-sandbox",
     "--disable-gpu",
@@ -25,7 +27,9 @@ SILENT = [
 def page():
     """Yield a page of a headless browser; skip with a clear message where there is none."""
     if BROWSER is None or not Path(BROWSER).exists():
-        pytest.skip("NO BROWSER: no chromium on PATH, and PUBLISHER_CHROMIUM names none")
+        pytest.skip(
+            "NO BROWSER: no chromium on PATH, and PUBLISHER_CHROMIUM names none"
+        )
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=BROWSER, args=SILENT)
         yield browser.new_page()
@@ -42,7 +46,9 @@ def test_each_platforms_page_shows_the_warning(workspace, simulator, page):
     complaints = []
     page.on(
         "console",
-        lambda message: complaints.append(message.text) if message.type == "error" else None,
+        lambda message: (
+            complaints.append(message.text) if message.type == "error" else None
+        ),
     )
     page.on("pageerror", lambda error: complaints.append(str(error)))
     for platform in ("weibo", "wechat", "tieba"):

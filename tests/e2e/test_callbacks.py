@@ -67,14 +67,21 @@ def listener(workspace):
     port = free_port()
     file = workspace.folder / "publisher.toml"
     before, _wechat, after = file.read_text("utf-8").partition("[limits.wechat]")
-    after = after.replace('first_check_after = "0.4s"', f'first_check_after = "{FIRST_POLL}s"', 1)
-    after = after.replace('platform = "wechat"\n', 'platform = "wechat"\nprofile = "mass"\n')
+    after = after.replace(
+        'first_check_after = "0.4s"', f'first_check_after = "{FIRST_POLL}s"', 1
+    )
+    after = after.replace(
+        'platform = "wechat"\n', 'platform = "wechat"\nprofile = "mass"\n'
+    )
     file.write_text(
-        f'{before}[callbacks]\nlisten = "127.0.0.1:{port}"\n\n[limits.wechat]{after}', "utf-8"
+        f'{before}[callbacks]\nlisten = "127.0.0.1:{port}"\n\n[limits.wechat]{after}',
+        "utf-8",
     )
     for account, mode in MODES.items():
         secret = workspace.folder / "secrets" / account
-        more = {"callback_token": TOKEN} | ({"encoding_aes_key": AES_KEY} if mode == "aes" else {})
+        more = {"callback_token": TOKEN} | (
+            {"encoding_aes_key": AES_KEY} if mode == "aes" else {}
+        )
         secret.write_text(json.dumps(json.loads(secret.read_text()) | more))
     return f"http://127.0.0.1:{port}/callback/wechat"
 
@@ -94,13 +101,18 @@ def asked(simulator):
     """Count the status reads that reached the platform."""
     return sum(
         entry["kind"] == "recv"
-        and entry["endpoint"] in {"/cgi-bin/freepublish/get", "/cgi-bin/message/mass/get"}
+        and entry["endpoint"]
+        in {"/cgi-bin/freepublish/get", "/cgi-bin/message/mass/get"}
         for entry in simulator.get("/_sim/log")
     )
 
 
-@pytest.mark.parametrize("extra", ["", "urgent = true"], ids=["publication", "mass send"])
-def test_the_end_of_a_job_is_read_at_once(workspace, simulator, listener, wait_until, extra):
+@pytest.mark.parametrize(
+    "extra", ["", "urgent = true"], ids=["publication", "mass send"]
+)
+def test_the_end_of_a_job_is_read_at_once(
+    workspace, simulator, listener, wait_until, extra
+):
     """The outcome is read right after the message about it, plain or encrypted.
 
     It does not wait for the next poll.
@@ -125,17 +137,25 @@ def test_the_end_of_a_job_is_read_at_once(workspace, simulator, listener, wait_u
     assert asked(simulator) == 2
     assert workspace.log().count('"checked": 1') == 2
     reported = [
-        entry["status"] for entry in simulator.get("/_sim/log") if entry["kind"] == "callback"
+        entry["status"]
+        for entry in simulator.get("/_sim/log")
+        if entry["kind"] == "callback"
     ]
     assert reported == [200, 200]
 
 
-def test_a_forged_message_is_refused_and_asks_nothing(workspace, simulator, listener, wait_until):
+def test_a_forged_message_is_refused_and_asks_nothing(
+    workspace, simulator, listener, wait_until
+):
     """Without the token nobody makes the daemon read, and the delivery waits on."""
     simulator.post("/_sim/settings", {"wechat_review_seconds": 60})
     workspace.write_schedule(POST.format(extra=""))
     workspace.start()
-    wait_until(lambda: listens(listener) and list(workspace.states().values()) == ["submitted"] * 2)
+    wait_until(
+        lambda: (
+            listens(listener) and list(workspace.states().values()) == ["submitted"] * 2
+        )
+    )
     before = asked(simulator)
     stamp = {"timestamp": str(int(time.time())), "nonce": "1"}
     signed = hashlib.sha1(
@@ -179,7 +199,9 @@ def report(listener, account, number):
     return None
 
 
-def test_f90_a_flood_of_slow_clients_holds_up_no_post(workspace, simulator, listener, wait_until):
+def test_f90_a_flood_of_slow_clients_holds_up_no_post(
+    workspace, simulator, listener, wait_until
+):
     """F90: a flood of slow clients holds up no post.
 
     While sixty clients send half a request and then nothing, posts are sent, and signed messages
@@ -195,7 +217,9 @@ def test_f90_a_flood_of_slow_clients_holds_up_no_post(workspace, simulator, list
             client.sendall(b"POST /callback/wechat/beijing-wechat HTTP/1.1\r\n")
         assert report(listener, "beijing-wechat", 1) is not None
         workspace.write_schedule(POST.format(extra=""))
-        wait_until(lambda: set(workspace.states().values()) in ({"submitted"}, {"published"}))
+        wait_until(
+            lambda: set(workspace.states().values()) in ({"submitted"}, {"published"})
+        )
     wait_until(lambda: "connections_refused" in workspace.log())
     assert set(workspace.states().values()) <= {"submitted", "published"}
 
@@ -238,9 +262,13 @@ def test_f90_a_flood_of_2200_delays_no_post_and_silences_no_message(
     daemon = workspace.start()
     wait_until(lambda: listens(listener))
     due_at = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=40)
-    workspace.write_schedule(AT_AN_INSTANT.format(at=due_at, to=str(ACCOUNTS).replace("'", '"')))
+    workspace.write_schedule(
+        AT_AN_INSTANT.format(at=due_at, to=str(ACCOUNTS).replace("'", '"'))
+    )
     wait_until(lambda: len(workspace.states()) == len(ACCOUNTS), 20)
-    quiet = [report(listener, list(MODES)[number % 2], number) for number in range(1, 6)]
+    quiet = [
+        report(listener, list(MODES)[number % 2], number) for number in range(1, 6)
+    ]
     answered, descriptors, numbers = [], [], itertools.count(100)
     resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE, (SOFT_LIMIT, SOFT_LIMIT))
     before = cpu_seconds(daemon)
@@ -248,10 +276,16 @@ def test_f90_a_flood_of_2200_delays_no_post_and_silences_no_message(
         until = time.monotonic() + FLOOD_SECONDS - PATIENCE
         while time.monotonic() < until:
             number = next(numbers)
-            tries = (report(listener, list(MODES)[number % 2], number) for _ in range(TRIES))
+            tries = (
+                report(listener, list(MODES)[number % 2], number) for _ in range(TRIES)
+            )
             answered.append(
                 next(
-                    ((n, seconds) for n, seconds in enumerate(tries, 1) if seconds is not None),
+                    (
+                        (n, seconds)
+                        for n, seconds in enumerate(tries, 1)
+                        if seconds is not None
+                    ),
                     None,
                 )
             )
@@ -259,7 +293,9 @@ def test_f90_a_flood_of_2200_delays_no_post_and_silences_no_message(
             threading.Event().wait(0.5)
         saw = end()
     used = cpu_seconds(daemon) - before
-    calls = [item for item in workspace.simulator.get("/_sim/log") if item["kind"] == "recv"]
+    calls = [
+        item for item in workspace.simulator.get("/_sim/log") if item["kind"] == "recv"
+    ]
     late = {
         platform: [
             round(item["began"] - due_at.timestamp(), 2)
@@ -268,13 +304,17 @@ def test_f90_a_flood_of_2200_delays_no_post_and_silences_no_message(
         ]
         for platform, endpoint in CREATES.items()
     }
-    lines = [line for line in workspace.log().splitlines() if '"connections_refused"' in line]
+    lines = [
+        line for line in workspace.log().splitlines() if '"connections_refused"' in line
+    ]
     taken = sorted(seconds for _, seconds in filter(None, answered))
     measured = {
         **saw,
         "messages": len(answered),
         "answered": len(taken),
-        "heard_at_the_first_try": sum(found is not None and found[0] == 1 for found in answered),
+        "heard_at_the_first_try": sum(
+            found is not None and found[0] == 1 for found in answered
+        ),
         "seconds_to_be_heard": {"median": taken[len(taken) // 2], "longest": taken[-1]}
         if taken
         else None,
@@ -299,7 +339,9 @@ def test_a_taken_port_stops_nothing(workspace, simulator, listener, wait_until):
     An alert says so, and outcomes are read by polling.
     """
     file = workspace.folder / "publisher.toml"
-    file.write_text(file.read_text("utf-8").replace(f'"{FIRST_POLL}s"', '"3s"'), "utf-8")
+    file.write_text(
+        file.read_text("utf-8").replace(f'"{FIRST_POLL}s"', '"3s"'), "utf-8"
+    )
     with socket.create_server(("127.0.0.1", port_of(listener))):
         workspace.write_schedule(POST.format(extra=""))
         workspace.start()

@@ -88,7 +88,9 @@ def test_each_required_failpoint_is_aimed_at_until_it_has_struck(chaos):
     missed = lives(
         kills,
         7,
-        lambda kill, dealt: kill.point != "media.after_upload" or dealt.count(kill.point) > 2,
+        lambda kill, dealt: (
+            kill.point != "media.after_upload" or dealt.count(kill.point) > 2
+        ),
     )
     assert missed.count("media.after_upload") == 3
 
@@ -138,25 +140,32 @@ def call(t, fault):
         ("failed", "weibo_20020", "api_error"),
     ],
 )
-def test_what_a_platform_stops_is_excused_only_where_it_did(chaos, state, reason, fault):
+def test_what_a_platform_stops_is_excused_only_where_it_did(
+    chaos, state, reason, fault
+):
     """A hold or a refusal is no loss where its fault struck the account.
 
     It is a loss anywhere else.
     """
     row = {"state": state, "reason": reason}
     assert unexpected(chaos, log=[call(1, fault)], row=row) == []
-    assert [one.invariant for one in unexpected(chaos, log=[call(1, "drop_before")], row=row)] == [
-        "I9"
-    ]
+    assert [
+        one.invariant
+        for one in unexpected(chaos, log=[call(1, "drop_before")], row=row)
+    ] == ["I9"]
 
 
 @pytest.mark.parametrize(
     ("reason", "fault"), [("code", "api_error"), ("weibo_20020", "drop_before")]
 )
-def test_a_refusal_needs_a_code_that_refuses_and_a_fault_that_refused(chaos, reason, fault):
+def test_a_refusal_needs_a_code_that_refuses_and_a_fault_that_refused(
+    chaos, reason, fault
+):
     """Another code, or a fault of another kind, has lost the post."""
     row = {"state": "failed", "reason": reason}
-    assert [one.invariant for one in unexpected(chaos, log=[call(1, fault)], row=row)] == ["I9"]
+    assert [
+        one.invariant for one in unexpected(chaos, log=[call(1, fault)], row=row)
+    ] == ["I9"]
 
 
 def test_a_fault_explains_one_hold_and_no_more(chaos):
@@ -173,7 +182,12 @@ def test_a_fault_explains_one_hold_and_no_more(chaos):
     expected = expectations["Expectations"](task)
     assert len([*expected.findings([call(1, "captcha")], rows)]) == 1
     assert dict(expected.held) == {"captcha": 2}
-    assert unexpected(chaos, log=[], row={"state": "held", "reason": "not_published_twice"}) == []
+    assert (
+        unexpected(
+            chaos, log=[], row={"state": "held", "reason": "not_published_twice"}
+        )
+        == []
+    )
 
 
 def test_an_absence_is_held_without_a_fault_only_where_no_other_call_is_allowed(chaos):
@@ -183,7 +197,9 @@ def test_an_absence_is_held_without_a_fault_only_where_no_other_call_is_allowed(
     assert unexpected(chaos, log=[], row=row, only_once={"weibo-01"}) == []
 
 
-def test_a_recorded_run_replaces_its_own_line_and_no_other(chaos, tmp_path, monkeypatch):
+def test_a_recorded_run_replaces_its_own_line_and_no_other(
+    chaos, tmp_path, monkeypatch
+):
     """A recorded run replaces its own line and no other.
 
     The page keeps the text around the table, and one line for each run.
@@ -193,7 +209,8 @@ def test_a_recorded_run_replaces_its_own_line_and_no_other(chaos, tmp_path, monk
     page.write_text(f"before\n{figures['BEGIN']}\n{figures['END']}\nafter\n", "utf-8")
     for run, seconds in (("one", "1"), ("two", "2"), ("one", "3")):
         figures["record"](
-            page, dict.fromkeys(figures["COLUMNS"], "") | {"run": run, "seconds": seconds}
+            page,
+            dict.fromkeys(figures["COLUMNS"], "") | {"run": run, "seconds": seconds},
         )
     lines = page.read_text("utf-8").splitlines()
     assert (lines[0], lines[-1]) == ("before", "after")

@@ -9,7 +9,8 @@ from tests.wait import PATIENCE_SECONDS
 AHEAD = 900
 
 pytestmark = pytest.mark.skipif(
-    Runtime().is_kernel_clock_synchronized(), reason="this machine's kernel confirms the clock"
+    Runtime().is_kernel_clock_synchronized(),
+    reason="this machine's kernel confirms the clock",
 )
 
 
@@ -36,7 +37,9 @@ def test_f61_a_clock_that_is_ahead_at_start_sends_nothing_until_a_platform_confi
     wait_until(lambda: alerts(workspace) == [])
 
 
-def test_f60_a_single_run_by_a_clock_that_is_behind_ends_with_its_alert(workspace, simulator):
+def test_f60_a_single_run_by_a_clock_that_is_behind_ends_with_its_alert(
+    workspace, simulator
+):
     """F60: it waits for ten seconds, sends nothing, and says so by its exit code."""
     simulator.post("/_sim/clock", {"shift": AHEAD})
     workspace.write_schedule(post("p"))

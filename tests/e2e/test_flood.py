@@ -30,7 +30,9 @@ SMALL = Size(
 
 
 @pytest.mark.long(seconds=60)
-@pytest.mark.parametrize("is_proxied", [False, pytest.param(True, marks=pytest.mark.extra)])
+@pytest.mark.parametrize(
+    "is_proxied", [False, pytest.param(True, marks=pytest.mark.extra)]
+)
 def test_f90_a_flooded_dashboard_shuts_nobody_out_and_delays_no_post(is_proxied):
     """F90: a flooded dashboard shuts nobody out and delays no post.
 
@@ -40,7 +42,9 @@ def test_f90_a_flooded_dashboard_shuts_nobody_out_and_delays_no_post(is_proxied)
     outcome = run(replace(SMALL, is_proxied=is_proxied), said.append)
     assert outcome.quiet.failed == outcome.flooded.failed == []
     assert [
-        figure.as_line() for figure in outcome.figures(SMALL) if figure.verdict == "MISSED"
+        figure.as_line()
+        for figure in outcome.figures(SMALL)
+        if figure.verdict == "MISSED"
     ] == []
     assert outcome.counts["sign-ins sent"] > SMALL.addresses
     assert outcome.counts["streams answered 200"] > 0
@@ -66,13 +70,22 @@ def test_each_sign_in_of_a_long_flood_comes_from_an_address_of_its_own():
     assert all(address in ip_network("127.0.0.0/16") for address in addresses)
 
 
-@pytest.mark.parametrize("place", ["no-such-file", ""], ids=["no-such-file", "not-writable"])
+@pytest.mark.parametrize(
+    "place", ["no-such-file", ""], ids=["no-such-file", "not-writable"]
+)
 def test_a_flood_begins_where_it_cannot_give_way(place, tmp_path):
     """A process that leads a group already, on a system without priorities of sessions, goes on."""
-    code = "import sys; from pathlib import Path; from tests.flood import clients as c; "
+    code = (
+        "import sys; from pathlib import Path; from tests.flood import clients as c; "
+    )
     code += "c.SESSION_NICENESS = Path(sys.argv[1]); c.give_way(); print('begins')"
     command = [sys.executable, "-c", code, tmp_path / place]
     ended = subprocess.run(
-        command, start_new_session=True, capture_output=True, text=True, timeout=90, check=False
+        command,
+        start_new_session=True,
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
     )
     assert (ended.stdout, ended.stderr) == ("begins\n", "")

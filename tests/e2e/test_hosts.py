@@ -43,7 +43,9 @@ def shared(postgres):
     engine = create_engine(server, isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
         connection.exec_driver_sql(f'CREATE DATABASE "{name}"')
-    yield server.set(drivername="postgresql", database=name).render_as_string(hide_password=False)
+    yield server.set(drivername="postgresql", database=name).render_as_string(
+        hide_password=False
+    )
     with engine.connect() as connection:
         connection.exec_driver_sql(f'DROP DATABASE "{name}" WITH (FORCE)')
     engine.dispose()
@@ -53,7 +55,9 @@ def shared(postgres):
 def hosts(workspace, shared, tmp_path):
     """Return two workspaces that share a database, and a writer of both their schedules."""
     settings = workspace.folder / "publisher.toml"
-    settings.write_text(f"database = {json.dumps(shared)}\n{settings.read_text('utf-8')}", "utf-8")
+    settings.write_text(
+        f"database = {json.dumps(shared)}\n{settings.read_text('utf-8')}", "utf-8"
+    )
     shutil.copytree(workspace.folder, tmp_path / "other")
     other = type(workspace)(tmp_path / "other", workspace.simulator)
 
@@ -71,13 +75,21 @@ def hosts(workspace, shared, tmp_path):
 def unavailable(url):
     """Make the database end every session and accept none, as a server that is being restarted."""
     address = make_url(url).set(drivername="postgresql+psycopg")
-    engine = create_engine(address.set(database="postgres"), isolation_level="AUTOCOMMIT")
-    ending = text("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = :name")
+    engine = create_engine(
+        address.set(database="postgres"), isolation_level="AUTOCOMMIT"
+    )
+    ending = text(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = :name"
+    )
     with engine.connect() as server:
-        server.exec_driver_sql(f'ALTER DATABASE "{address.database}" ALLOW_CONNECTIONS false')
+        server.exec_driver_sql(
+            f'ALTER DATABASE "{address.database}" ALLOW_CONNECTIONS false'
+        )
         server.execute(ending, {"name": address.database})
         yield
-        server.exec_driver_sql(f'ALTER DATABASE "{address.database}" ALLOW_CONNECTIONS true')
+        server.exec_driver_sql(
+            f'ALTER DATABASE "{address.database}" ALLOW_CONNECTIONS true'
+        )
     engine.dispose()
 
 
@@ -88,7 +100,8 @@ def give_history(simulator):
         for platform in ("weibo", "wechat"):
             words = {"title": "欢迎关注本账号", "text": OLD}
             simulator.post(
-                "/_sim/posts", {"platform": platform, "account": f"{city}-{platform}", **words}
+                "/_sim/posts",
+                {"platform": platform, "account": f"{city}-{platform}", **words},
             )
     simulator.post("/_sim/clock", {"shift": 7200})
 
@@ -96,7 +109,9 @@ def give_history(simulator):
 def copies(simulator):
     """Count the posts created since, and the accounts and texts among them."""
     made = [item for item in simulator.get("/_sim/posts") if OLD not in item["text"]]
-    return len(made), len({(item["account"], item["title"], item["text"]) for item in made})
+    return len(made), len(
+        {(item["account"], item["title"], item["text"]) for item in made}
+    )
 
 
 def is_done(host, number):
@@ -110,9 +125,17 @@ def is_done(host, number):
         if item["state"] == "held" and item["reason"] == LOOKED_FOR[item["platform"]]:
             subject = f"{item['post']}@{item['account']}"
             host.publisher(
-                "resolve", subject, "resend", "--by", "li", "--reason", "looked, not there"
+                "resolve",
+                subject,
+                "resend",
+                "--by",
+                "li",
+                "--reason",
+                "looked, not there",
             )
-    return len(deliveries) == number and {item["state"] for item in deliveries} == {"published"}
+    return len(deliveries) == number and {item["state"] for item in deliveries} == {
+        "published"
+    }
 
 
 @pytest.mark.long(seconds=50)
@@ -139,7 +162,9 @@ def test_a_killed_hosts_work_is_taken_over_by_another(hosts, simulator, wait_unt
     assert copies(simulator) == (48, 48)
 
 
-def test_f15_a_host_that_wakes_after_its_lease_starts_no_call(hosts, simulator, wait_until):
+def test_f15_a_host_that_wakes_after_its_lease_starts_no_call(
+    hosts, simulator, wait_until
+):
     """A host that freezes between its intent and its call never begins the call.
 
     Another host takes over after the lease.
@@ -157,7 +182,9 @@ def test_f15_a_host_that_wakes_after_its_lease_starts_no_call(hosts, simulator, 
     assert copies(simulator) == (4, 4)
 
 
-def test_f86_a_daemon_outlives_a_database_that_goes_away(hosts, shared, simulator, wait_until):
+def test_f86_a_daemon_outlives_a_database_that_goes_away(
+    hosts, shared, simulator, wait_until
+):
     """While the database is away the daemon starts no call and logs the outage.
 
     Afterwards it goes on by itself.
@@ -189,7 +216,9 @@ def test_moving_to_postgresql_by_command(workspace, shared, simulator):
     workspace.publisher("status", check=3)
     assert workspace.start("--once").wait(PATIENCE_SECONDS) == 3
     settings = workspace.folder / "publisher.toml"
-    settings.write_text(f"database = {json.dumps(shared)}\n{settings.read_text('utf-8')}", "utf-8")
+    settings.write_text(
+        f"database = {json.dumps(shared)}\n{settings.read_text('utf-8')}", "utf-8"
+    )
     assert workspace.start("--once").wait(PATIENCE_SECONDS) == 0, workspace.log()
     assert set(workspace.states().values()) == {"published"}
     assert copies(simulator) == (4, 4)
@@ -214,7 +243,9 @@ def server_tools(shared):
 
     def run(tool, *arguments):
         command = [folder / tool, f"--dbname={shared}", *arguments]
-        subprocess.run(command, check=True, capture_output=True, timeout=PATIENCE_SECONDS)
+        subprocess.run(
+            command, check=True, capture_output=True, timeout=PATIENCE_SECONDS
+        )
 
     return run
 
@@ -222,7 +253,11 @@ def server_tools(shared):
 def _major(tool):
     """Return the major version of one of PostgreSQL's tools."""
     said = subprocess.run(
-        [tool, "--version"], check=True, capture_output=True, text=True, timeout=PATIENCE_SECONDS
+        [tool, "--version"],
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_SECONDS,
     ).stdout
     return int(said.split()[-1].split(".")[0])
 

@@ -14,7 +14,9 @@ ROOT = Path(__file__).parents[2]
 
 def campaign(*options: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "tests.chaos.campaign", *options]
-    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+    return subprocess.run(
+        command, capture_output=True, text=True, check=False, cwd=ROOT
+    )
 
 
 def judged(folder: Path, *options: str) -> dict[str, dict[str, object]]:
@@ -38,10 +40,20 @@ def test_every_post_goes_out_once_though_the_daemon_dies_again_and_again(tmp_pat
     The log, the database, the journal and the audit agree (I1-I4, I6-I19, I21, I22).
     """
     found = judged(
-        tmp_path / "run", "--seed", "3", "--deliveries", "60", "--kills", "8", "--lost", "0.1"
+        tmp_path / "run",
+        "--seed",
+        "3",
+        "--deliveries",
+        "60",
+        "--kills",
+        "8",
+        "--lost",
+        "0.1",
     )
     assert {
-        name: one["violations"] for name, one in found.items() if one["verdict"] == "violated"
+        name: one["violations"]
+        for name, one in found.items()
+        if one["verdict"] == "violated"
     } == {}
 
 
@@ -51,8 +63,19 @@ def test_a_campaign_catches_a_daemon_that_writes_its_intents_too_late(tmp_path):
 
     Such a daemon makes posts twice.
     """
-    small = ("--seed", "3", "--deliveries", "40", "--kills", "8", "--at", "http.after_reply")
-    found = judged(tmp_path / "run", *small, "--bug", "intent_after_call", "--expect-violation")
+    small = (
+        "--seed",
+        "3",
+        "--deliveries",
+        "40",
+        "--kills",
+        "8",
+        "--at",
+        "http.after_reply",
+    )
+    found = judged(
+        tmp_path / "run", *small, "--bug", "intent_after_call", "--expect-violation"
+    )
     assert found["I1"]["violations"]
     assert found["I3"]["violations"]
 
@@ -72,11 +95,14 @@ def test_i5_a_campaign_catches_a_restore_that_keeps_approvals(tmp_path):
     """With the planted mistake the post is sent, and the checker reports ended approvals (I5)."""
     found = restore_unapproved(tmp_path / "restored", "restored_approval_honoured")
     assert any(
-        one.invariant == "I5" and "sent after its approvals were ended" in one.what for one in found
+        one.invariant == "I5" and "sent after its approvals were ended" in one.what
+        for one in found
     )
 
 
-@pytest.mark.parametrize("options", [("--workers", "2"), ("--bug", "none"), ("--kills", "few")])
+@pytest.mark.parametrize(
+    "options", [("--workers", "2"), ("--bug", "none"), ("--kills", "few")]
+)
 def test_a_campaign_that_cannot_be_run_says_so(options):
     """An unavailable option, or none at all, ends with 2 before anything is started."""
     assert campaign(*options).returncode == 2

@@ -35,8 +35,12 @@ def test_f26_i15_after_a_429_on_a_list_the_next_call_of_that_login_comes_not_bef
         many = {"kind": "status", "code": 429, "headers": {"Retry-After": str(REST)}}
         simulator.post("/_sim/faults", lost)
         ours = {"platform": platform, "account": f"beijing-{platform}"}
-        simulator.post("/_sim/faults", {**ours, "endpoint": path, "times": 1, "fault": many})
-    workspace.write_schedule(POST.format(at=datetime.now(UTC), to=str(ACCOUNTS).replace("'", '"')))
+        simulator.post(
+            "/_sim/faults", {**ours, "endpoint": path, "times": 1, "fault": many}
+        )
+    workspace.write_schedule(
+        POST.format(at=datetime.now(UTC), to=str(ACCOUNTS).replace("'", '"'))
+    )
     workspace.start()
     wait_until(lambda: set(workspace.states().values()) == {"published"}, seconds=90)
     log = simulator.get("/_sim/log")
@@ -47,13 +51,19 @@ def test_f26_i15_after_a_429_on_a_list_the_next_call_of_that_login_comes_not_bef
             if item["platform"] == platform and _is_ours(item, f"beijing-{platform}")
         ]
         [limited] = [
-            item["t"] for item in ours if item["kind"] == "reply" and item["status"] == 429
+            item["t"]
+            for item in ours
+            if item["kind"] == "reply" and item["status"] == 429
         ]
         after = [
-            item["t"] - limited for item in ours if item["kind"] == "recv" and item["t"] > limited
+            item["t"] - limited
+            for item in ours
+            if item["kind"] == "recv" and item["t"] > limited
         ]
         assert min(after) >= REST - CLOCKS, platform
-    assert sorted(post["account"] for post in simulator.get("/_sim/posts")) == sorted(ACCOUNTS)
+    assert sorted(post["account"] for post in simulator.get("/_sim/posts")) == sorted(
+        ACCOUNTS
+    )
 
 
 def _is_ours(item, account):

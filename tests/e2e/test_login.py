@@ -50,7 +50,9 @@ def office(workspace, simulator):
     """
     settings = workspace.folder / "publisher.toml"
     settings.write_text(
-        settings.read_text("utf-8").replace(f'identity = "{ACCOUNT}"', f'identity = "{UID}"'),
+        settings.read_text("utf-8").replace(
+            f'identity = "{ACCOUNT}"', f'identity = "{UID}"'
+        ),
         "utf-8",
     )
     (workspace.folder / "secrets" / ACCOUNT).unlink()
@@ -64,7 +66,9 @@ def office(workspace, simulator):
         "set",
         ACCOUNT,
     ]
-    subprocess.run(store, input=json.dumps(APP), text=True, check=True, capture_output=True)
+    subprocess.run(
+        store, input=json.dumps(APP), text=True, check=True, capture_output=True
+    )
     simulator.post("/_sim/settings", {"weibo_app": "reviewed"})
     return workspace
 
@@ -90,7 +94,15 @@ def log_in(office, uid, *, says="allow", paste=lambda address: address, code=0):
 
     The answer is the result of `paste` on the returned address.
     """
-    command = [sys.executable, "-m", "publisher", "-C", str(office.folder), "login", ACCOUNT]
+    command = [
+        sys.executable,
+        "-m",
+        "publisher",
+        "-C",
+        str(office.folder),
+        "login",
+        ACCOUNT,
+    ]
     pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
     with subprocess.Popen(
         command, **pipes, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"}
@@ -105,7 +117,9 @@ def log_in(office, uid, *, says="allow", paste=lambda address: address, code=0):
         )
     assert running.returncode == code, shown + out + err
     assert not any(
-        secret in shown + out + err for secret in APP.values() if secret != APP["app_key"]
+        secret in shown + out + err
+        for secret in APP.values()
+        if secret != APP["app_key"]
     )
     return shown + out + err
 
@@ -123,14 +137,20 @@ def login_status(office):
     ]
     accounts, status = (json.loads(reported) for reported in asked[1:])
     [row] = [row for row in accounts["accounts"] if row["account"] == ACCOUNT]
-    alerts = [alert for alert in status["alerts"] if alert["subject"] == f"login:weibo/{ACCOUNT}"]
+    alerts = [
+        alert
+        for alert in status["alerts"]
+        if alert["subject"] == f"login:weibo/{ACCOUNT}"
+    ]
     return row, [(alert["code"], alert["message"]) for alert in alerts]
 
 
 def login_status_at(office, simulator, left):
     """Move the platform's clock to where so many days are left of the token, and check there."""
     now = simulator.post("/_sim/clock", {})["now"]
-    ends_at = datetime.fromisoformat(stored_secret(office)["access_token_ends_at"]).timestamp()
+    ends_at = datetime.fromisoformat(
+        stored_secret(office)["access_token_ends_at"]
+    ).timestamp()
     simulator.post("/_sim/clock", {"shift": ends_at - left * DAY - now})
     return login_status(office)
 
@@ -138,7 +158,10 @@ def login_status_at(office, simulator, left):
 def state_of_post(office):
     """Return the state of the only post; None before the daemon has filed it."""
     return next(
-        (row["state"] for row in json.loads(output_of(office, "status", "--json"))["deliveries"]),
+        (
+            row["state"]
+            for row in json.loads(output_of(office, "status", "--json"))["deliveries"]
+        ),
         None,
     )
 
@@ -152,9 +175,14 @@ def output_of(office, *arguments):
 
 @pytest.mark.parametrize(
     "is_whole",
-    [pytest.param(True, id="address"), pytest.param(False, id="code", marks=pytest.mark.extra)],
+    [
+        pytest.param(True, id="address"),
+        pytest.param(False, id="code", marks=pytest.mark.extra),
+    ],
 )
-def test_consent_becomes_a_token_that_works_and_that_no_file_shows(office, simulator, is_whole):
+def test_consent_becomes_a_token_that_works_and_that_no_file_shows(
+    office, simulator, is_whole
+):
     """I19: either form of the answer gives a token, and the account can post.
 
     The token is encrypted, and thirty days are left.
@@ -220,7 +248,8 @@ def test_a_sign_in_without_a_usable_response_is_not_spoken_of_as_a_post(
     """
     before = (office.folder / "var" / "vault.json").read_bytes()
     simulator.post(
-        "/_sim/faults", {"platform": "weibo", "endpoint": endpoint, "fault": {"kind": "html"}}
+        "/_sim/faults",
+        {"platform": "weibo", "endpoint": endpoint, "fault": {"kind": "html"}},
     )
     shown = log_in(office, UID, code=1)
     assert "授权没有完成，密钥没有改动" in shown
@@ -249,7 +278,9 @@ def test_f43_days_run_out_with_four_warnings_and_signing_in_again_clears_the_ale
     ]:
         row, alerts = login_status_at(office, simulator, left)
         assert (row["health"], row["days_left"]) == ("healthy", int(left - 1e-3))
-        assert [code for code, _words in alerts] == (["credentials_expiring"] if days else [])
+        assert [code for code, _words in alerts] == (
+            ["credentials_expiring"] if days else []
+        )
         assert all(days in words for _code, words in alerts)
         seen += [re.sub(r"\d{4}-\d\d-\d\d", "", words) for _code, words in alerts]
     assert len(set(seen)) == 4

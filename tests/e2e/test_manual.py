@@ -25,21 +25,24 @@ LI = ("--by", "李", "--reason", "试验")
 
 def in_seconds(seconds):
     """Format the instant so many seconds from now as staff do, without offset."""
-    return (datetime.now(ZoneInfo("Asia/Shanghai")) + timedelta(seconds=seconds)).strftime(
-        "%Y-%m-%dT%H:%M:%S"
-    )
+    return (
+        datetime.now(ZoneInfo("Asia/Shanghai")) + timedelta(seconds=seconds)
+    ).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def let_people_post(workspace, city):
     """Set all accounts of a city to manual posting."""
     file = workspace.folder / "publisher.toml"
     text = file.read_text("utf-8")
-    file.write_text(re.sub(rf'(?m)^id = "{city}-.*$', r'\g<0>\nmode = "assisted"', text), "utf-8")
+    file.write_text(
+        re.sub(rf'(?m)^id = "{city}-.*$', r'\g<0>\nmode = "assisted"', text), "utf-8"
+    )
 
 
 def tasks_of(workspace):
     return {
-        row["account"]: row for row in json.loads(workspace.publisher("assist", "--json"))["tasks"]
+        row["account"]: row
+        for row in json.loads(workspace.publisher("assist", "--json"))["tasks"]
     }
 
 
@@ -55,7 +58,11 @@ def test_manual_posts_are_verified(workspace, simulator, wait_until):
     let_people_post(workspace, "beijing")
     workspace.write_schedule(POST.format(id="p", at='"asap"', to='["all"]'))
     workspace.start()
-    wait_until(lambda: sorted(workspace.states().values()) == ["published"] * 3 + ["submitted"] * 3)
+    wait_until(
+        lambda: (
+            sorted(workspace.states().values()) == ["published"] * 3 + ["submitted"] * 3
+        )
+    )
     assert {item["account"] for item in simulator.get("/_sim/posts")} == {
         f"shanghai-{platform}" for platform in ("weibo", "wechat", "tieba")
     }
@@ -64,10 +71,18 @@ def test_manual_posts_are_verified(workspace, simulator, wait_until):
             "assist", "done", f"p@{account}", "https://example.com/early", "--by", "李"
         )
         assert account in early
-        words = {name: task[name] for name in ("platform", "account", "title", "text", "forum")}
+        words = {
+            name: task[name]
+            for name in ("platform", "account", "title", "text", "forum")
+        }
         made = simulator.post("/_sim/posts", words)
         workspace.publisher(
-            "assist", "done", f"p@{account}", str(made.get("url") or simulator.url), "--by", "李"
+            "assist",
+            "done",
+            f"p@{account}",
+            str(made.get("url") or simulator.url),
+            "--by",
+            "李",
         )
     wait_until(lambda: set(workspace.states().values()) == {"published"})
     assert all(
@@ -85,7 +100,12 @@ def test_a_report_without_a_post_is_detected(workspace, simulator, wait_until):
     simulator.post("/_sim/clock", {"shift": -3600})
     simulator.post(
         "/_sim/posts",
-        {"platform": "weibo", "account": "beijing-weibo", "text": "早前的", "title": ""},
+        {
+            "platform": "weibo",
+            "account": "beijing-weibo",
+            "text": "早前的",
+            "title": "",
+        },
     )
     simulator.post("/_sim/clock", {"shift": 3600})
     wait_until(lambda: "beijing-weibo" in tasks_of(workspace))
@@ -94,7 +114,8 @@ def test_a_report_without_a_post_is_detected(workspace, simulator, wait_until):
     )
     wait_until(
         lambda: any(
-            alert["code"] == "manual_task_not_seen" for alert in workspace.status()["alerts"]
+            alert["code"] == "manual_task_not_seen"
+            for alert in workspace.status()["alerts"]
         )
     )
     assert workspace.states() == {"p@beijing-weibo": "submitted"}
@@ -121,8 +142,15 @@ def test_switching_around_the_instants_gives_one_post_or_one_task_each(
             workspace.publisher("mode", "beijing-weibo", mode, *LI)
     workspace.publisher("mode", "beijing-weibo", "settings", *LI)
     wait_until(lambda: set(workspace.states().values()) <= {"published", "submitted"})
-    tasks = [row["post"] for row in json.loads(workspace.publisher("assist", "--json"))["tasks"]]
-    live = [row["url"] for row in workspace.status()["deliveries"] if row["state"] == "published"]
+    tasks = [
+        row["post"]
+        for row in json.loads(workspace.publisher("assist", "--json"))["tasks"]
+    ]
+    live = [
+        row["url"]
+        for row in workspace.status()["deliveries"]
+        if row["state"] == "published"
+    ]
     assert sorted(item["url"] for item in simulator.get("/_sim/posts")) == sorted(live)
     assert len(live) + len(tasks) == len(names)
     assert {row["attempts"] for row in workspace.status()["deliveries"]} == {1}

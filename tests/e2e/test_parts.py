@@ -16,9 +16,7 @@ from tests.wait import PATIENCE_SECONDS
 
 ROOT = Path(__file__).parents[2]
 
-SENTENCE = (
-    "凡是自称客服、要求共享屏幕或者把钱转到“安全账户”的，都是诈骗，请立即挂断电话，拨打96110核实。"
-)
+SENTENCE = "凡是自称客服、要求共享屏幕或者把钱转到“安全账户”的，都是诈骗，请立即挂断电话，拨打96110核实。"
 POST = """
 [[post]]
 id = "long"
@@ -38,7 +36,8 @@ summary = "退款原路退回，不用转账。"
 """
 # Its instant is fixed: the text names the minute, and a preview may come in the next one.
 LONG = POST.format(
-    at=datetime.now(UTC), body="\n\n".join(f"其{number}，{SENTENCE * 9}" for number in range(1, 11))
+    at=datetime.now(UTC),
+    body="\n\n".join(f"其{number}，{SENTENCE * 9}" for number in range(1, 11)),
 )
 THREADS, PARTS = "/_sim/posts", "/_sim/posts?floors=1"
 
@@ -55,13 +54,17 @@ def delivery_of(workspace):
 def creations(simulator):
     """Return the creations in the simulator's log: threads, and parts with their thread."""
     acts = [
-        entry for entry in simulator.get("/_sim/log") if entry["kind"] == "act" and entry["post_id"]
+        entry
+        for entry in simulator.get("/_sim/log")
+        if entry["kind"] == "act" and entry["post_id"]
     ]
     return [(entry["post_id"], entry.get("thread")) for entry in acts]
 
 
 def previewed(workspace):
-    [shown] = json.loads(workspace.publisher("preview", "long", "--json"))["rendered_posts"]
+    [shown] = json.loads(workspace.publisher("preview", "long", "--json"))[
+        "rendered_posts"
+    ]
     return [shown, *shown["floors"]]
 
 
@@ -80,7 +83,9 @@ def test_every_part_that_was_previewed_arrives_once(workspace, simulator):
     assert len(shown) == 3
     assert all(item["length"] <= 2000 for item in shown)
     page = workspace.folder / "page.html"
-    assert "第 3 层，共 3 层" in workspace.publisher("preview", "long", "--html", str(page))
+    assert "第 3 层，共 3 层" in workspace.publisher(
+        "preview", "long", "--html", str(page)
+    )
     assert page.read_text("utf-8").count('data-testid="part-beijing-tieba-') == 2
     assert workspace.start("--once").wait(PATIENCE_SECONDS) == 0, workspace.log()
     delivery = delivery_of(workspace)
@@ -93,7 +98,9 @@ def test_every_part_that_was_previewed_arrives_once(workspace, simulator):
     assert [under for _, under in made] == [None, thread["id"], thread["id"]]
     announced = [
         json.loads(line)
-        for line in (workspace.folder / "var" / "intents.jsonl").read_text().splitlines()
+        for line in (workspace.folder / "var" / "intents.jsonl")
+        .read_text()
+        .splitlines()
     ]
     assert [intent["attempt"] for intent in announced] == [1, 2, 3]
     assert "共 3 层，已全部发布" in workspace.publisher("why", "long")
@@ -104,7 +111,12 @@ def test_every_part_that_was_previewed_arrives_once(workspace, simulator):
 
 def write_artefacts(folder, workspace, simulator, began):
     """Put the run's artefacts into a folder as docs/checker.md names them."""
-    duty = {"post": "long", "occurrence": "once", "account": "beijing-tieba", "end": "published"}
+    duty = {
+        "post": "long",
+        "occurrence": "once",
+        "account": "beijing-tieba",
+        "end": "published",
+    }
     tieba = {
         "visibility_window": 3,
         "min_interval": 0.05,
@@ -158,14 +170,20 @@ def test_the_checker_judges_the_calls_of_all_parts(workspace, simulator, tmp_pat
     run = tmp_path / "run"
     write_artefacts(run, workspace, simulator, began)
     command = [sys.executable, "-m", "tests.chaos.checker", str(run), "--json"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, cwd=ROOT
+    )
     found = {one["id"]: one["verdict"] for one in json.loads(done.stdout)["invariants"]}
     assert done.returncode == 0, done.stdout
     assert {found[name] for name in ("I1", "I3", "I4", "I6", "I7", "I13")} == {"kept"}
     with closing(sqlite3.connect(run / "publisher.db")) as connection, connection:
         assert connection.execute("DELETE FROM attempt WHERE part = 2").rowcount == 1
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
-    [intents] = [one for one in json.loads(done.stdout)["invariants"] if one["id"] == "I3"]
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, cwd=ROOT
+    )
+    [intents] = [
+        one for one in json.loads(done.stdout)["invariants"] if one["id"] == "I3"
+    ]
     assert "a call without an attempt" in {one["what"] for one in intents["violations"]}
 
 
@@ -181,7 +199,9 @@ def test_the_checker_judges_the_calls_of_all_parts(workspace, simulator, tmp_pat
         pytest.param("outcome.after_commit:kill@2", marks=pytest.mark.extra),
     ],
 )
-def test_a_kill_between_two_parts_doubles_none_and_loses_none(workspace, simulator, point):
+def test_a_kill_between_two_parts_doubles_none_and_loses_none(
+    workspace, simulator, point
+):
     """F01, F03, F04, F05: a kill between two parts doubles none and loses none.
 
     The next daemon continues from the last recorded part.
@@ -199,11 +219,19 @@ def test_a_kill_between_two_parts_doubles_none_and_loses_none(workspace, simulat
         )
         assert "第 2 层，共 3 层" in workspace.publisher("why", "long")
         workspace.publisher(
-            "resolve", "long@beijing-tieba", "resend", "--by", "li", "--reason", "看过，没有"
+            "resolve",
+            "long@beijing-tieba",
+            "resend",
+            "--by",
+            "li",
+            "--reason",
+            "看过，没有",
         )
         assert workspace.start("--once").wait(PATIENCE_SECONDS) == 0, workspace.log()
         delivery = delivery_of(workspace)
-    assert delivery["state"] == "published", workspace.publisher("why", "long") + workspace.log()
+    assert delivery["state"] == "published", (
+        workspace.publisher("why", "long") + workspace.log()
+    )
     assert list(map(sha256, received(simulator))) == [item["sha256"] for item in shown]
     assert len(creations(simulator)) == 3
     assert len(simulator.get(THREADS)) == 1
@@ -223,7 +251,9 @@ def test_an_incomplete_text_is_decided_by_a_person(workspace, simulator):
     simulator.post("/_sim/faults", refusal)
     assert workspace.start("--once").wait(PATIENCE_SECONDS) == 1, workspace.log()
     delivery = delivery_of(workspace)
-    assert (delivery["state"], delivery["reason"]) == ("held", "incomplete"), workspace.log()
+    assert (delivery["state"], delivery["reason"]) == ("held", "incomplete"), (
+        workspace.log()
+    )
     assert delivery["floors"] == {"live": 1, "total": 3}
     workspace.publisher("cancel", "long", "--by", "li", "--reason", "不发了")
     assert delivery_of(workspace)["state"] == "held"

@@ -45,13 +45,27 @@ def test_a_preview_goes_to_one_person_and_makes_no_post(workspace, simulator):
 
 def test_an_impossible_preview_is_refused_with_a_reason(workspace, simulator):
     """Another platform, a missing name, a text with errors: no platform is called."""
-    workspace.write_schedule(POST.format(extra="").replace('"platform:wechat"', '"all"'))
+    workspace.write_schedule(
+        POST.format(extra="").replace('"platform:wechat"', '"all"')
+    )
     where = ("--account", "beijing-weibo")
-    assert workspace.publisher("preview", "p", *where, "--to", "x", "--by", "李", check=1)
+    assert workspace.publisher(
+        "preview", "p", *where, "--to", "x", "--by", "李", check=1
+    )
     workspace.publisher("preview", "p", "--to", "x", check=2)
-    workspace.publisher("preview", "p", "--account", "beijing-wechat", "--to", "x", check=2)
+    workspace.publisher(
+        "preview", "p", "--account", "beijing-wechat", "--to", "x", check=2
+    )
     workspace.write_schedule(POST.format(extra="").replace("警惕", "警惕" * 40))
     workspace.publisher(
-        "preview", "p", "--account", "beijing-wechat", "--to", "x", "--by", "李", check=1
+        "preview",
+        "p",
+        "--account",
+        "beijing-wechat",
+        "--to",
+        "x",
+        "--by",
+        "李",
+        check=1,
     )
     assert simulator.get("/_sim/log") == []

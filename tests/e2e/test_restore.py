@@ -72,7 +72,10 @@ def reconcile_restored(workspace, simulator, wait_until):
     daemon = workspace.start()
     doubts = {"unknown", "sending"}
     wait_until(
-        lambda: len(workspace.states()) == 18 and not doubts & set(workspace.states().values())
+        lambda: (
+            len(workspace.states()) == 18
+            and not doubts & set(workspace.states().values())
+        )
     )
     assert len(made(simulator)) == before
     workspace.publisher("resume", "--by", "li")
@@ -80,15 +83,24 @@ def reconcile_restored(workspace, simulator, wait_until):
     daemon.send_signal(signal.SIGTERM)
     assert daemon.wait(PATIENCE_SECONDS) == 0
     posts = made(simulator)
-    published = [item for item in workspace.status()["deliveries"] if item["state"] == "published"]
+    published = [
+        item
+        for item in workspace.status()["deliveries"]
+        if item["state"] == "published"
+    ]
     assert {item["remote_id"] for item in published} <= {
         item["id"] for item in simulator.get("/_sim/posts")
     }
     assert len(published) == len(posts)
     held = {
-        item["platform"] for item in workspace.status()["deliveries"] if item["state"] == "held"
+        item["platform"]
+        for item in workspace.status()["deliveries"]
+        if item["state"] == "held"
     }
-    assert held <= {"tieba", "wechat"}  # an absence, once proven, is for a person to judge
+    assert held <= {
+        "tieba",
+        "wechat",
+    }  # an absence, once proven, is for a person to judge
     verified = json.loads(workspace.publisher("audit", "verify", "--json", check=None))
     assert {item["damage"] for item in verified["breaks"]} <= {"replaced"}, verified
     return [item["name"] for item in verified["breaks"]]
@@ -102,7 +114,12 @@ def test_f85_after_a_restore_nothing_is_doubled_and_everything_is_explained(
     Some posts are in the backup, some only in the journal, and some were never sent.
     """
     said = broken_workspace.publisher(
-        "--lang", "en", "restore", str(broken_workspace.folder / "kept.db"), "--by", "li"
+        "--lang",
+        "en",
+        "restore",
+        str(broken_workspace.folder / "kept.db"),
+        "--by",
+        "li",
     )
     assert "Everything is paused" in said
     assert reconcile_restored(broken_workspace, simulator, wait_until) == ["li"]
@@ -151,7 +168,11 @@ def test_a_killed_restore_has_not_begun_or_is_finished(
     """Wherever it is killed, repeating it, or just starting, leads to the same end."""
     broken_workspace.environment["PUBLISHER_FAILPOINTS"] = f"{place}:kill"
     broken_workspace.publisher(
-        "restore", str(broken_workspace.folder / "kept.db"), "--by", "li", check=-signal.SIGKILL
+        "restore",
+        str(broken_workspace.folder / "kept.db"),
+        "--by",
+        "li",
+        check=-signal.SIGKILL,
     )
     del broken_workspace.environment["PUBLISHER_FAILPOINTS"]
     if place == "restore.before_commit":

@@ -49,8 +49,15 @@ def png(shade, author=b""):
 
     rows = b"".join(b"\x00" + bytes([shade, 20, 200] * 300) for _ in range(200))
     header = struct.pack(">IIBBBBB", 300, 200, 8, 2, 0, 0, 0)
-    head = chunk(b"IHDR", header) + (chunk(b"tEXt", b"Author\0" + author) if author else b"")
-    return b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    head = chunk(b"IHDR", header) + (
+        chunk(b"tEXt", b"Author\0" + author) if author else b""
+    )
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + head
+        + chunk(b"IDAT", zlib.compress(rows))
+        + chunk(b"IEND", b"")
+    )
 
 
 def sha256(text):
@@ -76,12 +83,18 @@ def test_a_preview_shows_the_bytes_that_arrive(workspace, simulator):
     picture = png(90)
     (workspace.folder / "media" / "warn.png").write_bytes(png(90, author=b"Zhang San"))
     images = 'images = [{ file = "media/warn.png", alt = "示意图" }]'
-    at = in_seconds(1)  # the text names the minute: "asap" might be another one when it is sent
-    workspace.write_schedule(post("plain", at=at) + post("pictured", at=at, extra=images))
+    at = in_seconds(
+        1
+    )  # the text names the minute: "asap" might be another one when it is sent
+    workspace.write_schedule(
+        post("plain", at=at) + post("pictured", at=at, extra=images)
+    )
     shown = {
         (name, item["account"]): item
         for name in ("plain", "pictured")
-        for item in json.loads(workspace.publisher("preview", name, "--json"))["rendered_posts"]
+        for item in json.loads(workspace.publisher("preview", name, "--json"))[
+            "rendered_posts"
+        ]
     }
     assert workspace.start("--once").wait(PATIENCE_SECONDS) == 0, workspace.log()
     by_url = {item["url"]: item for item in simulator.get("/_sim/posts")}
@@ -90,12 +103,16 @@ def test_a_preview_shows_the_bytes_that_arrive(workspace, simulator):
         item = shown[delivery["post"], delivery["account"]]
         arrived = by_url[delivery["url"]]
         if delivery["post"] == "plain":
-            received = arrived["html"] if delivery["platform"] == "wechat" else arrived["text"]
+            received = (
+                arrived["html"] if delivery["platform"] == "wechat" else arrived["text"]
+            )
             assert sha256(received) == item["sha256"]
         if delivery["post"] == "pictured":
             assert hashlib.sha256(picture).hexdigest() in arrived["images"]
         if delivery["platform"] == "wechat" and delivery["post"] == "plain":
-            assert arrived["images"][0] == hashlib.sha256(covers.read_bytes()).hexdigest()
+            assert (
+                arrived["images"][0] == hashlib.sha256(covers.read_bytes()).hexdigest()
+            )
         assert {image["sha256"] for image in item["pictures"]} == set(arrived["images"])
 
 
@@ -112,11 +129,15 @@ def test_a_file_with_five_mistakes_stops_nothing(workspace, simulator, wait_unti
         post("first")
         + post("second", at='"tomorrow"')
         + post("second").replace('["all"]', '["nowhere"]')
-        + post("fourth", extra="colour = 1").replace('kind = "warning"', 'kind = "rumour"')
+        + post("fourth", extra="colour = 1").replace(
+            'kind = "warning"', 'kind = "rumour"'
+        )
     )
     workspace.write_schedule(bad)
     found = json.loads(workspace.publisher("check", "--json", check=1))["problems"]
-    errors = {(item["path"], item["code"]): (item["line"], item["column"]) for item in found}
+    errors = {
+        (item["path"], item["code"]): (item["line"], item["column"]) for item in found
+    }
     lines = bad.splitlines()
     assert {path for path, _code in errors} >= {
         "post[1].at",
@@ -129,14 +150,16 @@ def test_a_file_with_five_mistakes_stops_nothing(workspace, simulator, wait_unti
         key = path.partition(".")[2].partition("[")[0]
         assert key in lines[line - 1][: column + len(key)], (path, line, column)
     wait_until(lambda: len(simulator.get("/_sim/posts")) == 12)
-    assert any(alert["code"] == "reload_refused" for alert in workspace.status()["alerts"])
+    assert any(
+        alert["code"] == "reload_refused" for alert in workspace.status()["alerts"]
+    )
 
 
 def in_seconds(seconds):
     """Format the instant so many seconds from now as staff do, without offset."""
-    return (datetime.now(ZoneInfo("Asia/Shanghai")) + timedelta(seconds=seconds)).strftime(
-        "%Y-%m-%dT%H:%M:%S"
-    )
+    return (
+        datetime.now(ZoneInfo("Asia/Shanghai")) + timedelta(seconds=seconds)
+    ).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def test_f14_a_stop_finishes_the_call_in_flight(workspace, simulator, wait_until):
@@ -147,13 +170,15 @@ def test_f14_a_stop_finishes_the_call_in_flight(workspace, simulator, wait_until
     hasty = 'request_timeout = "1.5s"\nlease_timeout = "2s"\nvisibility_window = "3s"'
     settings.write_text(
         text.replace(
-            hasty, 'request_timeout = "9s"\nlease_timeout = "11s"\nvisibility_window = "13s"'
+            hasty,
+            'request_timeout = "9s"\nlease_timeout = "11s"\nvisibility_window = "13s"',
         ),
         "utf-8",
     )
     delay = {"kind": "delay", "seconds": 5}
     simulator.post(
-        "/_sim/faults", {"platform": "weibo", "endpoint": endpoint, "nth": [1], "fault": delay}
+        "/_sim/faults",
+        {"platform": "weibo", "endpoint": endpoint, "nth": [1], "fault": delay},
     )
     workspace.write_schedule(post("p") + post("q"))
     daemon = workspace.start()
@@ -171,7 +196,10 @@ def test_f14_a_stop_finishes_the_call_in_flight(workspace, simulator, wait_until
     account, *others = called()
     assert account not in others
     states = workspace.states()
-    assert sorted(states[f"{name}@{account}"] for name in ("p", "q")) == ["due", "published"]
+    assert sorted(states[f"{name}@{account}"] for name in ("p", "q")) == [
+        "due",
+        "published",
+    ]
     assert not {"sending", "unknown"} & set(states.values())
 
 
@@ -180,13 +208,21 @@ def test_f14_a_stop_finishes_the_call_in_flight(workspace, simulator, wait_until
     [
         pytest.param("intent.before_commit", set(), id="F01", marks=pytest.mark.extra),
         pytest.param("intent.after_commit", set(), id="F02"),
-        pytest.param("http.mid_body", NO_SECOND_CALL, id="F03", marks=pytest.mark.extra),
-        pytest.param("http.after_reply", NO_SECOND_CALL, id="F04-unread", marks=pytest.mark.extra),
+        pytest.param(
+            "http.mid_body", NO_SECOND_CALL, id="F03", marks=pytest.mark.extra
+        ),
+        pytest.param(
+            "http.after_reply", NO_SECOND_CALL, id="F04-unread", marks=pytest.mark.extra
+        ),
         pytest.param("outcome.before_commit", NO_SECOND_CALL, id="F04-unwritten"),
-        pytest.param("outcome.after_commit", NO_SECOND_CALL, id="F05", marks=pytest.mark.extra),
+        pytest.param(
+            "outcome.after_commit", NO_SECOND_CALL, id="F05", marks=pytest.mark.extra
+        ),
     ],
 )
-def test_a_kill_around_the_call_doubles_none_and_loses_none(workspace, simulator, point, once_only):
+def test_a_kill_around_the_call_doubles_none_and_loses_none(
+    workspace, simulator, point, once_only
+):
     """Killed there, the next start leaves one post on each account, or one wait for a person.
 
     A person is asked only where a call had begun, is proven absent, and the platform allows no
@@ -202,12 +238,16 @@ def test_a_kill_around_the_call_doubles_none_and_loses_none(workspace, simulator
     deliveries = workspace.status()["deliveries"]
     published = [item["account"] for item in deliveries if item["state"] == "published"]
     made = [
-        item["account"] for item in simulator.get("/_sim/posts") if not item["extra"].get("by_hand")
+        item["account"]
+        for item in simulator.get("/_sim/posts")
+        if not item["extra"].get("by_hand")
     ]
     assert sorted(made) == sorted(published)
     waiting = [item for item in deliveries if item["state"] != "published"]
     assert {item["platform"] for item in waiting} <= once_only
-    assert {(item["state"], item["reason"]) for item in waiting} <= {("held", "not_published")}
+    assert {(item["state"], item["reason"]) for item in waiting} <= {
+        ("held", "not_published")
+    }
 
 
 @pytest.mark.parametrize(
@@ -235,7 +275,11 @@ def test_f10_a_kill_while_a_schedule_is_applied_leaves_the_old_plan_or_the_new_o
 
 
 @pytest.mark.parametrize(
-    "point", [pytest.param("retract.before_call", marks=pytest.mark.extra), "retract.after_call"]
+    "point",
+    [
+        pytest.param("retract.before_call", marks=pytest.mark.extra),
+        "retract.after_call",
+    ],
 )
 def test_f09_a_kill_while_posts_are_retracted_leaves_none_of_them_published(
     workspace, simulator, wait_until, point
@@ -266,7 +310,9 @@ def test_f79_a_second_daemon_is_refused(workspace, simulator, wait_until):
     assert first.poll() is None
 
 
-def test_f103_a_copy_beside_its_original_sends_nothing(workspace, simulator, wait_until, tmp_path):
+def test_f103_a_copy_beside_its_original_sends_nothing(
+    workspace, simulator, wait_until, tmp_path
+):
     """F103, F79: a copy beside its original is refused while the original goes on.
 
     So is a second daemon where the lock file is gone.
@@ -308,7 +354,9 @@ def test_f24_lost_replies_are_found_and_not_repeated(workspace, simulator):
     assert workspace.start("--once").wait(PATIENCE_SECONDS) == 0, workspace.log()
     assert set(workspace.states().values()) == {"published"}
     acts = [
-        entry for entry in simulator.get("/_sim/log") if entry["kind"] == "act" and entry["post_id"]
+        entry
+        for entry in simulator.get("/_sim/log")
+        if entry["kind"] == "act" and entry["post_id"]
     ]
     assert len([entry for entry in acts if entry["endpoint"]]) == 6
 
@@ -323,9 +371,16 @@ def test_f77_a_lost_mass_send_that_is_to_be_retracted_goes_to_a_person(
     file = workspace.folder / "publisher.toml"
     text = file.read_text("utf-8")
     file.write_text(
-        text.replace('platform = "wechat"\n', 'platform = "wechat"\nprofile = "mass"\n'), "utf-8"
+        text.replace(
+            'platform = "wechat"\n', 'platform = "wechat"\nprofile = "mass"\n'
+        ),
+        "utf-8",
     )
-    fault = {"platform": "wechat", "endpoint": "/cgi-bin/message/mass/sendall", "nth": [1]}
+    fault = {
+        "platform": "wechat",
+        "endpoint": "/cgi-bin/message/mass/sendall",
+        "nth": [1],
+    }
     simulator.post("/_sim/faults", {**fault, "fault": {"kind": "drop_after"}})
     workspace.write_schedule(
         post("p", extra="urgent = true").replace('["all"]', '["beijing-wechat"]')
@@ -333,15 +388,25 @@ def test_f77_a_lost_mass_send_that_is_to_be_retracted_goes_to_a_person(
     workspace.start()
 
     def standing():
-        return {(item["state"], item["reason"]) for item in workspace.status()["deliveries"]}
+        return {
+            (item["state"], item["reason"]) for item in workspace.status()["deliveries"]
+        }
 
     wait_until(lambda: standing() == {("held", "uncheckable")})
     workspace.publisher("retract", "p", "--by", "li", "--reason", "wrong")
     wait_until(lambda: standing() == {("held", "undeletable")})
-    assert "held.undeletable" in {alert["code"] for alert in workspace.status()["alerts"]}
+    assert "held.undeletable" in {
+        alert["code"] for alert in workspace.status()["alerts"]
+    }
     assert "not-published" in workspace.publisher("why", "p")
     assert "由 li 确认" in workspace.publisher(
-        "resolve", "p@beijing-wechat", "not-published", "--by", "li", "--reason", "deleted"
+        "resolve",
+        "p@beijing-wechat",
+        "not-published",
+        "--by",
+        "li",
+        "--reason",
+        "deleted",
     )
     assert set(workspace.states().values()) == {"retracted"}
     assert "由人确认" in workspace.publisher("why", "p")

@@ -32,7 +32,9 @@ body = "接到**退款**电话，请先挂断。"
 [post.data]
 summary = "自称客服、要求转账的，是诈骗。退款原路退回，不用转账。"
 """
-LOGINS = [(city, platform) for city in ("beijing", "shanghai") for platform in PLATFORMS]
+LOGINS = [
+    (city, platform) for city in ("beijing", "shanghai") for platform in PLATFORMS
+]
 VAULT_KEY = urlsafe_b64encode(b"canary-of-the-vaults-own-key-32b").decode()
 DATABASE = "canaryDatabase-7Qp!x9Lr"
 
@@ -71,11 +73,15 @@ def schedule_of(*ids, to='["all"]'):
 def move_to_vault(workspace, secrets, **environment):
     """Keep the accounts' secrets in the encrypted store instead of files."""
     file = workspace.folder / "publisher.toml"
-    file.write_text(file.read_text("utf-8").replace('secrets_dir = "secrets"\n', ""), "utf-8")
+    file.write_text(
+        file.read_text("utf-8").replace('secrets_dir = "secrets"\n', ""), "utf-8"
+    )
     for path in (workspace.folder / "secrets").iterdir():
         path.unlink()
     for name, fields in secrets.items():
-        Vault(folder=workspace.folder / "var", environment=environment).write(name, fields)
+        Vault(folder=workspace.folder / "var", environment=environment).write(
+            name, fields
+        )
 
 
 def test_secrets_and_keys_are_changed_while_posts_are_sent(workspace, wait_until):
@@ -84,14 +90,17 @@ def test_secrets_and_keys_are_changed_while_posts_are_sent(workspace, wait_until
     Every read returns one whole value.
     """
     secrets = {
-        file.name: json.loads(file.read_text()) for file in (workspace.folder / "secrets").iterdir()
+        file.name: json.loads(file.read_text())
+        for file in (workspace.folder / "secrets").iterdir()
     }
     names = sorted(secrets)
     move_to_vault(workspace, secrets)
     file = workspace.folder / "publisher.toml"
     text = file.read_text("utf-8")
     for hasty, patient in {'"1.5s"': '"30s"', '"2s"': '"40s"', '"3s"': '"60s"'}.items():
-        text = text.replace(hasty, patient)  # a call must not end for the machine being slow
+        text = text.replace(
+            hasty, patient
+        )  # a call must not end for the machine being slow
     file.write_text(text, "utf-8")
     folder = workspace.folder / "var"
     changer = subprocess.Popen(
@@ -104,7 +113,9 @@ def test_secrets_and_keys_are_changed_while_posts_are_sent(workspace, wait_until
             for name in (names[0], names[-1])
         ]
         posts = [f"p{number}" for number in range(6)]
-        workspace.write_schedule(schedule_of(*posts, to='["platform:weibo", "platform:wechat"]'))
+        workspace.write_schedule(
+            schedule_of(*posts, to='["platform:weibo", "platform:wechat"]')
+        )
         workspace.start()
         # the database is there, so that the rotation is recorded
         wait_until(lambda: len(workspace.states()) == 24)
@@ -150,7 +161,8 @@ def test_f98_the_secret_of_another_own_account_never_publishes_there(
     workspace.write_schedule(schedule_of("first", "second", to='["beijing-weibo"]'))
     wait_until(
         lambda: (
-            [pause["scope"] for pause in workspace.status()["paused"]] == ["account:beijing-weibo"]
+            [pause["scope"] for pause in workspace.status()["paused"]]
+            == ["account:beijing-weibo"]
         )
     )
     assert simulator.get("/_sim/posts?account=shanghai-weibo") == []
@@ -201,15 +213,20 @@ def outputs(workspace, simulator, wait_until):
     with proxy_to(simulator.client) as proxy:
         file = workspace.folder / "publisher.toml"
         file.write_text(
-            file.read_text("utf-8").replace(simulator.url, f"http://127.0.0.1:{proxy.server_port}"),
+            file.read_text("utf-8").replace(
+                simulator.url, f"http://127.0.0.1:{proxy.server_port}"
+            ),
             "utf-8",
         )
         workspace.environment["PUBLISHER_VAULT_KEY"] = VAULT_KEY
-        secrets = {f"{city}-{platform}": canaries(city, platform) for city, platform in LOGINS}
+        secrets = {
+            f"{city}-{platform}": canaries(city, platform) for city, platform in LOGINS
+        }
         for name, fields in secrets.items():
             platform = name.split("-")[1]
             simulator.post(
-                "/_sim/accounts", {"platform": platform, "account": name, "secret": fields}
+                "/_sim/accounts",
+                {"platform": platform, "account": name, "secret": fields},
             )
         move_to_vault(workspace, secrets, PUBLISHER_VAULT_KEY=VAULT_KEY)
         yield Outputs(workspace, proxy, secrets, wait_until)
@@ -240,7 +257,9 @@ class Outputs:
         It runs until a condition holds or it ends.
         """
         self.proxy.answers = answers
-        with (self.workspace.folder / "schedule.toml").open("a", encoding="utf-8") as schedule:
+        with (self.workspace.folder / "schedule.toml").open(
+            "a", encoding="utf-8"
+        ) as schedule:
             schedule.write(schedule_of(post))
         daemon = self.workspace.start(**environment)
         self.wait_until(lambda: daemon.poll() is not None or until())
@@ -250,7 +269,9 @@ class Outputs:
 
     def is_settled(self, post):
         states = {
-            row["state"] for row in self.workspace.status()["deliveries"] if row["post"] == post
+            row["state"]
+            for row in self.workspace.status()["deliveries"]
+            if row["post"] == post
         }
         return states and states <= {"published", "held", "failed"}
 
@@ -314,19 +335,26 @@ def test_i19_no_byte_of_a_secret_is_left_anywhere(outputs):
     """
     workspace, wrong = outputs.workspace, {}
     (workspace.folder / "schedule.toml").write_text("")
-    assert outputs.run_daemon("forward", "first", lambda: outputs.is_settled("first")) == 0
+    assert (
+        outputs.run_daemon("forward", "first", lambda: outputs.is_settled("first")) == 0
+    )
     failpoints = {
         "killed": "http.after_body:kill@2",
         "raised": "http.after_body:raise@1,token.after_refresh:raise@1",
     }
     for post, points in failpoints.items():
         ended = outputs.run_daemon(
-            "forward", post, lambda post=post: outputs.is_settled(post), PUBLISHER_FAILPOINTS=points
+            "forward",
+            post,
+            lambda post=post: outputs.is_settled(post),
+            PUBLISHER_FAILPOINTS=points,
         )
         assert ended == (-signal.SIGKILL if post == "killed" else 0)
     for answers in ("page", "words", "nothing"):
         outputs.run_daemon(
-            answers, answers, lambda answers=answers: outputs.proxy.answered.count(answers) >= 4
+            answers,
+            answers,
+            lambda answers=answers: outputs.proxy.answered.count(answers) >= 4,
         )
         outputs.proxy.answers = answers
         outputs.run("doctor")
@@ -337,7 +365,9 @@ def test_i19_no_byte_of_a_secret_is_left_anywhere(outputs):
         name = f"{city}-{platform}"
         wrong[name] = canaries(city, platform, "wrong")
         outputs.run("secret", "set", name, given=json.dumps(wrong[name]))
-        outputs.run("secret", "set", f"{name}-broken", given=json.dumps(wrong[name])[:-1])
+        outputs.run(
+            "secret", "set", f"{name}-broken", given=json.dumps(wrong[name])[:-1]
+        )
         outputs.run("resume", name, "--by", "王")
     outputs.run_daemon("forward", "refused", lambda: "wechat_40125" in workspace.log())
     outputs.run("secret", "rotate")
@@ -346,7 +376,8 @@ def test_i19_no_byte_of_a_secret_is_left_anywhere(outputs):
     outputs.run_explanations()
     settings = workspace.folder / "publisher.toml"
     settings.write_text(
-        settings.read_text("utf-8").replace("http://127.0.0.1", "https://127.0.0.1"), "utf-8"
+        settings.read_text("utf-8").replace("http://127.0.0.1", "https://127.0.0.1"),
+        "utf-8",
     )
     outputs.run("doctor")
     outputs.run_daemon("forward", "untrusted", lambda: "tls_failed" in workspace.log())
@@ -378,7 +409,9 @@ def test_i19_the_password_of_the_database_is_not_shown(outputs, address):
     url = url.replace("@@", "@rest-of-the-canary@")
     assert outputs.run("move-database", url, "--by", "li")[0] != 0
     settings = outputs.workspace.folder / "publisher.toml"
-    settings.write_text(f"database = {json.dumps(url)}\n{settings.read_text('utf-8')}", "utf-8")
+    settings.write_text(
+        f"database = {json.dumps(url)}\n{settings.read_text('utf-8')}", "utf-8"
+    )
     for command in (
         ["status"],
         ["doctor"],
@@ -388,11 +421,14 @@ def test_i19_the_password_of_the_database_is_not_shown(outputs, address):
         ["backup", "x"],
     ):
         assert outputs.run(*command)[0] != 0 or command == ["check"]
-    assert leaks(outputs.said, {"password": DATABASE, "rest": "rest-of-the-canary"}) == []
+    assert (
+        leaks(outputs.said, {"password": DATABASE, "rest": "rest-of-the-canary"}) == []
+    )
 
 
 @pytest.mark.parametrize(
-    "spell", [str, quote, lambda value: value.encode().hex(), lambda value: f"x{value[:120]}"]
+    "spell",
+    [str, quote, lambda value: value.encode().hex(), lambda value: f"x{value[:120]}"],
 )
 @pytest.mark.smoke
 def test_the_search_finds_what_it_seeks(spell):
@@ -401,5 +437,6 @@ def test_the_search_finds_what_it_seeks(spell):
     assert leaks({"log": f"a {spell(secret)} b".encode()}, {"x": secret})
     assert leaks({"log": urlsafe_b64encode(f"abcd{secret}".encode())}, {"x": secret})
     assert not leaks(
-        {"log": re.sub("canary", "c", spell(secret)).encode()}, {"x": "another" + secret}
+        {"log": re.sub("canary", "c", spell(secret)).encode()},
+        {"x": "another" + secret},
     )

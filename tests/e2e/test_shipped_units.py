@@ -118,7 +118,11 @@ class Unit:
 
     @classmethod
     def read(cls, name: str) -> "Unit":
-        said = dict(re.findall(r"^(\w+)=(.*)$", (EXAMPLES / name).read_text("utf-8"), re.MULTILINE))
+        said = dict(
+            re.findall(
+                r"^(\w+)=(.*)$", (EXAMPLES / name).read_text("utf-8"), re.MULTILINE
+            )
+        )
         command = said["ExecStart"].rpartition(" ")[2]
         return cls(
             user=said["User"],
@@ -127,7 +131,9 @@ class Unit:
             written=said["ReadWritePaths"].split(),
         )
 
-    def wrap(self, folder: Path, command: list[str], written: list[str] | None = None) -> list[str]:
+    def wrap(
+        self, folder: Path, command: list[str], written: list[str] | None = None
+    ) -> list[str]:
         """Return a command that runs as this unit's user, with its write permissions."""
         groups = ",".join(str(number) for number in GROUPS.values())
         own = [
@@ -137,7 +143,11 @@ class Unit:
             f"--groups={groups}",
         ]
         own += ["--no-new-privs", "--bounding-set=-all", "--inh-caps=-all"]
-        own += [sys.executable, "-I", "-c", REFUSE_CALLS] if platform.machine() == "x86_64" else []
+        own += (
+            [sys.executable, "-I", "-c", REFUSE_CALLS]
+            if platform.machine() == "x86_64"
+            else []
+        )
         return [
             *ISOLATED,
             sys.base_prefix,
@@ -178,7 +188,11 @@ class Installation:
                 stdout=log,
                 stderr=log,
                 env={
-                    **{name: value for name, value in os.environ.items() if name != "TMPDIR"},
+                    **{
+                        name: value
+                        for name, value in os.environ.items()
+                        if name != "TMPDIR"
+                    },
                     **environment,
                 },
                 start_new_session=True,
@@ -198,16 +212,25 @@ class Installation:
 
     def client(self, name: str) -> httpx.Client:
         cookies = {"publisher_session": self.sessions[name]}
-        return httpx.Client(base_url=self.address, cookies=cookies, trust_env=False, timeout=60)
+        return httpx.Client(
+            base_url=self.address, cookies=cookies, trust_env=False, timeout=60
+        )
 
     def is_served(self) -> bool:
         try:
-            return httpx.get(f"{self.address}/login", trust_env=False).status_code == 200
+            return (
+                httpx.get(f"{self.address}/login", trust_env=False).status_code == 200
+            )
         except httpx.HTTPError:
             return False
 
     def runs(self) -> bool:
-        return httpx.get(f"{self.address}/healthz", trust_env=False, timeout=60).status_code == 200
+        return (
+            httpx.get(
+                f"{self.address}/healthz", trust_env=False, timeout=60
+            ).status_code
+            == 200
+        )
 
     def succeeds(self, unit: Unit, test: str) -> bool:
         """Return True if a test of the shell succeeds as this unit's user."""
@@ -225,7 +248,11 @@ def make_folders(root: Path, simulator_url: str, port: int) -> Path:
     create_workspace(root / "workspace", {**new_workspace_files(), **demo_files(demo)})
     folder = root / "workspace"
     settings = tomllib.loads((folder / "publisher.toml").read_text("utf-8"))
-    settings = {"staff_dir": "staff", "database": "sqlite:///var/db/publisher.db", **settings}
+    settings = {
+        "staff_dir": "staff",
+        "database": "sqlite:///var/db/publisher.db",
+        **settings,
+    }
     (folder / "publisher.toml").write_text(tomlkit.dumps(settings), "utf-8")
     (folder / "staff").mkdir()
     for name in ("schedule.toml", "schedule.schema.json", "media"):
@@ -251,7 +278,9 @@ async def add_people(folder: Path) -> dict[str, str]:
                 link, NewSignIn(password_hash="none"), lambda _name, actor=actor: actor
             )
             await store.duty.add(name, ADMIN, "内线 8112")
-            sessions[name] = await store.sign_ins.start_session(name, "address 127.0.0.1", actor)
+            sessions[name] = await store.sign_ins.start_session(
+                name, "address 127.0.0.1", actor
+            )
     return sessions
 
 
@@ -268,7 +297,9 @@ def set_owners(folder: Path) -> None:
             path.chmod(0o2770 if path.is_dir() else 0o660)
         else:
             os.chown(path, own, GROUPS["publisher"])
-            is_private = inside[:1] in {("var",), ("secrets",)} and path.name != "user-key"
+            is_private = (
+                inside[:1] in {("var",), ("secrets",)} and path.name != "user-key"
+            )
             path.chmod(0o750 if path.is_dir() else 0o600 if is_private else 0o640)
     (folder / "var").chmod(0o2750)
 
@@ -277,20 +308,26 @@ def set_owners(folder: Path) -> None:
 def installation(tmp_path_factory, simulator):
     if (
         os.geteuid() != 0
-        or subprocess.run([*ISOLATED[:2], "true"], capture_output=True, check=False).returncode
+        or subprocess.run(
+            [*ISOLATED[:2], "true"], capture_output=True, check=False
+        ).returncode
     ):
         pytest.skip("NO ROOT: other users and mounts cannot be made")
     root, port = tmp_path_factory.mktemp("installed"), free_port()
     folder = make_folders(root, simulator.url, port)
     sessions = asyncio.run(add_people(folder))
     set_owners(folder)
-    return Installation(folder=folder, address=f"http://127.0.0.1:{port}", sessions=sessions)
+    return Installation(
+        folder=folder, address=f"http://127.0.0.1:{port}", sessions=sessions
+    )
 
 
 DAEMON, WEB = Unit.read("publisher.service"), Unit.read("publisher-web.service")
 
 
-def test_under_the_shipped_units_people_save_upload_and_send_an_emergency(installation, simulator):
+def test_under_the_shipped_units_people_save_upload_and_send_an_emergency(
+    installation, simulator
+):
     """The writable folders of the two services are enough for people's work.
 
     People save, upload and send an emergency. The dashboard may write neither settings nor secrets.
@@ -308,15 +345,30 @@ def test_under_the_shipped_units_people_save_upload_and_send_an_emergency(instal
             sent = author.post("/urgent", data=fields_of(preview.text) | {"do": "save"})
             assert sent.headers.get("location", sent.text).startswith("/urgent/")
             page = approver.get(sent.headers["location"])
-            released = approver.post(sent.headers["location"], data=fields_of(page.text))
+            released = approver.post(
+                sent.headers["location"], data=fields_of(page.text)
+            )
             assert released.status_code == 303, released.text
-        wait_until(lambda: is_published(simulator, WRITTEN["data.summary"]), 60, "the emergency")
-    staff, journal = installation.folder / "staff", installation.folder / "var" / "intents.jsonl"
+        wait_until(
+            lambda: is_published(simulator, WRITTEN["data.summary"]),
+            60,
+            "the emergency",
+        )
+    staff, journal = (
+        installation.folder / "staff",
+        installation.folder / "var" / "intents.jsonl",
+    )
     first, second = tomllib.loads((staff / "schedule.toml").read_text("utf-8"))["post"]
     kept = (staff / first["images"][0]["file"]).stat()
-    assert (kept.st_uid, kept.st_gid) == (USERS["publisher-web"], GROUPS["publisher-staff"])
+    assert (kept.st_uid, kept.st_gid) == (
+        USERS["publisher-web"],
+        GROUPS["publisher-staff"],
+    )
     assert stat.S_IMODE(kept.st_mode) == 0o660
-    assert (second["urgent"], stat.S_IMODE((staff / "schedule.toml").stat().st_mode)) == (
+    assert (
+        second["urgent"],
+        stat.S_IMODE((staff / "schedule.toml").stat().st_mode),
+    ) == (
         True,
         0o660,
     )
@@ -325,7 +377,8 @@ def test_under_the_shipped_units_people_save_upload_and_send_an_emergency(instal
         0o640,
     )
     assert not re.search(
-        "right_missing|PermissionError", installation.log("web") + installation.log("run")
+        "right_missing|PermissionError",
+        installation.log("web") + installation.log("run"),
     )
     for written in (
         "publisher.toml",
@@ -337,7 +390,9 @@ def test_under_the_shipped_units_people_save_upload_and_send_an_emergency(instal
     ):
         assert not installation.succeeds(WEB, f"test -w {INSTALLED}/{written}"), written
     secrets = [
-        path for path in (installation.folder / "secrets").iterdir() if path.name != "user-key"
+        path
+        for path in (installation.folder / "secrets").iterdir()
+        if path.name != "user-key"
     ]
     for secret in (
         *(f"secrets/{path.name}" for path in secrets),
@@ -361,7 +416,9 @@ def test_a_dashboard_that_cannot_save_says_so_and_does_the_rest(installation):
         wait_until(installation.is_served, 60, "the dashboard")
         with installation.client("王") as author:
             alerts = author.get("/alerts").text
-            refused = author.post("/write", data={**POST_WITH_PICTURE, "picture_alt": ""})
+            refused = author.post(
+                "/write", data={**POST_WITH_PICTURE, "picture_alt": ""}
+            )
             assert author.get("/today").status_code == 200
     assert f"{INSTALLED}/staff" in alerts
     assert "publisher-web" in alerts or str(USERS["publisher-web"]) in alerts
@@ -376,12 +433,20 @@ def test_the_daemon_removes_the_secret_that_the_dashboard_cannot_read(installati
     as it has the secrets.
     """
     path = f"/accounts/{IN_STORE}/offboard"
-    with installation.run(DAEMON), installation.run(WEB), installation.client("赵") as operator:
+    with (
+        installation.run(DAEMON),
+        installation.run(WEB),
+        installation.client("赵") as operator,
+    ):
         wait_until(installation.is_served, 60, "the dashboard")
         wait_until(
-            lambda: "Where the secret" not in operator.get(path).text, 60, "the daemon's report"
+            lambda: "Where the secret" not in operator.get(path).text,
+            60,
+            "the daemon's report",
         )
-        begun = operator.post(path, data={"reason": "移交宣传科"}, follow_redirects=True)
+        begun = operator.post(
+            path, data={"reason": "移交宣传科"}, follow_redirects=True
+        )
         done = operator.post(path, data=fields_of(begun.text), follow_redirects=True)
     assert "All that publisher can do" in done.text
     assert IN_STORE not in Vault(folder=installation.folder / "var").list_names()
@@ -402,7 +467,8 @@ def test_a_daemon_that_starts_the_dashboard_gives_it_no_secret(installation):
     """With one service for both, that may write var and the staff's folder, people save as well."""
     settings = installation.folder / "publisher.toml"
     settings.write_text(
-        settings.read_text("utf-8").replace("enabled = false", "enabled = true"), "utf-8"
+        settings.read_text("utf-8").replace("enabled = false", "enabled = true"),
+        "utf-8",
     )
     folders = [str(INSTALLED / "var"), str(INSTALLED / "staff")]
     secrets = {
@@ -412,7 +478,10 @@ def test_a_daemon_that_starts_the_dashboard_gives_it_no_secret(installation):
     with installation.run(DAEMON, written=folders, **secrets):
         wait_until(installation.is_served, 60, "the dashboard")
         wait_until(installation.runs, 60, "the daemon")
-        [given] = [read_environment(process) for process in find_processes("web", "--supervised")]
+        [given] = [
+            read_environment(process)
+            for process in find_processes("web", "--supervised")
+        ]
         with installation.client("王") as author:
             saved = author.post("/write", data={**POST_WITH_PICTURE, "picture_alt": ""})
             assert saved.headers.get("location", saved.text).startswith("/posts/")
@@ -420,7 +489,10 @@ def test_a_daemon_that_starts_the_dashboard_gives_it_no_secret(installation):
         "PUBLISHER_SECRET_USER_KEY"
     }
     saved_file = (installation.folder / "staff" / "schedule.toml").stat()
-    assert (saved_file.st_uid, stat.S_IMODE(saved_file.st_mode)) == (USERS["publisher"], 0o660)
+    assert (saved_file.st_uid, stat.S_IMODE(saved_file.st_mode)) == (
+        USERS["publisher"],
+        0o660,
+    )
 
 
 def find_processes(*ending: str) -> list[Path]:

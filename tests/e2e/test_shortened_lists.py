@@ -63,13 +63,28 @@ def test_a_copy_of_which_a_list_shows_the_beginning_is_never_doubled(
             "times": 1,
             "fault": {"kind": "drop_after"},
         }
-        cut = {"kind": "rewrite", "how": "excerpt", "characters": length, "ending": ending}
+        cut = {
+            "kind": "rewrite",
+            "how": "excerpt",
+            "characters": length,
+            "ending": ending,
+        }
         simulator.post("/_sim/faults", lost)
-        simulator.post("/_sim/faults", {"platform": platform, "endpoint": path, "fault": cut})
-    workspace.write_schedule(POST.format(at=datetime.now(UTC), to=str(ACCOUNTS).replace("'", '"')))
+        simulator.post(
+            "/_sim/faults", {"platform": platform, "endpoint": path, "fault": cut}
+        )
+    workspace.write_schedule(
+        POST.format(at=datetime.now(UTC), to=str(ACCOUNTS).replace("'", '"'))
+    )
     workspace.start()
     wait_until(lambda: set(workspace.states().values()) == {"held"}, seconds=60)
-    reasons = {item["account"]: item["reason"] for item in workspace.status()["deliveries"]}
+    reasons = {
+        item["account"]: item["reason"] for item in workspace.status()["deliveries"]
+    }
     assert reasons == dict.fromkeys(ACCOUNTS, "possible_match")
-    made = [post["account"] for post in simulator.get("/_sim/posts") if post["id"] not in before]
+    made = [
+        post["account"]
+        for post in simulator.get("/_sim/posts")
+        if post["id"] not in before
+    ]
     assert sorted(made) == sorted(ACCOUNTS)

@@ -15,7 +15,9 @@ from adapters.wechat.api import encode_token
 from publisher.store.recovery.setup import prepare_database
 
 pytestmark = pytest.mark.parametrize(
-    "database_url", [pytest.param("sqlite", marks=pytest.mark.extra), "postgres"], indirect=True
+    "database_url",
+    [pytest.param("sqlite", marks=pytest.mark.extra), "postgres"],
+    indirect=True,
 )
 APP_ID = "wx00000000000000a1"
 LIST = "/cgi-bin/freepublish/batchget"
@@ -25,8 +27,17 @@ ELSEWHERE = "wechat_token_renewed_elsewhere"
 @pytest.fixture
 def workers(database_url, simulator, tmp_path, runtime):
     """Return three processes, and a function that makes some of them read the account at once."""
-    asyncio.run(prepare_database(database_url, "drill", tmp_path / "intents.jsonl", runtime))
-    command = [sys.executable, "-m", "tests.e2e.two_workers", database_url, simulator.url, APP_ID]
+    asyncio.run(
+        prepare_database(database_url, "drill", tmp_path / "intents.jsonl", runtime)
+    )
+    command = [
+        sys.executable,
+        "-m",
+        "tests.e2e.two_workers",
+        database_url,
+        simulator.url,
+        APP_ID,
+    ]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     members = [subprocess.Popen(command, **pipes) for _ in range(3)]
 
@@ -70,7 +81,9 @@ def disturb(simulator, kind, times, **more):
     simulator.post("/_sim/faults", place | {"fault": {"kind": kind, **more}})
 
 
-def test_f42_a_token_that_ends_is_fetched_by_each_and_forced_by_none(workers, simulator):
+def test_f42_a_token_that_ends_is_fetched_by_each_and_forced_by_none(
+    workers, simulator
+):
     """F42: all processes get the same token, and none forces a new one.
 
     When it expires, each fetches the next one once.

@@ -30,7 +30,10 @@ def adapter_of(database: Database, address: str, app_id: str) -> Adapter:
     )
     kit = AdapterContext(
         http=http_for_login(
-            timeout=TIMEOUT, monotonic=runtime.monotonic, is_host_allowed=bool, can_create=False
+            timeout=TIMEOUT,
+            monotonic=runtime.monotonic,
+            is_host_allowed=bool,
+            can_create=False,
         ),
         secret=lambda: {"app_id": app_id, "app_secret": "2"},
         tokens=MemoryTokenStore(login=f"wechat/{app_id}", now=runtime.now),

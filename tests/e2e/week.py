@@ -73,7 +73,9 @@ class Week(Days):
         await Days.run_jobs(self)
 
 
-def write_schedule(folder: Path, start: datetime, hour: int, accounts: Sequence[str]) -> int:
+def write_schedule(
+    folder: Path, start: datetime, hour: int, accounts: Sequence[str]
+) -> int:
     """Write the posts of the last two days and of the next hour.
 
     Return the number of accounts of the new ones.
@@ -82,10 +84,18 @@ def write_schedule(folder: Path, start: datetime, hour: int, accounts: Sequence[
     for number in range(max(0, hour - HOURS_KEPT), hour + 1):
         at = start + timedelta(hours=number, minutes=5)
         kinds = {
-            f"hourly-{number}": (accounts[number % GROUPS :: GROUPS], f"第{number}号反诈提醒", "")
+            f"hourly-{number}": (
+                accounts[number % GROUPS :: GROUPS],
+                f"第{number}号反诈提醒",
+                "",
+            )
         }
         if number % 24 == URGENT_HOUR:
-            kinds[f"urgent-{number}"] = (accounts, f"第{number}号紧急提醒", "urgent = true")
+            kinds[f"urgent-{number}"] = (
+                accounts,
+                f"第{number}号紧急提醒",
+                "urgent = true",
+            )
         for name, (to, title, more) in kinds.items():
             facts = {
                 "id": name,
@@ -104,7 +114,8 @@ def write_schedule(folder: Path, start: datetime, hour: int, accounts: Sequence[
 def take_sample(folder: Path, hour: int, deliveries: int) -> Sample:
     """Measure this process and its files at the end of an hour."""
     status = dict(
-        line.split(":", 1) for line in Path("/proc/self/status").read_text("ascii").splitlines()
+        line.split(":", 1)
+        for line in Path("/proc/self/status").read_text("ascii").splitlines()
     )
     gc.collect()
 
@@ -125,21 +136,29 @@ def take_sample(folder: Path, hour: int, deliveries: int) -> Sample:
     }
 
 
-async def run_week(folder: Path, hours: int, regions: int) -> tuple[list[Sample], Counter[str]]:
+async def run_week(
+    folder: Path, hours: int, regions: int
+) -> tuple[list[Sample], Counter[str]]:
     """Run so many hours in an empty folder.
 
     Return a sample of each, and the number of deliveries that ended in each state.
     """
     runtime, samples, deliveries = FastRuntime(), [], 0
     with run_simulator() as simulator:
-        drill = DemoWorkspace(regions=read_regions()[:regions], simulator_url=simulator.url)
+        drill = DemoWorkspace(
+            regions=read_regions()[:regions], simulator_url=simulator.url
+        )
         names = [account.id for account in drill.accounts]
         troubles = deal(drill.accounts, Random(1))  # noqa: S311 # repeatable on purpose
         create_day_workspace(folder, drill, troubles)
         give_history(simulator, drill.accounts)
         arrange(simulator, troubles)
         simulator.post("/_sim/faults", TOKENS_FAIL)
-        today = runtime.now().astimezone(ZONE).replace(hour=0, minute=0, second=0, microsecond=0)
+        today = (
+            runtime.now()
+            .astimezone(ZONE)
+            .replace(hour=0, minute=0, second=0, microsecond=0)
+        )
         # a new month, with all of its quota
         start = (today.replace(day=28) + timedelta(days=4)).replace(day=1)
         runtime.shift = start - runtime.now()
@@ -147,7 +166,9 @@ async def run_week(folder: Path, hours: int, regions: int) -> tuple[list[Sample]
         runtime.confirm_clock(runtime.read_clocks())
         settings = await load_settings(folder)
         async with open_application(settings, runtime, can_send=True) as app:
-            daemon = Daemon(app, folder / "schedule.toml", Messages(settings.lang), runtime.now())
+            daemon = Daemon(
+                app, folder / "schedule.toml", Messages(settings.lang), runtime.now()
+            )
             await app.store.maintenance.expire_own_leases()
             await app.store.actions.register_worker()
             week = Week(daemon, runtime, simulator)
@@ -165,7 +186,11 @@ def record(samples: Sequence[Sample]) -> None:
     """Write the figures of each day's end, and the plots, into the docs."""
     days = [sample for sample in samples if sample["hour"] % 24 == 0]
     write_table(
-        "week", [{"day": f"{day.pop('hour') / 24:.0f}", **_format(day)} for day in map(dict, days)]
+        "week",
+        [
+            {"day": f"{day.pop('hour') / 24:.0f}", **_format(day)}
+            for day in map(dict, days)
+        ],
     )
 
     def line(name: str) -> Sequence[tuple[float, float]]:
@@ -195,7 +220,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="scripts/week", description=__doc__)
     parser.add_argument("--hours", type=int, default=24 * DAYS)
     parser.add_argument(
-        "--regions", type=int, default=REGIONS, help="each has an account on every platform"
+        "--regions",
+        type=int,
+        default=REGIONS,
+        help="each has an account on every platform",
     )
     parser.add_argument(
         "--record", action="store_true", help="write the figures into docs/scaling.md"
@@ -206,7 +234,9 @@ def main() -> int:
         Path(os.devnull).open("w") as nobody,
     ):
         configure_logging(nobody)
-        samples, states = asyncio.run(run_week(Path(folder), given.hours, given.regions))
+        samples, states = asyncio.run(
+            run_week(Path(folder), given.hours, given.regions)
+        )
     click.echo(", ".join(f"{state} {number}" for state, number in states.most_common()))
     if given.record:
         record(samples)

@@ -28,7 +28,12 @@ from publisher.engine.sender import send_due
 from publisher.schedule.load import parse_schedule
 from publisher.store.approvals.guard import end_approvals_of
 from publisher.store.plan.posts import AuditAction
-from publisher.testing.builders import enqueue_posts, make_policy, make_post, unlimited_approver
+from publisher.testing.builders import (
+    enqueue_posts,
+    make_policy,
+    make_post,
+    unlimited_approver,
+)
 from publisher.testing.fakes import START_TIME, FakeAdapter
 from tests.engine.test_planner import cron, entry, planner  # noqa: F401 # the fixture
 
@@ -56,7 +61,8 @@ async def approve(store, post, by="wang"):
 
 async def states(store, post):
     return sorted(
-        (item.state.value, item.reason) for item in await store.queries.deliveries(PostId(post))
+        (item.state.value, item.reason)
+        for item in await store.queries.deliveries(PostId(post))
     )
 
 
@@ -73,16 +79,22 @@ async def test_posts_that_need_approvals_are_rendered_ahead(approving):
     assert len({item.key.occurrence for item in filed if item.key.post == "daily"}) == 8
     await approve(approving.store, "daily")
     assert all(
-        task.status.is_approved for task in await approving.store.approvals.tasks(PostId("daily"))
+        task.status.is_approved
+        for task in await approving.store.approvals.tasks(PostId("daily"))
     )
     context = approving.schedule_context
     schedule = parse_schedule(text, file="schedule.toml", context=context)
     assert (
-        await plan_window(approving, schedule, await approving.store.posts.schedule_version()) == 0
+        await plan_window(
+            approving, schedule, await approving.store.posts.schedule_version()
+        )
+        == 0
     )
 
 
-async def test_f100_what_is_approved_of_a_post_that_comes_back_stays_approved(approving):
+async def test_f100_what_is_approved_of_a_post_that_comes_back_stays_approved(
+    approving,
+):
     """I5: a post deleted by a slip and put back needs no second approval.
 
     It needs one if the approver is gone by then.
@@ -136,15 +148,21 @@ async def test_each_order_of_a_person_waits_for_its_own_approval(approving):
     An approval of another occurrence does not count for them.
     """
     store = approving.store
-    [post] = parse_schedule(entry("p"), file="p.toml", context=approving.schedule_context).posts
-    await send_now(approving, [post], [AuditAction(event="send_requested", subject="p", by=LI)])
+    [post] = parse_schedule(
+        entry("p"), file="p.toml", context=approving.schedule_context
+    ).posts
+    await send_now(
+        approving, [post], [AuditAction(event="send_requested", subject="p", by=LI)]
+    )
     await approve(store, "p")
     await store.maintenance.run()
     for lease in await store.outbox.claim(10):
         await store.outbox.record_intent(lease)
         receipt = Receipt(remote_id=lease.account, url="", published_at=START_TIME)
         outcome = (
-            Published(receipt=receipt) if lease.account == A else NotSent(reason="cannot_connect")
+            Published(receipt=receipt)
+            if lease.account == A
+            else NotSent(reason="cannot_connect")
         )
         await store.outbox.record_outcome(lease, outcome)
     store.runtime.advance_time(2 * DAY)
@@ -154,7 +172,11 @@ async def test_each_order_of_a_person_waits_for_its_own_approval(approving):
     await store.maintenance.run()
     assert ("pending", "awaiting_approval") in await states(store, "p")
     correction = replace(
-        post, id=PostId("fix"), kind=PostKind.CORRECTION, follows=PostId("p"), content_hash="fix"
+        post,
+        id=PostId("fix"),
+        kind=PostKind.CORRECTION,
+        follows=PostId("p"),
+        content_hash="fix",
     )
     await send_correction(approving, correction, LI, is_new=True)
     await store.maintenance.run()
@@ -167,7 +189,9 @@ async def test_each_order_of_a_person_waits_for_its_own_approval(approving):
 
 async def file_due(open_store, parts=0, mode=Mode.API):
     policy = make_policy("a")
-    store = await open_store(replace(policy, account=replace(policy.account, mode=mode)))
+    store = await open_store(
+        replace(policy, account=replace(policy.account, mode=mode))
+    )
     store = replace(store, approval_rules=RULES)
     await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME), parts=parts)
     return store, {A: FakeAdapter(now=store.runtime.now)}
@@ -185,7 +209,9 @@ async def test_a_manual_task_is_assigned_only_once_approved(open_store):
     assert await store.manual_tasks.list_open() == []
     await approve(store, "p")
     await run_jobs(store, adapters)
-    assert [task.delivery.key.post for task in await store.manual_tasks.list_open()] == ["p"]
+    assert [
+        task.delivery.key.post for task in await store.manual_tasks.list_open()
+    ] == ["p"]
 
 
 async def test_further_parts_wait_when_the_approval_is_withdrawn(open_store):

@@ -46,7 +46,9 @@ async def users(open_store):
     """Return the users of a store: an administrator, `zhang`, without a second factor."""
     store = await open_store()
     link = await store.users.add("zhang", [parse_grant("admin")], LI)
-    await activate_user(store.users, link, PASSWORD, by=named_person, load_user_key=load_key)
+    await activate_user(
+        store.users, link, PASSWORD, by=named_person, load_user_key=load_key
+    )
     return store.users
 
 
@@ -56,9 +58,13 @@ async def second_factor(users):
     factor = make_second_factor("wang")
     link = await users.add("wang", [parse_grant("admin")], LI)
     code = pyotp.TOTP(factor.secret).at(users.runtime.now())
-    activate = partial(activate_user, users, link, PASSWORD, by=named_person, second_factor=factor)
+    activate = partial(
+        activate_user, users, link, PASSWORD, by=named_person, second_factor=factor
+    )
     with pytest.raises(RefusedError, match="code_wrong"):
-        await activate(code="000000" if code != "000000" else "111111", load_user_key=load_key)
+        await activate(
+            code="000000" if code != "000000" else "111111", load_user_key=load_key
+        )
     await activate(code=code, load_user_key=load_key)
     return factor
 
@@ -77,7 +83,10 @@ async def test_a_password_is_stored_as_argon2id_with_a_salt_of_its_own():
     Two hashes of one password differ. An unknown name costs the same.
     """
     one, other = await hash_password(PASSWORD), await hash_password(PASSWORD)
-    assert all(re.match(r"\$argon2id\$v=19\$m=19456,t=2,p=1\$", each) for each in (one, ARGON2[-1]))
+    assert all(
+        re.match(r"\$argon2id\$v=19\$m=19456,t=2,p=1\$", each)
+        for each in (one, ARGON2[-1])
+    )
     assert one != other
     assert await verify_password(PASSWORD, one)
     assert not await verify_password(f"{PASSWORD}.", one)
@@ -140,7 +149,9 @@ async def test_a_wrong_password_and_an_unknown_name_look_the_same(users, monkeyp
     assert len(checked) == 2
     outcomes = {}
     for name in ("zhang", "nobody"):
-        outcomes[name] = [await refuse(users, name, f"address of {name}") for _ in range(8)]
+        outcomes[name] = [
+            await refuse(users, name, f"address of {name}") for _ in range(8)
+        ]
     assert outcomes["zhang"] == outcomes["nobody"]
     assert outcomes["zhang"][-1] == ("sign_in_delayed", {"seconds": "2"})
     assert (await check_password(users, "zhang", PASSWORD, "here")).name == "zhang"
@@ -184,7 +195,9 @@ async def test_a_code_counts_once_and_only_near_its_time(users, second_factor, r
         runtime.advance_time(passed * timedelta(seconds=TOTP_SECONDS))
         code = totp.at(int(runtime.now().timestamp()) + steps * TOTP_SECONDS)
         try:
-            outcomes.append((await check_code(users, user, code, "here", load_key)).method)
+            outcomes.append(
+                (await check_code(users, user, code, "here", load_key)).method
+            )
         except SignInError as error:
             outcomes.append(error.code)
     failed, right = "sign_in_failed", "password, code"
@@ -194,12 +207,16 @@ async def test_a_code_counts_once_and_only_near_its_time(users, second_factor, r
 async def try_code(users, user, code, source, session=""):
     """Return the outcome of a code."""
     try:
-        return (await check_code(users, user, code, source, load_key, session=session)).method
+        return (
+            await check_code(users, user, code, source, load_key, session=session)
+        ).method
     except SignInError as error:
         return error.code
 
 
-async def test_who_knows_the_password_cannot_guess_codes_freely(users, second_factor, runtime):
+async def test_who_knows_the_password_cannot_guess_codes_freely(
+    users, second_factor, runtime
+):
     """Codes are counted for the user, so more sign-ins or more addresses do not help.
 
     The addresses may be of one /48 or of many.
@@ -212,14 +229,17 @@ async def test_who_knows_the_password_cannot_guess_codes_freely(users, second_fa
     assert codes == ["sign_in_failed"] * FREE_CODES + ["sign_in_delayed"]
 
 
-async def test_a_recovery_code_lets_its_owner_in_while_somebody_guesses_codes(users, second_factor):
+async def test_a_recovery_code_lets_its_owner_in_while_somebody_guesses_codes(
+    users, second_factor
+):
     """The wait after wrong codes does not hold for recovery codes, as nobody can guess them.
 
     A new password ends the wait.
     """
     user = await check_password(users, "wang", PASSWORD, "there")
     guessed = [
-        await try_code(users, user, f"{guess:06}", "there") for guess in range(FREE_CODES + 1)
+        await try_code(users, user, f"{guess:06}", "there")
+        for guess in range(FREE_CODES + 1)
     ]
     recovered = await try_code(users, user, second_factor.recovery_codes[0], "here")
     await change_password(users, user, "another horse battery", LI)
@@ -241,7 +261,9 @@ async def test_who_has_stolen_a_session_does_not_delay_its_users_sign_in(
     code = pyotp.TOTP(second_factor.secret).at(runtime.now())
     assert stolen == ["sign_in_failed"] * FREE_CODES + ["sign_in_delayed"]
     assert (
-        await try_code(users, await check_password(users, "wang", PASSWORD, "here"), code, "here")
+        await try_code(
+            users, await check_password(users, "wang", PASSWORD, "here"), code, "here"
+        )
         == "password, code"
     )
 
@@ -254,10 +276,14 @@ async def test_a_flood_of_wrong_passwords_delays_no_code(users, second_factor, r
     runtime.advance_time(timedelta(seconds=TOTP_SECONDS))
     for number in range(FREE_CODES + 1):
         with pytest.raises(SignInError):
-            await check_password(users, "wang", "wrong password", f"address 10.0.0.{number}")
+            await check_password(
+                users, "wang", "wrong password", f"address 10.0.0.{number}"
+            )
     code = pyotp.TOTP(second_factor.secret).at(runtime.now())
     assert (
-        await try_code(users, await check_password(users, "wang", PASSWORD, "here"), code, "here")
+        await try_code(
+            users, await check_password(users, "wang", PASSWORD, "here"), code, "here"
+        )
         == "password, code"
     )
 
@@ -297,10 +323,14 @@ async def test_without_the_key_a_recovery_code_signs_in(users, second_factor, ru
         with pytest.raises(SignInError, match="second_factor_key_missing"):
             await check_code(users, user, code, "here", load_user_key)
     spoken = second_factor.recovery_codes[0].lower().replace("-", " ")
-    assert (await check_code(users, user, spoken, "here", no_key)).method == "recovery code"
+    assert (
+        await check_code(users, user, spoken, "here", no_key)
+    ).method == "recovery code"
 
 
-async def test_codes_that_cannot_be_checked_are_no_wrong_ones(users, second_factor, runtime):
+async def test_codes_that_cannot_be_checked_are_no_wrong_ones(
+    users, second_factor, runtime
+):
     """Once the key is back nobody waits for having tried meanwhile."""
     user = await check_password(users, "wang", PASSWORD, "here")
     runtime.advance_time(timedelta(seconds=TOTP_SECONDS))
@@ -317,11 +347,19 @@ async def test_a_second_factor_is_bound_to_its_user(users, second_factor):
 
     from publisher.store.db.user_tables import AUTH_USER  # noqa: PLC0415 # same
 
-    copied = select(AUTH_USER.c.totp_secret).where(AUTH_USER.c.name == "wang").scalar_subquery()
-    change = (
-        update(AUTH_USER).where(AUTH_USER.c.name == "zhang").values(totp_secret=copied, totp_step=0)
+    copied = (
+        select(AUTH_USER.c.totp_secret)
+        .where(AUTH_USER.c.name == "wang")
+        .scalar_subquery()
     )
-    await users.database.write(lambda transaction: transaction.connection.execute(change))
+    change = (
+        update(AUTH_USER)
+        .where(AUTH_USER.c.name == "zhang")
+        .values(totp_secret=copied, totp_step=0)
+    )
+    await users.database.write(
+        lambda transaction: transaction.connection.execute(change)
+    )
     user = await check_password(users, "zhang", PASSWORD, "here")
     code = pyotp.TOTP(second_factor.secret).at(users.runtime.now())
     with pytest.raises(SignInError, match="second_factor_key_missing"):
@@ -332,23 +370,36 @@ async def test_recovery_codes_are_random_enough_for_a_plain_hash(second_factor):
     """Each of the ten codes has 120 random bits in groups of four that can be read out."""
     assert len(set(second_factor.recovery_codes)) == 10
     assert all(
-        re.fullmatch(r"([A-Z2-7]{4}-){5}[A-Z2-7]{4}", code) for code in second_factor.recovery_codes
+        re.fullmatch(r"([A-Z2-7]{4}-){5}[A-Z2-7]{4}", code)
+        for code in second_factor.recovery_codes
     )
 
 
-async def test_a_reset_password_still_takes_the_second_factor(users, second_factor, runtime):
+async def test_a_reset_password_still_takes_the_second_factor(
+    users, second_factor, runtime
+):
     """A reset link sets no password without the phone.
 
     With the phone its user sets one, and the phone stays.
     """
     link = await users.reset("wang", LI, {SignInFactor.PASSWORD})
     activate = partial(
-        activate_user, users, link, f"{PASSWORD} new", by=named_person, load_user_key=load_key
+        activate_user,
+        users,
+        link,
+        f"{PASSWORD} new",
+        by=named_person,
+        load_user_key=load_key,
     )
     other = make_second_factor("wang")
-    for chosen, code in ((None, ""), (other, pyotp.TOTP(other.secret).at(users.runtime.now()))):
+    for chosen, code in (
+        (None, ""),
+        (other, pyotp.TOTP(other.secret).at(users.runtime.now())),
+    ):
         with pytest.raises(SignInError, match="sign_in_failed"):
-            await activate(second_factor=chosen, code=code, source=f"with {chosen is None}")
+            await activate(
+                second_factor=chosen, code=code, source=f"with {chosen is None}"
+            )
     assert not (await users.get("wang")).has_password
     runtime.advance_time(timedelta(seconds=TOTP_SECONDS))
     await activate(code=pyotp.TOTP(second_factor.secret).at(users.runtime.now()))

@@ -182,7 +182,9 @@ SOUND = Receipt(remote_id="1", url="https://x.example/1", published_at=NOON)
         lambda said: CredentialExpired(reason=said),
         lambda said: NotSent(reason=said),
         lambda said: Unknown(reason=said, is_duplicate=True),
-        lambda said: [ObservedPost(remote_id="1", url="https://u", published_at=NOON, text=said)],
+        lambda said: [
+            ObservedPost(remote_id="1", url="https://u", published_at=NOON, text=said)
+        ],
     ],
 )
 def test_f31_what_a_code_proves_stays_proven(make, spoilt):
@@ -197,14 +199,20 @@ def test_f31_what_a_code_proves_stays_proven(make, spoilt):
 @pytest.mark.parametrize(
     "make",
     [
-        lambda name: Published(receipt=Receipt(remote_id=name, url="u", published_at=NOON)),
-        lambda name: Published(receipt=Receipt(remote_id="1", url=name, published_at=NOON)),
+        lambda name: Published(
+            receipt=Receipt(remote_id=name, url="u", published_at=NOON)
+        ),
+        lambda name: Published(
+            receipt=Receipt(remote_id="1", url=name, published_at=NOON)
+        ),
         lambda name: Submitted(ticket=Ticket(payload=name), check_again_at=NOON),
         lambda name: PossibleMatch(remote_id=name, url="u"),
         lambda name: Healthy(identity=name),
         lambda name: {name: Reach(reads=1)},
         lambda name: {"1": Reach(url=name)},
-        lambda name: [ObservedPost(remote_id=name, url="u", published_at=NOON, text="")],
+        lambda name: [
+            ObservedPost(remote_id=name, url="u", published_at=NOON, text="")
+        ],
     ],
 )
 def test_f31_a_damaged_id_is_none(make, spoilt):
@@ -242,7 +250,11 @@ def test_a_sound_result_is_returned_as_it_is(result):
 def test_f31_a_foreign_post_leads_nobody_to_a_script():
     """F31: staff are asked to open its address."""
     [post] = clean_result(
-        [ObservedPost(remote_id="1", url="javascript:alert(1)", published_at=NOON, text="x")]
+        [
+            ObservedPost(
+                remote_id="1", url="javascript:alert(1)", published_at=NOON, text="x"
+            )
+        ]
     )
     assert post.url == ""
 
@@ -255,9 +267,15 @@ ANY_TEXT = st.text(st.characters() | st.sampled_from(SPOILT), max_size=6)
     | st.builds(Unknown, reason=ANY_TEXT)
     | st.builds(
         Published,
-        receipt=st.builds(Receipt, remote_id=ANY_TEXT, url=ANY_TEXT, published_at=st.just(NOON)),
+        receipt=st.builds(
+            Receipt, remote_id=ANY_TEXT, url=ANY_TEXT, published_at=st.just(NOON)
+        ),
     )
-    | st.builds(Submitted, ticket=st.builds(Ticket, payload=ANY_TEXT), check_again_at=st.just(NOON))
+    | st.builds(
+        Submitted,
+        ticket=st.builds(Ticket, payload=ANY_TEXT),
+        check_again_at=st.just(NOON),
+    )
     | st.builds(PossibleMatch, remote_id=ANY_TEXT, url=ANY_TEXT)
 )
 def test_f31_whatever_a_platform_writes_can_be_stored(result):

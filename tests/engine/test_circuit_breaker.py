@@ -50,10 +50,15 @@ async def test_f58_responses_of_an_unknown_shape_stop_the_platform(open_store):
     await enqueue_posts(store.posts, make_post("q", NAMES, START_TIME))
     await run_jobs(store, adapters)
     assert len(fake.calls) == FAILURE_THRESHOLD
-    assert (await scopes(store), await reported(store)) == ([SCOPE], ["circuit_breaker_open"])
+    assert (await scopes(store), await reported(store)) == (
+        [SCOPE],
+        ["circuit_breaker_open"],
+    )
 
 
-@pytest.mark.parametrize("reason", ["timeout", "reset", "response_truncated", "server_error"])
+@pytest.mark.parametrize(
+    "reason", ["timeout", "reset", "response_truncated", "server_error"]
+)
 async def test_f58_silence_says_nothing_about_the_shape(open_store, reason):
     """F58: an unreachable or failing platform is not taken for one that has changed."""
     store, _fake, _adapters = await unknown_responses(open_store, reason=reason)
@@ -71,23 +76,32 @@ async def test_f58_one_known_response_resets_the_count(open_store):
     assert await scopes(store) == []
 
 
-async def test_f58_a_private_server_holds_up_its_own_accounts_alone(open_store, runtime):
+async def test_f58_a_private_server_holds_up_its_own_accounts_alone(
+    open_store, runtime
+):
     """F58: unreadable answers of one account's own server pause the accounts of that server."""
     servers = {"a": "one.example.cn", "b": "one.example.cn", "c": "two.example.cn"}
-    policies = [replace(make_policy(name), server=server) for name, server in servers.items()]
+    policies = [
+        replace(make_policy(name), server=server) for name, server in servers.items()
+    ]
     store = await open_store(*policies)
     fake = FakeAdapter(now=runtime.now)
     adapters = dict.fromkeys(servers, fake)
     for number in range(FAILURE_THRESHOLD):
         fake.script.append(Unknown(reason="bad_response"))
-        await enqueue_posts(store.posts, make_post(f"p{number}", ["ab"[number % 2]], START_TIME))
+        await enqueue_posts(
+            store.posts, make_post(f"p{number}", ["ab"[number % 2]], START_TIME)
+        )
         await run_jobs(store, adapters)
         runtime.advance_time(timedelta(minutes=1))
     assert sorted(await scopes(store)) == ["account:a", "account:b"]
     assert await reported(store) == ["account_circuit_breaker_open"] * 2
     await enqueue_posts(store.posts, make_post("q", ["a", "c"], runtime.now()))
     await run_jobs(store, adapters)
-    found = {item.account: item.state for item in await store.queries.deliveries(post=PostId("q"))}
+    found = {
+        item.account: item.state
+        for item in await store.queries.deliveries(post=PostId("q"))
+    }
     assert found == {"a": State.DUE, "c": State.PUBLISHED}
     runtime.advance_time(OPEN_DURATION)
     await check_logins_due(store, dict.fromkeys(servers, Probed(now=runtime.now)), 10)
@@ -103,7 +117,9 @@ class Probed(FakeAdapter):
         return self.health
 
 
-async def test_f58_a_good_probe_ends_the_stop_and_not_before_its_time(open_store, runtime):
+async def test_f58_a_good_probe_ends_the_stop_and_not_before_its_time(
+    open_store, runtime
+):
     """F58: a probe is made after the cooldown; only a good one closes the breaker.
 
     A bad probe is repeated.
@@ -155,7 +171,9 @@ async def test_a_response_that_is_not_read_is_alerted_until_the_outcome_is_known
 ):
     """A redirect or an endless response has its own alert until the account was read."""
     store, fake, adapters = await stage(open_store, "a")
-    fake.script.append(lambda request: fake.lose_reply(request) and Unknown(reason=reason))
+    fake.script.append(
+        lambda request: fake.lose_reply(request) and Unknown(reason=reason)
+    )
     await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME))
     await run_jobs(store, adapters)
     assert await reported(store) == [alert]

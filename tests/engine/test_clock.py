@@ -25,7 +25,11 @@ from publisher.store.db.tables import LOGIN, PAUSE
 from publisher.store.deliveries.cooldowns import RESPONSES_UNREADABLE
 from publisher.store.deliveries.intents import Declined
 from publisher.store.deliveries.maintenance import PREPARE_AHEAD
-from publisher.store.system_alerts import CLOCK_ALERT_DELAY, SystemAlerts, raise_alert_hourly
+from publisher.store.system_alerts import (
+    CLOCK_ALERT_DELAY,
+    SystemAlerts,
+    raise_alert_hourly,
+)
 from publisher.testing.builders import enqueue_posts, make_post
 from publisher.testing.fakes import START_TIME, FakeAdapter
 from tests.engine.test_planner import SETTINGS, entry
@@ -37,7 +41,9 @@ MINUTE = timedelta(minutes=1)
 
 
 async def reported(store):
-    return [(alert.code, *alert.facts.values()) for alert in await store.queries.alerts()]
+    return [
+        (alert.code, *alert.facts.values()) for alert in await store.queries.alerts()
+    ]
 
 
 def confirm(runtime):
@@ -63,7 +69,9 @@ async def test_a_clock_jump_is_reported(open_store, runtime, jump, code):
         assert await reported(store) == expected
 
 
-async def test_people_are_alerted_while_the_clock_stays_unconfirmed(open_store, runtime):
+async def test_people_are_alerted_while_the_clock_stays_unconfirmed(
+    open_store, runtime
+):
     """F60, F61: people are alerted after ten seconds, until the clock is confirmed.
 
     The alert has the platforms' time where it is known.
@@ -73,14 +81,20 @@ async def test_people_are_alerted_while_the_clock_stays_unconfirmed(open_store, 
     runtime.jump_clock(HOUR)
     await system_alerts.update()
     jumped = ("clock_jumped_ahead", "worker-1", "3600")
-    for seconds, expected in ((9, [jumped]), (2, [jumped, ("clock_unconfirmed", "worker-1")])):
+    for seconds, expected in (
+        (9, [jumped]),
+        (2, [jumped, ("clock_unconfirmed", "worker-1")]),
+    ):
         runtime.advance_time(timedelta(seconds=seconds))
         await system_alerts.update()
         assert sorted(await reported(store)) == sorted(expected)
     runtime.check_server_date("Wed, 25 Nov 2026 01:00:11 GMT", runtime.monotonic())
     await system_alerts.update()
     await system_alerts.update()
-    assert sorted(await reported(store)) == [jumped, ("clock_wrong", "worker-1", "+3600")]
+    assert sorted(await reported(store)) == [
+        jumped,
+        ("clock_wrong", "worker-1", "+3600"),
+    ]
     # a platform some seconds behind; a clock set forward
     for date, apart in (
         ("01:00:06", 3600),
@@ -88,13 +102,18 @@ async def test_people_are_alerted_while_the_clock_stays_unconfirmed(open_store, 
     ):
         runtime.check_server_date(f"Wed, 25 Nov 2026 {date} GMT", runtime.monotonic())
         await system_alerts.update()
-        assert sorted(await reported(store)) == [jumped, ("clock_wrong", "worker-1", f"+{apart}")]
+        assert sorted(await reported(store)) == [
+            jumped,
+            ("clock_wrong", "worker-1", f"+{apart}"),
+        ]
     confirm(runtime)
     await system_alerts.update()
     assert await reported(store) == [jumped]
 
 
-async def test_an_alert_of_the_process_before_ends_when_the_clock_is_confirmed(open_store, runtime):
+async def test_an_alert_of_the_process_before_ends_when_the_clock_is_confirmed(
+    open_store, runtime
+):
     """The next process closes an alert that its predecessor left open."""
     store = await open_store()
     runtime.mark_clock_unconfirmed()
@@ -119,7 +138,9 @@ async def test_f60_nothing_is_sent_twice_when_the_clock_goes_back(open_store, ru
     assert len(fake.calls) == 1
 
 
-async def test_f60_a_claimed_delivery_releases_its_login_until_it_is_due_again(open_store, runtime):
+async def test_f60_a_claimed_delivery_releases_its_login_until_it_is_due_again(
+    open_store, runtime
+):
     """F60: after the clock went back a claimed delivery releases its login.
 
     A delivery that is urgent now is sent.
@@ -130,12 +151,16 @@ async def test_f60_a_claimed_delivery_releases_its_login_until_it_is_due_again(o
     [lease] = await store.outbox.claim(1)
     runtime.jump_clock(-HOUR)
     confirm(runtime)
-    delivering = asyncio.create_task(send_delivery(lease, store, adapters, asyncio.Event()))
+    delivering = asyncio.create_task(
+        send_delivery(lease, store, adapters, asyncio.Event())
+    )
     await asyncio.sleep(0)  # it begins, and waits
     runtime.advance_time(PREPARE_AHEAD)
     async with asyncio.timeout(20):
         await delivering
-    await enqueue_posts(store.posts, make_post("urgent", ["a"], runtime.now(), is_urgent=True))
+    await enqueue_posts(
+        store.posts, make_post("urgent", ["a"], runtime.now(), is_urgent=True)
+    )
     await run_jobs(store, adapters)
     assert (await state_of(store, "urgent")).state is State.PUBLISHED
 
@@ -149,7 +174,8 @@ async def test_f60_a_pause_is_seen_before_the_first_byte_though_the_clock_has_go
     """
     store, _fake, _adapters = await stage(open_store, "a")
     await enqueue_posts(
-        store.posts, replace(make_post("p", ["a"], START_TIME - 2 * HOUR), max_delay=5 * HOUR)
+        store.posts,
+        replace(make_post("p", ["a"], START_TIME - 2 * HOUR), max_delay=5 * HOUR),
     )
     await store.maintenance.promote_due()
     [lease] = await store.outbox.claim(1)
@@ -163,7 +189,9 @@ async def test_f60_a_pause_is_seen_before_the_first_byte_though_the_clock_has_go
 @pytest.mark.parametrize(
     "jump", [pytest.param(-HOUR, id="F60-back"), pytest.param(HOUR, id="F61-ahead")]
 )
-async def test_a_lease_of_our_own_runs_by_the_monotonic_clock(open_store, runtime, jump):
+async def test_a_lease_of_our_own_runs_by_the_monotonic_clock(
+    open_store, runtime, jump
+):
     """A jump of the clock neither ends nor extends a call's lease.
 
     Its result is accepted in time, and a lost one is unknown.
@@ -175,7 +203,9 @@ async def test_a_lease_of_our_own_runs_by_the_monotonic_clock(open_store, runtim
     request = await store.outbox.record_intent(lease)
     runtime.jump_clock(jump)
     assert await store.maintenance.expire_leases() == 0
-    after = await store.outbox.record_outcome(lease, Published(receipt=fake.add_post(request)))
+    after = await store.outbox.record_outcome(
+        lease, Published(receipt=fake.add_post(request))
+    )
     assert after.state is State.PUBLISHED
     confirm(runtime)
     await enqueue_posts(store.posts, make_post("q", ["b"], runtime.now()))
@@ -209,7 +239,9 @@ async def test_f15_a_maintenance_run_in_progress_does_not_end_the_lease_of_a_cal
         store.outbox.record_intent(lease), store.maintenance.expire_leases()
     )
     assert ended == 0
-    after = await store.outbox.record_outcome(lease, Published(receipt=fake.add_post(request)))
+    after = await store.outbox.record_outcome(
+        lease, Published(receipt=fake.add_post(request))
+    )
     assert after.state is State.PUBLISHED
 
 
@@ -228,7 +260,9 @@ async def test_f60_a_late_result_does_not_end_the_next_lease(open_store, runtime
     assert await store.maintenance.expire_leases() == 0
 
 
-async def test_f60_a_lease_of_another_worker_runs_by_the_wall_clock(open_store, runtime):
+async def test_f60_a_lease_of_another_worker_runs_by_the_wall_clock(
+    open_store, runtime
+):
     """F60: the lease of another worker is judged by the wall clock."""
     mine, other = await open_store(worker="mine"), await open_store(worker="other")
     await enqueue_posts(mine.posts, make_post("p", ["a"], START_TIME))
@@ -245,12 +279,17 @@ async def daemon(tmp_path, runtime):
     settings = parse_settings(SETTINGS, workspace=tmp_path)
     async with open_application(settings, runtime, can_send=False) as application:
         yield Daemon(
-            application, tmp_path / "schedule.toml", Messages(settings.lang), runtime.now()
+            application,
+            tmp_path / "schedule.toml",
+            Messages(settings.lang),
+            runtime.now(),
         )
 
 
 async def posts_of(daemon):
-    return {item.key.post for item in await daemon.application.store.queries.deliveries()}
+    return {
+        item.key.post for item in await daemon.application.store.queries.deliveries()
+    }
 
 
 def write(daemon, *entries):
@@ -317,7 +356,9 @@ async def test_f25_a_clock_set_ahead_does_not_shorten_the_visibility_window(
     assert len(fake.calls) == 2
 
 
-async def test_f61_a_list_read_by_an_unconfirmed_clock_proves_no_absence(open_store, runtime):
+async def test_f61_a_list_read_by_an_unconfirmed_clock_proves_no_absence(
+    open_store, runtime
+):
     """F61: a post in such a list counts, a missing post does not.
 
     Afterwards two readbacks are needed as usual.
@@ -345,7 +386,9 @@ class Lagging(FakeAdapter):
         return Deleted()
 
 
-async def test_f61_reads_by_an_unconfirmed_clock_do_not_prove_a_removal(open_store, runtime):
+async def test_f61_reads_by_an_unconfirmed_clock_do_not_prove_a_removal(
+    open_store, runtime
+):
     """F48, F61: the reads must be apart, and the distance of these reads is unknown.
 
     A later read finds the post.
@@ -404,7 +447,9 @@ async def restarted(open_store, runtime, jump):
     return store
 
 
-async def test_f61_a_clock_that_is_ahead_at_start_ends_no_unknown_outcome(open_store, runtime):
+async def test_f61_a_clock_that_is_ahead_at_start_ends_no_unknown_outcome(
+    open_store, runtime
+):
     """F25, F61: no second call is made before the visibility window is over.
 
     This holds even once the clock is set right.
@@ -466,7 +511,8 @@ async def test_f08_a_call_end_dated_by_an_unconfirmed_clock_counts_from_the_star
 
 
 @pytest.mark.parametrize(
-    "jump", [pytest.param(-8 * HOUR, id="F60-back"), pytest.param(8 * HOUR, id="F61-ahead")]
+    "jump",
+    [pytest.param(-8 * HOUR, id="F60-back"), pytest.param(8 * HOUR, id="F61-ahead")],
 )
 async def test_an_unknown_outcome_dated_by_a_wrong_clock_ends_as_soon_as_any_other(
     open_store, runtime, jump
@@ -513,7 +559,8 @@ async def test_f61_a_delivery_left_due_by_a_kill_under_a_clock_ahead_is_sent_onc
 
 
 @pytest.mark.parametrize(
-    "jump", [pytest.param(-8 * HOUR, id="F60-back"), pytest.param(8 * HOUR, id="F61-ahead")]
+    "jump",
+    [pytest.param(-8 * HOUR, id="F60-back"), pytest.param(8 * HOUR, id="F61-ahead")],
 )
 @pytest.mark.parametrize("is_noticed", [True, False])
 async def test_nothing_is_sent_or_expires_by_an_unconfirmed_clock(
@@ -525,7 +572,9 @@ async def test_nothing_is_sent_or_expires_by_an_unconfirmed_clock(
     """
     store, fake, adapters = await stage(open_store, "a")
     soon = make_post("soon", ["a"], START_TIME + 5 * MINUTE)
-    await enqueue_posts(store.posts, soon, make_post("later", ["a"], START_TIME + 8 * HOUR))
+    await enqueue_posts(
+        store.posts, soon, make_post("later", ["a"], START_TIME + 8 * HOUR)
+    )
     runtime.jump_clock(jump)
     if not is_noticed:
         runtime.mark_clock_unconfirmed()
@@ -538,20 +587,26 @@ async def test_nothing_is_sent_or_expires_by_an_unconfirmed_clock(
     assert [request.intended_at - START_TIME for request in fake.calls] == [5 * MINUTE]
 
 
-async def test_f61_a_claimed_delivery_gets_no_intent_once_the_clock_is_set(open_store, runtime):
+async def test_f61_a_claimed_delivery_gets_no_intent_once_the_clock_is_set(
+    open_store, runtime
+):
     """F61: the claim is released, and made again when the clock is confirmed."""
     store, _fake, _adapters = await stage(open_store, "a")
     await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME))
     await store.maintenance.promote_due()
     [lease] = await store.outbox.claim(1)
     runtime.jump_clock(MINUTE)
-    assert await store.outbox.record_intent(lease) == Declined(guard="clock_unconfirmed")
+    assert await store.outbox.record_intent(lease) == Declined(
+        guard="clock_unconfirmed"
+    )
     assert await store.outbox.claim(1) == []
     confirm(runtime)
     assert len(await store.outbox.claim(1)) == 1
 
 
-async def test_f61_an_unconfirmed_clock_does_not_end_leases_of_other_hosts(open_store, runtime):
+async def test_f61_an_unconfirmed_clock_does_not_end_leases_of_other_hosts(
+    open_store, runtime
+):
     """F61: a host with its clock ahead does not take over leases of other hosts."""
     mine, other = await open_store(worker="mine"), await open_store(worker="other")
     await enqueue_posts(mine.posts, make_post("p", ["a"], START_TIME))
@@ -583,7 +638,8 @@ YEAR_AHEAD = timedelta(days=400)
 
 
 @pytest.mark.parametrize(
-    "jump", [pytest.param(-8 * HOUR, id="F60-back"), pytest.param(YEAR_AHEAD, id="F61-ahead")]
+    "jump",
+    [pytest.param(-8 * HOUR, id="F60-back"), pytest.param(YEAR_AHEAD, id="F61-ahead")],
 )
 async def test_a_limit_by_an_unconfirmed_clock_ends_when_its_time_is_over(
     open_store, runtime, jump
@@ -604,7 +660,9 @@ async def test_a_limit_by_an_unconfirmed_clock_ends_when_its_time_is_over(
     assert not fake.findings
     runtime.jump_clock(-jump)
     confirm(runtime)
-    await enqueue_posts(store.posts, make_post("urgent", ["a"], runtime.now(), is_urgent=True))
+    await enqueue_posts(
+        store.posts, make_post("urgent", ["a"], runtime.now(), is_urgent=True)
+    )
     await run_on(store, adapters, runtime, minutes=29)
     assert fake.calls == []
     await run_on(store, adapters, runtime, minutes=2)
@@ -625,7 +683,9 @@ async def test_f26_i15_a_limit_by_an_unconfirmed_clock_stops_the_other_reads_of_
     assert not fake.findings
 
 
-async def test_f61_waiting_times_written_by_a_wrong_clock_are_shortened(open_store, runtime):
+async def test_f61_waiting_times_written_by_a_wrong_clock_are_shortened(
+    open_store, runtime
+):
     """F61: no platform limit and no quota lasts longer than a day after a wrong clock.
 
     No probe and no monitoring is postponed further.
@@ -645,8 +705,12 @@ async def test_f61_waiting_times_written_by_a_wrong_clock_are_shortened(open_sto
 
     def write(unit):
         unit.connection.execute(update(LOGIN).values(waits))
-        unit.connection.execute(insert(LOGIN_HEALTH).values(login="fake/a", next_action_at=far))
-        unit.connection.execute(insert(MONITOR_SCHEDULE).values(account="a", next_action_at=far))
+        unit.connection.execute(
+            insert(LOGIN_HEALTH).values(login="fake/a", next_action_at=far)
+        )
+        unit.connection.execute(
+            insert(MONITOR_SCHEDULE).values(account="a", next_action_at=far)
+        )
         unit.connection.execute(
             insert(PAUSE).values(
                 scope="platform:fake", at=far, by="sender", reason=RESPONSES_UNREADABLE
@@ -676,11 +740,15 @@ async def test_f61_waiting_times_written_by_a_wrong_clock_are_shortened(open_sto
     assert await store.database.read(read) == [now + 24 * HOUR] * 5 + [now] * 3
 
 
-async def test_f61_an_alert_dated_in_the_future_suppresses_no_later_one(open_store, runtime):
+async def test_f61_an_alert_dated_in_the_future_suppresses_no_later_one(
+    open_store, runtime
+):
     """F61: a later alert of the same kind is sent although an earlier one was dated ahead."""
     store = await open_store()
     for at in (runtime.now() + YEAR_AHEAD, runtime.now(), runtime.now()):
         await store.database.write(
-            lambda unit, at=at: raise_alert_hourly(unit, at, "log_lines_dropped", {"number": "1"})
+            lambda unit, at=at: raise_alert_hourly(
+                unit, at, "log_lines_dropped", {"number": "1"}
+            )
         )
     assert await reported(store) == [("log_lines_dropped", "1")] * 2

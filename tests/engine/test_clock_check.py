@@ -13,7 +13,11 @@ import pytest
 from publisher.domain.account import AccountId, Mode
 from publisher.domain.errors import RefusedError
 from publisher.domain.results import Healthy, RateLimited
-from publisher.engine.clock_check import FAST_POLL_SECONDS, SLOW_POLL_SECONDS, ClockCheck
+from publisher.engine.clock_check import (
+    FAST_POLL_SECONDS,
+    SLOW_POLL_SECONDS,
+    ClockCheck,
+)
 from publisher.engine.decisions import named_person
 from publisher.runtime.clock import CLOCK_JUMP_THRESHOLD, SERVER_DATE_TOLERANCE, Runtime
 from publisher.store.deliveries.cooldowns import Cooldown, extend_cooldowns
@@ -39,16 +43,29 @@ def unconfirmed_world(runtime):
     ("apart", "took", "is_right"),
     [
         pytest.param(timedelta(0), SECOND, True, id="right"),
-        pytest.param(-SERVER_DATE_TOLERANCE, timedelta(0), True, id="as-far-ahead-as-is-allowed"),
-        pytest.param(SERVER_DATE_TOLERANCE, timedelta(0), True, id="as-far-behind-as-is-allowed"),
-        pytest.param(-SERVER_DATE_TOLERANCE - SECOND, timedelta(0), False, id="F61-ahead"),
-        pytest.param(SERVER_DATE_TOLERANCE + SECOND, timedelta(0), False, id="F60-behind"),
         pytest.param(
-            timedelta(0), SERVER_DATE_TOLERANCE + SECOND, False, id="a-reply-too-slow-to-tell"
+            -SERVER_DATE_TOLERANCE, timedelta(0), True, id="as-far-ahead-as-is-allowed"
+        ),
+        pytest.param(
+            SERVER_DATE_TOLERANCE, timedelta(0), True, id="as-far-behind-as-is-allowed"
+        ),
+        pytest.param(
+            -SERVER_DATE_TOLERANCE - SECOND, timedelta(0), False, id="F61-ahead"
+        ),
+        pytest.param(
+            SERVER_DATE_TOLERANCE + SECOND, timedelta(0), False, id="F60-behind"
+        ),
+        pytest.param(
+            timedelta(0),
+            SERVER_DATE_TOLERANCE + SECOND,
+            False,
+            id="a-reply-too-slow-to-tell",
         ),
     ],
 )
-def test_a_reply_confirms_the_clock_within_the_tolerance(unconfirmed_world, apart, took, is_right):
+def test_a_reply_confirms_the_clock_within_the_tolerance(
+    unconfirmed_world, apart, took, is_right
+):
     """F60, F61: a reply's date must fit both ends of the call to confirm the clock.
 
     A contradiction is kept for people.
@@ -57,20 +74,27 @@ def test_a_reply_confirms_the_clock_within_the_tolerance(unconfirmed_world, apar
     unconfirmed_world.advance_time(took)
     unconfirmed_world.check_server_date(date(START_TIME + apart), began)
     assert unconfirmed_world.is_clock_confirmed() is is_right
-    assert unconfirmed_world.server_clock_offset == (None if is_right or took else -apart)
+    assert unconfirmed_world.server_clock_offset == (
+        None if is_right or took else -apart
+    )
 
 
 @pytest.mark.parametrize("reported", ["", "soon", "Fri, 31 Dec 9999 23:59:59 -2359"])
 def test_an_invalid_date_says_nothing(unconfirmed_world, reported):
     """A date that cannot be parsed neither confirms nor contradicts."""
     unconfirmed_world.check_server_date(reported, unconfirmed_world.monotonic())
-    assert (unconfirmed_world.is_clock_confirmed(), unconfirmed_world.server_clock_offset) == (
+    assert (
+        unconfirmed_world.is_clock_confirmed(),
+        unconfirmed_world.server_clock_offset,
+    ) == (
         False,
         None,
     )
 
 
-@pytest.mark.parametrize("sign", [pytest.param(-1, id="F60"), pytest.param(1, id="F61")])
+@pytest.mark.parametrize(
+    "sign", [pytest.param(-1, id="F60"), pytest.param(1, id="F61")]
+)
 def test_a_set_clock_is_unconfirmed_at_once(runtime, sign):
     """F60, F61: no job need run in between; the usual drift is no reason for doubt."""
     runtime.jump_clock(sign * CLOCK_JUMP_THRESHOLD)
@@ -122,7 +146,9 @@ async def test_f60_a_clock_that_is_set_back_prolongs_no_sleep():
     start = Runtime().now()
 
     class SetBack(Runtime):
-        readings = itertools.chain([start, start], itertools.repeat(start - 8 * 3600 * SECOND))
+        readings = itertools.chain(
+            [start, start], itertools.repeat(start - 8 * 3600 * SECOND)
+        )
 
         def now(self):
             return next(self.readings)
@@ -164,7 +190,9 @@ async def check_of(open_store, runtime, *names, **adapters):
     Accounts without an adapter of their own report no date.
     """
     store = await open_store(*(make_policy(name) for name in names))
-    every = {AccountId(name): adapters.get(name) or TimeAdapter(runtime) for name in names}
+    every = {
+        AccountId(name): adapters.get(name) or TimeAdapter(runtime) for name in names
+    }
     return ClockCheck(store=store, adapters=every), store
 
 
@@ -176,13 +204,18 @@ async def test_the_kernel_confirms_without_any_read(open_store, unconfirmed_worl
     assert check.adapters["a"].probes == 0
 
 
-async def test_f61_the_kernel_does_not_overrule_a_platform(open_store, unconfirmed_world):
+async def test_f61_the_kernel_does_not_overrule_a_platform(
+    open_store, unconfirmed_world
+):
     """F61: the kernel does not confirm a clock that a platform has contradicted.
 
     Only setting it, another platform or a person confirms it.
     """
     check, _store = await check_of(
-        open_store, unconfirmed_world, "a", a=TimeAdapter(unconfirmed_world, -60 * SECOND)
+        open_store,
+        unconfirmed_world,
+        "a",
+        a=TimeAdapter(unconfirmed_world, -60 * SECOND),
     )
     assert not await check.confirm()
     unconfirmed_world.is_synchronized = True
@@ -210,7 +243,10 @@ async def test_every_login_has_its_turn(open_store, unconfirmed_world):
     """
     names = [*"abcdefg"]
     check, _store = await check_of(
-        open_store, unconfirmed_world, *names, g=TimeAdapter(unconfirmed_world, timedelta(0))
+        open_store,
+        unconfirmed_world,
+        *names,
+        g=TimeAdapter(unconfirmed_world, timedelta(0)),
     )
     assert not await check.confirm()
     assert sum(adapter.probes for adapter in check.adapters.values()) == 5
@@ -218,14 +254,22 @@ async def test_every_login_has_its_turn(open_store, unconfirmed_world):
     assert await check.confirm()
 
 
-async def test_a_platform_that_contradicts_confirms_nothing(open_store, unconfirmed_world):
+async def test_a_platform_that_contradicts_confirms_nothing(
+    open_store, unconfirmed_world
+):
     """F61: asking it again does not help; once the clock is set, it is asked at once."""
     check, _store = await check_of(
-        open_store, unconfirmed_world, "a", a=TimeAdapter(unconfirmed_world, -60 * SECOND)
+        open_store,
+        unconfirmed_world,
+        "a",
+        a=TimeAdapter(unconfirmed_world, -60 * SECOND),
     )
     for _ in range(3):
         assert not await check.confirm()
-    assert (check.adapters["a"].probes, unconfirmed_world.server_clock_offset) == (1, 60 * SECOND)
+    assert (check.adapters["a"].probes, unconfirmed_world.server_clock_offset) == (
+        1,
+        60 * SECOND,
+    )
     unconfirmed_world.jump_clock(-60 * SECOND)
     check.adapters["a"].reports = timedelta(0)
     assert await check.confirm()
@@ -236,7 +280,10 @@ async def test_a_person_confirms_the_clock(open_store, unconfirmed_world):
     check, store = await check_of(open_store, unconfirmed_world, "a")
     assert not await check.confirm()
     unconfirmed_world.advance_time(SECOND)
-    assert await store.actions.confirm_clock(named_person("li")) == unconfirmed_world.read_clocks()
+    assert (
+        await store.actions.confirm_clock(named_person("li"))
+        == unconfirmed_world.read_clocks()
+    )
     assert await check.confirm()
     unconfirmed_world.jump_clock(60 * SECOND)
     assert not await check.confirm()
@@ -248,7 +295,10 @@ async def test_f61_a_person_does_not_overrule_a_platform(open_store, unconfirmed
     An alert of the daemon makes no difference.
     """
     check, store = await check_of(
-        open_store, unconfirmed_world, "a", a=TimeAdapter(unconfirmed_world, -60 * SECOND)
+        open_store,
+        unconfirmed_world,
+        "a",
+        a=TimeAdapter(unconfirmed_world, -60 * SECOND),
     )
     await check.ask_every_site()
     with pytest.raises(RefusedError, match="clock_contradicted") as refused:
@@ -256,7 +306,9 @@ async def test_f61_a_person_does_not_overrule_a_platform(open_store, unconfirmed
     assert refused.value.facts == {"seconds": "+60"}
     unconfirmed_world.advance_time(CLOCK_ALERT_DELAY)
     await store.system_alerts.update()
-    unconfirmed_world.server_clock_offset = None  # as in another process, which reaches no platform
+    unconfirmed_world.server_clock_offset = (
+        None  # as in another process, which reaches no platform
+    )
     with pytest.raises(RefusedError, match="clock_contradicted"):
         await store.actions.confirm_clock(named_person("li"))
     unconfirmed_world.server_clock_offset = 60 * SECOND
@@ -285,7 +337,9 @@ async def test_a_platform_that_contradicts_later_ends_a_persons_confirmation(
     assert not await check.confirm()
     unconfirmed_world.advance_time(CLOCK_ALERT_DELAY)
     await store.system_alerts.update()
-    alerts = [(alert.code, alert.facts["seconds"]) for alert in await store.queries.alerts()]
+    alerts = [
+        (alert.code, alert.facts["seconds"]) for alert in await store.queries.alerts()
+    ]
     assert alerts == [("clock_wrong", f"{-apart:+d}")]
 
 
@@ -301,7 +355,9 @@ async def test_a_platform_or_the_kernel_may_prove_what_a_person_has_confirmed(
     assert unconfirmed_world.is_clock_proven()
 
 
-async def test_every_site_is_asked_before_a_person_confirms(open_store, unconfirmed_world):
+async def test_every_site_is_asked_before_a_person_confirms(
+    open_store, unconfirmed_world
+):
     """F61: accounts that say nothing do not hide one that does."""
     adapters = {name: TimeAdapter(unconfirmed_world) for name in "ab"} | {
         "c": TimeAdapter(unconfirmed_world, -60 * SECOND)
@@ -327,7 +383,9 @@ async def test_a_confirmation_from_before_the_jump_does_not_count(open_store, ru
     assert not await check.confirm()
 
 
-async def test_accounts_that_nobody_posts_on_are_not_asked(open_store, unconfirmed_world):
+async def test_accounts_that_nobody_posts_on_are_not_asked(
+    open_store, unconfirmed_world
+):
     """Manual accounts are read only where there are no others; disabled ones never are."""
     check, store = await check_of(
         open_store,
@@ -338,14 +396,18 @@ async def test_accounts_that_nobody_posts_on_are_not_asked(open_store, unconfirm
         b=TimeAdapter(unconfirmed_world, timedelta(0)),
     )
     for account, mode in (("a", Mode.OFF), ("b", Mode.ASSISTED)):
-        await store.actions.set_mode(AccountId(account), mode, named_person("li"), "quiet")
+        await store.actions.set_mode(
+            AccountId(account), mode, named_person("li"), "quiet"
+        )
     assert await check.confirm()
     assert (check.adapters["a"].probes, check.adapters["b"].probes) == (0, 1)
 
 
 async def set_cooldown(store, login, until):
     def write(unit):
-        extend_cooldowns(unit, [Cooldown(login=login, reads_cooldown_until=until)], START_TIME)
+        extend_cooldowns(
+            unit, [Cooldown(login=login, reads_cooldown_until=until)], START_TIME
+        )
 
     await store.database.write(write)
 
@@ -365,7 +427,10 @@ async def test_i15_a_login_in_cooldown_is_not_asked_for_the_time(
     A limit that only a slow clock can show is none.
     """
     check, store = await check_of(
-        open_store, unconfirmed_world, "a", a=TimeAdapter(unconfirmed_world, timedelta(0))
+        open_store,
+        unconfirmed_world,
+        "a",
+        a=TimeAdapter(unconfirmed_world, timedelta(0)),
     )
     await set_cooldown(store, "fake/a", START_TIME + rest)
     assert await check.confirm() is bool(probes)
@@ -381,7 +446,9 @@ class Dated(TimeAdapter):
 
     async def fetch_time(self):
         self.asked += 1
-        self.runtime.check_server_date(date(self.runtime.now()), self.runtime.monotonic())
+        self.runtime.check_server_date(
+            date(self.runtime.now()), self.runtime.monotonic()
+        )
 
 
 @pytest.mark.parametrize(("kind", "is_asked"), [(TimeAdapter, False), (Dated, True)])
@@ -408,7 +475,9 @@ async def test_i15_a_login_that_wants_no_calls_is_left_out_of_the_check(
     open_store, unconfirmed_world
 ):
     """F26, I15: it is asked again at the end of its limit, by the monotonic clock."""
-    check, _store = await check_of(open_store, unconfirmed_world, "a", a=Limited(unconfirmed_world))
+    check, _store = await check_of(
+        open_store, unconfirmed_world, "a", a=Limited(unconfirmed_world)
+    )
     for _ in range(29):
         await check.confirm()
         unconfirmed_world.advance_time(timedelta(seconds=FAST_POLL_SECONDS))

@@ -5,7 +5,11 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from publisher.engine.approvals import CONTEXT_CHARACTERS, compare_contents, compare_texts
+from publisher.engine.approvals import (
+    CONTEXT_CHARACTERS,
+    compare_contents,
+    compare_texts,
+)
 from publisher.testing.builders import make_post, make_rendered_delivery
 from publisher.testing.fakes import START_TIME
 
@@ -39,7 +43,10 @@ def test_of_what_is_the_same_only_what_is_near_is_shown():
 def test_long_texts_are_compared_in_no_time():
     """Texts with nothing in common are shown as a whole, not compared by character."""
     before, after = "甲" * 4_000, "乙" * 4_000
-    assert [piece.kind for piece in compare_texts(before, after)] == ["removed", "added"]
+    assert [piece.kind for piece in compare_texts(before, after)] == [
+        "removed",
+        "added",
+    ]
 
 
 def test_a_difference_that_accounts_share_is_shown_once():
@@ -47,19 +54,27 @@ def test_a_difference_that_accounts_share_is_shown_once():
 
     Each account has its own number in its text, and the number has not changed.
     """
-    changes = compare_contents(contents(), contents(replace(POST, title="谈钱一定先核实")))
+    changes = compare_contents(
+        contents(), contents(replace(POST, title="谈钱一定先核实"))
+    )
     assert [(change.field, change.accounts) for change in changes.texts] == [
         ("text", ["a", "b"]),
         ("title", ["a", "b"]),
     ]
-    assert [piece.text for piece in changes.texts[0].pieces if piece.kind == "added"] == ["一定"]
+    assert [
+        piece.text for piece in changes.texts[0].pieces if piece.kind == "added"
+    ] == ["一定"]
     assert changes.number_of_accounts == 2
 
 
 def test_accounts_that_come_and_go_are_named():
     """An account that is new, or gone, is no change of a text."""
     changes = compare_contents(contents(), contents(replace(POST, accounts=("b", "c"))))
-    assert (changes.texts, changes.added_accounts, changes.removed_accounts) == ([], ["c"], ["a"])
+    assert (changes.texts, changes.added_accounts, changes.removed_accounts) == (
+        [],
+        ["c"],
+        ["a"],
+    )
 
 
 def test_of_an_article_the_words_are_compared_and_the_markup_apart():
@@ -76,5 +91,9 @@ def test_of_an_article_the_words_are_compared_and_the_markup_apart():
             "<h2>先核实</h2><p>再转账</p>",
         )
     )
-    assert [change.field for change in compare_contents(old, words, {"a"}).texts] == ["text"]
-    assert [change.field for change in compare_contents(old, layout, {"a"}).texts] == ["markup"]
+    assert [change.field for change in compare_contents(old, words, {"a"}).texts] == [
+        "text"
+    ]
+    assert [change.field for change in compare_contents(old, layout, {"a"}).texts] == [
+        "markup"
+    ]

@@ -18,7 +18,11 @@ from publisher.engine.monitor import check_logins_due, monitor_due
 from publisher.engine.reconciler import reconcile_due, retract_due
 from publisher.engine.sender import send_due
 from publisher.store.db.tables import LOGIN
-from publisher.store.deliveries.cooldowns import Cooldown, extend_cooldowns, start_rate_limit
+from publisher.store.deliveries.cooldowns import (
+    Cooldown,
+    extend_cooldowns,
+    start_rate_limit,
+)
 from publisher.store.deliveries.intents import PendingReadback
 from publisher.store.monitor.login_health import PROBE_INTERVAL
 from publisher.testing.builders import enqueue_posts, make_policy, make_post
@@ -39,13 +43,19 @@ class Strict(FakeAdapter):
         remote_id = f"{request.account}-{request.delivery}"
         self.posts[remote_id], self.published_at[remote_id] = request, self.now()
         return Receipt(
-            remote_id=remote_id, url=f"https://fake.example/{remote_id}", published_at=self.now()
+            remote_id=remote_id,
+            url=f"https://fake.example/{remote_id}",
+            published_at=self.now(),
         )
 
     async def _answer(self, kind, answer):
         self.asked.append(kind)
         found = await answer
-        return RateLimited(code="often", until=self.now() + REST) if kind == self.limited else found
+        return (
+            RateLimited(code="often", until=self.now() + REST)
+            if kind == self.limited
+            else found
+        )
 
     async def find_post(self, request):
         return await self._answer("find", super().find_post(request))
@@ -71,7 +81,11 @@ class CooldownScene:
 
     def __init__(self, store, platforms):
         self.store, self.platforms = store, platforms
-        self.adapters = {"a": platforms["one"], "b": platforms["one"], "c": platforms["two"]}
+        self.adapters = {
+            "a": platforms["one"],
+            "b": platforms["one"],
+            "c": platforms["two"],
+        }
         self.monitoring, self.checkups, self.orders = (
             store.monitoring,
             store.login_health,
@@ -79,7 +93,9 @@ class CooldownScene:
         )
 
     async def file(self, post, *accounts):
-        await enqueue_posts(self.store.posts, make_post(post, accounts, self.store.runtime.now()))
+        await enqueue_posts(
+            self.store.posts, make_post(post, accounts, self.store.runtime.now())
+        )
 
     async def work(self):
         await self.store.maintenance.run()
@@ -105,7 +121,9 @@ async def day(open_store):
     The post on `a` has been unknown for a minute. The posts on `b` and `c` are hours old.
     """
     store = await open_store(
-        make_policy("a", login="one"), make_policy("b", login="one"), make_policy("c", login="two")
+        make_policy("a", login="one"),
+        make_policy("b", login="one"),
+        make_policy("c", login="two"),
     )
     platforms = {}
     for name in ("one", "two"):
@@ -114,7 +132,9 @@ async def day(open_store):
     made = CooldownScene(store, platforms)
     await made.file("live", "b", "c")
     await made.work()
-    store.runtime.advance_time(PROBE_INTERVAL)  # monitoring of every published post has become due
+    store.runtime.advance_time(
+        PROBE_INTERVAL
+    )  # monitoring of every published post has become due
     platforms["one"].script.append(platforms["one"].lose_reply)
     await made.file("doubted", "a")
     await store.maintenance.run()
@@ -123,7 +143,9 @@ async def day(open_store):
     return made
 
 
-@pytest.mark.parametrize("kind", ["find", "recent", "measure_reach", "probe", "retract"])
+@pytest.mark.parametrize(
+    "kind", ["find", "recent", "measure_reach", "probe", "retract"]
+)
 async def test_f26_i15_no_call_of_a_login_comes_before_the_end_of_a_limit_that_a_read_met(
     day, runtime, kind
 ):
@@ -133,7 +155,9 @@ async def test_f26_i15_no_call_of_a_login_comes_before_the_end_of_a_limit_that_a
     """
     one, two = day.platforms["one"], day.platforms["two"]
     if kind == "retract":
-        await day.orders.retract(PostId("live"), AccountId("b"), named_person("li"), "wrong")
+        await day.orders.retract(
+            PostId("live"), AccountId("b"), named_person("li"), "wrong"
+        )
     one.limited = kind
     step = {
         "find": lambda: reconcile_due(day.store, day.adapters, 10),
@@ -164,7 +188,9 @@ async def test_f26_i15_no_call_of_a_login_comes_before_the_end_of_a_limit_that_a
     )
 
 
-async def test_f26_a_limited_readback_is_no_absence_and_its_delivery_waits(day, runtime):
+async def test_f26_a_limited_readback_is_no_absence_and_its_delivery_waits(
+    day, runtime
+):
     """F26, I7: a limited readback is stored, and the outcome stays unknown.
 
     It is read again at the end of the limit.
@@ -183,7 +209,11 @@ async def test_f26_a_limited_readback_is_no_absence_and_its_delivery_waits(day, 
 
 @pytest.mark.parametrize(
     ("until", "rest"),
-    [(timedelta(days=365), timedelta(days=1)), (None, timedelta(seconds=30)), (REST, REST)],
+    [
+        (timedelta(days=365), timedelta(days=1)),
+        (None, timedelta(seconds=30)),
+        (REST, REST),
+    ],
 )
 async def test_f26_f27_a_cooldown_lasts_as_long_as_a_limit_says_a_day_at_most(
     day, runtime, until, rest
@@ -192,7 +222,9 @@ async def test_f26_f27_a_cooldown_lasts_as_long_as_a_limit_says_a_day_at_most(
     now = runtime.now()
     [unknown] = await day.store.outbox.due_readbacks([State.UNKNOWN], 5)
     limit = RateLimited(code="often", until=now + until if until else None)
-    after = await day.store.outbox.record_readback(unknown, limit, RECONCILER, runtime.monotonic())
+    after = await day.store.outbox.record_readback(
+        unknown, limit, RECONCILER, runtime.monotonic()
+    )
     assert after.next_action_at >= now + rest
     assert await cooldowns_of(day, "one") == (now + rest,) * 4
 
@@ -205,7 +237,9 @@ async def test_f26_a_limit_holds_although_the_delivery_has_moved_on(day, runtime
         unknown, Unknown(reason="timeout"), RECONCILER, runtime.monotonic()
     )
     limit = RateLimited(code="often", until=runtime.now() + REST)
-    after = await day.store.outbox.record_readback(stale, limit, RECONCILER, runtime.monotonic())
+    after = await day.store.outbox.record_readback(
+        stale, limit, RECONCILER, runtime.monotonic()
+    )
     assert (after.state, after.reason) == (State.UNKNOWN, "timeout")
     assert await cooldowns_of(day, "one") == (runtime.now() + REST,) * 4
 
@@ -244,12 +278,19 @@ async def test_a_cooldown_is_never_shortened(day, runtime):
         extend_cooldowns(unit, [Cooldown(login=login)], now)
 
     await day.store.database.write(write)
-    assert await cooldowns_of(day, "one") == (now + HOUR, now + 2 * HOUR, now + HOUR, now + MINUTE)
+    assert await cooldowns_of(day, "one") == (
+        now + HOUR,
+        now + 2 * HOUR,
+        now + HOUR,
+        now + MINUTE,
+    )
 
 
 async def cooldowns_of(day, login):
     query = select(LOGIN).where(LOGIN.c.id == f"fake/{login}")
-    row = await day.store.database.read(lambda connection: connection.execute(query).one())
+    row = await day.store.database.read(
+        lambda connection: connection.execute(query).one()
+    )
     return (
         row.cooldown_until,
         row.routine_cooldown_until,

@@ -50,7 +50,9 @@ class OwnedAdapter(FakeAdapter):
             return answer() if callable(answer) else answer
         owner = self.secret.read()["token"]
         if owner != self.account:
-            return Blocked(code="other_owner", reason=owner, hold_reason=HoldReason.WRONG_ACCOUNT)
+            return Blocked(
+                code="other_owner", reason=owner, hold_reason=HoldReason.WRONG_ACCOUNT
+            )
         return Healthy()
 
 
@@ -101,7 +103,9 @@ class CredentialScene:
 
 @pytest.fixture
 async def stage(open_store, tmp_path):
-    return CredentialScene(await open_store(make_policy("a"), make_policy("b")), tmp_path)
+    return CredentialScene(
+        await open_store(make_policy("a"), make_policy("b")), tmp_path
+    )
 
 
 async def test_f98_the_secret_of_another_account_publishes_nothing(stage):
@@ -111,11 +115,16 @@ async def test_f98_the_secret_of_another_account_publishes_nothing(stage):
     """
     stage.put_secret("a", token="b")
     await stage.post("p", ["a", "b"])
-    assert (stage.adapters["a"].published, stage.adapters["b"].published) == ([], [("b", "p")])
+    assert (stage.adapters["a"].published, stage.adapters["b"].published) == (
+        [],
+        [("b", "p")],
+    )
     waiting = await stage.delivery("p")
     assert (waiting.state, waiting.attempts) == (State.DUE, 0)
     [alert] = [
-        alert for alert in await stage.store.queries.alerts() if alert.code == "account_paused"
+        alert
+        for alert in await stage.store.queries.alerts()
+        if alert.code == "account_paused"
     ]
     assert (alert.facts["account"], alert.facts["reason"], alert.facts["said"]) == (
         "a",
@@ -147,7 +156,9 @@ async def test_f98_resuming_an_account_does_not_vouch_for_its_secret(stage):
         await stage.store.actions.resume("account:a", LI)
         stage.store.runtime.advance_time(timedelta(minutes=1))
         await stage.send()
-        assert [pause.scope for pause in await stage.store.queries.pauses()] == ["account:a"]
+        assert [pause.scope for pause in await stage.store.queries.pauses()] == [
+            "account:a"
+        ]
     assert stage.adapters["a"].published == []
 
 
@@ -165,7 +176,9 @@ async def test_each_secret_is_asked_for_once_also_across_restarts(stage):
 
 async def test_a_regular_check_of_a_login_vouches_for_its_secret(stage):
     """No post has to wait for a secret that the daemon has checked at its start."""
-    assert await check_logins_due(stage.store, stage.adapters, 10, stage.credentials) == 2
+    assert (
+        await check_logins_due(stage.store, stage.adapters, 10, stage.credentials) == 2
+    )
     await stage.post("p", ["a", "b"])
     assert [adapter.checks for adapter in stage.adapters.values()] == [1, 1]
 
@@ -189,7 +202,11 @@ async def test_a_check_that_cannot_be_made_sends_nothing_and_is_repeated(
     stage.adapters["a"].answers.append(answer)
     await stage.post("p")
     waiting = await stage.delivery("p")
-    assert (waiting.state, waiting.reason, stage.adapters["a"].published) == (state, reason, [])
+    assert (waiting.state, waiting.reason, stage.adapters["a"].published) == (
+        state,
+        reason,
+        [],
+    )
     stage.store.runtime.advance_time(timedelta(minutes=10))
     await stage.send()
     assert stage.adapters["a"].published == [("a", "p")]
@@ -203,7 +220,10 @@ async def test_f98_an_inconclusive_check_is_not_repeated_for_each_delivery(stage
     stage.adapters["a"].answers += [Unknown(reason="server_error")] * 3
     for name in ("p", "q", "r"):
         await stage.post(name)
-    assert (stage.adapters["a"].checks, (await stage.delivery("r")).reason) == (1, "server_error")
+    assert (stage.adapters["a"].checks, (await stage.delivery("r")).reason) == (
+        1,
+        "server_error",
+    )
     stage.put_secret("a", token="a", renewed="1")
     await stage.post("s")
     assert stage.adapters["a"].checks == 2
@@ -212,15 +232,23 @@ async def test_f98_an_inconclusive_check_is_not_repeated_for_each_delivery(stage
     assert stage.adapters["a"].checks == 3
 
 
-async def test_f98_a_check_that_never_succeeds_ends_with_the_deadline_and_is_told(stage):
+async def test_f98_a_check_that_never_succeeds_ends_with_the_deadline_and_is_told(
+    stage,
+):
     """A post is tried within its deadlines, and expires at their end with an alert."""
     stage.adapters["a"].answers += [Unknown(reason="timeout")] * 1000
     await stage.post("p", expires_at=START_TIME + timedelta(hours=2))
     for _ in range(30):
         stage.store.runtime.advance_time(timedelta(minutes=5))
         await stage.send()
-    assert ((await stage.delivery("p")).state, stage.adapters["a"].published) == (State.EXPIRED, [])
-    assert any(alert.code.startswith("expired.") for alert in await stage.store.queries.alerts())
+    assert ((await stage.delivery("p")).state, stage.adapters["a"].published) == (
+        State.EXPIRED,
+        [],
+    )
+    assert any(
+        alert.code.startswith("expired.")
+        for alert in await stage.store.queries.alerts()
+    )
 
 
 async def test_f98_the_secret_that_was_asked_for_is_the_one_that_is_used(stage):
@@ -255,7 +283,8 @@ async def test_f98_a_secret_that_is_replaced_right_before_the_instant_is_not_use
 
     monkeypatch.setattr(FakeRuntime, "sleep_until", replace_secret)
     await enqueue_posts(
-        stage.store.posts, make_post("p", ["a"], START_TIME + timedelta(seconds=1), title="p")
+        stage.store.posts,
+        make_post("p", ["a"], START_TIME + timedelta(seconds=1), title="p"),
     )
     await stage.send()
     assert stage.adapters["a"].published == [("a", "p")]
@@ -266,7 +295,10 @@ async def test_manual_accounts_are_never_asked(stage):
     await stage.store.actions.set_mode("a", Mode.ASSISTED, LI, "phone")
     stage.put_secret("a", token="b")
     await stage.post("p")
-    assert (stage.adapters["a"].checks, (await stage.delivery("p")).state) == (0, State.SUBMITTED)
+    assert (stage.adapters["a"].checks, (await stage.delivery("p")).state) == (
+        0,
+        State.SUBMITTED,
+    )
 
 
 async def test_an_account_without_secret_is_left_to_its_adapter(stage):
@@ -291,7 +323,9 @@ async def test_no_value_of_a_secret_is_stored(stage):
     """The hash is keyed by the database: the same secret has another one elsewhere."""
     stage.put_secret("a", token="a", app_secret="canary-7f3a")
     await stage.post("p")
-    state = await stage.store.login_health.read_secret_state(stage.store.policies["a"].account)
+    state = await stage.store.login_health.read_secret_state(
+        stage.store.policies["a"].account
+    )
     assert len(state.verified) == 64
     content = await stage.store.database.read(
         lambda connection: list(connection.exec_driver_sql("SELECT * FROM credential"))
@@ -299,15 +333,22 @@ async def test_no_value_of_a_secret_is_stored(stage):
     assert "canary" not in repr(content)
 
 
-async def test_f97_two_spellings_of_one_account_are_recognised_by_what_the_platform_reports(stage):
+async def test_f97_two_spellings_of_one_account_are_recognised_by_what_the_platform_reports(
+    stage,
+):
     """The second one is paused before its first call, with the id of the first in the alert."""
     for adapter in stage.adapters.values():
         adapter.answers.append(Healthy(identity="portrait"))
     await stage.post("p", ["a"])
     await stage.post("q", ["b"])
-    assert (stage.adapters["a"].published, stage.adapters["b"].published) == ([("a", "p")], [])
+    assert (stage.adapters["a"].published, stage.adapters["b"].published) == (
+        [("a", "p")],
+        [],
+    )
     [alert] = [
-        alert for alert in await stage.store.queries.alerts() if alert.code == "account_paused"
+        alert
+        for alert in await stage.store.queries.alerts()
+        if alert.code == "account_paused"
     ]
     assert (alert.facts["account"], alert.facts["reason"], alert.facts["said"]) == (
         "b",

@@ -45,12 +45,18 @@ HOUR = timedelta(hours=1)
 async def daemon_of(folder, runtime):
     settings = parse_settings(SETTINGS, workspace=folder)
     async with open_application(settings, runtime, can_send=False) as application:
-        yield Daemon(application, folder / "schedule.toml", Messages(settings.lang), runtime.now())
+        yield Daemon(
+            application,
+            folder / "schedule.toml",
+            Messages(settings.lang),
+            runtime.now(),
+        )
 
 
 async def alerts(board):
     return [
-        (alert.code, alert.facts["job"], alert.facts["number"]) for alert in await board.alerts()
+        (alert.code, alert.facts["job"], alert.facts["number"])
+        for alert in await board.alerts()
     ]
 
 
@@ -70,7 +76,9 @@ def failing_job(times):
     return plan
 
 
-async def test_i10_a_job_that_fails_every_time_is_an_alert_until_it_works(tmp_path, runtime):
+async def test_i10_a_job_that_fails_every_time_is_an_alert_until_it_works(
+    tmp_path, runtime
+):
     """I10: after three failures in a row, there is one alert for any number of failures.
 
     It states the time of the first failure, and ends by itself.
@@ -87,7 +95,9 @@ async def test_i10_a_job_that_fails_every_time_is_an_alert_until_it_works(tmp_pa
     assert reported == [[], [], *[[("job_failing", "plan", "3")]] * 3, []]
 
 
-async def test_i10_a_planning_that_fails_every_time_is_an_alert(tmp_path, runtime, monkeypatch):
+async def test_i10_a_planning_that_fails_every_time_is_an_alert(
+    tmp_path, runtime, monkeypatch
+):
     """I10: the daemon goes on after any error of planning, and people are alerted."""
 
     async def stumble(*_args):
@@ -97,14 +107,18 @@ async def test_i10_a_planning_that_fails_every_time_is_an_alert(tmp_path, runtim
         monkeypatch.setattr(publisher.daemon, "active_schedule", stumble)
         for _ in range(FAILURES_BEFORE_ALERT):
             await daemon.run_job(daemon.jobs["plan"])
-        assert await alerts(daemon.application.store.queries) == [("job_failing", "plan", "3")]
+        assert await alerts(daemon.application.store.queries) == [
+            ("job_failing", "plan", "3")
+        ]
         monkeypatch.undo()
         await daemon.run_job(daemon.jobs["plan"])
         assert await alerts(daemon.application.store.queries) == []
 
 
 @pytest.mark.long
-async def test_i9_a_bug_in_planning_keeps_no_daemon_from_starting(tmp_path, runtime, monkeypatch):
+async def test_i9_a_bug_in_planning_keeps_no_daemon_from_starting(
+    tmp_path, runtime, monkeypatch
+):
     """I9: posts filed before can be sent; the planning job tries again."""
     started = []
 
@@ -165,7 +179,9 @@ def failing_once(error):
 
 
 @pytest.mark.parametrize(
-    "error", [busy(), KeyError("p"), ConcurrentUpdateError()], ids=["busy", "mistake", "overtaken"]
+    "error",
+    [busy(), KeyError("p"), ConcurrentUpdateError()],
+    ids=["busy", "mistake", "overtaken"],
 )
 async def test_f81_a_file_that_could_not_be_filed_is_tried_again_by_the_next_run(
     tmp_path, runtime, monkeypatch, error
@@ -179,7 +195,9 @@ async def test_f81_a_file_that_could_not_be_filed_is_tried_again_by_the_next_run
         assert await daemon.application.store.posts.active_schedule_text() == entry("p")
 
 
-async def test_i10_a_file_that_can_never_be_filed_is_an_alert(tmp_path, runtime, monkeypatch):
+async def test_i10_a_file_that_can_never_be_filed_is_an_alert(
+    tmp_path, runtime, monkeypatch
+):
     """I10: a bug in a reload fails at every run, so that people are alerted."""
 
     async def stumble(*_args):
@@ -206,7 +224,9 @@ async def test_single_failures_of_a_job_are_no_alert(tmp_path, runtime):
         assert await alerts(daemon.application.store.queries) == []
 
 
-async def test_f86_an_outage_of_the_database_is_no_failure_of_the_jobs(tmp_path, runtime):
+async def test_f86_an_outage_of_the_database_is_no_failure_of_the_jobs(
+    tmp_path, runtime
+):
     """F86: a run without the database has not failed.
 
     It does not reset the count of failures either.
@@ -226,10 +246,14 @@ async def test_f86_an_outage_of_the_database_is_no_failure_of_the_jobs(tmp_path,
             await daemon.run_job(plan_job(away))
         for verb in (failing, failing, away, failing):
             await daemon.run_job(plan_job(verb))
-        assert await alerts(daemon.application.store.queries) == [("job_failing", "plan", "3")]
+        assert await alerts(daemon.application.store.queries) == [
+            ("job_failing", "plan", "3")
+        ]
 
 
-async def test_the_alert_of_an_earlier_process_ends_when_the_job_works(open_store, runtime):
+async def test_the_alert_of_an_earlier_process_ends_when_the_job_works(
+    open_store, runtime
+):
     """A daemon that was restarted with the bug fixed closes the alert that its predecessor left."""
     store = await open_store(make_policy("a"))
     first, second, queries = JobRunner(store), JobRunner(store), store.queries
@@ -270,7 +294,11 @@ class Odd(FakeAdapter):
         return [None] if self.is_odd else await super().list_recent()
 
     async def check_health(self):
-        return Healthy(credentials_expire_at=7) if self.is_odd else await super().check_health()
+        return (
+            Healthy(credentials_expire_at=7)
+            if self.is_odd
+            else await super().check_health()
+        )
 
 
 @pytest.mark.parametrize(
@@ -285,8 +313,16 @@ async def test_i10_monitoring_or_probing_that_fails_every_time_names_its_account
     The job of the other account goes on.
     """
     store = await open_store(make_policy("a"), make_policy("b"))
-    odd, fake, queries = Odd(now=runtime.now), FakeAdapter(now=runtime.now), store.queries
-    adapters, monitoring, checkups = {"a": odd, "b": fake}, store.monitoring, store.login_health
+    odd, fake, queries = (
+        Odd(now=runtime.now),
+        FakeAdapter(now=runtime.now),
+        store.queries,
+    )
+    adapters, monitoring, checkups = (
+        {"a": odd, "b": fake},
+        store.monitoring,
+        store.login_health,
+    )
 
     async def take_turns(times):
         for _ in range(times):
@@ -300,7 +336,11 @@ async def test_i10_monitoring_or_probing_that_fails_every_time_names_its_account
     assert await queries.alerts() == []
     await take_turns(5)
     [alert] = await queries.alerts()
-    assert (alert.code, alert.facts["job"], alert.facts["account"]) == ("job_failing", job, "a")
+    assert (alert.code, alert.facts["job"], alert.facts["account"]) == (
+        "job_failing",
+        job,
+        "a",
+    )
     assert alert.facts["event"] == failure
     odd.is_odd = False
     await take_turns(1)
@@ -323,7 +363,11 @@ async def test_the_alerts_of_an_account_end_when_it_is_offboarded(open_store, ru
 
 @pytest.mark.parametrize(
     ("verb", "inner"),
-    [("send", "send_delivery"), ("reconcile", "reconcile"), ("retract", "retract_delivery")],
+    [
+        ("send", "send_delivery"),
+        ("reconcile", "reconcile"),
+        ("retract", "retract_delivery"),
+    ],
 )
 async def test_i10_single_deliveries_that_fail_every_time_are_an_alert_of_their_job(
     tmp_path, runtime, monkeypatch, verb, inner
@@ -337,7 +381,11 @@ async def test_i10_single_deliveries_that_fail_every_time_are_an_alert_of_their_
         "reconcile": publisher.engine.reconciler,
         "retract": publisher.engine.reconciler,
     }[verb]
-    state = {"send": State.DUE, "reconcile": State.UNKNOWN, "retract": State.RETRACTING}[verb]
+    state = {
+        "send": State.DUE,
+        "reconcile": State.UNKNOWN,
+        "retract": State.RETRACTING,
+    }[verb]
     left = []
 
     async def take(*_facts, **_named):
@@ -355,10 +403,17 @@ async def test_i10_single_deliveries_that_fail_every_time_are_an_alert_of_their_
 
     async with daemon_of(tmp_path, runtime) as daemon:
         monkeypatch.setattr(daemon.application.store.maintenance, "has_work", has_work)
-        board, outbox = daemon.application.store.queries, daemon.application.store.outbox
+        board, outbox = (
+            daemon.application.store.queries,
+            daemon.application.store.outbox,
+        )
         daemon.application.adapters["a"] = object()
-        monkeypatch.setattr(outbox, "claim" if verb == "send" else "due_readbacks", take)
-        found = SimpleNamespace(delivery=SimpleNamespace(id=1, account="a", state=state))
+        monkeypatch.setattr(
+            outbox, "claim" if verb == "send" else "due_readbacks", take
+        )
+        found = SimpleNamespace(
+            delivery=SimpleNamespace(id=1, account="a", state=state)
+        )
         monkeypatch.setattr(module, inner, stumble)
         for number in range(FAILURES_BEFORE_ALERT):
             assert await alerts(board) == [], number
@@ -372,7 +427,9 @@ async def test_i10_single_deliveries_that_fail_every_time_are_an_alert_of_their_
         assert await alerts(board) == []
 
 
-async def test_i9_a_single_run_goes_on_where_single_deliveries_fail(tmp_path, runtime, monkeypatch):
+async def test_i9_a_single_run_goes_on_where_single_deliveries_fail(
+    tmp_path, runtime, monkeypatch
+):
     """I9: an error in one delivery does not end `run --once`.
 
     The other due deliveries are sent in the same run.
@@ -412,7 +469,9 @@ async def test_a_single_run_asks_for_approvals_only_once_a_post_is_due(
         assert await run_once(daemon) == exit_code
 
 
-async def test_i10_the_alert_of_a_job_without_work_ends_after_an_hour(open_store, runtime):
+async def test_i10_the_alert_of_a_job_without_work_ends_after_an_hour(
+    open_store, runtime
+):
     """I10: the alert of a job without work ends after an hour.
 
     A lack of work proves nothing, but the alert does not stay for ever.
@@ -433,7 +492,9 @@ async def test_i10_the_alert_of_a_job_without_work_ends_after_an_hour(open_store
 
 
 @pytest.mark.parametrize("job", ["monitor_account", "check_login"])
-async def test_i10_the_alert_of_an_account_ends_when_it_is_switched_off(open_store, runtime, job):
+async def test_i10_the_alert_of_an_account_ends_when_it_is_switched_off(
+    open_store, runtime, job
+):
     """I10: nobody monitors or probes an account that is off, so its alert ends.
 
     An alert about another account stays.
@@ -461,7 +522,9 @@ async def test_i10_the_alert_of_an_account_ends_when_it_is_switched_off(open_sto
     assert {alert.facts["account"] for alert in await board.alerts()} == {"a", "b"}
 
 
-async def test_i10_file_watching_is_restarted_and_its_alert_ends(tmp_path, runtime, monkeypatch):
+async def test_i10_file_watching_is_restarted_and_its_alert_ends(
+    tmp_path, runtime, monkeypatch
+):
     """I10: file watching that fails again and again is an alert.
 
     It ends once changes are noticed again.
@@ -507,4 +570,7 @@ async def test_f86_an_outage_is_one_line_of_the_log(open_store, runtime):
                 await jobs.run(job, away, event="job_failed")
         for job in ("send", "plan"):
             await jobs.run(job, works, event="job_failed")
-    assert [line["event"] for line in lines] == ["database_unavailable", "database_available"]
+    assert [line["event"] for line in lines] == [
+        "database_unavailable",
+        "database_available",
+    ]

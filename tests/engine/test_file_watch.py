@@ -29,7 +29,9 @@ def watch(tmp_path):
     (tmp_path / "media").mkdir()
     (tmp_path / "media" / "a.png").write_bytes(b"a")
     (tmp_path / "schedule.toml").write_text("one", "utf-8")
-    watch = FileWatch(schedule_file=tmp_path / "schedule.toml", media_folder=tmp_path / "media")
+    watch = FileWatch(
+        schedule_file=tmp_path / "schedule.toml", media_folder=tmp_path / "media"
+    )
     assert watch.look(at_pictures=True) == SCHEDULE
     return watch
 
@@ -150,7 +152,10 @@ async def test_it_looks_until_a_stop(watch, monkeypatch):
     """Nothing is yielded after a stop, and a look without a change is reported as such."""
     monkeypatch.setattr(file_watch, "LOOK_INTERVAL_SECONDS", 0.01)
     stop, seen = asyncio.Event(), []
-    async with asyncio.timeout(20), aclosing(watch_files(watch, stop, lambda: True)) as looks:
+    async with (
+        asyncio.timeout(20),
+        aclosing(watch_files(watch, stop, lambda: True)) as looks,
+    ):
         async for changes in looks:
             seen.append(changes)
             if len(seen) == 2:
@@ -163,7 +168,10 @@ async def test_it_looks_until_a_stop(watch, monkeypatch):
 @asynccontextmanager
 async def watching_daemon(folder):
     """Yield a daemon that only watches its file, by the real clock."""
-    settings, runtime = parse_settings(SETTINGS, workspace=folder), make_confirmed_runtime()
+    settings, runtime = (
+        parse_settings(SETTINGS, workspace=folder),
+        make_confirmed_runtime(),
+    )
     async with open_application(settings, runtime, can_send=False) as application:
         file = folder / "schedule.toml"
         daemon = Daemon(application, file, Messages(settings.lang), runtime.now())
@@ -195,7 +203,9 @@ async def test_a_save_is_read_in_about_a_second(tmp_path, change):
         await eventually(lambda: is_active(daemon, entry("q")), SECONDS_TO_READ)
 
 
-async def test_a_schedule_that_is_gone_is_an_alert_until_it_is_back(tmp_path, monkeypatch):
+async def test_a_schedule_that_is_gone_is_an_alert_until_it_is_back(
+    tmp_path, monkeypatch
+):
     """The daemon goes on without its file, and reads it again when it is back."""
     monkeypatch.setattr(file_watch, "LOOK_INTERVAL_SECONDS", 0.01)
     file, kept = tmp_path / "schedule.toml", tmp_path / "kept"

@@ -90,14 +90,24 @@ async def test_f18_a_hanging_name_server_delays_no_other_platform_and_no_read(
     queries, stopping = store.queries, asyncio.Event()
     delivering = asyncio.create_task(send_due(store, adapters, 300, stopping))
     async with asyncio.timeout(30):
-        await asyncio.gather(*(adapters[AccountId(name)].called.wait() for name in HANGING))
-        await enqueue_posts(store.posts, make_post("red", ["a"], START_TIME, is_urgent=True))
+        await asyncio.gather(
+            *(adapters[AccountId(name)].called.wait() for name in HANGING)
+        )
+        await enqueue_posts(
+            store.posts, make_post("red", ["a"], START_TIME, is_urgent=True)
+        )
         await store.maintenance.promote_due()
         await good.called.wait()
         assert len(await queries.deliveries(PostId("red"))) == 1
-        assert {item.state for item in await queries.deliveries(PostId("brief"))} == {State.SENDING}
+        assert {item.state for item in await queries.deliveries(PostId("brief"))} == {
+            State.SENDING
+        }
     name_server.set()
     await delivering
-    assert [item.state for item in await queries.deliveries(PostId("red"))] == [State.PUBLISHED]
+    assert [item.state for item in await queries.deliveries(PostId("red"))] == [
+        State.PUBLISHED
+    ]
     ended = await queries.deliveries(PostId("brief"))
-    assert {(item.state, item.reason) for item in ended} == {(State.RETRYING, "dns_failed")}
+    assert {(item.state, item.reason) for item in ended} == {
+        (State.RETRYING, "dns_failed")
+    }

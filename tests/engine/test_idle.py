@@ -52,7 +52,11 @@ async def statements_of(daemon, work):
     event.listen(engine, "before_cursor_execute", count)
     await work
     event.remove(engine, "before_cursor_execute", count)
-    return [statement for statement in statements if not statement.startswith(("BEGIN", "PRAGMA"))]
+    return [
+        statement
+        for statement in statements
+        if not statement.startswith(("BEGIN", "PRAGMA"))
+    ]
 
 
 async def deliveries_of(daemon, post):
@@ -88,9 +92,13 @@ async def test_there_is_work_if_a_job_could_change_a_delivery_soon(
     await enqueue_posts(store.posts, make_post("p", ["a"], TOMORROW))
     values = {"state": state.value, "next_action_at": START_TIME + due_in}
     await store.database.write(
-        lambda transaction: transaction.connection.execute(update(DELIVERY).values(values))
+        lambda transaction: transaction.connection.execute(
+            update(DELIVERY).values(values)
+        )
     )
-    assert await store.maintenance.has_work(WORK_AHEAD) is (is_work or store.database.is_shared)
+    assert await store.maintenance.has_work(WORK_AHEAD) is (
+        is_work or store.database.is_shared
+    )
 
 
 async def test_there_is_work_when_a_waiting_delivery_expires(open_store):
@@ -100,7 +108,9 @@ async def test_there_is_work_when_a_waiting_delivery_expires(open_store):
     await enqueue_posts(store.posts, post)
     values = {"state": "retrying", "expires_at": START_TIME + WORK_AHEAD}
     await store.database.write(
-        lambda transaction: transaction.connection.execute(update(DELIVERY).values(values))
+        lambda transaction: transaction.connection.execute(
+            update(DELIVERY).values(values)
+        )
     )
     assert await store.maintenance.has_work(WORK_AHEAD)
 
@@ -112,7 +122,9 @@ async def test_an_idle_daemon_asks_one_question(idle_daemon, runtime):
     """
     jobs = idle_daemon.jobs
     assert len(await statements_of(idle_daemon, idle_daemon.send())) == 1
-    assert {idle_daemon.interval_of(jobs[name]) for name in WORK_JOBS} == {IDLE_INTERVAL_SECONDS}
+    assert {idle_daemon.interval_of(jobs[name]) for name in WORK_JOBS} == {
+        IDLE_INTERVAL_SECONDS
+    }
     runtime.advance_time(timedelta(seconds=IDLE_INTERVAL_SECONDS))
     assert len(await statements_of(idle_daemon, idle_daemon.send())) > 1
 
@@ -124,7 +136,9 @@ async def test_an_idle_daemon_sends_at_once_what_a_person_orders(idle_daemon):
     await idle_daemon.send()
     [delivery] = await deliveries_of(idle_daemon, "p")
     assert delivery.state is State.PUBLISHED
-    assert {idle_daemon.interval_of(idle_daemon.jobs[name]) for name in WORK_JOBS} == {1.0}
+    assert {idle_daemon.interval_of(idle_daemon.jobs[name]) for name in WORK_JOBS} == {
+        1.0
+    }
 
 
 async def test_an_idle_daemon_wakes_before_a_post_is_due(idle_daemon, runtime):
@@ -145,7 +159,9 @@ async def plan_of(daemon, text):
     await daemon.plan()
 
 
-async def test_what_is_planned_is_not_compared_again_while_nothing_changes(daemon, runtime):
+async def test_what_is_planned_is_not_compared_again_while_nothing_changes(
+    daemon, runtime
+):
     """With the same schedule and database, planning asks one question.
 
     This ends when the next occurrence comes within reach.
@@ -157,8 +173,12 @@ async def test_what_is_planned_is_not_compared_again_while_nothing_changes(daemo
     assert len(await deliveries_of(daemon, "p")) == first
 
 
-@pytest.mark.parametrize("text", [cron("p", "30 9 * * *"), entry("p", at="2026-11-27T09:30:00")])
-async def test_an_occurrence_is_planned_once_it_comes_within_the_window(daemon, runtime, text):
+@pytest.mark.parametrize(
+    "text", [cron("p", "30 9 * * *"), entry("p", at="2026-11-27T09:30:00")]
+)
+async def test_an_occurrence_is_planned_once_it_comes_within_the_window(
+    daemon, runtime, text
+):
     """An occurrence that comes within reach in half an hour is filed then.
 
     Nothing else has changed.
@@ -183,7 +203,9 @@ async def test_a_plan_that_is_overtaken_again_and_again_is_left_to_the_next_run(
         tries.append(1)
         raise ConcurrentUpdateError
 
-    await apply_schedule(daemon.application.planner, entry("p"), str(daemon.schedule_file))
+    await apply_schedule(
+        daemon.application.planner, entry("p"), str(daemon.schedule_file)
+    )
     with monkeypatch.context() as patch:
         patch.setattr(publisher.daemon, "plan_window", be_overtaken)
         await daemon.plan()
@@ -207,7 +229,9 @@ async def test_what_has_changed_in_the_database_is_compared(daemon, runtime):
 
 async def test_planning_that_failed_is_tried_again_soon(daemon, runtime, monkeypatch):
     """A plan counts only once it is complete: the next run makes it, not one an hour later."""
-    await apply_schedule(daemon.application.planner, cron("every", "0 9 * * *"), "schedule.toml")
+    await apply_schedule(
+        daemon.application.planner, cron("every", "0 9 * * *"), "schedule.toml"
+    )
     await daemon.plan()
     runtime.advance_time(timedelta(days=1))
 
@@ -223,7 +247,9 @@ async def test_planning_that_failed_is_tried_again_soon(daemon, runtime, monkeyp
     assert len(await deliveries_of(daemon, "every")) > filed
 
 
-async def test_checks_before_posts_ask_one_question_while_nothing_has_changed(idle_daemon, runtime):
+async def test_checks_before_posts_ask_one_question_while_nothing_has_changed(
+    idle_daemon, runtime
+):
     """Ten thousand posts to come are read only after a change or after five minutes.
 
     They are also read when one of them has come near.

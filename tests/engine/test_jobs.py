@@ -32,7 +32,8 @@ class TimerDaemon(Daemon):
             **dict.fromkeys(("send", "reconcile", "retract"), self.call),
         }
         self.jobs = {
-            name: replace(job, run=given.get(name, job.run)) for name, job in self.jobs.items()
+            name: replace(job, run=given.get(name, job.run))
+            for name, job in self.jobs.items()
         }
 
     async def act(self):
@@ -51,7 +52,10 @@ async def daemon(tmp_path, runtime):
     settings = parse_settings(SETTINGS, workspace=tmp_path)
     async with open_application(settings, runtime, can_send=False) as application:
         yield TimerDaemon(
-            application, tmp_path / "schedule.toml", Messages(settings.lang), runtime.now()
+            application,
+            tmp_path / "schedule.toml",
+            Messages(settings.lang),
+            runtime.now(),
         )
 
 
@@ -74,7 +78,9 @@ async def test_a_stop_interrupts_no_run_that_was_just_due(daemon, caplog):
     daemon.deeds = [oversleep_and_stop]
     await run_until_stopped(daemon)
     assert daemon.calls.count("begun") == daemon.calls.count("ended")
-    assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
+    assert [
+        record for record in caplog.records if record.levelno >= logging.ERROR
+    ] == []
 
 
 async def test_a_stop_waits_for_what_has_begun(daemon):

@@ -36,10 +36,17 @@ async def reported(queries):
     return [(alert.code, alert.facts.get("days")) for alert in await queries.alerts()]
 
 
-async def test_each_login_is_probed_once_however_many_accounts_share_it(open_store, runtime):
+async def test_each_login_is_probed_once_however_many_accounts_share_it(
+    open_store, runtime
+):
     """One probe for two accounts of one login, and the next after six hours."""
-    checkups, adapters, _queries = await health_checks(open_store, Healthy(), accounts=("a", "b"))
-    assert [await check_logins_due(checkups.store, adapters, 10) for _ in range(2)] == [1, 0]
+    checkups, adapters, _queries = await health_checks(
+        open_store, Healthy(), accounts=("a", "b")
+    )
+    assert [await check_logins_due(checkups.store, adapters, 10) for _ in range(2)] == [
+        1,
+        0,
+    ]
     runtime.advance_time(PROBE_INTERVAL)
     assert await check_logins_due(checkups.store, adapters, 10) == 1
     assert {type(item.health) for item in await checkups.list_accounts()} == {Healthy}
@@ -114,10 +121,15 @@ async def test_the_alert_of_a_blocked_account_quotes_the_platform(open_store):
     )
     await check_logins_due(checkups.store, adapters, 10)
     [alert] = await queries.alerts()
-    assert (alert.code, alert.facts["said"]) == ("account_blocked", "1.2.3.4 not in whitelist")
+    assert (alert.code, alert.facts["said"]) == (
+        "account_blocked",
+        "1.2.3.4 not in whitelist",
+    )
 
 
-async def test_expiring_credentials_are_alerted_at_14_7_3_and_1_days(open_store, runtime):
+async def test_expiring_credentials_are_alerted_at_14_7_3_and_1_days(
+    open_store, runtime
+):
     """Each warning replaces the one before; none comes while there is plenty of time."""
     checkups, adapters, queries = await health_checks(
         open_store, Healthy(credentials_expire_at=START_TIME + timedelta(days=20))
@@ -153,7 +165,9 @@ async def test_the_mode_in_force_decides_which_accounts_are_probed(
 ):
     """Modes set at run time decide on probes, not the modes of the settings."""
     policy = make_policy("a")
-    store = await open_store(replace(policy, account=replace(policy.account, mode=mode)))
+    store = await open_store(
+        replace(policy, account=replace(policy.account, mode=mode))
+    )
     await store.actions.set_mode(AccountId("a"), ordered, named_person("li"), "test")
     checkups = store.login_health
     assert [account.id for account in await checkups.claim_due_probes(10)] == (

@@ -11,7 +11,13 @@ from publisher.domain.account import AccountId, Mode, RateLimit
 from publisher.domain.delivery import State
 from publisher.domain.errors import RefusedError
 from publisher.domain.post import PostId
-from publisher.domain.results import ObservedPost, RateLimited, Submitted, Ticket, Unknown
+from publisher.domain.results import (
+    ObservedPost,
+    RateLimited,
+    Submitted,
+    Ticket,
+    Unknown,
+)
 from publisher.engine.decisions import Resolution, named_person, resolve_delivery
 from publisher.engine.reconciler import reconcile_due, retract_due
 from publisher.engine.sender import send_due
@@ -68,7 +74,9 @@ class ManualScene:
         [task] = await self.tasks.list_open()
         request = await self.request()
         words = text if text is not None else task.rendered.text
-        return self.fake.add_post(replace(request, rendered=replace(request.rendered, text=words)))
+        return self.fake.add_post(
+            replace(request, rendered=replace(request.rendered, text=words))
+        )
 
     async def request(self):
         """Return the last attempt's request without claiming a read.
@@ -77,7 +85,9 @@ class ManualScene:
         """
         store, delivery = self.store, await self.now()
         return await store.database.read(
-            lambda connection: pending_readbacks(store, connection, [delivery])[0].request
+            lambda connection: (
+                pending_readbacks(store, connection, [delivery])[0].request
+            )
         )
 
     async def report(self):
@@ -88,7 +98,9 @@ class ManualScene:
 async def scene(open_store, runtime):
     """Return an account with manual posting and one due post."""
     made = ManualScene(await open_store(policy_in_mode(Mode.ASSISTED)), runtime)
-    await enqueue_posts(made.store.posts, make_post("p", ["a"], START_TIME, expires_at=DAY))
+    await enqueue_posts(
+        made.store.posts, make_post("p", ["a"], START_TIME, expires_at=DAY)
+    )
     await made.run_jobs()
     return made
 
@@ -100,7 +112,10 @@ async def test_a_due_post_becomes_one_task_and_no_call(scene):
     """
     assert [item.delivery.key.post for item in await scene.tasks.list_open()] == ["p"]
     await scene.run_on(minutes=180, step=timedelta(minutes=10))
-    assert ((await scene.now()).state, (await scene.now()).attempts) == (State.SUBMITTED, 1)
+    assert ((await scene.now()).state, (await scene.now()).attempts) == (
+        State.SUBMITTED,
+        1,
+    )
     assert (scene.fake.calls, await scene.alerts()) == ([], {"manual_task_waiting"})
 
 
@@ -130,7 +145,11 @@ async def test_a_report_alone_is_no_proof(scene):
     await scene.run_on(minutes=3)
     assert await scene.alerts() == {"manual_task_not_seen"}
     await scene.run_on(minutes=120, step=timedelta(minutes=5))
-    assert ((await scene.now()).state, len(await scene.tasks.list_open()), scene.fake.calls) == (
+    assert (
+        (await scene.now()).state,
+        len(await scene.tasks.list_open()),
+        scene.fake.calls,
+    ) == (
         State.SUBMITTED,
         1,
         [],
@@ -156,7 +175,10 @@ async def test_another_text_under_our_marker_goes_to_a_person(scene):
     await scene.post_by_hand(f"改写过的内容{task.rendered.marker.code}")
     await scene.report()
     await scene.run_jobs()
-    assert ((await scene.now()).state, (await scene.now()).reason) == (State.HELD, "possible_match")
+    assert ((await scene.now()).state, (await scene.now()).reason) == (
+        State.HELD,
+        "possible_match",
+    )
 
 
 class Unlisted(FakeAdapter):
@@ -172,9 +194,12 @@ class Unlisted(FakeAdapter):
 
 
 @pytest.mark.parametrize(
-    ("listed", "reason"), [(Unknown(reason="timeout"), "timeout"), ((), "manual_task_not_listed")]
+    ("listed", "reason"),
+    [(Unknown(reason="timeout"), "timeout"), ((), "manual_task_not_listed")],
 )
-async def test_a_post_whose_text_cannot_be_read_stays_an_open_task(scene, listed, reason):
+async def test_a_post_whose_text_cannot_be_read_stays_an_open_task(
+    scene, listed, reason
+):
     """A post found by its number alone stays an open task, as it may have other words.
 
     People are alerted with the reason, until it can be read.
@@ -255,7 +280,9 @@ async def test_open_tasks_are_alerted_twice_and_then_held(scene):
         await scene.run_on(minutes=10, step=timedelta(minutes=10))
         for code in await scene.alerts():
             reported.setdefault(code, scene.runtime.now() - START_TIME)
-    minutes = {code: round(when / timedelta(minutes=1)) for code, when in reported.items()}
+    minutes = {
+        code: round(when / timedelta(minutes=1)) for code, when in reported.items()
+    }
     assert minutes == {
         "manual_task_waiting": 10,
         "manual_task_half_time": 720,
@@ -316,7 +343,11 @@ async def test_a_task_to_be_retracted_ends_by_a_persons_confirmation_only(scene)
     assert (await scene.now()).state is State.RETRACTING
     with pytest.raises(RefusedError):
         await resolve_delivery(
-            scene.store, await scene.now(), Resolution.RESEND, by=named_person("li"), reason="no"
+            scene.store,
+            await scene.now(),
+            Resolution.RESEND,
+            by=named_person("li"),
+            reason="no",
         )
     ruled = await resolve_delivery(
         scene.store,
@@ -354,7 +385,11 @@ async def test_a_task_is_never_sent_by_the_interface_as_well(scene):
         reason="not posted",
     )
     await scene.run_jobs()
-    assert ((await scene.now()).state, len(scene.fake.posts), await scene.tasks.list_open()) == (
+    assert (
+        (await scene.now()).state,
+        len(scene.fake.posts),
+        await scene.tasks.list_open(),
+    ) == (
         State.PUBLISHED,
         1,
         [],
@@ -372,7 +407,8 @@ async def test_any_order_of_modes_around_the_instant_gives_one_post_or_one_task(
     """A due post is neither lost nor doubled by any switch of modes at any time."""
     scene = ManualScene(await open_store(policy_in_mode(Mode.API)), runtime)
     await enqueue_posts(
-        scene.store.posts, make_post("p", ["a"], START_TIME + timedelta(seconds=6), expires_at=DAY)
+        scene.store.posts,
+        make_post("p", ["a"], START_TIME + timedelta(seconds=6), expires_at=DAY),
     )
     await scene.switch(first)
     for mode in order:
@@ -383,22 +419,34 @@ async def test_any_order_of_modes_around_the_instant_gives_one_post_or_one_task(
     await scene.run_on(minutes=2, step=timedelta(seconds=5))
     delivery, tasks = await scene.now(), await scene.tasks.list_open()
     assert len(scene.fake.posts) + len(tasks) == 1
-    assert (delivery.attempts, delivery.state) == (1, State.SUBMITTED if tasks else State.PUBLISHED)
+    assert (delivery.attempts, delivery.state) == (
+        1,
+        State.SUBMITTED if tasks else State.PUBLISHED,
+    )
 
 
-async def test_an_account_that_is_off_keeps_what_is_due_until_it_is_back(open_store, runtime):
+async def test_an_account_that_is_off_keeps_what_is_due_until_it_is_back(
+    open_store, runtime
+):
     """Nothing is claimed while it is off; back in time, the post is sent."""
     scene = ManualScene(await open_store(policy_in_mode(Mode.API)), runtime)
     await scene.switch(Mode.OFF)
-    await enqueue_posts(scene.store.posts, make_post("p", ["a"], START_TIME, expires_at=DAY))
+    await enqueue_posts(
+        scene.store.posts, make_post("p", ["a"], START_TIME, expires_at=DAY)
+    )
     await scene.run_on(minutes=20)
-    assert ((await scene.now()).state, await scene.store.outbox.next_due_at()) == (State.DUE, None)
+    assert ((await scene.now()).state, await scene.store.outbox.next_due_at()) == (
+        State.DUE,
+        None,
+    )
     await scene.switch(None)
     await scene.run_jobs()
     assert ((await scene.now()).state, len(scene.fake.calls)) == (State.PUBLISHED, 1)
 
 
-async def test_an_account_that_stays_off_lets_posts_expire_with_an_alert(open_store, runtime):
+async def test_an_account_that_stays_off_lets_posts_expire_with_an_alert(
+    open_store, runtime
+):
     """People are alerted to expired posts."""
     scene = ManualScene(await open_store(policy_in_mode(Mode.API)), runtime)
     await scene.switch(Mode.OFF)
@@ -407,19 +455,30 @@ async def test_an_account_that_stays_off_lets_posts_expire_with_an_alert(open_st
         make_post("p", ["a"], START_TIME, expires_at=START_TIME + timedelta(hours=1)),
     )
     await scene.run_on(minutes=61)
-    assert ((await scene.now()).state, await scene.alerts()) == (State.EXPIRED, {"expired.expired"})
+    assert ((await scene.now()).state, await scene.alerts()) == (
+        State.EXPIRED,
+        {"expired.expired"},
+    )
 
 
 @pytest.mark.parametrize("mode", [Mode.OFF, Mode.ASSISTED])
-async def test_an_unknown_outcome_is_resolved_by_reading_in_any_mode(open_store, runtime, mode):
+async def test_an_unknown_outcome_is_resolved_by_reading_in_any_mode(
+    open_store, runtime, mode
+):
     """A post with a lost reply is found although the account has been switched meanwhile."""
     scene = ManualScene(await open_store(policy_in_mode(Mode.API)), runtime)
     scene.fake.script.append(scene.fake.lose_reply)
-    await enqueue_posts(scene.store.posts, make_post("p", ["a"], START_TIME, expires_at=DAY))
+    await enqueue_posts(
+        scene.store.posts, make_post("p", ["a"], START_TIME, expires_at=DAY)
+    )
     await scene.run_jobs()
     await scene.switch(mode)
     await scene.run_on(minutes=5)
-    assert ((await scene.now()).state, len(scene.fake.posts), await scene.tasks.list_open()) == (
+    assert (
+        (await scene.now()).state,
+        len(scene.fake.posts),
+        await scene.tasks.list_open(),
+    ) == (
         State.PUBLISHED,
         1,
         [],
@@ -430,7 +489,9 @@ async def test_an_absent_call_becomes_a_task_where_people_post_now(open_store, r
     """A call that is proved to have left nothing is repeated in the mode that holds then."""
     scene = ManualScene(await open_store(policy_in_mode(Mode.API)), runtime)
     scene.fake.script.append(Unknown(reason="timeout"))
-    await enqueue_posts(scene.store.posts, make_post("p", ["a"], START_TIME, expires_at=DAY))
+    await enqueue_posts(
+        scene.store.posts, make_post("p", ["a"], START_TIME, expires_at=DAY)
+    )
     await scene.run_jobs()
     await scene.switch(Mode.ASSISTED)
     await scene.run_on(minutes=15)
@@ -446,13 +507,17 @@ async def test_f44_manual_posts_use_no_quota(open_store, runtime):
     quota = RateLimit(min_interval=timedelta(minutes=1), per_hour=1, per_day=1)
     policy = replace(policy_in_mode(Mode.ASSISTED), rate_limit=quota)
     scene = ManualScene(await open_store(policy), runtime)
-    await enqueue_posts(scene.store.posts, make_post("p", ["a"], START_TIME, expires_at=DAY))
+    await enqueue_posts(
+        scene.store.posts, make_post("p", ["a"], START_TIME, expires_at=DAY)
+    )
     await scene.run_jobs()
     await scene.post_by_hand()
     await scene.report()
     await scene.run_jobs()
     await scene.switch(Mode.API)
-    await enqueue_posts(scene.store.posts, make_post("q", ["a"], START_TIME, expires_at=DAY))
+    await enqueue_posts(
+        scene.store.posts, make_post("q", ["a"], START_TIME, expires_at=DAY)
+    )
     await scene.run_on(minutes=2)
     [checkup] = await scene.store.login_health.list_accounts()
     assert (len(scene.fake.calls), checkup.quota_left) == (1, 0)
@@ -461,7 +526,9 @@ async def test_f44_manual_posts_use_no_quota(open_store, runtime):
 async def test_no_call_starts_after_the_switch(open_store, runtime):
     """The last check before a call fails once the account is not automatic any more."""
     scene = ManualScene(await open_store(policy_in_mode(Mode.API)), runtime)
-    await enqueue_posts(scene.store.posts, make_post("p", ["a"], START_TIME, expires_at=DAY))
+    await enqueue_posts(
+        scene.store.posts, make_post("p", ["a"], START_TIME, expires_at=DAY)
+    )
     await scene.store.maintenance.promote_due()
     [lease] = await scene.store.outbox.claim(1)
     request = await scene.store.outbox.record_intent(lease)
@@ -473,7 +540,9 @@ async def test_no_call_starts_after_the_switch(open_store, runtime):
 async def test_a_claim_made_before_the_switch_obeys_it(open_store, runtime):
     """The mode may change between claim and intent: the intent checks again."""
     scene = ManualScene(await open_store(policy_in_mode(Mode.API)), runtime)
-    await enqueue_posts(scene.store.posts, make_post("p", ["a"], START_TIME, expires_at=DAY))
+    await enqueue_posts(
+        scene.store.posts, make_post("p", ["a"], START_TIME, expires_at=DAY)
+    )
     await scene.store.maintenance.promote_due()
     [lease] = await scene.store.outbox.claim(1)
     await scene.switch(Mode.OFF)
@@ -488,38 +557,55 @@ async def test_tasks_cause_no_cooldown_of_a_login(open_store, runtime):
     scene = ManualScene(await open_store(policy_in_mode(Mode.ASSISTED)), runtime)
     await enqueue_posts(
         scene.store.posts,
-        *(make_post(name, ["a"], START_TIME, expires_at=DAY) for name in ("p", "q", "r")),
+        *(
+            make_post(name, ["a"], START_TIME, expires_at=DAY)
+            for name in ("p", "q", "r")
+        ),
     )
     await scene.run_jobs()
     assert len(await scene.tasks.list_open()) == 3
 
 
-async def test_a_platforms_own_ticket_is_followed_up_by_the_platform(open_store, runtime):
+async def test_a_platforms_own_ticket_is_followed_up_by_the_platform(
+    open_store, runtime
+):
     """A submission from before the switch is followed up by its ticket.
 
     This is within the time of a review.
     """
     scene = ManualScene(await open_store(policy_in_mode(Mode.API)), runtime)
-    scene.fake.script.append(Submitted(ticket=Ticket(payload="none"), check_again_at=START_TIME))
-    await enqueue_posts(scene.store.posts, make_post("p", ["a"], START_TIME, expires_at=DAY))
+    scene.fake.script.append(
+        Submitted(ticket=Ticket(payload="none"), check_again_at=START_TIME)
+    )
+    await enqueue_posts(
+        scene.store.posts, make_post("p", ["a"], START_TIME, expires_at=DAY)
+    )
     await scene.run_jobs()
     await scene.switch(Mode.ASSISTED)
     await scene.run_on(minutes=130, step=timedelta(minutes=5))
-    assert ((await scene.now()).state, (await scene.now()).reason) == (State.HELD, "review_timeout")
+    assert ((await scene.now()).state, (await scene.now()).reason) == (
+        State.HELD,
+        "review_timeout",
+    )
 
 
 class Reviewing(FakeAdapter):
     """A platform with its own list showing a thread before anybody else sees it."""
 
     async def find_post(self, request):
-        found = [key for key, held in self.posts.items() if held.marker == request.marker]
+        found = [
+            key for key, held in self.posts.items() if held.marker == request.marker
+        ]
         ticket = Ticket(payload=found[0] if found else "none")
         return Submitted(ticket=ticket, check_again_at=self.now())
 
     async def list_recent(self):
         return [
             ObservedPost(
-                remote_id=key, url=URL, published_at=self.now(), text=held.rendered.text[:20]
+                remote_id=key,
+                url=URL,
+                published_at=self.now(),
+                text=held.rendered.text[:20],
             )
             for key, held in self.posts.items()
         ]

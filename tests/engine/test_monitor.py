@@ -11,7 +11,14 @@ import pytest
 
 from publisher.domain.delivery import State
 from publisher.domain.post import PostId
-from publisher.domain.results import Deleted, ObservedPost, Published, Reach, Receipt, Unknown
+from publisher.domain.results import (
+    Deleted,
+    ObservedPost,
+    Published,
+    Reach,
+    Receipt,
+    Unknown,
+)
 from publisher.engine.monitor import monitor_due
 from publisher.engine.sender import send_due
 from publisher.store.monitor.monitor import MAX_EXTERNAL_POSTS_A_DAY
@@ -44,7 +51,9 @@ class Brief(FakeAdapter):
         return {}
 
     async def check_ticket(self, ticket):
-        return Deleted() if ticket.payload == "1" else await super().check_ticket(ticket)
+        return (
+            Deleted() if ticket.payload == "1" else await super().check_ticket(ticket)
+        )
 
 
 async def publish_one(open_store, *, is_exclusive=False):
@@ -111,7 +120,9 @@ async def test_an_account_is_monitored_by_one_host_at_a_time(open_store):
     assert sorted(map(len, taken)) == [0, 1]
 
 
-async def test_f48_a_post_deleted_by_others_is_reported_after_two_readbacks(open_store, runtime):
+async def test_f48_a_post_deleted_by_others_is_reported_after_two_readbacks(
+    open_store, runtime
+):
     """F48: two complete lists without the post, an interval apart, prove its removal.
 
     One list is not believed. Nothing is resent.
@@ -183,12 +194,16 @@ async def test_f48_one_read_that_says_deleted_changes_nothing(open_store, runtim
 
 def still_live():
     return Published(
-        receipt=Receipt(remote_id="1", url="https://fake.example/1", published_at=START_TIME)
+        receipt=Receipt(
+            remote_id="1", url="https://fake.example/1", published_at=START_TIME
+        )
     )
 
 
 @pytest.mark.parametrize("between", [[], [Unknown(reason="timeout")]])
-async def test_f48_two_reads_that_say_deleted_are_believed(open_store, runtime, between):
+async def test_f48_two_reads_that_say_deleted_are_believed(
+    open_store, runtime, between
+):
     """F48: the second answer of the platform ends it, and a failed read in between does no harm."""
     store, fake, adapters, monitoring = await publish_one(open_store)
     del fake.posts["1"]
@@ -206,7 +221,10 @@ async def test_f48_a_post_beyond_the_list_is_asked_for_when_its_figures_are_miss
     """F48: a post beyond the list is noticed only where metrics leave out deleted posts."""
     policy = make_policy("a")
     store = await open_store(
-        replace(policy, capabilities=replace(policy.capabilities, has_deletions_in_metrics=reports))
+        replace(
+            policy,
+            capabilities=replace(policy.capabilities, has_deletions_in_metrics=reports),
+        )
     )
     brief = Brief(now=store.runtime.now)
     adapters, monitoring = dict.fromkeys(store.policies, brief), store.monitoring
@@ -223,7 +241,9 @@ async def test_f48_a_post_beyond_the_list_is_asked_for_when_its_figures_are_miss
     assert await state(store, "q") is State.PUBLISHED
 
 
-async def test_a_published_post_read_with_its_marker_counts_as_verified(open_store, runtime):
+async def test_a_published_post_read_with_its_marker_counts_as_verified(
+    open_store, runtime
+):
     """The time since verification restarts when a read shows our own text.
 
     The platform's report of success does not restart it.
@@ -232,7 +252,9 @@ async def test_a_published_post_read_with_its_marker_counts_as_verified(open_sto
     assert [item.verified_at for item in await store.queries.deliveries()] == [None]
     runtime.advance_time(HOUR)
     await monitor_due(monitoring.store, adapters, 10)
-    assert [item.verified_at for item in await store.queries.deliveries()] == [START_TIME + HOUR]
+    assert [item.verified_at for item in await store.queries.deliveries()] == [
+        START_TIME + HOUR
+    ]
 
 
 async def test_a_post_that_a_readback_still_finds_stays_published(open_store, runtime):
@@ -263,12 +285,16 @@ async def test_older_posts_are_not_reported(open_store, runtime):
 @pytest.mark.parametrize(
     ("is_exclusive", "code"), [(True, "unauthorized_post"), (False, "external_post")]
 )
-async def test_f57_an_external_post_is_reported_once(open_store, runtime, is_exclusive, code):
+async def test_f57_an_external_post_is_reported_once(
+    open_store, runtime, is_exclusive, code
+):
     """F57, I11: there is one alert for all external posts of a read.
 
     It is red on an exclusive account. Nothing is deleted.
     """
-    store, fake, adapters, monitoring = await publish_one(open_store, is_exclusive=is_exclusive)
+    store, fake, adapters, monitoring = await publish_one(
+        open_store, is_exclusive=is_exclusive
+    )
     await monitor_due(monitoring.store, adapters, 10)
     fake.external_posts += [
         external_post(1, START_TIME + HOUR / 2),
@@ -286,7 +312,9 @@ async def test_f57_an_external_post_is_reported_once(open_store, runtime, is_exc
     assert len(fake.external_posts) == 2
 
 
-async def test_f53_f57_a_list_that_shows_posts_twice_is_read_as_if_once(open_store, runtime):
+async def test_f53_f57_a_list_that_shows_posts_twice_is_read_as_if_once(
+    open_store, runtime
+):
     """F53, F57: a repeated entry of a list counts as one post, and the read does not fail.
 
     It is one external post, one older post or one post of ours.
@@ -329,7 +357,10 @@ async def test_a_pinned_post_does_not_set_off_a_search_for_all_that_is_older_tha
     pinned = external_post(0, START_TIME - 60 * 24 * HOUR)
     newest = {key: fake.posts[key] for key in list(fake.posts)[-4:]}
     watched = Watched(
-        now=fake.now, posts=newest, published_at=fake.published_at, external_posts=[pinned]
+        now=fake.now,
+        posts=newest,
+        published_at=fake.published_at,
+        external_posts=[pinned],
     )
     watched.asked = []
     runtime.advance_time(HOUR)
@@ -342,7 +373,9 @@ async def test_a_pinned_post_does_not_set_off_a_search_for_all_that_is_older_tha
     assert len(watched.asked) == len(set(watched.asked)) == 9
 
 
-async def test_a_post_with_an_unknown_outcome_is_not_called_external(open_store, runtime):
+async def test_a_post_with_an_unknown_outcome_is_not_called_external(
+    open_store, runtime
+):
     """A post that may be our own, with a lost reply, is judged only once its outcome is known."""
     store, fake, adapters, monitoring = await publish_one(open_store, is_exclusive=True)
     await monitor_due(monitoring.store, adapters, 10)
@@ -360,11 +393,16 @@ async def test_an_address_that_comes_late_is_kept(open_store):
     A post with its own address keeps it.
     """
     store, _fake, adapters, monitoring = await publish_one(open_store)
-    without = Published(receipt=Receipt(remote_id="mass-1", url="", published_at=START_TIME))
+    without = Published(
+        receipt=Receipt(remote_id="mass-1", url="", published_at=START_TIME)
+    )
     adapters["a"].script.append(without)
     await publish(store, adapters, "q")
     found = {item.key.post: item for item in await store.queries.deliveries()}
-    reported = {item.id: Reach(reads=1, url="https://fake.example/late") for item in found.values()}
+    reported = {
+        item.id: Reach(reads=1, url="https://fake.example/late")
+        for item in found.values()
+    }
     await monitoring.record_metrics(reported)
     after = {item.key.post: item for item in await store.queries.deliveries()}
     assert after["p"] == found["p"]
@@ -372,7 +410,10 @@ async def test_an_address_that_comes_late_is_kept(open_store):
         "https://fake.example/late",
         found["q"].version,
     )
-    assert [reading.reach.reads for reading in await monitoring.store.queries.metrics_series()] == [
+    assert [
+        reading.reach.reads
+        for reading in await monitoring.store.queries.metrics_series()
+    ] == [
         1,
         1,
     ]
@@ -384,7 +425,8 @@ async def test_f36_a_list_of_ever_new_posts_fills_no_database(open_store, runtim
     await monitor_due(monitoring.store, adapters, 10)
     for hour in range(3):
         fake.external_posts[:] = [
-            external_post(1_000 * hour + number, START_TIME + HOUR / 2) for number in range(200)
+            external_post(1_000 * hour + number, START_TIME + HOUR / 2)
+            for number in range(200)
         ]
         runtime.advance_time(HOUR)
         await monitor_due(monitoring.store, adapters, 10)

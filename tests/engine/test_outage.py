@@ -47,7 +47,9 @@ class Down(FakeAdapter):
 
 
 @pytest.mark.long(seconds=50)
-async def test_f59_one_platform_is_down_for_hours_and_the_others_are_on_time(open_store, runtime):
+async def test_f59_one_platform_is_down_for_hours_and_the_others_are_on_time(
+    open_store, runtime
+):
     """F59: the other platforms' posts are sent at their time.
 
     The backlog drains within the limits, and expired posts are not sent.
@@ -65,14 +67,20 @@ async def test_f59_one_platform_is_down_for_hours_and_the_others_are_on_time(ope
     await run_jobs(store, adapters)
     await run_on(store, adapters, runtime, minutes=180, step=timedelta(minutes=1))
     queries = store.queries
-    assert {item.state for item in await queries.deliveries(account="a")} == {State.PUBLISHED}
+    assert {item.state for item in await queries.deliveries(account="a")} == {
+        State.PUBLISHED
+    }
     assert [request.intended_at - START_TIME for request in up.calls[1:]] == [
         number * timedelta(minutes=20) for number in range(6)
     ]
-    assert State.PUBLISHED not in {item.state for item in await queries.deliveries(account="b")}
+    assert State.PUBLISHED not in {
+        item.state for item in await queries.deliveries(account="b")
+    }
     down.is_up, tried = True, len(down.calls)
     await run_on(store, adapters, runtime, minutes=60, step=timedelta(seconds=15))
-    states = {item.key.post: item.state for item in await queries.deliveries(account="b")}
+    states = {
+        item.key.post: item.state for item in await queries.deliveries(account="b")
+    }
     assert states == {
         "brief": State.EXPIRED,
         **{f"p{number}": State.PUBLISHED for number in range(6)},
@@ -94,28 +102,39 @@ async def pile_up(store, count):
     def operation(unit):
         names = unit.connection.exec_driver_sql("SELECT * FROM delivery LIMIT 1").keys()
         columns = [name for name in names if name != "id"]
-        values = ["'p' || n" if name == "post" else f"delivery.{name}" for name in columns]
+        values = [
+            "'p' || n" if name == "post" else f"delivery.{name}" for name in columns
+        ]
         unit.connection.exec_driver_sql(
-            COPY.format(count=count, columns=", ".join(columns), values=", ".join(values))
+            COPY.format(
+                count=count, columns=", ".join(columns), values=", ".join(values)
+            )
         )
 
     await store.database.write(operation)
 
 
 @pytest.mark.long
-async def test_f88_a_backlog_costs_no_memory_and_urgent_posts_go_first(open_store, runtime):
+async def test_f88_a_backlog_costs_no_memory_and_urgent_posts_go_first(
+    open_store, runtime
+):
     """F88: a claim takes as many as fit at once, however much waits.
 
     An urgent post overtakes the whole backlog.
     """
-    store, fake, _adapters = await stage(open_store, *(f"a{number}" for number in range(10)))
+    store, fake, _adapters = await stage(
+        open_store, *(f"a{number}" for number in range(10))
+    )
     names = sorted(store.policies)
     await enqueue_posts(
-        store.posts, make_post("p", names, START_TIME, expires_at=START_TIME + 999 * HOUR)
+        store.posts,
+        make_post("p", names, START_TIME, expires_at=START_TIME + 999 * HOUR),
     )
     await store.maintenance.promote_due()
     await pile_up(store, BACKLOG // 10)
-    await enqueue_posts(store.posts, make_post("red", names[:3], START_TIME, is_urgent=True))
+    await enqueue_posts(
+        store.posts, make_post("red", names[:3], START_TIME, is_urgent=True)
+    )
     await store.maintenance.promote_due()
     tracemalloc.start()
     leases = await store.outbox.claim(50)
@@ -133,12 +152,17 @@ async def test_f88_a_backlog_drains_to_its_end(open_store, runtime):
     """F88: in the end each account has each post of the backlog once."""
     store, fake, adapters = await stage(open_store, "a", "b", "c")
     await enqueue_posts(
-        store.posts, make_post("p", ["a", "b", "c"], START_TIME, expires_at=START_TIME + 999 * HOUR)
+        store.posts,
+        make_post("p", ["a", "b", "c"], START_TIME, expires_at=START_TIME + 999 * HOUR),
     )
     await store.maintenance.promote_due()
     await pile_up(store, 60)
     await send_due(store, adapters, 50, asyncio.Event())
-    assert Counter(request.account for request in fake.calls) == {"a": 61, "b": 61, "c": 61}
+    assert Counter(request.account for request in fake.calls) == {
+        "a": 61,
+        "b": 61,
+        "c": 61,
+    }
     assert set(Counter(item.state for item in await store.queries.deliveries())) == {
         State.PUBLISHED
     }
@@ -160,10 +184,15 @@ async def fill_threads(database):
     They then have all the threads and connections that they may ever have.
     """
     together = threading.Barrier(min(32, (os.cpu_count() or 1) + 4))
-    await asyncio.gather(*(asyncio.to_thread(together.wait) for _ in range(together.parties)))
+    await asyncio.gather(
+        *(asyncio.to_thread(together.wait) for _ in range(together.parties))
+    )
     readers = threading.Barrier(READER_THREADS)
     await asyncio.gather(
-        *(database.read(lambda _connection: readers.wait()) for _ in range(READER_THREADS))
+        *(
+            database.read(lambda _connection: readers.wait())
+            for _ in range(READER_THREADS)
+        )
     )
 
 
@@ -179,7 +208,8 @@ async def test_f92_job_runs_leak_nothing(open_store, runtime):
         for number in range(beats):
             if number % 20 == 0:
                 await enqueue_posts(
-                    store.posts, make_post(f"p{runtime.now():%H%M%S}", ["a", "b"], runtime.now())
+                    store.posts,
+                    make_post(f"p{runtime.now():%H%M%S}", ["a", "b"], runtime.now()),
                 )
             await run_jobs(store, adapters)
             runtime.advance_time(timedelta(seconds=30))

@@ -42,9 +42,14 @@ ME = "tb.1.beijing"
 async def stage(open_store, *, can_resend=True, mode=Mode.API):
     """Return a worker with one account on a platform with parts, and the platform."""
     policy = make_policy(
-        "a", capabilities=replace(TEST_CAPABILITIES, max_extra_parts=4, can_resend=can_resend)
+        "a",
+        capabilities=replace(
+            TEST_CAPABILITIES, max_extra_parts=4, can_resend=can_resend
+        ),
     )
-    store = await open_store(replace(policy, account=replace(policy.account, mode=mode)))
+    store = await open_store(
+        replace(policy, account=replace(policy.account, mode=mode))
+    )
     fake = FakeAdapter(now=store.runtime.now)
     return store, fake, {A: fake}
 
@@ -54,7 +59,9 @@ def texts(fake):
 
 
 def wanted(total=3):
-    marker = derive_marker(OccurrenceKey(post=PostId("p"), occurrence=ONCE_OCCURRENCE), A)
+    marker = derive_marker(
+        OccurrenceKey(post=PostId("p"), occurrence=ONCE_OCCURRENCE), A
+    )
     return [
         f"警惕诈骗〔{marker.code}〕",
         *(f"{format_part_prefix(marker, n, total)}其{n}" for n in range(2, total + 1)),
@@ -92,10 +99,14 @@ async def test_f24_a_part_with_a_lost_reply_is_found(open_store, runtime):
     )
 
 
-async def test_f21_an_absent_part_is_sent_again_where_that_is_allowed(open_store, runtime):
+async def test_f21_an_absent_part_is_sent_again_where_that_is_allowed(
+    open_store, runtime
+):
     """After proven absence, once, and each part for itself."""
     store, fake, adapters = await stage(open_store)
-    fake.script.extend([Unknown(reason="lost"), fake_post(fake), Unknown(reason="lost")])
+    fake.script.extend(
+        [Unknown(reason="lost"), fake_post(fake), Unknown(reason="lost")]
+    )
     await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME), parts=1)
     await run_on(store, adapters, runtime, minutes=30)
     assert ((await state_of(store)).state, texts(fake), len(fake.calls)) == (
@@ -119,7 +130,11 @@ async def held_part(open_store, runtime):
     await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME), parts=2)
     await run_on(store, adapters, runtime, minutes=14)
     held = await state_of(store)
-    assert (held.state, held.reason, held.parts_done) == (State.HELD, HoldReason.NOT_PUBLISHED, 1)
+    assert (held.state, held.reason, held.parts_done) == (
+        State.HELD,
+        HoldReason.NOT_PUBLISHED,
+        1,
+    )
     return store, fake, adapters, held
 
 
@@ -148,7 +163,11 @@ async def test_a_person_confirms_that_the_part_is_published(open_store, runtime)
         reason="both saw it",
         url="https://x.cn",
     )
-    assert (after.state, after.parts_done, after.receipt.remote_id) == (State.DUE, 2, "1")
+    assert (after.state, after.parts_done, after.receipt.remote_id) == (
+        State.DUE,
+        2,
+        "1",
+    )
     await run_on(store, adapters, runtime, minutes=3)
     assert ((await state_of(store)).state, texts(fake)) == (
         State.PUBLISHED,
@@ -180,7 +199,10 @@ async def test_f45_a_rejected_part_is_alerted(open_store, runtime):
     fake.script.extend([fake_post(fake), Rejected(code="20021", reason="illegal")])
     await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME), parts=2)
     await run_on(store, adapters, runtime, minutes=3)
-    assert ((await state_of(store)).reason, len(fake.calls)) == (HoldReason.INCOMPLETE, 2)
+    assert ((await state_of(store)).reason, len(fake.calls)) == (
+        HoldReason.INCOMPLETE,
+        2,
+    )
     assert [alert.code for alert in await store.queries.alerts()] == ["held.incomplete"]
 
 
@@ -197,7 +219,9 @@ async def test_parts_by_hand_are_a_task_each(open_store, runtime):
         doubts = await store.outbox.due_readbacks([State.SUBMITTED], 10)
         request = doubts[0].request if doubts else await parcel_of(store)
         fake.add_post(replace(request, is_manual=True))
-        await tasks.record_report(task.delivery.id, "https://fake.example/1", named_person("li"))
+        await tasks.record_report(
+            task.delivery.id, "https://fake.example/1", named_person("li")
+        )
         await run_jobs(store, adapters)
     assert ((await state_of(store)).state, len(fake.calls)) == (State.PUBLISHED, 0)
 
@@ -229,9 +253,12 @@ async def simulated(open_store, runtime) -> AsyncIterator:
             has_accepted_risk=True,
         )
         made = await control.post(
-            "/_sim/accounts", json={"platform": "tieba", "account": ME, "forums": ["天气"]}
+            "/_sim/accounts",
+            json={"platform": "tieba", "account": ME, "forums": ["天气"]},
         )
-        context = context_over(transport, made.json, monotonic=runtime.monotonic, now=runtime.now)
+        context = context_over(
+            transport, made.json, monotonic=runtime.monotonic, now=runtime.now
+        )
         store = await open_store(
             AccountPolicy(
                 account=account,
@@ -245,15 +272,24 @@ async def simulated(open_store, runtime) -> AsyncIterator:
 
 async def acts(control):
     log = (await control.get("/_sim/log")).json()
-    return [(entry["post_id"], entry.get("thread")) for entry in log if entry["kind"] == "act"]
+    return [
+        (entry["post_id"], entry.get("thread"))
+        for entry in log
+        if entry["kind"] == "act"
+    ]
 
 
 async def test_f24_every_lost_reply_on_tieba_is_found_by_reading(simulated, runtime):
     """Thread and parts are adopted from their public view, and none is created twice."""
     store, adapters, control = simulated
-    fault = {"platform": "tieba", "fault": {"kind": "status", "code": 504, "acts": True}}
+    fault = {
+        "platform": "tieba",
+        "fault": {"kind": "status", "code": 504, "acts": True},
+    }
     for endpoint in ("/c/c/thread/add_pc", "/c/c/post/add_pc"):
-        await control.post("/_sim/faults", json={**fault, "endpoint": endpoint, "times": 2})
+        await control.post(
+            "/_sim/faults", json={**fault, "endpoint": endpoint, "times": 2}
+        )
     await enqueue_posts(
         store.posts, make_post("p", ["a"], runtime.now(), title="警惕诈骗电话"), parts=2
     )
@@ -266,7 +302,11 @@ async def test_f24_every_lost_reply_on_tieba_is_found_by_reading(simulated, runt
         3,
         thread["id"],
     )
-    assert [under for _, under in await acts(control)] == [None, thread["id"], thread["id"]]
+    assert [under for _, under in await acts(control)] == [
+        None,
+        thread["id"],
+        thread["id"],
+    ]
 
 
 async def test_f46_a_part_in_review_delays_the_next_one(simulated, runtime):
@@ -281,7 +321,11 @@ async def test_f46_a_part_in_review_delays_the_next_one(simulated, runtime):
     )
     await run_on(store, adapters, runtime, minutes=10)
     waiting = await state_of(store)
-    assert (waiting.state, waiting.parts_done, len(await acts(control))) == (State.SUBMITTED, 1, 2)
+    assert (waiting.state, waiting.parts_done, len(await acts(control))) == (
+        State.SUBMITTED,
+        1,
+        2,
+    )
     await control.post("/_sim/review", json={"account": ME, "verdict": "pass"})
     await run_on(store, adapters, runtime, minutes=40, step=timedelta(minutes=1))
     assert (await state_of(store)).state is State.PUBLISHED

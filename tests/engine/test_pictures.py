@@ -39,7 +39,11 @@ def put(planner, media, data, *, age=UPLOAD_GRACE + timedelta(days=1), name=None
     return file
 
 
-async def test_only_old_uploads_that_nothing_names_are_removed(planner, media, schedule):  # noqa: F811 # as above
+async def test_only_old_uploads_that_nothing_names_are_removed(
+    planner,  # noqa: F811 # as above
+    media,
+    schedule,
+):
     """Only an old upload that nothing names is removed.
 
     A file stays if a draft or the schedule names it, or if it is younger, put there by hand,
@@ -57,7 +61,9 @@ async def test_only_old_uploads_that_nothing_names_are_removed(planner, media, s
     link.symlink_to(outside)
     folder = media / "2026-11-0123456789ab.png"
     folder.mkdir()
-    await planner.store.drafts.create("王", f'{{"image_file": ["media/{drafted.name}"]}}')
+    await planner.store.drafts.create(
+        "王", f'{{"image_file": ["media/{drafted.name}"]}}'
+    )
     schedule.write_text(f"post = []\n# media/{planned.name}\n", "utf-8")
     number = await remove_unused_pictures(planner, schedule)
     kept = {young, drafted, planned, by_hand, changed, link, folder}
@@ -67,7 +73,11 @@ async def test_only_old_uploads_that_nothing_names_are_removed(planner, media, s
     assert outside.exists()
 
 
-async def test_nothing_is_removed_while_the_schedule_cannot_be_read(planner, media, schedule):  # noqa: F811 # as above
+async def test_nothing_is_removed_while_the_schedule_cannot_be_read(
+    planner,  # noqa: F811 # as above
+    media,
+    schedule,
+):
     """Nothing is removed while the schedule is unreadable, as its named files are unknown."""
     picture = put(planner, media, b"unused")
     schedule.unlink()

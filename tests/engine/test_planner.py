@@ -19,7 +19,12 @@ from publisher.domain.delivery import State
 from publisher.domain.errors import RefusedError, ScheduleError
 from publisher.domain.kinds import PostKind
 from publisher.domain.plan import Plan
-from publisher.domain.post import ONCE_OCCURRENCE, PostId, RenderedRevision, make_occurrence
+from publisher.domain.post import (
+    ONCE_OCCURRENCE,
+    PostId,
+    RenderedRevision,
+    make_occurrence,
+)
 from publisher.domain.results import Published, Receipt
 from publisher.engine.decisions import Resolution, named_person, resolve_delivery
 from publisher.engine.planner import (
@@ -38,7 +43,11 @@ from publisher.schedule.load import make_schedule_context, parse_schedule
 from publisher.store.db.database import ConcurrentUpdateError
 from publisher.store.db.intent_journal import JournalRecord
 from publisher.store.db.tables import AUDIT
-from publisher.store.lost_attempts import RECOVERY_MAINTENANCE, orphaned_attempts, recover
+from publisher.store.lost_attempts import (
+    RECOVERY_MAINTENANCE,
+    orphaned_attempts,
+    recover,
+)
 from publisher.store.plan.batches import RenderedOccurrence
 from publisher.store.plan.posts import PlanCommit
 from publisher.testing.fakes import START_TIME
@@ -95,7 +104,10 @@ async def planner(open_store, tmp_path):
         offline_app.settings, templates=offline_app.post_renderer.templates.names
     )
     return Planner(
-        store=store, post_renderer=offline_app.post_renderer, schedule_context=reading, plan_days=2
+        store=store,
+        post_renderer=offline_app.post_renderer,
+        schedule_context=reading,
+        plan_days=2,
     )
 
 
@@ -138,7 +150,9 @@ async def test_an_accepted_schedule_is_filed_with_its_final_words(planner):
     assert await planner.store.posts.active_schedule_text() == text
 
 
-async def test_i22_a_version_and_what_it_files_are_written_at_one_instant(planner, runtime):
+async def test_i22_a_version_and_what_it_files_are_written_at_one_instant(
+    planner, runtime
+):
     """Nothing of a version is filed later than the version came into force.
 
     The transaction may take long.
@@ -159,7 +173,12 @@ async def test_i17_reading_the_same_schedule_again_files_nothing(planner):
     filed = (await apply_schedule(planner, text, "schedule.toml")).filed
     assert (await apply_schedule(planner, text, "schedule.toml")).filed == 0
     schedule = await active_schedule(planner, "schedule.toml")
-    assert await plan_window(planner, schedule, await planner.store.posts.schedule_version()) == 0
+    assert (
+        await plan_window(
+            planner, schedule, await planner.store.posts.schedule_version()
+        )
+        == 0
+    )
     assert len(await deliveries(planner)) == filed == 2 + 6
 
 
@@ -211,7 +230,9 @@ async def test_f70_an_edit_after_part_went_out_holds_the_rest(planner):
     await apply_schedule(planner, entry("p"), "schedule.toml")
     await publish(planner, AccountId("a"))
     await apply_schedule(planner, entry("p", title="新的标题"), "schedule.toml")
-    states = {item.account: (item.state, item.reason) for item in await deliveries(planner)}
+    states = {
+        item.account: (item.state, item.reason) for item in await deliveries(planner)
+    }
     assert states["a"] == (State.PUBLISHED, None)
     assert states["b"] == (State.HELD, "edited")
 
@@ -223,14 +244,20 @@ async def test_f71_a_removed_post_is_cancelled_where_it_is_not_published(planner
     )
     await publish(planner, AccountId("a"))
     await apply_schedule(planner, entry("q", at="2026-11-26T09:00:00"), "schedule.toml")
-    states = {item.account: item.state for item in await deliveries(planner, post=PostId("p"))}
+    states = {
+        item.account: item.state for item in await deliveries(planner, post=PostId("p"))
+    }
     assert states == {"a": State.PUBLISHED, "b": State.CANCELLED}
 
 
 async def test_an_account_no_longer_named_is_cancelled_and_a_new_one_added(planner):
     """A change of recipients affects only the recipients that changed."""
-    await apply_schedule(planner, entry("p", at="2026-11-26T09:00:00", to='["a"]'), "schedule.toml")
-    await apply_schedule(planner, entry("p", at="2026-11-26T09:00:00", to='["b"]'), "schedule.toml")
+    await apply_schedule(
+        planner, entry("p", at="2026-11-26T09:00:00", to='["a"]'), "schedule.toml"
+    )
+    await apply_schedule(
+        planner, entry("p", at="2026-11-26T09:00:00", to='["b"]'), "schedule.toml"
+    )
     states = {item.account: item.state for item in await deliveries(planner)}
     assert states == {"a": State.CANCELLED, "b": State.PENDING}
 
@@ -261,20 +288,32 @@ async def test_a_moved_time_moves_the_one_occurrence_until_a_call_was_made(plann
     for _ in range(2):
         await plan_window(planner, await active_schedule(planner, "schedule.toml"), 3)
         await apply_schedule(planner, moved + "\n", "schedule.toml")
-    [alert] = [one for one in await planner.store.queries.alerts() if one.code == "posts_left_out"]
+    [alert] = [
+        one
+        for one in await planner.store.queries.alerts()
+        if one.code == "posts_left_out"
+    ]
     assert (alert.facts["posts"], alert.at) == ("p", START_TIME)
     await apply_schedule(planner, moved.replace("27T09", "25T09"), "schedule.toml")
-    assert not [one for one in await planner.store.queries.alerts() if one.code == "posts_left_out"]
+    assert not [
+        one
+        for one in await planner.store.queries.alerts()
+        if one.code == "posts_left_out"
+    ]
 
 
-async def test_a_past_time_is_an_error_only_for_a_post_that_is_not_filed(planner, runtime):
+async def test_a_past_time_is_an_error_only_for_a_post_that_is_not_filed(
+    planner, runtime
+):
     """A new post in the past is refused; one that is already filed may stay in the file."""
     text = entry("p", at="2026-11-25T09:30:00")
     await apply_schedule(planner, text, "schedule.toml")
     runtime.advance_time(timedelta(days=1))
     await apply_schedule(planner, text + entry("q"), "schedule.toml")
     with pytest.raises(ScheduleError) as refused:
-        await apply_schedule(planner, text + entry("r", at="2026-11-25T09:30:00"), "schedule.toml")
+        await apply_schedule(
+            planner, text + entry("r", at="2026-11-25T09:30:00"), "schedule.toml"
+        )
     assert [problem.code for problem in refused.value.problems] == ["past_time"]
 
 
@@ -285,12 +324,14 @@ async def test_a_cron_edit_applies_to_the_instants_after_it(planner):
     await apply_schedule(planner, cron("daily", "0 13 * * *"), "schedule.toml")
     after = {item.key.occurrence: item.state for item in await deliveries(planner)}
     assert {after[label] for label in before} == {State.CANCELLED}
-    assert [label for label, state in after.items() if state is State.PENDING] == sorted(
-        {"2026-11-25T05:00:00+00:00", "2026-11-26T05:00:00+00:00"}
-    )
+    assert [
+        label for label, state in after.items() if state is State.PENDING
+    ] == sorted({"2026-11-25T05:00:00+00:00", "2026-11-26T05:00:00+00:00"})
 
 
-async def test_f63_of_missed_repeating_posts_only_the_newest_is_made_up_for(planner, runtime):
+async def test_f63_of_missed_repeating_posts_only_the_newest_is_made_up_for(
+    planner, runtime
+):
     """After three days of downtime one bulletin is due, not three."""
     text = cron("daily", "0 9 * * *")
     await apply_schedule(planner, text, "schedule.toml")
@@ -309,7 +350,9 @@ async def test_a_post_from_outside_the_schedule_is_due_at_once_and_stays(planner
     [post] = parse_schedule(entry("red"), context=planner.schedule_context).posts
     assert await send_now(planner, [post]) == 2
     await apply_schedule(planner, entry("p") + entry("q"), "schedule.toml")
-    assert {item.state for item in await deliveries(planner, post=PostId("red"))} == {State.PENDING}
+    assert {item.state for item in await deliveries(planner, post=PostId("red"))} == {
+        State.PENDING
+    }
 
 
 async def test_a_resend_is_a_new_occurrence_with_a_marker_of_its_own(planner, runtime):
@@ -329,23 +372,34 @@ async def test_a_resend_is_a_new_occurrence_with_a_marker_of_its_own(planner, ru
     )
 
 
-async def test_a_follow_up_does_not_keep_its_original_from_being_moved(planner, runtime):
+async def test_a_follow_up_does_not_keep_its_original_from_being_moved(
+    planner, runtime
+):
     """A new follow-up before its original is refused. One of a moved original expires."""
     original = entry("one", at="2026-11-25T10:00:00", to='["a", "b"]')
-    follower = entry("two", at="2026-11-25T10:30:00", to='["a"]', extra='follows = "one"')
+    follower = entry(
+        "two", at="2026-11-25T10:30:00", to='["a"]', extra='follows = "one"'
+    )
     with pytest.raises(ScheduleError) as caught:
-        await apply_schedule(planner, original + follower.replace("10:30", "09:30"), "f")
+        await apply_schedule(
+            planner, original + follower.replace("10:30", "09:30"), "f"
+        )
     assert [problem.code for problem in caught.value.problems] == ["follows_too_early"]
     await apply_schedule(planner, original + follower, "f")
     await apply_schedule(planner, original.replace("10:00", "14:00") + follower, "f")
-    assert {item.due_at.hour for item in await deliveries(planner, post=PostId("one"))} == {6}
+    assert {
+        item.due_at.hour for item in await deliveries(planner, post=PostId("one"))
+    } == {6}
     for _ in range(6):
         runtime.advance_time(timedelta(hours=1))
         await publish(planner, "a")
         await planner.store.maintenance.run()
     [two] = await deliveries(planner, post=PostId("two"))
     assert two.state is State.EXPIRED
-    alerts = [(alert.code, alert.facts["post"]) for alert in await planner.store.queries.alerts()]
+    alerts = [
+        (alert.code, alert.facts["post"])
+        for alert in await planner.store.queries.alerts()
+    ]
     assert ("expired.too_late", "two") in alerts
 
 
@@ -370,7 +424,9 @@ async def test_a_follow_up_may_outlive_its_originals_entry(planner):
     )
     text = follow.replace('template = "warning"', 'template = "all-clear"')
     assert (await apply_schedule(planner, text, "schedule.toml")).filed == 2
-    assert {item.follows for item in await deliveries(planner, post=PostId("clear"))} == {"p"}
+    assert {
+        item.follows for item in await deliveries(planner, post=PostId("clear"))
+    } == {"p"}
 
 
 async def test_filing_never_overtakes_a_cancellation(planner):
@@ -384,9 +440,14 @@ async def test_filing_never_overtakes_a_cancellation(planner):
         schedule.posts[0], changes.planned[0].occurrence, ["a", "b"], {}
     )
     revision = RenderedRevision(content_hash="x", rendered_posts=proof.rendered_posts)
-    await planner.store.actions.cancel_post(PostId("daily"), named_person("li"), "mistake")
+    await planner.store.actions.cancel_post(
+        PostId("daily"), named_person("li"), "mistake"
+    )
     drafts = [RenderedOccurrence(planned=changes.planned[0], revision=revision)]
-    assert await planner.store.posts.commit_plan(PlanCommit(plan=Plan(), rendered=drafts)) == 0
+    assert (
+        await planner.store.posts.commit_plan(PlanCommit(plan=Plan(), rendered=drafts))
+        == 0
+    )
 
 
 async def test_a_plan_of_an_older_version_is_not_written(planner):
@@ -398,7 +459,9 @@ async def test_a_plan_of_an_older_version_is_not_written(planner):
         await planner.store.posts.commit_plan(
             PlanCommit(plan=Plan(removed_posts=(PostId("p"),)), base_version=based_on)
         )
-    assert {item.state for item in await deliveries(planner, post=PostId("p"))} == {State.PENDING}
+    assert {item.state for item in await deliveries(planner, post=PostId("p"))} == {
+        State.PENDING
+    }
 
 
 async def test_planning_ahead_never_removes_what_a_newer_file_names(planner):
@@ -410,14 +473,18 @@ async def test_planning_ahead_never_removes_what_a_newer_file_names(planner):
     await apply_schedule(planner, both, "schedule.toml")
     with pytest.raises(ConcurrentUpdateError):
         await plan_window(planner, older, version)
-    assert {item.state for item in await deliveries(planner, post=PostId("q"))} == {State.PENDING}
+    assert {item.state for item in await deliveries(planner, post=PostId("q"))} == {
+        State.PENDING
+    }
 
 
 async def test_planning_ahead_files_nothing_of_a_post_that_a_newer_file_has_left_out(
     planner, runtime
 ):
     """Between reading a version and filing from it another host may have applied a newer one."""
-    await apply_schedule(planner, cron("daily", "0 12 * * *") + entry("p"), "schedule.toml")
+    await apply_schedule(
+        planner, cron("daily", "0 12 * * *") + entry("p"), "schedule.toml"
+    )
     older = await active_schedule(planner, "schedule.toml")
     version = await planner.store.posts.schedule_version()
     await apply_schedule(planner, entry("p"), "schedule.toml")
@@ -436,15 +503,24 @@ async def test_i20_a_post_that_broke_later_does_not_keep_the_others_from_being_f
     (tmp_path / "media").mkdir()
     Image.new("RGB", (40, 40), "red").save(tmp_path / "media" / "x.png")
     images = 'images = [{ file = "media/x.png", alt = "x" }]'
-    pictured = cron("daily", "0 12 * * *").replace("[post.data]", f"{images}\n[post.data]")
-    await apply_schedule(planner, pictured + cron("other", "0 12 * * *"), "schedule.toml")
+    pictured = cron("daily", "0 12 * * *").replace(
+        "[post.data]", f"{images}\n[post.data]"
+    )
+    await apply_schedule(
+        planner, pictured + cron("other", "0 12 * * *"), "schedule.toml"
+    )
     (tmp_path / "media" / "x.png").unlink()
     schedule = await active_schedule(planner, "schedule.toml")
     with pytest.raises(ScheduleError):
         await plan_window(
-            replace(planner, plan_days=3), schedule, await planner.store.posts.schedule_version()
+            replace(planner, plan_days=3),
+            schedule,
+            await planner.store.posts.schedule_version(),
         )
-    filed = {name: len(await deliveries(planner, post=PostId(name))) for name in ("daily", "other")}
+    filed = {
+        name: len(await deliveries(planner, post=PostId(name)))
+        for name in ("daily", "other")
+    }
     assert filed == {"daily": 4, "other": 6}
 
 
@@ -477,7 +553,9 @@ async def test_i4_f75_a_picture_is_sent_as_it_was_previewed_and_without_its_auth
     assert request.images == (shown,)
     assert b"canary" in picture.read_bytes()
     assert b"canary" not in shown
-    assert [each.sha256 for each in request.rendered.images] == [hashlib.sha256(shown).hexdigest()]
+    assert [each.sha256 for each in request.rendered.images] == [
+        hashlib.sha256(shown).hexdigest()
+    ]
     assert request.rendered == proof.rendered_posts[0]
 
 
@@ -497,7 +575,9 @@ async def test_a_filed_post_is_not_rendered_again_when_another_post_is_edited(
     for account in gone_out:
         await publish(planner, account)
     picture.unlink()
-    assert (await apply_schedule(planner, pictured + entry("q"), "schedule.toml")).filed == 2
+    assert (
+        await apply_schedule(planner, pictured + entry("q"), "schedule.toml")
+    ).filed == 2
     with pytest.raises(ScheduleError):
         await apply_schedule(
             planner, pictured.replace("警惕", "谨防") + entry("q"), "schedule.toml"
@@ -533,7 +613,9 @@ async def test_f88_a_picture_of_many_posts_is_read_once_and_again_when_it_change
     picture.write_bytes(b"x")
     with pytest.raises(ScheduleError) as refused:
         await apply_schedule(planner, text.replace("警惕", "谨防", 1), "schedule.toml")
-    assert {problem.code for problem in refused.value.problems} == {"image_unknown_type"}
+    assert {problem.code for problem in refused.value.problems} == {
+        "image_unknown_type"
+    }
 
 
 async def test_a_delivery_held_for_an_edit_and_resent_is_not_held_again(planner):
@@ -544,7 +626,11 @@ async def test_a_delivery_held_for_an_edit_and_resent_is_not_held_again(planner)
     [held] = await deliveries(planner, account=AccountId("b"))
     _rounds, _outbox = stores(planner)
     await resolve_delivery(
-        planner.store, held, Resolution.RESEND, by=named_person("li"), reason="old words are fine"
+        planner.store,
+        held,
+        Resolution.RESEND,
+        by=named_person("li"),
+        reason="old words are fine",
     )
     await plan_window(
         planner,
@@ -564,7 +650,9 @@ async def test_only_a_change_of_text_counts_as_an_edit_after_the_first_call(plan
     assert (after.state, after.max_delay) == (State.CLAIMED, timedelta(hours=3))
 
 
-async def test_f85_an_order_given_again_is_refused_while_its_lost_call_fits_no_delivery(planner):
+async def test_f85_an_order_given_again_is_refused_while_its_lost_call_fits_no_delivery(
+    planner,
+):
     """A new occurrence has its own marker, so the lost call would not be found by it.
 
     Other accounts are free.
@@ -574,11 +662,16 @@ async def test_f85_an_order_given_again_is_refused_while_its_lost_call_fits_no_d
     post = await planner.store.posts.get_post(PostId("c"))
     with pytest.raises(RefusedError) as refused:
         await resend_post(planner, post, post.accounts)
-    assert (refused.value.code, refused.value.facts["account"]) == ("resend_attempt_orphaned", "a")
+    assert (refused.value.code, refused.value.facts["account"]) == (
+        "resend_attempt_orphaned",
+        "a",
+    )
     assert await resend_post(planner, post, [AccountId("b")]) == 1
 
 
-async def test_f85_a_correction_ordered_again_is_refused_or_takes_its_lost_call_as_its_own(planner):
+async def test_f85_a_correction_ordered_again_is_refused_or_takes_its_lost_call_as_its_own(
+    planner,
+):
     """A lost call under the same occurrence is found by its marker, so it is read first.
 
     A lost call under another occurrence is not found, and the order is refused.
@@ -594,7 +687,10 @@ async def test_f85_a_correction_ordered_again_is_refused_or_takes_its_lost_call_
     )
     with pytest.raises(RefusedError) as refused:
         await send_correction(planner, x, named_person("li"), is_new=True)
-    assert (refused.value.code, refused.value.facts["account"]) == ("resend_attempt_orphaned", "a")
+    assert (refused.value.code, refused.value.facts["account"]) == (
+        "resend_attempt_orphaned",
+        "a",
+    )
     await send_correction(planner, y, named_person("li"), is_new=True)
     assert (await deliveries(planner, post=PostId("y"), account=AccountId("a")))[
         0
@@ -626,7 +722,9 @@ async def test_a_repeating_post_may_be_sent_now_beside_its_later_instants(planne
         await resend_post(planner, post, post.accounts)
 
 
-async def test_i1_of_two_simultaneous_orders_for_a_new_occurrence_one_is_refused(planner, runtime):
+async def test_i1_of_two_simultaneous_orders_for_a_new_occurrence_one_is_refused(
+    planner, runtime
+):
     """Of two simultaneous orders for a repeating post, one is refused.
 
     Two people order at the same moment, and the post is sent once.
@@ -659,7 +757,9 @@ async def lose_call(planner, post, label):
         method="",
     )
     store = planner.store
-    await store.database.write(lambda unit: recover(store, unit, [call], RECOVERY_MAINTENANCE))
+    await store.database.write(
+        lambda unit: recover(store, unit, [call], RECOVERY_MAINTENANCE)
+    )
 
 
 async def test_f85_posts_whose_calls_were_lost_with_their_deliveries_come_back_as_unknown(
@@ -688,7 +788,9 @@ async def test_f85_posts_whose_calls_were_lost_with_their_deliveries_come_back_a
         for post, label in names
     ]
     database = planner.store.database
-    await database.write(lambda unit: recover(planner.store, unit, calls, RECOVERY_MAINTENANCE))
+    await database.write(
+        lambda unit: recover(planner.store, unit, calls, RECOVERY_MAINTENANCE)
+    )
     text = entry("p", at="2026-11-25T09:00:00") + cron("c", "0 9 * * *")
     assert (await apply_schedule(planner, text, "schedule.toml")).filed == 2 + 2 + 2 * 2
     found = {

@@ -21,7 +21,12 @@ from publisher.engine.monitor import check_logins_due
 from publisher.store.db.tables import MEDIA
 from publisher.store.monitor.preflight import MAX_PICTURES_READ
 from publisher.store.plan.posts import PlanCommit
-from publisher.testing.builders import enqueue_posts, make_policy, make_post, make_rendered_delivery
+from publisher.testing.builders import (
+    enqueue_posts,
+    make_policy,
+    make_post,
+    make_rendered_delivery,
+)
 from publisher.testing.fakes import START_TIME, FakeAdapter
 
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
@@ -101,17 +106,25 @@ async def test_a_login_is_checked_at_each_time_before_a_post(open_store):
 @pytest.mark.parametrize(
     ("health", "code"),
     [
-        pytest.param(CredentialExpired(reason="weibo_21327"), "login_refused", id="sign-in"),
         pytest.param(
-            Blocked(code="wechat_48001", reason="no right"), "account_blocked", id="permission"
+            CredentialExpired(reason="weibo_21327"), "login_refused", id="sign-in"
         ),
         pytest.param(
-            Blocked(code="wechat_40164", reason="1.2.3.4"), "account_blocked", id="address"
+            Blocked(code="wechat_48001", reason="no right"),
+            "account_blocked",
+            id="permission",
+        ),
+        pytest.param(
+            Blocked(code="wechat_40164", reason="1.2.3.4"),
+            "account_blocked",
+            id="address",
         ),
         pytest.param(Unknown(reason="timeout"), "platform_unreachable", id="host"),
     ],
 )
-async def test_a_login_that_does_not_work_is_one_alert_until_it_does(open_store, health, code):
+async def test_a_login_that_does_not_work_is_one_alert_until_it_does(
+    open_store, health, code
+):
     """Fifty accounts of one login are one cause with one alert.
 
     The alert is raised once and ends when the cause is over.
@@ -134,7 +147,9 @@ async def test_a_host_that_nobody_needs_within_a_day_raises_no_alert(open_store)
     assert await scene.run_until(START_TIME + 20 * HOUR, step=HOUR) == []
 
 
-async def test_the_logins_of_a_platform_that_cannot_be_reached_are_one_cause(open_store):
+async def test_the_logins_of_a_platform_that_cannot_be_reached_are_one_cause(
+    open_store,
+):
     """The alert says how many there are, and names the first post."""
     scene = await scene_with_posts(open_store, "a", "b", "c")
     scene.health = Unknown(reason="timeout")
@@ -154,7 +169,9 @@ async def test_a_quota_that_leaves_no_room_is_alerted_a_day_ahead(open_store):
     Without one of the accounts the alert ends.
     """
     limit = RateLimit(min_interval=timedelta(0), per_hour=2, per_day=10, urgent_share=0)
-    scene = await scene_with_posts(open_store, "a", "b", "c", login="shared", rate_limit=limit)
+    scene = await scene_with_posts(
+        open_store, "a", "b", "c", login="shared", rate_limit=limit
+    )
     assert await scene.run_until(DUE - 24 * HOUR, step=HOUR) == []
     assert await scene.run_until(DUE - 22 * HOUR, step=HOUR) == ["quota_short"]
     [alert] = await scene.store.queries.alerts()
@@ -167,10 +184,14 @@ async def test_a_quota_that_leaves_no_room_is_alerted_a_day_ahead(open_store):
 async def test_what_waits_already_uses_the_quota_first(open_store):
     """A backlog of one leaves room for one of two posts in the hour."""
     limit = RateLimit(min_interval=timedelta(0), per_hour=2, per_day=2, urgent_share=0)
-    scene = await scene_with_posts(open_store, "a", "b", login="shared", rate_limit=limit)
+    scene = await scene_with_posts(
+        open_store, "a", "b", login="shared", rate_limit=limit
+    )
     await scene.run_until(DUE - 23 * HOUR, step=HOUR)
     assert await scene.open_codes() == []
-    await enqueue_posts(scene.store.posts, make_post("waits", ["a"], scene.runtime.now()))
+    await enqueue_posts(
+        scene.store.posts, make_post("waits", ["a"], scene.runtime.now())
+    )
     await scene.store.maintenance.promote_due()
     await scene.store.preflight.run()
     assert await scene.open_codes() == ["quota_short"]
@@ -180,7 +201,9 @@ async def file_with_pictures(store, *pictures):
     """File a post with these pictures."""
     media = {hashlib.sha256(data).hexdigest(): ("image/png", data) for data in pictures}
     images = [
-        RenderedImage(sha256=key, media_type="image/png", size=9, width=3, height=3, alt="图")
+        RenderedImage(
+            sha256=key, media_type="image/png", size=9, width=3, height=3, alt="图"
+        )
         for key in media
     ]
     draft = make_rendered_delivery(make_post("p", ["a"], DUE), DUE)
@@ -190,36 +213,55 @@ async def file_with_pictures(store, *pictures):
     )
     draft = replace(draft, revision=revision)
     commit = PlanCommit(
-        plan=Plan(planned=(draft.planned,)), rendered=[draft], posts=[draft.planned.post]
+        plan=Plan(planned=(draft.planned,)),
+        rendered=[draft],
+        posts=[draft.planned.post],
     )
     await store.posts.commit_plan(replace(commit, media=media))
 
 
 @pytest.mark.parametrize("is_there", [True, False], ids=["damaged", "missing"])
-async def test_a_picture_that_cannot_be_read_is_alerted_until_it_can(open_store, is_there):
+async def test_a_picture_that_cannot_be_read_is_alerted_until_it_can(
+    open_store, is_there
+):
     """Wrong or missing bytes of a picture are found before the post is due."""
     scene = PreflightScene(await open_store(make_policy("a")))
     await file_with_pictures(scene.store, PICTURE)
     assert await scene.run_until(DUE - 2 * HOUR, step=HOUR) == []
     is_it = MEDIA.c.sha256 == PICTURE_HASH
     spoil = (
-        update(MEDIA).where(is_it).values(data=b"torn") if is_there else delete(MEDIA).where(is_it)
+        update(MEDIA).where(is_it).values(data=b"torn")
+        if is_there
+        else delete(MEDIA).where(is_it)
     )
     await scene.store.database.write(lambda unit: unit.connection.execute(spoil))
     assert await scene.run_until(DUE - 10 * MINUTE) == ["picture_unreadable"]
     restart = PreflightScene(scene.store)
-    assert await restart.run_until(DUE - 6 * MINUTE, step=MINUTE) == ["picture_unreadable"]
-    row = {"sha256": PICTURE_HASH, "media_type": "image/png", "data": PICTURE, "shown_until": DUE}
+    assert await restart.run_until(DUE - 6 * MINUTE, step=MINUTE) == [
+        "picture_unreadable"
+    ]
+    row = {
+        "sha256": PICTURE_HASH,
+        "media_type": "image/png",
+        "data": PICTURE,
+        "shown_until": DUE,
+    }
     repair = (
-        update(MEDIA).where(is_it).values(data=PICTURE) if is_there else insert(MEDIA).values(row)
+        update(MEDIA).where(is_it).values(data=PICTURE)
+        if is_there
+        else insert(MEDIA).values(row)
     )
     await scene.store.database.write(lambda unit: unit.connection.execute(repair))
     await scene.store.preflight.run()
     assert await scene.open_codes() == []
 
 
-@pytest.mark.parametrize("are_torn", [slice(-1, None), slice(None)], ids=["the last", "all"])
-async def test_of_many_pictures_each_is_read_before_the_post_is_due(open_store, are_torn):
+@pytest.mark.parametrize(
+    "are_torn", [slice(-1, None), slice(None)], ids=["the last", "all"]
+)
+async def test_of_many_pictures_each_is_read_before_the_post_is_due(
+    open_store, are_torn
+):
     """The next run reads the pictures that one run leaves unread.
 
     This holds though nothing has changed, and though many are alerted.

@@ -18,7 +18,9 @@ LATER = "2026-12-20T09:00:00"
 """Beyond the planning window: checked at each reload, filed weeks later."""
 ORIGINAL = entry("original", at=LATER)
 CLEAR = entry("clear", at="2026-12-21T09:00:00", title="预警解除")
-CLEAR = CLEAR.replace('"warning"', '"all-clear"').replace("author", 'follows = "original"\nauthor')
+CLEAR = CLEAR.replace('"warning"', '"all-clear"').replace(
+    "author", 'follows = "original"\nauthor'
+)
 OTHER = entry("other", at=LATER, to='["a"]')
 SCHEDULE = ORIGINAL + CLEAR + OTHER
 
@@ -31,7 +33,9 @@ class RecordingRenderer:
         self.posts = set()
 
     def run(self, jobs):
-        self.posts |= {job.variables["post"]["id"] for job in jobs if isinstance(job, RenderPage)}
+        self.posts |= {
+            job.variables["post"]["id"] for job in jobs if isinstance(job, RenderPage)
+        }
         return self.renderer.run(jobs)
 
 
@@ -58,7 +62,9 @@ def recorder(planner):  # noqa: F811
     ids=["nothing", "text", "time", "account", "title of an original", "removed"],
 )
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-async def test_a_reload_checks_the_texts_that_have_changed(recorder, old, new, rendered):
+async def test_a_reload_checks_the_texts_that_have_changed(
+    recorder, old, new, rendered
+):
     """A text depends on the post, its time, its accounts and its original's title."""
     planning, renderer = recorder
     await apply_schedule(planning, SCHEDULE, "schedule.toml")
@@ -77,7 +83,9 @@ async def test_i20_a_post_that_was_refused_is_checked_again(recorder):
         renderer.posts.clear()
         with pytest.raises(ScheduleError) as refused:
             await apply_schedule(planning, wrong, "schedule.toml")
-        assert {problem.code for problem in refused.value.problems} == {"weibo_text_too_long"}
+        assert {problem.code for problem in refused.value.problems} == {
+            "weibo_text_too_long"
+        }
         assert renderer.posts == posts
 
 

@@ -18,12 +18,23 @@ import pytest
 from sqlalchemy import select
 
 from publisher.domain.account import Mode
-from publisher.domain.errors import NoSuchItemError, RefusedError, ScheduleError, SignInError
+from publisher.domain.errors import (
+    NoSuchItemError,
+    RefusedError,
+    ScheduleError,
+    SignInError,
+)
 from publisher.domain.post import PostId
 from publisher.engine import save_limits, schedule_editor
 from publisher.engine.decisions import named_person
 from publisher.engine.planner import apply_schedule
-from publisher.engine.post_change import EditConflict, InvalidEdit, PostChange, SavedEdit, Writer
+from publisher.engine.post_change import (
+    EditConflict,
+    InvalidEdit,
+    PostChange,
+    SavedEdit,
+    Writer,
+)
 from publisher.engine.save_limits import GROWTH_PERIOD
 from publisher.engine.schedule_editor import (
     LOCK_POLL_SECONDS,
@@ -56,7 +67,9 @@ NEW = {
     "to": ["all"],
     "data": {"summary": "先垫钱的兼职都是诈骗"},
 }
-writer = Writer(actor=WANG, may_write=lambda _accounts: True, may_target=lambda _names: True)
+writer = Writer(
+    actor=WANG, may_write=lambda _accounts: True, may_target=lambda _names: True
+)
 
 
 @pytest.fixture
@@ -77,7 +90,10 @@ async def make_change(planner, file, post, **changes):  # noqa: F811 # as above
     schedule = await read_schedule_text(planner, file)
     base = await read_entry(schedule, PostId(post))
     return PostChange(
-        post=PostId(post), entry={**base, **changes}, base=base, base_sha256=schedule.sha256
+        post=PostId(post),
+        entry={**base, **changes},
+        base=base,
+        base_sha256=schedule.sha256,
     )
 
 
@@ -87,11 +103,18 @@ def addition(**changes):
 
 
 async def audit(planner, post):  # noqa: F811 # as above
-    return [(line.event, line.name) for line in await planner.store.queries.audit_history(post)]
+    return [
+        (line.event, line.name)
+        for line in await planner.store.queries.audit_history(post)
+    ]
 
 
 @pytest.mark.parametrize("style", ["lf", "crlf with mark"])
-async def test_a_save_changes_the_one_post_and_keeps_the_file_as_it_was(planner, file, style):  # noqa: F811
+async def test_a_save_changes_the_one_post_and_keeps_the_file_as_it_was(
+    planner,  # noqa: F811
+    file,
+    style,
+):
     """Mode, byte-order mark, line ends and every other byte stay."""
     written = FILE if style == "lf" else "\ufeff" + FILE.replace("\n", "\r\n")
     file.write_bytes(written.encode())
@@ -101,7 +124,8 @@ async def test_a_save_changes_the_one_post_and_keeps_the_file_as_it_was(planner,
     assert isinstance(saved, SavedEdit)
     before, found, after = written.rpartition('title = "警惕退款诈骗"')
     assert (
-        file.read_bytes().decode() == before + found.replace("警惕退款诈骗", "改过的标题") + after
+        file.read_bytes().decode()
+        == before + found.replace("警惕退款诈骗", "改过的标题") + after
     )
     assert file.stat().st_mode & 0o777 == 0o640
     assert [path.name for path in file.parent.glob(".schedule*")] == []
@@ -113,9 +137,14 @@ async def test_a_save_back_to_an_earlier_text_is_in_force_only_once_the_daemon_h
 ):
     """An undo writes a text that was in force before; the page after it has to show it."""
     await accept(planner, file)
-    before = (await read_entry(await read_schedule_text(planner, file), PostId("two")))["title"]
+    before = (await read_entry(await read_schedule_text(planner, file), PostId("two")))[
+        "title"
+    ]
     await save_post(
-        planner, file, await make_change(planner, file, "two", title="改过的标题"), writer
+        planner,
+        file,
+        await make_change(planner, file, "two", title="改过的标题"),
+        writer,
     )
     await accept(planner, file)
     undone = await save_post(
@@ -132,7 +161,10 @@ async def test_whose_words_it_is_is_known_whoever_puts_them_in_force(planner, fi
     await accept(approving, file)
     await approve(approving.store, "two", by="li")
     await save_post(
-        approving, file, await make_change(approving, file, "two", title="改过的标题"), writer
+        approving,
+        file,
+        await make_change(approving, file, "two", title="改过的标题"),
+        writer,
     )
     await accept(approving, file)
     [task] = await approving.store.approvals.tasks(PostId("two"))
@@ -145,7 +177,10 @@ async def test_whose_words_it_is_is_known_whoever_puts_them_in_force(planner, fi
     assert "changed_outside" not in dict(events)
 
 
-async def test_what_somebody_changes_after_a_save_is_a_change_from_outside(planner, file):  # noqa: F811
+async def test_what_somebody_changes_after_a_save_is_a_change_from_outside(
+    planner,  # noqa: F811
+    file,
+):
     """A save vouches for its own words only."""
     await accept(planner, file)
     await save_post(
@@ -169,7 +204,9 @@ async def test_a_post_changed_meanwhile_is_a_conflict_by_field(planner, file):  
     conflict = await save_post(planner, file, change, writer)
     assert isinstance(conflict, EditConflict)
     assert file.read_bytes() == held
-    assert [(item.key, item.base, item.theirs, item.mine) for item in conflict.differences] == [
+    assert [
+        (item.key, item.base, item.theirs, item.mine) for item in conflict.differences
+    ] == [
         ("title", "警惕退款诈骗", "他的", "我的"),
         ("max_delay", None, None, "2h"),
     ]
@@ -178,7 +215,10 @@ async def test_a_post_changed_meanwhile_is_a_conflict_by_field(planner, file):  
     assert 'title = "我的"' in file.read_text("utf-8")
 
 
-async def test_a_post_removed_meanwhile_is_a_conflict_and_another_post_is_none(planner, file):  # noqa: F811
+async def test_a_post_removed_meanwhile_is_a_conflict_and_another_post_is_none(
+    planner,  # noqa: F811
+    file,
+):
     """Only the post that is saved counts: five people may write at once."""
     change = await make_change(planner, file, "two", title="我的")
     file.write_text("# 计划\n" + entry("one", at=LATER, title="别的一条改了"), "utf-8")
@@ -192,7 +232,9 @@ async def test_a_post_removed_meanwhile_is_a_conflict_and_another_post_is_none(p
 
 async def test_two_saves_at_once_are_both_in_the_file(planner, file):  # noqa: F811
     """Saves of one host wait for each other."""
-    changes = [addition(id=f"new-{number}", title=f"警惕刷单之{number}") for number in range(4)]
+    changes = [
+        addition(id=f"new-{number}", title=f"警惕刷单之{number}") for number in range(4)
+    ]
     results = await asyncio.gather(
         *(save_post(planner, file, change, writer) for change in changes)
     )
@@ -213,18 +255,30 @@ async def test_two_saves_at_once_are_both_in_the_file(planner, file):  # noqa: F
         ({"at": "2026-01-01"}, "at", "quoted_time"),
     ],
 )
-async def test_a_problem_of_the_post_names_its_own_key(planner, file, changes, path, code):  # noqa: F811
+async def test_a_problem_of_the_post_names_its_own_key(
+    planner,  # noqa: F811
+    file,
+    changes,
+    path,
+    code,
+):
     """Everything that the daemon would refuse is said before the file is touched."""
     found = await save_post(planner, file, addition(**changes), writer)
     assert isinstance(found, InvalidEdit)
-    assert (path, code) in [(problem.location.path, problem.code) for problem in found.own]
+    assert (path, code) in [
+        (problem.location.path, problem.code) for problem in found.own
+    ]
     assert file.read_text("utf-8") == FILE
 
 
 @pytest.mark.parametrize(
     "broken", ['title = "没有引号', 'level = "purple"'], ids=["syntax", "value"]
 )
-async def test_an_error_elsewhere_is_named_by_line_and_nothing_is_written(planner, file, broken):  # noqa: F811
+async def test_an_error_elsewhere_is_named_by_line_and_nothing_is_written(
+    planner,  # noqa: F811
+    file,
+    broken,
+):
     """The file is not accepted as it is, so nothing is added to it."""
     text = FILE.replace('author = "zhang"', f'author = "zhang"\n{broken}', 1)
     file.write_text(text, "utf-8")
@@ -250,7 +304,10 @@ async def test_a_removed_post_is_gone_and_one_that_was_sent_stays(planner, file)
     await publish(planner, "a")
     with pytest.raises(RefusedError, match="post_was_sent"):
         await save_post(
-            planner, file, replace(await make_change(planner, file, "new"), entry=None), writer
+            planner,
+            file,
+            replace(await make_change(planner, file, "new"), entry=None),
+            writer,
         )
     with pytest.raises(NoSuchItemError):
         await make_change(planner, file, "one")
@@ -274,13 +331,18 @@ async def test_a_full_file_takes_only_what_is_urgent_or_makes_it_smaller(
     later = await save_post(planner, file, addition(urgent=True, at=tomorrow), writer)
     assert [problem.code for problem in later.own] == ["schedule_full"]
     assert isinstance(
-        await save_post(planner, file, addition(urgent=True, at="asap"), writer), SavedEdit
+        await save_post(planner, file, addition(urgent=True, at="asap"), writer),
+        SavedEdit,
     )
     removal = replace(await make_change(planner, file, "one"), entry=None)
     assert isinstance(await save_post(planner, file, removal, writer), SavedEdit)
 
 
-async def test_an_account_has_room_for_a_bounded_number_of_posts_ahead(planner, file, monkeypatch):  # noqa: F811
+async def test_an_account_has_room_for_a_bounded_number_of_posts_ahead(
+    planner,  # noqa: F811
+    file,
+    monkeypatch,
+):
     """An author for one account cannot make planning and lists slow for all others."""
     monkeypatch.setattr(save_limits, "MAX_AHEAD_PER_ACCOUNT", 30)
     hourly = addition(cron="0 * * * *", to=["a"])
@@ -293,26 +355,41 @@ async def test_an_account_has_room_for_a_bounded_number_of_posts_ahead(planner, 
     assert isinstance(await save_post(planner, file, urgent, writer), InvalidEdit)
     monkeypatch.setattr(save_limits, "MAX_AHEAD_PER_ACCOUNT", 0)
     assert isinstance(
-        await save_post(planner, file, addition(urgent=True, at="asap"), writer), SavedEdit
+        await save_post(planner, file, addition(urgent=True, at="asap"), writer),
+        SavedEdit,
     )
 
 
-async def test_posts_of_others_and_posts_that_are_over_take_no_room(planner, file, monkeypatch):  # noqa: F811
+async def test_posts_of_others_and_posts_that_are_over_take_no_room(
+    planner,  # noqa: F811
+    file,
+    monkeypatch,
+):
     """Nobody's posts keep a colleague's emergency back, nor do those that were sent long ago."""
     monkeypatch.setattr(save_limits, "EMERGENCIES_PER_ACCOUNT", 1)
 
     async def add(name, author):
-        emergency = addition(id=name, author=author, title=name, urgent=True, at="asap", to=["a"])
+        emergency = addition(
+            id=name, author=author, title=name, urgent=True, at="asap", to=["a"]
+        )
         return isinstance(await save_post(planner, file, emergency, writer), SavedEdit)
 
-    saved = [await add("first", "王"), await add("second", "王"), await add("third", "李")]
+    saved = [
+        await add("first", "王"),
+        await add("second", "王"),
+        await add("third", "李"),
+    ]
     await accept(planner, file)
     await planner.store.actions.cancel_post(PostId("first"), WANG, "over")
     saved.append(await add("fourth", "王"))
     assert saved == [True, False, True, True]
 
 
-async def test_nobody_fills_the_disk_by_saving_again_and_again(planner, file, monkeypatch):  # noqa: F811
+async def test_nobody_fills_the_disk_by_saving_again_and_again(
+    planner,  # noqa: F811
+    file,
+    monkeypatch,
+):
     """A person has a number of saves a day, and a few more in emergencies.
 
     Old texts of the file are deleted.
@@ -321,7 +398,10 @@ async def test_nobody_fills_the_disk_by_saving_again_and_again(planner, file, mo
     monkeypatch.setattr(versions, "MAX_HISTORY_CHARACTERS", 2 * len(FILE) + 500)
     for number in range(2):
         await save_post(
-            planner, file, await make_change(planner, file, "one", title=f"第{number}次"), writer
+            planner,
+            file,
+            await make_change(planner, file, "one", title=f"第{number}次"),
+            writer,
         )
         await accept(planner, file)
     refused = await save_post(
@@ -329,7 +409,8 @@ async def test_nobody_fills_the_disk_by_saving_again_and_again(planner, file, mo
     )
     assert [problem.code for problem in refused.own] == ["saves_used"]
     assert isinstance(
-        await save_post(planner, file, addition(urgent=True, at="asap"), writer), SavedEdit
+        await save_post(planner, file, addition(urgent=True, at="asap"), writer),
+        SavedEdit,
     )
     await accept(planner, file)
     texts = await planner.store.database.read(
@@ -361,25 +442,38 @@ async def test_nobody_fills_the_file_alone(planner, file, monkeypatch):  # noqa:
     emergency = addition(id="second", body="警惕" * 50, urgent=True, at="asap")
     assert isinstance(await save_post(planner, file, emergency, writer), SavedEdit)
     assert isinstance(
-        await save_post(planner, file, addition(id="third", body="警惕" * 100), other), SavedEdit
+        await save_post(planner, file, addition(id="third", body="警惕" * 100), other),
+        SavedEdit,
     )
     planner.store.runtime.advance_time(GROWTH_PERIOD + timedelta(seconds=1))
     later = START_TIME.replace(year=2028, tzinfo=None)
     assert isinstance(
-        await save_post(planner, file, addition(id="fourth", at=later), writer), SavedEdit
+        await save_post(planner, file, addition(id="fourth", at=later), writer),
+        SavedEdit,
     )
 
 
-async def test_who_may_not_write_for_an_account_of_the_post_saves_nothing(planner, file):  # noqa: F811
+async def test_who_may_not_write_for_an_account_of_the_post_saves_nothing(
+    planner,  # noqa: F811
+    file,
+):
     """The accounts that the post had before count as well as its new ones."""
     only_a = replace(writer, may_write=lambda accounts: set(accounts) <= {"a"})
     with pytest.raises(SignInError, match="not_permitted"):
-        await save_post(planner, file, await make_change(planner, file, "two", to=["a"]), only_a)
+        await save_post(
+            planner, file, await make_change(planner, file, "two", to=["a"]), only_a
+        )
     assert file.read_text("utf-8") == FILE
-    assert isinstance(await save_post(planner, file, addition(to=["a"]), only_a), SavedEdit)
+    assert isinstance(
+        await save_post(planner, file, addition(to=["a"]), only_a), SavedEdit
+    )
 
 
-async def test_a_death_before_the_rename_leaves_the_old_file(planner, file, monkeypatch):  # noqa: F811
+async def test_a_death_before_the_rename_leaves_the_old_file(
+    planner,  # noqa: F811
+    file,
+    monkeypatch,
+):
     """The remains of a death before the rename stop no later save."""
 
     async def die(_runtime, name):
@@ -443,14 +537,21 @@ async def test_a_save_against_an_older_file_than_the_accepted_one_is_no_revert(
 
 
 @pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
-async def test_a_save_that_another_host_overtakes_is_not_put_in_force(planner, file, tmp_path):  # noqa: F811
+async def test_a_save_that_another_host_overtakes_is_not_put_in_force(
+    planner,  # noqa: F811
+    file,
+    tmp_path,
+):
     """Of two saves on one version, the later to be read reverts nothing and is saved again.
 
     The saves are on two hosts.
     """
     await accept(planner, file)
     await save_post(
-        planner, file, await make_change(planner, file, "two", title="这台主机的"), writer
+        planner,
+        file,
+        await make_change(planner, file, "two", title="这台主机的"),
+        writer,
     )
     elsewhere = tmp_path / "elsewhere.toml"
     elsewhere.write_text(FILE.replace("警惕退款诈骗", "另一台主机改的", 1), "utf-8")
@@ -461,13 +562,18 @@ async def test_a_save_that_another_host_overtakes_is_not_put_in_force(planner, f
     assert isinstance(await save_post(planner, file, again, writer), SavedEdit)
     await accept(planner, file)
     titles = {
-        name: (await planner.store.posts.get_post(PostId(name))).title for name in ("one", "two")
+        name: (await planner.store.posts.get_post(PostId(name))).title
+        for name in ("one", "two")
     }
     assert titles == {"one": "另一台主机改的", "two": "这台主机的"}
 
 
 @pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
-async def test_saves_made_before_the_first_is_in_force_follow_one_another(planner, file, tmp_path):  # noqa: F811
+async def test_saves_made_before_the_first_is_in_force_follow_one_another(
+    planner,  # noqa: F811
+    file,
+    tmp_path,
+):
     """All have the same version below them; none of them is another host's."""
     await accept(planner, file)
     await save_post(planner, file, addition(), writer)
@@ -501,7 +607,11 @@ async def test_a_save_that_was_in_force_and_is_undone_elsewhere_stays_undone(
 
 
 @pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
-async def test_a_new_post_is_saved_on_a_host_whose_file_is_older(planner, file, tmp_path):  # noqa: F811
+async def test_a_new_post_is_saved_on_a_host_whose_file_is_older(
+    planner,  # noqa: F811
+    file,
+    tmp_path,
+):
     """A new post changes nothing of others, so nobody is asked about their changes.
 
     The emergency lane stays open.
@@ -525,7 +635,9 @@ async def test_old_saves_and_drafts_are_forgotten(planner, file):  # noqa: F811
     file.write_text("", "utf-8")
     later = START_TIME.replace(year=2028, tzinfo=None)
     await save_post(planner, file, addition(at=later), writer)
-    await save_post(planner, file, addition(id="newest", title="另一条", at=later), writer)
+    await save_post(
+        planner, file, addition(id="newest", title="另一条", at=later), writer
+    )
     draft = await planner.store.drafts.create("王", "{}")
     planner.store.runtime.advance_time(timedelta(days=29))
     await prune(planner.store, timedelta(days=365))
@@ -536,9 +648,9 @@ async def test_old_saves_and_drafts_are_forgotten(planner, file):  # noqa: F811
         await planner.store.drafts.get(draft.id, "王")
     approving = replace(planner, store=replace(planner.store, approval_rules=RULES))
     await accept(approving, file)
-    assert [task.saved_by for task in await approving.store.approvals.tasks(PostId("new"))] == [
-        None
-    ]
+    assert [
+        task.saved_by for task in await approving.store.approvals.tasks(PostId("new"))
+    ] == [None]
     assert ("post_saved", "王") in await audit(planner, "new")
 
 
@@ -563,7 +675,10 @@ async def test_a_save_in_a_file_of_ten_thousand_posts_costs_little_more_than_loa
     assert saved - parsed < 8 * (parsed - start)
 
 
-async def test_a_second_save_waits_for_the_first_and_for_the_file_that_it_leaves(planner, file):  # noqa: F811
+async def test_a_second_save_waits_for_the_first_and_for_the_file_that_it_leaves(
+    planner,  # noqa: F811
+    file,
+):
     """A save that has waited reads the file that the one before it has put in place.
 
     The lock is on the file itself.
@@ -604,7 +719,11 @@ async def test_a_save_without_a_file_says_what_is_wrong_with_it(planner, file, h
     [problem] = result.elsewhere
     assert (
         problem.code
-        == {"gone": "file_missing", "link": "file_is_link", "folder": "file_not_regular"}[how]
+        == {
+            "gone": "file_missing",
+            "link": "file_is_link",
+            "folder": "file_not_regular",
+        }[how]
     )
 
 
@@ -649,7 +768,10 @@ def test_a_file_of_another_user_is_replaced_if_that_one_keeps_its_rights(
     assert not Path(".schedule.toml.new").exists()
 
 
-async def test_a_post_is_for_all_accounts_that_it_names_whatever_these_are(planner, file):  # noqa: F811
+async def test_a_post_is_for_all_accounts_that_it_names_whatever_these_are(
+    planner,  # noqa: F811
+    file,
+):
     """An account that is off, or comes later under a wide name, has to be the writer's too.
 
     Otherwise nothing is saved.
@@ -657,7 +779,8 @@ async def test_a_post_is_for_all_accounts_that_it_names_whatever_these_are(plann
     context = planner.schedule_context
     off = replace(context.accounts["b"], mode=Mode.OFF)
     planner = replace(
-        planner, schedule_context=replace(context, accounts={**context.accounts, "b": off})
+        planner,
+        schedule_context=replace(context, accounts={**context.accounts, "b": off}),
     )
     only_a = replace(
         writer,
@@ -667,10 +790,14 @@ async def test_a_post_is_for_all_accounts_that_it_names_whatever_these_are(plann
     for to in (["all"], ["a", "b"], ["platform:weibo"]):
         with pytest.raises(SignInError):
             await save_post(planner, file, addition(to=to), only_a)
-    assert isinstance(await save_post(planner, file, addition(to=["a"]), only_a), SavedEdit)
+    assert isinstance(
+        await save_post(planner, file, addition(to=["a"]), only_a), SavedEdit
+    )
 
 
-@pytest.mark.parametrize(("reach", "is_saved"), [(None, True), ({"a", "b"}, True), ({"b"}, False)])
+@pytest.mark.parametrize(
+    ("reach", "is_saved"), [(None, True), ({"a", "b"}, True), ({"b"}, False)]
+)
 async def test_a_post_that_its_writer_may_not_see_is_unknown_as_an_original(
     planner,  # noqa: F811 # the fixture
     file,
@@ -684,7 +811,9 @@ async def test_a_post_that_its_writer_may_not_see_is_unknown_as_an_original(
     file.write_text(FILE + entry("hidden", at=LATER, to='["a"]'), "utf-8")
     limited = replace(writer, reach=reach)
     for original in ("hidden", "hiddem"):
-        change = addition(id=f"by-{original}", kind="correction", follows=original, to=["b"])
+        change = addition(
+            id=f"by-{original}", kind="correction", follows=original, to=["b"]
+        )
         result = await save_post(planner, file, change, limited)
         assert isinstance(result, SavedEdit) is (is_saved and original == "hidden")
         if isinstance(result, InvalidEdit):
@@ -700,7 +829,9 @@ async def test_a_post_that_its_writer_may_not_see_is_unknown_as_an_original(
 async def test_a_suggested_id_is_free_and_the_same_post_is_saved_once(planner, file):  # noqa: F811
     """A suggested id is free, so nobody blocks others by it; a second click saves nothing."""
     file.write_text(
-        FILE + entry("warned", at=LATER, to='["a"]') + 'follows = "ahead"\nkind = "update"\n',
+        FILE
+        + entry("warned", at=LATER, to='["a"]')
+        + 'follows = "ahead"\nkind = "update"\n',
         "utf-8",
     )
     saved = []
@@ -711,9 +842,14 @@ async def test_a_suggested_id_is_free_and_the_same_post_is_saved_once(planner, f
     assert saved == ["warned-2", "warned-2", "ahead-2", "ahead-2"]
 
 
-async def test_an_id_of_an_earlier_post_is_for_those_who_write_for_its_accounts(planner, file):  # noqa: F811
+async def test_an_id_of_an_earlier_post_is_for_those_who_write_for_its_accounts(
+    planner,  # noqa: F811
+    file,
+):
     """A pause, a correction or a cancellation of the earlier one would be of the new one too."""
-    await apply_schedule(planner, FILE + entry("gone", at=LATER, to='["a"]'), "schedule.toml")
+    await apply_schedule(
+        planner, FILE + entry("gone", at=LATER, to='["a"]'), "schedule.toml"
+    )
     only_b = Writer(
         actor=WANG,
         may_write=lambda accounts: set(accounts) <= {"b"},
@@ -729,14 +865,23 @@ async def test_an_id_of_an_earlier_post_is_for_those_who_write_for_its_accounts(
     )
 
 
-@pytest.mark.parametrize(("to", "codes"), [(["a"], []), (["a", "b"], ["correction_ahead"])])
-async def test_a_post_gets_no_further_account_once_its_correction_waits(planner, file, to, codes):  # noqa: F811
+@pytest.mark.parametrize(
+    ("to", "codes"), [(["a"], []), (["a", "b"], ["correction_ahead"])]
+)
+async def test_a_post_gets_no_further_account_once_its_correction_waits(
+    planner,  # noqa: F811
+    file,
+    to,
+    codes,
+):
     """The correction would stop the post on the further account too.
 
     Its author was not asked for that account.
     """
     correction = entry("correction", at=LATER, to='["a"]')
-    correction = correction.replace('kind = "warning"', 'kind = "correction"\nfollows = "p"')
+    correction = correction.replace(
+        'kind = "warning"', 'kind = "correction"\nfollows = "p"'
+    )
     file.write_text(FILE + entry("p", at=LATER, to='["a"]') + correction, "utf-8")
     result = await save_post(
         planner, file, await make_change(planner, file, "p", title="新", to=to), writer
@@ -744,7 +889,10 @@ async def test_a_post_gets_no_further_account_once_its_correction_waits(planner,
     assert [problem.code for problem in getattr(result, "own", ())] == codes
 
 
-async def test_a_correction_is_for_those_who_write_for_all_accounts_of_its_original(planner, file):  # noqa: F811
+async def test_a_correction_is_for_those_who_write_for_all_accounts_of_its_original(
+    planner,  # noqa: F811
+    file,
+):
     """A correction stops the original everywhere, approved or not.
 
     An author of one account silences no other account.
@@ -786,7 +934,10 @@ async def test_posts_removed_one_by_one_are_no_file_cut_short(planner, file):  #
     whole = file.read_text("utf-8")
     for name in names[:6]:
         await save_post(
-            planner, file, replace(await make_change(planner, file, name), entry=None), writer
+            planner,
+            file,
+            replace(await make_change(planner, file, name), entry=None),
+            writer,
         )
     await save_post(planner, file, addition(), writer)
     await accept(planner, file)
@@ -815,7 +966,10 @@ async def test_f23_a_saved_post_that_is_late_by_now_holds_up_nobody(planner, fil
     assert await planner.store.queries.deliveries(PostId("new"))
 
 
-async def test_a_secret_of_which_the_dashboard_knows_nothing_holds_up_nobody(planner, file):  # noqa: F811
+async def test_a_secret_of_which_the_dashboard_knows_nothing_holds_up_nobody(
+    planner,  # noqa: F811
+    file,
+):
     """The daemon does not send a text with a secret unknown to the dashboard, and says so.
 
     Saves of others come into force.
@@ -835,7 +989,10 @@ async def test_a_secret_of_which_the_dashboard_knows_nothing_holds_up_nobody(pla
         await accept(planner, file)
 
 
-async def test_a_post_in_force_that_cannot_be_written_on_some_day_holds_up_nobody(planner, file):  # noqa: F811
+async def test_a_post_in_force_that_cannot_be_written_on_some_day_holds_up_nobody(
+    planner,  # noqa: F811
+    file,
+):
     """The next save of another post comes into force.
 
     A post may be too long once the date has two digits, for example.

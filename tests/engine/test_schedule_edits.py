@@ -8,7 +8,12 @@ from publisher.domain.account import AccountId
 from publisher.domain.delivery import RECONCILER, DesiredState, State
 from publisher.domain.post import PostId
 from publisher.domain.results import Rejected, Submitted, Ticket
-from publisher.engine.planner import active_schedule, apply_schedule, plan_window, resend_post
+from publisher.engine.planner import (
+    active_schedule,
+    apply_schedule,
+    plan_window,
+    resend_post,
+)
 from publisher.testing.fakes import START_TIME
 from tests.engine.test_approvals import LI, approve, approving  # noqa: F401 # the fixture
 from tests.engine.test_planner import deliveries, entry, planner, publish, stores  # noqa: F401 # the fixture
@@ -29,7 +34,11 @@ async def due_times(planner, post="p"):  # noqa: F811 # the fixture
 
 
 async def alerts(planner, code):  # noqa: F811 # the fixture
-    return [alert.facts for alert in await planner.store.queries.alerts() if alert.code == code]
+    return [
+        alert.facts
+        for alert in await planner.store.queries.alerts()
+        if alert.code == code
+    ]
 
 
 async def test_f101_a_post_moved_into_the_past_stays_as_it_is_filed(approving):  # noqa: F811 # the fixture
@@ -51,7 +60,9 @@ async def test_f101_a_post_moved_into_the_past_stays_as_it_is_filed(approving): 
     [alert] = await alerts(approving, "posts_left_out")
     assert alert["posts"] == "p"
     await apply_schedule(
-        approving, slip.replace((START_TIME - 5 * HOUR).isoformat(), TOMORROW.isoformat()), FILE
+        approving,
+        slip.replace((START_TIME - 5 * HOUR).isoformat(), TOMORROW.isoformat()),
+        FILE,
     )
     assert await alerts(approving, "posts_left_out") == []
     assert (await approving.store.approvals.tasks(PostId("p")))[0].status.is_approved
@@ -63,9 +74,14 @@ async def test_f101_a_post_moved_to_a_time_that_is_just_past_is_due_now(planner)
     applied = await apply_schedule(
         planner, entry("p", at=(START_TIME - 20 * MINUTE).isoformat()), FILE
     )
-    assert (applied.left_out, await due_times(planner)) == ([], {START_TIME - 20 * MINUTE})
+    assert (applied.left_out, await due_times(planner)) == (
+        [],
+        {START_TIME - 20 * MINUTE},
+    )
     await publish(planner, AccountId("a"))
-    assert (await deliveries(planner, account=AccountId("a")))[0].state is State.PUBLISHED
+    assert (await deliveries(planner, account=AccountId("a")))[
+        0
+    ].state is State.PUBLISHED
 
 
 async def test_f101_asap_on_a_planned_post_sends_it(planner, runtime):  # noqa: F811 # the fixture
@@ -84,10 +100,15 @@ async def test_f101_asap_on_a_planned_post_sends_it(planner, runtime):  # noqa: 
     assert await due_times(planner) == {TOMORROW}
     await apply_schedule(planner, entry("p"), FILE)
     await publish(planner, AccountId("a"))
-    assert (await deliveries(planner, account=AccountId("a")))[0].state is State.PUBLISHED
+    assert (await deliveries(planner, account=AccountId("a")))[
+        0
+    ].state is State.PUBLISHED
 
 
-async def test_f101_asap_on_a_planned_post_means_after_its_approvals(approving, runtime):  # noqa: F811 # the fixture
+async def test_f101_asap_on_a_planned_post_means_after_its_approvals(
+    approving,  # noqa: F811 # the fixture
+    runtime,
+):
     """I5: the approvals for tomorrow do not count; the new ones make the post due.
 
     They come hours later. Put back to a time, the post waits for that time.
@@ -122,7 +143,9 @@ async def test_an_account_that_is_added_to_what_is_due_gets_nothing_unless_a_per
     await apply_schedule(planner, entry("p", at=at, to='["a"]'), FILE)
     runtime.advance_time(HOUR + 22 * MINUTE)
     applied = await apply_schedule(planner, entry("p", at=at), FILE)
-    assert [(late.post, late.accounts) for late in applied.late_accounts] == [("p", ("b",))]
+    assert [(late.post, late.accounts) for late in applied.late_accounts] == [
+        ("p", ("b",))
+    ]
     await publish(planner, AccountId("a"))
     for _ in range(2):
         await replan(planner)
@@ -140,10 +163,15 @@ async def test_an_account_of_the_settings_joins_what_is_to_come(planner, runtime
     """After a restart with a larger group, the post of tomorrow is filed for the newcomer."""
     await apply_schedule(planner, entry("p", at=TOMORROW.isoformat(), to='["a"]'), FILE)
     runtime.advance_time(HOUR)
-    assert (await apply_schedule(planner, entry("p", at=TOMORROW.isoformat()), FILE)).filed == 1
+    assert (
+        await apply_schedule(planner, entry("p", at=TOMORROW.isoformat()), FILE)
+    ).filed == 1
 
 
-async def test_i1_an_account_does_not_join_while_another_one_is_called(planner, monkeypatch):  # noqa: F811 # the fixture
+async def test_i1_an_account_does_not_join_while_another_one_is_called(
+    planner,  # noqa: F811 # the fixture
+    monkeypatch,
+):
     """A post that a person sends ahead is called before the plan is written.
 
     Its planned time is still to come.
@@ -169,7 +197,10 @@ async def test_i1_an_account_does_not_join_while_another_one_is_called(planner, 
             lambda _store, posts: read_and_send_ahead(posts),
         )
         applied = await apply_schedule(planner, entry("p", at=at), FILE)
-    assert (applied.filed, [item.account for item in await deliveries(planner)]) == (0, ["a"])
+    assert (applied.filed, [item.account for item in await deliveries(planner)]) == (
+        0,
+        ["a"],
+    )
     await replan(planner)
     assert len(await alerts(planner, "accounts_added_late")) == 1
 
@@ -188,7 +219,9 @@ async def test_i1_an_account_does_not_join_what_a_person_sends_to_it(approving):
     assert (await apply_schedule(approving, entry("p") + entry("q"), FILE)).filed == 1
 
 
-@pytest.mark.parametrize("changed", [{"title": "新的标题"}, {"at": TOMORROW.isoformat()}])
+@pytest.mark.parametrize(
+    "changed", [{"title": "新的标题"}, {"at": TOMORROW.isoformat()}]
+)
 async def test_an_id_that_is_used_again_is_reported(planner, runtime, changed):  # noqa: F811 # the fixture
     """F70: an edit of a finished post changes nothing and has the line of its entry.
 
@@ -197,7 +230,9 @@ async def test_an_id_that_is_used_again_is_reported(planner, runtime, changed): 
     await apply_schedule(planner, entry("p", to='["a"]'), FILE)
     await publish(planner, AccountId("a"))
     runtime.advance_time(2 * HOUR)
-    assert (await apply_schedule(planner, entry("p", to='["a"]') + entry("q"), FILE)).left_out == []
+    assert (
+        await apply_schedule(planner, entry("p", to='["a"]') + entry("q"), FILE)
+    ).left_out == []
     applied = await apply_schedule(
         planner, entry("p", to='["a"]', **changed) + entry("q") + entry("r"), FILE
     )
@@ -215,7 +250,9 @@ async def test_a_cancelled_post_that_is_edited_is_reported(planner):  # noqa: F8
     at = TOMORROW.isoformat()
     await apply_schedule(planner, entry("p", at=at), FILE)
     await planner.store.actions.cancel_post(PostId("p"), LI, "mistake")
-    assert (await apply_schedule(planner, entry("p", at=at) + "\n", FILE)).left_out == []
+    assert (
+        await apply_schedule(planner, entry("p", at=at) + "\n", FILE)
+    ).left_out == []
     applied = await apply_schedule(planner, entry("p", at=at, title="新的标题"), FILE)
     assert [problem.code for problem in applied.left_out] == ["edited_after_end"]
 
@@ -239,7 +276,9 @@ async def test_an_edit_during_a_review_that_is_refused_goes_to_a_person(planner)
     planner.store.runtime.advance_time(5 * MINUTE)
     [pending] = await outbox.due_readbacks([State.SUBMITTED], 10)
     refused = Rejected(code="weibo_20018", reason="")
-    await outbox.record_readback(pending, refused, RECONCILER, planner.store.runtime.monotonic())
+    await outbox.record_readback(
+        pending, refused, RECONCILER, planner.store.runtime.monotonic()
+    )
     [held] = await deliveries(planner)
     assert (held.state, held.reason, held.ticket) == (State.HELD, "edited", None)
     assert len(await alerts(planner, "held.edited")) == 1

@@ -51,7 +51,12 @@ def runtime():
 async def daemon_of(settings, folder, runtime):
     settings = parse_settings(settings, workspace=folder)
     async with open_application(settings, runtime, can_send=False) as application:
-        yield Daemon(application, folder / "schedule.toml", Messages(settings.lang), runtime.now())
+        yield Daemon(
+            application,
+            folder / "schedule.toml",
+            Messages(settings.lang),
+            runtime.now(),
+        )
 
 
 @pytest.fixture
@@ -61,7 +66,9 @@ async def daemon(tmp_path, runtime):
 
 
 async def posts_of(daemon):
-    return {item.key.post for item in await daemon.application.store.queries.deliveries()}
+    return {
+        item.key.post for item in await daemon.application.store.queries.deliveries()
+    }
 
 
 def gone(file):
@@ -92,7 +99,9 @@ async def test_recipients_are_updated_before_the_first_call(tmp_path, runtime):
     (tmp_path / "schedule.toml").write_text(entry("p", to='["g"]'), "utf-8")
     states = []
     for members in ('["a", "b"]', '["a"]'):
-        async with daemon_of(f"{SETTINGS}\n[groups]\ng = {members}\n", tmp_path, runtime) as daemon:
+        async with daemon_of(
+            f"{SETTINGS}\n[groups]\ng = {members}\n", tmp_path, runtime
+        ) as daemon:
             await daemon.load_initial_schedule()
             states.append(
                 {
@@ -124,11 +133,17 @@ async def test_i5_the_owner_of_the_file_is_noted_wherever_the_daemon_runs(
     assert owners == {daemon.schedule_file.owner()}
 
 
-async def test_instants_that_come_within_range_are_filed_after_the_first_calls(daemon, runtime):
+async def test_instants_that_come_within_range_are_filed_after_the_first_calls(
+    daemon, runtime
+):
     """A start with the same file and settings files nothing; the next planning run does."""
     daemon.schedule_file.write_text(cron("daily", "0 12 * * *"), "utf-8")
     filed = []
-    for step in (daemon.load_initial_schedule, daemon.load_initial_schedule, daemon.plan):
+    for step in (
+        daemon.load_initial_schedule,
+        daemon.load_initial_schedule,
+        daemon.plan,
+    ):
         await step()
         filed.append(len(await daemon.application.store.queries.deliveries()))
         runtime.advance_time(timedelta(hours=12))
@@ -156,12 +171,12 @@ async def test_f68_a_missing_file_cancels_nothing(daemon, spoil):
     spoil(daemon.schedule_file)
     await daemon.read_schedule()
     assert await daemon.application.store.posts.active_schedule_text() == WHOLE
-    assert {item.state for item in await daemon.application.store.queries.deliveries()} == {
-        State.PENDING
-    }
-    assert [alert.code for alert in await daemon.application.store.queries.alerts()] == [
-        "reload_refused"
-    ]
+    assert {
+        item.state for item in await daemon.application.store.queries.deliveries()
+    } == {State.PENDING}
+    assert [
+        alert.code for alert in await daemon.application.store.queries.alerts()
+    ] == ["reload_refused"]
 
 
 async def test_f64_a_file_cut_in_the_middle_leaves_the_last_good_version(daemon):
@@ -174,9 +189,9 @@ async def test_f64_a_file_cut_in_the_middle_leaves_the_last_good_version(daemon)
     daemon.schedule_file.write_text(WHOLE[: len(WHOLE) - 20], "utf-8")
     await daemon.read_schedule()
     assert await daemon.application.store.posts.active_schedule_text() == WHOLE
-    assert [alert.code for alert in await daemon.application.store.queries.alerts()] == [
-        "reload_refused"
-    ]
+    assert [
+        alert.code for alert in await daemon.application.store.queries.alerts()
+    ] == ["reload_refused"]
 
 
 @pytest.fixture
@@ -227,7 +242,9 @@ async def test_a_refused_file_is_read_again_after_longer_and_longer_pauses(
     assert await posts_of(daemon) == {PostId("p"), PostId("q")}
 
 
-async def test_a_picture_that_a_refused_file_lacks_is_noticed_when_it_comes(daemon, runtime):
+async def test_a_picture_that_a_refused_file_lacks_is_noticed_when_it_comes(
+    daemon, runtime
+):
     """F75: the file is read again at once, although it has not changed."""
     media = daemon.schedule_file.parent / "media"
     media.mkdir()
@@ -247,7 +264,9 @@ async def test_a_picture_that_a_refused_file_lacks_is_noticed_when_it_comes(daem
 
 
 @pytest.mark.long
-async def test_a_file_saved_before_it_is_watched_is_read_within_seconds(daemon, monkeypatch):
+async def test_a_file_saved_before_it_is_watched_is_read_within_seconds(
+    daemon, monkeypatch
+):
     """A change between the first reading and the start of the watch is read within seconds.
 
     It does not wait for the slow job.
@@ -268,15 +287,19 @@ async def test_a_file_saved_before_it_is_watched_is_read_within_seconds(daemon, 
 
 @pytest.mark.long
 @pytest.mark.parametrize("how", ["fault", "gone"])
-async def test_f74_a_repeating_post_goes_on_as_far_as_it_is_filed(tmp_path, runtime, how):
+async def test_f74_a_repeating_post_goes_on_as_far_as_it_is_filed(
+    tmp_path, runtime, how
+):
     """F74: filed instants are sent although the template is unusable.
 
     An alert says that no more can be planned.
     """
-    own = shutil.copytree(shipped_templates() / "warning", tmp_path / "templates" / "own")
-    text = cron("daily", "0 12 * * *").replace('template = "warning"', 'template = "own"') + cron(
-        "fine", "0 15 * * *"
+    own = shutil.copytree(
+        shipped_templates() / "warning", tmp_path / "templates" / "own"
     )
+    text = cron("daily", "0 12 * * *").replace(
+        'template = "warning"', 'template = "own"'
+    ) + cron("fine", "0 15 * * *")
     (tmp_path / "schedule.toml").write_text(text, "utf-8")
     async with daemon_of(SETTINGS, tmp_path, runtime) as daemon:
         await daemon.load_initial_schedule()
@@ -291,13 +314,18 @@ async def test_f74_a_repeating_post_goes_on_as_far_as_it_is_filed(tmp_path, runt
         for _ in range(4 * 24):
             await daemon.plan()
             await application.store.maintenance.run()
-            await send_due(application.store, dict.fromkeys("ab", fake), 50, daemon.stop_requested)
+            await send_due(
+                application.store, dict.fromkeys("ab", fake), 50, daemon.stop_requested
+            )
             runtime.advance_time(timedelta(hours=1))
         states = Counter(
-            (item.key.post, item.state) for item in await application.store.queries.deliveries()
+            (item.key.post, item.state)
+            for item in await application.store.queries.deliveries()
         )
         alerts = await application.store.queries.alerts()
     assert states["daily", State.PUBLISHED] == 4
     assert states["fine", State.PUBLISHED] == 8
-    assert [alert.code for alert in alerts if alert.code == "reload_refused"] == ["reload_refused"]
+    assert [alert.code for alert in alerts if alert.code == "reload_refused"] == [
+        "reload_refused"
+    ]
     assert (alerts[-1].code == "templates_invalid") is (how == "fault")

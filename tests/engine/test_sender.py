@@ -23,7 +23,12 @@ from publisher.engine.reconciler import reconcile_due, retract_due
 from publisher.engine.sender import send_due
 from publisher.secrets import SecretError
 from publisher.store.db.intent_journal import CallRecord
-from publisher.testing.builders import TEST_TIMING, enqueue_posts, make_policy, make_post
+from publisher.testing.builders import (
+    TEST_TIMING,
+    enqueue_posts,
+    make_policy,
+    make_post,
+)
 from publisher.testing.fakes import START_TIME, FakeAdapter
 
 
@@ -61,10 +66,14 @@ async def test_a_due_delivery_is_published_once(open_store, runtime):
     await run_jobs(store, adapters)
     await run_on(store, adapters, runtime, minutes=5)
     assert sorted(request.account for request in fake.posts.values()) == ["a", "b", "c"]
-    assert {item.state for item in await store.queries.deliveries()} == {State.PUBLISHED}
+    assert {item.state for item in await store.queries.deliveries()} == {
+        State.PUBLISHED
+    }
 
 
-async def test_f24_a_post_with_a_lost_reply_is_found_and_never_repeated(open_store, runtime):
+async def test_f24_a_post_with_a_lost_reply_is_found_and_never_repeated(
+    open_store, runtime
+):
     """The post with the lost reply is adopted, after one call."""
     store, fake, adapters = await stage(open_store, "a")
     fake.script.append(fake.lose_reply)
@@ -81,7 +90,9 @@ async def test_f24_a_post_with_a_lost_reply_is_found_and_never_repeated(open_sto
     assert delivery.verified_at is not None
 
 
-async def test_f21_a_call_without_effect_is_made_again_after_absence_is_shown(open_store, runtime):
+async def test_f21_a_call_without_effect_is_made_again_after_absence_is_shown(
+    open_store, runtime
+):
     """Only after the visibility window, once, as attempt two."""
     store, fake, adapters = await stage(open_store, "a")
     fake.script.append(Unknown(reason="timeout"))
@@ -97,7 +108,9 @@ async def test_f21_a_call_without_effect_is_made_again_after_absence_is_shown(op
 async def test_f19_a_call_that_was_not_sent_is_tried_again_soon(open_store, runtime):
     """A refused connection costs a short wait and leaves no unknown outcome."""
     store, fake, adapters = await stage(open_store, "a")
-    fake.script.extend([NotSent(reason="connect_failed"), Busy(code="10009", reason="busy")])
+    fake.script.extend(
+        [NotSent(reason="connect_failed"), Busy(code="10009", reason="busy")]
+    )
     await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME))
     await run_jobs(store, adapters)
     assert (await state_of(store)).state is State.RETRYING
@@ -106,7 +119,9 @@ async def test_f19_a_call_that_was_not_sent_is_tried_again_soon(open_store, runt
     assert len(fake.calls) == 3
 
 
-@pytest.mark.parametrize("wait", [None, timedelta(minutes=1)], ids=["not sent", "still preparing"])
+@pytest.mark.parametrize(
+    "wait", [None, timedelta(minutes=1)], ids=["not sent", "still preparing"]
+)
 async def test_an_adapter_that_claims_after_its_call_that_nothing_was_sent_is_not_believed(
     open_store, runtime, wait
 ):
@@ -136,7 +151,11 @@ async def test_f45_refused_content_fails_with_its_reason(open_store, runtime):
     await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME))
     await run_on(store, adapters, runtime, minutes=5)
     delivery = await state_of(store)
-    assert (delivery.state, delivery.reason, len(fake.calls)) == (State.FAILED, "20021", 1)
+    assert (delivery.state, delivery.reason, len(fake.calls)) == (
+        State.FAILED,
+        "20021",
+        1,
+    )
 
 
 class Faulty(FakeAdapter):
@@ -188,7 +207,11 @@ class Interrupted(FakeAdapter):
 @pytest.mark.parametrize("starts_call", [False, True])
 @pytest.mark.parametrize(
     ("interruption", "reason"),
-    [(raise_error, "adapter_failed"), (hang, "time_limit"), (miss_secret, "vault_unreadable")],
+    [
+        (raise_error, "adapter_failed"),
+        (hang, "time_limit"),
+        (miss_secret, "vault_unreadable"),
+    ],
 )
 async def test_only_a_call_that_has_begun_leaves_an_unknown_outcome(  # noqa: PLR0917 # two ways to fail, at two times
     open_store, tmp_path, runtime, interruption, reason, starts_call
@@ -202,27 +225,42 @@ async def test_only_a_call_that_has_begun_leaves_an_unknown_outcome(  # noqa: PL
     store = await open_store(make_policy("a", timing=timing), calls=calls)
     await store.maintenance.expire_own_leases()
     adapter = Interrupted(now=runtime.now)
-    adapter.interruption, adapter.record, adapter.starts_call = interruption, calls, starts_call
+    adapter.interruption, adapter.record, adapter.starts_call = (
+        interruption,
+        calls,
+        starts_call,
+    )
     await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME))
     await run_jobs(store, {"a": adapter})
     after = await state_of(store)
-    assert (after.state, after.reason) == (State.UNKNOWN if starts_call else State.RETRYING, reason)
+    assert (after.state, after.reason) == (
+        State.UNKNOWN if starts_call else State.RETRYING,
+        reason,
+    )
     adapter.interruption = None
     await run_on(store, {"a": adapter}, runtime, minutes=1)
-    assert (await state_of(store)).state is (State.UNKNOWN if starts_call else State.PUBLISHED)
+    assert (await state_of(store)).state is (
+        State.UNKNOWN if starts_call else State.PUBLISHED
+    )
 
 
 async def test_f47_a_review_without_end_is_alerted_then_held(open_store, runtime):
     """An alert after half an hour, a person after two, and never a second call."""
     store, fake, adapters = await stage(open_store, "a")
-    fake.script.append(Submitted(ticket=Ticket(payload="none"), check_again_at=START_TIME))
+    fake.script.append(
+        Submitted(ticket=Ticket(payload="none"), check_again_at=START_TIME)
+    )
     await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME))
     await run_jobs(store, adapters)
     await run_on(store, adapters, runtime, minutes=32, step=timedelta(minutes=4))
     assert "review_overdue" in [alert.code for alert in await store.queries.alerts()]
     await run_on(store, adapters, runtime, minutes=95, step=timedelta(minutes=5))
     delivery = await state_of(store)
-    assert (delivery.state, delivery.reason, len(fake.calls)) == (State.HELD, "review_timeout", 1)
+    assert (delivery.state, delivery.reason, len(fake.calls)) == (
+        State.HELD,
+        "review_timeout",
+        1,
+    )
 
 
 class UnreadableListAdapter(FakeAdapter):
@@ -241,10 +279,16 @@ async def test_f52_a_list_that_cannot_be_read_never_proves_absence(open_store, r
     await run_jobs(store, {"a": blind})
     await run_on(store, {"a": blind}, runtime, minutes=130, step=timedelta(minutes=5))
     delivery = await state_of(store)
-    assert (delivery.state, delivery.reason, len(blind.calls)) == (State.HELD, "uncheckable", 1)
+    assert (delivery.state, delivery.reason, len(blind.calls)) == (
+        State.HELD,
+        "uncheckable",
+        1,
+    )
 
 
-async def test_f77_a_retraction_of_an_unknown_outcome_first_finds_then_deletes(open_store, runtime):
+async def test_f77_a_retraction_of_an_unknown_outcome_first_finds_then_deletes(
+    open_store, runtime
+):
     """No further call is made for the post, and the published copy is deleted."""
     store, fake, adapters = await stage(open_store, "a")
     fake.script.append(fake.lose_reply)
@@ -263,7 +307,11 @@ class UndeletableAdapter(FakeAdapter):
         pytest.fail("the platform has no call that deletes a post")
 
     async def check_ticket(self, ticket):
-        return await super().check_ticket(ticket) if ticket.payload in self.posts else Deleted()
+        return (
+            await super().check_ticket(ticket)
+            if ticket.payload in self.posts
+            else Deleted()
+        )
 
 
 async def test_f78_an_adapter_that_cannot_retract_is_not_asked_to(open_store, runtime):
@@ -289,13 +337,17 @@ async def test_f78_an_adapter_that_cannot_retract_is_not_asked_to(open_store, ru
     assert (await state_of(store)).state is State.RETRACTED
 
 
-async def test_f77_a_post_confirmed_by_people_is_not_taken_for_deleted(open_store, runtime):
+async def test_f77_a_post_confirmed_by_people_is_not_taken_for_deleted(
+    open_store, runtime
+):
     """F77: a post confirmed by two people must be deleted by a person.
 
     No call was ever made that could be searched for.
     """
     store, _fake, adapters = await stage(open_store, "a")
-    await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME + timedelta(hours=1)))
+    await enqueue_posts(
+        store.posts, make_post("p", ["a"], START_TIME + timedelta(hours=1))
+    )
     held = await store.actions.apply_event(
         (await state_of(store)).id, Held(reason=HoldReason.POISON), SENDER
     )
@@ -404,7 +456,9 @@ async def test_a_slow_read_delays_no_other(open_store, runtime):
     await send_due(store, dict.fromkeys("abc", slow), 50, asyncio.Event())
     runtime.advance_time(timedelta(minutes=5))
     assert await reconcile_due(store, dict.fromkeys("abc", slow), 2) == 3
-    assert {item.state for item in await store.queries.deliveries()} == {State.PUBLISHED}
+    assert {item.state for item in await store.queries.deliveries()} == {
+        State.PUBLISHED
+    }
 
 
 class SlowToDelete(FakeAdapter):
@@ -430,7 +484,9 @@ async def test_f78_a_deletion_that_hangs_delays_no_other(open_store):
     await store.actions.retract(PostId("p"), None, named_person("li"), "wrong text")
     async with asyncio.timeout(30):
         assert await retract_due(store, adapters, 2) == 3
-    assert {item.state for item in await store.queries.deliveries()} == {State.RETRACTED}
+    assert {item.state for item in await store.queries.deliveries()} == {
+        State.RETRACTED
+    }
 
 
 async def test_f14_a_stopping_daemon_begins_no_read(open_store, runtime):
@@ -468,5 +524,7 @@ async def test_f02_a_delivery_left_in_sending_by_a_killed_process_is_resolved_by
     await store.outbox.record_intent(first)
     assert await store.maintenance.expire_own_leases() == 2
     await run_on(store, adapters, runtime, minutes=15)
-    assert {item.state for item in await store.queries.deliveries()} == {State.PUBLISHED}
+    assert {item.state for item in await store.queries.deliveries()} == {
+        State.PUBLISHED
+    }
     assert len(fake.posts) == 2

@@ -11,7 +11,12 @@ import pytest
 from publisher.domain.account import AccountId
 from publisher.domain.delivery import State, WorkerId
 from publisher.domain.errors import RefusedError
-from publisher.engine.planner import active_schedule, apply_schedule, confirm_settings, plan_window
+from publisher.engine.planner import (
+    active_schedule,
+    apply_schedule,
+    confirm_settings,
+    plan_window,
+)
 from publisher.store.db.tables import WORKER, WORKER_STATE
 from publisher.testing.fakes import START_TIME
 from tests.engine.test_planner import deliveries, entry, planner  # noqa: F401 # a fixture
@@ -22,7 +27,9 @@ TO_GROUP = '["north"]'
 
 def with_group(planner, *accounts):  # noqa: F811 # the fixture's value
     """Return the planner of a daemon with these accounts in its group `north`."""
-    context = replace(planner.schedule_context, groups={"north": tuple(map(AccountId, accounts))})
+    context = replace(
+        planner.schedule_context, groups={"north": tuple(map(AccountId, accounts))}
+    )
     return replace(planner, schedule_context=context)
 
 
@@ -37,7 +44,11 @@ async def plan(planner):  # noqa: F811 # as above
 
 async def open_accounts(planner):  # noqa: F811 # as above
     return sorted(
-        {item.account for item in await deliveries(planner) if item.state is State.PENDING}
+        {
+            item.account
+            for item in await deliveries(planner)
+            if item.state is State.PENDING
+        }
     )
 
 
@@ -58,13 +69,21 @@ async def test_f100_a_group_that_loses_an_account_is_named_and_put_right(planner
     await apply_schedule(both, posts(2), "schedule.toml")
     before = await deliveries(planner)
     await plan(one)
-    assert (await open_accounts(planner), await alert_codes(planner)) == (["a"], ["posts_removed"])
+    assert (await open_accounts(planner), await alert_codes(planner)) == (
+        ["a"],
+        ["posts_removed"],
+    )
     [alert] = [
-        alert for alert in await planner.store.queries.alerts() if alert.code == "posts_removed"
+        alert
+        for alert in await planner.store.queries.alerts()
+        if alert.code == "posts_removed"
     ]
     assert alert.facts["posts"] == "p00、p01"
     await plan(both)
-    assert (await open_accounts(planner), await alert_codes(planner)) == (["a", "b"], [])
+    assert (await open_accounts(planner), await alert_codes(planner)) == (
+        ["a", "b"],
+        [],
+    )
     after = await deliveries(planner)
     assert [replace(item, version=0) for item in after] == [
         replace(item, version=0) for item in before
@@ -106,7 +125,9 @@ async def test_f100_much_that_settings_take_waits_for_a_person(planner):  # noqa
     assert await alert_codes(planner) == []
 
 
-async def test_f100_an_edit_of_the_words_takes_nothing_that_the_settings_have_taken(planner):  # noqa: F811
+async def test_f100_an_edit_of_the_words_takes_nothing_that_the_settings_have_taken(
+    planner,  # noqa: F811
+):
     """An edit of the titles is no confirmation of a removal by the settings.
 
     Four posts wait for the word of a person. The person puts their titles right meanwhile.
@@ -114,10 +135,14 @@ async def test_f100_an_edit_of_the_words_takes_nothing_that_the_settings_have_ta
     both, one = with_group(planner, "a", "b"), with_group(planner, "a")
     await apply_schedule(both, posts(4), "schedule.toml")
     edited = "".join(
-        entry(f"p{index:02}", at=AT, to=TO_GROUP, title="新的标题") for index in range(4)
+        entry(f"p{index:02}", at=AT, to=TO_GROUP, title="新的标题")
+        for index in range(4)
     )
     applied = await apply_schedule(one, edited, "schedule.toml")
-    assert (list(applied.taken), list(applied.withheld)) == ([], ["p00", "p01", "p02", "p03"])
+    assert (list(applied.taken), list(applied.withheld)) == (
+        [],
+        ["p00", "p01", "p02", "p03"],
+    )
     await plan(one)
     assert (await open_accounts(planner), await alert_codes(planner)) == (
         ["a", "b"],
@@ -127,7 +152,10 @@ async def test_f100_an_edit_of_the_words_takes_nothing_that_the_settings_have_ta
         entry(f"p{index:02}", at=AT, to='["a"]', title="新的标题") for index in range(4)
     )
     assert list((await apply_schedule(one, elsewhere, "schedule.toml")).withheld) == []
-    assert (await open_accounts(planner), await alert_codes(planner)) == (["a"], ["posts_removed"])
+    assert (await open_accounts(planner), await alert_codes(planner)) == (
+        ["a"],
+        ["posts_removed"],
+    )
 
 
 async def test_f100_a_number_that_answers_no_question_changes_nothing(planner):  # noqa: F811
@@ -146,7 +174,10 @@ async def test_f100_a_number_that_answers_no_question_changes_nothing(planner): 
             await apply_schedule(
                 one, posts(2) + entry("new"), "schedule.toml", confirmed_removals=number
             )
-    assert (await open_accounts(planner), await alert_codes(planner)) == (["a", "b"], [])
+    assert (await open_accounts(planner), await alert_codes(planner)) == (
+        ["a", "b"],
+        [],
+    )
 
 
 async def test_f100_one_number_confirms_one_removal(planner):  # noqa: F811
@@ -177,7 +208,9 @@ async def test_f100_what_goes_beside_a_confirmed_removal_is_named(planner):  # n
     applied = await apply_schedule(one, posts(2), "schedule.toml", confirmed_removals=5)
     assert list(applied.taken) == ["p00", "p01", "q0", "q1", "q2", "q3", "q4"]
     [alert] = [
-        alert for alert in await planner.store.queries.alerts() if alert.code == "posts_removed"
+        alert
+        for alert in await planner.store.queries.alerts()
+        if alert.code == "posts_removed"
     ]
     assert alert.facts["posts"] == "p00、p01"
 
@@ -203,7 +236,11 @@ async def test_f100_what_is_filed_for_an_account_that_left_the_settings_stays(pl
     Nobody can send it here, and the account may come back.
     """
     await apply_schedule(planner, posts(1, to='["all"]'), "schedule.toml")
-    accounts = {name: one for name, one in planner.schedule_context.accounts.items() if name != "b"}
+    accounts = {
+        name: one
+        for name, one in planner.schedule_context.accounts.items()
+        if name != "b"
+    }
     without = replace(
         planner, schedule_context=replace(planner.schedule_context, accounts=accounts)
     )
@@ -212,7 +249,9 @@ async def test_f100_what_is_filed_for_an_account_that_left_the_settings_stays(pl
         await apply_schedule(without, entry("p00", at=AT, title=title), "schedule.toml")
         version = {item.account: item.version for item in await deliveries(planner)}
         await plan(without)
-        assert {item.account: item.version for item in await deliveries(planner)} == version
+        assert {
+            item.account: item.version for item in await deliveries(planner)
+        } == version
     assert await open_accounts(planner) == ["a", "b"]
 
 
@@ -224,9 +263,16 @@ async def run_elsewhere(planner, config_hash):  # noqa: F811 # as above
         connection = transaction.connection
         connection.execute(WORKER.delete())
         connection.execute(WORKER_STATE.delete())
-        beat = {"started_at": START_TIME, "heartbeat_at": START_TIME + timedelta(days=1)}
-        connection.execute(WORKER.insert().values(id=worker, host="other", pid=1, **beat))
-        connection.execute(WORKER_STATE.insert().values(worker=worker, config_hash=config_hash))
+        beat = {
+            "started_at": START_TIME,
+            "heartbeat_at": START_TIME + timedelta(days=1),
+        }
+        connection.execute(
+            WORKER.insert().values(id=worker, host="other", pid=1, **beat)
+        )
+        connection.execute(
+            WORKER_STATE.insert().values(worker=worker, config_hash=config_hash)
+        )
 
     await planner.store.database.write(write)
 
@@ -246,7 +292,10 @@ async def test_f102_hosts_with_different_settings_take_nothing_from_each_other(p
     )
     await run_elsewhere(planner, new.config_hash)
     await plan(new)
-    assert (await open_accounts(planner), await alert_codes(planner)) == (["a"], ["posts_removed"])
+    assert (await open_accounts(planner), await alert_codes(planner)) == (
+        ["a"],
+        ["posts_removed"],
+    )
     await plan(old)
     assert await open_accounts(planner) == ["a"]
     assert "settings_differ" in await alert_codes(planner)

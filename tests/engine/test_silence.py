@@ -30,7 +30,9 @@ class HiddenListPlatform(FakeAdapter):
     is_hidden = False
 
     async def list_recent(self):
-        return Unknown(reason="timeout") if self.is_hidden else await super().list_recent()
+        return (
+            Unknown(reason="timeout") if self.is_hidden else await super().list_recent()
+        )
 
 
 async def publish(store, adapters, post):
@@ -75,14 +77,20 @@ async def test_one_alert_rises_from_notice_to_red_and_ends_with_a_verified_post(
         runtime.advance_time(DAY)
     assert seen == ["silence_notice", "silence_alarm", "silence_red"]
     await publish(store, adapters, "p")
-    assert (await store.silence.update(BEIJING), await codes(store), await days_of(store)) == (
+    assert (
+        await store.silence.update(BEIJING),
+        await codes(store),
+        await days_of(store),
+    ) == (
         1,
         [],
         0,
     )
 
 
-async def test_an_alert_is_raised_once_however_often_it_is_looked_for(open_store, runtime):
+async def test_an_alert_is_raised_once_however_often_it_is_looked_for(
+    open_store, runtime
+):
     """A week of looking every hour at an account that stays silent raises nothing twice."""
     store, _adapters, _fake = await silent_account(open_store)
     runtime.advance_time(14 * DAY)
@@ -121,7 +129,9 @@ async def test_reading_an_old_post_again_does_not_reset_the_clock(open_store, ru
     assert (await days_of(store), await codes(store)) == (10, ["silence_notice"])
 
 
-async def test_a_removed_post_moves_the_clock_back_to_the_one_before(open_store, runtime):
+async def test_a_removed_post_moves_the_clock_back_to_the_one_before(
+    open_store, runtime
+):
     """The day of the post before counts again once the platform has removed the newest."""
     store, adapters, fake = await silent_account(open_store)
     await publish(store, adapters, "first")
@@ -142,7 +152,9 @@ async def test_a_removed_post_moves_the_clock_back_to_the_one_before(open_store,
     )
 
 
-@pytest.mark.parametrize("is_in_settings", [True, False], ids=["settings", "at run time"])
+@pytest.mark.parametrize(
+    "is_in_settings", [True, False], ids=["settings", "at run time"]
+)
 async def test_an_account_that_is_off_has_no_clock(open_store, runtime, is_in_settings):
     """No days are counted where nobody publishes.
 
@@ -157,12 +169,16 @@ async def test_an_account_that_is_off_has_no_clock(open_store, runtime, is_in_se
     await store.silence.update(BEIJING)
     assert await codes(store) == ([] if is_in_settings else ["silence_red"])
     if not is_in_settings:
-        await store.actions.set_mode(AccountId("a"), Mode.OFF, named_person("li"), "test")
+        await store.actions.set_mode(
+            AccountId("a"), Mode.OFF, named_person("li"), "test"
+        )
     await store.silence.update(BEIJING)
     assert (dict(await store.silence.clocks(BEIJING)), await codes(store)) == ({}, [])
 
 
-async def test_an_account_that_leaves_the_settings_leaves_no_alert_behind(open_store, runtime):
+async def test_an_account_that_leaves_the_settings_leaves_no_alert_behind(
+    open_store, runtime
+):
     """The next daemon does not know the account, and closes the open alerts about it."""
     store, _adapters, _fake = await silent_account(open_store)
     runtime.advance_time(14 * DAY)
@@ -172,7 +188,9 @@ async def test_an_account_that_leaves_the_settings_leaves_no_alert_behind(open_s
     assert await codes(other) == []
 
 
-async def test_nothing_is_counted_by_a_clock_that_nobody_vouches_for(open_store, runtime):
+async def test_nothing_is_counted_by_a_clock_that_nobody_vouches_for(
+    open_store, runtime
+):
     """A machine that starts in the wrong year alerts nobody about years of silence."""
     store, _adapters, _fake = await silent_account(open_store)
     runtime.jump_clock(timedelta(days=800))

@@ -57,7 +57,10 @@ SLIPS: dict[str, tuple[str, Edit]] = {
     ),
     "a cron time moved": (REPEATING, changed("0 12", "0 13")),
     "a cron deleted": (REPEATING, deleted),
-    "a cron that became a date": (REPEATING, changed('cron = "0 12 * * *"', f"at = {AT}")),
+    "a cron that became a date": (
+        REPEATING,
+        changed('cron = "0 12 * * *"', f"at = {AT}"),
+    ),
     "a post deleted that is due": (entry("p"), deleted),
     "an account out of a due post": (entry("p"), changed('["all"]', '["a"]')),
 }
@@ -73,7 +76,8 @@ def shape(found: Sequence[Delivery]) -> list[Delivery]:
         for item in found
     ]
     return sorted(
-        (item for item in kept if item.state is not State.CANCELLED), key=lambda item: item.id
+        (item for item in kept if item.state is not State.CANCELLED),
+        key=lambda item: item.id,
     )
 
 
@@ -101,20 +105,31 @@ async def test_f100_a_slip_that_is_put_right_leaves_what_was_never_called_as_it_
     await planner.store.maintenance.promote_due()
     before = shape(await deliveries(planner, post="p"))
     runtime.advance_time(SLIP_LASTS)
-    first = await reload(planner, edit(post) + OTHER + entry("urgent-1", extra="urgent = true"))
+    first = await reload(
+        planner, edit(post) + OTHER + entry("urgent-1", extra="urgent = true")
+    )
     assert shape(await deliveries(planner, post="p")) != before
     runtime.advance_time(SLIP_LASTS)
     await planner.store.maintenance.run()
-    second = await reload(planner, post + OTHER + entry("urgent-2", extra="urgent = true"))
+    second = await reload(
+        planner, post + OTHER + entry("urgent-2", extra="urgent = true")
+    )
     await planner.store.maintenance.promote_due()
     assert shape(await deliveries(planner, post="p")) == before
     assert [*first.left_out, *second.left_out] == []
     for name in ("urgent-1", "urgent-2"):
         assert len(await deliveries(planner, post=name)) == 2
-    assert not [one for one in await planner.store.queries.alerts() if one.subject.startswith("p")]
+    assert not [
+        one
+        for one in await planner.store.queries.alerts()
+        if one.subject.startswith("p")
+    ]
 
 
-async def test_f100_of_what_comes_back_only_what_was_called_stays_cancelled(planner, runtime):  # noqa: F811
+async def test_f100_of_what_comes_back_only_what_was_called_stays_cancelled(
+    planner,  # noqa: F811
+    runtime,
+):
     """Of two accounts of a post that is deleted and put back, the uncalled one comes back.
 
     The other account has been called and may be tried again.
@@ -124,7 +139,9 @@ async def test_f100_of_what_comes_back_only_what_was_called_stays_cancelled(plan
     await reload(planner, entry("urgent-1"))
     runtime.advance_time(SLIP_LASTS)
     applied = await reload(planner, entry("p") + entry("urgent-2"))
-    assert {item.account: item.state for item in await deliveries(planner, post="p")} == {
+    assert {
+        item.account: item.state for item in await deliveries(planner, post="p")
+    } == {
         "a": State.PUBLISHED,
         "b": State.DUE,
     }
@@ -146,12 +163,18 @@ async def test_f100_what_comes_back_too_late_is_left_out_alone(planner, runtime)
             ("restored_too_late", "p")
         ]
         assert len(await deliveries(planner, post=f"urgent-{version}")) == 2
-    assert {item.state for item in await deliveries(planner, post="p")} == {State.CANCELLED}
+    assert {item.state for item in await deliveries(planner, post="p")} == {
+        State.CANCELLED
+    }
     assert [
-        one.code for one in await planner.store.queries.alerts() if "left_out" in one.subject
+        one.code
+        for one in await planner.store.queries.alerts()
+        if "left_out" in one.subject
     ] == ["posts_left_out"]
     await reload(planner, OTHER)
-    assert not [one for one in await planner.store.queries.alerts() if "left_out" in one.subject]
+    assert not [
+        one for one in await planner.store.queries.alerts() if "left_out" in one.subject
+    ]
 
 
 async def test_f100_a_cancellation_by_a_person_is_not_undone_by_the_file(planner):  # noqa: F811
@@ -161,7 +184,9 @@ async def test_f100_a_cancellation_by_a_person_is_not_undone_by_the_file(planner
     await planner.store.actions.cancel_post(PostId("p"), named_person("li"), "wrong")
     await reload(planner, OTHER)
     await reload(planner, text + OTHER)
-    assert {item.state for item in await deliveries(planner, post="p")} == {State.CANCELLED}
+    assert {item.state for item in await deliveries(planner, post="p")} == {
+        State.CANCELLED
+    }
 
 
 A, LI = AccountId("a"), named_person("li")
@@ -172,7 +197,9 @@ async def live(planner, post="p"):  # noqa: F811 # the fixture's value
     """Return the accounts of a post that have got it or will, one for each delivery."""
     states = {State.PENDING, State.DUE, State.PUBLISHED}
     return sorted(
-        item.account for item in await deliveries(planner, post=post) if item.state in states
+        item.account
+        for item in await deliveries(planner, post=post)
+        if item.state in states
     )
 
 
@@ -180,7 +207,10 @@ async def order_again(planner):  # noqa: F811 # the fixture's value
     await resend_post(planner, await planner.store.posts.get_post(PostId("p")), [A])
 
 
-async def test_f100_i1_what_was_sent_again_by_order_does_not_come_back(planner, runtime):  # noqa: F811
+async def test_f100_i1_what_was_sent_again_by_order_does_not_come_back(
+    planner,  # noqa: F811
+    runtime,
+):
     """A post that was sent again to one account comes back for the other account alone.
 
     Both accounts expire, a person sends the post to one, and it is moved.
@@ -219,7 +249,9 @@ async def test_f100_i1_an_order_while_the_plan_is_made_keeps_the_delivery_away(
 
     with monkeypatch.context() as patched:
         patched.setattr(
-            type(planner.store.posts), "stored_posts", lambda _store, posts: read_and_order(posts)
+            type(planner.store.posts),
+            "stored_posts",
+            lambda _store, posts: read_and_order(posts),
         )
         await apply_schedule(planner, entry("p", at=LATER, to='["a"]'), "schedule.toml")
     assert await live(planner) == ["a"]
@@ -255,11 +287,18 @@ async def test_f100_i1_of_an_order_and_the_schedule_one_comes_back(planner, runt
     await reload(planner, OTHER)
     assert await live(planner) == []
     await reload(planner, entry("p", at=LATER, to='["a"]') + OTHER)
-    [back] = [item for item in await deliveries(planner, post="p") if item.state is State.PENDING]
+    [back] = [
+        item
+        for item in await deliveries(planner, post="p")
+        if item.state is State.PENDING
+    ]
     assert back.key.occurrence == "once"
 
 
-async def test_f100_i1_an_older_order_does_not_come_back_beside_a_newer_one(planner, runtime):  # noqa: F811
+async def test_f100_i1_an_older_order_does_not_come_back_beside_a_newer_one(
+    planner,  # noqa: F811
+    runtime,
+):
     """A first order stays cancelled beside a newer order that is published.
 
     The first order leaves with its post, and the post is ordered once more.
@@ -305,4 +344,6 @@ async def test_f100_what_no_call_can_have_begun_for_comes_back_and_goes_out_once
     assert (back.state, back.attempts) == (
         (State.PUBLISHED, 2) if is_back else (State.CANCELLED, 1)
     )
-    assert [one.code for one in applied.left_out] == ([] if is_back else ["restored_after_call"])
+    assert [one.code for one in applied.left_out] == (
+        [] if is_back else ["restored_after_call"]
+    )

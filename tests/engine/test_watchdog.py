@@ -38,7 +38,9 @@ class WatchdogScene:
     def __init__(self, store, url, folder):
         self.store, self.runtime = store, store.runtime
         accounts = {key: policy.account for key, policy in store.policies.items()}
-        self.settings = Settings(workspace=folder, timezone=None, database=url, accounts=accounts)
+        self.settings = Settings(
+            workspace=folder, timezone=None, database=url, accounts=accounts
+        )
 
     def look(self, worker="worker-1"):
         return find_faults(self.settings, worker, self.runtime.now()).faults
@@ -83,13 +85,15 @@ async def test_a_database_in_which_no_daemon_has_ever_run_is_a_fault(
     open_store, database_url, tmp_path
 ):
     """A watchdog that was enabled before the daemon says so."""
-    assert WatchdogScene(await open_store(make_policy("a")), database_url, tmp_path).look() == {
-        Fault.DAEMON_SILENT: {}
-    }
+    assert WatchdogScene(
+        await open_store(make_policy("a")), database_url, tmp_path
+    ).look() == {Fault.DAEMON_SILENT: {}}
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-@pytest.mark.parametrize("content", [None, b"no database at all" * 99], ids=["gone", "damaged"])
+@pytest.mark.parametrize(
+    "content", [None, b"no database at all" * 99], ids=["gone", "damaged"]
+)
 async def test_a_database_that_cannot_be_read_is_a_fault_and_says_nothing_of_the_others(
     scene, content
 ):
@@ -100,7 +104,9 @@ async def test_a_database_that_cannot_be_read_is_a_fault_and_says_nothing_of_the
     file = scene.settings.workspace / "elsewhere.db"
     if content:
         file.write_bytes(content)
-    settings = Settings(workspace=file.parent, timezone=None, database=f"sqlite:///{file}")
+    settings = Settings(
+        workspace=file.parent, timezone=None, database=f"sqlite:///{file}"
+    )
     findings = find_faults(settings, "worker-1", START_TIME)
     assert list(findings.faults) == [Fault.DATABASE_UNREADABLE]
     assert set(findings.unknown) == {Fault.DAEMON_SILENT, Fault.DELIVERY_STUCK}
@@ -111,7 +117,9 @@ async def test_a_server_that_is_away_is_a_fault_and_its_password_is_not_shown(tm
     """The reason names the address, and nothing of the secret in it."""
     url = "postgresql://publisher:canary-of-the-server@127.0.0.1:9/publisher"
     findings = find_faults(
-        Settings(workspace=tmp_path, timezone=None, database=url), "worker-1", START_TIME
+        Settings(workspace=tmp_path, timezone=None, database=url),
+        "worker-1",
+        START_TIME,
     )
     reason = findings.faults[Fault.DATABASE_UNREADABLE]["reason"]
     assert ("127.0.0.1" in reason, "canary" in reason) == (True, False)
@@ -171,12 +179,17 @@ async def switch_off(scene):
 
 async def leave_settings(scene):
     scene.settings = Settings(
-        workspace=scene.settings.workspace, timezone=None, database=scene.settings.database
+        workspace=scene.settings.workspace,
+        timezone=None,
+        database=scene.settings.database,
     )
 
 
 async def start_cooldown(scene):
-    until = {"cooldown_until": START_TIME + HOUR, "routine_cooldown_until": START_TIME + HOUR}
+    until = {
+        "cooldown_until": START_TIME + HOUR,
+        "routine_cooldown_until": START_TIME + HOUR,
+    }
     change = update(LOGIN).where(LOGIN.c.id == LoginId("fake/a")).values(until)
     await scene.store.database.write(lambda unit: unit.connection.execute(change))
 
@@ -186,7 +199,9 @@ async def follow(scene):
     await scene.store.database.write(lambda unit: unit.connection.execute(change))
 
 
-@pytest.mark.parametrize("reason", [pause, switch_off, leave_settings, start_cooldown, follow])
+@pytest.mark.parametrize(
+    "reason", [pause, switch_off, leave_settings, start_cooldown, follow]
+)
 async def test_what_waits_for_a_reason_is_no_fault(scene, reason):
     """A pause, a disabled account, a limit or an unpublished original is no fault."""
     await enqueue_posts(scene.store.posts, make_post("p", ["a"], START_TIME))
@@ -244,10 +259,16 @@ def test_a_report_that_was_not_accepted_is_due_again_under_the_same_number():
     state, second = plan_reports(
         record_reports(state, [], START_TIME), SILENT, START_TIME + MINUTE, HOUR
     )
-    assert [report.id for report in first] == [report.id for report in second] == [first[0].id]
+    assert (
+        [report.id for report in first]
+        == [report.id for report in second]
+        == [first[0].id]
+    )
     state = record_reports(state, second, START_TIME + MINUTE)
     for minutes in (2, 3):
-        state, over = plan_reports(state, FINE, START_TIME + MINUTE + OVER_AFTER * minutes, HOUR)
+        state, over = plan_reports(
+            state, FINE, START_TIME + MINUTE + OVER_AFTER * minutes, HOUR
+        )
         assert [report.is_over for report in over] == [True]
 
 
@@ -256,7 +277,8 @@ def test_what_cannot_be_known_is_neither_repeated_nor_over():
     state, reports = plan_reports({}, SILENT, START_TIME, HOUR)
     state = record_reports(state, reports, START_TIME)
     blind = Findings(
-        faults={Fault.DATABASE_UNREADABLE: {}}, unknown=[Fault.DAEMON_SILENT, Fault.DELIVERY_STUCK]
+        faults={Fault.DATABASE_UNREADABLE: {}},
+        unknown=[Fault.DAEMON_SILENT, Fault.DELIVERY_STUCK],
     )
     state, reports = plan_reports(state, blind, START_TIME + 9 * HOUR, HOUR)
     assert [report.fault for report in reports] == [Fault.DATABASE_UNREADABLE]

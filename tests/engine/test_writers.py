@@ -49,7 +49,10 @@ def find_file(planner):  # noqa: F811 # as above
 async def accept(planner, owner="ops"):  # noqa: F811 # as above
     """Put the file in force, as the daemon does."""
     return await apply_schedule(
-        planner, find_file(planner).read_text("utf-8"), "schedule.toml", file_owner=owner
+        planner,
+        find_file(planner).read_text("utf-8"),
+        "schedule.toml",
+        file_owner=owner,
     )
 
 
@@ -59,9 +62,14 @@ async def save(planner, by, post="two", **changes):  # noqa: F811 # as above
     schedule = await read_schedule_text(planner, file)
     base = await read_entry(schedule, PostId(post))
     change = PostChange(
-        post=PostId(post), entry={**base, **changes}, base=base, base_sha256=schedule.sha256
+        post=PostId(post),
+        entry={**base, **changes},
+        base=base,
+        base_sha256=schedule.sha256,
     )
-    assert isinstance(await save_post(planner, file, change, make_writer(by)), SavedEdit)
+    assert isinstance(
+        await save_post(planner, file, change, make_writer(by)), SavedEdit
+    )
 
 
 async def copy(planner, by, source, content_hash=None, **changes):  # noqa: F811 # as above
@@ -77,12 +85,16 @@ async def copy(planner, by, source, content_hash=None, **changes):  # noqa: F811
         copied_from=PostId(source),
         copied_hash=content_hash or (begun.content_hash if begun else ""),
     )
-    assert isinstance(await save_post(planner, file, change, make_writer(by)), SavedEdit)
+    assert isinstance(
+        await save_post(planner, file, change, make_writer(by)), SavedEdit
+    )
 
 
 def make_writer(by):
     return Writer(
-        actor=named_person(by), may_write=lambda _accounts: True, may_target=lambda _names: True
+        actor=named_person(by),
+        may_write=lambda _accounts: True,
+        may_target=lambda _names: True,
     )
 
 
@@ -99,7 +111,9 @@ async def barred(planner, post=TWO):  # noqa: F811 # as above
 
 
 @pytest.mark.parametrize("reads", [True, False], ids=["each read", "read together"])
-async def test_i5_a_rewriter_may_not_approve_after_another_persons_save_of_a_date(approving, reads):
+async def test_i5_a_rewriter_may_not_approve_after_another_persons_save_of_a_date(
+    approving, reads
+):
     """I5: a rewriter may not approve after another person's save of a date.
 
     This holds if the daemon never had the rewriter's own version in force, and once saves are
@@ -140,7 +154,9 @@ async def test_an_approval_that_its_author_may_not_give_leaves_a_trace(approving
     ]
 
 
-async def test_i5_a_rewriter_may_not_approve_once_all_earlier_saves_are_forgotten(approving):
+async def test_i5_a_rewriter_may_not_approve_once_all_earlier_saves_are_forgotten(
+    approving,
+):
     """I5: a save after months without one is numbered after the earlier saves.
 
     It is not numbered as a save that is counted already.
@@ -186,9 +202,9 @@ async def test_a_change_in_the_file_is_its_owners_also_if_a_save_came_before_the
     assert (task.saved_by, task.file_owner) == ("王", None)
     assert task.status.barred == {"chen", "ops", "王"}
     entries = await approving.store.queries.audit_history(TWO)
-    assert [line.detail["file_owners"] for line in entries if line.event == "post_saved"] == [
-        ["ops"]
-    ]
+    assert [
+        line.detail["file_owners"] for line in entries if line.event == "post_saved"
+    ] == [["ops"]]
 
 
 @pytest.fixture
@@ -222,7 +238,9 @@ async def test_i5_a_change_in_the_file_is_its_owners_also_if_another_post_is_sav
         ("anna", "退款要付费", datetime.fromisoformat(LATER)),
     ):
         give_file_to(owner)
-        edit_file(approving, "退款不用转账" if owner == "olga" else "退款要先转账", text)
+        edit_file(
+            approving, "退款不用转账" if owner == "olga" else "退款要先转账", text
+        )
         await save(approving, "王", post="one", at=moved_to)
     if ends_in_file:
         edit_file(approving, "退款要付费", "退款要押金")
@@ -232,7 +250,9 @@ async def test_i5_a_change_in_the_file_is_its_owners_also_if_another_post_is_sav
     assert (task.saved_by, task.file_owner) == (None, "web" if ends_in_file else "anna")
 
 
-@pytest.mark.parametrize("is_approved", [False, True], ids=["as it was", "what it was is approved"])
+@pytest.mark.parametrize(
+    "is_approved", [False, True], ids=["as it was", "what it was is approved"]
+)
 async def test_i5_words_of_a_post_that_was_left_out_stay_those_of_the_files_owner(
     read_by_all, is_approved
 ):
@@ -247,7 +267,9 @@ async def test_i5_words_of_a_post_that_was_left_out_stay_those_of_the_files_owne
     assert [problem.facts["post"] for problem in applied.left_out] == ["two"]
     assert "olga" in await barred(approving)
     if is_approved:
-        await approving.store.approvals.unapprove(TWO, None, named_person("li"), "again")
+        await approving.store.approvals.unapprove(
+            TWO, None, named_person("li"), "again"
+        )
         await approve(approving.store, "two", by="li")
         await approve(approving.store, "two", by="wang")
     give_file_to("olga")
@@ -274,9 +296,12 @@ async def test_who_made_a_left_out_change_is_freed_by_approvals_of_it(read_by_al
 async def refresh(planner):  # noqa: F811 # as above
     """Let a person have the post rendered again, with another telephone number."""
     facts = {
-        name: {**one, "hotline": "12345"} for name, one in planner.post_renderer.regions.items()
+        name: {**one, "hotline": "12345"}
+        for name, one in planner.post_renderer.regions.items()
     }
-    newer = replace(planner, post_renderer=replace(planner.post_renderer, regions=facts))
+    newer = replace(
+        planner, post_renderer=replace(planner.post_renderer, regions=facts)
+    )
     assert await refresh_texts(newer, TWO, named_person("赵"))
     return newer
 
@@ -331,7 +356,12 @@ async def test_a_copy_is_its_writers_too(approving, reads):
 
 async def test_i5_words_in_a_quoted_title_are_their_writers(approving):
     """I5: a follow-up prints the title of its original, whose last writer does not approve it."""
-    follow_up = {"id": "over", "kind": "all-clear", "template": "all-clear", "follows": "two"}
+    follow_up = {
+        "id": "over",
+        "kind": "all-clear",
+        "template": "all-clear",
+        "follows": "two",
+    }
     await copy(approving, "李", "one", author="李", at=NEXT_DAY, **follow_up)
     await accept(approving)
     assert await barred(approving, PostId("over")) == ["zhang", "李"]
@@ -355,14 +385,18 @@ async def test_i5_approvals_after_a_copy_was_begun_free_nobody_in_it(approving):
     await accept(approving)
     await approve(approving.store, "two", by="li")
     await approve(approving.store, "two", by="wang")
-    await copy(approving, "李", "two", begun, id="three", author="李", title="改过的标题，再改")
+    await copy(
+        approving, "李", "two", begun, id="three", author="李", title="改过的标题，再改"
+    )
     await copy(approving, "李", "two", id="four", author="李", title="又改了标题，再改")
     await accept(approving)
     assert await barred(approving, PostId("three")) == ["zhang", "孙", "李", "王"]
     assert await barred(approving, PostId("four")) == ["李"]
 
 
-async def test_a_post_that_gets_another_number_in_the_file_is_its_writers_still(approving):
+async def test_a_post_that_gets_another_number_in_the_file_is_its_writers_still(
+    approving,
+):
     await save(approving, "王", title="改过的标题")
     await accept(approving)
     edit_file(approving, 'id = "two"', 'id = "second"')
@@ -394,9 +428,13 @@ async def test_who_lets_a_new_text_be_rendered_may_not_approve_it(approving):
 
 async def test_who_sends_a_file_has_written_it(approving):
     """`send FILE`, and then a save of the post in the schedule by another person."""
-    [post] = parse_schedule(entry("p"), file="p.toml", context=approving.schedule_context).posts
+    [post] = parse_schedule(
+        entry("p"), file="p.toml", context=approving.schedule_context
+    ).posts
     await send_now(
-        approving, [post], [AuditAction(event="send_requested", subject="p", by=named_person("王"))]
+        approving,
+        [post],
+        [AuditAction(event="send_requested", subject="p", by=named_person("王"))],
     )
     assert await barred(approving, PostId("p")) == ["zhang", "王"]
 
@@ -419,7 +457,9 @@ async def test_a_text_with_every_approval_frees_who_wrote_before_it(approving):
 async def test_f69_moving_a_date_keeps_the_approvals_of_others(approving):
     """A save of the time ends no approval of people without a text of their own in the post."""
     await approve(approving.store, "two", by="li")
-    await save(approving, "王", at=datetime.fromisoformat(LATER) + timedelta(minutes=30))
+    await save(
+        approving, "王", at=datetime.fromisoformat(LATER) + timedelta(minutes=30)
+    )
     await accept(approving)
     [task] = await approving.store.approvals.tasks(TWO)
     assert [yes.person for yes in task.status.counted] == ["li"]

@@ -45,9 +45,7 @@ this.
 """
 FORM = "Content-Type: application/x-www-form-urlencoded\r\n"
 SLOW_HEAD = b"GET /login HTTP/1.1\r\nHost: 127.0.0.1\r\nX: "
-SLOW_FORM = (
-    f"POST /login HTTP/1.1\r\nHost: 127.0.0.1\r\n{FORM}Content-Length: 500000\r\n\r\nname=".encode()
-)
+SLOW_FORM = f"POST /login HTTP/1.1\r\nHost: 127.0.0.1\r\n{FORM}Content-Length: 500000\r\n\r\nname=".encode()
 PROXY = "127.0.0.1"
 """Where the proxy connects from that is in front of the dashboard, if there is one."""
 PROXY_HOST = "publisher.example.gov.cn"
@@ -56,7 +54,11 @@ PROXY_HOST = "publisher.example.gov.cn"
 
 def proxy_headers(address: str) -> Mapping[str, str]:
     """Return the proxy's headers for a request of a client with this address."""
-    return {"Host": PROXY_HOST, "X-Forwarded-For": address, "X-Forwarded-Proto": "https"}
+    return {
+        "Host": PROXY_HOST,
+        "X-Forwarded-For": address,
+        "X-Forwarded-Proto": "https",
+    }
 
 
 def format_headers(address: str, *, is_proxied: bool) -> str:
@@ -105,7 +107,11 @@ class FloodSize:
         """Return how each slow client begins."""
         if self.is_proxied:
             return []
-        return [SLOW_HEAD] * self.slow_heads + [SLOW_FORM] * self.slow_forms + [b""] * self.silent
+        return (
+            [SLOW_HEAD] * self.slow_heads
+            + [SLOW_FORM] * self.slow_forms
+            + [b""] * self.silent
+        )
 
     async def run(self) -> None:
         """Flood until cancelled."""
@@ -116,10 +122,14 @@ class FloodSize:
                 group.create_task(self._hold(number, beginning))
             for number in range(self.streams):
                 group.create_task(
-                    self._stream_again_and_again(f"127.0.2.{number % self.stream_addresses + 101}")
+                    self._stream_again_and_again(
+                        f"127.0.2.{number % self.stream_addresses + 101}"
+                    )
                 )
 
-    async def _sign_in_again_and_again(self, number: int, group: asyncio.TaskGroup) -> None:
+    async def _sign_in_again_and_again(
+        self, number: int, group: asyncio.TaskGroup
+    ) -> None:
         await asyncio.sleep(random.random() * ATTEMPT_SECONDS)  # noqa: S311 # the clients do not come in step
         while True:
             group.create_task(self._sign_in(f"127.0.1.{number + 1}"))
@@ -130,16 +140,16 @@ class FloodSize:
         is_right = random.random() < RIGHT_SHARE  # noqa: S311 # no secret
         password = self.passwords.get(name, "") if is_right else "a wrong password"
         body = urlencode({"name": name, "password": password})
-        head = (
-            f"POST /login HTTP/1.1\r\n{format_headers(address, is_proxied=self.is_proxied)}{FORM}"
-        )
+        head = f"POST /login HTTP/1.1\r\n{format_headers(address, is_proxied=self.is_proxied)}{FORM}"
         self.counts["sign-ins sent"] += 1
         with contextlib.suppress(OSError):
             async with self._connect(address) as (reader, writer):
                 writer.write(
                     f"{head}Content-Length: {len(body)}\r\nConnection: close\r\n\r\n{body}".encode()
                 )
-                status = (await reader.readline()).decode("ascii").partition(" ")[2].strip()
+                status = (
+                    (await reader.readline()).decode("ascii").partition(" ")[2].strip()
+                )
                 self.counts[f"sign-ins answered {status[:3] or 'by a close'}"] += 1
 
     async def _hold(self, number: int, beginning: bytes) -> None:
@@ -163,8 +173,15 @@ class FloodSize:
         while True:
             with contextlib.suppress(OSError):
                 async with self._connect(address) as (reader, writer):
-                    writer.write(f"GET /events?view=today HTTP/1.1\r\n{headers}\r\n".encode())
-                    status = (await reader.readline()).decode("ascii").partition(" ")[2].strip()
+                    writer.write(
+                        f"GET /events?view=today HTTP/1.1\r\n{headers}\r\n".encode()
+                    )
+                    status = (
+                        (await reader.readline())
+                        .decode("ascii")
+                        .partition(" ")[2]
+                        .strip()
+                    )
                     self.counts[f"streams answered {status[:3] or 'by a close'}"] += 1
                     while status.startswith("200") and await reader.read(65_536):
                         pass
@@ -199,7 +216,9 @@ def give_way() -> None:
     # what an interactive shell has started leads a group already
     with contextlib.suppress(OSError):
         os.setsid()
-    if os.getsid(0) == os.getpid():  # else it would be the shell whose session gives way
+    if (
+        os.getsid(0) == os.getpid()
+    ):  # else it would be the shell whose session gives way
         # not on every system, and not when it was written a moment ago
         with contextlib.suppress(OSError):
             SESSION_NICENESS.write_text(str(NICENESS))
@@ -212,7 +231,9 @@ def write_line(facts: Mapping[str, float]) -> None:
 
 async def main() -> None:
     loop, reader = asyncio.get_running_loop(), asyncio.StreamReader()
-    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    await loop.connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(reader), sys.stdin
+    )
     flood = FloodSize(**json.loads(await reader.readline()))
     running = asyncio.create_task(flood.run())
     await eventually(
@@ -223,13 +244,16 @@ async def main() -> None:
     write_line({"held": len(flood.held)})
     began, spent = time.monotonic(), time.process_time()
     await asyncio.wait(
-        [running, asyncio.create_task(reader.read())], return_when=asyncio.FIRST_COMPLETED
+        [running, asyncio.create_task(reader.read())],
+        return_when=asyncio.FIRST_COMPLETED,
     )
     if running.done():
         await running
     running.cancel()
     share = (time.process_time() - spent) / (time.monotonic() - began)
-    write_line({**flood.counts, "percent of a core taken by the clients": round(100 * share)})
+    write_line(
+        {**flood.counts, "percent of a core taken by the clients": round(100 * share)}
+    )
 
 
 if __name__ == "__main__":

@@ -20,7 +20,14 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Callable,
+    Coroutine,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import count
@@ -180,7 +187,8 @@ class Outcome:
         ):
             share = 0.95 if "95" in name else 1.0
             noticed, usually = (
-                [1e3 * seconds for seconds in each] or [math.inf] for each in (flooded, quiet)
+                [1e3 * seconds for seconds in each] or [math.inf]
+                for each in (flooded, quiet)
             )
             value, usual = percentile(noticed, share), percentile(usually, share)
             parts = {
@@ -217,7 +225,11 @@ class Outcome:
         sent = self.counts.get("sign-ins sent", 0)
         wanted = size.min_share * size.addresses * size.seconds / ATTEMPT_SECONDS
         yield Figure(
-            id="", name="sign-ins of the flood", value=sent, goal=round(wanted), is_minimum=True
+            id="",
+            name="sign-ins of the flood",
+            value=sent,
+            goal=round(wanted),
+            is_minimum=True,
         )
 
 
@@ -250,7 +262,9 @@ class Office:
         cookie = session_cookie_name(is_proxied=is_proxied)
         async with httpx.AsyncClient(
             base_url=f"http://127.0.0.1:{self.port}",
-            transport=httpx.AsyncHTTPTransport(local_address=PROXY if is_proxied else address),
+            transport=httpx.AsyncHTTPTransport(
+                local_address=PROXY if is_proxied else address
+            ),
             headers=proxy_headers(address) if is_proxied else {},
             cookies={cookie: self.sessions[name]} if name else {},
             timeout=PATIENCE_SECONDS,
@@ -276,7 +290,9 @@ class Office:
             async with self.visit(address, name or None) as client:
                 began = time.monotonic()
                 response = await (
-                    client.get(path) if form is None else client.post(path, data=dict(form))
+                    client.get(path)
+                    if form is None
+                    else client.post(path, data=dict(form))
                 )
                 seconds.append(time.monotonic() - began)
         except httpx.TransportError as error:
@@ -288,14 +304,22 @@ class Office:
     async def pause(self) -> None:
         """Pause everything, see that it is written, and resume."""
         await self.ask(
-            self.noticed.pauses, "/pause", OPERATOR_ADDRESS, OPERATOR, {"reason": "洪水"}
+            self.noticed.pauses,
+            "/pause",
+            OPERATOR_ADDRESS,
+            OPERATOR,
+            {"reason": "洪水"},
         )
         if not (rows := read_rows(self.folder, "SELECT at FROM pause")):
             self.noticed.failed.append("/pause: answered, and not written")
             return
         paused_at = datetime.fromtimestamp(0, UTC) + timedelta(microseconds=rows[0][0])
         await self.ask(
-            [], "/resume", OPERATOR_ADDRESS, OPERATOR, {"paused_at": paused_at.isoformat()}
+            [],
+            "/resume",
+            OPERATOR_ADDRESS,
+            OPERATOR,
+            {"paused_at": paused_at.isoformat()},
         )
 
     async def work_until(self, instant: float) -> None:
@@ -310,12 +334,17 @@ class Office:
             await self.sign_in(USER)
             if time.time() >= instant:
                 return
-            await asyncio.sleep(max(0.0, until - time.monotonic()))  # the pace of the people
+            await asyncio.sleep(
+                max(0.0, until - time.monotonic())
+            )  # the pace of the people
 
     async def sign_in(self, name: str) -> None:
         form = {"name": name, "password": PASSWORDS[name]}
         await self.ask(
-            self.noticed.sign_ins, "/login", make_address(next(self.addresses)), form=form
+            self.noticed.sign_ins,
+            "/login",
+            make_address(next(self.addresses)),
+            form=form,
         )
 
     async def follow(self, name: str, received_at: list[float]) -> None:
@@ -324,7 +353,10 @@ class Office:
         It connects again as in a browser.
         """
         async with self.visit(VIEWER_ADDRESS, name) as client:
-            address, headers = find_stream((await client.get("/today")).text), dict[str, str]()
+            address, headers = (
+                find_stream((await client.get("/today")).text),
+                dict[str, str](),
+            )
             while True:
                 with contextlib.suppress(httpx.TransportError):
                     async with client.stream("GET", address, headers=headers) as stream:
@@ -337,12 +369,15 @@ class Office:
 
     async def file_posts(self) -> None:
         """File all posts of the schedule with their instants."""
-        write_schedule(self.folder, *(format_post(post, at) for post, at in self.due.items()))
+        write_schedule(
+            self.folder, *(format_post(post, at) for post, at in self.due.items())
+        )
         wanted = {(post, int(at.timestamp() * 1e6)) for post, at in self.due.items()}
 
         def are_filed() -> bool:
             filed = read_rows(
-                self.folder, "SELECT post, due_at, COUNT(*) FROM delivery GROUP BY post, due_at"
+                self.folder,
+                "SELECT post, due_at, COUNT(*) FROM delivery GROUP BY post, due_at",
             )
             return {
                 (post, at) for post, at, number in filed if number == self.size.accounts
@@ -471,7 +506,9 @@ async def flood(
         office.report(f"the flood is at its height: {began['held']} slow connections")
 
         async def end() -> Mapping[str, int]:
-            output, _ = await asyncio.to_thread(process.communicate, None, PATIENCE_SECONDS)
+            output, _ = await asyncio.to_thread(
+                process.communicate, None, PATIENCE_SECONDS
+            )
             counts: Mapping[str, int] = json.loads(output)
             return counts
 
@@ -491,7 +528,9 @@ async def add_users(folder: Path) -> Mapping[str, str]:
                 lambda _name: by,
             )
         return {
-            name: await opened.store.sign_ins.start_session(name, "address 127.0.0.1", by)
+            name: await opened.store.sign_ins.start_session(
+                name, "address 127.0.0.1", by
+            )
             for name in GRANTS
         }
 
@@ -555,12 +594,15 @@ def main() -> int:
     )
     asked = parser.parse_args()
     size = Size(
-        seconds=asked.seconds, stream_addresses=asked.stream_addresses, is_proxied=asked.proxy
+        seconds=asked.seconds,
+        stream_addresses=asked.stream_addresses,
+        is_proxied=asked.proxy,
     )
     began = time.monotonic()
     raise_descriptor_limit()
     outcome = run(
-        size, lambda said: click.echo(f"{time.monotonic() - began:6.1f} s  {said}", err=True)
+        size,
+        lambda said: click.echo(f"{time.monotonic() - began:6.1f} s  {said}", err=True),
     )
     figures = list(outcome.figures(size))
     for figure in figures:
@@ -574,7 +616,10 @@ def main() -> int:
     for failed in (*outcome.quiet.failed, *outcome.flooded.failed):
         click.echo(f"FAILED {failed}")
     if asked.json:
-        facts = {"figures": [figure.as_json() for figure in figures], "flood": dict(outcome.counts)}
+        facts = {
+            "figures": [figure.as_json() for figure in figures],
+            "flood": dict(outcome.counts),
+        }
         asked.json.write_text(json.dumps(facts, ensure_ascii=False, indent=1))
     return int(any(figure.verdict == "MISSED" for figure in figures))
 

@@ -40,7 +40,9 @@ def environment(request: pytest.FixtureRequest) -> Environment:
     kept = Path(os.environ.get(CACHE) or request.config.cache.mkdir("clients"))
 
     def installed(name: str, requirements: Sequence[str]) -> Path:
-        named = hashlib.sha256("\n".join([sys.version, *requirements]).encode()).hexdigest()[:12]
+        named = hashlib.sha256(
+            "\n".join([sys.version, *requirements]).encode()
+        ).hexdigest()[:12]
         folder = kept / f"{name}-{named}"
         python, whole = folder / "bin" / "python", folder / "whole"
         kept.mkdir(parents=True, exist_ok=True)
@@ -63,7 +65,9 @@ def _install(name: str, folder: Path, requirements: list[str]) -> None:
         said = (done.stderr.strip().splitlines() or [""])[-1]
         if not reaches_an_index([*install, *fresh]):
             pytest.skip(f"{name} cannot be installed without a network: {said}")
-        pytest.fail(f"{name} cannot be installed, though the package index can be reached: {said}")
+        pytest.fail(
+            f"{name} cannot be installed, though the package index can be reached: {said}"
+        )
 
 
 def _commands(folder: Path) -> tuple[list[str], list[str], list[str]]:
@@ -98,5 +102,9 @@ def reaches_an_index(install: Sequence[str]) -> bool:
     return _run([*install, KNOWN], check=False).returncode == 0
 
 
-def _run(command: Sequence[str], *, check: bool = True) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command, check=check, capture_output=True, text=True, timeout=PATIENCE)
+def _run(
+    command: Sequence[str], *, check: bool = True
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command, check=check, capture_output=True, text=True, timeout=PATIENCE
+    )

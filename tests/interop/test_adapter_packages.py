@@ -29,7 +29,9 @@ def environment(tmp_path_factory):
     make, _, _ = conftest._commands(folder)
     conftest._run(make)
     [packages] = folder.glob("lib/python*/site-packages")
-    (packages / "dependencies.pth").write_text(f"{sysconfig.get_path('purelib')}\n", "utf-8")
+    (packages / "dependencies.pth").write_text(
+        f"{sysconfig.get_path('purelib')}\n", "utf-8"
+    )
     install(folder, ROOT)
     return folder
 
@@ -46,7 +48,14 @@ def run_tests(environment: Path, package: Path) -> subprocess.CompletedProcess[s
         for name, value in os.environ.items()
         if not name.startswith(("PYTHON", "PYTEST"))
     }
-    command = [str(environment / "bin" / "python"), "-m", "pytest", "-rs", "--numprocesses", "4"]
+    command = [
+        str(environment / "bin" / "python"),
+        "-m",
+        "pytest",
+        "-rs",
+        "--numprocesses",
+        "4",
+    ]
     return subprocess.run(
         command,
         cwd=package,
@@ -80,7 +89,13 @@ def test_the_mastodon_example_passes_its_own_tests(environment, tmp_path):
 def test_a_generated_package_passes_its_own_tests(environment, tmp_path):
     """The output of `publisher new-adapter` works before anybody has changed a line."""
     conftest._run(
-        [str(environment / "bin" / "publisher"), "new-adapter", "cityboard", "-C", str(tmp_path)]
+        [
+            str(environment / "bin" / "publisher"),
+            "new-adapter",
+            "cityboard",
+            "-C",
+            str(tmp_path),
+        ]
     )
     package = tmp_path / "publisher-cityboard"
     install(environment, package)

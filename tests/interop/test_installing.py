@@ -27,7 +27,9 @@ def no_index(monkeypatch):
 def test_without_a_network_the_clients_are_skipped(tmp_path):
     """Where no index answers, a client's test is skipped with the reason."""
     with pytest.raises(pytest.skip.Exception, match="without a network"):
-        conftest._install("client", tmp_path / "client", ["publisher-has-no-such-client==1"])
+        conftest._install(
+            "client", tmp_path / "client", ["publisher-has-no-such-client==1"]
+        )
 
 
 @pytest.mark.usefixtures("no_index")
@@ -35,4 +37,6 @@ def test_a_missing_package_fails(tmp_path, monkeypatch):
     """Where the index can be reached, a missing package is a failure, not a skip."""
     monkeypatch.setattr(conftest, "reaches_an_index", lambda _install: True)
     with pytest.raises(pytest.fail.Exception, match="can be reached"):
-        conftest._install("client", tmp_path / "client", ["publisher-has-no-such-client==1"])
+        conftest._install(
+            "client", tmp_path / "client", ["publisher-has-no-such-client==1"]
+        )

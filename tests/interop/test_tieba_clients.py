@@ -51,7 +51,9 @@ class TcpSimulator:
     http: httpx.AsyncClient
 
     async def control(self, path, body=None):
-        answer = await (self.http.get(path) if body is None else self.http.post(path, json=body))
+        answer = await (
+            self.http.get(path) if body is None else self.http.post(path, json=body)
+        )
         assert answer.status_code == 200
         return answer.json()
 
@@ -86,7 +88,9 @@ async def simulated():
     loop = asyncio.get_running_loop()
     plain, tls = loop.create_future(), loop.create_future()
     door = TlsListener(
-        host="127.0.0.1", port=0, on_ready=lambda port, _certificate: tls.set_result(port)
+        host="127.0.0.1",
+        port=0,
+        on_ready=lambda port, _certificate: tls.set_result(port),
     )
     task = asyncio.create_task(serve("127.0.0.1", 0, None, plain.set_result, tls=door))
     ports = [await asyncio.wait_for(port, PATIENCE) for port in (plain, tls)]
@@ -99,7 +103,12 @@ async def simulated():
 
 @pytest.fixture
 async def secret(simulated):
-    account = {"platform": "tieba", "account": ME, "name": "示例公安", "forums": [FORUM]}
+    account = {
+        "platform": "tieba",
+        "account": ME,
+        "name": "示例公安",
+        "forums": [FORUM],
+    }
     return await simulated.control("/_sim/accounts", account)
 
 
@@ -117,7 +126,11 @@ async def test_the_golden_request_creates_a_thread(simulated):
     status, body = await simulated.send(PC_THREAD)
     assert (status, json.loads(body)["error_code"]) == (b"HTTP/1.1 200 OK", "0")
     (post,) = await simulated.control("/_sim/posts")
-    assert (post["account"], post["title"], post["id"]) == (ME, TITLE, json.loads(body)["tid"])
+    assert (post["account"], post["title"], post["id"]) == (
+        ME,
+        TITLE,
+        json.loads(body)["tid"],
+    )
     assert TEXT.startswith(post["text"])
 
 
@@ -134,7 +147,12 @@ async def test_aiotieba_reads_and_deletes(simulated, secret, thread, environment
     pids = [int((await agency.reply(str(thread), f"二楼\r\n{mark}"))["pid"])]
     await agency.as_(OTHER).reply(str(thread), "谢谢提醒", quote_id=str(pids[0]))
     for author, text in ((OTHER, "三楼"), (ME, "四楼")):
-        reply = {"platform": "tieba", "account": author, "text": text, "thread": str(thread)}
+        reply = {
+            "platform": "tieba",
+            "account": author,
+            "text": text,
+            "thread": str(thread),
+        }
         pids.append(int((await simulated.control("/_sim/posts", reply))["id"]))
     reported = await simulated.run(python, **secret, do="read", tid=thread, pid=pids[0])
     first = [TEXT.replace("\r\n", "\n"), ME]
@@ -161,12 +179,16 @@ async def test_aiotieba_reads_and_deletes(simulated, secret, thread, environment
         READ_PB_PAGE,
     )
     removed = [
-        each["id"] for each in await simulated.control("/_sim/posts?floors=1") if each["removed"]
+        each["id"]
+        for each in await simulated.control("/_sim/posts?floors=1")
+        if each["removed"]
     ]
     assert sorted(removed) == sorted([str(thread), str(pids[0])])
 
 
-async def test_the_last_aiotieba_with_replies_writes_them(simulated, secret, thread, environment):
+async def test_the_last_aiotieba_with_replies_writes_them(
+    simulated, secret, thread, environment
+):
     """The client fetches client ids, nickname and token by itself.
 
     Its replies read back in their order.
@@ -181,7 +203,9 @@ async def test_the_last_aiotieba_with_replies_writes_them(simulated, secret, thr
         [],
     )
     assert reported["floors"][1:] == [[2, "更正：损失数字有误"], [3, "补充"]]
-    assert [each["account"] for each in await simulated.control("/_sim/posts?floors=1")] == [ME] * 3
+    assert [
+        each["account"] for each in await simulated.control("/_sim/posts?floors=1")
+    ] == [ME] * 3
 
 
 @pytest.mark.parametrize(
@@ -193,12 +217,18 @@ async def test_the_last_aiotieba_with_replies_writes_them(simulated, secret, thr
     ],
     ids=["too fast", "captcha", "lost"],
 )
-async def test_aiotieba_understands_refusals(simulated, secret, thread, environment, case):
+async def test_aiotieba_understands_refusals(
+    simulated, secret, thread, environment, case
+):
     """A code is a server error, a captcha is recognised, a lost response leaves a reply behind."""
     fault, error = case
     python = environment("aiotieba-4.7.1", ["aiotieba==4.7.1"])
-    await simulated.control("/_sim/faults", {"endpoint": "/c/c/post/add", "fault": fault})
-    reported = await simulated.run(python, **secret, do="reply", tid=thread, texts=["更正"])
+    await simulated.control(
+        "/_sim/faults", {"endpoint": "/c/c/post/add", "fault": fault}
+    )
+    reported = await simulated.run(
+        python, **secret, do="reply", tid=thread, texts=["更正"]
+    )
     assert reported["added"] == [False]
     assert error is None or reported["errors"] == [error]
     assert len(reported["floors"]) == (2 if fault["kind"] == "drop_after" else 1)

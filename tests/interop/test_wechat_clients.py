@@ -38,12 +38,23 @@ def run(simulator, control):
 
     def running(python, script, **asked):
         given = json.dumps(
-            {"base": simulator.url, "title": TITLE, "png": png(600, 400).hex(), **secret, **asked}
+            {
+                "base": simulator.url,
+                "title": TITLE,
+                "png": png(600, 400).hex(),
+                **secret,
+                **asked,
+            }
         )
         command = [python, Path(__file__).with_name(script), given]
         environment = {"PATH": os.environ["PATH"], "NO_PROXY": "*"}
         done = subprocess.run(
-            command, check=False, capture_output=True, text=True, timeout=PATIENCE, env=environment
+            command,
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            env=environment,
         )
         assert done.returncode == 0, done.stderr[-2000:]
         return json.loads(done.stdout.splitlines()[-1])
@@ -75,7 +86,11 @@ def test_wechatpy_publishes(wechatpy, control):
         "https://example.gov.cn/?pub=1",
         True,
     )
-    assert (post["id"], post["url"], post["title"]) == (reported["article"], reported["url"], TITLE)
+    assert (post["id"], post["url"], post["title"]) == (
+        reported["article"],
+        reported["url"],
+        TITLE,
+    )
     assert (post["removed"], len(post["images"])) == (True, 1)
 
 
@@ -93,7 +108,10 @@ def test_wechatpy_sends_to_followers(wechatpy, control):
     first, data, to_tag, to_list = reported["numbers"]
     assert posts[str(first)]["removed"]
     assert f"mid={data}" in posts[str(first)]["url"]
-    reached = [posts[str(number)]["extra"]["mass"]["sent"] for number in (first, to_tag, to_list)]
+    reached = [
+        posts[str(number)]["extra"]["mass"]["sent"]
+        for number in (first, to_tag, to_list)
+    ]
     assert (len(posts), reached) == (4, [1000, 2, 2])
 
 
@@ -119,7 +137,10 @@ def test_wechatpy_receives_events(wechatpy, control, mode):
     (_, job), (kind, mass) = reported["received"]
     assert reported["taken"] == {"ok": True}
     assert job["PublishEventInfo"]["publish_id"] == str(reported["job"])
-    assert (job["Event"], job["PublishEventInfo"]["publish_status"]) == ("PUBLISHJOBFINISH", "0")
+    assert (job["Event"], job["PublishEventInfo"]["publish_status"]) == (
+        "PUBLISHJOBFINISH",
+        "0",
+    )
     assert (kind, mass["MsgID"], mass["Status"]) == (
         "MassSendJobFinishEvent",
         str(reported["mass"]),
@@ -136,7 +157,11 @@ def test_wechat_mcp_publisher_drafts_pictures(environment, run, control, tmp_pat
     pictures = [str(tmp_path / name) for name in ("a.png", "b.png")]
     small = str(tmp_path / "small.png")
     reported = run(
-        python, "with_wechat_mcp_publisher.py", title="防骗提醒", pictures=pictures, small=small
+        python,
+        "with_wechat_mcp_publisher.py",
+        title="防骗提醒",
+        pictures=pictures,
+        small=small,
     )
     (name, item), (news, article) = reported["pictures"], reported["news"]
     assert (reported["version"], reported["same_token"]) == ("0.2.1", True)
@@ -144,5 +169,9 @@ def test_wechat_mcp_publisher_drafts_pictures(environment, run, control, tmp_pat
     assert (item["article_type"], item["content"]) == ("newspic", "第一行\n第二行")
     assert (len(item["image_info"]["image_list"]), item["need_open_comment"]) == (2, 1)
     assert "http://mmbiz.qpic.cn/mmbiz_png/" in article["content"]
-    assert (reported["small"], reported["deleted"], reported["left"]) == (53402, True, 1)
+    assert (reported["small"], reported["deleted"], reported["left"]) == (
+        53402,
+        True,
+        1,
+    )
     assert control.get("/posts").json() == []

@@ -84,9 +84,15 @@ async def test_weibo_signs_in_publishes_and_deletes(control, secret, python, tmp
     """
     picture = tmp_path / "card.png"
     picture.write_bytes(PNG)
-    reported = await run(control, python, **secret, do="publish", texts=TEXTS, picture=str(picture))
+    reported = await run(
+        control, python, **secret, do="publish", texts=TEXTS, picture=str(picture)
+    )
     plain, shown = reported["shared"]
-    assert (reported["version"], reported["uid"], reported["alive"]) == ("0.2.2", UID, True)
+    assert (reported["version"], reported["uid"], reported["alive"]) == (
+        "0.2.2",
+        UID,
+        True,
+    )
     assert (reported["before"], reported["after"], reported["gone"]) == (
         [shown, plain],
         [shown],
@@ -108,12 +114,17 @@ async def test_weibo_understands_refusals(control, secret, python, tmp_path):
     """The client sees the platform's code and text of each refusal."""
     picture = tmp_path / "card.png"
     picture.write_bytes(PNG)
-    reported = await run(control, python, **secret, do="publish", texts=TEXTS, picture=str(picture))
+    reported = await run(
+        control, python, **secret, do="publish", texts=TEXTS, picture=str(picture)
+    )
     assert reported["code_again"] == "21325 invalid_grant"
     assert reported["gone_again"] == "20101 Target weibo does not exist"
     assert reported["same_again"] == "20019 repeat content!"
     assert reported["no_link"] == "10017 text not find domain!"
-    assert reported["too_long"] == "20012 Text too long, please input text less than 140 characters"
+    assert (
+        reported["too_long"]
+        == "20012 Text too long, please input text less than 140 characters"
+    )
     assert reported["update"] == "10014 Insufficient app permissions!"
 
 

@@ -19,7 +19,9 @@ class LocalResolver(AbstractResolver):
     def __init__(self, plain: int, tls: int) -> None:
         self._ports = {80: plain, 443: tls}
 
-    async def resolve(self, host: str, port: int = 0, family: int = socket.AF_INET) -> list[dict]:
+    async def resolve(
+        self, host: str, port: int = 0, family: int = socket.AF_INET
+    ) -> list[dict]:
         return [
             {
                 "hostname": host,
@@ -37,7 +39,9 @@ class LocalResolver(AbstractResolver):
 
 async def read_and_delete(asked: dict) -> dict:
     async with aiotieba.Client(asked["BDUSS"], asked["STOKEN"]) as client:
-        client._http_core.net_core.connector._resolver = LocalResolver(asked["plain"], asked["tls"])
+        client._http_core.net_core.connector._resolver = LocalResolver(
+            asked["plain"], asked["tls"]
+        )
         me = await client.get_self_info()
         fid = await client.get_fid(asked["forum"])
         listed = await client.get_threads(asked["forum"])
@@ -72,7 +76,8 @@ async def read_and_delete(asked: dict) -> dict:
             "me": [me.user_id, me.portrait, me.nick_name, me.thread_num],
             "fid": int(fid),
             "listed": [
-                [each.tid, each.title, each.user.portrait, each.reply_num] for each in listed
+                [each.tid, each.title, each.user.portrait, each.reply_num]
+                for each in listed
             ],
             "thread": [
                 thread.thread.tid,
@@ -80,7 +85,9 @@ async def read_and_delete(asked: dict) -> dict:
                 thread.thread.contents.text,
                 thread.forum.fname,
             ],
-            "floors": [[each.pid, each.floor, each.text, each.user.portrait] for each in thread],
+            "floors": [
+                [each.pid, each.floor, each.text, each.user.portrait] for each in thread
+            ],
             "pages": [
                 thread.page.total_page,
                 thread.has_more,
@@ -114,10 +121,13 @@ async def read_and_delete(asked: dict) -> dict:
 
 async def reply(asked: dict) -> dict:
     async with aiotieba.Client(asked["BDUSS"], asked["STOKEN"]) as client:
-        client._http_core.net_core.connector._resolver = LocalResolver(asked["plain"], asked["tls"])
+        client._http_core.net_core.connector._resolver = LocalResolver(
+            asked["plain"], asked["tls"]
+        )
         client.account.z_id = "z"
         answers = [
-            await client.add_post(asked["forum"], asked["tid"], text) for text in asked["texts"]
+            await client.add_post(asked["forum"], asked["tid"], text)
+            for text in asked["texts"]
         ]
         thread = await client.get_posts(asked["tid"])
         return {
@@ -134,5 +144,7 @@ async def reply(asked: dict) -> dict:
 
 asked = json.loads(sys.argv[1])
 sys.stdout.write(
-    json.dumps(asyncio.run({"read": read_and_delete, "reply": reply}[asked["do"]](asked)))
+    json.dumps(
+        asyncio.run({"read": read_and_delete, "reply": reply}[asked["do"]](asked))
+    )
 )

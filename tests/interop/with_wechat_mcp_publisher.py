@@ -14,13 +14,21 @@ from wechat_mcp_publisher.tools import draft
 
 
 def work(asked: dict) -> dict:
-    os.environ |= {"WECHAT_APP_ID": asked["app_id"], "WECHAT_APP_SECRET": asked["app_secret"]}
+    os.environ |= {
+        "WECHAT_APP_ID": asked["app_id"],
+        "WECHAT_APP_SECRET": asked["app_secret"],
+    }
     speech.BASE_URL = asked["base"]
     client = speech.get_client()
-    pictures = draft.create_newspic_draft(asked["title"], "第一行<br>第二行", asked["pictures"])
+    pictures = draft.create_newspic_draft(
+        asked["title"], "第一行<br>第二行", asked["pictures"]
+    )
     token = client._token
     news = draft.create_news_draft(
-        asked["title"], f'<p>文<img src="{asked["pictures"][0]}"></p>', asked["pictures"][1], "摘要"
+        asked["title"],
+        f'<p>文<img src="{asked["pictures"][0]}"></p>',
+        asked["pictures"][1],
+        "摘要",
     )
     client.invalidate_token()
     listed = client.list_drafts()
@@ -34,7 +42,10 @@ def work(asked: dict) -> dict:
         "version": version("wechat-mcp-publisher"),
         "same_token": client._token == token,
         "listed": [[item.media_id, item.title] for item in listed.items],
-        "pictures": [pictures["media_id"], client.get_draft(pictures["media_id"])["news_item"][0]],
+        "pictures": [
+            pictures["media_id"],
+            client.get_draft(pictures["media_id"])["news_item"][0],
+        ],
         "news": [news["media_id"], client.get_draft(news["media_id"])["news_item"][0]],
         "small": small,
         "deleted": client.delete_draft(news["media_id"]),

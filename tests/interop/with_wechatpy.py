@@ -26,12 +26,19 @@ class Redirected(WeChatClient):
     host = ""
 
     def fetch_access_token(self):
-        params = {"grant_type": "client_credential", "appid": self.appid, "secret": self.secret}
+        params = {
+            "grant_type": "client_credential",
+            "appid": self.appid,
+            "secret": self.secret,
+        }
         return self._fetch_access_token(url=f"{self.host}/cgi-bin/token", params=params)
 
 
 def client_of(asked: dict) -> Redirected:
-    Redirected.host, Redirected.API_BASE_URL = asked["base"], f"{asked['base']}/cgi-bin/"
+    Redirected.host, Redirected.API_BASE_URL = (
+        asked["base"],
+        f"{asked['base']}/cgi-bin/",
+    )
     client = Redirected(asked["app_id"], asked["app_secret"], auto_retry=False)
     client.datacube.API_BASE_URL = f"{asked['base']}/datacube/"
     return client
@@ -83,11 +90,17 @@ def publish(asked: dict) -> dict:
     control(asked, "clock", {"shift": 60})
     done = client.freepublish.get(job)
     article = done["article_id"]
-    public, shelf = client.freepublish.getarticle(article), client.freepublish.batchget(0, 20, 1)
+    public, shelf = (
+        client.freepublish.getarticle(article),
+        client.freepublish.batchget(0, 20, 1),
+    )
     client.freepublish.delete(article)
     return {
         "version": version("wechatpy"),
-        "drafts": [counted["total_count"], [each["media_id"] for each in listed["item"]] == [name]],
+        "drafts": [
+            counted["total_count"],
+            [each["media_id"] for each in listed["item"]] == [name],
+        ],
         "consumed": refusal(client.draft.get, name),
         "statuses": [
             working,
@@ -113,27 +126,43 @@ def send(asked: dict) -> dict:
     client.message.send_mass_article(first, people[0], preview=True)
     sent = client.message.send_mass_article(first, is_to_all=True, client_msg_id="once")
     fast = refusal(
-        lambda: client.message.send_mass_article(first, is_to_all=True, client_msg_id="once")
+        lambda: client.message.send_mass_article(
+            first, is_to_all=True, client_msg_id="once"
+        )
     )
     before = client.message.get_mass(sent["msg_id"])["msg_status"]
     control(asked, "clock", {"shift": 61})
     again = refusal(
-        lambda: client.message.send_mass_article(first, is_to_all=True, client_msg_id="once")
+        lambda: client.message.send_mass_article(
+            first, is_to_all=True, client_msg_id="once"
+        )
     )
     other = refusal(
-        lambda: client.message.send_mass_article(first, is_to_all=True, client_msg_id="other")
+        lambda: client.message.send_mass_article(
+            first, is_to_all=True, client_msg_id="other"
+        )
     )
     to_tag, to_list = (
-        client.message.send_mass_article(*each) for each in ((second, 100), (third, people))
+        client.message.send_mass_article(*each)
+        for each in ((second, 100), (third, people))
     )
     client.message.send_mass_text("提醒", 100)
     after = client.message.get_mass(sent["msg_id"])["msg_status"]
     client.message.delete_mass(sent["msg_id"])
     return {
         "tags": [[tag["name"], tag["count"]] for tag in client.tag.get()],
-        "numbers": [sent["msg_id"], sent["msg_data_id"], to_tag["msg_id"], to_list["msg_id"]],
+        "numbers": [
+            sent["msg_id"],
+            sent["msg_data_id"],
+            to_tag["msg_id"],
+            to_list["msg_id"],
+        ],
         "refused": [fast, again, other],
-        "statuses": [before, after, client.message.get_mass(sent["msg_id"])["msg_status"]],
+        "statuses": [
+            before,
+            after,
+            client.message.get_mass(sent["msg_id"])["msg_status"],
+        ],
         "unlisted": client.freepublish.batchget(0, 20)["total_count"],
     }
 
@@ -143,7 +172,10 @@ def store(asked: dict) -> dict:
     name = client.material.add("image", picture(asked))["media_id"]
     passing = client.media.upload("image", picture(asked))["media_id"]
     counted, listed = client.material.get_count(), client.material.batchget("image")
-    same = [client.material.get(name).content.hex(), client.media.download(passing).content.hex()]
+    same = [
+        client.material.get(name).content.hex(),
+        client.media.download(passing).content.hex(),
+    ]
     cover = {"title": "题", "content": "文", "thumb_media_id": passing}
     temporary = refusal(client.draft.add, [cover])
     client.material.delete(name)
@@ -165,15 +197,21 @@ class EventHandler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         query = dict(parse_qsl(urlsplit(self.path).query))
-        check_signature(self.asked["token"], query["signature"], query["timestamp"], query["nonce"])
+        check_signature(
+            self.asked["token"], query["signature"], query["timestamp"], query["nonce"]
+        )
         self._answer(query["echostr"])
 
     def do_POST(self) -> None:
         query = dict(parse_qsl(urlsplit(self.path).query))
-        check_signature(self.asked["token"], query["signature"], query["timestamp"], query["nonce"])
+        check_signature(
+            self.asked["token"], query["signature"], query["timestamp"], query["nonce"]
+        )
         body = self.rfile.read(int(self.headers["Content-Length"]))
         if "msg_signature" in query:
-            crypto = WeChatCrypto(self.asked["token"], self.asked["aes_key"], self.asked["app_id"])
+            crypto = WeChatCrypto(
+                self.asked["token"], self.asked["aes_key"], self.asked["app_id"]
+            )
             body = crypto.decrypt_message(
                 body, query["msg_signature"], query["timestamp"], query["nonce"]
             )
@@ -205,9 +243,9 @@ def receive(asked: dict) -> dict:
         taken = _register_while_serving(server, request)
         job = client.freepublish.submit(draft(client, asked, "甲"))["publish_id"]
         server.handle_request()
-        mass = client.message.send_mass_article(draft(client, asked, "乙"), is_to_all=True)[
-            "msg_id"
-        ]
+        mass = client.message.send_mass_article(
+            draft(client, asked, "乙"), is_to_all=True
+        )["msg_id"]
         server.handle_request()
     return {"taken": taken, "job": job, "mass": mass, "received": EventHandler.received}
 
@@ -228,7 +266,7 @@ def _register_while_serving(server: HTTPServer, request: Request) -> dict:
 
 if __name__ == "__main__":
     asked = json.loads(sys.argv[1])
-    reported = {"publish": publish, "send": send, "store": store, "receive": receive}[asked["do"]](
-        asked
-    )
+    reported = {"publish": publish, "send": send, "store": store, "receive": receive}[
+        asked["do"]
+    ](asked)
     sys.stdout.write(json.dumps(reported) + "\n")

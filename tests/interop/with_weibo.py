@@ -42,7 +42,9 @@ def error_of(do: Callable[[], object]) -> str | None:
 
 
 def listed(client: weibo.Client) -> list[str]:
-    return [status["idstr"] for status in client.get("statuses/user_timeline")["statuses"]]
+    return [
+        status["idstr"] for status in client.get("statuses/user_timeline")["statuses"]
+    ]
 
 
 def publish(asked: dict) -> dict:
@@ -51,7 +53,9 @@ def publish(asked: dict) -> dict:
     client.set_code(code)
     plain = client.post("statuses/share", status=asked["texts"][0], rip=ADDRESS)
     with Path(asked["picture"]).open("rb") as picture:
-        shown = client.post("statuses/share", status=asked["texts"][1], rip=ADDRESS, pic=picture)
+        shown = client.post(
+            "statuses/share", status=asked["texts"][1], rip=ADDRESS, pic=picture
+        )
     before = listed(client)
     counts = client.get("statuses/count", ids=f"{plain['idstr']},{shown['idstr']}")
     gone = client.post("statuses/destroy", id=plain["idstr"])
@@ -60,21 +64,34 @@ def publish(asked: dict) -> dict:
         "uid": client.uid,
         "alive": client.alive,
         "shared": [plain["idstr"], shown["idstr"]],
-        "texts": [client.get("statuses/show", id=shown["idstr"])["text"], shown["text"]],
+        "texts": [
+            client.get("statuses/show", id=shown["idstr"])["text"],
+            shown["text"],
+        ],
         "pictures": [len(plain["pic_urls"]), len(shown["pic_urls"])],
         "before": before,
         "counted": [each["id"] for each in counts],
         "gone": gone["idstr"],
         "after": listed(client),
-        "left": client.get("account/rate_limit_status")["api_rate_limits"][0]["remaining_hits"],
+        "left": client.get("account/rate_limit_status")["api_rate_limits"][0][
+            "remaining_hits"
+        ],
         "code_again": error_of(lambda: client.set_code(code)),
-        "gone_again": error_of(lambda: client.post("statuses/destroy", id=plain["idstr"])),
+        "gone_again": error_of(
+            lambda: client.post("statuses/destroy", id=plain["idstr"])
+        ),
         "same_again": error_of(
             lambda: client.post("statuses/share", status=asked["texts"][1], rip=ADDRESS)
         ),
-        "no_link": error_of(lambda: client.post("statuses/share", status="没有链接", rip=ADDRESS)),
-        "too_long": error_of(lambda: client.post("statuses/share", status="雨" * 141, rip=ADDRESS)),
-        "update": error_of(lambda: client.post("statuses/update", status="x", rip=ADDRESS)),
+        "no_link": error_of(
+            lambda: client.post("statuses/share", status="没有链接", rip=ADDRESS)
+        ),
+        "too_long": error_of(
+            lambda: client.post("statuses/share", status="雨" * 141, rip=ADDRESS)
+        ),
+        "update": error_of(
+            lambda: client.post("statuses/update", status="x", rip=ADDRESS)
+        ),
     }
 
 
@@ -82,7 +99,11 @@ def share(asked: dict) -> dict:
     """Share once, perhaps in vain, and count the posts of the account afterwards."""
     client = client_of(asked)
     client.set_token(
-        {"uid": asked["uid"], "access_token": asked["access_token"], "expires_at": 2**33}
+        {
+            "uid": asked["uid"],
+            "access_token": asked["access_token"],
+            "expires_at": 2**33,
+        }
     )
     return {
         "error": error_of(

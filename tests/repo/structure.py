@@ -94,7 +94,9 @@ LAYOUT = frozenset({
     tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER,
 })  # fmt: skip
 """Tokens that are no code."""
-_BANNED = re.compile(rf"(?<![\w./\"'`?-])(?:{'|'.join(BANNED_WORDS)})(?![\w-])", re.IGNORECASE)
+_BANNED = re.compile(
+    rf"(?<![\w./\"'`?-])(?:{'|'.join(BANNED_WORDS)})(?![\w-])", re.IGNORECASE
+)
 _TEXT_FILES = ("*.py", "*.md", "*.toml", "*.html", "*.sh")
 _SECTIONS = re.compile(r"^## (.+)$", re.MULTILINE)
 
@@ -127,13 +129,19 @@ class Structure:
 def measure() -> Structure:
     trees = {path: ast.parse(path.read_text("utf-8")) for path in product_files()}
     counted = [
-        path for path in trees if not relative(path).startswith(APART) and trees[path].body[1:]
+        path
+        for path in trees
+        if not relative(path).startswith(APART) and trees[path].body[1:]
     ]
     sized = {
-        path: tree for path, tree in trees.items() if not relative(path).startswith(MIGRATIONS)
+        path: tree
+        for path, tree in trees.items()
+        if not relative(path).startswith(MIGRATIONS)
     }
     functions = {
-        f"{relative(path)}:{function.name}:{function.lineno}": count_statements(function.body)
+        f"{relative(path)}:{function.name}:{function.lineno}": count_statements(
+            function.body
+        )
         for path, tree in sized.items()
         for function in _functions(tree)
     }
@@ -147,7 +155,9 @@ def measure() -> Structure:
         private_called_once=_share_called_once(trees),
         classes_defined_twice=_classes_defined_twice(trees | _test_trees()),
         gerund_modules=[
-            relative(path) for path in trees if path.stem.endswith("ing") and path.stem != "string"
+            relative(path)
+            for path in trees
+            if path.stem.endswith("ing") and path.stem != "string"
         ],
         commands_without_file=_commands_without_file(),
         words_not_found=_words_not_found(trees),
@@ -160,7 +170,10 @@ def measure() -> Structure:
         ),
         largest_functions=_largest(functions),
         largest_files=_largest(
-            {relative(path): count_statements(tree.body) for path, tree in sized.items()}
+            {
+                relative(path): count_statements(tree.body)
+                for path, tree in sized.items()
+            }
         ),
         median_function=sizes[len(sizes) // 2],
         ninth_decile_function=sizes[len(sizes) * 9 // 10],
@@ -191,13 +204,18 @@ def banned_words() -> Iterator[str]:
     for pattern in _TEXT_FILES:
         for path in sorted(ROOT.rglob(pattern)):
             parts = path.relative_to(ROOT).parts
-            if parts[0].startswith(".") or "__pycache__" in parts:  # no environment, no cache
+            if (
+                parts[0].startswith(".") or "__pycache__" in parts
+            ):  # no environment, no cache
                 continue
-            if path == ROOT / "THIRD_PARTY_NOTICES.md":  # the licences of others, word for word
+            if (
+                path == ROOT / "THIRD_PARTY_NOTICES.md"
+            ):  # the licences of others, word for word
                 continue
             for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
                 yield from (
-                    f"{relative(path)}:{number}: {found[0]}" for found in _BANNED.finditer(line)
+                    f"{relative(path)}:{number}: {found[0]}"
+                    for found in _BANNED.finditer(line)
                 )
 
 
@@ -211,7 +229,9 @@ def _count_tokens(item: tuple[Path, ast.Module]) -> tuple[int, int]:
         for number in range(node.lineno, (node.end_lineno or node.lineno) + 1)
     }
     tokens, lines = 0, set[int]()
-    for token in tokenize.generate_tokens(io.StringIO(path.read_text("utf-8")).readline):
+    for token in tokenize.generate_tokens(
+        io.StringIO(path.read_text("utf-8")).readline
+    ):
         if token.type not in LAYOUT and token.start[0] not in documented:
             tokens += 1
             lines.update(range(token.start[0], token.end[0] + 1))
@@ -261,7 +281,9 @@ def _largest(sizes: dict[str, int], count: int = 10) -> dict[str, int]:
 
 def _functions(tree: ast.AST) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
     return (
-        node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        node
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
     )
 
 
@@ -292,14 +314,22 @@ def _classes_defined_twice(trees: dict[Path, ast.Module]) -> dict[str, list[str]
 
 def _commands_without_file() -> list[str]:
     folder = ROOT / "publisher" / "cli" / "commands"
-    return [name for name in COMMANDS if not (folder / f"{name.replace('-', '_')}.py").is_file()]
+    return [
+        name
+        for name in COMMANDS
+        if not (folder / f"{name.replace('-', '_')}.py").is_file()
+    ]
 
 
 def _words_not_found(trees: dict[Path, ast.Module]) -> list[str]:
     names = {path.stem.lower() for path in trees}
     for tree in trees.values():
         names |= {function.name.lower() for function in _functions(tree)}
-        names |= {node.name.lower() for node in ast.walk(tree) if isinstance(node, ast.ClassDef)}
+        names |= {
+            node.name.lower()
+            for node in ast.walk(tree)
+            if isinstance(node, ast.ClassDef)
+        }
     return [
         word
         for word, spellings in SEARCH_WORDS.items()
@@ -328,14 +358,18 @@ def files_of_one_delivery() -> list[str]:
         await accept_schedule(folder)
         async with application(folder, can_send=True) as opened:
             await promote_all(opened)
-            for adapter in opened.adapters.values():  # the daemon reads every account at its start
+            for adapter in (
+                opened.adapters.values()
+            ):  # the daemon reads every account at its start
                 await adapter.list_recent()
             is_recording.set()
             [lease] = await opened.store.outbox.claim(1)
             await send_delivery(lease, opened.store, opened.adapters, asyncio.Event())
             is_recording.clear()
             assert (
-                Counter(item.state for item in await opened.store.queries.deliveries())["published"]
+                Counter(item.state for item in await opened.store.queries.deliveries())[
+                    "published"
+                ]
                 == 1
             )
 
@@ -355,7 +389,9 @@ def main(show: Callable[[str], None] = print) -> None:
     delivery = files_of_one_delivery()
     show(
         json.dumps(
-            {**asdict(measure()), "files_of_one_delivery": delivery}, indent=2, ensure_ascii=False
+            {**asdict(measure()), "files_of_one_delivery": delivery},
+            indent=2,
+            ensure_ascii=False,
         )
     )
 

@@ -85,12 +85,16 @@ def alert_codes() -> set[str]:
         r'\(\s*transaction,\s+[\w.()]+,\s+("\w+"|[A-Z_]+)',
         text,
     )
-    arguments += re.findall(r'(?:_set_alert|raise_alert_once)\(\s*("\w+"|[A-Z_]+)', text)
+    arguments += re.findall(
+        r'(?:_set_alert|raise_alert_once)\(\s*("\w+"|[A-Z_]+)', text
+    )
     codes = {name.strip('"') for name in arguments if name.startswith('"')}
     codes |= {constants[name] for name in arguments if name in constants}
     codes |= set(re.findall(r'alert="(\w+)"', text))
     codes |= set(re.findall(r'^ +code = "(\w+)"$', text, re.MULTILINE))
-    return codes | {state.value for state in ALERTED_STATES} | {DATABASE_BUSY, DISK_FULL}
+    return (
+        codes | {state.value for state in ALERTED_STATES} | {DATABASE_BUSY, DISK_FULL}
+    )
 
 
 @pytest.mark.parametrize(
@@ -102,9 +106,13 @@ def alert_codes() -> set[str]:
         ("settings.md", set(keys_of(settings_schema()))),
         (
             "schedule.md",
-            {key.removeprefix("post.") for key in keys_of(schedule_schema())} - {"post"},
+            {key.removeprefix("post.") for key in keys_of(schedule_schema())}
+            - {"post"},
         ),
-        ("templates.md", {path.parent.name for path in (ROOT / "templates").glob("*/sample.toml")}),
+        (
+            "templates.md",
+            {path.parent.name for path in (ROOT / "templates").glob("*/sample.toml")},
+        ),
         ("adapters.md", set(BUILT_IN_ADAPTERS)),
         ("codes.md", set(BUILT_IN_ADAPTERS)),
     ],
@@ -117,7 +125,9 @@ def test_everything_has_a_heading(page, wanted):
 
 def codes_described(page: str) -> list[str]:
     """Return the codes that have a section on a page."""
-    return [heading for heading in headings(page) if re.fullmatch(r"[a-z][a-z_]*", heading)]
+    return [
+        heading for heading in headings(page) if re.fullmatch(r"[a-z][a-z_]*", heading)
+    ]
 
 
 def start_refusals() -> set[str]:
@@ -146,7 +156,9 @@ def test_every_alert_and_refusal_has_one_section():
 def test_each_code_is_found_in_the_index(page):
     """Each code of a page is in its index by alphabet, with its message in both languages."""
     text = (DOCS / page).read_text("utf-8")
-    rows = re.findall(r"^\| \[(\w+)\]\(#\1\) \| ([^|]+) \| ([^|]+) \|$", text, re.MULTILINE)
+    rows = re.findall(
+        r"^\| \[(\w+)\]\(#\1\) \| ([^|]+) \| ([^|]+) \|$", text, re.MULTILINE
+    )
     assert [code for code, *_ in rows] == sorted(codes_described(page))
     assert [code for code, *messages in rows if code in messages] == []
 
@@ -155,11 +167,15 @@ def test_each_code_is_found_in_the_index(page):
 def test_each_code_has_three_statements_in_both_languages(page):
     """Of each code a page says what happened, what follows by itself, and what to do."""
     text = (DOCS / page).read_text("utf-8")
-    sections = re.findall(r"^## ([a-z_]+)$(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
+    sections = re.findall(
+        r"^## ([a-z_]+)$(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL
+    )
     labels = [label for both in STATEMENTS.values() for label in both]
     assert sections
     for code, section in sections:
-        assert re.findall(r"^- \*\*(.+?)\*\* \S", section, re.MULTILINE)[:6] == labels, code
+        assert (
+            re.findall(r"^- \*\*(.+?)\*\* \S", section, re.MULTILINE)[:6] == labels
+        ), code
 
 
 def test_every_fault_and_invariant_is_in_the_failure_model_once():
@@ -193,7 +209,9 @@ def test_each_row_has_a_status_and_what_it_names_exists(row):
     """A row has a known status. An invariant's tests exist and, unless starred, name it."""
     number, status = row[0], row[4] if row[0].startswith("F") else row[2]
     assert re.match(r"(done|partly|later)(:|$)", status)
-    for file, star in re.findall(r"([\w/]+\.py)(\*?)", row[-1]) if number.startswith("I") else ():
+    for file, star in (
+        re.findall(r"([\w/]+\.py)(\*?)", row[-1]) if number.startswith("I") else ()
+    ):
         assert (ROOT / "tests" / file).is_file(), file
         assert star or names(file, number), f"{file} does not name {number}"
 
@@ -202,7 +220,11 @@ def test_each_row_has_a_status_and_what_it_names_exists(row):
 def test_a_decision_has_its_three_parts(path):
     """Context, decision and cost, in that order; its number is its file's."""
     text = path.read_text("utf-8")
-    assert re.findall(r"^## (.+)$", text, re.MULTILINE) == ["Context", "Decision", "What it costs"]
+    assert re.findall(r"^## (.+)$", text, re.MULTILINE) == [
+        "Context",
+        "Decision",
+        "What it costs",
+    ]
     assert text.startswith(f"# {path.name[:4]}: ")
     assert f"({path.name})" in (DOCS / "decisions" / "README.md").read_text("utf-8")
 
@@ -218,7 +240,9 @@ def test_links_have_targets(path):
         if fragment:
             anchors = [
                 re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
-                for heading in re.findall(r"^#+ (.+)$", file.read_text("utf-8"), re.MULTILINE)
+                for heading in re.findall(
+                    r"^#+ (.+)$", file.read_text("utf-8"), re.MULTILINE
+                )
             ]
             assert fragment in anchors, f"{target}#{fragment}"
 
@@ -226,7 +250,9 @@ def test_links_have_targets(path):
 def test_the_page_on_extending_names_files_that_exist():
     """Each path of the page is there. Words in capitals, as in `NAME.py`, stand for a new one."""
     text = (DOCS / "extending.md").read_text("utf-8")
-    paths = re.findall(r"`((?:publisher|adapters|templates|tests|docs|scripts)/[^`\s]*)`", text)
+    paths = re.findall(
+        r"`((?:publisher|adapters|templates|tests|docs|scripts)/[^`\s]*)`", text
+    )
     named = [path for path in paths if not re.search(r"[A-Z]{4}", path)]
     assert named
     assert [path for path in named if not (ROOT / path).exists()] == []
@@ -273,7 +299,8 @@ def test_the_simulators_page_names_every_client_as_it_is_pinned():
 def test_both_readmes_have_the_same_shape():
     """Both languages have the same number of sections, the same commands, pictures and pages."""
     english, chinese = (
-        ROOT.joinpath(name).read_text("utf-8") for name in ("README.md", "README.zh-CN.md")
+        ROOT.joinpath(name).read_text("utf-8")
+        for name in ("README.md", "README.zh-CN.md")
     )
     for pattern in (r"^## ", r"^!\[", r"^```"):
         assert len(re.findall(pattern, english, re.MULTILINE)) == len(
@@ -286,8 +313,12 @@ def test_both_readmes_have_the_same_shape():
 
 def test_the_readme_links_every_page():
     """A page that nobody links is found by nobody; the Chinese ones have an English twin."""
-    linked = set(re.findall(r"\]\(docs/([^)#]+)", (ROOT / "README.md").read_text("utf-8")))
-    pages = {path.name for path in DOCS.glob("*.md") if not path.name.endswith(".zh-CN.md")}
+    linked = set(
+        re.findall(r"\]\(docs/([^)#]+)", (ROOT / "README.md").read_text("utf-8"))
+    )
+    pages = {
+        path.name for path in DOCS.glob("*.md") if not path.name.endswith(".zh-CN.md")
+    }
     assert pages - linked == set()
 
 
@@ -303,7 +334,9 @@ SECTIONS = {
 def test_both_changelogs_have_the_same_releases_and_sections():
     """The changelog has the same releases and sections, in the same order, in both languages."""
     english, chinese = (
-        re.findall(r"^(##+) (.+)$", ROOT.joinpath(name).read_text("utf-8"), re.MULTILINE)
+        re.findall(
+            r"^(##+) (.+)$", ROOT.joinpath(name).read_text("utf-8"), re.MULTILINE
+        )
         for name in ("CHANGELOG.md", "CHANGELOG.zh-CN.md")
     )
     assert [(level, SECTIONS.get(title, title)) for level, title in english] == chinese
@@ -312,14 +345,19 @@ def test_both_changelogs_have_the_same_releases_and_sections():
 @pytest.mark.parametrize("platform", BUILT_IN_ADAPTERS)
 def test_quality_is_answered_rule_by_rule(platform):
     """Each rule is done, todo or exempt, and says why; a kit that passes is one that is run."""
-    quality = tomllib.loads((ROOT / "adapters" / platform / "quality.toml").read_text("utf-8"))
+    quality = tomllib.loads(
+        (ROOT / "adapters" / platform / "quality.toml").read_text("utf-8")
+    )
     assert {level: set(rules) for level, rules in quality.items()} == QUALITY
     for rules in quality.values():
         for rule in rules.values():
             assert rule["answer"] in {"done", "todo", "exempt"}
             assert rule["comment"].strip()
     kit = (ROOT / "tests" / "adapters" / "test_conformance.py").read_text("utf-8")
-    assert quality["sound"]["kit_passes"]["answer"] != "done" or f'Platform("{platform}")' in kit
+    assert (
+        quality["sound"]["kit_passes"]["answer"] != "done"
+        or f'Platform("{platform}")' in kit
+    )
 
 
 def test_no_trace_of_a_machine():
@@ -340,5 +378,9 @@ def test_no_trace_of_a_machine():
         if path.suffix != ".png" and path != Path(__file__) and path.is_file():
             patterns = traces if name.startswith("tests/") else [*traces, PRIVATE]
             text = path.read_text("utf-8", errors="replace")
-            found += [f"{name}: {hit[0]}" for pattern in patterns for hit in pattern.finditer(text)]
+            found += [
+                f"{name}: {hit[0]}"
+                for pattern in patterns
+                for hit in pattern.finditer(text)
+            ]
     assert found == []

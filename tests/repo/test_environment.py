@@ -18,7 +18,9 @@ pytestmark = pytest.mark.long(seconds=30)
 ROOT = Path(__file__).parents[2]
 PATIENCE = 180
 UNSERVED = "http://127.0.0.1:9/simple"
-PROJECT = '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
+PROJECT = (
+    '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
+)
 BACKEND = """
 import os, pathlib, signal, time, zipfile
 def build_editable(folder, config_settings=None, metadata_directory=None):
@@ -67,7 +69,9 @@ def wheel_of(folder: Path, name: str, version: str, requires: str = "") -> str:
     }
     for path, text in contents.items():
         digest = (
-            base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b"=").decode()
+            base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest())
+            .rstrip(b"=")
+            .decode()
         )
         record.append(f"{path},sha256={digest},{len(text)}")
     file = folder / f"{name}-{version}-py3-none-any.whl"
@@ -93,7 +97,9 @@ class Project:
         (folder / "backend.py").write_text(BACKEND, "utf-8")
         (folder / "publisher" / "__init__.py").touch()
         wheels = folder / "wheels"
-        pins = wheel_of(wheels, "socket_of_lamp", "1.0", "Requires-Dist: lamp[bright]>=1\n")
+        pins = wheel_of(
+            wheels, "socket_of_lamp", "1.0", "Requires-Dist: lamp[bright]>=1\n"
+        )
         pins += wheel_of(wheels, "lamp", "1.0")
         wheel_of(wheels, "lamp", "2.0")
         (folder / "pins.txt").write_text(pins, "utf-8")
@@ -145,7 +151,9 @@ def test_a_newer_release_of_a_dependency_does_not_matter(project_after_kill):
 
     The requirement has an extra.
     """
-    assert project_after_kill.repaired.returncode == 0, project_after_kill.repaired.stderr
+    assert project_after_kill.repaired.returncode == 0, (
+        project_after_kill.repaired.stderr
+    )
     assert project_after_kill.repaired.stdout == "1.0\n"
 
 
@@ -181,13 +189,18 @@ def test_a_terminated_set_up_ends_all_that_it_started(project_after_kill):
     assert not is_running(builder)
 
 
-def test_steps_are_shown_in_both_languages_and_a_finished_set_up_says_nothing(project_after_kill):
+def test_steps_are_shown_in_both_languages_and_a_finished_set_up_says_nothing(
+    project_after_kill,
+):
     """Each step is named in Chinese and English. A finished set-up shows nothing, does nothing."""
     assert (
         "正在安装锁定的依赖（pins.txt） / installing the pinned packages (pins.txt) …"
         in project_after_kill.repaired.stderr
     )
-    assert (project_after_kill.again.stdout, project_after_kill.again.stderr) == ("1.0\n", "")
+    assert (project_after_kill.again.stdout, project_after_kill.again.stderr) == (
+        "1.0\n",
+        "",
+    )
 
 
 def test_without_a_network_the_set_up_says_what_to_do(project_after_kill):
@@ -226,6 +239,8 @@ def test_a_python_without_venv_says_what_to_install(tmp_path):
     (tmp_path / "without" / "ensurepip.py").write_text("raise ImportError", "utf-8")
     done = Project(tmp_path).run(PYTHONPATH=str(tmp_path / "without"))
     assert done.returncode == 2
-    package = f"apt install python{sys.version_info.major}.{sys.version_info.minor}-venv"
+    package = (
+        f"apt install python{sys.version_info.major}.{sys.version_info.minor}-venv"
+    )
     assert done.stderr.count(package) == 2
     assert "安装没有完成。" in done.stderr

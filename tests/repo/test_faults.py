@@ -31,7 +31,9 @@ def test_each_fault_has_a_test():
     """Only a fault marked `later` may have no test that names it."""
     untested = {number for number, tests in LISTED.items() if "`test_" not in tests}
     assert set(LISTED) == set(STATUS)
-    assert {number for number in untested if not STATUS[number].startswith("later")} == set()
+    assert {
+        number for number in untested if not STATUS[number].startswith("later")
+    } == set()
 
 
 @pytest.mark.parametrize(

@@ -79,7 +79,9 @@ def health_check() -> list[str]:
     """Return the command of the container file's health check."""
     return json.loads(
         re.findall(
-            r"^HEALTHCHECK .*? CMD (\[.*\])$", CONTAINERFILE.read_text("utf-8"), re.MULTILINE
+            r"^HEALTHCHECK .*? CMD (\[.*\])$",
+            CONTAINERFILE.read_text("utf-8"),
+            re.MULTILINE,
         )[0]
     )
 
@@ -90,7 +92,9 @@ def test_every_shell_block_says_whether_it_is_run():
     assert [kind for kind, _ in BLOCKS].count("runs") > 5
 
 
-@pytest.mark.parametrize("block", [block for _, block in BLOCKS], ids=range(len(BLOCKS)))
+@pytest.mark.parametrize(
+    "block", [block for _, block in BLOCKS], ids=range(len(BLOCKS))
+)
 def test_each_block_is_valid_shell(block):
     """A shell can read each block, also one that is not run."""
     done = subprocess.run(
@@ -113,13 +117,16 @@ def test_the_commands_that_are_named_exist(path):
 def pack(distribution: importlib.metadata.Distribution, folder: Path) -> str:
     """Write an installed distribution's wheel, without scripts; return the line that pins it."""
     info = next(
-        file.parts[0] for file in distribution.files if file.parts[0].endswith(".dist-info")
+        file.parts[0]
+        for file in distribution.files
+        if file.parts[0].endswith(".dist-info")
     )
     tag = re.findall(r"^Tag: (.+)$", distribution.read_text("WHEEL"), re.MULTILINE)[-1]
     record = []
     file = folder / f"{info.removesuffix('.dist-info')}-{tag}.whl"
     made_here = {
-        f"{info}/{name}" for name in ("RECORD", "INSTALLER", "REQUESTED", "direct_url.json")
+        f"{info}/{name}"
+        for name in ("RECORD", "INSTALLER", "REQUESTED", "direct_url.json")
     }
     with zipfile.ZipFile(file, "w") as wheel:
         for path in distribution.files:
@@ -130,7 +137,9 @@ def pack(distribution: importlib.metadata.Distribution, folder: Path) -> str:
             ):
                 content = path.locate().read_bytes()
                 digest = (
-                    base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=").decode()
+                    base64.urlsafe_b64encode(hashlib.sha256(content).digest())
+                    .rstrip(b"=")
+                    .decode()
                 )
                 record.append(f'"{path}",sha256={digest},{len(content)}')
                 wheel.writestr(str(path), content)
@@ -142,15 +151,20 @@ def pack(distribution: importlib.metadata.Distribution, folder: Path) -> str:
 def packed_dependencies(folder: Path) -> dict[str, str]:
     """Write the wheels of all pinned and installed packages; return the lines of each pin file."""
     installed = {
-        item.name.lower().replace("_", "-"): item for item in importlib.metadata.distributions()
+        item.name.lower().replace("_", "-"): item
+        for item in importlib.metadata.distributions()
     }
     pinned = {
-        name: re.findall(r"^([\w.-]+)==", (ROOT / name).read_text("utf-8"), re.MULTILINE)
+        name: re.findall(
+            r"^([\w.-]+)==", (ROOT / name).read_text("utf-8"), re.MULTILINE
+        )
         for name in ("constraints.txt", "constraints-build.txt")
     }
     return {
         name: "".join(
-            pack(installed[package], folder) for package in packages if package in installed
+            pack(installed[package], folder)
+            for package in packages
+            if package in installed
         )
         for name, packages in pinned.items()
     }
@@ -167,12 +181,16 @@ def unpack_releases(root: Path, pins: dict[str, str]) -> None:
             path = ROOT / name
             (source / name).parent.mkdir(parents=True, exist_ok=True)
             ignored = shutil.ignore_patterns("__pycache__")
-            shutil.copytree(path, source / name, ignore=ignored) if path.is_dir() else shutil.copy(
-                path, source / name
-            )
+            shutil.copytree(
+                path, source / name, ignore=ignored
+            ) if path.is_dir() else shutil.copy(path, source / name)
         settings = (source / "pyproject.toml").read_text("utf-8")
         settings = re.sub(
-            r'^version = ".*"$', f'version = "{release}"', settings, count=1, flags=re.MULTILINE
+            r'^version = ".*"$',
+            f'version = "{release}"',
+            settings,
+            count=1,
+            flags=re.MULTILINE,
         )
         (source / "pyproject.toml").write_text(settings, "utf-8")
         for name, lines in pins.items():
@@ -199,7 +217,9 @@ def prepare_root(root: Path) -> None:
     (root / "tmp").chmod(0o1777)
     (root / "etc" / "passwd").write_text("root:x:0:0:root:/root:/bin/sh\n", "utf-8")
     (root / "etc" / "group").write_text("root:x:0:\n", "utf-8")
-    (root / "etc" / "nsswitch.conf").write_text("passwd: files\ngroup: files\n", "utf-8")
+    (root / "etc" / "nsswitch.conf").write_text(
+        "passwd: files\ngroup: files\n", "utf-8"
+    )
     for name in ("login.defs", "ld.so.cache", "pam.d", "security"):
         path = Path("/etc") / name
         if path.is_dir():
@@ -245,7 +265,9 @@ def test_the_manuals_commands_work_in_an_empty_root(tmp_path):
     shell, option, code = health_check()
     assert (shell, option) == ("/bin/sh", "-c")
     (root / "steps" / "health.sh").write_text(code + "\n", "utf-8")
-    ordered = "".join(f"echo '== {name}' >&2\n{script}\n" for name, script in steps().items())
+    ordered = "".join(
+        f"echo '== {name}' >&2\n{script}\n" for name, script in steps().items()
+    )
     (root / "steps" / "all").write_text(ordered, "utf-8")
     python = Path(sys.base_prefix)
     done = subprocess.run(
@@ -278,7 +300,10 @@ def test_the_manuals_commands_work_in_an_empty_root(tmp_path):
     assert done.returncode == 0, f"{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
     assert re.findall(r"^\d+\.\d+\.\d+$", done.stdout, re.MULTILINE) == list(RELEASES)
     assert "publisher" not in (root / "etc" / "passwd").read_text("utf-8")
-    assert [*(root / "srv").iterdir(), *(root / "etc" / "systemd" / "system").iterdir()] == []
+    assert [
+        *(root / "srv").iterdir(),
+        *(root / "etc" / "systemd" / "system").iterdir(),
+    ] == []
     kept = {path.name for path in (root / "var" / "backups" / "publisher").iterdir()}
     assert {
         "last.db",
@@ -298,7 +323,9 @@ def instructions() -> list[tuple[str, str]]:
 
 def test_the_container_runs_without_root_and_keeps_its_records():
     """The image has its own user, a volume for the records, and a signal for an orderly stop."""
-    last = instructions()[max(i for i, (name, _) in enumerate(instructions()) if name == "FROM") :]
+    last = instructions()[
+        max(i for i, (name, _) in enumerate(instructions()) if name == "FROM") :
+    ]
     found = dict(last)
     assert re.search(rf"useradd .*--uid [1-9]\d+ .*\b{found['USER']}\b", found["RUN"])
     assert json.loads(found["VOLUME"]) == ["/srv/publisher/var"]
@@ -309,13 +336,18 @@ def test_the_container_runs_without_root_and_keeps_its_records():
 
 def test_the_manual_owns_the_containers_folders_by_its_numbers():
     """User and group of the image have the manual's numbers for the host's folders and secrets."""
-    [made] = [words for name, words in instructions() if name == "RUN" and "useradd" in words]
+    [made] = [
+        words for name, words in instructions() if name == "RUN" and "useradd" in words
+    ]
     groups = {
-        name: number for number, name in re.findall(r"groupadd --system --gid (\d+) ([\w-]+)", made)
+        name: number
+        for number, name in re.findall(r"groupadd --system --gid (\d+) ([\w-]+)", made)
     }
     users = {
         name: number
-        for number, name in re.findall(r"useradd --system --uid (\d+) .*?nologin ([\w-]+)", made)
+        for number, name in re.findall(
+            r"useradd --system --uid (\d+) .*?nologin ([\w-]+)", made
+        )
     }
     manual = MANUAL.read_text("utf-8")
     named = {
@@ -338,8 +370,14 @@ def test_the_container_copies_files_that_exist_and_pins_what_it_installs():
         for name, words in instructions()
         if name == "COPY" and "--from" not in words
     ]
-    assert [file for files in copied for file in files if not (ROOT / file).exists()] == []
-    installs = [words for name, words in instructions() if name == "RUN" and "pip install" in words]
+    assert [
+        file for files in copied for file in files if not (ROOT / file).exists()
+    ] == []
+    installs = [
+        words
+        for name, words in instructions()
+        if name == "RUN" and "pip install" in words
+    ]
     assert installs
     assert all(
         "--no-deps" in words and ("--require-hashes" in words or words.endswith(".whl"))

@@ -93,7 +93,9 @@ def test_a_schedule_accepts_a_kind_with_its_original(kind):
 @of_each_kind
 def test_a_chinese_name_is_answered_with_the_code(kind):
     """Staff who write the name of a kind get the code to write."""
-    text = post(kind=f'kind = "{kind.traits.name["zh_CN"]}"', x='follows = "older-post"')
+    text = post(
+        kind=f'kind = "{kind.traits.name["zh_CN"]}"', x='follows = "older-post"'
+    )
     with pytest.raises(InputError) as refused:
         parse_schedule(text, context=CONTEXT)
     assert kind.value in str(refused.value.problems[0].facts)
@@ -108,6 +110,9 @@ def test_the_form_hides_the_fields_of_other_kinds(kind):
 
 def test_the_heads_of_schedules_list_all_kinds():
     """The comments of the demo's schedule and of a new workspace's one have each kind."""
-    demo, new = (ROOT / "schedule.toml").read_text("utf-8"), new_workspace_files()["schedule.toml"]
+    demo, new = (
+        (ROOT / "schedule.toml").read_text("utf-8"),
+        new_workspace_files()["schedule.toml"],
+    )
     assert list_kinds() in demo
     assert list_kinds() in new.decode()

@@ -16,8 +16,13 @@ def test_ci_runs_the_long_tests_too():
     """CI runs both scripts. Each script for tests that the other omits selects them by mark."""
     lines = ROOT.joinpath(".ci", "run").read_text("utf-8").splitlines()
     assert {line.partition(" >")[0] for line in lines} >= RUNS
-    for script, marked in {"test-long": '"long and not extra"', "test-extra": "extra"}.items():
-        assert f"pytest -m {marked} " in ROOT.joinpath("scripts", script).read_text("utf-8")
+    for script, marked in {
+        "test-long": '"long and not extra"',
+        "test-extra": "extra",
+    }.items():
+        assert f"pytest -m {marked} " in ROOT.joinpath("scripts", script).read_text(
+            "utf-8"
+        )
 
 
 @pytest.mark.long
@@ -25,7 +30,11 @@ def test_ci_runs_the_long_tests_too():
     ("arguments", "status"),
     [
         ([], pytest.ExitCode.NO_TESTS_COLLECTED),
-        pytest.param([f"{FOLDER}/test_installing.py"], pytest.ExitCode.OK, marks=pytest.mark.extra),
+        pytest.param(
+            [f"{FOLDER}/test_installing.py"],
+            pytest.ExitCode.OK,
+            marks=pytest.mark.extra,
+        ),
     ],
     ids=["nothing named", "a file"],
 )
@@ -41,4 +50,7 @@ def test_long_tests_are_left_out_where_nothing_is_named(arguments, status):
         f"testpaths={FOLDER}",
         *arguments,
     ]
-    assert subprocess.run(command, cwd=ROOT, capture_output=True, check=False).returncode == status
+    assert (
+        subprocess.run(command, cwd=ROOT, capture_output=True, check=False).returncode
+        == status
+    )

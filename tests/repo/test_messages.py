@@ -10,16 +10,25 @@ import pytest
 from adapters import BUILT_IN_ADAPTERS
 from publisher.i18n import LANGUAGES, Messages, is_platform_code, load_catalogue
 
-AREAS = [*sorted(path for path in files("publisher.i18n").iterdir() if path.name.endswith(".toml"))]
+AREAS = [
+    *sorted(
+        path
+        for path in files("publisher.i18n").iterdir()
+        if path.name.endswith(".toml")
+    )
+]
 PLATFORM_AREAS = {
-    name: files("adapters").joinpath(name, "messages.toml") for name in sorted(BUILT_IN_ADAPTERS)
+    name: files("adapters").joinpath(name, "messages.toml")
+    for name in sorted(BUILT_IN_ADAPTERS)
 }
 
 
 def test_no_code_is_in_two_areas():
     """Each code has its texts in one place only."""
     areas = [*AREAS, *PLATFORM_AREAS.values()]
-    codes = Counter(code for area in areas for code in tomllib.loads(area.read_text("utf-8")))
+    codes = Counter(
+        code for area in areas for code in tomllib.loads(area.read_text("utf-8"))
+    )
     assert [code for code, number in codes.items() if number > 1] == []
 
 
@@ -27,7 +36,8 @@ def differing(entry):
     """Return the placeholders that differ between the languages of a message or of its hint."""
     reported = [entry, *([entry["hint"]] if "hint" in entry else [])]
     blanks = [
-        [set(re.findall(r"{(\w+)}", words[lang])) for lang in LANGUAGES] for words in reported
+        [set(re.findall(r"{(\w+)}", words[lang])) for lang in LANGUAGES]
+        for words in reported
     ]
     return [pair for pair in blanks if pair[0] != pair[1]]
 
@@ -35,7 +45,9 @@ def differing(entry):
 def test_both_languages_say_the_same_facts():
     """Every message and hint exists in both languages and has the same placeholders in each."""
     assert {
-        code: found for code, entry in load_catalogue().items() if (found := differing(entry))
+        code: found
+        for code, entry in load_catalogue().items()
+        if (found := differing(entry))
     } == {}
 
 
@@ -63,7 +75,10 @@ def test_advice_on_a_post_names_a_platform_as_people_do(lang):
         messages.translate(code, **facts)
         for code in ("urgent_without_notification", "images_left_out")
     ]
-    assert all(messages.platform_name("wechat") in text and "wechat" not in text for text in said)
+    assert all(
+        messages.platform_name("wechat") in text and "wechat" not in text
+        for text in said
+    )
 
 
 def test_ids_in_a_list_are_separated_as_the_language_does():

@@ -19,8 +19,12 @@ def test_a_mutant_changes_the_program_until_it_is_undone(name):
     with plant(name) as patch:
         assert patch.replaced
         assert all(kept is not value for _owner, _place, kept, value in patch.replaced)
-        assert all(_now(owner, place) is value for owner, place, _kept, value in patch.replaced)
-    assert all(_now(owner, place) is kept for owner, place, kept, _value in patch.replaced)
+        assert all(
+            _now(owner, place) is value for owner, place, _kept, value in patch.replaced
+        )
+    assert all(
+        _now(owner, place) is kept for owner, place, kept, _value in patch.replaced
+    )
 
 
 def _now(owner, place):

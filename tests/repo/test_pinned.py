@@ -24,12 +24,15 @@ PIN = re.compile(r"^([\w.-]+)==([^\s;]+)", re.MULTILINE)
 def read_pins(file):
     """Return the pinned versions by package."""
     return {
-        canonicalize_name(name): pin for name, pin in PIN.findall((ROOT / file).read_text("utf-8"))
+        canonicalize_name(name): pin
+        for name, pin in PIN.findall((ROOT / file).read_text("utf-8"))
     }
 
 
 def needed(
-    package: str, extras: frozenset[str], met: dict[tuple[str, frozenset[str]], list[Requirement]]
+    package: str,
+    extras: frozenset[str],
+    met: dict[tuple[str, frozenset[str]], list[Requirement]],
 ) -> None:
     """Add to `met` the requirements of a package with these extras, and theirs in turn."""
     if (package, extras) in met:
@@ -38,7 +41,8 @@ def needed(
     met[package, extras] = [
         one
         for one in candidates
-        if not one.marker or any(one.marker.evaluate({"extra": e}) for e in extras | {""})
+        if not one.marker
+        or any(one.marker.evaluate({"extra": e}) for e in extras | {""})
     ]
     for one in met[package, extras]:
         needed(canonicalize_name(one.name), frozenset(one.extras), met)
@@ -63,19 +67,26 @@ def test_every_package_that_is_needed_is_pinned(file, extras):
     """
     pins = read_pins(file)
     optional = [
-        line for extra in sorted(extras) for line in PROJECT["optional-dependencies"][extra]
+        line
+        for extra in sorted(extras)
+        for line in PROJECT["optional-dependencies"][extra]
     ]
-    wanted = needed_by([*PROJECT["dependencies"], *optional])  # not of an older installation
+    wanted = needed_by(
+        [*PROJECT["dependencies"], *optional]
+    )  # not of an older installation
     assert {canonicalize_name(one.name) for one in wanted} - pins.keys() == set()
     assert [
-        str(one) for one in wanted if pins[canonicalize_name(one.name)] not in one.specifier
+        str(one)
+        for one in wanted
+        if pins[canonicalize_name(one.name)] not in one.specifier
     ] == []
 
 
 def test_what_only_builds_publisher_is_not_installed_to_run_it():
     """Tools are pinned apart, complete, in agreeing versions, and no running package needs them."""
     builders = {
-        canonicalize_name(one.name) for one in needed_by(SETTINGS["dependency-groups"]["build"])
+        canonicalize_name(one.name)
+        for one in needed_by(SETTINGS["dependency-groups"]["build"])
     }
     runs = {canonicalize_name(one.name) for one in needed_by(PROJECT["dependencies"])}
     pins, run_pins, test_pins = map(
@@ -83,8 +94,12 @@ def test_what_only_builds_publisher_is_not_installed_to_run_it():
     )
     assert pins.keys() == builders
     assert (builders - runs) & run_pins.keys() == set()
-    assert [name for name in pins.keys() & run_pins.keys() if pins[name] != run_pins[name]] == []
-    assert [name for name in pins.keys() & test_pins.keys() if pins[name] != test_pins[name]] == []
+    assert [
+        name for name in pins.keys() & run_pins.keys() if pins[name] != run_pins[name]
+    ] == []
+    assert [
+        name for name in pins.keys() & test_pins.keys() if pins[name] != test_pins[name]
+    ] == []
 
 
 def test_the_notices_name_what_is_installed_and_served():
@@ -101,12 +116,18 @@ class OpenDatabase(BaseHTTPRequestHandler):
     """Answers as the public database does: one of the requested packages has an advisory."""
 
     answer = staticmethod(
-        lambda query: {"vulns": [{"id": "CVE-1"}]} if query["package"]["name"] == "jinja2" else {}
+        lambda query: (
+            {"vulns": [{"id": "CVE-1"}]} if query["package"]["name"] == "jinja2" else {}
+        )
     )
 
     def do_POST(self):
-        asked = json.loads(self.rfile.read(int(self.headers["content-length"])))["queries"]
-        content = json.dumps({"results": [self.answer(query) for query in asked]}).encode()
+        asked = json.loads(self.rfile.read(int(self.headers["content-length"])))[
+            "queries"
+        ]
+        content = json.dumps(
+            {"results": [self.answer(query) for query in asked]}
+        ).encode()
         self.send_response(200)
         self.send_header("content-length", str(len(content)))
         self.end_headers()
@@ -135,7 +156,11 @@ class OtherAnswers(OpenDatabase):
 
 @pytest.mark.parametrize(
     ("database", "code", "words"),
-    [(OpenDatabase, 1, "jinja2"), (CleanDatabase, 0, ""), (OtherAnswers, 3, "NOT CHECKED")],
+    [
+        (OpenDatabase, 1, "jinja2"),
+        (CleanDatabase, 0, ""),
+        (OtherAnswers, 3, "NOT CHECKED"),
+    ],
 )
 def test_known_advisories_are_reported(capsys, database, code, words):
     """One exit code each for an advisory, for none, and for an answer that cannot be read."""

@@ -36,9 +36,13 @@ def find_names() -> re.Pattern[str]:
     """
     names = {*BUILT_IN_ADAPTERS, *MORE_NAMES}
     for platform in BUILT_IN_ADAPTERS:
-        texts = tomllib.loads((ROOT / "adapters" / platform / "messages.toml").read_text("utf-8"))
+        texts = tomllib.loads(
+            (ROOT / "adapters" / platform / "messages.toml").read_text("utf-8")
+        )
         names |= {*texts[f"platform_{platform}"].values()}
-    return re.compile(f"(?<!企业)(?:{'|'.join(map(re.escape, sorted(names)))})", re.IGNORECASE)
+    return re.compile(
+        f"(?<!企业)(?:{'|'.join(map(re.escape, sorted(names)))})", re.IGNORECASE
+    )
 
 
 def find_mentions(text: str) -> list[str]:
@@ -48,7 +52,9 @@ def find_mentions(text: str) -> list[str]:
 def test_the_core_names_no_platform():
     """No code, text, page or file name has a platform. Only the demo and the simulator may."""
     files = [path for path in sorted(CORE.rglob("*")) if path.suffix in SUFFIXES]
-    core = [path for path in files if not str(path.relative_to(CORE)).startswith(EXEMPT)]
+    core = [
+        path for path in files if not str(path.relative_to(CORE)).startswith(EXEMPT)
+    ]
     assert len(core) > 100
     found = {
         f"{path.relative_to(ROOT)}:{number}: {mention}"
@@ -63,7 +69,14 @@ def test_the_core_names_no_platform():
 
 @pytest.mark.parametrize(
     "text",
-    ["Weibo", 'platform == "tieba"', "adapters_wechat", "微信公众号", "webhooks", "weibo.com"],
+    [
+        "Weibo",
+        'platform == "tieba"',
+        "adapters_wechat",
+        "微信公众号",
+        "webhooks",
+        "weibo.com",
+    ],
 )
 def test_a_platforms_name_is_found(text):
     """In code and in texts, in either language."""

@@ -27,7 +27,9 @@ def test_a_port_that_another_process_has_drawn_is_not_drawn_again(monkeypatch):
     assert port != drawn
 
 
-def test_where_the_kernel_gives_nearly_all_ports_it_gives_ours_too(tmp_path, monkeypatch):
+def test_where_the_kernel_gives_nearly_all_ports_it_gives_ours_too(
+    tmp_path, monkeypatch
+):
     """If the kernel takes nearly all ports, one of its own is drawn. A server can listen on it."""
     monkeypatch.setattr(ports, "EPHEMERAL_PORTS", tmp_path / "range")
     ports.EPHEMERAL_PORTS.write_text(f"{ports.LOWEST + 5}\t65535\n")

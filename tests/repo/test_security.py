@@ -12,11 +12,15 @@ from adapters import _http
 
 ROOT = Path(__file__).parents[2]
 TESTS = ROOT / "tests"
-SOURCES = sorted(path for room in ("publisher", "adapters") for path in (ROOT / room).rglob("*.py"))
+SOURCES = sorted(
+    path for room in ("publisher", "adapters") for path in (ROOT / room).rglob("*.py")
+)
 CONTROL = re.compile(r"^\| (\d+\.\d+\.\d+) \|(.*)\|$", re.MULTILINE)
 ROWS = {
     number: [cell.strip() for cell in cells.split("|")]
-    for number, cells in CONTROL.findall((ROOT / "docs" / "security.md").read_text("utf-8"))
+    for number, cells in CONTROL.findall(
+        (ROOT / "docs" / "security.md").read_text("utf-8")
+    )
 }
 DYNAMIC = {"eval", "exec", "system", "popen", "create_subprocess_shell"}
 UNSAFE = re.compile(r"^\s*(?:import|from) (?:pickle|marshal|shelve)\b", re.MULTILINE)
@@ -36,9 +40,14 @@ STATEMENTS = {
 def calls(path):
     """Return every call in a file, with the last part of its name."""
     nodes = [
-        node for node in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(node, ast.Call)
+        node
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.Call)
     ]
-    return [(getattr(node.func, "attr", getattr(node.func, "id", "")), node) for node in nodes]
+    return [
+        (getattr(node.func, "attr", getattr(node.func, "id", "")), node)
+        for node in nodes
+    ]
 
 
 def test_no_shell_is_started():
@@ -50,7 +59,9 @@ def test_no_shell_is_started():
         if name in DYNAMIC or any(keyword.arg == "shell" for keyword in node.keywords)
     ]
     assert found == []
-    assert [path.name for path in SOURCES if UNSAFE.search(path.read_text("utf-8"))] == []
+    assert [
+        path.name for path in SOURCES if UNSAFE.search(path.read_text("utf-8"))
+    ] == []
 
 
 def is_built(argument):
@@ -61,7 +72,8 @@ def is_built(argument):
         if isinstance(part, ast.FormattedValue)
     ]
     quoted = all(
-        isinstance(part, ast.Call) and getattr(part.func, "id", "") == "quote_identifier"
+        isinstance(part, ast.Call)
+        and getattr(part.func, "id", "") == "quote_identifier"
         for part in parts
     )
     return isinstance(argument, ast.BinOp) or bool(parts and not quoted)
@@ -118,7 +130,9 @@ def test_the_controls_are_in_order():
     """Each control has one row, in the order of the standard."""
     numbers = [
         number
-        for number, _cells in CONTROL.findall((ROOT / "docs" / "security.md").read_text("utf-8"))
+        for number, _cells in CONTROL.findall(
+            (ROOT / "docs" / "security.md").read_text("utf-8")
+        )
     ]
     assert numbers == sorted(
         set(numbers), key=lambda number: [int(part) for part in number.split(".")]

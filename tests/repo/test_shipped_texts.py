@@ -60,14 +60,18 @@ WRONG_STATEMENTS = {
 
 def find_statements(text: str) -> list[str]:
     """Return the wrong statements in a text."""
-    return [found[0] for pattern in WRONG_STATEMENTS for found in re.finditer(pattern, text)]
+    return [
+        found[0] for pattern in WRONG_STATEMENTS for found in re.finditer(pattern, text)
+    ]
 
 
 def test_nothing_shipped_makes_a_wrong_statement():
     """No sample, template, message or page has a statement that the table forbids."""
     assert SHIPPED
     assert {
-        path: found for path in SHIPPED if (found := find_statements(path.read_text("utf-8")))
+        path: found
+        for path in SHIPPED
+        if (found := find_statements(path.read_text("utf-8")))
     } == {}
 
 
@@ -149,7 +153,9 @@ NEVER_ONE = {
 
 def test_counts_read_well_for_one():
     """No English message puts a plural after a count that may be one."""
-    found = {code for code, entry in load_catalogue().items() if COUNTED.search(entry["en"])}
+    found = {
+        code for code, entry in load_catalogue().items() if COUNTED.search(entry["en"])
+    }
     assert found - NEVER_ONE == set()
 
 
@@ -164,5 +170,6 @@ def test_both_languages_end_alike():
     assert [
         code
         for code, text in texts
-        if text["zh_CN"].strip().endswith(("。", "？")) != text["en"].strip().endswith((".", "?"))
+        if text["zh_CN"].strip().endswith(("。", "？"))
+        != text["en"].strip().endswith((".", "?"))
     ] == []

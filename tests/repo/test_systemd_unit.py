@@ -21,12 +21,17 @@ Add at most 32 more of Python's own on many processors, and one for each name th
 """
 ANALYZE = shutil.which("systemd-analyze")
 
-pytestmark = pytest.mark.skipif(ANALYZE is None, reason="systemd-analyze is not installed")
+pytestmark = pytest.mark.skipif(
+    ANALYZE is None, reason="systemd-analyze is not installed"
+)
 
 
 def analyze(*arguments, unit):
     return subprocess.run(
-        [str(ANALYZE), *arguments, str(unit)], capture_output=True, text=True, check=False
+        [str(ANALYZE), *arguments, str(unit)],
+        capture_output=True,
+        text=True,
+        check=False,
     )
 
 
@@ -34,7 +39,9 @@ def analyze(*arguments, unit):
 def test_the_unit_has_a_low_exposure(unit):
     """A compromised process has only its network and folder: an exposure of at most 1.7 of 10."""
     judged = analyze("security", "--offline=true", "--no-pager", unit=unit)
-    found = re.search(rf"exposure level for {unit.stem}\.service: ([0-9.]+)", judged.stdout)
+    found = re.search(
+        rf"exposure level for {unit.stem}\.service: ([0-9.]+)", judged.stdout
+    )
     assert found, judged.stderr
     assert float(found[1]) <= MOST_EXPOSED[unit], judged.stdout
 
@@ -45,7 +52,11 @@ def test_the_unit_limits_resources_but_not_a_normal_run(unit):
 
     A large daemon has many accounts.
     """
-    limits = dict(re.findall(r"^(MemoryMax|TasksMax)=(\d+)", unit.read_text("utf-8"), re.MULTILINE))
+    limits = dict(
+        re.findall(
+            r"^(MemoryMax|TasksMax)=(\d+)", unit.read_text("utf-8"), re.MULTILINE
+        )
+    )
     assert int(limits["MemoryMax"]) * 2**30 >= MAX_MEMORY_BYTES + 512 * 2**20
     assert int(limits["TasksMax"]) >= MOST_THREADS
 

@@ -9,7 +9,15 @@ from random import Random
 from publisher.app.open_store import open_store
 from publisher.simulator.faults import Fault
 from tests.simulation.channels import HANG, REFUSE
-from tests.simulation.scenarios import LOST, MADE, SetUp, Storm, act, draw_shape, one_offs
+from tests.simulation.scenarios import (
+    LOST,
+    MADE,
+    SetUp,
+    Storm,
+    act,
+    draw_shape,
+    one_offs,
+)
 from tests.simulation.simulation import CRASH_FAILPOINTS, Simulation
 from tests.simulation.workspace import identity_of, instant
 
@@ -28,13 +36,16 @@ def _set_up_flapping(rng: Random, entry_rng: Random) -> SetUp:
     shape.create = rng.choice([0.0, 0.3, 0.6])
     shape.crash_chance = rng.choice([0.0, 0.0, 0.003])
     shape.at_failpoints = {
-        name: rng.randint(1, 3) for name in rng.sample(CRASH_FAILPOINTS, rng.choice([0, 2]))
+        name: rng.randint(1, 3)
+        for name in rng.sample(CRASH_FAILPOINTS, rng.choice([0, 2]))
     }
     shape.kills = [rng.uniform(20, 450) for _ in range(rng.choice([0, 1, 3]))]
     shape.freezes = [
         (rng.uniform(20, 450), rng.uniform(3, 20)) for _ in range(rng.choice([0, 0, 1]))
     ]
-    entries = one_offs(entry_rng, shape, number=entry_rng.randint(3, 5), within=(10, 400))
+    entries = one_offs(
+        entry_rng, shape, number=entry_rng.randint(3, 5), within=(10, 400)
+    )
     for entry in entries:
         if entry.at and entry_rng.random() < 0.5:
             entry.expires = instant(entry.at.timestamp() + entry_rng.uniform(10, 90))
@@ -46,7 +57,11 @@ def _play_flapping(simulation: Simulation) -> None:
 
     Then wait for the remaining notices.
     """
-    rng, faults, channels = simulation.rng, simulation.platforms.faults, simulation.channels
+    rng, faults, channels = (
+        simulation.rng,
+        simulation.platforms.faults,
+        simulation.channels,
+    )
     for account in simulation.shape.accounts:
         faults.own[identity_of(account)] = [
             rng.choice(rng.choice([LOST, MADE])) for _ in range(rng.randint(0, 2))
@@ -61,7 +76,9 @@ def _play_flapping(simulation: Simulation) -> None:
             channel = rng.choice(["duty", "duty", "chief"])
             fault = rng.choice([None, REFUSE, HANG])
             channels.broken = {
-                name: kind for name, kind in {**channels.broken, channel: fault}.items() if kind
+                name: kind
+                for name, kind in {**channels.broken, channel: fault}.items()
+                if kind
             }
         if rng.random() < 0.3:
             act(simulation)

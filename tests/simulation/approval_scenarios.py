@@ -42,13 +42,16 @@ def _set_up_approvals(rng: Random, entry_rng: Random) -> SetUp:
     shape.needs_approval = True
     shape.crash_chance = rng.choice([0.0, 0.003, 0.01])
     shape.at_failpoints = {
-        name: rng.randint(1, 4) for name in rng.sample(CRASH_FAILPOINTS, rng.choice([0, 1, 3]))
+        name: rng.randint(1, 4)
+        for name in rng.sample(CRASH_FAILPOINTS, rng.choice([0, 1, 3]))
     }
     shape.kills = [rng.uniform(5, 240) for _ in range(rng.choice([0, 1, 2, 3]))]
     shape.freezes = [
         (rng.uniform(5, 200), rng.uniform(3, 20)) for _ in range(rng.choice([0, 0, 1]))
     ]
-    entries = one_offs(entry_rng, shape, number=entry_rng.randint(5, 7), within=(15, 200))
+    entries = one_offs(
+        entry_rng, shape, number=entry_rng.randint(5, 7), within=(15, 200)
+    )
     for entry in entries:
         entry.accounts = shape.accounts if entry_rng.random() < 0.6 else entry.accounts
     return shape, entries
@@ -85,7 +88,9 @@ def _play_approvals(simulation: Simulation) -> None:
         )
         change[0](simulation)
         if rng.random() < 0.7:
-            simulation.pass_time(4)  # a file that was saved in two steps is whole by then
+            simulation.pass_time(
+                4
+            )  # a file that was saved in two steps is whole by then
             simulation.run_command(simulation.reload())
         simulation.pass_time(rng.uniform(1, 12))
 
@@ -97,7 +102,9 @@ def _wait(simulation: Simulation) -> None:
 def _approve_some(simulation: Simulation) -> None:
     """Let one approver, or both, approve some of the posts."""
     for post in sorted(set(simulation.workspace.every) - UNWATCHED):
-        for person in simulation.rng.sample(APPROVERS, simulation.rng.choice([0, 1, 2, 2])):
+        for person in simulation.rng.sample(
+            APPROVERS, simulation.rng.choice([0, 1, 2, 2])
+        ):
             simulation.run_command(simulation.approve(person, post))
 
 
@@ -105,7 +112,10 @@ def _rewrite_and_move(simulation: Simulation) -> None:
     """Let a person write the words of a post, and another one save its date."""
     entry = simulation.workspace.entries[REWRITTEN]
     later = {"at": entry.at + timedelta(seconds=5)} if entry.at else {}
-    for person, changes in ((REWRITER, {"title": f"{entry.title}（又改）"}), (MOVER, later)):
+    for person, changes in (
+        (REWRITER, {"title": f"{entry.title}（又改）"}),
+        (MOVER, later),
+    ):
         simulation.run_command(simulation.save_by(person, REWRITTEN, **changes))
         simulation.run_command(simulation.reload())
 
@@ -131,7 +141,9 @@ def _approve_wrongly(simulation: Simulation) -> None:
 
 def _unapprove_some(simulation: Simulation) -> None:
     """End the approvals of a post that is about to be sent, or of any post."""
-    near = [post for post, _account in standing(simulation, "due", "claimed", "retrying")]
+    near = [
+        post for post, _account in standing(simulation, "due", "claimed", "retrying")
+    ]
     post = simulation.rng.choice(near or sorted(simulation.workspace.every))
     simulation.run_command(simulation.unapprove(post))
 

@@ -31,12 +31,19 @@ Row = Mapping[str, Any]
 
 def violations(simulation: Simulation) -> list[str]:
     """Return all violations, each with the number of the broken promise."""
-    found = [*simulation.broken_promises, *(f"run: {error}" for error in simulation.errors)]
+    found = [
+        *simulation.broken_promises,
+        *(f"run: {error}" for error in simulation.errors),
+    ]
     for finding in judge_history(history_of(artefacts_of(simulation))).findings:
         is_asked = finding.invariant.id != "I5" or simulation.shape.needs_approval
         if finding.why_not and is_asked and finding.invariant.id not in NOT_RECORDED:
-            found.append(f"run: {finding.invariant.id} was not judged: {finding.why_not}")
-        found += [f"{finding.invariant.id}: {violation}" for violation in finding.violations]
+            found.append(
+                f"run: {finding.invariant.id} was not judged: {finding.why_not}"
+            )
+        found += [
+            f"{finding.invariant.id}: {violation}" for violation in finding.violations
+        ]
     return found
 
 
@@ -47,13 +54,23 @@ def artefacts_of(simulation: Simulation) -> Artefacts:
         {**row, "text": row["text"] or simulation.old_versions[row["id"]]}
         for row in rows["schedule"]
     ]
-    texts = [(text, posts) for text in simulation.workspace.texts if (posts := _posts_of(text))]
+    texts = [
+        (text, posts)
+        for text in simulation.workspace.texts
+        if (posts := _posts_of(text))
+    ]
     return Artefacts(
         lists={
-            "log": [line for line in simulation.log if line["t"] >= simulation.began_at],
+            "log": [
+                line for line in simulation.log if line["t"] >= simulation.began_at
+            ],
             "actions": simulation.commands,
             "interruptions": simulation.interruptions,
-            **({"messages": simulation.channels.messages} if simulation.shape.notifies else {}),
+            **(
+                {"messages": simulation.channels.messages}
+                if simulation.shape.notifies
+                else {}
+            ),
         },
         documents={
             "posts": simulation.platforms.posts(),
@@ -64,9 +81,13 @@ def artefacts_of(simulation: Simulation) -> Artefacts:
                 "ended_at": simulation.now,
                 "outages": simulation.outages,
                 "duties": list(
-                    _duties(simulation, [posts for _text, posts in texts], rows["delivery"])
+                    _duties(
+                        simulation, [posts for _text, posts in texts], rows["delivery"]
+                    )
                 ),
-                "versions": [_version(simulation, text, posts) for text, posts in texts],
+                "versions": [
+                    _version(simulation, text, posts) for text, posts in texts
+                ],
             },
             "instants": _instants(simulation, rows),
             "earlier": [dict(row) for row in simulation.remembered],
@@ -88,21 +109,31 @@ def _posts_of(text: str) -> Sequence[Row]:
 def _accounts_of(simulation: Simulation, post: Row) -> Sequence[str]:
     """Return the accounts that a post names; for GROUP its largest set of accounts."""
     named: Sequence[str] = post["to"]
-    return simulation.workspace.every[post["id"]].accounts if named == [GROUP] else named
+    return (
+        simulation.workspace.every[post["id"]].accounts if named == [GROUP] else named
+    )
 
 
 def _version(simulation: Simulation, text: str, posts: Sequence[Row]) -> Row:
     duties, later = list[list[str]](), list[list[str]]()
     for post in (post for post in posts if "at" in post):
-        is_open = post["to"] == [GROUP] or post["at"].timestamp() > EPOCH + PLANNED_AHEAD
+        is_open = (
+            post["to"] == [GROUP] or post["at"].timestamp() > EPOCH + PLANNED_AHEAD
+        )
         (later if is_open else duties).extend(
             [post["id"], "once", account] for account in _accounts_of(simulation, post)
         )
-    return {"sha256": hashlib.sha256(text.encode()).hexdigest(), "duties": duties, "later": later}
+    return {
+        "sha256": hashlib.sha256(text.encode()).hexdigest(),
+        "duties": duties,
+        "later": later,
+    }
 
 
 def _settings(simulation: Simulation) -> Row:
-    settings = tomllib.loads((simulation.workspace.folder / "publisher.toml").read_text("utf-8"))
+    settings = tomllib.loads(
+        (simulation.workspace.folder / "publisher.toml").read_text("utf-8")
+    )
     stages: dict[str, Any] = {}
     if simulation.shape.needs_approval:
         chain = [
@@ -140,11 +171,21 @@ def _duties(
         for command in simulation.commands
         if command["kind"] in {"cancel", "retract"}
     }
-    for (post, account), named in ((key, named) for key, named in entries.items() if key in filed):
-        is_tight = any("expires" in one or one["max_delay"] != USUAL_DELAY for one in named)
+    for (post, account), named in (
+        (key, named) for key, named in entries.items() if key in filed
+    ):
+        is_tight = any(
+            "expires" in one or one["max_delay"] != USUAL_DELAY for one in named
+        )
         is_touched = post in stopped | workspace.edited
         end = None if is_touched else "published|expired" if is_tight else "published"
-        yield {"post": post, "account": account, "end": end, "author": AUTHOR, **_window(named)}
+        yield {
+            "post": post,
+            "account": account,
+            "end": end,
+            "author": AUTHOR,
+            **_window(named),
+        }
 
 
 def _window(entries: Sequence[Row]) -> Row:
@@ -155,12 +196,18 @@ def _window(entries: Sequence[Row]) -> Row:
             "every": 60 * int(entries[-1]["cron"].split()[0].removeprefix("*/")),
         }
     dues = [one["at"].timestamp() for one in entries]
-    expires = [one["expires"].timestamp() if "expires" in one else None for one in entries]
-    delays = [int(one["max_delay"][:-1]) * UNITS[one["max_delay"][-1]] for one in entries]
+    expires = [
+        one["expires"].timestamp() if "expires" in one else None for one in entries
+    ]
+    delays = [
+        int(one["max_delay"][:-1]) * UNITS[one["max_delay"][-1]] for one in entries
+    ]
     return {
         "occurrence": "once",
         "due": min(dues),
-        "expires": None if None in expires else max(at for at in expires if at is not None),
+        "expires": None
+        if None in expires
+        else max(at for at in expires if at is not None),
         "max_delay": max(delays) + max(dues) - min(dues),
     }
 
@@ -177,5 +224,7 @@ def _instants(
     for row in rows["readback"]:
         stored = known["readback"][str(row["id"])]["at"]
         asked = row["at"] / 1e6 - simulation.ahead_at(stored)
-        began[str(row["id"])] = {"at": asked if stored - LONGEST_READ < asked < stored else stored}
+        began[str(row["id"])] = {
+            "at": asked if stored - LONGEST_READ < asked < stored else stored
+        }
     return {**known, "readback": began}

@@ -18,7 +18,15 @@ from typing import Any
 from publisher.domain.errors import RefusedError
 from publisher.simulator.faults import Fault
 from tests.simulation.platforms import EPOCH
-from tests.simulation.scenarios import HOUR, LOST, MADE, TITLES, SetUp, Storm, draw_shape
+from tests.simulation.scenarios import (
+    HOUR,
+    LOST,
+    MADE,
+    TITLES,
+    SetUp,
+    Storm,
+    draw_shape,
+)
 from tests.simulation.simulation import CRASH_FAILPOINTS, Simulation
 from tests.simulation.workspace import (
     SPARE_IDENTITIES,
@@ -111,7 +119,9 @@ class ChangeStorm:
 
     # --- the schedule ---
 
-    def new_entry(self, name: str, accounts: Sequence[str], after: float, **more: Any) -> str:
+    def new_entry(
+        self, name: str, accounts: Sequence[str], after: float, **more: Any
+    ) -> str:
         """Add a post that is due so many seconds from now, and save the file."""
         number = next(self.numbers)
         entry = SchedulePost(
@@ -148,7 +158,11 @@ class ChangeStorm:
         """Write a new urgent warning into the file."""
         post = self.new_entry("urgent", (URGENT_ACCOUNT,), 0.0, urgent=True)
         self.urgent_posts.append(
-            UrgentPost(id=post, title=self.entry(post).title, saved_at=self.simulation.loop.time())
+            UrgentPost(
+                id=post,
+                title=self.entry(post).title,
+                saved_at=self.simulation.loop.time(),
+            )
         )
 
     # --- waiting ---
@@ -169,7 +183,9 @@ class ChangeStorm:
     def states(self, post: str) -> list[str]:
         return [
             row["state"]
-            for row in self.simulation.rows("SELECT state FROM delivery WHERE post = ?", post)
+            for row in self.simulation.rows(
+                "SELECT state FROM delivery WHERE post = ?", post
+            )
         ]
 
     def slip(self) -> float:
@@ -178,7 +194,9 @@ class ChangeStorm:
 
     # --- settings ---
 
-    def change_account(self, name: str, *, restarts: bool = True, **changes: Any) -> None:
+    def change_account(
+        self, name: str, *, restarts: bool = True, **changes: Any
+    ) -> None:
         """Change the table of an account, or its secret.
 
         Restart the daemon by the new settings.
@@ -209,7 +227,9 @@ class ChangeStorm:
 
     def lose(self, account: str, *faults: Fault | tuple[Fault, ...]) -> None:
         """Let the next calls of an account fail in these ways."""
-        self.simulation.platforms.faults.own.setdefault(identity_of(account), []).extend(faults)
+        self.simulation.platforms.faults.own.setdefault(
+            identity_of(account), []
+        ).extend(faults)
 
 
 # --- slips in the schedule, and their repair ---
@@ -287,17 +307,27 @@ def _make_urgent(changes: ChangeStorm) -> Iterator[float]:
     Another interface sends urgent articles.
     """
     behaviour = changes.simulation.platforms.state.behaviour
-    usual = behaviour.wechat_review_seconds, behaviour.wechat_consume, behaviour.wechat_repeats
+    usual = (
+        behaviour.wechat_review_seconds,
+        behaviour.wechat_consume,
+        behaviour.wechat_repeats,
+    )
     behaviour.wechat_review_seconds = 2 * LONG_REVIEW
     # its draft stands, and can be sent again
     behaviour.wechat_consume, behaviour.wechat_repeats = (
         "finish",
         "accept",
     )
-    post = yield from changes.open_outcome("made-urgent", "wechat-a", {"kind": "drop_after"})
+    post = yield from changes.open_outcome(
+        "made-urgent", "wechat-a", {"kind": "drop_after"}
+    )
     changes.edit(post, urgent=True)
     yield changes.rng.uniform(190, 240)
-    behaviour.wechat_review_seconds, behaviour.wechat_consume, behaviour.wechat_repeats = usual
+    (
+        behaviour.wechat_review_seconds,
+        behaviour.wechat_consume,
+        behaviour.wechat_repeats,
+    ) = usual
 
 
 def _swap_identity(changes: ChangeStorm) -> Iterator[float]:
@@ -305,7 +335,9 @@ def _swap_identity(changes: ChangeStorm) -> Iterator[float]:
 
     The identity is none of ours.
     """
-    yield from changes.open_outcome("swapped", CHANGED_ACCOUNT, changes.rng.choice(HIDDEN))
+    yield from changes.open_outcome(
+        "swapped", CHANGED_ACCOUNT, changes.rng.choice(HIDDEN)
+    )
     changes.change_account(CHANGED_ACCOUNT, identity=FOREIGN)
     yield changes.rng.uniform(220, 280)
     changes.change_account(CHANGED_ACCOUNT, identity=identity_of(CHANGED_ACCOUNT))
@@ -317,7 +349,9 @@ def _swap_secret(changes: ChangeStorm) -> Iterator[float]:
     post = changes.new_entry("secret", (CHANGED_ACCOUNT,), 60.0)
     yield from changes.until_filed(post)
     changes.change_account(
-        CHANGED_ACCOUNT, token_of=identity_of(URGENT_ACCOUNT), restarts=changes.rng.random() < 0.5
+        CHANGED_ACCOUNT,
+        token_of=identity_of(URGENT_ACCOUNT),
+        restarts=changes.rng.random() < 0.5,
     )
     yield 100.0
     changes.change_account(CHANGED_ACCOUNT, token_of=None, restarts=False)
@@ -327,12 +361,18 @@ def _swap_secret(changes: ChangeStorm) -> Iterator[float]:
 
 def _rename_account(changes: ChangeStorm) -> Iterator[float]:
     """An account gets another id in the settings: no daemon may start by them."""
-    yield from changes.open_outcome("renamed", CHANGED_ACCOUNT, changes.rng.choice(LOST))
+    yield from changes.open_outcome(
+        "renamed", CHANGED_ACCOUNT, changes.rng.choice(LOST)
+    )
     workspace, refused = changes.simulation.workspace, len(changes.simulation.refusals)
     began = changes.simulation.loop.time()
-    workspace.accounts[CHANGED_ACCOUNT] = replace(workspace.accounts[CHANGED_ACCOUNT], id="weibo-z")
+    workspace.accounts[CHANGED_ACCOUNT] = replace(
+        workspace.accounts[CHANGED_ACCOUNT], id="weibo-z"
+    )
     changes.save_settings()
-    yield from changes.until(lambda: len(changes.simulation.refusals) > refused, REFUSED_SECONDS)
+    yield from changes.until(
+        lambda: len(changes.simulation.refusals) > refused, REFUSED_SECONDS
+    )
     if len(changes.simulation.refusals) == refused:
         changes.find("I17", "a daemon started though an account has another id")
     workspace.accounts[CHANGED_ACCOUNT] = replace(
@@ -349,7 +389,9 @@ def _shrink_group(changes: ChangeStorm) -> Iterator[float]:
     workspace.group = changes.accounts
     changes.save_settings()
     yield 15.0
-    post = changes.new_entry("grouped", changes.accounts, DUE_AFTER + 60, names_group=True)
+    post = changes.new_entry(
+        "grouped", changes.accounts, DUE_AFTER + 60, names_group=True
+    )
     yield from changes.until_filed(post)
     workspace.edited.add(post)
     workspace.group = changes.accounts[:1]
@@ -363,7 +405,9 @@ def _shrink_group(changes: ChangeStorm) -> Iterator[float]:
 
 def _change_profile(changes: ChangeStorm) -> Iterator[float]:
     """The permissions of an account change while an outcome on it is open, and change back."""
-    yield from changes.open_outcome("profile", "wechat-a", changes.rng.choice(MADE), urgent=True)
+    yield from changes.open_outcome(
+        "profile", "wechat-a", changes.rng.choice(MADE), urgent=True
+    )
     changes.change_account("wechat-a", own="")
     yield changes.rng.uniform(60, 120)
     changes.change_account("wechat-a", own=None)
@@ -380,7 +424,9 @@ def _start_copy(changes: ChangeStorm) -> Iterator[float]:
     shutil.copytree(folder, copy)
     try:
         yield changes.rng.choice([0.0, 30.0])
-        yield from _start_beside(changes, copy, "a copy of the workspace works beside the original")
+        yield from _start_beside(
+            changes, copy, "a copy of the workspace works beside the original"
+        )
     finally:
         shutil.rmtree(copy)
 
@@ -390,7 +436,9 @@ def _remove_lock(changes: ChangeStorm) -> Iterator[float]:
     folder = changes.simulation.workspace.folder
     (folder / "var" / "publisher.db.lock").unlink(missing_ok=True)
     yield 2.0
-    yield from _start_beside(changes, folder, "a second daemon works in the folder of the first")
+    yield from _start_beside(
+        changes, folder, "a second daemon works in the folder of the first"
+    )
 
 
 def _start_beside(changes: ChangeStorm, folder: Path, what: str) -> Iterator[float]:
@@ -414,7 +462,9 @@ def _start_beside(changes: ChangeStorm, folder: Path, what: str) -> Iterator[flo
 
 def _correct_unknown(changes: ChangeStorm) -> Iterator[float]:
     """A post is corrected while its outcome is unknown: its wrong words must not be sent again."""
-    account = changes.rng.choice([one for one in changes.accounts if platform_of(one) == "weibo"])
+    account = changes.rng.choice(
+        [one for one in changes.accounts if platform_of(one) == "weibo"]
+    )
     original = yield from changes.open_outcome(
         "original", account, changes.rng.choice(changes.rng.choice([LOST, MADE]))
     )
@@ -433,10 +483,14 @@ def _review_for_long(changes: ChangeStorm) -> Iterator[float]:
 
     It says so, or loses its answer.
     """
-    account = changes.rng.choice([one for one in changes.accounts if platform_of(one) == "weibo"])
+    account = changes.rng.choice(
+        [one for one in changes.accounts if platform_of(one) == "weibo"]
+    )
     review: Fault = {"kind": "review", "seconds": LONG_REVIEW, "announce": True}
     how = changes.rng.choice([(review,), (review, {"kind": "drop_after"})])
-    yield from changes.open_outcome("reviewed", account, how, urgent=changes.rng.random() < 0.3)
+    yield from changes.open_outcome(
+        "reviewed", account, how, urgent=changes.rng.random() < 0.3
+    )
     yield 150.0
 
 
@@ -444,7 +498,9 @@ def _set_clock(changes: ChangeStorm) -> Iterator[float]:
     """The host's clock is set while an outcome is open, and set right."""
     simulation = changes.simulation
     yield from changes.open_outcome(
-        "clock", changes.accounts[-1], changes.rng.choice(changes.rng.choice([LOST, MADE]))
+        "clock",
+        changes.accounts[-1],
+        changes.rng.choice(changes.rng.choice([LOST, MADE])),
     )
     began = simulation.loop.time()
     simulation.set_clock(changes.rng.choice([1800.0, 8 * HOUR, -90.0]))
@@ -489,11 +545,15 @@ def _set_up_changes(rng: Random, _entry_rng: Random) -> SetUp:
     shape.accounts = tuple(sorted({*others, URGENT_ACCOUNT, CHANGED_ACCOUNT}))
     shape.crash_chance = rng.choice([0.0, 0.0, 0.002])
     shape.at_failpoints = {
-        name: rng.randint(1, 4) for name in rng.sample(CRASH_FAILPOINTS, rng.choice([0, 1, 2]))
+        name: rng.randint(1, 4)
+        for name in rng.sample(CRASH_FAILPOINTS, rng.choice([0, 1, 2]))
     }
     shape.kills = [rng.uniform(5, 300) for _ in range(rng.choice([0, 1, 2]))]
     first = SchedulePost(
-        id="first", title=f"{TITLES[0]}第00期", accounts=shape.accounts, at=instant(EPOCH + 8)
+        id="first",
+        title=f"{TITLES[0]}第00期",
+        accounts=shape.accounts,
+        at=instant(EPOCH + 8),
     )
     return shape, [first]
 
@@ -510,7 +570,9 @@ def _play_changes(simulation: Simulation) -> None:
         simulation.platforms.add_older_post(platform, identity)
     names, first = list(STEPS), (number - 1) * STEPS_OF_A_STORM
     chosen = [names[(first + place) % len(names)] for place in range(STEPS_OF_A_STORM)]
-    under_way: list[tuple[float, int, Iterator[float]]] = [(5.0, -1, _drop_urgent_posts(changes))]
+    under_way: list[tuple[float, int, Iterator[float]]] = [
+        (5.0, -1, _drop_urgent_posts(changes))
+    ]
     under_way += [
         (changes.rng.uniform(15, 60), place, STEPS[name](changes))
         for place, name in enumerate(chosen)
@@ -544,7 +606,8 @@ def _judge_urgent_posts(changes: ChangeStorm) -> None:
     }
     for urgent in changes.urgent_posts:
         called_at = min(
-            (at for text, at in made.items() if urgent.title in text), default=float("inf")
+            (at for text, at in made.items() if urgent.title in text),
+            default=float("inf"),
         )
         excused = sum(
             max(0.0, min(called_at, ends) - max(urgent.saved_at, begins))
@@ -578,10 +641,16 @@ def _judge_rest(changes: ChangeStorm) -> None:
     ):
         changes.find("I22", f"the file is refused to the end: {row['facts']}")
     decided = {
-        (one["post"], one["account"]) for one in simulation.commands if one["kind"] == "resolve"
+        (one["post"], one["account"])
+        for one in simulation.commands
+        if one["kind"] == "resolve"
     }
     for post in changes.put_right:
-        filed = {row["account"]: row for row in simulation.deliveries() if row["post"] == post}
+        filed = {
+            row["account"]: row
+            for row in simulation.deliveries()
+            if row["post"] == post
+        }
         for account in changes.entry(post).accounts:
             row = filed.get(account)
             is_lost = row is None or (
@@ -589,8 +658,12 @@ def _judge_rest(changes: ChangeStorm) -> None:
             )
             if is_lost and (post, account) not in decided:
                 state = row["state"] if row else "not filed"
-                changes.find("I9", f"{post}@{account} was put right and is lost: {state}")
+                changes.find(
+                    "I9", f"{post}@{account} was put right and is lost: {state}"
+                )
 
 
-CHANGE_STORMS: Mapping[str, Storm] = {"changes": Storm(set_up=_set_up_changes, play=_play_changes)}
+CHANGE_STORMS: Mapping[str, Storm] = {
+    "changes": Storm(set_up=_set_up_changes, play=_play_changes)
+}
 """The kind of storm of this module, by name."""

@@ -31,18 +31,33 @@ class Channels:
     """The texts that people have read."""
 
     async def send(
-        self, channel: str, *, ids: Sequence[str], title: str, body: str, is_problem: bool = True
+        self,
+        channel: str,
+        *,
+        ids: Sequence[str],
+        title: str,
+        body: str,
+        is_problem: bool = True,
     ) -> Problem | None:
         """Take a message as `AlertChannels.send` does."""
-        await asyncio.sleep(self.loop.rng.random() * ANSWER_SECONDS)  # simulated time, as below
+        await asyncio.sleep(
+            self.loop.rng.random() * ANSWER_SECONDS
+        )  # simulated time, as below
         fault = self.broken.get(channel)
         self.messages += [
-            {"channel": channel, "key": key, "at": self.now(), "is_accepted": fault is None}
+            {
+                "channel": channel,
+                "key": key,
+                "at": self.now(),
+                "is_accepted": fault is None,
+            }
             for key in ids
         ]
         if fault == HANG:
             await asyncio.sleep(SEND_TIMEOUT_SECONDS)
-            return Problem(code="channel_timeout", facts={"seconds": f"{SEND_TIMEOUT_SECONDS:.0f}"})
+            return Problem(
+                code="channel_timeout", facts={"seconds": f"{SEND_TIMEOUT_SECONDS:.0f}"}
+            )
         if fault == REFUSE:
             return Problem(code="channel_refused", facts={"code": "500", "said": ""})
         self.texts.append(f"{'!' if is_problem else ' '} {title}: {body}")

@@ -11,7 +11,10 @@ EVERY_RUN = 1
 
 This is their number; scripts/test-long runs the others.
 """
-PLANTED = ("test_a_broken_rule_is_found", "test_no_mutant_of_the_campaign_shows_without_faults")
+PLANTED = (
+    "test_a_broken_rule_is_found",
+    "test_no_mutant_of_the_campaign_shows_without_faults",
+)
 """Tests with a planted mistake in each case: scripts/test-extra runs the others."""
 
 

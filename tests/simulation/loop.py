@@ -86,7 +86,9 @@ class VirtualLoop(asyncio.BaseEventLoop):
     def time(self) -> float:
         return self.elapsed
 
-    def add_signal_handler(self, sig: int, callback: Callable[..., object], *args: object) -> None:
+    def add_signal_handler(
+        self, sig: int, callback: Callable[..., object], *args: object
+    ) -> None:
         """Nobody sends signals here."""
 
     def run_in_executor(
@@ -101,7 +103,10 @@ class VirtualLoop(asyncio.BaseEventLoop):
             except Exception as error:  # noqa: BLE001 # it goes to whom awaits it
                 answer, deliver = error, future.set_exception
             self.call_later(
-                self.rng.random() * MAX_IO_SECONDS + self.extra_io_seconds, give, deliver, answer
+                self.rng.random() * MAX_IO_SECONDS + self.extra_io_seconds,
+                give,
+                deliver,
+                answer,
             )
 
         def give(deliver: Callable[[Any], None], answer: object) -> None:
@@ -111,7 +116,9 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self.call_later(self.rng.random() * MAX_IO_SECONDS, work)
         return future
 
-    def live(self, process: Process | None, work: Coroutine[Any, Any, T]) -> "asyncio.Task[T]":
+    def live(
+        self, process: Process | None, work: Coroutine[Any, Any, T]
+    ) -> "asyncio.Task[T]":
         """Start work as part of a process, or of none, so that it outlives them all."""
         return self.create_task(work, context=context_of(process))
 
@@ -124,8 +131,12 @@ class VirtualLoop(asyncio.BaseEventLoop):
     def thaw(self, process: Process) -> None:
         """Let a frozen process go on with its callbacks that became ready in the meantime."""
         process.is_frozen = False
-        self._ready.extend(handle for handle in self._frozen if _process_of(handle) is process)
-        self._frozen = [handle for handle in self._frozen if _process_of(handle) is not process]
+        self._ready.extend(
+            handle for handle in self._frozen if _process_of(handle) is process
+        )
+        self._frozen = [
+            handle for handle in self._frozen if _process_of(handle) is not process
+        ]
 
     def _run_once(self) -> None:
         """Run the next callback; when none is ready, jump to the next timer."""
@@ -162,7 +173,9 @@ class VirtualLoop(asyncio.BaseEventLoop):
         for end in reversed(process.exit_callbacks):
             end()
         process.exit_callbacks.clear()
-        self._frozen = [handle for handle in self._frozen if _process_of(handle) is not process]
+        self._frozen = [
+            handle for handle in self._frozen if _process_of(handle) is not process
+        ]
         for task in process.tasks:
             task._log_destroy_pending = False
             if not task.done():
@@ -180,7 +193,9 @@ class VirtualLoop(asyncio.BaseEventLoop):
 
 
 def _start(
-    loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, T], context: Context | None = None
+    loop: asyncio.AbstractEventLoop,
+    work: Coroutine[Any, Any, T],
+    context: Context | None = None,
 ) -> "asyncio.Task[T]":
     task: asyncio.Task[T] = asyncio.Task(work, loop=loop, context=context)
     process = PROCESS.get() if context is None else context.get(PROCESS)

@@ -62,23 +62,32 @@ def _play_pruned(simulation: Simulation) -> None:
             rng.choice([(), (), LOST, MADE[:1]])
         )
     simulation.pass_time(rng.uniform(60, 120))
-    simulation.run_command(simulation.cancel(rng.choice(sorted(simulation.workspace.entries))))
+    simulation.run_command(
+        simulation.cancel(rng.choice(sorted(simulation.workspace.entries)))
+    )
     simulation.settle()
     simulation.errors += violations(simulation)
     [last] = simulation.rows("SELECT max(id) AS id FROM delivery")
-    if any(row["state"] not in ENDED for row in simulation.rows("SELECT state FROM delivery")):
+    if any(
+        row["state"] not in ENDED
+        for row in simulation.rows("SELECT state FROM delivery")
+    ):
         return  # what a person has yet to decide about is no past
     held = _leave_one_held(simulation)
     simulation.past = range(1, last["id"] + 1)
     simulation.remember_past()
     simulation.old_versions = {
-        row["id"]: row["text"] for row in simulation.rows("SELECT id, text FROM schedule")
+        row["id"]: row["text"]
+        for row in simulation.rows("SELECT id, text FROM schedule")
     }
     rest = rng.uniform(*LONG_AGO)
     simulation.stop_for(rest)
     simulation.pass_time(rest)
     simulation.began_at = simulation.now
-    before, waiting = _count_past_rows(simulation), _past_alerts(simulation, only_waiting=True)
+    before, waiting = (
+        _count_past_rows(simulation),
+        _past_alerts(simulation, only_waiting=True),
+    )
     with Patch() as patch:
         patch.put(patched_runtime, "JOB_TIMES", {**JOB_TIMES, **PRUNE_TIMES})
         patch.put(retention, "MAX_OWNED_IDS", IN_SIGHT)
@@ -111,7 +120,9 @@ def _live_after_a_year(simulation: Simulation) -> None:
     """Publish new posts, one of them a follow-up to an old one, with restarts and reloads."""
     rng, accounts = simulation.rng, simulation.shape.accounts
     simulation.resume_all()
-    simulation.pass_until(lambda: simulation.rows("SELECT id FROM delivery WHERE is_pruned"), 120)
+    simulation.pass_until(
+        lambda: simulation.rows("SELECT id FROM delivery WHERE is_pruned"), 120
+    )
     for number in range(2):
         add_post(simulation, f"n{number}", accounts, rng.uniform(40, 80))
     if old := standing(simulation, "published"):
@@ -119,7 +130,9 @@ def _live_after_a_year(simulation: Simulation) -> None:
         add_post(simulation, "n9", (account,), rng.uniform(90, 120), follows=post)
     for _ in range(3):
         simulation.pass_time(rng.uniform(45, 90))
-        rng.choice([simulation.kill, lambda: simulation.run_command(simulation.reload())])()
+        rng.choice(
+            [simulation.kill, lambda: simulation.run_command(simulation.reload())]
+        )()
         if rng.random() < 0.5:
             simulation.edit(f"n{rng.randrange(2)}", title=f"{rng.choice(TITLES)}（改）")
     simulation.kill()
@@ -131,9 +144,12 @@ def _live_after_a_year(simulation: Simulation) -> None:
 
 def _count_past_rows(simulation: Simulation) -> dict[str, int]:
     """Count the rows of the posts that ended long ago."""
-    [filed] = simulation.rows("SELECT count(*) AS number FROM delivery WHERE post GLOB 'p[0-9]*'")
+    [filed] = simulation.rows(
+        "SELECT count(*) AS number FROM delivery WHERE post GLOB 'p[0-9]*'"
+    )
     [calls] = simulation.rows(
-        "SELECT count(*) AS number FROM attempt WHERE delivery < ?", simulation.past.stop
+        "SELECT count(*) AS number FROM attempt WHERE delivery < ?",
+        simulation.past.stop,
     )
     return {"deliveries": filed["number"], "calls": calls["number"]}
 
@@ -171,7 +187,10 @@ def _set_up_portions(rng: Random, entry_rng: Random) -> SetUp:
     shape.accounts = tuple(sorted({"weibo-a", rng.choice(["weibo-b", "wechat-a"])}))
     entries = one_offs(entry_rng, shape, number=2, within=(100, 200))
     urgent = SchedulePost(
-        id="u1", title=f"{TITLES[0]}紧急", accounts=(entry_rng.choice(shape.accounts),), urgent=True
+        id="u1",
+        title=f"{TITLES[0]}紧急",
+        accounts=(entry_rng.choice(shape.accounts),),
+        urgent=True,
     )
     urgent.at = instant(EPOCH + 6 * HOUR)
     return shape, [*entries, urgent]
@@ -189,7 +208,12 @@ def _play_portions(simulation: Simulation) -> None:
         patch.put(batches, "FIRST_BATCH_SIZE", PORTION)
         patch.put(batches, "NEXT_BATCH_SIZE", PORTION)
         for number in range(rng.randint(18, 21)):
-            add_post(simulation, f"m{number}", simulation.shape.accounts, rng.uniform(60, 200))
+            add_post(
+                simulation,
+                f"m{number}",
+                simulation.shape.accounts,
+                rng.uniform(60, 200),
+            )
         if not simulation.pass_until(
             lambda: simulation.rows("SELECT id FROM delivery WHERE post GLOB 'm*'"), 60
         ):
@@ -224,11 +248,15 @@ def _send_meanwhile(simulation: Simulation) -> None:
         return any(line["account"] == whose and line["t"] > since for line in heard)
 
     if not simulation.pass_until(is_called, IN_TIME):
-        simulation.errors.append(f"what was to go now did not go within {IN_TIME:.0f} s")
+        simulation.errors.append(
+            f"what was to go now did not go within {IN_TIME:.0f} s"
+        )
 
 
 def _edit_meanwhile(simulation: Simulation) -> None:
-    entry = simulation.workspace.entries[simulation.rng.choice(["p1", _last_of_many(simulation)])]
+    entry = simulation.workspace.entries[
+        simulation.rng.choice(["p1", _last_of_many(simulation)])
+    ]
     simulation.edit(entry.id, title=f"{entry.title}（改）")
 
 
@@ -308,10 +336,16 @@ def _retract_one(simulation: Simulation) -> None:
 BROKEN_JOBS = (
     BrokenJob(place=publisher.daemon, name="plan_window", job="plan"),
     BrokenJob(
-        place=publisher.daemon, name="apply_schedule", job="read_schedule", begin=_change_file
+        place=publisher.daemon,
+        name="apply_schedule",
+        job="read_schedule",
+        begin=_change_file,
     ),
     BrokenJob(
-        place=publisher.engine.reconciler, name="reconcile", job="reconcile", begin=_lose_calls
+        place=publisher.engine.reconciler,
+        name="reconcile",
+        job="reconcile",
+        begin=_lose_calls,
     ),
     BrokenJob(
         place=publisher.engine.reconciler,
@@ -334,7 +368,10 @@ def _set_up_failing(rng: Random, entry_rng: Random) -> SetUp:
     entries = one_offs(entry_rng, shape, number=3, within=(5, 20))
     entries += one_offs(entry_rng, shape, number=2, within=(100, 250))
     for number, entry in enumerate(entries, 1):
-        entry.id, entry.title = f"p{number}", f"{entry_rng.choice(TITLES)}第{number:02d}期"
+        entry.id, entry.title = (
+            f"p{number}",
+            f"{entry_rng.choice(TITLES)}第{number:02d}期",
+        )
     far = SchedulePost(
         id="far",
         title=f"{TITLES[1]}以后",
@@ -387,20 +424,27 @@ def _break_template(simulation: Simulation) -> None:
     simulation.kill()
     _await_alerts(simulation, reported, 0)
     if not simulation.pass_until(
-        lambda: simulation.rows("SELECT id FROM delivery WHERE post = 'far'"), CLEAR_SECONDS
+        lambda: simulation.rows("SELECT id FROM delivery WHERE post = 'far'"),
+        CLEAR_SECONDS,
     ):
         simulation.errors.append(
             "what could not be rendered is not filed, though its template is corrected"
         )
 
 
-def _await_alerts(simulation: Simulation, alerts: list[tuple[str, str]], number: int) -> None:
+def _await_alerts(
+    simulation: Simulation, alerts: list[tuple[str, str]], number: int
+) -> None:
     """Wait until so many of these alerts stand: all of them, or none."""
 
     def is_reached() -> bool:
-        return sum(bool(simulation.rows(STANDING, *alert)) for alert in alerts) == number
+        return (
+            sum(bool(simulation.rows(STANDING, *alert)) for alert in alerts) == number
+        )
 
-    if not simulation.pass_until(is_reached, ALERT_SECONDS if number else CLEAR_SECONDS):
+    if not simulation.pass_until(
+        is_reached, ALERT_SECONDS if number else CLEAR_SECONDS
+    ):
         simulation.errors.append(f"{number} of these alerts should stand: {alerts}")
 
 

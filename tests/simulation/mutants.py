@@ -58,8 +58,12 @@ def unsent_counts_in_quota(patch: Patch) -> None:
         func.count().label("number"),
         func.max(ATTEMPT.c.intended_at).label("newest"),
     )
-    recent = select(ATTEMPT.c.login, ATTEMPT.c.intended_at).order_by(ATTEMPT.c.intended_at.desc())
-    patch.put(cooldowns, "_ATTEMPT_COUNTS", counts.where(*day).group_by(ATTEMPT.c.login))
+    recent = select(ATTEMPT.c.login, ATTEMPT.c.intended_at).order_by(
+        ATTEMPT.c.intended_at.desc()
+    )
+    patch.put(
+        cooldowns, "_ATTEMPT_COUNTS", counts.where(*day).group_by(ATTEMPT.c.login)
+    )
     patch.put(cooldowns, "_RECENT_ATTEMPTS", recent.where(*day))
 
 
@@ -69,10 +73,14 @@ def unjournalled_intent_expires(patch: Patch) -> None:
     Its lease expires as if the daemon had crashed.
     """
 
-    async def record_intent(outbox: Outbox, lease: Lease) -> SendRequest | intents.Declined:
+    async def record_intent(
+        outbox: Outbox, lease: Lease
+    ) -> SendRequest | intents.Declined:
         return await outbox.database.write_batched(outbox._record_intents, lease)
 
-    def lease_expiry_event(maintenance: Maintenance, delivery: Delivery) -> LeaseExpired | None:
+    def lease_expiry_event(
+        maintenance: Maintenance, delivery: Delivery
+    ) -> LeaseExpired | None:
         event = kept(maintenance, delivery)
         return event and replace(event, has_worker_crashed=True)
 
@@ -95,13 +103,17 @@ def short_life_waits_for_review(patch: Patch) -> None:
 
 def one_deletion_report_believed(patch: Patch) -> None:
     """The first read that calls a watched post gone ends its delivery."""
-    patch.put(monitor, "is_confirmed", lambda readbacks, says_so, _lag: says_so(readbacks[-1]))
+    patch.put(
+        monitor, "is_confirmed", lambda readbacks, says_so, _lag: says_so(readbacks[-1])
+    )
 
 
 def refused_notice_forgotten(patch: Patch) -> None:
     """A notice that its channel has not accepted counts as sent."""
 
-    async def record_failure(notices: NoticeStore, channel: str, failed: Any, *_why: str) -> None:
+    async def record_failure(
+        notices: NoticeStore, channel: str, failed: Any, *_why: str
+    ) -> None:
         await notices.record_sent(channel, failed)
 
     patch.put(NoticeStore, "record_failure", record_failure)
@@ -121,7 +133,9 @@ def each_return_is_new(patch: Patch) -> None:
 
     def next_notice(*facts: Any) -> Any:
         kind = kept(*facts)
-        return notices.NoticeKind.OPENED if kind is notices.NoticeKind.REPEATED else kind
+        return (
+            notices.NoticeKind.OPENED if kind is notices.NoticeKind.REPEATED else kind
+        )
 
     kept = patch.put(notices, "next_notice", next_notice)
 
@@ -173,9 +187,15 @@ def plant(name: str) -> Patch:
 MUTANTS: Mapping[str, Mutant] = {
     "expired_lease_is_due": Mutant(promises=frozenset({"I1", "I7", "I12"}), seed=10),
     "one_readback_proves_absence": Mutant(promises=frozenset({"I1", "I7"}), seed=6),
-    "newest_post_is_ours": Mutant(promises=frozenset({"I4", "I8"}), storm="lists", seed=12),
-    "audit_entry_lost": Mutant(promises=frozenset({"I12", "I18"}), function=audit_entry_lost),
-    "hour_is_a_minute": Mutant(promises=frozenset({"I15"}), seed=2, function=hour_is_a_minute),
+    "newest_post_is_ours": Mutant(
+        promises=frozenset({"I4", "I8"}), storm="lists", seed=12
+    ),
+    "audit_entry_lost": Mutant(
+        promises=frozenset({"I12", "I18"}), function=audit_entry_lost
+    ),
+    "hour_is_a_minute": Mutant(
+        promises=frozenset({"I15"}), seed=2, function=hour_is_a_minute
+    ),
     "edit_of_unknown_ignored": Mutant(promises=frozenset({"I4"}), storm="edits"),
     "no_check_before_first_byte": Mutant(
         promises=frozenset({"I6", "I14", "I16"}),
@@ -185,7 +205,10 @@ MUTANTS: Mapping[str, Mutant] = {
     ),
     "all_missed_sent": Mutant(promises=frozenset({"I6"}), storm="outage"),
     "unsent_counts_in_quota": Mutant(
-        promises=frozenset({"I6", "I9"}), storm="outage", seed=24, function=unsent_counts_in_quota
+        promises=frozenset({"I6", "I9"}),
+        storm="outage",
+        seed=24,
+        function=unsent_counts_in_quota,
     ),
     "unjournalled_intent_expires": Mutant(
         promises=frozenset({"I9"}), storm="full", function=unjournalled_intent_expires
@@ -194,28 +217,46 @@ MUTANTS: Mapping[str, Mutant] = {
         promises=frozenset({"I1", "I6", "I7", "I9"}), storm="clock", seed=3
     ),
     "one_deletion_report_believed": Mutant(
-        promises=frozenset({"I8"}), storm="gone", seed=9, function=one_deletion_report_believed
+        promises=frozenset({"I8"}),
+        storm="gone",
+        seed=9,
+        function=one_deletion_report_believed,
     ),
-    "review_window_ignored": Mutant(promises=frozenset({"I1", "I7"}), storm="reviews", seed=2),
+    "review_window_ignored": Mutant(
+        promises=frozenset({"I1", "I7"}), storm="reviews", seed=2
+    ),
     "short_life_waits_for_review": Mutant(
-        promises=frozenset({"I9"}), storm="reviews", seed=4, function=short_life_waits_for_review
+        promises=frozenset({"I9"}),
+        storm="reviews",
+        seed=4,
+        function=short_life_waits_for_review,
     ),
-    "review_window_ignored/changes": Mutant(promises=frozenset({"I1"}), storm="changes", seed=5),
+    "review_window_ignored/changes": Mutant(
+        promises=frozenset({"I1"}), storm="changes", seed=5
+    ),
     "present_method_decides": Mutant(promises=frozenset({"I1"}), storm="changes"),
     "identity_not_compared": Mutant(promises=frozenset({"I8"}), storm="changes"),
     "another_id_accepted": Mutant(promises=frozenset({"I17"}), storm="changes", seed=3),
-    "conflict_refuses_file": Mutant(promises=frozenset({"I22"}), storm="changes", seed=2),
+    "conflict_refuses_file": Mutant(
+        promises=frozenset({"I22"}), storm="changes", seed=2
+    ),
     "removed_is_final": Mutant(promises=frozenset({"I9"}), storm="changes"),
     "past_time_taken": Mutant(promises=frozenset({"I6"}), storm="changes", seed=2),
     "draft_not_remembered": Mutant(promises=frozenset({"I1"}), storm="repeats", seed=3),
     "expired_lease_is_due/repeats": Mutant(promises=frozenset({"I1"}), storm="repeats"),
-    "short_text_never_matches": Mutant(promises=frozenset({"I1"}), storm="lists", seed=2),
-    "approvals_read_before_intent": Mutant(promises=frozenset({"I5"}), storm="approvals"),
+    "short_text_never_matches": Mutant(
+        promises=frozenset({"I1"}), storm="lists", seed=2
+    ),
+    "approvals_read_before_intent": Mutant(
+        promises=frozenset({"I5"}), storm="approvals"
+    ),
     "fingerprint_of_one_account": Mutant(promises=frozenset({"I5"}), storm="approvals"),
     "author_counted": Mutant(promises=frozenset({"I5"}), storm="approvals"),
     "only_last_saver_barred": Mutant(promises=frozenset({"I5"}), storm="approvals"),
     "ended_approval_honoured": Mutant(promises=frozenset({"I5"}), storm="approvals"),
-    "edit_keeps_approvals": Mutant(promises=frozenset({"I5"}), storm="approvals", seed=2),
+    "edit_keeps_approvals": Mutant(
+        promises=frozenset({"I5"}), storm="approvals", seed=2
+    ),
     "person_approves_twice": Mutant(promises=frozenset({"I5"}), storm="approvals"),
     "refused_notice_forgotten": Mutant(
         promises=frozenset({"I10"}), storm="flapping", function=refused_notice_forgotten
@@ -230,6 +271,8 @@ MUTANTS: Mapping[str, Mutant] = {
         promises=frozenset({"I10"}), storm="flapping", function=end_not_reported
     ),
     "notices_every_two_minutes": Mutant(
-        promises=frozenset({"I10"}), storm="flapping", function=notices_every_two_minutes
+        promises=frozenset({"I10"}),
+        storm="flapping",
+        function=notices_every_two_minutes,
     ),
 }

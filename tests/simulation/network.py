@@ -64,14 +64,18 @@ class SimulatedConnection:
         """Pass the call to the platforms, and their answer to the caller."""
         assert self.request is not None
         try:
-            await self.network.application(_scope(self.request), self._receiver(), self._sender())
+            await self.network.application(
+                _scope(self.request), self._receiver(), self._sender()
+            )
         except ConnectionResetError as cut:
             await self.network.pause()
             self.error = cut if self.network.rng.random() < 0.5 else None
         self.answer.feed_eof()
 
     def _receiver(self) -> Callable[[], Any]:
-        reported = [{"type": "http.request", "body": bytes(self.body), "more_body": False}]
+        reported = [
+            {"type": "http.request", "body": bytes(self.body), "more_body": False}
+        ]
 
         async def receive() -> Mapping[str, Any]:
             if reported:
@@ -91,7 +95,9 @@ class SimulatedConnection:
                 ]
                 now = datetime.fromtimestamp(EPOCH + self.network.loop.time(), UTC)
                 date = f"date: {format_datetime(now, usegmt=True)}".encode()
-                self.answer.feed_data(b"\r\n".join([*head, date, b"connection: close", b"", b""]))
+                self.answer.feed_data(
+                    b"\r\n".join([*head, date, b"connection: close", b"", b""])
+                )
             else:
                 self.answer.feed_data(message.get("body", b""))
 

@@ -25,18 +25,25 @@ Row = dict[str, Any]
 def grow(simulation: Simulation, number: int) -> None:
     """Add so many ended deliveries, copied from live ones, while no daemon runs."""
     with (
-        contextlib.closing(sqlite3.connect(simulation.workspace.database)) as connection,
+        contextlib.closing(
+            sqlite3.connect(simulation.workspace.database)
+        ) as connection,
         connection,
     ):
         connection.row_factory = sqlite3.Row
-        examples = _rows(connection, "SELECT * FROM delivery WHERE state = 'published' ORDER BY id")
+        examples = _rows(
+            connection, "SELECT * FROM delivery WHERE state = 'published' ORDER BY id"
+        )
         first = _next_id(connection, "delivery")
         copies = [
-            _copy(simulation, examples[place % len(examples)], place) for place in range(number)
+            _copy(simulation, examples[place % len(examples)], place)
+            for place in range(number)
         ]
         for row_id, row in enumerate(copies, first):
             row["id"] = row_id
-        _insert(connection, "rendered_post", [_words(connection, row) for row in copies])
+        _insert(
+            connection, "rendered_post", [_words(connection, row) for row in copies]
+        )
         _insert(connection, "attempt", [_attempt(connection, row) for row in copies])
         _insert(connection, "delivery", copies)
         _insert(connection, "audit", list(_entries(connection, copies)))
@@ -86,7 +93,9 @@ def _standing(simulation: Simulation, account: str, at: float) -> str:
 def _words(connection: sqlite3.Connection, row: Row) -> Row:
     """Return a delivery's rendered post, with a marker of its own."""
     [example] = _rows(
-        connection, "SELECT * FROM rendered_post WHERE fingerprint = ?", row["rendered_hash"]
+        connection,
+        "SELECT * FROM rendered_post WHERE fingerprint = ?",
+        row["rendered_hash"],
     )
     body = json.loads(example["body"])
     body["marker"]["code"] = f"OLD-{row['id']}"
@@ -107,7 +116,11 @@ def _attempt(connection: sqlite3.Connection, row: Row) -> Row:
     )
     instants = dict.fromkeys(("baseline_at", "intended_at", "ended_at"), row["due_at"])
     row["attempts"] = 1
-    known = {"id": _next_id(connection, "attempt") + row["id"], "delivery": row["id"], "number": 1}
+    known = {
+        "id": _next_id(connection, "attempt") + row["id"],
+        "delivery": row["id"],
+        "number": 1,
+    }
     return {**example, **instants, **known, "rendered_hash": row["rendered_hash"]}
 
 
@@ -119,7 +132,12 @@ def _entries(connection: sqlite3.Connection, copies: Sequence[Row]) -> Iterator[
         label = "" if row["occurrence"] == "once" else f"#{row['occurrence']}"
         subject = f"{row['post']}{label}@{row['account']}"
         detail = json.dumps(
-            {"version": row["version"], "attempt": 1, "fencing_token": 1, "reason": row["reason"]}
+            {
+                "version": row["version"],
+                "attempt": 1,
+                "fencing_token": 1,
+                "reason": row["reason"],
+            }
         )
         for event, before, after in (
             ("planned", None, "pending"),
@@ -150,7 +168,9 @@ def _rows(connection: sqlite3.Connection, query: str, *facts: object) -> list[Ro
 
 
 def _next_id(connection: sqlite3.Connection, table: str) -> int:
-    [(newest,)] = connection.execute(f"SELECT coalesce(max(id), 0) FROM {table}").fetchall()  # noqa: S608 # our names
+    [(newest,)] = connection.execute(
+        f"SELECT coalesce(max(id), 0) FROM {table}"  # noqa: S608 # our names
+    ).fetchall()
     return int(newest) + 1
 
 

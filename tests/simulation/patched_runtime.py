@@ -67,8 +67,14 @@ People are notified within a minute, and an account is read within a minute afte
 """
 
 INSERTED = ("AFTER INSERT", "TRUE")
-ENDED = ("AFTER UPDATE OF ended_at", "OLD.ended_at IS NULL AND NEW.ended_at IS NOT NULL")
-CLEARED = ("AFTER UPDATE OF cleared_at", "OLD.cleared_at IS NULL AND NEW.cleared_at IS NOT NULL")
+ENDED = (
+    "AFTER UPDATE OF ended_at",
+    "OLD.ended_at IS NULL AND NEW.ended_at IS NOT NULL",
+)
+CLEARED = (
+    "AFTER UPDATE OF cleared_at",
+    "OLD.cleared_at IS NULL AND NEW.cleared_at IS NOT NULL",
+)
 TRIGGERS = (
     ("attempt", "id", "intended_at", INSERTED),
     ("attempt", "id", "ended_at", ENDED),
@@ -211,7 +217,9 @@ def patched(
             raise structlog.DropEvent
         process = PROCESS.get()
         reported = " ".join(
-            f"{key}={value}" for key, value in fields.items() if key not in ("event", "exc_info")
+            f"{key}={value}"
+            for key, value in fields.items()
+            if key not in ("event", "exc_info")
         )
         if fields.get("exc_info"):
             reported += f" {sys.exc_info()[1]!r}"
@@ -237,7 +245,9 @@ def patched(
         stack.callback(structlog.configure, **structlog.get_config())
         printer = structlog.PrintLoggerFactory(sys.stderr)
         structlog.configure(
-            processors=[format_entry], logger_factory=printer, cache_logger_on_first_use=False
+            processors=[format_entry],
+            logger_factory=printer,
+            cache_logger_on_first_use=False,
         )
         for follow in (_close_at_exit, true_time.follow):
             event.listen(Engine, "connect", follow)
@@ -265,7 +275,9 @@ def _close_at_exit(file: Any, _record: object = None) -> None:
         process.exit_callbacks.append(file.close)
 
 
-def _load_once(folders: Sequence[Path], _process: object, pages: Iterable[Path] = ()) -> Templates:
+def _load_once(
+    folders: Sequence[Path], _process: object, pages: Iterable[Path] = ()
+) -> Templates:
     """Compile the shipped templates once; few runs have templates of their own."""
     has_own = any(next(folder.rglob("*.*"), None) for folder in folders[:-1])
     return (
@@ -314,7 +326,9 @@ async def _run_jobs(
             ) == job.interval_seconds or now >= last_run + daemon.interval_of(job):
                 last_run = now
                 await daemon.run_job(job)
-            await asyncio.sleep(min(period * pace(), LONGEST_PERIOD.get(name, math.inf)))
+            await asyncio.sleep(
+                min(period * pace(), LONGEST_PERIOD.get(name, math.inf))
+            )
 
     loops = [asyncio.create_task(repeat(name)) for name in times]
     await daemon.stop_requested.wait()

@@ -128,7 +128,9 @@ class RandomFaults:
     lists: list[Fault] = field(default_factory=list)
     always: dict[str, list[Fault]] = field(default_factory=dict)
 
-    def collect_faults(self, platform: str, account: str, endpoint: str) -> tuple[Fault, ...]:
+    def collect_faults(
+        self, platform: str, account: str, endpoint: str
+    ) -> tuple[Fault, ...]:
         always = tuple(self.lists) if endpoint in LISTING else ()
         return (
             *always,
@@ -136,7 +138,9 @@ class RandomFaults:
             *self._striking(platform, account, endpoint),
         )
 
-    def _striking(self, platform: str, account: str, endpoint: str) -> tuple[Fault, ...]:
+    def _striking(
+        self, platform: str, account: str, endpoint: str
+    ) -> tuple[Fault, ...]:
         if endpoint in CREATING:
             if own := self.own.get(account):
                 striking = own.pop(0)
@@ -161,16 +165,20 @@ class RandomFaults:
             held.clear()
 
     def _draw(self, weighted: Weighted) -> str:
-        return self.rng.choices([kind for _, kind in weighted], [weight for weight, _ in weighted])[
-            0
-        ]
+        return self.rng.choices(
+            [kind for _, kind in weighted], [weight for weight, _ in weighted]
+        )[0]
 
     def fault(self, kind: str, platform: str) -> Fault:
         """Return a fault of a kind with its fields."""
         rng = self.rng
         kinds: Mapping[str, Fault] = {
             "act_late": {"kind": "act_late", "seconds": rng.uniform(0.5, LATE)},
-            "delay": {"kind": "delay", "seconds": rng.uniform(0.5, LATE), "when": "before"},
+            "delay": {
+                "kind": "delay",
+                "seconds": rng.uniform(0.5, LATE),
+                "when": "before",
+            },
             "late_response": {"kind": "delay", "seconds": rng.uniform(0.5, LATE)},
             "status": {
                 "kind": "status",
@@ -215,7 +223,9 @@ class StormPlatforms:
             async with httpx.AsyncClient(
                 transport=transport, base_url="http://simulator"
             ) as client:
-                found: list[dict[str, Any]] = (await client.get("/_sim/posts?floors=1")).json()
+                found: list[dict[str, Any]] = (
+                    await client.get("/_sim/posts?floors=1")
+                ).json()
                 return found
 
         return self.state.loop.run_until_complete(self.state.loop.live(None, fetch()))

@@ -24,7 +24,11 @@ def report(verdict: SeedVerdict) -> str:
     storm, _, number = verdict.seed.rpartition("/")
     words = f"--storm {storm} --seed {number}" if storm else f"--seed {number}"
     return "\n".join(
-        [verdict.line, *(f"  {one}" for one in verdict.violations), REPLAY.format(words=words)]
+        [
+            verdict.line,
+            *(f"  {one}" for one in verdict.violations),
+            REPLAY.format(words=words),
+        ]
     )
 
 
@@ -33,11 +37,19 @@ def main() -> int:
     options.add_argument("--seed", type=int, default=1, help="the first seed, a number")
     options.add_argument("--seeds", type=int, default=1, help="how many seeds")
     options.add_argument(
-        "--storm", choices=[*STORMS, "all"], help="only storms of this kind, or of each kind"
+        "--storm",
+        choices=[*STORMS, "all"],
+        help="only storms of this kind, or of each kind",
     )
-    options.add_argument("--steps", type=int, help="at most so many of people's commands")
-    options.add_argument("--trace", action="store_true", help="log what happens to standard error")
-    options.add_argument("--digest", action="store_true", help="print the digest of each history")
+    options.add_argument(
+        "--steps", type=int, help="at most so many of people's commands"
+    )
+    options.add_argument(
+        "--trace", action="store_true", help="log what happens to standard error"
+    )
+    options.add_argument(
+        "--digest", action="store_true", help="print the digest of each history"
+    )
     asked = options.parse_args()
     began, bad, lived = time.perf_counter(), [], 0
     kinds = list(STORMS) if asked.storm == "all" else [asked.storm]

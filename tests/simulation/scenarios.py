@@ -14,7 +14,13 @@ from tests.simulation.artefacts import violations
 from tests.simulation.loop import rng_for
 from tests.simulation.platforms import EPOCH, LATE
 from tests.simulation.simulation import CRASH_FAILPOINTS, Shape, Simulation, opened
-from tests.simulation.workspace import IDENTITIES, SchedulePost, identity_of, instant, platform_of
+from tests.simulation.workspace import (
+    IDENTITIES,
+    SchedulePost,
+    identity_of,
+    instant,
+    platform_of,
+)
 
 TITLES = ("警惕退款客服诈骗", "警惕刷单返利诈骗", "警惕冒充公检法", "警惕网络贷款诈骗")
 LATER = timedelta(minutes=3)
@@ -76,12 +82,18 @@ def one_offs(
     """Draw posts that are due once, each on some of the accounts."""
     entries = []
     for place in range(1, number + 1):
-        accounts = tuple(sorted(rng.sample(shape.accounts, rng.randint(1, len(shape.accounts)))))
+        accounts = tuple(
+            sorted(rng.sample(shape.accounts, rng.randint(1, len(shape.accounts))))
+        )
         due = instant(EPOCH + rng.uniform(*within))
         title = f"{rng.choice(TITLES)}第{place:02d}期"
         entries.append(
             SchedulePost(
-                id=f"p{place}", title=title, accounts=accounts, at=due, urgent=rng.random() < 0.1
+                id=f"p{place}",
+                title=title,
+                accounts=accounts,
+                at=due,
+                urgent=rng.random() < 0.1,
             )
         )
     return entries
@@ -116,11 +128,13 @@ def shape_of(seed: str) -> Shape:
     shape.connect = rng.choice([0.0, 0.0, 0.1])
     shape.crash_chance = rng.choice([0.0, 0.0, 0.003, 0.03])
     shape.at_failpoints = {
-        name: rng.randint(1, 4) for name in rng.sample(CRASH_FAILPOINTS, rng.choice([0, 1, 2, 4]))
+        name: rng.randint(1, 4)
+        for name in rng.sample(CRASH_FAILPOINTS, rng.choice([0, 1, 2, 4]))
     }
     shape.kills = [rng.uniform(1, shape.storm) for _ in range(rng.choice([0, 0, 1, 2]))]
     shape.freezes = [
-        (rng.uniform(1, shape.storm), rng.uniform(3, 40)) for _ in range(rng.choice([0, 0, 1, 2]))
+        (rng.uniform(1, shape.storm), rng.uniform(3, 40))
+        for _ in range(rng.choice([0, 0, 1, 2]))
     ]
     shape.command_times = sorted(
         rng.uniform(5, shape.storm) for _ in range(rng.choice([0, 3, 6, 10]))
@@ -131,10 +145,15 @@ def shape_of(seed: str) -> Shape:
 def entries_of(seed: str, shape: Shape) -> list[SchedulePost]:
     """Draw a schedule of posts that are due in the first part of the storm."""
     rng = rng_for(f"{seed}/entries")
-    start, calm = instant(EPOCH), not (shape.create or shape.command_times or shape.at_failpoints)
+    start, calm = (
+        instant(EPOCH),
+        not (shape.create or shape.command_times or shape.at_failpoints),
+    )
     entries: list[SchedulePost] = []
     for number in range(1, rng.choice([2, 3, 4, 5]) + 1):
-        accounts = tuple(sorted(rng.sample(shape.accounts, rng.randint(1, len(shape.accounts)))))
+        accounts = tuple(
+            sorted(rng.sample(shape.accounts, rng.randint(1, len(shape.accounts))))
+        )
         due = start + timedelta(seconds=rng.uniform(3, shape.storm * 0.6))
         entry = SchedulePost(
             id=f"p{number}",
@@ -159,12 +178,16 @@ def entries_of(seed: str, shape: Shape) -> list[SchedulePost]:
         entries.append(entry)
     if not any(entry.at for entry in entries):
         entries.append(
-            SchedulePost(id="p9", title=f"{TITLES[0]}第09期", accounts=accounts, at=start + LATER)
+            SchedulePost(
+                id="p9", title=f"{TITLES[0]}第09期", accounts=accounts, at=start + LATER
+            )
         )
     return entries
 
 
-def run_seed(seed: str, *, steps: int | None = None, trace: bool = False) -> SeedVerdict:
+def run_seed(
+    seed: str, *, steps: int | None = None, trace: bool = False
+) -> SeedVerdict:
     """Run one storm until everything is settled.
 
     With `steps`, run only so many of people's commands.
@@ -190,9 +213,7 @@ def finish(simulation: Simulation) -> SeedVerdict:
         if line["kind"] == "act" and line["post_id"] and line["endpoint"]
     )
     result = ", ".join(f"{number} {state}" for state, number in states)
-    line = (
-        f"seed {simulation.seed}: {result}; {made} made, {sum(simulation.crashes.values())} deaths"
-    )
+    line = f"seed {simulation.seed}: {result}; {made} made, {sum(simulation.crashes.values())} deaths"
     line += f", {simulation.loop.time() / HOUR:.1f} h" + (
         f"; {len(found)} VIOLATIONS" if found else ""
     )
@@ -203,12 +224,19 @@ def finish(simulation: Simulation) -> SeedVerdict:
 
 def pause_something(simulation: Simulation) -> None:
     account = simulation.rng.choice(simulation.shape.accounts)
-    pause_one_of(simulation, account, simulation.rng.choice(sorted(simulation.workspace.every)))
+    pause_one_of(
+        simulation, account, simulation.rng.choice(sorted(simulation.workspace.every))
+    )
 
 
 def pause_one_of(simulation: Simulation, account: str, post: str) -> None:
     """Pause all, the platform, the account or the post."""
-    scopes = ["all", f"platform:{platform_of(account)}", f"account:{account}", f"post:{post}"]
+    scopes = [
+        "all",
+        f"platform:{platform_of(account)}",
+        f"account:{account}",
+        f"post:{post}",
+    ]
     simulation.run_command(simulation.pause(simulation.rng.choice(scopes)))
 
 
@@ -234,7 +262,9 @@ def resolve_something(simulation: Simulation) -> None:
 
 def resend_something(simulation: Simulation) -> None:
     ended = (
-        row for row in simulation.deliveries() if row["state"] in ("failed", "expired", "removed")
+        row
+        for row in simulation.deliveries()
+        if row["state"] in ("failed", "expired", "removed")
     )
     for row in [*ended][:1]:
         simulation.run_command(simulation.resend(row["id"]))
@@ -246,9 +276,13 @@ def edit_something(simulation: Simulation) -> None:
         case 0:
             simulation.edit(post, title=f"{entry.title}（改）")
         case 1 if entry.at is not None:
-            simulation.edit(post, at=instant(simulation.now + simulation.rng.uniform(5, 60)))
+            simulation.edit(
+                post, at=instant(simulation.now + simulation.rng.uniform(5, 60))
+            )
         case _:
-            accounts = tuple(sorted(simulation.rng.sample(simulation.shape.accounts, 1)))
+            accounts = tuple(
+                sorted(simulation.rng.sample(simulation.shape.accounts, 1))
+            )
             simulation.edit(post, accounts=accounts)
 
 
@@ -258,17 +292,30 @@ def drop_something(simulation: Simulation) -> None:
 
 def add_something(simulation: Simulation) -> None:
     number = len(simulation.workspace.every) + 10
-    add_post(simulation, f"p{number}", simulation.shape.accounts, simulation.rng.uniform(5, 60))
+    add_post(
+        simulation,
+        f"p{number}",
+        simulation.shape.accounts,
+        simulation.rng.uniform(5, 60),
+    )
 
 
 def add_post(
-    simulation: Simulation, name: str, accounts: tuple[str, ...], after: float, **more: Any
+    simulation: Simulation,
+    name: str,
+    accounts: tuple[str, ...],
+    after: float,
+    **more: Any,
 ) -> None:
     """Add a post to the schedule that is due so many seconds from now, and save the file."""
     number = len(simulation.workspace.every) + 10
     title = f"{simulation.rng.choice(TITLES)}第{number:02d}期"
     entry = SchedulePost(
-        id=name, title=title, accounts=accounts, at=instant(simulation.now + after), **more
+        id=name,
+        title=title,
+        accounts=accounts,
+        at=instant(simulation.now + after),
+        **more,
     )
     simulation.workspace.add(entry)
     simulation.save()
@@ -279,10 +326,14 @@ def post_by_hand(simulation: Simulation) -> None:
     account = simulation.rng.choice(simulation.shape.accounts)
     title, text = "今日天气", f"天气预报 {simulation.now:.0f}"
     if simulation.rng.random() < 0.4:
-        for row in simulation.rows("SELECT text FROM schedule ORDER BY id DESC LIMIT 1"):
+        for row in simulation.rows(
+            "SELECT text FROM schedule ORDER BY id DESC LIMIT 1"
+        ):
             with contextlib.suppress(IndexError):
                 title = text = row["text"].split('title = "')[1].split('"')[0]
-    simulation.platforms.post_by_hand(platform_of(account), identity_of(account), title, text)
+    simulation.platforms.post_by_hand(
+        platform_of(account), identity_of(account), title, text
+    )
 
 
 def remove_something(simulation: Simulation) -> None:

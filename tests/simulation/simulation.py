@@ -65,7 +65,9 @@ from tests.simulation.workspace import (
     platform_of,
 )
 
-ENDED = frozenset({"published", "retracted", "removed", "failed", "expired", "cancelled"})
+ENDED = frozenset(
+    {"published", "retracted", "removed", "failed", "expired", "cancelled"}
+)
 MAX_SETTLE_SECONDS = 6 * 3600.0
 MAX_RESOLUTIONS = 8
 POLL_SECONDS = 0.25
@@ -130,7 +132,9 @@ class Simulation:
     broken_promises: list[str] = field(default_factory=list)
     """The findings of a storm's own judge, each with the number of the promise."""
     crashes: Counter[str] = field(default_factory=Counter)
-    process: Process = field(default_factory=lambda: Process(name="none", ended_by="never started"))
+    process: Process = field(
+        default_factory=lambda: Process(name="none", ended_by="never started")
+    )
     is_over: bool = False
     pace: float = 2.0
     starts: int = 0
@@ -164,7 +168,10 @@ class Simulation:
     def new_runtime(self) -> SimulatedRuntime:
         """Return the runtime of a new process, with a clock that is not confirmed yet."""
         return SimulatedRuntime(
-            loop=self.loop, crash_plan=self.crash_plan, host=self.host, on_crash=self.on_crash
+            loop=self.loop,
+            crash_plan=self.crash_plan,
+            host=self.host,
+            on_crash=self.on_crash,
         )
 
     async def supervise(self) -> None:
@@ -183,14 +190,19 @@ class Simulation:
                 self.interrupt("killed")
             elif task.done() and not task.cancelled() and task.exception() is not None:
                 if not self._may_refuse(task.exception()):
-                    self.errors.append(f"the daemon ended by itself: {task.exception()!r}")
+                    self.errors.append(
+                        f"the daemon ended by itself: {task.exception()!r}"
+                    )
                     self.is_over = True
                     return
                 self.interrupt("killed")
             if rng.random() < NEWER_RELEASE_CHANCE:
                 self.workspace.add_journal_key()
             await asyncio.sleep(
-                max(self.rng.uniform(*RESTART_SECONDS), self.restart_after - self.loop.time())
+                max(
+                    self.rng.uniform(*RESTART_SECONDS),
+                    self.restart_after - self.loop.time(),
+                )
             )
 
     def _run_daemon(self) -> Coroutine[Any, Any, object]:
@@ -201,7 +213,9 @@ class Simulation:
 
     def _may_refuse(self, error: BaseException | None) -> bool:
         """Record an expected refusal to start; return False for any other end of a daemon."""
-        if not self.expects_refusals or not isinstance(error, RefusedError | SettingsError):
+        if not self.expects_refusals or not isinstance(
+            error, RefusedError | SettingsError
+        ):
             return False
         self.refusals.append(error)
         return True
@@ -216,14 +230,19 @@ class Simulation:
         except SettingsError as error:
             self.settings_error = error
         else:
-            self.settings_error, self.settings = None, replace(loaded, users_needed=None)
+            self.settings_error, self.settings = (
+                None,
+                replace(loaded, users_needed=None),
+            )
 
     def start_beside(self, folder: Path, seconds: float) -> BaseException | None:
         """Run another daemon in a folder for so many seconds.
 
         Return the error that ended it before, or None.
         """
-        settings = self.loop.run_until_complete(self.loop.live(None, load_settings(folder)))
+        settings = self.loop.run_until_complete(
+            self.loop.live(None, load_settings(folder))
+        )
         process = Process(name="beside")
         task = self.loop.live(
             process, run(replace(settings, users_needed=None), self.new_runtime())
@@ -245,14 +264,18 @@ class Simulation:
     def stop_for(self, seconds: float) -> None:
         """Kill the daemon, and start it again after so many seconds."""
         self.restart_after = self.loop.time() + seconds
-        self.outages.append({"scope": "all", "from": self.now, "to": self.now + seconds})
+        self.outages.append(
+            {"scope": "all", "from": self.now, "to": self.now + seconds}
+        )
         self.interrupt("down")
         self.kill()
 
     def disconnect(self, connect_failure: str, seconds: float) -> None:
         """Make every attempt to connect fail in this way for so many seconds."""
         self.connect_failure = connect_failure
-        self.outages.append({"scope": "all", "from": self.now, "to": self.now + seconds})
+        self.outages.append(
+            {"scope": "all", "from": self.now, "to": self.now + seconds}
+        )
         self.loop.call_later(seconds, setattr, self, "connect_failure", None)
 
     def boot(self, ahead: float) -> None:
@@ -270,7 +293,8 @@ class Simulation:
     def ahead_at(self, instant: float) -> float:
         """Return how many seconds the host's clock was ahead at a true instant."""
         return next(
-            (ahead for since, ahead in reversed(self.clocks) if since <= instant), self.shape.skew
+            (ahead for since, ahead in reversed(self.clocks) if since <= instant),
+            self.shape.skew,
         )
 
     def freeze(self, seconds: float) -> None:
@@ -335,7 +359,9 @@ class Simulation:
         until = self.loop.time() + MAX_SETTLE_SECONDS
         for _ in range(MAX_RESOLUTIONS):
             self._wait_for_rest(until)
-            for post in sorted(self.platforms.state.posts.values(), key=lambda one: one.id):
+            for post in sorted(
+                self.platforms.state.posts.values(), key=lambda one: one.id
+            ):
                 if post.state == "review" and post.review.get("due") is None:
                     self.platforms.state.decide_review(post, "pass")
             self.resume_all()
@@ -374,7 +400,9 @@ class Simulation:
         The review has ended on the platform.
         """
         copies = [post for post in self.copies(row) if post.state in ("live", "review")]
-        return bool(row["state"] == "retracting" and row["ticket"] is not None and not copies)
+        return bool(
+            row["state"] == "retracting" and row["ticket"] is not None and not copies
+        )
 
     def stop(self) -> None:
         """End the daemon and its supervisor."""
@@ -422,7 +450,8 @@ class Simulation:
         than its own are left out, unless `everywhere` asks for them.
         """
         kept = self.rows(
-            "SELECT body FROM rendered_post WHERE fingerprint = ?", delivery["rendered_hash"]
+            "SELECT body FROM rendered_post WHERE fingerprint = ?",
+            delivery["rendered_hash"],
         )
         marker = json.loads(kept[0]["body"])["marker"]["code"] if kept else None
         found = [
@@ -439,8 +468,12 @@ class Simulation:
 
     def run_command(self, command: Coroutine[Any, Any, None]) -> None:
         """Run a person's command in a process of its own; it may be refused."""
-        with contextlib.suppress(RefusedError, IllegalTransitionError, InputError, ApprovalError):
-            self.loop.run_until_complete(self.loop.live(Process(name="person"), command))
+        with contextlib.suppress(
+            RefusedError, IllegalTransitionError, InputError, ApprovalError
+        ):
+            self.loop.run_until_complete(
+                self.loop.live(Process(name="person"), command)
+            )
 
     def resume_all(self) -> None:
         for row in self.rows("SELECT scope FROM pause ORDER BY scope"):
@@ -448,7 +481,9 @@ class Simulation:
 
     def resolve_held(self, most: int = 1000) -> list[sqlite3.Row]:
         """Resolve held deliveries, at most so many; return them."""
-        held = self.rows("SELECT id FROM delivery WHERE state = 'held' ORDER BY id LIMIT ?", most)
+        held = self.rows(
+            "SELECT id FROM delivery WHERE state = 'held' ORDER BY id LIMIT ?", most
+        )
         for row in held:
             self.run_command(self.rule(row["id"]))
         return held
@@ -466,12 +501,16 @@ class Simulation:
     async def cancel(self, post: str) -> None:
         with self._record("cancel", "li", post=post):
             async with open_store(self.settings, self.new_runtime()) as store:
-                await store.actions.cancel_post(PostId(post), named_person("li"), "not wanted")
+                await store.actions.cancel_post(
+                    PostId(post), named_person("li"), "not wanted"
+                )
 
     async def retract(self, post: str, account: str | None = None) -> None:
         with self._record("retract", "li", post=post, account=account):
             async with open_store(self.settings, self.new_runtime()) as store:
-                await store.actions.retract(PostId(post), account, named_person("li"), "wrong")  # type: ignore[arg-type]
+                await store.actions.retract(
+                    PostId(post), account, named_person("li"), "wrong"
+                )  # type: ignore[arg-type]
 
     def approve_rest(self) -> None:
         """Let people approve the waiting tasks, where posts need approval."""
@@ -496,7 +535,9 @@ class Simulation:
                     self._record("approve", by, post=task.key.post),
                 ):
                     shown = task.status.fingerprint
-                    await store.approvals.approve(task.key.post, shown, approver, named_person(by))
+                    await store.approvals.approve(
+                        task.key.post, shown, approver, named_person(by)
+                    )
 
     async def unapprove(self, post: str) -> None:
         async with open_store(self.settings, self.new_runtime()) as store:
@@ -510,7 +551,9 @@ class Simulation:
         """Record a person's command for the checker, unless it is refused."""
         asked = self.now
         yield
-        self.commands.append({"kind": kind, "by": by, "asked_at": asked, "at": self.now, **target})
+        self.commands.append(
+            {"kind": kind, "by": by, "asked_at": asked, "at": self.now, **target}
+        )
 
     async def reload(self) -> None:
         """Read the schedule now, as `publisher reload` does."""
@@ -518,7 +561,9 @@ class Simulation:
             self.settings, self.new_runtime(), can_send=False
         ) as application:
             file = self.workspace.schedule
-            await apply_schedule(application.planner, file.read_text("utf-8"), str(file))
+            await apply_schedule(
+                application.planner, file.read_text("utf-8"), str(file)
+            )
 
     async def send(self, post: str) -> None:
         """Send a post of the schedule now, as `publisher send` does."""
@@ -528,7 +573,9 @@ class Simulation:
             filed = await application.store.posts.get_post(PostId(post))
             if filed is None:
                 return
-            act = AuditAction(event="send_requested", subject=post, by=named_person("li"))
+            act = AuditAction(
+                event="send_requested", subject=post, by=named_person("li")
+            )
             with self._record("send", "li", post=post):
                 await send_scheduled_now(application.planner, filed, act)
                 await application.store.maintenance.promote_requested([filed.id])
@@ -541,7 +588,9 @@ class Simulation:
             filed = await application.store.posts.get_post(PostId(correction))
             if filed is None:
                 return
-            await send_correction(application.planner, filed, named_person("li"), is_new=False)
+            await send_correction(
+                application.planner, filed, named_person("li"), is_new=False
+            )
             await application.store.maintenance.promote_requested([filed.id])
 
     async def resend(self, number: int) -> None:
@@ -550,10 +599,16 @@ class Simulation:
             self.settings, self.new_runtime(), can_send=False
         ) as application:
             [old] = [
-                item for item in await application.store.queries.deliveries() if item.id == number
+                item
+                for item in await application.store.queries.deliveries()
+                if item.id == number
             ]
             post = await application.store.posts.get_post(old.key.post)
-            if post is None or old.state not in {State.FAILED, State.EXPIRED, State.REMOVED}:
+            if post is None or old.state not in {
+                State.FAILED,
+                State.EXPIRED,
+                State.REMOVED,
+            }:
                 return
             act = AuditAction(
                 event="resend_requested",
@@ -570,10 +625,13 @@ class Simulation:
         `if_absent` says, or at random.
         """
         [row] = self.rows("SELECT * FROM delivery WHERE id = ?", number)
-        [last] = self.rows("SELECT max(id) AS id FROM attempt WHERE delivery = ?", number)
+        [last] = self.rows(
+            "SELECT max(id) AS id FROM attempt WHERE delivery = ?", number
+        )
         if (
             last["id"]
-            and self.now < self.true_time.of_attempt(last["id"]) + self.shape.waits.visibility + 20
+            and self.now
+            < self.true_time.of_attempt(last["id"]) + self.shape.waits.visibility + 20
         ):
             return
         copies = [post for post in self.copies(row) if post.state in ("live", "review")]
@@ -584,21 +642,32 @@ class Simulation:
                 self.platforms.state.remove_post(post, "owner")
             copies = []
         resolution, more = (
-            self._choose(row, copies) if copies or if_absent is None else (if_absent, {})
+            self._choose(row, copies)
+            if copies or if_absent is None
+            else (if_absent, {})
         )
         await self.resolve(number, resolution, **more)
 
     async def resolve(self, number: int, resolution: Resolution, **more: str) -> None:
         """Decide about a held delivery, as `publisher resolve` does."""
         async with open_store(self.settings, self.new_runtime()) as store:
-            [held] = [item for item in await store.queries.deliveries() if item.id == number]
+            [held] = [
+                item for item in await store.queries.deliveries() if item.id == number
+            ]
             if first := more.get("second_person"):
                 await store.actions.request_confirmation(
                     held.id, more["url"], named_person(first), "seen"
                 )
-            with self._record("resolve", "zhao", post=held.key.post, account=held.account):
+            with self._record(
+                "resolve", "zhao", post=held.key.post, account=held.account
+            ):
                 await resolve_delivery(
-                    store, held, resolution, by=named_person("zhao"), reason="looked", **more
+                    store,
+                    held,
+                    resolution,
+                    by=named_person("zhao"),
+                    reason="looked",
+                    **more,
                 )
 
     def _choose(
@@ -606,14 +675,25 @@ class Simulation:
     ) -> tuple[Resolution, dict[str, str]]:
         if copies:
             url = {"url": f"https://example.com/{copies[-1].id}"}
-            again = held["reason"] in ("report_not_confirmed", "possible_match", "uncheckable")
-            return Resolution.PUBLISHED, url | ({"second_person": "qian"} if again else {})
+            again = held["reason"] in (
+                "report_not_confirmed",
+                "possible_match",
+                "uncheckable",
+            )
+            return Resolution.PUBLISHED, url | (
+                {"second_person": "qian"} if again else {}
+            )
         if held["reason"] == "undeletable":
             return Resolution.NOT_PUBLISHED, {}
         if held["attempts"] == 0 and self.rng.random() < 0.5:
             return Resolution.RESEND, {}
         return self.rng.choice(
-            [Resolution.RESEND, Resolution.RESEND, Resolution.NOT_PUBLISHED, Resolution.CANCEL]
+            [
+                Resolution.RESEND,
+                Resolution.RESEND,
+                Resolution.NOT_PUBLISHED,
+                Resolution.CANCEL,
+            ]
         ), {}
 
     def edit(self, post: str, **changes: Any) -> None:
@@ -700,7 +780,9 @@ def migrated_database() -> Path:
     file = folder / "publisher.db"
     with seeded_bytes("empty"):
         asyncio.run(
-            prepare_database(f"sqlite:///{file}", "drill", folder / "intents.jsonl", Runtime())
+            prepare_database(
+                f"sqlite:///{file}", "drill", folder / "intents.jsonl", Runtime()
+            )
         )
     with contextlib.closing(sqlite3.connect(file)) as connection:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -718,10 +800,14 @@ def opened(
     network = SimulatedNetwork(loop, platforms.application, rng_for(f"{seed}/network"))
     empty = migrated_database()
     kind = {"needs_approval": shape.needs_approval, "notifies": shape.notifies}
-    workspace = make_workspace(shape.accounts, shape.per_hour, shape.waits, empty, **kind)
+    workspace = make_workspace(
+        shape.accounts, shape.per_hour, shape.waits, empty, **kind
+    )
     channels = Channels(loop=loop, now=lambda: EPOCH + loop.time())
     true_time = TrueTime(lambda: EPOCH + loop.time())
-    crash_plan = CrashPlan(rng_for(f"{seed}/fate"), shape.crash_chance, dict(shape.at_failpoints))
+    crash_plan = CrashPlan(
+        rng_for(f"{seed}/fate"), shape.crash_chance, dict(shape.at_failpoints)
+    )
     try:
         with patched(
             loop,
@@ -733,7 +819,9 @@ def opened(
             notifies=shape.notifies,
             trace=trace,
         ):
-            settings = loop.run_until_complete(loop.live(None, load_settings(workspace.folder)))
+            settings = loop.run_until_complete(
+                loop.live(None, load_settings(workspace.folder))
+            )
             simulation = Simulation(
                 seed=seed,
                 shape=shape,
@@ -760,7 +848,11 @@ def opened(
                 )
             )
             faults = platforms.faults
-            faults.create, faults.read, faults.other = shape.create, shape.read, shape.other
+            faults.create, faults.read, faults.other = (
+                shape.create,
+                shape.read,
+                shape.other,
+            )
             for account in shape.accounts:
                 platforms.add_older_post(platform_of(account), identity_of(account))
             for entry in entries:

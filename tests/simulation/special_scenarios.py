@@ -38,7 +38,13 @@ from tests.simulation.scenarios import (
     standing,
 )
 from tests.simulation.simulation import Shape, Simulation, opened
-from tests.simulation.workspace import SchedulePost, Waits, identity_of, instant, platform_of
+from tests.simulation.workspace import (
+    SchedulePost,
+    Waits,
+    identity_of,
+    instant,
+    platform_of,
+)
 
 REFUSED_TWICE: Sequence[Fault] = ({"kind": "expire_token"}, {"kind": "expire_token"})
 
@@ -71,11 +77,15 @@ def _play_edits(simulation: Simulation) -> None:
     rng = simulation.rng
     for account in simulation.shape.accounts:
         kinds = rng.choices([LOST, MADE, REFUSED_TWICE], [6, 1, 2], k=rng.randint(1, 3))
-        simulation.platforms.faults.own[identity_of(account)] = [rng.choice(kind) for kind in kinds]
+        simulation.platforms.faults.own[identity_of(account)] = [
+            rng.choice(kind) for kind in kinds
+        ]
         if platform_of(account) == "weibo" and rng.random() < 0.3:
             simulation.platforms.faults.own[identity_of(account)] = list(REFUSED_TWICE)
     for _ in range(rng.randint(1, 3)):
-        state = rng.choice(["unknown", "unknown", "unknown", "submitted", "sending", "held"])
+        state = rng.choice(
+            ["unknown", "unknown", "unknown", "submitted", "sending", "held"]
+        )
         if state == "sending":
             simulation.pass_time(rng.uniform(0, 10))
             simulation.disconnect("silence", simulation.shape.waits.deadline + 2.0)
@@ -83,7 +93,9 @@ def _play_edits(simulation: Simulation) -> None:
         simulation.pass_time(rng.uniform(0, 3))
         _edit_what_is(simulation, state)
         if rng.random() < 0.8:
-            simulation.pass_time(4)  # a file that was saved in two steps is whole by then
+            simulation.pass_time(
+                4
+            )  # a file that was saved in two steps is whole by then
             simulation.run_command(simulation.reload())
         resolve_something(simulation)
         simulation.pass_time(rng.uniform(5, 40))
@@ -96,7 +108,11 @@ def _edit_what_is(simulation: Simulation, state: str) -> None:
     """
     rng = simulation.rng
     entries = simulation.workspace.entries
-    known = [(post, account) for post, account in standing(simulation, state) if post in entries]
+    known = [
+        (post, account)
+        for post, account in standing(simulation, state)
+        if post in entries
+    ]
     post, account = rng.choice(
         known or [(post, entries[post].accounts[0]) for post in sorted(entries)]
     )
@@ -125,7 +141,10 @@ def _set_up_outage(rng: Random, entry_rng: Random) -> SetUp:
     )
     shape.per_hour = rng.choice([1000, 1000, 12])
     entries = one_offs(
-        entry_rng, shape, number=entry_rng.randint(2, 4), within=(60, shape.storm - AFTER)
+        entry_rng,
+        shape,
+        number=entry_rng.randint(2, 4),
+        within=(60, shape.storm - AFTER),
     )
     for entry in entries:
         if entry_rng.random() < 0.25:
@@ -205,9 +224,14 @@ CLOCK_SECONDS = 90.0
 def _set_up_clock(rng: Random, entry_rng: Random) -> SetUp:
     shape = draw_shape(rng, storm=500.0, pace=(1.5, 2.5))
     soon = one_offs(entry_rng, shape, number=entry_rng.randint(2, 3), within=(5, 60))
-    later = one_offs(entry_rng, shape, number=entry_rng.randint(1, 3), within=(600, 2.5 * HOUR))
+    later = one_offs(
+        entry_rng, shape, number=entry_rng.randint(1, 3), within=(600, 2.5 * HOUR)
+    )
     for number, entry in enumerate(later, len(soon) + 1):
-        entry.id, entry.title = f"p{number}", f"{entry_rng.choice(TITLES)}第{number:02d}期"
+        entry.id, entry.title = (
+            f"p{number}",
+            f"{entry_rng.choice(TITLES)}第{number:02d}期",
+        )
         entry.max_delay = entry_rng.choice(["6h", "1h"])
     return shape, [*soon, *later]
 
@@ -220,9 +244,13 @@ def _play_clock(simulation: Simulation) -> None:
     rng = simulation.rng
     for account in simulation.shape.accounts:
         kinds = rng.choices([LOST, MADE], [2, 3], k=rng.randint(1, 3))
-        simulation.platforms.faults.own[identity_of(account)] = [rng.choice(kind) for kind in kinds]
+        simulation.platforms.faults.own[identity_of(account)] = [
+            rng.choice(kind) for kind in kinds
+        ]
     for _ in range(rng.randint(1, 2)):
-        states = rng.choice([("unknown",), ("unknown",), ("unknown", "sending"), ("claimed",)])
+        states = rng.choice(
+            [("unknown",), ("unknown",), ("unknown", "sending"), ("claimed",)]
+        )
         simulation.pass_until(lambda states=states: standing(simulation, *states), 60)
         simulation.pass_time(0.0 if states == ("claimed",) else rng.uniform(0, 8))
         ahead = rng.choice([*AHEAD, *AHEAD, *BEHIND])
@@ -265,7 +293,9 @@ SLOW = Waits(deadline=30, lease=40, visibility=90, review=130)
 def _set_up_slow(rng: Random, entry_rng: Random) -> SetUp:
     shape = draw_shape(rng, storm=320.0, pace=(1.5, 2.5))
     shape.waits, shape.read = SLOW, rng.choice([0.0, 0.3])
-    entries = one_offs(entry_rng, shape, number=entry_rng.randint(3, 5), within=(5, 200))
+    entries = one_offs(
+        entry_rng, shape, number=entry_rng.randint(3, 5), within=(5, 200)
+    )
     for entry in entries:
         if entry_rng.random() < 0.4:
             entry.expires = (entry.at or instant(EPOCH)) + timedelta(
@@ -277,7 +307,9 @@ def _set_up_slow(rng: Random, entry_rng: Random) -> SetUp:
 def _play_slow(simulation: Simulation) -> None:
     """Slow down connections and reads, and stop deliveries that are being sent."""
     rng = simulation.rng
-    simulation.network.connect_delay = lambda: rng.uniform(3, 28) if rng.random() < 0.6 else 0.0
+    simulation.network.connect_delay = lambda: (
+        rng.uniform(3, 28) if rng.random() < 0.6 else 0.0
+    )
     simulation.platforms.faults.lists.append({"kind": "delay", "seconds": 8})
     for account in simulation.shape.accounts:
         simulation.platforms.faults.own[identity_of(account)] = [
@@ -304,7 +336,9 @@ def _stop_sending(simulation: Simulation) -> None:
         case "cancel":
             simulation.run_command(simulation.cancel(post))
         case _:
-            simulation.run_command(simulation.retract(post, rng.choice([None, account])))
+            simulation.run_command(
+                simulation.retract(post, rng.choice([None, account]))
+            )
 
 
 # --- lists that show items twice, and texts cut short ---
@@ -323,7 +357,10 @@ def _set_up_lists(rng: Random, entry_rng: Random) -> SetUp:
 def _play_lists(simulation: Simulation) -> None:
     """Lose calls on platforms with lists that show only excerpts, or an item twice."""
     rng, faults = simulation.rng, simulation.platforms.faults
-    if (how := rng.choice(["excerpt", "excerpt", "twice", "again", "both"])) in ("excerpt", "both"):
+    if (how := rng.choice(["excerpt", "excerpt", "twice", "again", "both"])) in (
+        "excerpt",
+        "both",
+    ):
         cut = {
             "characters": rng.choice([20, 24, 28, 50]),
             "ending": rng.choice(["…", "...全文", ""]),
@@ -331,14 +368,20 @@ def _play_lists(simulation: Simulation) -> None:
         faults.lists.append({"kind": "rewrite", "how": "excerpt", **cut})
     if how != "excerpt":
         faults.lists.append(
-            {"kind": "reorder", "how": how if how != "both" else rng.choice(["twice", "again"])}
+            {
+                "kind": "reorder",
+                "how": how if how != "both" else rng.choice(["twice", "again"]),
+            }
         )
     for account in simulation.shape.accounts:
         kinds = rng.choices([LOST, MADE], [1, 4], k=rng.randint(1, 3))
         faults.own[identity_of(account)] = [rng.choice(kind) for kind in kinds]
         for _ in range(rng.choice([0, 2, 12])):
             simulation.platforms.post_by_hand(
-                platform_of(account), identity_of(account), "值班安排", "本周值班安排已更新"
+                platform_of(account),
+                identity_of(account),
+                "值班安排",
+                "本周值班安排已更新",
             )
     if rng.random() < 0.4:
         simulation.loop.call_later(rng.uniform(5, 100), simulation.kill)
@@ -359,17 +402,23 @@ OVER_A_SUBMIT = (
 
 def _set_up_repeats(rng: Random, entry_rng: Random) -> SetUp:
     shape = draw_shape(rng, storm=260.0, pace=(1.0, 3.0))
-    shape.accounts = tuple(sorted({"wechat-a", *shape.accounts[: rng.choice([0, 0, 1])]}))
+    shape.accounts = tuple(
+        sorted({"wechat-a", *shape.accounts[: rng.choice([0, 0, 1])]})
+    )
     shape.create, shape.read, shape.other = rng.choice(
         [(0.0, 0.2, 0.1), (0.2, 0.2, 0.1), (0.6, 0.3, 0.2)]
     )
     shape.crash_chance = rng.choice([0.0, 0.003, 0.01])
-    shape.at_failpoints = {name: rng.randint(1, 3) for name in rng.sample(OVER_A_SUBMIT, 3)}
+    shape.at_failpoints = {
+        name: rng.randint(1, 3) for name in rng.sample(OVER_A_SUBMIT, 3)
+    }
     shape.kills = [rng.uniform(5, 200) for _ in range(rng.choice([0, 1, 2, 4]))]
     shape.freezes = [
         (rng.uniform(5, 200), rng.uniform(11, 40)) for _ in range(rng.choice([0, 0, 1]))
     ]
-    entries = one_offs(entry_rng, shape, number=entry_rng.randint(3, 5), within=(5, 160))
+    entries = one_offs(
+        entry_rng, shape, number=entry_rng.randint(3, 5), within=(5, 160)
+    )
     for entry in entries:
         entry.urgent = entry_rng.random() < 0.4
     return shape, entries
@@ -396,7 +445,9 @@ def _set_up_reviews(rng: Random, entry_rng: Random) -> SetUp:
     shape.accounts = tuple(sorted({"weibo-a", *shape.accounts[: rng.choice([0, 1])]}))
     shape.read = rng.choice([0.0, 0.0, 0.2])
     shape.kills = [rng.uniform(5, 200) for _ in range(rng.choice([0, 1, 2]))]
-    entries = one_offs(entry_rng, shape, number=entry_rng.randint(2, 5), within=(20, 120))
+    entries = one_offs(
+        entry_rng, shape, number=entry_rng.randint(2, 5), within=(20, 120)
+    )
     for entry in entries:
         entry.urgent = entry_rng.random() < 0.3
     return shape, [*_draw_short_lives(entry_rng, shape), *entries]
@@ -411,15 +462,26 @@ def _draw_short_lives(rng: Random, shape: Shape) -> list[SchedulePost]:
     for number in range(1, rng.choice([1, 1, 2]) + 1):
         due, title = rng.uniform(6, 14), f"{rng.choice(TITLES)}第{number:02d}期"
         short = SchedulePost(
-            id=f"short{number}", title=title, accounts=("weibo-a",), at=instant(EPOCH + due)
+            id=f"short{number}",
+            title=title,
+            accounts=("weibo-a",),
+            at=instant(EPOCH + due),
         )
-        short.expires = instant(EPOCH + due + rng.uniform(SHORT_LIFE, shape.waits.review))
+        short.expires = instant(
+            EPOCH + due + rng.uniform(SHORT_LIFE, shape.waits.review)
+        )
         entries.append(short)
         if rng.random() < 0.5:
             follow_up = replace(
-                short, id=f"update{number}", title=f"续报：{title}", follows=short.id, expires=None
+                short,
+                id=f"update{number}",
+                title=f"续报：{title}",
+                follows=short.id,
+                expires=None,
             )
-            entries.append(replace(follow_up, at=instant(EPOCH + due + rng.uniform(5, 100))))
+            entries.append(
+                replace(follow_up, at=instant(EPOCH + due + rng.uniform(5, 100)))
+            )
     return entries
 
 
@@ -437,14 +499,25 @@ def _play_reviews(simulation: Simulation) -> None:
                 "seconds": rng.uniform(40, LONG_REVIEW),
                 "verdict": rng.choice(["pass", "pass", "refuse"]),
             }
-            hidden: tuple[Fault, ...] = ({"kind": "review", **review}, {"kind": "drop_after"})
+            hidden: tuple[Fault, ...] = (
+                {"kind": "review", **review},
+                {"kind": "drop_after"},
+            )
             calls.append(
                 rng.choice(
-                    [hidden, hidden, hidden, {"kind": "drop_before"}, {"kind": "drop_after"}]
+                    [
+                        hidden,
+                        hidden,
+                        hidden,
+                        {"kind": "drop_before"},
+                        {"kind": "drop_after"},
+                    ]
                 )
             )
         faults.own[identity_of(account)] = calls
-    short = [post for post, entry in simulation.workspace.entries.items() if entry.expires]
+    short = [
+        post for post, entry in simulation.workspace.entries.items() if entry.expires
+    ]
     faults.own[identity_of("weibo-a")][:0] = [*LOST] * len(short)
     for _ in range(rng.randint(1, 3)):
         simulation.pass_until(lambda: standing(simulation, "unknown"), 80)
@@ -456,7 +529,9 @@ def _play_reviews(simulation: Simulation) -> None:
                 case "shorten":
                     _shorten_life(simulation, post)
                 case "retract":
-                    simulation.run_command(simulation.retract(post, rng.choice([None, account])))
+                    simulation.run_command(
+                        simulation.retract(post, rng.choice([None, account]))
+                    )
                 case "others":
                     for _ in range(rng.choice([2, 6])):
                         simulation.platforms.post_by_hand(
@@ -486,7 +561,9 @@ def _resend_hidden(simulation: Simulation, seconds: float) -> None:
 
 def _shorten_life(simulation: Simulation, post: str) -> None:
     """Let a post with an unknown outcome expire before its review ends."""
-    query = "SELECT unknown_since AS at FROM delivery WHERE state = 'unknown' AND post = ?"
+    query = (
+        "SELECT unknown_since AS at FROM delivery WHERE state = 'unknown' AND post = ?"
+    )
     since = max(row["at"] / 1e6 for row in simulation.rows(query, post))
     expires = since + simulation.rng.uniform(SHORT_LIFE, simulation.shape.waits.review)
     if simulation.now < expires:
@@ -501,13 +578,20 @@ PAST = 3000
 def _set_up_past(rng: Random, entry_rng: Random) -> SetUp:
     """Draw posts, some of them live on every account, before the past is copied from them."""
     shape = draw_shape(rng, storm=360.0, pace=(2.0, 4.0))
-    shape.create, shape.read, shape.other = rng.choice([(0.1, 0.2, 0.0), (0.4, 0.2, 0.1)])
+    shape.create, shape.read, shape.other = rng.choice(
+        [(0.1, 0.2, 0.0), (0.4, 0.2, 0.1)]
+    )
     shape.crash_chance = rng.choice([0.0, 0.003, 0.01])
     shape.kills = [rng.uniform(130, 300) for _ in range(rng.choice([0, 1, 2]))]
     first = SchedulePost(
-        id="p0", title=f"{TITLES[0]}第00期", accounts=shape.accounts, at=instant(EPOCH + 5)
+        id="p0",
+        title=f"{TITLES[0]}第00期",
+        accounts=shape.accounts,
+        at=instant(EPOCH + 5),
     )
-    repeating = SchedulePost(id="r0", title=f"{TITLES[1]}每日提醒", accounts=shape.accounts)
+    repeating = SchedulePost(
+        id="r0", title=f"{TITLES[1]}每日提醒", accounts=shape.accounts
+    )
     repeating.cron, repeating.until = "*/1 * * * *", instant(EPOCH + shape.storm - 60)
     return shape, [
         first,
@@ -553,13 +637,17 @@ def _play_gone(simulation: Simulation) -> None:
     rng = simulation.rng
     for account in simulation.shape.accounts:
         kinds = rng.choices([LOST, MADE], [1, 4], k=rng.randint(1, 3))
-        simulation.platforms.faults.own[identity_of(account)] = [rng.choice(kind) for kind in kinds]
+        simulation.platforms.faults.own[identity_of(account)] = [
+            rng.choice(kind) for kind in kinds
+        ]
     for _ in range(3):
         simulation.pass_until(lambda: standing(simulation, "unknown", "submitted"), 60)
         _call_gone(simulation, rng.uniform(3, SPELL))
         simulation.pass_time(rng.uniform(20, 60))
     [turn] = simulation.rows("SELECT max(next_action_at) AS at FROM monitor_schedule")
-    simulation.pass_time(max(0.0, turn["at"] / 1e6 - simulation.now - 5), pace=rng.uniform(20, 40))
+    simulation.pass_time(
+        max(0.0, turn["at"] / 1e6 - simulation.now - 5), pace=rng.uniform(20, 40)
+    )
     _call_gone(simulation, SPELL)
 
 

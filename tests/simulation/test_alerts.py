@@ -93,17 +93,24 @@ class AlertScene:
         [row] = self.alerts(code)
 
         async def dismiss():
-            async with open_store(self.simulation.settings, self.simulation.new_runtime()) as store:
+            async with open_store(
+                self.simulation.settings, self.simulation.new_runtime()
+            ) as store:
                 await store.actions.dismiss_alert(row["id"], WANG)
 
         self.simulation.run_command(dismiss())
 
     def change_rows(self, statement, *facts):
-        with closing(sqlite3.connect(self.simulation.workspace.database)) as connection, connection:
+        with (
+            closing(sqlite3.connect(self.simulation.workspace.database)) as connection,
+            connection,
+        ):
             connection.execute(statement, facts)
 
     def alerts(self, code):
-        return self.simulation.rows("SELECT * FROM alert WHERE code = ? ORDER BY id", code)
+        return self.simulation.rows(
+            "SELECT * FROM alert WHERE code = ? ORDER BY id", code
+        )
 
     def accepted(self, alert, channel="duty"):
         """Return the numbers of an alert's notices that a channel accepted, with their times."""
@@ -151,7 +158,11 @@ def cancel_online(scene):
 def remove(scene):
     scene.publish()
     scene.pass_hours(lambda: False, 3)
-    [post] = [one for one in scene.simulation.platforms.state.posts.values() if "大雾" in one.text]
+    [post] = [
+        one
+        for one in scene.simulation.platforms.state.posts.values()
+        if "大雾" in one.text
+    ]
     scene.simulation.platforms.state.remove_post(post, "platform")
     scene.pass_hours(lambda: standing(scene.simulation, "removed"), 30)
 
@@ -307,7 +318,9 @@ FAULTS = {
     "expired": SimulatedAlertCase(
         code="expired.expired_retrying", provoke=expire, cure=cancel_online
     ),
-    "removed": SimulatedAlertCase(code="removed.removed_on_platform", provoke=remove, cure=cancel),
+    "removed": SimulatedAlertCase(
+        code="removed.removed_on_platform", provoke=remove, cure=cancel
+    ),
     "unauthorized post": SimulatedAlertCase(
         code="unauthorized_post",
         provoke=post_by_others,
@@ -320,8 +333,12 @@ FAULTS = {
     "silent account": SimulatedAlertCase(
         code="silence_notice", provoke=fall_silent, cure=publish_again
     ),
-    "backlog": SimulatedAlertCase(code="backlog", provoke=pile_up, cure=wait_for_quota, per_hour=1),
-    "clock": SimulatedAlertCase(code="clock_wrong", provoke=lose_clock, cure=correct_clock),
+    "backlog": SimulatedAlertCase(
+        code="backlog", provoke=pile_up, cure=wait_for_quota, per_hour=1
+    ),
+    "clock": SimulatedAlertCase(
+        code="clock_wrong", provoke=lose_clock, cure=correct_clock
+    ),
     "job": SimulatedAlertCase(code="job_failing", provoke=break_job, cure=repair_job),
     "pre-flight: sign-in": SimulatedAlertCase(
         code="login_refused", provoke=refuse_sign_in, cure=work_again
@@ -330,7 +347,10 @@ FAULTS = {
         code="account_blocked", provoke=block("10014"), cure=work_again
     ),
     "pre-flight: address": SimulatedAlertCase(
-        code="account_blocked", provoke=block("40164"), cure=work_again, account="wechat-a"
+        code="account_blocked",
+        provoke=block("40164"),
+        cure=work_again,
+        account="wechat-a",
     ),
     "pre-flight: host": SimulatedAlertCase(
         code="platform_unreachable", provoke=be_unreachable, cure=be_reachable
@@ -347,7 +367,10 @@ FAULTS = {
         + MINUTE,  # the check follows in a minute
     ),
     "pre-flight: approvals": SimulatedAlertCase(
-        code="approval_needed", provoke=post_unapproved, cure=approve, needs_approval=True
+        code="approval_needed",
+        provoke=post_unapproved,
+        cure=approve,
+        needs_approval=True,
     ),
 }
 
@@ -355,7 +378,9 @@ FAULTS = {
 @pytest.mark.parametrize(
     "fault",
     [
-        pytest.param(FAULTS[name], id=name, marks=pytest.mark.extra if place % 2 else ())
+        pytest.param(
+            FAULTS[name], id=name, marks=pytest.mark.extra if place % 2 else ()
+        )
         for place, name in enumerate(FAULTS)
     ],
 )
@@ -373,9 +398,15 @@ def test_a_fault_on_a_platform_is_reported_within_a_minute_once_and_ends(fault):
         notifies=True,
     )
     entry = SchedulePost(
-        id="far", title="以后的提醒", accounts=shape.accounts, at=instant(EPOCH + 3 * DAY)
+        id="far",
+        title="以后的提醒",
+        accounts=shape.accounts,
+        at=instant(EPOCH + 3 * DAY),
     )
-    with opened(f"fault/{fault.code}", shape, [entry]) as simulation, ExitStack() as patches:
+    with (
+        opened(f"fault/{fault.code}", shape, [entry]) as simulation,
+        ExitStack() as patches,
+    ):
         scene = AlertScene(simulation, fault.account, patches)
         simulation.pass_time(45)
         fault.provoke(scene)
@@ -398,19 +429,28 @@ def test_a_fault_on_a_platform_is_reported_within_a_minute_once_and_ends(fault):
             fault.last,
             [first, f"{alert['id']}-2"],
         )
-        assert [found for found in violations(simulation) if found.startswith("I10")] == []
+        assert [
+            found for found in violations(simulation) if found.startswith("I10")
+        ] == []
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("stop", [Simulation.stop_for, Simulation.freeze], ids=["killed", "frozen"])
-def test_a_daemon_that_stops_is_reported_by_the_watchdog_within_a_minute_once_and_ends(stop):
+@pytest.mark.parametrize(
+    "stop", [Simulation.stop_for, Simulation.freeze], ids=["killed", "frozen"]
+)
+def test_a_daemon_that_stops_is_reported_by_the_watchdog_within_a_minute_once_and_ends(
+    stop,
+):
     """The watchdog reports a stopped daemon within a minute, once, and its end.
 
     It looks every 30 seconds, as its timer lets it, at the database of a simulated daemon.
     """
     shape = Shape(accounts=("weibo-a",), storm=0.0, pace=1.0)
     entry = SchedulePost(
-        id="far", title="以后的提醒", accounts=shape.accounts, at=instant(EPOCH + 3 * DAY)
+        id="far",
+        title="以后的提醒",
+        accounts=shape.accounts,
+        at=instant(EPOCH + 3 * DAY),
     )
     state, reports = {}, []
     with opened("fault/daemon", shape, [entry]) as simulation:
@@ -422,10 +462,15 @@ def test_a_daemon_that_stops_is_reported_by_the_watchdog_within_a_minute_once_an
             while simulation.now < until:
                 now = instant(simulation.now)
                 state, due = plan_reports(
-                    state, find_faults(simulation.settings, worker, now), now, timedelta(hours=1)
+                    state,
+                    find_faults(simulation.settings, worker, now),
+                    now,
+                    timedelta(hours=1),
                 )
                 state = record_reports(state, due, now)
-                reports.extend((report.fault, report.is_over, simulation.now) for report in due)
+                reports.extend(
+                    (report.fault, report.is_over, simulation.now) for report in due
+                )
                 simulation.pass_time(30)
 
         def beat():

@@ -15,7 +15,13 @@ from tests.simulation.artefacts import violations
 from tests.simulation.platforms import LAG, LATE
 from tests.simulation.scenarios import TITLES, remove_something
 from tests.simulation.simulation import CRASH_FAILPOINTS, Shape, opened
-from tests.simulation.workspace import IDENTITIES, SchedulePost, identity_of, instant, platform_of
+from tests.simulation.workspace import (
+    IDENTITIES,
+    SchedulePost,
+    identity_of,
+    instant,
+    platform_of,
+)
 
 ACCOUNTS = st.sampled_from(sorted(IDENTITIES))
 MOST_POSTS = 4
@@ -44,12 +50,15 @@ class Newsroom(RuleBasedStateMachine):
     """
 
     @initialize(
-        accounts=st.lists(ACCOUNTS, min_size=1, max_size=2, unique=True), seed=st.integers(0, 2**16)
+        accounts=st.lists(ACCOUNTS, min_size=1, max_size=2, unique=True),
+        seed=st.integers(0, 2**16),
     )
     def begin(self, accounts, seed):
         self.accounts = tuple(sorted(accounts))
         self.begun = opened(
-            f"machine-{seed}", Shape(accounts=self.accounts, storm=0.0, pace=4.0, create=0.0), []
+            f"machine-{seed}",
+            Shape(accounts=self.accounts, storm=0.0, pace=4.0, create=0.0),
+            [],
         )
         self.simulation = self.begun.__enter__()
         # people take part: not everything need end as published
@@ -62,7 +71,10 @@ class Newsroom(RuleBasedStateMachine):
         number = len(self.simulation.workspace.every) + 1
         due = instant(self.simulation.now) + timedelta(seconds=after)
         entry = SchedulePost(
-            id=f"p{number}", title=f"{TITLES[0]}第{number:02d}期", accounts=self.accounts, at=due
+            id=f"p{number}",
+            title=f"{TITLES[0]}第{number:02d}期",
+            accounts=self.accounts,
+            at=due,
         )
         entry.urgent = urgent
         self.simulation.workspace.add(entry)
@@ -92,7 +104,9 @@ class Newsroom(RuleBasedStateMachine):
     def spoil_reads(self, chance):
         self.simulation.platforms.faults.read = chance
 
-    @rule(scope=st.sampled_from(["all", "platform:weibo", "account:weibo-a", "post:p1"]))
+    @rule(
+        scope=st.sampled_from(["all", "platform:weibo", "account:weibo-a", "post:p1"])
+    )
     def pause(self, scope):
         self.simulation.run_command(self.simulation.pause(scope))
 

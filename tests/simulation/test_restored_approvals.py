@@ -23,7 +23,11 @@ async def put_back(simulation: Simulation) -> None:
     workspace, runtime = simulation.workspace, simulation.new_runtime()
     by = named_person("zhao")
     await restore(
-        simulation.settings, runtime, workspace.database, workspace.folder / "backup.db", by
+        simulation.settings,
+        runtime,
+        workspace.database,
+        workspace.folder / "backup.db",
+        by,
     )
 
 
@@ -40,7 +44,10 @@ def live() -> tuple[list[str], list[str]]:
     """
     shape = Shape(accounts=("weibo-a", "weibo-b"), storm=0.0, needs_approval=True)
     entry = SchedulePost(
-        id="p1", title=f"{TITLES[0]}第1期", accounts=shape.accounts, at=instant(EPOCH + DUE_SECONDS)
+        id="p1",
+        title=f"{TITLES[0]}第1期",
+        accounts=shape.accounts,
+        at=instant(EPOCH + DUE_SECONDS),
     )
     with opened("restored", shape, [entry]) as simulation:
         simulation.pass_until(lambda: simulation.rows("SELECT id FROM delivery"), 60)
@@ -54,11 +61,16 @@ def live() -> tuple[list[str], list[str]]:
         simulation.pass_time(DUE_SECONDS + 60)
         simulation.workspace.journal.touch()  # without an intent there may be none
         calls = [
-            line["post_id"] for line in simulation.log if line["kind"] == "act" and line["endpoint"]
+            line["post_id"]
+            for line in simulation.log
+            if line["kind"] == "act" and line["endpoint"]
         ]
         finding = judge_history(history_of(artefacts_of(simulation))).of("I5")
         events = {row["event"] for row in simulation.rows("SELECT event FROM audit")}
-        assert (finding.why_not, {"approval_given", "restored"} - events) == (None, set())
+        assert (finding.why_not, {"approval_given", "restored"} - events) == (
+            None,
+            set(),
+        )
         return calls, [str(violation) for violation in finding.violations]
 
 
@@ -78,4 +90,10 @@ def test_i5_an_older_database_that_is_believed_is_found():
     with plant("restored_approval_honoured"):
         calls, violations = live()
     assert len(calls) == 2
-    assert sum("sent after its approvals were ended" in violation for violation in violations) == 2
+    assert (
+        sum(
+            "sent after its approvals were ended" in violation
+            for violation in violations
+        )
+        == 2
+    )

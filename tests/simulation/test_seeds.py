@@ -51,7 +51,10 @@ def test_nothing_breaks_in_a_storm(seed):
 @pytest.mark.parametrize("seed", seeds(2, extra=1))
 @pytest.mark.parametrize(
     "storm",
-    [pytest.param(storm, marks=pytest.mark.extra if storm == "past" else ()) for storm in STORMS],
+    [
+        pytest.param(storm, marks=pytest.mark.extra if storm == "past" else ())
+        for storm in STORMS
+    ],
 )
 def test_nothing_breaks_in_a_storm_of_one_kind(storm, seed):
     """A storm of one kind breaks no promise.
@@ -69,7 +72,9 @@ def test_a_broken_rule_is_found(name):
     mutant = MUTANTS[name]
     for seed in dict.fromkeys((mutant.seed, *range(1, MOST_FOR_A_MUTANT + 1))):
         with plant(name):
-            verdict = run_storm(mutant.storm, seed) if mutant.storm else run_seed(str(seed))
+            verdict = (
+                run_storm(mutant.storm, seed) if mutant.storm else run_seed(str(seed))
+            )
         if mutant.promises & {found.partition(":")[0] for found in verdict.violations}:
             kind = f"--storm {mutant.storm} " if mutant.storm else ""
             assert (
@@ -96,7 +101,10 @@ def test_i11_posts_by_hand_are_seen_in_time_at_a_slow_pace(account, made):
     """
     shape = Shape(accounts=(account,), storm=60.0, pace=1.0, command_times=[60.0])
     entry = SchedulePost(
-        id="p1", title=f"{TITLES[0]}第1期", accounts=shape.accounts, at=instant(EPOCH + 20)
+        id="p1",
+        title=f"{TITLES[0]}第1期",
+        accounts=shape.accounts,
+        at=instant(EPOCH + 20),
     )
     with opened("by hand", shape, [entry]) as simulation:
         simulation.pass_time(60)
@@ -105,7 +113,9 @@ def test_i11_posts_by_hand_are_seen_in_time_at_a_slow_pace(account, made):
                 platform_of(account), identity_of(account), "今日天气", "晴"
             )
         simulation.pass_time(WATCH_EVERY + SEEN_WITHIN, pace=50.0)
-        seen = simulation.rows("SELECT remote_id FROM observed_post WHERE NOT predates_monitoring")
+        seen = simulation.rows(
+            "SELECT remote_id FROM observed_post WHERE NOT predates_monitoring"
+        )
         found = violations(simulation)
     assert (len(seen), found) == (min(made, LISTED[platform_of(account)]), [])
 
@@ -118,7 +128,9 @@ def calm_run():
     shape = Shape(accounts=("tieba-a", "wechat-a", "weibo-a", "weibo-b"), storm=90.0)
     due = instant(EPOCH + 20)
     entries = [
-        SchedulePost(id=f"p{n}", title=f"{TITLES[n]}第{n}期", accounts=shape.accounts, at=due)
+        SchedulePost(
+            id=f"p{n}", title=f"{TITLES[n]}第{n}期", accounts=shape.accounts, at=due
+        )
         for n in range(3)
     ]
     with opened("calm", shape, entries) as simulation:
@@ -126,12 +138,16 @@ def calm_run():
         simulation.settle()
         states = Counter(row["state"] for row in simulation.deliveries())
         words = sorted(
-            (post["account"], post["title"], post["text"]) for post in simulation.platforms.posts()
+            (post["account"], post["title"], post["text"])
+            for post in simulation.platforms.posts()
         )
         return (
             states,
             words,
-            [row["code"] for row in simulation.rows("SELECT code FROM alert ORDER BY id")],
+            [
+                row["code"]
+                for row in simulation.rows("SELECT code FROM alert ORDER BY id")
+            ],
         )
 
 
@@ -157,7 +173,9 @@ def test_no_mutant_of_the_campaign_shows_without_faults(calm, name):
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("storm", [None, pytest.param("lists", marks=pytest.mark.extra)])
+@pytest.mark.parametrize(
+    "storm", [None, pytest.param("lists", marks=pytest.mark.extra)]
+)
 def test_one_seed_gives_one_history(storm):
     """One seed gives one history, byte for byte, in another process too (I25).
 

@@ -59,5 +59,8 @@ def test_a_clock_that_is_always_believed_is_found():
         with Patch() as patch:
             patch.put(Runtime, "is_clock_confirmed", lambda _runtime: True)
             patch.put(Runtime, "is_clock_proven", lambda _runtime: True)
-            broken |= {found.partition(":")[0] for found in run_seed(f"clock-{seed}").violations}
+            broken |= {
+                found.partition(":")[0]
+                for found in run_seed(f"clock-{seed}").violations
+            }
     assert broken & {"I1", "I6", "I7", "I9"}, broken

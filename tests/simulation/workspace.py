@@ -116,7 +116,9 @@ class SchedulePost:
 
     @property
     def text(self) -> str:
-        kind = "correction" if self.corrects else "update" if self.follows else "warning"
+        kind = (
+            "correction" if self.corrects else "update" if self.follows else "warning"
+        )
         lines: dict[str, object] = {
             "id": self.id,
             "kind": kind,
@@ -132,14 +134,26 @@ class SchedulePost:
         lines |= {"urgent": True} if self.urgent else {}
         lines |= {"cron": self.cron} if self.cron else {}
         since = instant(EPOCH) if self.cron and self.until else None
-        instants = {"at": self.at, "from": since, "until": self.until, "expires": self.expires}
+        instants = {
+            "at": self.at,
+            "from": since,
+            "until": self.until,
+            "expires": self.expires,
+        }
         table = "".join(
-            f"{key} = {json.dumps(value, ensure_ascii=False)}\n" for key, value in lines.items()
+            f"{key} = {json.dumps(value, ensure_ascii=False)}\n"
+            for key, value in lines.items()
         )
         table += "".join(
-            f"{key} = {value:%Y-%m-%dT%H:%M:%SZ}\n" for key, value in instants.items() if value
+            f"{key} = {value:%Y-%m-%dT%H:%M:%SZ}\n"
+            for key, value in instants.items()
+            if value
         )
-        table += f'images = [{{ file = "{self.picture}", alt = "配图" }}]\n' if self.picture else ""
+        table += (
+            f'images = [{{ file = "{self.picture}", alt = "配图" }}]\n'
+            if self.picture
+            else ""
+        )
         table += '[post.data]\nsummary = "凡自称客服要求转账退款的都是诈骗，请挂断"\n'
         return f"[[post]]\n{table}" + (
             'wrong = "电话号码有误"\nright = "请拨打110"\n' if self.corrects else ""
@@ -173,7 +187,11 @@ class AccountTable:
     def secret_values(self) -> dict[str, str]:
         owner = self.token_of or self.identity
         secrets = {
-            "weibo": {"app_key": "1000000000", "app_secret": "s", "access_token": owner},
+            "weibo": {
+                "app_key": "1000000000",
+                "app_secret": "s",
+                "access_token": owner,
+            },
             "wechat": {"app_id": owner, "app_secret": "s"},
             "tieba": {"BDUSS": owner, "STOKEN": "s"},
         }
@@ -191,7 +209,11 @@ class AccountTable:
         }
         body = "".join(f"{key} = {json.dumps(value)}\n" for key, value in lines.items())
         own = OWN[self.platform] if self.own is None else self.own
-        return f"[[account]]\n{body}" + ("exclusive = true\n" if self.is_exclusive else "") + own
+        return (
+            f"[[account]]\n{body}"
+            + ("exclusive = true\n" if self.is_exclusive else "")
+            + own
+        )
 
 
 @dataclass(slots=True, kw_only=True)
@@ -235,8 +257,16 @@ class SimulatedWorkspace:
             (self.folder / "secrets" / table.secret).write_text(
                 json.dumps(table.secret_values), "utf-8"
             )
-        groups = [f"[groups]\n{GROUP} = {json.dumps(list(self.group))}\n"] if self.group else []
-        parts = [self.settings_head, *groups, *(table.text for table in self.accounts.values())]
+        groups = (
+            [f"[groups]\n{GROUP} = {json.dumps(list(self.group))}\n"]
+            if self.group
+            else []
+        )
+        parts = [
+            self.settings_head,
+            *groups,
+            *(table.text for table in self.accounts.values()),
+        ]
         (self.folder / "publisher.toml").write_text("\n".join(parts), "utf-8")
 
     def add(self, entry: SchedulePost) -> None:
@@ -274,7 +304,9 @@ class SimulatedWorkspace:
         This release does not know the key.
         """
         if self.journal.exists():
-            self.journal.write_bytes(SEALED_LINE.sub(_with_another_key, self.journal.read_bytes()))
+            self.journal.write_bytes(
+                SEALED_LINE.sub(_with_another_key, self.journal.read_bytes())
+            )
 
     def break_template(self, name: str) -> None:
         """Override a shipped template by one that cannot be compiled."""
@@ -309,12 +341,15 @@ def make_workspace(
     """
     memory = Path("/dev/shm")  # noqa: S108 # a folder of our own is made in it
     folder = Path(
-        tempfile.mkdtemp(prefix="publisher-sim-", dir=memory if memory.is_dir() else None)
+        tempfile.mkdtemp(
+            prefix="publisher-sim-", dir=memory if memory.is_dir() else None
+        )
     )
     for name in ("secrets", "media", "templates", "var"):
         (folder / name).mkdir()
     limits = [
-        LIMITS.format(platform=platform, per_hour=per_hour, waits=waits) for platform in PLATFORMS
+        LIMITS.format(platform=platform, per_hour=per_hour, waits=waits)
+        for platform in PLATFORMS
     ]
     limits[PLATFORMS.index("weibo")] += f'review_window = "{waits.review}s"\n'
     head = [
@@ -327,7 +362,9 @@ def make_workspace(
         name: AccountTable(id=name, identity=identity_of(name), is_exclusive=notifies)
         for name in accounts
     }
-    workspace = SimulatedWorkspace(folder=folder, settings_head="\n".join(head), accounts=tables)
+    workspace = SimulatedWorkspace(
+        folder=folder, settings_head="\n".join(head), accounts=tables
+    )
     workspace.write_settings()
     shutil.copy(template, folder / "var" / "publisher.db")
     return workspace

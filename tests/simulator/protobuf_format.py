@@ -38,7 +38,9 @@ def read_message(data):
 
 def _number(data):
     size = next(place for place, byte in enumerate(data) if byte < 128) + 1
-    return sum((byte % 128) * 128**place for place, byte in enumerate(data[:size])), data[size:]
+    return sum(
+        (byte % 128) * 128**place for place, byte in enumerate(data[:size])
+    ), data[size:]
 
 
 def at(data, *path):

@@ -47,7 +47,9 @@ async def kept(tmp_path):
 
 async def share(sim, text=f"警告 {LINK}", **more):
     return (
-        await sim.post("/2/statuses/share.json", data={"access_token": "7", "status": text}, **more)
+        await sim.post(
+            "/2/statuses/share.json", data={"access_token": "7", "status": text}, **more
+        )
     ).json()
 
 
@@ -57,7 +59,9 @@ async def wechat_token(sim):
 
 
 async def by_hand(sim, platform, account="acc", **facts):
-    answer = await sim.post("/_sim/posts", json={"platform": platform, "account": account, **facts})
+    answer = await sim.post(
+        "/_sim/posts", json={"platform": platform, "account": account, **facts}
+    )
     assert answer.status_code == 200
     return answer.json()
 
@@ -164,7 +168,9 @@ async def test_reset_empties_the_state(sim):
 async def test_a_name_is_shown_once_given(sim):
     """Until named, an account shows its identity."""
     assert (await share(sim))["user"]["screen_name"] == "7"
-    await sim.post("/_sim/accounts", json={"platform": "weibo", "account": "7", "name": "平安"})
+    await sim.post(
+        "/_sim/accounts", json={"platform": "weibo", "account": "7", "name": "平安"}
+    )
     assert (await share(sim, f"二 {LINK}"))["user"]["screen_name"] == "平安"
     assert (await sim.get("/_sim/accounts")).json()[0]["name"] == "平安"
 
@@ -175,10 +181,13 @@ async def test_an_account_that_nobody_named_has_the_name_it_was_given_at_the_sta
     Other accounts keep their id.
     """
     app = create_app(account_names={("weibo", "7"): "福州市公安局"})
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://sim") as sim:
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(app), base_url="http://sim"
+    ) as sim:
         for token in ("7", "8"):
             await sim.post(
-                "/_sim/posts", json={"platform": "weibo", "account": token, "text": "甲"}
+                "/_sim/posts",
+                json={"platform": "weibo", "account": token, "text": "甲"},
             )
         assert [each["name"] for each in (await sim.get("/_sim/accounts")).json()] == [
             "福州市公安局",
@@ -195,11 +204,13 @@ async def test_a_restart_keeps_posts_log_and_pictures(kept):
         "/_sim/accounts", json={"platform": "weibo", "account": "7", "name": "平安"}
     )
     before = [
-        (await kept.http.get(f"/_sim/{path}")).json() for path in ("posts", "log", "accounts")
+        (await kept.http.get(f"/_sim/{path}")).json()
+        for path in ("posts", "log", "accounts")
     ]
     await kept.restart()
     assert [
-        (await kept.http.get(f"/_sim/{path}")).json() for path in ("posts", "log", "accounts")
+        (await kept.http.get(f"/_sim/{path}")).json()
+        for path in ("posts", "log", "accounts")
     ] == before
     digest = before[0][0]["images"][0]
     assert (await kept.http.get(f"/_sim/media/{digest}")).content == PNG
@@ -216,20 +227,30 @@ async def test_a_restart_keeps_drafts_tokens_and_reviews(kept):
     answer = await kept.http.post(
         "/cgi-bin/material/add_material", params={**query, "type": "image"}, files=files
     )
-    article = {"title": "题", "content": "<p>文</p>", "thumb_media_id": answer.json()["media_id"]}
+    article = {
+        "title": "题",
+        "content": "<p>文</p>",
+        "thumb_media_id": answer.json()["media_id"],
+    }
     names = [
         (
-            await kept.http.post("/cgi-bin/draft/add", params=query, json={"articles": [article]})
+            await kept.http.post(
+                "/cgi-bin/draft/add", params=query, json={"articles": [article]}
+            )
         ).json()["media_id"]
         for _ in range(2)
     ]
-    await kept.http.post("/cgi-bin/freepublish/submit", params=query, json={"media_id": names[0]})
+    await kept.http.post(
+        "/cgi-bin/freepublish/submit", params=query, json={"media_id": names[0]}
+    )
     await kept.restart()
     assert await wechat_token(kept.http) == query["access_token"]
     assert (
         "news_item"
         in (
-            await kept.http.post("/cgi-bin/draft/get", params=query, json={"media_id": names[1]})
+            await kept.http.post(
+                "/cgi-bin/draft/get", params=query, json={"media_id": names[1]}
+            )
         ).json()
     )
     assert not (await kept.http.get("/_sim/posts")).json()[0]["visible"]
@@ -240,11 +261,15 @@ async def test_a_restart_keeps_drafts_tokens_and_reviews(kept):
 async def test_a_review_left_running_ends_after_a_restart(tmp_path):
     """A server started with a review under way ends it by itself."""
     before = StatefulSimulator(tmp_path)
-    await before.http.post("/_sim/faults", json={"fault": {"kind": "review", "seconds": 0.2}})
+    await before.http.post(
+        "/_sim/faults", json={"fault": {"kind": "review", "seconds": 0.2}}
+    )
     await share(before.http)
     await before.close()
     ready = asyncio.get_running_loop().create_future()
-    task = asyncio.create_task(serve("127.0.0.1", 0, tmp_path, on_ready=ready.set_result))
+    task = asyncio.create_task(
+        serve("127.0.0.1", 0, tmp_path, on_ready=ready.set_result)
+    )
     port = await asyncio.wait_for(ready, PATIENCE)
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as sim:
 
@@ -312,7 +337,9 @@ async def test_the_index_lists_accounts_by_platform(sim):
 @pytest.mark.parametrize("language", ["zh", "en"])
 async def test_pages_escape_what_people_wrote(sim, platform, language):
     """No script in a post, a title or a name reaches a page; the policy would forbid it as well."""
-    await sim.post("/_sim/accounts", json={"platform": platform, "account": "acc", "name": EVIL})
+    await sim.post(
+        "/_sim/accounts", json={"platform": platform, "account": "acc", "name": EVIL}
+    )
     post = await by_hand(sim, platform, text=EVIL, title=EVIL, forum=EVIL)
     for path in (
         "/_sim/",
@@ -320,7 +347,9 @@ async def test_pages_escape_what_people_wrote(sim, platform, language):
         f"/_sim/feed/{platform}/acc?post={post['id']}",
     ):
         page = await sim.get(
-            path, params={"lang": language} | ({"post": post["id"]} if "post" in path else {})
+            path,
+            params={"lang": language}
+            | ({"post": post["id"]} if "post" in path else {}),
         )
         assert page.status_code == 200
         assert "<script" not in page.text

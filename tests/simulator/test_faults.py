@@ -22,7 +22,9 @@ PATIENCE = 60
 @pytest.fixture
 async def port(tmp_path):
     ready = asyncio.get_running_loop().create_future()
-    task = asyncio.create_task(serve("127.0.0.1", 0, tmp_path / "state", on_ready=ready.set_result))
+    task = asyncio.create_task(
+        serve("127.0.0.1", 0, tmp_path / "state", on_ready=ready.set_result)
+    )
     yield await asyncio.wait_for(ready, PATIENCE)
     task.cancel()
     with contextlib.suppress(asyncio.CancelledError):
@@ -31,12 +33,19 @@ async def port(tmp_path):
 
 @pytest.fixture
 async def served(port):
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE) as client:
+    async with httpx.AsyncClient(
+        base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE
+    ) as client:
         yield client
 
 
 async def fault(sim, kind, rule=None, **facts):
-    spec = {"platform": "weibo", "nth": [1], **(rule or {}), "fault": {"kind": kind, **facts}}
+    spec = {
+        "platform": "weibo",
+        "nth": [1],
+        **(rule or {}),
+        "fault": {"kind": kind, **facts},
+    }
     answer = await sim.post("/_sim/faults", json=spec)
     assert answer.status_code == 200, answer.text
     return answer.json()["id"]
@@ -49,7 +58,9 @@ async def share(sim, n=1, user="7"):
 async def timeline(sim):
     return [
         each["idstr"]
-        for each in (await sim.get(TIMELINE, params={"access_token": "7"})).json()["statuses"]
+        for each in (await sim.get(TIMELINE, params={"access_token": "7"})).json()[
+            "statuses"
+        ]
     ]
 
 
@@ -152,13 +163,19 @@ async def test_a_read_can_report_a_live_post_as_deleted(sim):
     number = (await share(sim)).json()["idstr"]
     show = {"access_token": "7", "id": number}
     await fault(sim, "gone", {"endpoint": "/2/statuses/show.json", "times": 1})
-    assert (await sim.get("/2/statuses/show.json", params=show)).json()["error_code"] == 20101
-    assert (await sim.get("/2/statuses/show.json", params=show)).json()["idstr"] == number
+    assert (await sim.get("/2/statuses/show.json", params=show)).json()[
+        "error_code"
+    ] == 20101
+    assert (await sim.get("/2/statuses/show.json", params=show)).json()[
+        "idstr"
+    ] == number
     assert await timeline(sim) == [number]
     assert "removed" not in await kinds(sim)
 
 
-@pytest.mark.parametrize(("how", "shown"), [("twice", (1, 1, 0, 0)), ("again", (1, 0, 1, 0))])
+@pytest.mark.parametrize(
+    ("how", "shown"), [("twice", (1, 1, 0, 0)), ("again", (1, 0, 1, 0))]
+)
 async def test_a_list_shows_items_twice(sim, how, shown):
     """With `twice` an item comes twice in a row.
 
@@ -173,10 +190,23 @@ async def test_a_list_shows_items_twice(sim, how, shown):
 async def test_a_list_shows_an_excerpt(sim, ending):
     """Only the list is cut, and shows no link and no annotation; the post is unchanged."""
     words = "凡自称客服要求转账退款的都是诈骗，请挂断。"
-    said = {"access_token": "7", "status": f"{words} {LINK}", "annotations": '[{"marker":"K7QM"}]'}
+    said = {
+        "access_token": "7",
+        "status": f"{words} {LINK}",
+        "annotations": '[{"marker":"K7QM"}]',
+    }
     made = (await sim.post(SHARE, data=said)).json()
-    await fault(sim, "rewrite", {"endpoint": TIMELINE}, how="excerpt", characters=10, ending=ending)
-    (shown,) = (await sim.get(TIMELINE, params={"access_token": "7"})).json()["statuses"]
+    await fault(
+        sim,
+        "rewrite",
+        {"endpoint": TIMELINE},
+        how="excerpt",
+        characters=10,
+        ending=ending,
+    )
+    (shown,) = (await sim.get(TIMELINE, params={"access_token": "7"})).json()[
+        "statuses"
+    ]
     assert (shown["idstr"], shown["text"]) == (made["idstr"], words[:10] + ending)
     assert not shown["url_objects"]
     assert "annotations" not in shown
@@ -239,7 +269,8 @@ async def test_a_review_can_be_held_and_decided_by_hand(sim):
     (post,) = await posts(sim)
     assert post["state"] == "review"
     judged = await sim.post(
-        "/_sim/review", json={"account": "7", "post_id": post["id"], "verdict": "refuse"}
+        "/_sim/review",
+        json={"account": "7", "post_id": post["id"], "verdict": "refuse"},
     )
     assert judged.json() == {"judged": [post["id"]]}
     assert (await kinds(sim))[-1] == "removed"
@@ -262,7 +293,9 @@ async def test_texts_can_be_rewritten(sim, how):
 
 async def test_rules_fire_by_number_times_and_target(sim):
     """nth counts matching calls only, times caps, account and platform narrow."""
-    await fault(sim, "captcha", {"nth": [2, 3], "times": 1, "account": "7", "endpoint": SHARE})
+    await fault(
+        sim, "captcha", {"nth": [2, 3], "times": 1, "account": "7", "endpoint": SHARE}
+    )
     codes = [(await share(sim, n)).json().get("error_code") for n in range(4)]
     assert codes == [None, 20031, None, None]
     assert (await share(sim, 9, user="8")).status_code == 200
@@ -307,10 +340,10 @@ async def test_the_log_records_when_a_request_began(port, served):
     """`began` is the arrival of the head, `t` that of the whole body."""
     body = b"access_token=7&status=1"
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    head = (
-        f"POST {SHARE} HTTP/1.1\r\nHost: sim\r\nContent-Type: application/x-www-form-urlencoded\r\n"
+    head = f"POST {SHARE} HTTP/1.1\r\nHost: sim\r\nContent-Type: application/x-www-form-urlencoded\r\n"
+    writer.write(
+        f"{head}Connection: close\r\nContent-Length: {len(body)}\r\n\r\n".encode()
     )
-    writer.write(f"{head}Connection: close\r\nContent-Length: {len(body)}\r\n\r\n".encode())
     await writer.drain()
     await served.get("/_sim/log")
     writer.write(body)
@@ -328,7 +361,11 @@ async def talk(port, n=1):
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     body = f"access_token=7&status={n}+{LINK}".encode()
     head = f"POST {SHARE} HTTP/1.1\r\nHost: sim\r\nContent-Length: {len(body)}\r\n"
-    writer.write(head.encode() + b"Content-Type: application/x-www-form-urlencoded\r\n\r\n" + body)
+    writer.write(
+        head.encode()
+        + b"Content-Type: application/x-www-form-urlencoded\r\n\r\n"
+        + body
+    )
     got = b""
     try:
         while piece := await asyncio.wait_for(reader.read(65536), PATIENCE):
@@ -392,7 +429,9 @@ async def test_the_server_continues_after_resets(served):
 
 async def test_a_call_is_recorded_in_order(sim):
     """recv, act, visible, reply, with the hash of the body as received."""
-    request = sim.build_request("POST", SHARE, data={"access_token": "7", "status": f"x {LINK}"})
+    request = sim.build_request(
+        "POST", SHARE, data={"access_token": "7", "status": f"x {LINK}"}
+    )
     answer = await sim.send(request)
     entries = await log(sim)
     assert [entry["kind"] for entry in entries] == ["recv", "act", "visible", "reply"]
@@ -419,13 +458,17 @@ async def test_the_response_waits_for_the_disk(tmp_path):
         write(batch)
 
     disk._write = slowly
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://sim") as sim:
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(app), base_url="http://sim"
+    ) as sim:
         waiting = asyncio.create_task(share(sim))
         await asyncio.to_thread(asked.wait, PATIENCE)
         assert not waiting.done()
         may.set()
         assert (await waiting).status_code == 200
-    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_bytes().splitlines()]
+    lines = [
+        json.loads(line) for line in (tmp_path / "log.jsonl").read_bytes().splitlines()
+    ]
     assert [line["kind"] for line in lines] == ["recv", "act", "visible", "reply"]
     disk.close()
 
@@ -433,9 +476,26 @@ async def test_the_response_waits_for_the_disk(tmp_path):
 @pytest.mark.parametrize(
     ("platform", "body"),
     [
-        ("weibo", {"statuses": [{"id": 1, "idstr": "1", "text": "雨"}], "total_number": 1}),
-        ("wechat", {"item": [{"article_id": "a", "content": {"news_item": []}}], "total_count": 1}),
-        ("tieba", {"data": {"list": [{"thread_info": {"tid": 1, "title": "雨"}}], "has_more": 0}}),
+        (
+            "weibo",
+            {"statuses": [{"id": 1, "idstr": "1", "text": "雨"}], "total_number": 1},
+        ),
+        (
+            "wechat",
+            {
+                "item": [{"article_id": "a", "content": {"news_item": []}}],
+                "total_count": 1,
+            },
+        ),
+        (
+            "tieba",
+            {
+                "data": {
+                    "list": [{"thread_info": {"tid": 1, "title": "雨"}}],
+                    "has_more": 0,
+                }
+            },
+        ),
     ],
 )
 def test_ids_are_missing_from_lists_too(platform, body):

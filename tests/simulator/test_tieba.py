@@ -5,7 +5,16 @@ import hashlib
 import pytest
 
 from publisher.simulator.tieba.sign_in import APP_SALT, WEB_SALT, sign
-from tests.simulator.tieba_calls import FORUM, ME, OTHER, PC_FIELDS, PNG, TEXT, TITLE, signed
+from tests.simulator.tieba_calls import (
+    FORUM,
+    ME,
+    OTHER,
+    PC_FIELDS,
+    PNG,
+    TEXT,
+    TITLE,
+    signed,
+)
 
 
 async def delete(tieba, tid, forum=None):
@@ -44,7 +53,9 @@ async def test_a_session_shows_in_tbs_and_sync(tieba):
     assert (signed_in["is_login"], len(signed_in["tbs"])) == (1, 26)
     assert (await tieba.sim.get("/dc/common/tbs")).json()["is_login"] == 0
     synced = (
-        await tieba.sim.get("/c/s/pc/sync", params=signed(PC_FIELDS), headers=tieba.cookies)
+        await tieba.sim.get(
+            "/c/s/pc/sync", params=signed(PC_FIELDS), headers=tieba.cookies
+        )
     ).json()
     assert (synced["user"]["is_login"], synced["user"]["portrait"]) == (1, ME)
 
@@ -70,13 +81,24 @@ async def test_a_thread_is_public_at_once(tieba):
     assert made["error_code"] == "0"
     (entry,) = await tieba.threads()
     info = entry["thread_info"]
-    assert (str(info["tid"]), info["title"], info["fname"]) == (made["tid"], TITLE, FORUM)
+    assert (str(info["tid"]), info["title"], info["fname"]) == (
+        made["tid"],
+        TITLE,
+        FORUM,
+    )
     seen = await show(tieba, made["tid"])
     assert seen["error_code"] == 0
     assert seen["thread"]["author"]["portrait"] == ME
-    assert [user["id"] for user in seen["user_list"]] == [seen["first_floor"]["author_id"]]
-    assert seen["first_floor"]["content"] == [{"type": 0, "text": TEXT.replace("\r\n", "\n")}]
-    assert (str(seen["thread"]["id"]), str(seen["first_floor"]["id"])) == (made["tid"], made["pid"])
+    assert [user["id"] for user in seen["user_list"]] == [
+        seen["first_floor"]["author_id"]
+    ]
+    assert seen["first_floor"]["content"] == [
+        {"type": 0, "text": TEXT.replace("\r\n", "\n")}
+    ]
+    assert (str(seen["thread"]["id"]), str(seen["first_floor"]["id"])) == (
+        made["tid"],
+        made["pid"],
+    )
 
 
 @pytest.mark.parametrize(
@@ -104,9 +126,9 @@ async def test_signature_and_session_come_first(tieba):
     """A wrong signature is 110001, a missing session 100023 or 230265."""
 
     async def code(fields, headers=None):
-        return (await tieba.sim.post("/c/c/thread/add_pc", data=fields, headers=headers)).json()[
-            "error_code"
-        ]
+        return (
+            await tieba.sim.post("/c/c/thread/add_pc", data=fields, headers=headers)
+        ).json()["error_code"]
 
     data = signed({**PC_FIELDS, **await tieba.place(), "title": TITLE, "content": TEXT})
     assert await code({**data, "sign": "0" * 32}, tieba.cookies) == "110001"
@@ -119,7 +141,9 @@ async def test_signature_and_session_come_first(tieba):
 
 async def test_anothers_tbs_is_refused(tieba):
     """A token belongs to one account."""
-    assert (await tieba.thread(tbs=await tieba.as_(OTHER).tbs()))["error_code"] == "230308"
+    assert (await tieba.thread(tbs=await tieba.as_(OTHER).tbs()))[
+        "error_code"
+    ] == "230308"
 
 
 async def test_pictures_are_uploaded_and_shown_in_place(tieba):
@@ -161,7 +185,11 @@ async def test_a_review_may_be_announced(tieba):
     """With `announce` the response is 230008 and contains no id."""
     await tieba.fault("*", kind="review", verdict="hold", announce=True)
     made = await tieba.thread()
-    assert (made["error_code"], "tid" in made, len(await tieba.posts())) == ("230008", False, 1)
+    assert (made["error_code"], "tid" in made, len(await tieba.posts())) == (
+        "230008",
+        False,
+        1,
+    )
 
 
 async def test_lists_are_paged(tieba):
@@ -173,14 +201,17 @@ async def test_lists_are_paged(tieba):
 
 
 @pytest.mark.parametrize(
-    ("kind", "expected"), [("captcha", "5"), ("duplicate", "220034"), ("expire_token", "230265")]
+    ("kind", "expected"),
+    [("captcha", "5"), ("duplicate", "220034"), ("expire_token", "230265")],
 )
 async def test_refusals_have_the_platforms_format(tieba, kind, expected):
     """A captcha sets need_vcode, and no refusal creates anything."""
     await tieba.fault("/c/c/thread/add_pc", kind=kind)
     made = await tieba.thread()
     assert made["error_code"] == expected
-    assert (made["info"] or {}).get("need_vcode") == ("1" if kind == "captcha" else None)
+    assert (made["info"] or {}).get("need_vcode") == (
+        "1" if kind == "captcha" else None
+    )
     assert await tieba.posts() == []
 
 

@@ -8,7 +8,13 @@ from publisher.simulator.tieba.protobuf import decode, encode
 from tests.simulator.protobuf_format import at, message, read_message, text_at
 from tests.simulator.tieba_calls import APP, FORUM, ME, OTHER, TEXT, TITLE, signed
 
-PB_PAGE, PB_FLOOR, USERPOST, FRS_PAGE, PROFILE = "302001", "302002", "303002", "301001", "303012"
+PB_PAGE, PB_FLOOR, USERPOST, FRS_PAGE, PROFILE = (
+    "302001",
+    "302002",
+    "303002",
+    "301001",
+    "303012",
+)
 
 
 def error(answer):
@@ -30,10 +36,14 @@ async def test_the_app_signs_in_by_form(tieba):
 async def test_a_bad_sign_in_is_refused(tieba):
     """A wrong signature is 110001, an unknown session 1."""
     wrong = {"bdusstoken": ME, "sign": "0" * 32}
-    assert (await tieba.sim.post("/c/s/login", data=wrong)).json()["error_code"] == "110001"
+    assert (await tieba.sim.post("/c/s/login", data=wrong)).json()[
+        "error_code"
+    ] == "110001"
     await tieba.settings(open=False)
     unknown = signed({"bdusstoken": ME}, APP)
-    assert (await tieba.sim.post("/c/s/login", data=unknown)).json()["error_code"] == "1"
+    assert (await tieba.sim.post("/c/s/login", data=unknown)).json()[
+        "error_code"
+    ] == "1"
 
 
 async def test_each_client_type_has_its_own_salt(tieba):
@@ -45,9 +55,13 @@ async def test_each_client_type_has_its_own_salt(tieba):
     assert (await tieba.sim.post("/c/c/bawu/delthread", data=signed(data))).json()[
         "error_code"
     ] == "110001"
-    sent = await tieba.sim.post("/c/c/thread/add_pc", data=signed(data, APP), headers=tieba.cookies)
+    sent = await tieba.sim.post(
+        "/c/c/thread/add_pc", data=signed(data, APP), headers=tieba.cookies
+    )
     assert sent.json()["error_code"] == "110001"
-    unnamed = await tieba.sim.post("/c/c/thread/add_pc", data=signed(data), headers=tieba.cookies)
+    unnamed = await tieba.sim.post(
+        "/c/c/thread/add_pc", data=signed(data), headers=tieba.cookies
+    )
     assert unnamed.json()["error_code"] == "110001"
     assert await tieba.posts() == []
 
@@ -59,7 +73,9 @@ async def test_the_apps_small_reads(tieba):
     assert re.fullmatch(
         r"wappc_\d{13}_\d{3}", (await tieba.app("/c/s/sync"))["client"]["client_id"]
     )
-    assert (await tieba.app("/c/s/initNickname"))["user_info"]["user_name"] == "示例公安"
+    assert (await tieba.app("/c/s/initNickname"))["user_info"][
+        "user_name"
+    ] == "示例公安"
 
 
 # --- writing by form ---
@@ -78,7 +94,9 @@ async def test_a_reply_by_message(tieba):
     reply = await tieba.say(tid, "补充")
     assert (error(reply), text_at(reply, 2, 14, 3), at(reply, 2, 15, 7)) == (0, "0", 0)
     assert (text_at(reply, 2, 2), text_at(reply, 2, 3).isdecimal()) == (tid, True)
-    page = await tieba.message("/c/f/pb/page", PB_PAGE, message((4, int(tid)), (13, 30), (18, 1)))
+    page = await tieba.message(
+        "/c/f/pb/page", PB_PAGE, message((4, int(tid)), (13, 30), (18, 1))
+    )
     said = [(at(each, 3), text_at(each, 5, 2)) for each in read_message(at(page, 2))[6]]
     assert said == [(1, TEXT.replace("\r\n", "\n")), (2, "补充")]
     assert (text_at(page, 2, 8, 3), at(page, 2, 8, 52), text_at(page, 2, 2, 2)) == (
@@ -101,11 +119,17 @@ async def test_a_reply_by_message(tieba):
 async def test_refusals_come_as_messages(tieba, changes, expected):
     """The error is in field 1, `need_vcode` is never empty, and there are no ids."""
     refused = await tieba.say((await tieba.thread())["tid"], "补充", **changes)
-    assert (error(refused), text_at(refused, 2, 14, 3), at(refused, 2, 2)) == (expected, "0", None)
+    assert (error(refused), text_at(refused, 2, 14, 3), at(refused, 2, 2)) == (
+        expected,
+        "0",
+        None,
+    )
     assert len(await tieba.posts()) == 1
 
 
-@pytest.mark.parametrize(("part", "cmd"), [("file", PB_PAGE), ("data", USERPOST), ("data", "")])
+@pytest.mark.parametrize(
+    ("part", "cmd"), [("file", PB_PAGE), ("data", USERPOST), ("data", "")]
+)
 async def test_a_message_needs_its_part_and_its_number(tieba, part, cmd):
     """Another part's name or another `cmd` is 110001."""
     tid = (await tieba.thread())["tid"]
@@ -125,20 +149,28 @@ async def test_an_invalid_message_is_refused(tieba):
 
 async def test_a_missing_thread_has_its_code_in_a_message(tieba):
     """It is 273, as on the PC site."""
-    assert error(await tieba.message("/c/f/pb/page", PB_PAGE, message((4, 77), (18, 1)))) == 273
+    assert (
+        error(await tieba.message("/c/f/pb/page", PB_PAGE, message((4, 77), (18, 1))))
+        == 273
+    )
 
 
 async def test_users_and_forums_are_read_by_message(tieba):
     """A forum's threads, a user's threads and replies, a profile."""
     made = await tieba.thread()
     await tieba.reply(made["tid"])
-    listed = await tieba.message("/c/f/frs/page", FRS_PAGE, message((1, FORUM), (2, 30), (15, 0)))
+    listed = await tieba.message(
+        "/c/f/frs/page", FRS_PAGE, message((1, FORUM), (2, 30), (15, 0))
+    )
     assert (text_at(listed, 2, 7, 3), at(listed, 2, 7, 1), at(listed, 2, 7, 4)) == (
         TITLE,
         int(made["tid"]),
         1,
     )
-    assert (str(at(listed, 2, 2, 1)), text_at(listed, 2, 17, 4)) == (await tieba.fid(), ME)
+    assert (str(at(listed, 2, 2, 1)), text_at(listed, 2, 17, 4)) == (
+        await tieba.fid(),
+        ME,
+    )
     uid = at(listed, 2, 7, 56)
     mine = await tieba.message(
         "/c/u/feed/userpost", USERPOST, message((1, uid), (4, 1), (26, 1), (33, 1))
@@ -148,10 +180,18 @@ async def test_users_and_forums_are_read_by_message(tieba):
         TITLE,
         FORUM,
     )
-    said = await tieba.message("/c/u/feed/userpost", USERPOST, message((1, uid), (26, 1)))
+    said = await tieba.message(
+        "/c/u/feed/userpost", USERPOST, message((1, uid), (26, 1))
+    )
     assert text_at(said, 2, 1, 8, 1, 2) == "二楼的更正"
-    profile = await tieba.message("/c/u/user/profile", PROFILE, message((1, uid), (6, 1)))
-    assert (text_at(profile, 2, 1, 4), at(profile, 2, 1, 37), at(profile, 2, 1, 87)) == (ME, 2, 1)
+    profile = await tieba.message(
+        "/c/u/user/profile", PROFILE, message((1, uid), (6, 1))
+    )
+    assert (
+        text_at(profile, 2, 1, 4),
+        at(profile, 2, 1, 37),
+        at(profile, 2, 1, 87),
+    ) == (ME, 2, 1)
 
 
 async def test_comments_are_read_by_message(tieba):
@@ -161,8 +201,14 @@ async def test_comments_are_read_by_message(tieba):
     pid = (await tieba.reply(tid))["pid"]
     answer = (await tieba.as_(OTHER).reply(tid, "谢谢提醒", quote_id=pid))["pid"]
     for name in ((2, int(pid)), (3, int(answer))):
-        read = await tieba.message("/c/f/pb/floor", PB_FLOOR, message((1, int(tid)), name, (4, 1)))
-        assert (text_at(read, 2, 4, 2, 2), text_at(read, 2, 4, 7, 4), at(read, 2, 3, 3)) == (
+        read = await tieba.message(
+            "/c/f/pb/floor", PB_FLOOR, message((1, int(tid)), name, (4, 1))
+        )
+        assert (
+            text_at(read, 2, 4, 2, 2),
+            text_at(read, 2, 4, 7, 4),
+            at(read, 2, 3, 3),
+        ) == (
             "谢谢提醒",
             OTHER,
             2,
@@ -213,7 +259,15 @@ def test_the_codec_agrees_with_the_format():
 
 @pytest.mark.parametrize(
     "data",
-    [b"\x08", b"\x0a\x05ab", b"\x00\x01", b"\x0b", b"\x80" * 11, b"\x0d\x01", b"\x0a\x01\xff"],
+    [
+        b"\x08",
+        b"\x0a\x05ab",
+        b"\x00\x01",
+        b"\x0b",
+        b"\x80" * 11,
+        b"\x0d\x01",
+        b"\x0a\x01\xff",
+    ],
 )
 def test_the_codec_refuses_invalid_messages(data):
     """Truncated, without a field number, of an unknown wire type, or no UTF-8."""

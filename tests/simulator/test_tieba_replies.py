@@ -20,7 +20,11 @@ async def test_replies_are_read_back_page_by_page(tieba):
         assert (await who.reply(tid, f"第{number}层"))["error_code"] == "0"
     page = await tieba.page(tid, rn="2")
     assert replies(page) == [(1, "第一行\n〔2026-118〕第二行"), (2, "第2层")]
-    assert (page["page"]["total_page"], page["page"]["has_more"], page["thread"]["reply_num"]) == (
+    assert (
+        page["page"]["total_page"],
+        page["page"]["has_more"],
+        page["thread"]["reply_num"],
+    ) == (
         3,
         1,
         4,
@@ -40,8 +44,15 @@ async def test_a_reply_is_no_second_post(tieba):
     pid = (await tieba.reply(tid))["pid"]
     posts = (await tieba.sim.get("/_sim/posts")).json()
     assert [(post["id"], post["visible"]) for post in posts] == [(tid, True)]
-    acts = [entry for entry in (await tieba.sim.get("/_sim/log")).json() if entry["kind"] == "act"]
-    assert [(entry["post_id"], entry.get("thread")) for entry in acts] == [(tid, None), (pid, tid)]
+    acts = [
+        entry
+        for entry in (await tieba.sim.get("/_sim/log")).json()
+        if entry["kind"] == "act"
+    ]
+    assert [(entry["post_id"], entry.get("thread")) for entry in acts] == [
+        (tid, None),
+        (pid, tid),
+    ]
     await tieba.sim.delete(f"/_sim/posts/{tid}")
     assert [(post["id"], post["visible"]) for post in await tieba.posts()] == [
         (tid, False),
@@ -61,9 +72,9 @@ async def test_a_comment_belongs_to_its_reply(tieba):
     page = await tieba.page(tid)
     assert [each["sub_post_number"] for each in page["post_list"]] == [0, 2]
     reply = (await tieba.page(tid, with_floor="1", floor_rn="1"))["post_list"][1]
-    assert [each["content"][0]["text"] for each in reply["sub_post_list"]["sub_post_list"]] == [
-        "谢谢提醒"
-    ]
+    assert [
+        each["content"][0]["text"] for each in reply["sub_post_list"]["sub_post_list"]
+    ] == ["谢谢提醒"]
 
 
 async def test_comments_disappear_with_their_reply(tieba):
@@ -92,7 +103,9 @@ async def test_comments_disappear_with_their_reply(tieba):
 async def test_an_invalid_reply_has_its_code(tieba, changes, expected):
     """Every refusal carries its code as text, and creates nothing."""
     tid = (await tieba.thread())["tid"]
-    assert (await tieba.reply(changes.pop("tid", tid), **changes))["error_code"] == expected
+    assert (await tieba.reply(changes.pop("tid", tid), **changes))[
+        "error_code"
+    ] == expected
     assert len(await tieba.posts()) == 1
 
 
@@ -109,10 +122,19 @@ async def test_a_reply_is_deleted_by_its_author_only(tieba):
     pid = (await tieba.reply(tid))["pid"]
 
     async def delete(who):
-        fields = {"fid": await tieba.fid(), "z": tid, "pid": pid, "tbs": await who.tbs()}
+        fields = {
+            "fid": await tieba.fid(),
+            "z": tid,
+            "pid": pid,
+            "tbs": await who.tbs(),
+        }
         return (await who.app("/c/c/bawu/delpost", **fields))["error_code"]
 
-    assert [await delete(tieba.as_(OTHER)), await delete(tieba), await delete(tieba)] == [
+    assert [
+        await delete(tieba.as_(OTHER)),
+        await delete(tieba),
+        await delete(tieba),
+    ] == [
         "230308",
         "0",
         "230273",
@@ -162,7 +184,9 @@ async def test_replies_are_listed_with_their_thread(tieba):
     pid = (await tieba.reply(tid))["pid"]
     await tieba.reply(tid, "补充", quote_id=pid)
     listed = await tieba.threads(kind="2")
-    assert [(each["type"], each["post_info"]["content"][0]["text"]) for each in listed] == [
+    assert [
+        (each["type"], each["post_info"]["content"][0]["text"]) for each in listed
+    ] == [
         (3, "补充"),
         (2, "二楼的更正"),
     ]
@@ -187,7 +211,12 @@ async def test_a_page_shows_replies_and_removals(tieba):
     shown = (await tieba.sim.get(f"/_sim/feed/tieba/{ME}", params={"post": tid})).text
     assert shown.count('data-testid="reply"') == 3
     assert shown.count('data-testid="comment"') == 1
-    assert ("更正内容" in shown, "已删除" in shown, "3楼" in shown, shown.count("楼主")) == (
+    assert (
+        "更正内容" in shown,
+        "已删除" in shown,
+        "3楼" in shown,
+        shown.count("楼主"),
+    ) == (
         True,
         True,
         True,

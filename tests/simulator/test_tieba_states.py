@@ -8,8 +8,16 @@ from tests.simulator.tieba_calls import FORUM, ME, OTHER
 @pytest.mark.parametrize(
     ("standing", "expected", "shown"),
     [
-        ({"block_stat": 2, "days_tofree": 10}, "220012", {"block_stat": "2", "days_tofree": "10"}),
-        ({"block_stat": 3, "days_tofree": 3}, "3250004", {"block_stat": "3", "days_tofree": "3"}),
+        (
+            {"block_stat": 2, "days_tofree": 10},
+            "220012",
+            {"block_stat": "2", "days_tofree": "10"},
+        ),
+        (
+            {"block_stat": 3, "days_tofree": 3},
+            "3250004",
+            {"block_stat": "3", "days_tofree": "3"},
+        ),
         ({"block_stat": 3, "forum": FORUM}, "3250004", {"block_stat": "3"}),
         ({"vcode_stat": 1}, "5", {"vcode_stat": "1"}),
     ],
@@ -39,7 +47,9 @@ async def test_a_ban_in_one_forum_leaves_the_others(tieba):
 async def test_a_captcha_is_required_whatever_is_sent(tieba):
     """No solution is accepted."""
     await tieba.settings(tieba_standing={ME: {"vcode_stat": 1}})
-    assert (await tieba.thread(vcode="abcd", vcode_md5="ab12cd34"))["info"]["need_vcode"] == "1"
+    assert (await tieba.thread(vcode="abcd", vcode_md5="ab12cd34"))["info"][
+        "need_vcode"
+    ] == "1"
 
 
 async def test_a_hidden_account_gets_a_success(tieba):
@@ -50,7 +60,9 @@ async def test_a_hidden_account_gets_a_success(tieba):
     await tieba.settings(tieba_standing={ME: {"hide_stat": 1}})
     made = await tieba.thread()
     assert (made["error_code"], made["anti_stat"]["hide_stat"]) == ("0", "1")
-    assert [(await tieba.as_(who).page(made["tid"]))["error_code"] for who in ("", ME)] == [273, 0]
+    assert [
+        (await tieba.as_(who).page(made["tid"]))["error_code"] for who in ("", ME)
+    ] == [273, 0]
     await tieba.reply(made["tid"])
     assert [each["visible"] for each in await tieba.posts()] == [False, False]
     kinds = [each["kind"] for each in (await tieba.sim.get("/_sim/log")).json()]
@@ -139,7 +151,9 @@ async def test_ids_can_be_in_data(tieba):
 async def test_the_charset_can_be_gbk(tieba):
     """The bytes stay UTF-8."""
     await tieba.settings(tieba_charset="gbk")
-    answer = await tieba.sim.get("/f/commit/share/fnameShareApi", params={"fname": FORUM})
+    answer = await tieba.sim.get(
+        "/f/commit/share/fnameShareApi", params={"fname": FORUM}
+    )
     assert "GBK" in answer.headers["content-type"]
     assert b'"fid"' in answer.content
 

@@ -25,8 +25,13 @@ async def ports(tmp_path):
     door = TlsListener(
         host="127.0.0.1", port=0, on_ready=lambda *reported: tls.set_result(reported)
     )
-    task = asyncio.create_task(serve("127.0.0.1", 0, tmp_path, plain.set_result, tls=door))
-    yield await asyncio.wait_for(plain, PATIENCE), *await asyncio.wait_for(tls, PATIENCE)
+    task = asyncio.create_task(
+        serve("127.0.0.1", 0, tmp_path, plain.set_result, tls=door)
+    )
+    yield (
+        await asyncio.wait_for(plain, PATIENCE),
+        *await asyncio.wait_for(tls, PATIENCE),
+    )
     task.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await task
@@ -43,7 +48,8 @@ async def test_both_ports_serve_one_state(ports):
     async with httpx.AsyncClient(verify=trust) as client:
         await client.post(f"http://127.0.0.1:{plain}/_sim/posts", json=wanted)
         seen = await client.get(
-            f"https://127.0.0.1:{tls}/_sim/posts", extensions={"sni_hostname": "tieba.baidu.com"}
+            f"https://127.0.0.1:{tls}/_sim/posts",
+            extensions={"sni_hostname": "tieba.baidu.com"},
         )
     assert [each["title"] for each in seen.json()] == ["题"]
 
@@ -91,9 +97,15 @@ def test_simulate_serves_over_tls_as_well(tmp_path):
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
         said = process.stdout.readline() + process.stdout.readline()
-        address = next(word for word in said.split() if word.startswith("https://127.0.0.1:"))
-        trust = ssl.create_default_context(cafile=str(tmp_path / "state" / "simulator.crt"))
-        assert httpx.get(f"{address}/dc/common/tbs", verify=trust).json()["is_login"] == 0
+        address = next(
+            word for word in said.split() if word.startswith("https://127.0.0.1:")
+        )
+        trust = ssl.create_default_context(
+            cafile=str(tmp_path / "state" / "simulator.crt")
+        )
+        assert (
+            httpx.get(f"{address}/dc/common/tbs", verify=trust).json()["is_login"] == 0
+        )
         process.send_signal(signal.SIGTERM)
         assert (process.wait(PATIENCE), process.stderr.read()) == (0, "")
 

@@ -33,7 +33,9 @@ async def test_a_stable_token_is_the_same_until_its_end_nears(sim):
     for each in (first, second):
         assert "errcode" not in await call(sim, each["access_token"], "draft/batchget")
     await shift(sim, 300)
-    assert (await call(sim, first["access_token"], "draft/batchget"))["errcode"] == 42001
+    assert (await call(sim, first["access_token"], "draft/batchget"))[
+        "errcode"
+    ] == 42001
 
 
 async def test_a_forced_refresh_expires_the_old_token(sim):
@@ -43,7 +45,9 @@ async def test_a_forced_refresh_expires_the_old_token(sim):
     await shift(sim, 31)
     second = await stable(sim, force=True)
     assert second["access_token"] != first["access_token"]
-    assert (await call(sim, first["access_token"], "draft/batchget"))["errcode"] == 42001
+    assert (await call(sim, first["access_token"], "draft/batchget"))[
+        "errcode"
+    ] == 42001
 
 
 async def test_the_plain_token_replaces_the_one_before(sim):
@@ -54,7 +58,9 @@ async def test_the_plain_token_replaces_the_one_before(sim):
     steady = (await stable(sim))["access_token"]
     query = {"grant_type": "client_credential", "appid": "wx1", "secret": "s"}
     first = (await sim.get("/cgi-bin/token", params=query)).json()["access_token"]
-    assert (await sim.get("/cgi-bin/token", params=query)).json()["access_token"] != first
+    assert (await sim.get("/cgi-bin/token", params=query)).json()[
+        "access_token"
+    ] != first
     assert "errcode" not in await call(sim, first, "draft/batchget")
     await shift(sim, 301)
     assert (await call(sim, first, "draft/batchget"))["errcode"] == 42001
@@ -114,7 +120,11 @@ async def test_pictures_are_checked(sim, token, *, path, data, query, expected):
 
 async def test_a_part_without_a_file_name_is_no_file(sim, token):
     """A multipart part needs a file name, else the data are missing."""
-    body = b'--b\r\nContent-Disposition: form-data; name="media"\r\n\r\n' + PNG + b"\r\n--b--\r\n"
+    body = (
+        b'--b\r\nContent-Disposition: form-data; name="media"\r\n\r\n'
+        + PNG
+        + b"\r\n--b--\r\n"
+    )
     answer = await sim.post(
         "/cgi-bin/media/uploadimg",
         params={"access_token": token},
@@ -147,16 +157,22 @@ async def test_articles_are_checked(sim, token, changes, expected):
 async def test_drafts_are_counted_and_must_be_json(sim, token):
     """No JSON, no article, nine articles: each refused."""
     one = await article(sim, token)
-    broken = await sim.post("/cgi-bin/draft/add", params={"access_token": token}, content=b"{")
+    broken = await sim.post(
+        "/cgi-bin/draft/add", params={"access_token": token}, content=b"{"
+    )
     assert broken.json()["errcode"] == 47001
     assert (await call(sim, token, "draft/add", {"articles": []}))["errcode"] == 44003
-    assert (await call(sim, token, "draft/add", {"articles": [one] * 9}))["errcode"] == 45008
+    assert (await call(sim, token, "draft/add", {"articles": [one] * 9}))[
+        "errcode"
+    ] == 45008
 
 
 async def test_escapes_are_stored_as_written(sim, token):
     r"""`\u4f60` in the request reaches readers as these six characters."""
     body = json.dumps({"articles": [await article(sim, token, title="你好")]})
-    answer = await sim.post("/cgi-bin/draft/add", params={"access_token": token}, content=body)
+    answer = await sim.post(
+        "/cgi-bin/draft/add", params={"access_token": token}, content=body
+    )
     kept = await call(sim, token, "draft/get", {"media_id": answer.json()["media_id"]})
     assert kept["news_item"][0]["title"] == "\\u4f60\\u597d"
 
@@ -168,11 +184,15 @@ async def test_drafts_can_be_read_listed_and_deleted(sim, token):
     kept = (await call(sim, token, "draft/get", {"media_id": first}))["news_item"][0]
     assert kept["content_source_url"].endswith("pub=1")
     assert kept["digest"] == "正文"
-    listed = await call(sim, token, "draft/batchget", {"offset": 0, "count": 20, "no_content": 1})
+    listed = await call(
+        sim, token, "draft/batchget", {"offset": 0, "count": 20, "no_content": 1}
+    )
     assert [each["media_id"] for each in listed["item"]] == [second, first]
     assert "content" not in listed["item"][0]["content"]["news_item"][0]
     assert (await call(sim, token, "draft/delete", {"media_id": first}))["errcode"] == 0
-    assert (await call(sim, token, "draft/get", {"media_id": first}))["errcode"] == 40007
+    assert (await call(sim, token, "draft/get", {"media_id": first}))[
+        "errcode"
+    ] == 40007
     count = await sim.get("/cgi-bin/draft/count", params={"access_token": token})
     assert count.json() == {"total_count": 1}
 
@@ -195,7 +215,10 @@ async def test_clean_content_is_stored_byte_for_byte(sim, token):
         ("a<style>p{}</style>b", "ab"),
         ("a<iframe src='x'>y</iframe>b", "ab"),
         ('<p class="c" id="i" onclick="x()" style="s">t</p>', '<p style="s">t</p>'),
-        ('<img src="https://elsewhere.cn/a.png" alt="&quot;">', '<img src="" alt="&quot;">'),
+        (
+            '<img src="https://elsewhere.cn/a.png" alt="&quot;">',
+            '<img src="" alt="&quot;">',
+        ),
         (
             '<a href="https://mp.weixin.qq.com/s?x=1">t</a>',
             '<a href="https://mp.weixin.qq.com/s?x=1">t</a>',
@@ -223,13 +246,17 @@ async def test_publishing_goes_through_review(sim, token):
     assert job["errcode"] == 0
     assert (await call(sim, token, "draft/get", {"media_id": name}))["errcode"] == 40007
     assert (await submit(sim, token, name))["errcode"] == 40007
-    assert (await call(sim, token, "freepublish/get", {"publish_id": job["publish_id"]}))[
-        "publish_status"
-    ] == 1
+    assert (
+        await call(sim, token, "freepublish/get", {"publish_id": job["publish_id"]})
+    )["publish_status"] == 1
     await shift(sim, 1)
-    done = await call(sim, token, "freepublish/get", {"publish_id": str(job["publish_id"])})
+    done = await call(
+        sim, token, "freepublish/get", {"publish_id": str(job["publish_id"])}
+    )
     assert done["publish_status"] == 0
-    assert f"mid={job['publish_id']}" in done["article_detail"]["item"][0]["article_url"]
+    assert (
+        f"mid={job['publish_id']}" in done["article_detail"]["item"][0]["article_url"]
+    )
     (post,) = await posts(sim)
     assert post["id"] == done["article_id"]
     assert post["images"] == [hashlib.sha256(each).hexdigest() for each in (PNG, JPEG)]
@@ -241,7 +268,11 @@ async def test_a_review_ends_by_itself(sim, token):
     await submit(sim, token, await draft(sim, token))
 
     async def kinds():
-        return [entry["kind"] for entry in (await sim.get("/_sim/log")).json() if entry["post_id"]]
+        return [
+            entry["kind"]
+            for entry in (await sim.get("/_sim/log")).json()
+            if entry["post_id"]
+        ]
 
     async def is_visible():
         return "visible" in await kinds()
@@ -253,7 +284,8 @@ async def test_a_review_ends_by_itself(sim, token):
 async def test_a_job_makes_one_creation(sim, token):
     """The creation is logged once, when the submit is accepted, with any verdict."""
     await sim.post(
-        "/_sim/faults", json={"platform": "wechat", "fault": {"kind": "review", "verdict": "hold"}}
+        "/_sim/faults",
+        json={"platform": "wechat", "fault": {"kind": "review", "verdict": "hold"}},
     )
     job = await submit(sim, token, await draft(sim, token))
     (post,) = await posts(sim)
@@ -264,9 +296,9 @@ async def test_a_job_makes_one_creation(sim, token):
     state = await call(sim, token, "freepublish/get", {"publish_id": job["publish_id"]})
     assert (state["publish_status"], state["fail_idx"]) == (4, [1])
     log = (await sim.get("/_sim/log")).json()
-    assert [each["post_id"] for each in log if each["kind"] == "act" and each["post_id"]] == [
-        post["id"]
-    ]
+    assert [
+        each["post_id"] for each in log if each["kind"] == "act" and each["post_id"]
+    ] == [post["id"]]
 
 
 async def test_a_draft_can_stay_until_its_job_ends(sim, token):
@@ -285,13 +317,21 @@ async def test_a_draft_can_stay_until_its_job_ends(sim, token):
 
 async def test_a_draft_can_be_submitted_again_while_it_exists(sim, token):
     """With `accept` another submit creates another article, until the first job has ended."""
-    await sim.post("/_sim/settings", json={"wechat_consume": "finish", "wechat_repeats": "accept"})
+    await sim.post(
+        "/_sim/settings", json={"wechat_consume": "finish", "wechat_repeats": "accept"}
+    )
     name = await draft(sim, token)
     assert [(await submit(sim, token, name))["errcode"] for _ in range(2)] == [0, 0]
     await shift(sim, 1)
     assert (await submit(sim, token, name))["errcode"] == 40007
     assert (
-        len((await call(sim, token, "freepublish/batchget", {"offset": 0, "count": 20}))["item"])
+        len(
+            (
+                await call(
+                    sim, token, "freepublish/batchget", {"offset": 0, "count": 20}
+                )
+            )["item"]
+        )
         == 2
     )
 
@@ -306,13 +346,17 @@ async def test_published_articles_are_listed_read_and_deleted(sim, token):
         sim, token, "freepublish/batchget", {"offset": 0, "count": 1, "no_content": 1}
     )
     (item,) = listed["item"]
-    assert item["content"]["news_item"][0]["content_source_url"] == "https://a.cn/?pub=9"
+    assert (
+        item["content"]["news_item"][0]["content_source_url"] == "https://a.cn/?pub=9"
+    )
     wanted = {"article_id": item["article_id"]}
-    assert not (await call(sim, token, "freepublish/getarticle", wanted))["news_item"][0][
+    assert not (await call(sim, token, "freepublish/getarticle", wanted))["news_item"][
+        0
+    ]["is_deleted"]
+    assert (await call(sim, token, "freepublish/delete", wanted))["errcode"] == 0
+    assert (await call(sim, token, "freepublish/getarticle", wanted))["news_item"][0][
         "is_deleted"
     ]
-    assert (await call(sim, token, "freepublish/delete", wanted))["errcode"] == 0
-    assert (await call(sim, token, "freepublish/getarticle", wanted))["news_item"][0]["is_deleted"]
     state = await call(sim, token, "freepublish/get", {"publish_id": job["publish_id"]})
     assert state["publish_status"] == 5
 
@@ -322,7 +366,9 @@ async def test_a_list_can_show_excerpts(sim, token):
     await submit(
         sim,
         token,
-        await draft(sim, token, content_source_url="https://a.cn/?pub=9", digest="请勿转账"),
+        await draft(
+            sim, token, content_source_url="https://a.cn/?pub=9", digest="请勿转账"
+        ),
     )
     await shift(sim, 1)
     rule = {
@@ -331,21 +377,36 @@ async def test_a_list_can_show_excerpts(sim, token):
     }
     await sim.post("/_sim/faults", json=rule)
     [item] = (
-        await call(sim, token, "freepublish/batchget", {"offset": 0, "count": 1, "no_content": 1})
+        await call(
+            sim,
+            token,
+            "freepublish/batchget",
+            {"offset": 0, "count": 1, "no_content": 1},
+        )
     )["item"]
     news = item["content"]["news_item"][0]
-    assert (news["title"], news["digest"], news["content_source_url"]) == ("警惕退…", "请勿转…", "")
-    whole = await call(sim, token, "freepublish/getarticle", {"article_id": item["article_id"]})
+    assert (news["title"], news["digest"], news["content_source_url"]) == (
+        "警惕退…",
+        "请勿转…",
+        "",
+    )
+    whole = await call(
+        sim, token, "freepublish/getarticle", {"article_id": item["article_id"]}
+    )
     assert whole["news_item"][0]["title"] == "警惕退款诈骗"
 
 
 async def test_unknown_ids_have_their_codes(sim, token):
     """Unknown jobs, articles and drafts are refused."""
-    assert (await call(sim, token, "freepublish/get", {"publish_id": 1}))["errcode"] == 53502
+    assert (await call(sim, token, "freepublish/get", {"publish_id": 1}))[
+        "errcode"
+    ] == 53502
     assert (await call(sim, token, "freepublish/getarticle", {"article_id": "x"}))[
         "errcode"
     ] == 53600
-    assert (await call(sim, token, "freepublish/delete", {"article_id": "x"}))["errcode"] == 53600
+    assert (await call(sim, token, "freepublish/delete", {"article_id": "x"}))[
+        "errcode"
+    ] == 53600
     assert (await submit(sim, token, "x"))["errcode"] == 40007
 
 
@@ -370,7 +431,9 @@ async def test_an_expired_token_stays_expired(sim, token):
     assert (await stable(sim))["access_token"] != token
 
 
-@pytest.mark.parametrize(("kind", "expected"), [("duplicate", 45065), ("captcha", 53504)])
+@pytest.mark.parametrize(
+    ("kind", "expected"), [("duplicate", 45065), ("captcha", 53504)]
+)
 async def test_refusals_have_the_platforms_format(sim, token, kind, expected):
     """A refusal by fault is errcode and errmsg with HTTP 200."""
     name = await draft(sim, token)

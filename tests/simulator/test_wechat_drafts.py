@@ -66,7 +66,10 @@ async def test_pictures_are_published_with_their_text(sim, token):
     await submit(sim, token, name)
     await shift(sim, 1)
     (post,) = await posts(sim)
-    assert (post["images"], post["visible"]) == ([hashlib.sha256(PNG).hexdigest()], True)
+    assert (post["images"], post["visible"]) == (
+        [hashlib.sha256(PNG).hexdigest()],
+        True,
+    )
     page = (await sim.get("/_sim/feed/wechat/wx1", params={"post": post["id"]})).text
     assert page.count('data-testid="picture"') == 2
     assert "第一行\n第二行" in page
@@ -87,15 +90,17 @@ async def test_pictures_are_published_with_their_text(sim, token):
 )
 async def test_newspics_are_checked(sim, token, changes, expected):
     """Each limit of a newspic has its code."""
-    assert (await add(sim, token, await newspic(sim, token, **changes)))["errcode"] == expected
+    assert (await add(sim, token, await newspic(sim, token, **changes)))[
+        "errcode"
+    ] == expected
 
 
 @pytest.mark.parametrize(("size", "expected"), [((1, 1), 53402), ((600, 600), None)])
 async def test_a_tiny_cover_cannot_be_cropped(sim, token, size, expected):
     """A picture of one pixel is refused as a cover."""
-    thumb = (await upload(sim, token, "material/add_material", image(*size), type="image")).json()[
-        "media_id"
-    ]
+    thumb = (
+        await upload(sim, token, "material/add_material", image(*size), type="image")
+    ).json()["media_id"]
     answer = await add(sim, token, await article(sim, token, thumb_media_id=thumb))
     assert answer.get("errcode") == expected
 
@@ -114,7 +119,9 @@ async def test_a_draft_is_changed_in_place(sim, token):
         ({"index": 1}, 40035),
         ({"articles": {**other, "title": ""}}, 40035),
     ):
-        assert (await call(sim, token, "draft/update", {**changed, **wrong}))["errcode"] == code
+        assert (await call(sim, token, "draft/update", {**changed, **wrong}))[
+            "errcode"
+        ] == code
 
 
 async def test_a_submitted_draft_cannot_be_changed(sim, token):
@@ -122,19 +129,26 @@ async def test_a_submitted_draft_cannot_be_changed(sim, token):
     await settle(sim, wechat_consume="finish")
     name, other = await draft(sim, token), await article(sim, token)
     await submit(sim, token, name)
-    assert (await call(sim, token, "draft/update", {"media_id": name, "articles": other}))[
+    assert (
+        await call(sim, token, "draft/update", {"media_id": name, "articles": other})
+    )["errcode"] == 53401
+    assert (await call(sim, token, "draft/delete", {"media_id": name}))[
         "errcode"
     ] == 53401
-    assert (await call(sim, token, "draft/delete", {"media_id": name}))["errcode"] == 53401
 
 
 async def test_the_library_lists_returns_and_deletes(sim, token):
     """Permanent pictures are counted, listed newest first, returned and deleted."""
     names = [await cover(sim, token) for _ in range(2)]
-    count = await sim.get("/cgi-bin/material/get_materialcount", params={"access_token": token})
+    count = await sim.get(
+        "/cgi-bin/material/get_materialcount", params={"access_token": token}
+    )
     assert count.json()["image_count"] == 2
     listed = await call(
-        sim, token, "material/batchget_material", {"type": "image", "offset": 0, "count": 20}
+        sim,
+        token,
+        "material/batchget_material",
+        {"type": "image", "offset": 0, "count": 20},
     )
     assert [item["media_id"] for item in listed["item"]] == names[::-1]
     query = {"access_token": token}
@@ -142,11 +156,15 @@ async def test_the_library_lists_returns_and_deletes(sim, token):
         "/cgi-bin/material/get_material", params=query, json={"media_id": names[0]}
     )
     assert given.content == PNG
-    assert (await call(sim, token, "material/del_material", {"media_id": names[0]}))["errcode"] == 0
+    assert (await call(sim, token, "material/del_material", {"media_id": names[0]}))[
+        "errcode"
+    ] == 0
     assert (await call(sim, token, "material/get_material", {"media_id": names[0]}))[
         "errcode"
     ] == 40007
-    assert (await call(sim, token, "material/batchget_material", {"type": "x"}))["errcode"] == 40004
+    assert (await call(sim, token, "material/batchget_material", {"type": "x"}))[
+        "errcode"
+    ] == 40004
 
 
 async def test_a_temporary_picture_lasts_three_days(sim, token):
@@ -159,7 +177,9 @@ async def test_a_temporary_picture_lasts_three_days(sim, token):
     assert (await sim.get("/cgi-bin/media/get", params=query)).content == PNG
     await shift(sim, 3 * 86_400)
     query["access_token"] = (await stable(sim))["access_token"]
-    assert (await sim.get("/cgi-bin/media/get", params=query)).json()["errcode"] == 40007
+    assert (await sim.get("/cgi-bin/media/get", params=query)).json()[
+        "errcode"
+    ] == 40007
 
 
 async def test_tokens_are_for_listed_addresses(sim):
@@ -219,5 +239,7 @@ async def test_a_body_without_a_length_has_no_file(sim, token):
     headers = {"Content-Type": "multipart/form-data; boundary=b"}
     query = {"access_token": token, "type": "image"}
     for path in ("media/uploadimg", "media/upload", "material/add_material"):
-        answer = await sim.post(f"/cgi-bin/{path}", params=query, content=pieces(), headers=headers)
+        answer = await sim.post(
+            f"/cgi-bin/{path}", params=query, content=pieces(), headers=headers
+        )
         assert answer.json()["errcode"] == 41005

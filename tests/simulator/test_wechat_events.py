@@ -76,7 +76,9 @@ async def wait_for_callbacks(sim, count):
 
     async def calls():
         found = [
-            entry for entry in (await sim.get("/_sim/log")).json() if entry["kind"] == "callback"
+            entry
+            for entry in (await sim.get("/_sim/log")).json()
+            if entry["kind"] == "callback"
         ]
         return (found,) if len(found) >= count else None  # none is an answer as well
 
@@ -91,7 +93,9 @@ def test_encryption_and_signatures_are_wechatpys():
         compute_signature(TOKEN, "1700000000", "n0nce")
         == "2913e9e6ba69b4cc869b3cf12031f795d85e7fda"
     )
-    assert encrypt(event, AES_KEY, "wx0000000000000001", b"0123456789abcdef") == ENCRYPTED
+    assert (
+        encrypt(event, AES_KEY, "wx0000000000000001", b"0123456789abcdef") == ENCRYPTED
+    )
     assert (
         compute_signature(TOKEN, "1700000000", "n0nce", ENCRYPTED)
         == "5c5eb66ec7bff666c4133aafa9f6c4ec2b60f6d4"
@@ -148,7 +152,10 @@ async def test_a_publication_is_sent_with_its_signature(sim, receiver, token):
     assert (method, query["a"], query["openid"]) == ("POST", "1", "mphelper")
     (post,) = await posts(sim)
     assert "<Event><![CDATA[PUBLISHJOBFINISH]]></Event>" in body
-    assert f"<publish_id>{job['publish_id']}</publish_id><publish_status>0</publish_status>" in body
+    assert (
+        f"<publish_id>{job['publish_id']}</publish_id><publish_status>0</publish_status>"
+        in body
+    )
     assert (
         f"<article_id><![CDATA[{post['id']}]]></article_id><article_detail><count>1</count><item><idx>1</idx>"
         in body
@@ -166,7 +173,9 @@ async def test_a_refusal_lists_its_articles(sim, receiver, token, status):
     """Every refused article has its own element."""
     await register(sim, receiver)
     fault = {"kind": "review", "seconds": 1, "verdict": "refuse", "status": status}
-    await sim.post("/_sim/faults", json={"endpoint": "*/freepublish/submit", "fault": fault})
+    await sim.post(
+        "/_sim/faults", json={"endpoint": "*/freepublish/submit", "fault": fault}
+    )
     name = await draft(sim, token)
     one = (await call(sim, token, "draft/get", {"media_id": name}))["news_item"][0]
     both = (await call(sim, token, "draft/add", {"articles": [one, one]}))["media_id"]
@@ -263,10 +272,16 @@ async def test_fault_rules_apply_to_events(sim, receiver, token):
     """One is lost, the next sent twice, the third late; the log names the fault."""
     await register(sim, receiver)
     for nth, fault in enumerate(
-        ({"kind": "drop_before"}, {"kind": "duplicate"}, {"kind": "delay", "seconds": 0.1}), 1
+        (
+            {"kind": "drop_before"},
+            {"kind": "duplicate"},
+            {"kind": "delay", "seconds": 0.1},
+        ),
+        1,
     ):
         await sim.post(
-            "/_sim/faults", json={"endpoint": "/callback/*", "nth": [nth], "fault": fault}
+            "/_sim/faults",
+            json={"endpoint": "/callback/*", "nth": [nth], "fault": fault},
         )
     for count in (1, 3, 4):
         await submit(sim, token, await draft(sim, token))

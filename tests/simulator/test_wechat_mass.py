@@ -7,7 +7,16 @@ import httpx
 import pytest
 
 from publisher.simulator import create_app
-from tests.simulator.wechat_calls import call, draft, posts, send, settle, shift, stable, submit
+from tests.simulator.wechat_calls import (
+    call,
+    draft,
+    posts,
+    send,
+    settle,
+    shift,
+    stable,
+    submit,
+)
 
 BEIJING = timezone(timedelta(hours=8))
 DAY = 86_400
@@ -20,7 +29,9 @@ async def until_noon(sim, *, months=0, days=0):
     """
     shifted = (await sim.post("/_sim/clock", json={"shift": 0})).json()["now"]
     now = datetime.fromtimestamp(shifted, BEIJING)
-    noon = now.replace(hour=12, minute=0, second=0, microsecond=0) + timedelta(days=days)
+    noon = now.replace(hour=12, minute=0, second=0, microsecond=0) + timedelta(
+        days=days
+    )
     for _ in range(months):
         noon = (noon.replace(day=28) + timedelta(days=7)).replace(day=15)
     await shift(sim, noon.timestamp() - shifted)
@@ -28,7 +39,9 @@ async def until_noon(sim, *, months=0, days=0):
 
 
 async def status(sim, token, number):
-    return (await call(sim, token, "message/mass/get", {"msg_id": str(number)})).get("msg_status")
+    return (await call(sim, token, "message/mass/get", {"msg_id": str(number)})).get(
+        "msg_status"
+    )
 
 
 async def test_a_mass_send_is_one_article_in_no_list(sim, token):
@@ -45,16 +58,18 @@ async def test_a_mass_send_is_one_article_in_no_list(sim, token):
     await shift(sim, 1)
     assert await status(sim, token, sent["msg_id"]) == "SEND_SUCCESS"
     assert (await call(sim, token, "freepublish/batchget"))["total_count"] == 0
-    assert (await call(sim, token, "freepublish/getarticle", {"article_id": str(sent["msg_id"])}))[
-        "errcode"
-    ] == 53600
+    assert (
+        await call(
+            sim, token, "freepublish/getarticle", {"article_id": str(sent["msg_id"])}
+        )
+    )["errcode"] == 53600
     (post,) = await posts(sim)
     assert (post["id"], post["visible"]) == (str(sent["msg_id"]), True)
     assert f"mid={sent['msg_data_id']}&idx=1" in post["url"]
     log = (await sim.get("/_sim/log")).json()
-    assert [each["post_id"] for each in log if each["kind"] == "act" and each["post_id"]] == [
-        post["id"]
-    ]
+    assert [
+        each["post_id"] for each in log if each["kind"] == "act" and each["post_id"]
+    ] == [post["id"]]
 
 
 async def test_a_key_sends_once(sim, token):
@@ -74,30 +89,44 @@ async def test_a_key_sends_once(sim, token):
     )
     await shift(sim, DAY)
     token = (await stable(sim))["access_token"]
-    assert (await send(sim, token, await draft(sim, token), clientmsgid="k"))["errcode"] == 0
+    assert (await send(sim, token, await draft(sim, token), clientmsgid="k"))[
+        "errcode"
+    ] == 0
     assert len(await posts(sim)) == 2
 
 
 async def test_a_known_key_can_send_again(sim, token):
     """With `accept`, neither key nor draft prevents a second mass send."""
-    await settle(sim, wechat_repeats="accept", wechat_consume="finish", wechat_review_seconds=600)
+    await settle(
+        sim, wechat_repeats="accept", wechat_consume="finish", wechat_review_seconds=600
+    )
     name = await draft(sim, token)
-    assert [(await send(sim, token, name, clientmsgid="k"))["errcode"] for _ in range(2)] == [0, 0]
+    assert [
+        (await send(sim, token, name, clientmsgid="k"))["errcode"] for _ in range(2)
+    ] == [0, 0]
     assert len(await posts(sim)) == 2
 
 
 async def test_without_a_key_the_same_text_is_sent_once(sim, token):
     """A digest of audience and content stands in for the key; 65 bytes are too long for a key."""
-    said = {"filter": {"is_to_all": True}, "msgtype": "text", "text": {"content": "提醒"}}
+    said = {
+        "filter": {"is_to_all": True},
+        "msgtype": "text",
+        "text": {"content": "提醒"},
+    }
     assert (await call(sim, token, "message/mass/sendall", said))["errcode"] == 0
     await shift(sim, 61)
     assert (await call(sim, token, "message/mass/sendall", said))["errcode"] == 45065
-    assert (await call(sim, token, "message/mass/sendall", {**said, "text": {"content": "其他"}}))[
-        "errcode"
-    ] == 0
-    assert (await call(sim, token, "message/mass/sendall", {**said, "clientmsgid": "k" * 65}))[
-        "errcode"
-    ] == 45067
+    assert (
+        await call(
+            sim, token, "message/mass/sendall", {**said, "text": {"content": "其他"}}
+        )
+    )["errcode"] == 0
+    assert (
+        await call(
+            sim, token, "message/mass/sendall", {**said, "clientmsgid": "k" * 65}
+        )
+    )["errcode"] == 45067
 
 
 @pytest.mark.parametrize(
@@ -110,12 +139,20 @@ async def test_without_a_key_the_same_text_is_sent_once(sim, token):
         ({"mpnews": {}}, 41006),
         ({"mpnews": {"media_id": "x"}}, 40007),
         ({"msgtype": "text", "text": {"content": ""}}, 44004),
-        ({"msgtype": "text", "text": {"content": '<a href="https://example.gov.cn">x</a>'}}, 40066),
+        (
+            {
+                "msgtype": "text",
+                "text": {"content": '<a href="https://example.gov.cn">x</a>'},
+            },
+            40066,
+        ),
     ],
 )
 async def test_mass_sends_are_checked(sim, token, changes, expected):
     """Each error in audience or content has its code, and nothing is sent."""
-    assert (await send(sim, token, await draft(sim, token), **changes))["errcode"] == expected
+    assert (await send(sim, token, await draft(sim, token), **changes))[
+        "errcode"
+    ] == expected
     assert await posts(sim) == []
 
 
@@ -123,33 +160,43 @@ async def test_a_tag_has_members(sim, token):
     """Tags are created and filled; a mass send to one reaches its members."""
     made = await call(sim, token, "tags/create", {"tag": {"name": "网格员"}})
     assert made["tag"] == {"id": 100, "name": "网格员"}
-    assert (await call(sim, token, "tags/create", {"tag": {"name": "网格员"}}))["errcode"] == 45157
-    people = (await sim.get("/cgi-bin/user/get", params={"access_token": token})).json()["data"][
-        "openid"
-    ]
+    assert (await call(sim, token, "tags/create", {"tag": {"name": "网格员"}}))[
+        "errcode"
+    ] == 45157
+    people = (
+        await sim.get("/cgi-bin/user/get", params={"access_token": token})
+    ).json()["data"]["openid"]
     assert len(people) == 1000
     wanted = {"tagid": 100, "openid_list": people[:3]}
     assert (await call(sim, token, "tags/members/batchtagging", wanted))["errcode"] == 0
-    assert (await call(sim, token, "tags/members/batchtagging", {**wanted, "tagid": 5}))[
-        "errcode"
-    ] == 45159
-    tags = (await sim.get("/cgi-bin/tags/get", params={"access_token": token})).json()["tags"]
+    assert (
+        await call(sim, token, "tags/members/batchtagging", {**wanted, "tagid": 5})
+    )["errcode"] == 45159
+    tags = (await sim.get("/cgi-bin/tags/get", params={"access_token": token})).json()[
+        "tags"
+    ]
     assert tags[1] == {"id": 100, "name": "网格员", "count": 3}
-    await send(sim, token, await draft(sim, token), filter={"is_to_all": False, "tag_id": 100})
+    await send(
+        sim, token, await draft(sim, token), filter={"is_to_all": False, "tag_id": 100}
+    )
     assert (await posts(sim))[0]["extra"]["mass"]["sent"] == 3
 
 
 async def test_a_list_has_at_least_two_receivers(sim, token):
     """Open ids are counted and checked; subscription accounts may not send to them."""
-    people = (await sim.get("/cgi-bin/user/get", params={"access_token": token})).json()["data"][
-        "openid"
-    ]
+    people = (
+        await sim.get("/cgi-bin/user/get", params={"access_token": token})
+    ).json()["data"]["openid"]
 
     async def to(names):
         body = {"touser": names, "msgtype": "text", "text": {"content": "提醒"}}
         return (await call(sim, token, "message/mass/send", body))["errcode"]
 
-    assert [await to(people[:1]), await to(["x", "y"]), await to(people[:2])] == [40130, 40003, 0]
+    assert [await to(people[:1]), await to(["x", "y"]), await to(people[:2])] == [
+        40130,
+        40003,
+        0,
+    ]
     await settle(sim, wechat_kind="subscription")
     assert await to(people[2:4]) == 48001
 
@@ -171,10 +218,12 @@ async def test_a_service_account_reaches_a_follower_four_times_a_month(sim):
     """The fifth send to all is refused, one to a tag reaches nobody; next month it does."""
     await settle(sim, wechat_mass_per_month=4)
     token = await until_noon(sim, months=1)
-    people = (await sim.get("/cgi-bin/user/get", params={"access_token": token})).json()["data"][
-        "openid"
-    ]
-    await call(sim, token, "tags/members/batchtagging", {"tagid": 2, "openid_list": people[:5]})
+    people = (
+        await sim.get("/cgi-bin/user/get", params={"access_token": token})
+    ).json()["data"]["openid"]
+    await call(
+        sim, token, "tags/members/batchtagging", {"tagid": 2, "openid_list": people[:5]}
+    )
     for _ in range(4):
         assert (await send(sim, token, await draft(sim, token)))["errcode"] == 0
     fifth, starred = await draft(sim, token), {"is_to_all": False, "tag_id": 2}
@@ -189,10 +238,14 @@ async def test_a_service_account_reaches_a_follower_four_times_a_month(sim):
 async def test_a_sent_page_is_deleted(sim, token):
     """By id, with all its articles; the status says so, and readers see it."""
     number = (await send(sim, token, await draft(sim, token)))["msg_id"]
-    assert (await call(sim, token, "message/mass/delete", {"msg_id": number}))["errcode"] == 40059
+    assert (await call(sim, token, "message/mass/delete", {"msg_id": number}))[
+        "errcode"
+    ] == 40059
     await shift(sim, 1)
     assert await status(sim, token, number) == "SEND_SUCCESS"
-    assert (await call(sim, token, "message/mass/delete", {"msg_id": number}))["errcode"] == 0
+    assert (await call(sim, token, "message/mass/delete", {"msg_id": number}))[
+        "errcode"
+    ] == 0
     assert await status(sim, token, number) == "DELETE"
     assert "已删除" in (await sim.get("/_sim/feed/wechat/wx1")).text
 
@@ -201,7 +254,9 @@ async def test_a_preview_leaves_the_draft(sim, token):
     """It is sent to one person by WeChat name or open id, has an id, and creates no post."""
     name = await draft(sim, token)
     said = {"msgtype": "mpnews", "mpnews": {"media_id": name}}
-    seen = await call(sim, token, "message/mass/preview", {**said, "towxname": "pengjing"})
+    seen = await call(
+        sim, token, "message/mass/preview", {**said, "towxname": "pengjing"}
+    )
     assert (seen["errcode"], seen["errmsg"]) == (0, "preview success")
     assert (await call(sim, token, "message/mass/preview", {**said, "touser": "x"}))[
         "errcode"
@@ -229,8 +284,13 @@ async def test_the_first_response_can_report_a_known_key(sim, token):
 
 
 async def figures(sim, token, name, begin, end=None):
-    query, body = {"access_token": token}, {"begin_date": begin, "end_date": end or begin}
-    return (await sim.post(f"/datacube/{name}", params=query, content=json.dumps(body))).json()
+    query, body = (
+        {"access_token": token},
+        {"begin_date": begin, "end_date": end or begin},
+    )
+    return (
+        await sim.post(f"/datacube/{name}", params=query, content=json.dumps(body))
+    ).json()
 
 
 @pytest.fixture
@@ -242,7 +302,9 @@ async def published(sim):
     token = await until_noon(sim)
     job = await submit(sim, token, await draft(sim, token))
     mass = await send(sim, token, await draft(sim, token))
-    await sim.post("/_sim/posts", json={"platform": "weibo", "account": "1", "text": "别的"})
+    await sim.post(
+        "/_sim/posts", json={"platform": "weibo", "account": "1", "text": "别的"}
+    )
     today = datetime.fromtimestamp((await posts(sim))[0]["created"], BEIJING).date()
     token = await until_noon(sim, days=2)
     return token, today, job["msg_data_id"], mass["msg_data_id"]
@@ -265,7 +327,10 @@ async def test_articles_are_summed_up_by_days(sim, published):
         (today + timedelta(days=n)).isoformat() for n in range(2)
     ]
     assert 0 < lines[0]["read_user"] < lines[1]["read_user"]
-    assert sum(each["user_count"] for each in lines[0]["read_user_source"]) == lines[0]["read_user"]
+    assert (
+        sum(each["user_count"] for each in lines[0]["read_user_source"])
+        == lines[0]["read_user"]
+    )
 
 
 async def test_the_old_statistics_allow_one_day(sim, published):
@@ -283,9 +348,15 @@ async def test_statistics_come_a_day_late(sim, published):
     token, today, *_ = published
     now = today + timedelta(days=2)
     days = (today.isoformat(), now.isoformat())
-    assert (await figures(sim, token, "getarticletotaldetail", now.isoformat()))["errcode"] == 61501
-    assert (await figures(sim, token, "getarticletotaldetail", "2025-10-31"))["errcode"] == 61501
-    assert (await figures(sim, token, "getarticletotaldetail", "gestern"))["errcode"] == 61500
+    assert (await figures(sim, token, "getarticletotaldetail", now.isoformat()))[
+        "errcode"
+    ] == 61501
+    assert (await figures(sim, token, "getarticletotaldetail", "2025-10-31"))[
+        "errcode"
+    ] == 61501
+    assert (await figures(sim, token, "getarticletotaldetail", "gestern"))[
+        "errcode"
+    ] == 61500
     await shift(sim, 19 * 3600)
     token = (await stable(sim))["access_token"]
     late = await figures(sim, token, "getarticletotaldetail", *days)
@@ -310,9 +381,9 @@ async def test_a_restart_keeps_keys(tmp_path):
                 await call(sim, token, "tags/create", {"tag": {"name": "网格员"}})
             answer = await send(sim, token, await draft(sim, token), clientmsgid="k")
             numbers.append(answer["msg_id"])
-            tags = (await sim.get("/cgi-bin/tags/get", params={"access_token": token})).json()[
-                "tags"
-            ]
+            tags = (
+                await sim.get("/cgi-bin/tags/get", params={"access_token": token})
+            ).json()["tags"]
             assert len(tags) == 2
             assert (
                 await status(sim, token, numbers[0])

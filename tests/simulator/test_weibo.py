@@ -18,7 +18,9 @@ async def share(sim, text=f"警告 {LINK}", user="140437", **more):
 
 
 async def timeline(sim, user="140437", **query):
-    answer = await sim.get("/2/statuses/user_timeline.json", params={"access_token": user, **query})
+    answer = await sim.get(
+        "/2/statuses/user_timeline.json", params={"access_token": user, **query}
+    )
     return answer.json()["statuses"]
 
 
@@ -53,7 +55,9 @@ async def test_links_are_shortened(sim):
 
 async def test_topics_lose_their_marks(sim):
     """`#topic#` is published without its marks."""
-    assert (await share(sim, f"#暴雨# 注意 {LINK}")).json()["text"].startswith("暴雨 注意")
+    assert (
+        (await share(sim, f"#暴雨# 注意 {LINK}")).json()["text"].startswith("暴雨 注意")
+    )
     assert strip_topics("https://a.cn/#x# y") == "https://a.cn/#x# y"
 
 
@@ -76,7 +80,9 @@ async def test_the_token_can_be_in_three_places(sim, where):
     elif where == "query":
         answer = await sim.post(SHARE, params={"access_token": "7"}, data=status)
     else:
-        answer = await sim.post(SHARE, data=status, headers={"Authorization": "OAuth2 7"})
+        answer = await sim.post(
+            SHARE, data=status, headers={"Authorization": "OAuth2 7"}
+        )
     assert answer.json()["user"]["idstr"] == "7"
 
 
@@ -115,14 +121,22 @@ async def test_other_methods_and_paths_are_refused(sim):
     """A GET on share is 10021, an unknown path is 10020."""
     assert code(await sim.get(SHARE, params={"access_token": "7"})) == 10021
     assert (
-        code(await sim.get("/2/statuses/home_timeline.json", params={"access_token": "7"})) == 10020
+        code(
+            await sim.get(
+                "/2/statuses/home_timeline.json", params={"access_token": "7"}
+            )
+        )
+        == 10020
     )
 
 
 async def test_strict_settings_refuse_more(sim):
     """Strict rip and bound domains each refuse calls that are accepted by default."""
     await settings(sim, weibo_rip="strict", weibo_safe_domains=["example.gov.cn"])
-    assert code(await sim.post(SHARE, data={"access_token": "7", "status": f"x {LINK}"})) == 10016
+    assert (
+        code(await sim.post(SHARE, data={"access_token": "7", "status": f"x {LINK}"}))
+        == 10016
+    )
     assert code(await share(sim, "x https://www.example.gov.cn/")) == 10017
     assert (await share(sim)).status_code == 200
 
@@ -133,7 +147,8 @@ async def test_a_repetition_is_refused_within_its_window(sim):
     assert code(await share(sim)) == 20019
     assert (await share(sim, user="other")).status_code == 200
     await sim.post(
-        "/2/statuses/destroy.json", data={"access_token": "140437", "id": first["idstr"]}
+        "/2/statuses/destroy.json",
+        data={"access_token": "140437", "id": first["idstr"]},
     )
     assert (await share(sim)).status_code == 200
     await sim.post("/_sim/clock", json={"shift": 601})
@@ -166,7 +181,10 @@ async def test_closed_mode_knows_only_registered_tokens(sim):
     named = {"platform": "weibo", "account": "140437", "name": "平安"}
     secret = (await sim.post("/_sim/accounts", json=named)).json()
     status = (await share(sim, user=secret["access_token"])).json()
-    assert (status["user"]["idstr"], status["user"]["screen_name"]) == ("140437", "平安")
+    assert (status["user"]["idstr"], status["user"]["screen_name"]) == (
+        "140437",
+        "平安",
+    )
 
 
 async def test_the_timeline_shows_the_newest_five(sim):
@@ -174,21 +192,31 @@ async def test_the_timeline_shows_the_newest_five(sim):
     ids = [(await share(sim, f"{n} {LINK}")).json()["idstr"] for n in range(7)]
     newest = ids[:1:-1]
     assert [each["idstr"] for each in await timeline(sim)] == newest
-    assert [each["idstr"] for each in await timeline(sim, count=2, page=2)] == newest[2:4]
+    assert [each["idstr"] for each in await timeline(sim, count=2, page=2)] == newest[
+        2:4
+    ]
 
 
 async def test_show_destroy_and_count_agree(sim):
     """A destroyed post is gone from show and count; only its owner may destroy it."""
     mine = (await share(sim)).json()["idstr"]
     query = {"access_token": "140437", "id": mine}
-    assert (await sim.get("/2/statuses/show.json", params=query)).json()["idstr"] == mine
+    assert (await sim.get("/2/statuses/show.json", params=query)).json()[
+        "idstr"
+    ] == mine
     counted = {"access_token": "140437", "ids": f"{mine},1"}
     assert len((await sim.get("/2/statuses/count.json", params=counted)).json()) == 1
     assert (
-        code(await sim.post("/2/statuses/destroy.json", data={**query, "access_token": "8"}))
+        code(
+            await sim.post(
+                "/2/statuses/destroy.json", data={**query, "access_token": "8"}
+            )
+        )
         == 20102
     )
-    assert (await sim.post("/2/statuses/destroy.json", data=query)).json()["idstr"] == mine
+    assert (await sim.post("/2/statuses/destroy.json", data=query)).json()[
+        "idstr"
+    ] == mine
     assert code(await sim.post("/2/statuses/destroy.json", data=query)) == 20101
     assert code(await sim.get("/2/statuses/show.json", params=query)) == 20101
     assert (await sim.get("/2/statuses/count.json", params=counted)).json() == []
@@ -196,14 +224,18 @@ async def test_show_destroy_and_count_agree(sim):
 
 async def test_token_and_rate_limit_can_be_read(sim):
     """get_token_info returns user and lifetime, rate_limit_status the rest of the quota."""
-    info = (await sim.post("/oauth2/get_token_info", data={"access_token": "140437"})).json()
+    info = (
+        await sim.post("/oauth2/get_token_info", data={"access_token": "140437"})
+    ).json()
     assert info["uid"] == 140437
     assert info["expire_in"] > 0
     assert code(await sim.post("/oauth2/get_token_info", data={})) == 10006
     await settings(sim, weibo_per_hour=30)
     await share(sim)
     rate = (
-        await sim.get("/2/account/rate_limit_status.json", params={"access_token": "140437"})
+        await sim.get(
+            "/2/account/rate_limit_status.json", params={"access_token": "140437"}
+        )
     ).json()
     assert rate["api_rate_limits"][0]["remaining_hits"] == 29
 

@@ -40,7 +40,9 @@ async def settings(sim, **values):
 async def call(sim, name, picture=None, **form):
     files = {"pic": ("a.png", picture, "image/png")} if picture else None
     path = name if name.startswith("/") else f"/2/statuses/{name}.json"
-    return (await sim.post(path, data={"access_token": UID, **form}, files=files)).json()
+    return (
+        await sim.post(path, data={"access_token": UID, **form}, files=files)
+    ).json()
 
 
 async def code(sim, name, picture=None, **form):
@@ -56,7 +58,10 @@ async def write(sim, **words):
     return await call(
         sim,
         ARTICLE,
-        **{name: quote(text) if name == "content" else text for name, text in words.items()},
+        **{
+            name: quote(text) if name == "content" else text
+            for name, text in words.items()
+        },
     )
 
 
@@ -69,7 +74,9 @@ async def test_an_ordinary_app_can_only_share(sim, path, grant):
     refused = await sim.post(path, data={"access_token": UID})
     assert (refused.status_code, refused.json()["error_code"]) == (403, 10014)
     await settings(sim, weibo_grants={"*": [grant]})
-    assert (await sim.post(path, data={"access_token": UID})).json().get("error_code") != 10014
+    assert (await sim.post(path, data={"access_token": UID})).json().get(
+        "error_code"
+    ) != 10014
     assert await posts(sim) == []
 
 
@@ -117,18 +124,29 @@ async def test_up_to_nine_stored_pictures(granted):
     stored = [await call(granted, "upload_pic/biz", data) for data in wanted]
     numbers = [each["pic_id"] for each in stored]
     assert all(
-        numbers[0] in stored[0][f"{size}_pic"] for size in ("thumbnail", "bmiddle", "original")
+        numbers[0] in stored[0][f"{size}_pic"]
+        for size in ("thumbnail", "bmiddle", "original")
     )
     assert await posts(granted) == []
     name = "upload_url_text/biz"
-    status = await call(granted, name, status="x", pic_id=",".join(numbers), url="ignored")
+    status = await call(
+        granted, name, status="x", pic_id=",".join(numbers), url="ignored"
+    )
     assert len(status["pic_urls"]) == 9
     (post,) = await posts(granted)
-    assert [(await granted.get(f"/_sim/media/{each}")).content for each in post["images"]] == wanted
-    assert await code(granted, name, status="y", pic_id=",".join([*numbers, numbers[0]])) == 10017
+    assert [
+        (await granted.get(f"/_sim/media/{each}")).content for each in post["images"]
+    ] == wanted
+    assert (
+        await code(granted, name, status="y", pic_id=",".join([*numbers, numbers[0]]))
+        == 10017
+    )
     assert await code(granted, name, status="y", pic_id="unknown") == 10017
     await settings(granted, weibo_grants={"*": GRANTS})
-    assert await code(granted, name, status="y", pic_id=numbers[0], access_token="8") == 10017
+    assert (
+        await code(granted, name, status="y", pic_id=numbers[0], access_token="8")
+        == 10017
+    )
     page = (await granted.get(f"/_sim/feed/weibo/{UID}")).text
     assert page.count("/_sim/media/") == 9
 
@@ -139,8 +157,13 @@ async def test_a_picture_by_url(granted):
     Without either it is 10016.
     """
     assert await code(granted, "upload_url_text/biz", status="x") == 10016
-    assert await code(granted, "upload_url_text/biz", status="x", url="ftp://a.cn/a.png") == 10017
-    status = await call(granted, "upload_url_text/biz", status="x", url="https://a.cn/a.png")
+    assert (
+        await code(granted, "upload_url_text/biz", status="x", url="ftp://a.cn/a.png")
+        == 10017
+    )
+    status = await call(
+        granted, "upload_url_text/biz", status="x", url="https://a.cn/a.png"
+    )
     assert len(status["pic_urls"]) == 1
     (post,) = await posts(granted)
     assert (await granted.get(f"/_sim/media/{post['images'][0]}")).headers[
@@ -165,7 +188,9 @@ async def test_long_texts_need_a_grant(granted):
     await settings(granted, weibo_grants={UID: [*GRANTS, "long_text"]})
     assert await code(granted, name, **{**long, "is_longtext": "0"}) == 20012
     assert await code(granted, name, **{**long, "status": "雨" * 2001}) == 20049
-    assert await code(granted, "upload", PNG, status="雨" * 200, is_longtext="1") == 20012
+    assert (
+        await code(granted, "upload", PNG, status="雨" * 200, is_longtext="1") == 20012
+    )
     status = await call(granted, name, **long)
     assert (status["isLongText"], status["text"]) == (True, long["status"])
 
@@ -186,7 +211,9 @@ async def test_an_article_and_its_post(granted):
         WORDS["title"],
         WORDS["content"],
     )
-    listed = await granted.get("/2/statuses/user_timeline.json", params={"access_token": UID})
+    listed = await granted.get(
+        "/2/statuses/user_timeline.json", params={"access_token": UID}
+    )
     (status,) = listed.json()["statuses"]
     assert status["text"].startswith(WORDS["text"] + " http://t.cn/")
     assert status["url_objects"][0]["url_ori"] == data["url"]

@@ -13,7 +13,11 @@ from publisher.simulator import create_app
 UID, OTHER = "1404376560", "1999999999"
 PAGE = "https://pub.example.gov.cn/weibo/cb"
 OWN_PAGE = "https://api.weibo.com/oauth2/default.html"
-AUTHORIZE, EXCHANGE, INFO = "/oauth2/authorize", "/oauth2/access_token", "/oauth2/get_token_info"
+AUTHORIZE, EXCHANGE, INFO = (
+    "/oauth2/authorize",
+    "/oauth2/access_token",
+    "/oauth2/get_token_info",
+)
 TIMELINE = "/2/statuses/user_timeline.json"
 DAY = 86_400
 FIVE_YEARS = 157_679_999
@@ -70,7 +74,9 @@ async def exchange(sim, secret, code, /, **more):
 
 
 async def token_for(sim, secret, **more):
-    return (await exchange(sim, secret, await code_for(sim, secret, **more))).json()["access_token"]
+    return (await exchange(sim, secret, await code_for(sim, secret, **more))).json()[
+        "access_token"
+    ]
 
 
 async def info(sim, token):
@@ -78,7 +84,11 @@ async def info(sim, token):
 
 
 async def code_of_timeline(sim, token):
-    return (await sim.get(TIMELINE, params={"access_token": token})).json().get("error_code")
+    return (
+        (await sim.get(TIMELINE, params={"access_token": token}))
+        .json()
+        .get("error_code")
+    )
 
 
 async def test_a_person_consents_on_a_page(sim, secret):
@@ -147,12 +157,19 @@ async def test_the_platforms_own_page_shows_the_code(sim, secret):
     The simulator serves this page.
     """
     answer = await consent(sim, secret, redirect_uri=OWN_PAGE)
-    assert answer.headers["location"].startswith("/oauth2/default.html?state=n0nce&code=")
+    assert answer.headers["location"].startswith(
+        "/oauth2/default.html?state=n0nce&code="
+    )
     page = await sim.get(answer.headers["location"])
     code = query_of(answer)["code"]
     assert f">{code}</code>" in page.text
-    assert (await exchange(sim, secret, code, redirect_uri=OWN_PAGE)).json()["uid"] == UID
-    assert "access_denied" in (await sim.get("/oauth2/default.html?error=access_denied")).text
+    assert (await exchange(sim, secret, code, redirect_uri=OWN_PAGE)).json()[
+        "uid"
+    ] == UID
+    assert (
+        "access_denied"
+        in (await sim.get("/oauth2/default.html?error=access_denied")).text
+    )
 
 
 @pytest.mark.parametrize(
@@ -167,7 +184,11 @@ async def test_the_platforms_own_page_shows_the_code(sim, secret):
 )
 async def test_a_wrong_request_gets_no_page(sim, secret, changed, expected):
     """An unknown app, an unregistered page and another response type are refused at once."""
-    redirects = {} if "javascript" in changed.get("redirect_uri", "") else {secret["app_key"]: PAGE}
+    redirects = (
+        {}
+        if "javascript" in changed.get("redirect_uri", "")
+        else {secret["app_key"]: PAGE}
+    )
     await settings(sim, open=False, weibo_redirects=redirects)
     asked = {
         "client_id": secret["app_key"],
@@ -198,7 +219,9 @@ async def test_a_code_gives_a_token_of_the_account(sim, secret):
     assert 0 < facts["expire_in"] <= FIVE_YEARS
     assert await code_of_timeline(sim, grant["access_token"]) is None
     received = [
-        entry for entry in (await sim.get("/_sim/log")).json() if entry["endpoint"] == EXCHANGE
+        entry
+        for entry in (await sim.get("/_sim/log")).json()
+        if entry["endpoint"] == EXCHANGE
     ]
     assert received[0]["account"] == UID
 
@@ -232,7 +255,9 @@ async def test_a_code_is_valid_once_and_for_ten_minutes(sim, secret):
 )
 async def test_each_mistake_of_an_exchange_has_its_code(sim, secret, changed, expected):
     """An incomplete exchange, or one from another app, is refused in OAuth's format."""
-    answer = (await exchange(sim, secret, await code_for(sim, secret), **changed)).json()
+    answer = (
+        await exchange(sim, secret, await code_for(sim, secret), **changed)
+    ).json()
     assert answer["error_code"] == expected
     assert (answer["request"], answer["error_uri"]) == (EXCHANGE, EXCHANGE)
 
@@ -280,7 +305,9 @@ async def test_a_revoked_token_is_refused(sim, secret, method):
     assert answer.json() == {"result": "true"}
     assert await code_of_timeline(sim, secret["access_token"]) == 21321
     assert (await info(sim, secret["access_token"]))["error_code"] == 21321
-    again = await sim.get("/oauth2/revokeoauth2", params={"access_token": secret["access_token"]})
+    again = await sim.get(
+        "/oauth2/revokeoauth2", params={"access_token": secret["access_token"]}
+    )
     assert again.json()["error_code"] == 21321
     assert await code_of_timeline(sim, await token_for(sim, secret)) is None
 
@@ -318,7 +345,10 @@ async def test_tokens_survive_a_restart(tmp_path):
             {"kind": "api_error", "code": 21331},
             {"error": "temporarily_unavailable", "error_uri": EXCHANGE},
         ),
-        ({"kind": "api_error", "code": 21325, "message": "late"}, {"error_description": "late"}),
+        (
+            {"kind": "api_error", "code": 21325, "message": "late"},
+            {"error_description": "late"},
+        ),
         ({"kind": "no_id"}, {"uid": UID}),
         ({"kind": "wrong_account", "to": OTHER}, {"uid": OTHER}),
     ],
@@ -326,7 +356,9 @@ async def test_tokens_survive_a_restart(tmp_path):
 async def test_faults_apply_to_the_exchange(sim, secret, fault, expected):
     """Errors have OAuth's format, the token can be missing, and it can be another account's."""
     code = await code_for(sim, secret)
-    await sim.post("/_sim/faults", json={"platform": "weibo", "endpoint": EXCHANGE, "fault": fault})
+    await sim.post(
+        "/_sim/faults", json={"platform": "weibo", "endpoint": EXCHANGE, "fault": fault}
+    )
     answer = (await exchange(sim, secret, code)).json()
     assert expected.items() <= answer.items()
     assert "access_token" not in answer or fault["kind"] == "wrong_account"
@@ -335,7 +367,12 @@ async def test_faults_apply_to_the_exchange(sim, secret, fault, expected):
 async def test_a_lost_exchange_uses_the_code_up(sim, secret):
     """When the response is lost, the code is used up and a person must consent again."""
     code = await code_for(sim, secret)
-    rule = {"platform": "weibo", "endpoint": EXCHANGE, "times": 1, "fault": {"kind": "drop_after"}}
+    rule = {
+        "platform": "weibo",
+        "endpoint": EXCHANGE,
+        "times": 1,
+        "fault": {"kind": "drop_after"},
+    }
     await sim.post("/_sim/faults", json=rule)
     with pytest.raises(ConnectionResetError):
         await exchange(sim, secret, code)
@@ -343,11 +380,17 @@ async def test_a_lost_exchange_uses_the_code_up(sim, secret):
 
 
 @pytest.mark.parametrize(
-    "kind", ["html", "status", "bad_json", "no_id", "truncate", "drop_before", "wrong_account"]
+    "kind",
+    ["html", "status", "bad_json", "no_id", "truncate", "drop_before", "wrong_account"],
 )
 async def test_faults_apply_to_the_page(sim, secret, kind):
     """With any fault on the page, the server continues and the fault is logged."""
-    rule = {"platform": "weibo", "endpoint": AUTHORIZE, "times": 1, "fault": {"kind": kind}}
+    rule = {
+        "platform": "weibo",
+        "endpoint": AUTHORIZE,
+        "times": 1,
+        "fault": {"kind": kind},
+    }
     await sim.post("/_sim/faults", json=rule)
     try:
         await consent(sim, secret)

@@ -43,11 +43,15 @@ async def share(sim, n):
 
 
 async def get(sim, name, user=UID, **query):
-    return await sim.get(f"/2/statuses/{name}.json", params={"access_token": user, **query})
+    return await sim.get(
+        f"/2/statuses/{name}.json", params={"access_token": user, **query}
+    )
 
 
 async def listed(sim, name="user_timeline", **query):
-    return [each["idstr"] for each in (await get(sim, name, **query)).json()["statuses"]]
+    return [
+        each["idstr"] for each in (await get(sim, name, **query)).json()["statuses"]
+    ]
 
 
 async def pass_time(sim, seconds):
@@ -66,7 +70,9 @@ async def test_metrics_grow_with_time(sim, ids):
         figures = [each[name] for each in seen]
         assert 0 < figures[0] < figures[1] < figures[2]
     status = (await get(sim, "show", id=ids[0])).json()
-    reported = [status[f"{name}_count"] for name in ("comments", "reposts", "attitudes")]
+    reported = [
+        status[f"{name}_count"] for name in ("comments", "reposts", "attitudes")
+    ]
     assert reported == [seen[-1][name] for name in ("comments", "reposts", "attitudes")]
     assert (
         f"转发 {seen[-1]['reposts']}<"
@@ -83,7 +89,9 @@ async def test_business_counts_are_text(sim, ids):
         "id": ids[0],
         **{name: str(plain[name]) for name in ("comments", "reposts")},
     } | {"likes": str(plain["attitudes"])}
-    assert (await get(sim, "count/biz", user="8", ids=ids[0])).json()["error_code"] == 10014
+    assert (await get(sim, "count/biz", user="8", ids=ids[0])).json()[
+        "error_code"
+    ] == 10014
 
 
 async def test_counts_omit_deleted_posts(sim, ids):
@@ -93,7 +101,9 @@ async def test_counts_omit_deleted_posts(sim, ids):
     assert [str(each["id"]) for each in counted] == [ids[0], ids[2]]
     assert (await get(sim, "count")).json()["error_code"] == 10016
     assert (await get(sim, "count", ids=",")).json()["error_code"] == 20001
-    assert (await get(sim, "count", ids=",".join(["1"] * 101))).json()["error_code"] == 20009
+    assert (await get(sim, "count", ids=",".join(["1"] * 101))).json()[
+        "error_code"
+    ] == 20009
 
 
 async def test_the_business_list_is_longer(sim):
@@ -115,10 +125,12 @@ async def test_the_business_list_is_longer(sim):
 async def test_deletion(sim, ids, name):
     """The deleted status is returned; the page shows it as deleted, lists and counts omit it."""
     path = f"/2/statuses/{name}.json"
-    assert (await sim.post(path, data={"access_token": UID})).json()["error_code"] == 10016
-    assert (await sim.post(path, data={"access_token": UID, "id": ids[0]})).json()["idstr"] == ids[
-        0
-    ]
+    assert (await sim.post(path, data={"access_token": UID})).json()[
+        "error_code"
+    ] == 10016
+    assert (await sim.post(path, data={"access_token": UID, "id": ids[0]})).json()[
+        "idstr"
+    ] == ids[0]
     assert (await sim.post(path, data={"access_token": UID, "id": ids[0]})).json()[
         "error_code"
     ] == 20101
@@ -158,7 +170,9 @@ async def test_every_code_has_the_platforms_format(sim, code):
     assert body["error"]
     assert "{" not in body["error"]
     assert answer.status_code in (400, 403)
-    assert len((await sim.get("/_sim/posts")).json()) == (1 if code in (20032, 20053) else 0)
+    assert len((await sim.get("/_sim/posts")).json()) == (
+        1 if code in (20032, 20053) else 0
+    )
 
 
 def calls(ids):
@@ -167,14 +181,26 @@ def calls(ids):
     A call has method, path, parameters, and True if it creates a post.
     """
     words, mine = {"status": f"新 {LINK}"}, {"id": ids[0]}
-    article = {"title": "t", "content": "c", "cover": "https://a.cn/c.png", "text": f"新 {LINK}"}
-    writing = {
-        f"/2/statuses/{name}.json": words for name in ("share", "update", "upload", "update/biz")
+    article = {
+        "title": "t",
+        "content": "c",
+        "cover": "https://a.cn/c.png",
+        "text": f"新 {LINK}",
     }
-    stored = {"/2/statuses/upload_url_text/biz.json": words | {"url": "https://a.cn/a.png"}}
+    writing = {
+        f"/2/statuses/{name}.json": words
+        for name in ("share", "update", "upload", "update/biz")
+    }
+    stored = {
+        "/2/statuses/upload_url_text/biz.json": words | {"url": "https://a.cn/a.png"}
+    }
     made = [
         ("POST", path, form, True)
-        for path, form in {**writing, **stored, "/proxy/article/publish.json": article}.items()
+        for path, form in {
+            **writing,
+            **stored,
+            "/proxy/article/publish.json": article,
+        }.items()
     ]
     counted = {"ids": ",".join(ids)}
     read = {
@@ -190,16 +216,27 @@ def calls(ids):
         ("POST", "/2/statuses/destroy/biz.json", {"id": ids[1]}, False),
         ("POST", "/2/statuses/upload_pic/biz.json", {}, False),
         ("POST", "/oauth2/get_token_info", {}, False),
-        ("POST", "/oauth2/revokeoauth2", {}, False),  # last: the token is dead from here on
+        (
+            "POST",
+            "/oauth2/revokeoauth2",
+            {},
+            False,
+        ),  # last: the token is dead from here on
     ]
-    return [*made, *[("GET", path, query, False) for path, query in read.items()], *other]
+    return [
+        *made,
+        *[("GET", path, query, False) for path, query in read.items()],
+        *other,
+    ]
 
 
 async def make(sim, method, path, given):
     """Call as a client would; None when the connection was reset."""
     given = {"access_token": UID, **given}
     files = (
-        {"pic": ("a.png", PNG, "image/png")} if "/upload" in path and "url" not in given else None
+        {"pic": ("a.png", PNG, "image/png")}
+        if "/upload" in path and "url" not in given
+        else None
     )
     try:
         if method == "GET":
@@ -219,12 +256,19 @@ async def test_every_endpoint_responds(sim, ids):
         answer = await make(sim, method, path, given)
         assert answer.status_code == 200, (path, answer.text)
         assert answer.headers["content-type"] == "application/json; charset=utf-8"
-    signing_in = {f"/oauth2/{name}" for name in ("authorize", "default.html", "access_token")}
+    signing_in = {
+        f"/oauth2/{name}" for name in ("authorize", "default.html", "access_token")
+    }
     assert {path for _, path, _, _ in table} | signing_in == set(ENDPOINTS)
 
 
 CUT = ("drop_before", "drop_after", "act_late", "truncate", "drip")
-REFUSED = {"api_error": 10009, "captcha": 20031, "duplicate": 20019, "expire_token": 21327}
+REFUSED = {
+    "api_error": 10009,
+    "captcha": 20031,
+    "duplicate": 20019,
+    "expire_token": 21327,
+}
 ACTS = FAULT_KINDS - set(REFUSED) - {"drop_before", "act_late", "html", "status"}
 FACTS = {
     "api_error": {"code": 10009},
@@ -244,7 +288,13 @@ async def test_every_fault_on_every_call(sim, ids, kind):
         fault = {"kind": kind, **FACTS.get(kind, {})}
         before = len((await sim.get("/_sim/posts")).json())
         since = (await sim.get("/_sim/log")).json()[-1]["seq"]
-        rule = {"platform": "weibo", "account": UID, "endpoint": path, "nth": [1], "fault": fault}
+        rule = {
+            "platform": "weibo",
+            "account": UID,
+            "endpoint": path,
+            "nth": [1],
+            "fault": fault,
+        }
         await sim.post("/_sim/faults", json=rule)
         answer = await make(sim, method, path, given)
         record = (await sim.get(f"/_sim/log?since={since}")).json()
@@ -264,7 +314,10 @@ def check(kind, answer, path):
     elif kind == "status":
         assert (answer.status_code, answer.content) == (503, b"")
     elif kind == "html":
-        assert (answer.status_code, answer.headers["content-type"][:9]) == (200, "text/html")
+        assert (answer.status_code, answer.headers["content-type"][:9]) == (
+            200,
+            "text/html",
+        )
     elif kind == "bad_json":
         with pytest.raises(json.JSONDecodeError):
             answer.json()
@@ -273,12 +326,14 @@ def check(kind, answer, path):
     elif kind == "no_id":
         entries = answer.json() if isinstance(answer.json(), list) else [answer.json()]
         entries += [each for entry in entries for each in entry.get("statuses", [])]
-        assert not {"id", "idstr", "mid", "pic_id"} & {key for entry in entries for key in entry}, (
-            path
-        )
+        assert not {"id", "idstr", "mid", "pic_id"} & {
+            key for entry in entries for key in entry
+        }, path
 
 
-@pytest.mark.parametrize(("kind", "shown"), [("empty_list", 0), ("list_late", 0), ("reorder", 3)])
+@pytest.mark.parametrize(
+    ("kind", "shown"), [("empty_list", 0), ("list_late", 0), ("reorder", 3)]
+)
 @pytest.mark.parametrize("name", LISTS)
 async def test_faults_apply_to_lists(sim, ids, name, kind, shown):
     """A list is empty, without the newest, or reversed; counts are lists as well."""
@@ -286,7 +341,8 @@ async def test_faults_apply_to_lists(sim, ids, name, kind, shown):
     query = {"access_token": UID, "ids": ",".join(ids)}
     straight = (await sim.get(path, params=query)).json()
     await sim.post(
-        "/_sim/faults", json={"platform": "weibo", "endpoint": path, "fault": {"kind": kind}}
+        "/_sim/faults",
+        json={"platform": "weibo", "endpoint": path, "fault": {"kind": kind}},
     )
     bent = (await sim.get(path, params=query)).json()
     if isinstance(straight, dict):
@@ -306,7 +362,9 @@ async def test_posts_are_held_rewritten_and_late(sim, ids, path):
     form = {"access_token": UID, "status": "注意  防范", "url": "https://a.cn/a.png"}
 
     async def spoiled(**fault):
-        await sim.post("/_sim/faults", json={"platform": "weibo", "endpoint": path, "fault": fault})
+        await sim.post(
+            "/_sim/faults", json={"platform": "weibo", "endpoint": path, "fault": fault}
+        )
         answer = (await sim.post(path, data=form)).json()
         await sim.delete("/_sim/faults")
         return answer

@@ -45,7 +45,9 @@ class Tieba:
         return Tieba(self.sim, who)
 
     async def tbs(self):
-        return (await self.sim.get("/dc/common/tbs", headers=self.cookies)).json()["tbs"]
+        return (await self.sim.get("/dc/common/tbs", headers=self.cookies)).json()[
+            "tbs"
+        ]
 
     async def fid(self, name=FORUM):
         answer = await self.sim.get(
@@ -63,7 +65,9 @@ class Tieba:
 
     async def app(self, path, **fields):
         """Call the app's server with a form."""
-        return (await self.sim.post(path, data=signed({"BDUSS": self.who, **fields}, APP))).json()
+        return (
+            await self.sim.post(path, data=signed({"BDUSS": self.who, **fields}, APP))
+        ).json()
 
     async def message(self, path, cmd, data, part="data"):
         """Call the app's server with a message.
@@ -80,10 +84,14 @@ class Tieba:
 
     async def say(self, tid, text, **changes):
         """Write a reply by a message."""
-        common = message((1, 2), (2, "12.35.1.0"), (10, self.who), (11, await self.tbs()))
+        common = message(
+            (1, 2), (2, "12.35.1.0"), (10, self.who), (11, await self.tbs())
+        )
         fields = {**await self.place(), "tid": tid, "content": text, **changes}
         said = [(SAID[name], value) for name, value in fields.items() if name in SAID]
-        return await self.message("/c/c/post/add", ADD_POST, message((1, common), *said))
+        return await self.message(
+            "/c/c/post/add", ADD_POST, message((1, common), *said)
+        )
 
     async def thread(self, **changes):
         """Create a thread on the PC site."""
@@ -119,12 +127,15 @@ class Tieba:
             "data": signed(fields, chunk="[object File]"),
             "files": {"chunk": ("a.png", data, "image/png")},
         }
-        return (await self.sim.post("/c/s/uploadPicture_pc", **data, headers=self.cookies)).json()
+        return (
+            await self.sim.post("/c/s/uploadPicture_pc", **data, headers=self.cookies)
+        ).json()
 
     async def page(self, tid, **changes):
         """Read a thread on the PC site."""
         return await self.pc(
-            "/c/f/pb/page_pc", **{"kz": tid, "pn": "1", "lz": "0", "r": "2", "tbs": "", **changes}
+            "/c/f/pb/page_pc",
+            **{"kz": tid, "pn": "1", "lz": "0", "r": "2", "tbs": "", **changes},
         )
 
     async def threads(self, kind="1", **changes):
@@ -153,7 +164,11 @@ class Tieba:
     async def fault(self, path, **fault):
         assert (
             "id"
-            in (await self.sim.post("/_sim/faults", json={"endpoint": path, "fault": fault})).json()
+            in (
+                await self.sim.post(
+                    "/_sim/faults", json={"endpoint": path, "fault": fault}
+                )
+            ).json()
         )
 
     async def posts(self):

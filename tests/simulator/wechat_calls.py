@@ -12,7 +12,8 @@ async def stable(sim, *, force=False, **more):
     body = {"grant_type": "client_credential", "appid": "wx1", "secret": "s", **more}
     return (
         await sim.post(
-            "/cgi-bin/stable_token", json=body | ({"force_refresh": True} if force else {})
+            "/cgi-bin/stable_token",
+            json=body | ({"force_refresh": True} if force else {}),
         )
     ).json()
 
@@ -20,27 +21,43 @@ async def stable(sim, *, force=False, **more):
 async def call(sim, token, path, body=None, **query):
     content = json.dumps(body or {}, ensure_ascii=False).encode()
     return (
-        await sim.post(f"/cgi-bin/{path}", params={"access_token": token, **query}, content=content)
+        await sim.post(
+            f"/cgi-bin/{path}", params={"access_token": token, **query}, content=content
+        )
     ).json()
 
 
 async def upload(sim, token, path, data=PNG, name="a.png", **query):
     files = {"media": (name, data, "image/png")}
-    return await sim.post(f"/cgi-bin/{path}", params={"access_token": token, **query}, files=files)
+    return await sim.post(
+        f"/cgi-bin/{path}", params={"access_token": token, **query}, files=files
+    )
 
 
 async def cover(sim, token):
-    return (await upload(sim, token, "material/add_material", type="image")).json()["media_id"]
+    return (await upload(sim, token, "material/add_material", type="image")).json()[
+        "media_id"
+    ]
 
 
 async def article(sim, token, **changes):
     thumb = await cover(sim, token)
-    return {"title": "警惕退款诈骗", "content": "<p>正文</p>", "thumb_media_id": thumb, **changes}
+    return {
+        "title": "警惕退款诈骗",
+        "content": "<p>正文</p>",
+        "thumb_media_id": thumb,
+        **changes,
+    }
 
 
 async def draft(sim, token, **changes):
     return (
-        await call(sim, token, "draft/add", {"articles": [await article(sim, token, **changes)]})
+        await call(
+            sim,
+            token,
+            "draft/add",
+            {"articles": [await article(sim, token, **changes)]},
+        )
     )["media_id"]
 
 

@@ -21,6 +21,8 @@ Neither locks nor types differ in them.
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         callspec = getattr(item, "callspec", None)
-        is_on_postgres = callspec is not None and callspec.params.get("database_url") == "postgres"
+        is_on_postgres = (
+            callspec is not None and callspec.params.get("database_url") == "postgres"
+        )
         if is_on_postgres and item.path.parent == HERE and item.path.name in ALIKE:
             item.add_marker("extra")

@@ -35,7 +35,11 @@ IDENTITY = "1404376560"
 def policy(account, identity=IDENTITY, *, forum=None, server=""):
     """Return the policy of an account id that is this identity on its platform."""
     known = Account(
-        id=account, platform=Platform("fake"), identity=identity, secret="s", forum=forum
+        id=account,
+        platform=Platform("fake"),
+        identity=identity,
+        secret="s",
+        forum=forum,
     )
     return AccountPolicy(
         account=known,
@@ -65,7 +69,9 @@ async def publish(store, post, outcome=None):
     for lease in await store.outbox.claim(10):
         request = await store.outbox.record_intent(lease)
         receipt = Receipt(
-            remote_id=f"r{lease.delivery}", url="https://fake.example/1", published_at=START_TIME
+            remote_id=f"r{lease.delivery}",
+            url="https://fake.example/1",
+            published_at=START_TIME,
         )
         await store.outbox.record_outcome(lease, outcome or Published(receipt=receipt))
     return request
@@ -132,9 +138,13 @@ async def test_an_identity_that_was_only_a_slip_is_free(opened):
 
 async def test_the_same_identity_elsewhere_is_another_account(opened):
     """Another forum, or another server of one's own."""
-    await publish(await opened(policy("a", forum="x")), make_post("p", ["a"], START_TIME))
+    await publish(
+        await opened(policy("a", forum="x")), make_post("p", ["a"], START_TIME)
+    )
     after = await opened(
-        policy("a", forum="x"), policy("b", forum="y"), policy("c", server="two.example")
+        policy("a", forum="x"),
+        policy("b", forum="y"),
+        policy("c", server="two.example"),
     )
     assert [item.account for item in await after.queries.deliveries()] == ["a"]
 
@@ -149,7 +159,9 @@ async def test_f97_a_process_with_older_settings_files_nothing(opened):
     await publish(before, make_post("p", ["old"], START_TIME))
     after = replace_store(await opened(policy("old")), policy("new"))
     await after.accounts.rename("old", "new", LI, "new name")
-    code, facts = await refusal_of(enqueue_posts(before.posts, make_post("q", ["old"], START_TIME)))
+    code, facts = await refusal_of(
+        enqueue_posts(before.posts, make_post("q", ["old"], START_TIME))
+    )
     assert (code, facts["old"], facts["new"]) == ("account_renamed", "new", "old")
     assert [item.account for item in await after.queries.deliveries()] == ["new"]
 
@@ -169,9 +181,13 @@ async def renaming(opened):
     store = await opened(policy("old"))
     await publish(store, make_post("out", ["old"], START_TIME))
     await publish(
-        store, make_post("doubt", ["old"], START_TIME, is_urgent=True), Unknown(reason="timeout")
+        store,
+        make_post("doubt", ["old"], START_TIME, is_urgent=True),
+        Unknown(reason="timeout"),
     )
-    await enqueue_posts(store.posts, make_post("later", ["old"], START_TIME + 60 * MINUTE))
+    await enqueue_posts(
+        store.posts, make_post("later", ["old"], START_TIME + 60 * MINUTE)
+    )
     await store.actions.pause("account:old", LI, "wait")
     return store, replace_store(await opened(policy("old")), policy("new"))
 
@@ -194,7 +210,9 @@ async def test_f97_a_renaming_takes_everything_along(renaming, opened):
     assert [pause.scope for pause in await store.queries.pauses()] == ["account:new"]
     store.runtime.advance_time(MINUTE)
     [pending] = await store.outbox.due_readbacks([State.UNKNOWN], 10)
-    marker = derive_marker(OccurrenceKey(post=PostId("doubt"), occurrence="once"), "old")
+    marker = derive_marker(
+        OccurrenceKey(post=PostId("doubt"), occurrence="once"), "old"
+    )
     assert (pending.request.account, pending.request.marker) == ("new", marker)
     assert pending.delivery.marker == marker.code
     assert (await store.posts.get_post(PostId("out"))).accounts == ("new",)
@@ -237,13 +255,21 @@ async def test_a_history_goes_on_under_the_new_id(renaming, opened):
 async def test_f97_a_line_of_the_journal_finds_the_renamed_account(renaming, opened):
     """A database that has lost an attempt gets it back from a line that still has the former id."""
     before, command = renaming
-    [record] = [one for one in read_records(before.database.journal.path) if one.post == "doubt"]
+    [record] = [
+        one for one in read_records(before.database.journal.path) if one.post == "doubt"
+    ]
     await command.accounts.rename("old", "new", LI, "new name")
     store = await opened(policy("new"))
     lost = replace(
-        record, post="later", at=(START_TIME + MINUTE).isoformat(), rendered_hash="lost", attempt=1
+        record,
+        post="later",
+        at=(START_TIME + MINUTE).isoformat(),
+        rendered_hash="lost",
+        attempt=1,
     )
-    await store.database.write(lambda transaction: recover(store, transaction, [lost], MAINTENANCE))
+    await store.database.write(
+        lambda transaction: recover(store, transaction, [lost], MAINTENANCE)
+    )
     [later] = await store.queries.deliveries(post=PostId("later"))
     assert (later.account, later.state) == ("new", State.UNKNOWN)
 
@@ -255,7 +281,9 @@ async def test_open_alerts_are_about_the_new_id(opened):
     """
     store = await opened(policy("old"))
     await publish(store, make_post("p", ["old"], START_TIME))
-    await store.actions.pause_account(policy("old").account, MAINTENANCE, "secret_missing")
+    await store.actions.pause_account(
+        policy("old").account, MAINTENANCE, "secret_missing"
+    )
     command = replace_store(await opened(policy("old")), policy("new"))
     await command.accounts.rename("old", "new", LI, "new name")
     store = await opened(policy("new"))
@@ -280,8 +308,12 @@ async def test_roles_on_an_account_follow_its_id(renaming):
 async def test_what_is_not_sent_yet_needs_its_approvals_again(opened):
     """The target account of a text is part of its approval."""
     rules = ApprovalRules(default=(Stage(name="review"),))
-    store = replace_store(await opened(policy("old")), policy("old"), approval_rules=rules)
-    await enqueue_posts(store.posts, make_post("later", ["old"], START_TIME + 60 * MINUTE))
+    store = replace_store(
+        await opened(policy("old")), policy("old"), approval_rules=rules
+    )
+    await enqueue_posts(
+        store.posts, make_post("later", ["old"], START_TIME + 60 * MINUTE)
+    )
     wang = unlimited_approver("wang")
     [task] = await store.approvals.tasks(PostId("later"))
     await store.approvals.approve(
@@ -314,7 +346,9 @@ async def test_a_renaming_that_is_none_is_refused(opened, policies, running, cod
     if running:
         await store.actions.register_worker()
     command = replace_store(store, *policies)
-    assert (await refusal_of(command.accounts.rename("old", "new", LI, "new name")))[0] == code
+    assert (await refusal_of(command.accounts.rename("old", "new", LI, "new name")))[
+        0
+    ] == code
     assert [item.account for item in await store.queries.deliveries()] == ["old"]
 
 
@@ -333,7 +367,9 @@ async def test_a_former_id_may_be_taken_back_but_not_given_away(renaming, opened
     """Back again by the same command; for another account the history would be ambiguous."""
     _before, command = renaming
     await command.accounts.rename("old", "new", LI, "new name")
-    assert (await refusal_of(opened(policy("new"), policy("old", "2"))))[0] == "account_id_used"
+    assert (await refusal_of(opened(policy("new"), policy("old", "2"))))[
+        0
+    ] == "account_id_used"
     back = replace_store(command, policy("old"))
     await back.accounts.rename("new", "old", LI, "as before")
     store = await opened(policy("old"))
@@ -353,7 +389,10 @@ async def test_f97_a_reported_spelling_allows_the_renaming(opened):
     assert other == "old"
     await store.accounts.rename("old", "new", LI, "new name")
     assert [item.account for item in await store.queries.deliveries()] == ["new"]
-    assert await store.login_health.record_verified(renamed.account, "f", "tb.1.abc") is None
+    assert (
+        await store.login_health.record_verified(renamed.account, "f", "tb.1.abc")
+        is None
+    )
 
 
 @pytest.mark.parametrize(
@@ -365,7 +404,9 @@ async def test_f97_a_reported_spelling_allows_the_renaming(opened):
         ("x", "two.example", "1404376560 / x (two.example)"),
     ],
 )
-def test_f96_an_account_is_shown_with_all_that_decides_where_its_posts_appear(forum, server, text):
+def test_f96_an_account_is_shown_with_all_that_decides_where_its_posts_appear(
+    forum, server, text
+):
     """F96: the full identity text is stored with each attempt.
 
     This also holds once the settings of a policy are replaced.
@@ -378,7 +419,8 @@ def test_f96_an_account_is_shown_with_all_that_decides_where_its_posts_appear(fo
 def test_a_presence_is_compared_by_its_characters():
     """A name typed with other code points, or with a blank, is the same one."""
     composed, decomposed = (
-        Presence(platform="p", server="", forum="", identity=text) for text in ("é", " e\u0301")
+        Presence(platform="p", server="", forum="", identity=text)
+        for text in ("é", " e\u0301")
     )
     assert composed == decomposed
 

@@ -17,7 +17,10 @@ async def test_no_change_of_adapter_state_is_lost(database_url, tmp_path, runtim
     """
     await prepare_database(database_url, "drill", tmp_path / "intents.jsonl", runtime)
     workers = [Database(open_engine(database_url), runtime) for _ in range(3)]
-    notes = [StoredAdapterState(database=worker, login=LoginId("wechat/a")) for worker in workers]
+    notes = [
+        StoredAdapterState(database=worker, login=LoginId("wechat/a"))
+        for worker in workers
+    ]
     reported = await asyncio.gather(
         *(
             note.update("count", lambda noted: str(int(noted or 0) + 1))
@@ -25,7 +28,10 @@ async def test_no_change_of_adapter_state_is_lost(database_url, tmp_path, runtim
             for note in notes
         )
     )
-    assert sorted(reported, key=lambda noted: int(noted or 0)) == [None, *map(str, range(1, 30))]
+    assert sorted(reported, key=lambda noted: int(noted or 0)) == [
+        None,
+        *map(str, range(1, 30)),
+    ]
     assert await notes[0].get("count") == "30"
     await notes[1].set("count", "0")
     assert await notes[2].get("count") == "0"

@@ -19,7 +19,9 @@ pytestmark = pytest.mark.long
 
 
 @pytest.mark.parametrize(
-    "database_url", ["sqlite", pytest.param("postgres", marks=pytest.mark.extra)], indirect=True
+    "database_url",
+    ["sqlite", pytest.param("postgres", marks=pytest.mark.extra)],
+    indirect=True,
 )
 async def test_i5_i14_nothing_leaves_without_approvals_and_nothing_follows_an_answer(
     database_url, tmp_path
@@ -46,7 +48,9 @@ async def test_i5_a_planted_mistake_is_found(tmp_path, name):
         folder = tmp_path / str(seed)
         folder.mkdir()
         with plant(name):
-            result = await race(f"sqlite:///{folder / 'race.db'}", folder, rounds=ROUNDS, seed=seed)
+            result = await race(
+                f"sqlite:///{folder / 'race.db'}", folder, rounds=ROUNDS, seed=seed
+            )
         found = [finding for finding in result.findings if finding.startswith("I5: ")]
         if found:
             break

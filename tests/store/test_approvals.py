@@ -53,7 +53,8 @@ def person(name):
 async def file_post(open_store, post=POST, rules=RULES):
     """Open a store under these rules, and file a post."""
     store = replace(
-        await open_store(make_policy("a"), make_policy("b"), make_policy("c")), approval_rules=rules
+        await open_store(make_policy("a"), make_policy("b"), make_policy("c")),
+        approval_rules=rules,
     )
     await enqueue_posts(store.posts, post)
     return store
@@ -74,19 +75,29 @@ async def approve_all(store, post=P):
 async def try_to_send(store):
     """Run maintenance, record the intents that the guards allow, and return their accounts."""
     await store.maintenance.run()
-    answers = [await store.outbox.record_intent(lease) for lease in await store.outbox.claim(10)]
-    return sorted(answer.account for answer in answers if isinstance(answer, SendRequest))
+    answers = [
+        await store.outbox.record_intent(lease)
+        for lease in await store.outbox.claim(10)
+    ]
+    return sorted(
+        answer.account for answer in answers if isinstance(answer, SendRequest)
+    )
 
 
 async def edit(store, post):
     draft = make_rendered_delivery(post, post.trigger.at, is_new=False)
     commit = PlanCommit(
-        plan=Plan(planned=(draft.planned,)), rendered=[draft], posts=[post], file_owner="ops"
+        plan=Plan(planned=(draft.planned,)),
+        rendered=[draft],
+        posts=[post],
+        file_owner="ops",
     )
     await store.posts.commit_plan(commit)
 
 
-async def test_i5_a_post_waits_at_its_time_until_every_stage_has_approved_it(open_store):
+async def test_i5_a_post_waits_at_its_time_until_every_stage_has_approved_it(
+    open_store,
+):
     """F72: a post waits at its time with its reason until the last approval.
 
     The last approval within `max_delay` sends it to both accounts.
@@ -96,7 +107,9 @@ async def test_i5_a_post_waits_at_its_time_until_every_stage_has_approved_it(ope
     store.runtime.advance_time(HOUR)
     assert await try_to_send(store) == []
     waiting = await store.queries.deliveries(P)
-    assert {(item.state, item.reason) for item in waiting} == {(State.PENDING, "awaiting_approval")}
+    assert {(item.state, item.reason) for item in waiting} == {
+        (State.PENDING, "awaiting_approval")
+    }
     store.runtime.advance_time(20 * MINUTE)
     await approve(store, "wang")
     assert await try_to_send(store) == ["a", "b"]
@@ -109,9 +122,9 @@ async def test_i6_a_post_that_nobody_approves_expires_with_an_alert(open_store):
     assert await store.queries.alerts() == []
     store.runtime.advance_time(HOUR + MINUTE)
     await store.maintenance.run()
-    assert [(alert.code, alert.facts["stages"]) for alert in await store.queries.alerts()] == [
-        ("approval_needed", "first、last")
-    ]
+    assert [
+        (alert.code, alert.facts["stages"]) for alert in await store.queries.alerts()
+    ] == [("approval_needed", "first、last")]
     store.runtime.advance_time(24 * HOUR)
     assert await try_to_send(store) == []
     store.runtime.advance_time(31 * MINUTE)
@@ -120,7 +133,9 @@ async def test_i6_a_post_that_nobody_approves_expires_with_an_alert(open_store):
     assert (delivery.state, delivery.reason) == (State.EXPIRED, "not_approved")
     store.runtime.advance_time(MINUTE)
     await store.maintenance.run()
-    assert [alert.code for alert in await store.queries.alerts()] == ["expired.not_approved"]
+    assert [alert.code for alert in await store.queries.alerts()] == [
+        "expired.not_approved"
+    ]
 
 
 async def test_a_post_of_tomorrow_that_was_written_today_raises_no_alert_before_its_last_hours(
@@ -168,14 +183,18 @@ async def test_what_is_sent_already_is_reported_when_a_yes_is_ended(open_store):
     await store.maintenance.run()
     first, second = await store.outbox.claim(10)
     await store.outbox.record_intent(first)
-    assert (await store.approvals.unapprove(P, None, person("li"), "wrong")).sent_before == 1
+    assert (
+        await store.approvals.unapprove(P, None, person("li"), "wrong")
+    ).sent_before == 1
     assert await store.outbox.record_intent(second) == Declined(guard="not_approved")
     await approve_all(store)
     assert await try_to_send(store) == [second.account]
     assert (await store.approvals.unapprove(P, None, person("li"), "wrong")).is_too_late
 
 
-async def test_f72_a_call_that_sent_nothing_is_not_repeated_once_its_yes_is_ended(open_store):
+async def test_f72_a_call_that_sent_nothing_is_not_repeated_once_its_yes_is_ended(
+    open_store,
+):
     """It is too late to stop the call, as the answer says, but there is no second one."""
     store = await file_post(open_store, make_post("p", ["a"], START_TIME))
     await approve_all(store)
@@ -202,7 +221,11 @@ async def test_f69_an_edit_ends_every_yes(open_store):
         await approve(store, "li", shown)
     await edit(store, POST)
     [task] = await store.approvals.tasks(P)
-    assert (task.status.fingerprint, len(task.status.missing), task.is_edit) == (shown, 2, True)
+    assert (task.status.fingerprint, len(task.status.missing), task.is_edit) == (
+        shown,
+        2,
+        True,
+    )
     assert task.file_owner == "ops"
     store.runtime.advance_time(HOUR)
     assert await try_to_send(store) == []
@@ -218,7 +241,9 @@ async def test_an_edit_without_another_text_ends_every_yes(open_store):
     await edit(store, replace(POST, content_hash="other"))
     [task] = await store.approvals.tasks(P)
     assert [missing.stage.name for missing in task.status.missing] == ["first", "last"]
-    assert [line.event for line in await store.queries.audit_history("p")][-1] == "changed_outside"
+    assert [line.event for line in await store.queries.audit_history("p")][
+        -1
+    ] == "changed_outside"
 
 
 async def test_i4_a_yes_covers_the_bytes_of_every_account(open_store):
@@ -228,8 +253,12 @@ async def test_i4_a_yes_covers_the_bytes_of_every_account(open_store):
     """
     store = await file_post(open_store)
     await approve_all(store)
-    added = make_rendered_delivery(replace(POST, accounts=(AccountId("c"),)), START_TIME + HOUR)
-    await store.posts.commit_plan(PlanCommit(plan=Plan(planned=(added.planned,)), rendered=[added]))
+    added = make_rendered_delivery(
+        replace(POST, accounts=(AccountId("c"),)), START_TIME + HOUR
+    )
+    await store.posts.commit_plan(
+        PlanCommit(plan=Plan(planned=(added.planned,)), rendered=[added])
+    )
     assert len((await store.approvals.tasks(P))[0].status.missing) == 2
     gone = RemovedTargets(key=added.planned.occurrence.key, accounts=(AccountId("c"),))
     await store.posts.commit_plan(PlanCommit(plan=Plan(removed_targets=(gone,))))
@@ -263,9 +292,9 @@ async def test_i5_nobody_approves_twice_in_one_chain(open_store):
     await approve(store, "li")
     with pytest.raises(ApprovalError, match="approval_given_already"):
         await approve(store, "LI")
-    assert [missing.stage for missing in (await store.approvals.tasks(P))[0].status.missing] == [
-        LAST
-    ]
+    assert [
+        missing.stage for missing in (await store.approvals.tasks(P))[0].status.missing
+    ] == [LAST]
 
 
 async def test_a_changed_kind_is_judged_by_the_chain_of_its_text(open_store):
@@ -283,7 +312,9 @@ async def test_a_changed_kind_is_judged_by_the_chain_of_its_text(open_store):
     assert await try_to_send(store) == ["a", "b"]
 
 
-async def test_a_kind_edited_after_a_part_was_sent_is_approved_for_each_chain(open_store):
+async def test_a_kind_edited_after_a_part_was_sent_is_approved_for_each_chain(
+    open_store,
+):
     """An account added with another kind needs only that kind's chain; the others keep theirs."""
     rules = ApprovalRules(default=(LAST,), by_kind={"warning": (FIRST, LAST)})
     store = await file_post(open_store, rules=rules)
@@ -293,13 +324,20 @@ async def test_a_kind_edited_after_a_part_was_sent_is_approved_for_each_chain(op
     [sent] = await store.outbox.claim(1)
     await store.outbox.record_intent(sent)
     post = replace(
-        POST, kind=PostKind.BULLETIN, content_hash="bulletin", accounts=(AccountId("c"),)
+        POST,
+        kind=PostKind.BULLETIN,
+        content_hash="bulletin",
+        accounts=(AccountId("c"),),
     )
     added = make_rendered_delivery(post, START_TIME + HOUR)
-    commit = PlanCommit(plan=Plan(planned=(added.planned,)), rendered=[added], posts=[post])
+    commit = PlanCommit(
+        plan=Plan(planned=(added.planned,)), rendered=[added], posts=[post]
+    )
     await store.posts.commit_plan(commit)
     assert await try_to_send(store) == []
-    assert [(task.accounts, task.status.chain) for task in await store.approvals.tasks(P)] == [
+    assert [
+        (task.accounts, task.status.chain) for task in await store.approvals.tasks(P)
+    ] == [
         (["a", "b"], (FIRST, LAST)),
         (["c"], (LAST,)),
     ]
@@ -312,7 +350,9 @@ async def test_a_kind_edited_after_a_part_was_sent_is_approved_for_each_chain(op
     assert "approval_needed" not in await alert_codes(store)
 
 
-@pytest.mark.parametrize("chain", [(FIRST,), (LAST,), (FIRST, LAST, Stage(name="more"))])
+@pytest.mark.parametrize(
+    "chain", [(FIRST,), (LAST,), (FIRST, LAST, Stage(name="more"))]
+)
 async def test_yeses_of_another_chain_do_not_count(open_store, chain):
     """After the settings change the chain, the same people must approve again.
 
@@ -375,15 +415,17 @@ async def test_what_a_leaver_has_approved_does_not_count(open_store, end):
             await store.duty.add("Li", person("root"))
             await store.users.leave("Li", [], person("root"))
     assert await store.duty.officers() == []
-    assert [missing.stage for missing in (await store.approvals.tasks(P))[0].status.missing] == [
-        FIRST
-    ]
+    assert [
+        missing.stage for missing in (await store.approvals.tasks(P))[0].status.missing
+    ] == [FIRST]
     store.runtime.advance_time(HOUR)
     assert await try_to_send(store) == []
 
 
 @pytest.mark.parametrize("end", ["disable", "leave"])
-async def test_what_a_person_asked_a_second_one_to_confirm_ends_with_the_person(open_store, end):
+async def test_what_a_person_asked_a_second_one_to_confirm_ends_with_the_person(
+    open_store, end
+):
     """Only requests of a disabled or departed person end.
 
     An audit entry names the delivery.
@@ -403,7 +445,9 @@ async def test_what_a_person_asked_a_second_one_to_confirm_ends_with_the_person(
         await store.users.leave("Li", [], person("root"))
     assert await store.actions.confirmation_request(mine.id) is None
     assert await store.actions.confirmation_request(other.id) is not None
-    events = [line.event for line in await store.queries.audit_history(f"p@{mine.account}")]
+    events = [
+        line.event for line in await store.queries.audit_history(f"p@{mine.account}")
+    ]
     assert events[-1] == "confirmation_request_ended"
 
 
@@ -420,7 +464,9 @@ async def test_who_is_disabled_is_off_duty(open_store):
     await store.users.disable("Li", person("root"))
     await store.users.enable("Li", person("root"))
     assert await store.duty.officers() == []
-    assert [line.event for line in await store.queries.audit_history("user:Li")][-3:] == [
+    assert [line.event for line in await store.queries.audit_history("user:Li")][
+        -3:
+    ] == [
         "duty_removed",
         "user_disabled",
         "user_enabled",
@@ -442,7 +488,10 @@ async def test_f85_a_restored_database_asks_nobody_to_confirm(open_store):
         lambda unit: finish_restore(store, unit, none_lost, None, [], person("root"))
     )
     assert await store.actions.confirmation_request(delivery.id) is None
-    events = [line.event for line in await store.queries.audit_history(f"p@{delivery.account}")]
+    events = [
+        line.event
+        for line in await store.queries.audit_history(f"p@{delivery.account}")
+    ]
     assert "confirmation_request_ended" in events
 
 
@@ -461,20 +510,26 @@ async def test_f85_a_restored_database_counts_no_yes_and_no_sign_in(open_store):
     await store.actions.resume("all", person("root"))
     store.runtime.advance_time(HOUR)
     assert await try_to_send(store) == []
-    assert [item.reason for item in await store.queries.deliveries(P)] == ["awaiting_approval"] * 2
+    assert [item.reason for item in await store.queries.deliveries(P)] == [
+        "awaiting_approval"
+    ] * 2
     assert [user.state for user in await store.users.list()] == [UserState.SUSPENDED]
     codes = {alert.code for alert in await store.queries.alerts()}
     assert {"approvals_voided", "users_suspended"} <= codes
 
 
-async def test_f85_a_restore_ends_approvals_of_posts_that_are_still_to_be_planned(open_store):
+async def test_f85_a_restore_ends_approvals_of_posts_that_are_still_to_be_planned(
+    open_store,
+):
     """An approval that somebody put into a backup covers nothing, whatever it is for."""
     store = await file_post(open_store)
     await approve_all(store)
 
     def plant(transaction):
         columns = [column for column in APPROVAL.c if column.name not in {"id", "post"}]
-        planted = select(literal("later"), *columns).where(APPROVAL.c.post == P).limit(1)
+        planted = (
+            select(literal("later"), *columns).where(APPROVAL.c.post == P).limit(1)
+        )
         names = ["post", *(column.name for column in columns)]
         transaction.connection.execute(insert(APPROVAL).from_select(names, planted))
 
@@ -504,7 +559,9 @@ async def test_f85_a_database_that_lacks_what_a_checkpoint_knows_counts_no_yes_a
     await void_authority_if_older(store.audit, targets)
     assert (await store.approvals.tasks(P))[0].status.is_approved
     head = await store.audit.read_checkpoint()
-    append_checkpoint(targets, replace(head, sequence=head.sequence + 9, hash="f" * 64), None)
+    append_checkpoint(
+        targets, replace(head, sequence=head.sequence + 9, hash="f" * 64), None
+    )
     await void_authority_if_older(store.audit, targets)
     store.runtime.advance_time(HOUR)
     assert await try_to_send(store) == []
@@ -580,14 +637,18 @@ async def test_the_review_after_an_emergency_can_be_given_whatever_became_of_the
     ) == 1
 
 
-async def test_the_review_after_an_emergency_can_be_dismissed_once_nothing_asks_for_it(open_store):
+async def test_the_review_after_an_emergency_can_be_dismissed_once_nothing_asks_for_it(
+    open_store,
+):
     """A review alert can be dismissed only once the settings ask for no regular approvals.
 
     Without approvals no approval could ever end the alert.
     """
     store = await file_post(open_store, make_post("p", ["a"], START_TIME))
     await release(store, "zhang", "chen")
-    [alert] = [item for item in await store.queries.alerts() if item.code == "after_review_due"]
+    [alert] = [
+        item for item in await store.queries.alerts() if item.code == "after_review_due"
+    ]
     assert not await store.actions.dismiss_alert(alert.id, person("root"))
     without = replace(store, approval_rules=ApprovalRules())
     assert await without.actions.dismiss_alert(alert.id, person("root"))
@@ -661,18 +722,23 @@ async def test_f101_approvals_hold_for_a_later_time_and_within_the_margin(
     assert await try_to_send(store) == (["a"] if is_sent else [])
     if not is_sent:
         assert [
-            missing.stage for missing in (await store.approvals.tasks(P))[0].status.missing
+            missing.stage
+            for missing in (await store.approvals.tasks(P))[0].status.missing
         ] == [FIRST, LAST]
         await edit(store, make_post("p", ["a"], planned))
         assert (await store.approvals.tasks(P))[0].status.is_approved
 
 
-async def test_f101_a_post_moved_in_steps_is_compared_with_the_time_that_was_approved(open_store):
+async def test_f101_a_post_moved_in_steps_is_compared_with_the_time_that_was_approved(
+    open_store,
+):
     """Twice fifty minutes are more than an hour; a new yes is for the new time."""
     store = await file_post(open_store, make_post("p", ["a"], START_TIME + 10 * HOUR))
     await approve_all(store)
     for step in (1, 2):
-        await edit(store, make_post("p", ["a"], START_TIME + 10 * HOUR - step * 50 * MINUTE))
+        await edit(
+            store, make_post("p", ["a"], START_TIME + 10 * HOUR - step * 50 * MINUTE)
+        )
     assert not (await store.approvals.tasks(P))[0].status.is_approved
     await approve_all(store)
     assert (await store.approvals.tasks(P))[0].status.is_approved
@@ -684,7 +750,9 @@ async def test_f101_what_a_person_sends_far_ahead_needs_its_approvals_again(open
     A change of its time in the schedule does the same. Nobody alone ends an embargo that others
     have approved.
     """
-    store = await file_post(open_store, make_post("p", ["a"], START_TIME + HOUR + MINUTE))
+    store = await file_post(
+        open_store, make_post("p", ["a"], START_TIME + HOUR + MINUTE)
+    )
     await approve_all(store)
     await store.actions.send_now(P, person("chen"))
     assert await try_to_send(store) == []

@@ -45,14 +45,17 @@ from publisher.testing.fakes import START_TIME, FakeRuntime
 
 ACCOUNTS = ("a", "b", "c")
 LIVE = Published(
-    receipt=Receipt(remote_id="1", url="https://fake.example/1", published_at=START_TIME)
+    receipt=Receipt(
+        remote_id="1", url="https://fake.example/1", published_at=START_TIME
+    )
 )
 
 
 async def work(store, posts=2):
     """File posts, send one of each account, and give an order."""
     await enqueue_posts(
-        store.posts, *(make_post(f"p{number}", ACCOUNTS, START_TIME) for number in range(posts))
+        store.posts,
+        *(make_post(f"p{number}", ACCOUNTS, START_TIME) for number in range(posts)),
     )
     await store.maintenance.promote_due()
     for lease in await store.outbox.claim(10):
@@ -92,10 +95,14 @@ async def test_the_database_itself_refuses_changes(open_store, statement):
     """Entries cannot be changed, replaced or deleted by plain SQL, and the error says why."""
     store = await open_with_entries(open_store)
     is_sqlite = store.database.engine.dialect.name == "sqlite"
-    if ("TRUNCATE" in statement) is is_sqlite or ("REPLACE" in statement and not is_sqlite):
+    if ("TRUNCATE" in statement) is is_sqlite or (
+        "REPLACE" in statement and not is_sqlite
+    ):
         pytest.skip("not a statement of this database")
     with pytest.raises(DatabaseError, match="the audit is only ever added to"):
-        await store.database.write(lambda unit: unit.connection.execute(text(statement)))
+        await store.database.write(
+            lambda unit: unit.connection.execute(text(statement))
+        )
     assert (await store.audit.verify(())).is_sound
 
 
@@ -113,7 +120,9 @@ async def test_a_change_and_its_entry_come_together_or_not_at_all(open_store, ru
     assert (await store.audit.verify(())).head[0] == head.sequence + 1
 
 
-async def test_f83_a_full_disk_at_the_outcome_leaves_it_unknown_and_stops_claiming(tmp_path):
+async def test_f83_a_full_disk_at_the_outcome_leaves_it_unknown_and_stops_claiming(
+    tmp_path,
+):
     """Without disk space for the entry, the delivery stays in sending and is later unknown.
 
     Nothing more is claimed meanwhile.
@@ -127,7 +136,8 @@ async def test_f83_a_full_disk_at_the_outcome_leaves_it_unknown_and_stops_claimi
     store = Store(database=database, policies=policies, worker=WorkerId("worker-1"))
     await store.posts.register_logins()
     await enqueue_posts(
-        store.posts, *(make_post(f"p{number}", ACCOUNTS, START_TIME) for number in range(2))
+        store.posts,
+        *(make_post(f"p{number}", ACCOUNTS, START_TIME) for number in range(2)),
     )
     await store.maintenance.promote_due()
     leases = await store.outbox.claim(2)
@@ -168,13 +178,18 @@ class SmallDisk:
     async def fill(self, store):
         """Leave no room for one more audit entry."""
         self.pages = await store.database.read(
-            lambda connection: connection.exec_driver_sql("PRAGMA page_count").scalar_one()
+            lambda connection: connection.exec_driver_sql(
+                "PRAGMA page_count"
+            ).scalar_one()
         )
         for size in (1000, 100, 10, 0):
             with suppress(DatabaseError):
                 while True:
                     await store.actions.record_action(
-                        "Filled", "disk", named_person("x"), {"x": "x" * size} if size else {}
+                        "Filled",
+                        "disk",
+                        named_person("x"),
+                        {"x": "x" * size} if size else {},
                     )
 
 
@@ -203,19 +218,29 @@ asyncio.run(main(*sys.argv[1:]))
 
 @pytest.mark.long
 @pytest.mark.parametrize(
-    "database_url", [pytest.param("sqlite", marks=pytest.mark.extra), "postgres"], indirect=True
+    "database_url",
+    [pytest.param("sqlite", marks=pytest.mark.extra), "postgres"],
+    indirect=True,
 )
 async def test_several_processes_write_one_chain(database_url, tmp_path):
     """Concurrent processes neither fork the chain, nor lose an entry, nor leave a gap."""
-    await prepare_database(database_url, "drill", tmp_path / "intents.jsonl", FakeRuntime())
+    await prepare_database(
+        database_url, "drill", tmp_path / "intents.jsonl", FakeRuntime()
+    )
     names = [f"w{number}" for number in range(4)]
     pipes = {"stdin": asyncio.subprocess.PIPE, "stdout": asyncio.subprocess.PIPE}
     command_of = partial(
-        asyncio.create_subprocess_exec, sys.executable, "-c", WRITER, database_url, **pipes
+        asyncio.create_subprocess_exec,
+        sys.executable,
+        "-c",
+        WRITER,
+        database_url,
+        **pipes,
     )
     writers = await asyncio.gather(*map(command_of, names))
     assert (
-        await asyncio.gather(*(writer.stdout.readline() for writer in writers)) == [b"ready\n"] * 4
+        await asyncio.gather(*(writer.stdout.readline() for writer in writers))
+        == [b"ready\n"] * 4
     )
     for writer in writers:
         writer.stdin.write(b"go\n")
@@ -228,7 +253,9 @@ async def test_several_processes_write_one_chain(database_url, tmp_path):
     verification = await store.audit.verify(())
     assert (verification.is_sound, verification.entry_count) == (True, 4 * 91)
     changes = select(AUDIT.c.name).order_by(AUDIT.c.id)
-    order = await store.database.read(lambda connection: list(connection.scalars(changes)))
+    order = await store.database.read(
+        lambda connection: list(connection.scalars(changes))
+    )
     assert sum(one != other for one, other in pairwise(order[4:])) > 3, (
         "they wrote at the same time"
     )
@@ -265,7 +292,9 @@ async def copy(tmp_path):
         for name in ("update", "delete", "replace"):
             connection.execute(f"DROP TRIGGER audit_no_{name}")
     store = Store(
-        database=Database(open_engine(f"sqlite:///{tmp_path / 'publisher.db'}"), runtime),
+        database=Database(
+            open_engine(f"sqlite:///{tmp_path / 'publisher.db'}"), runtime
+        ),
         policies={},
         worker="w",
     )
@@ -296,7 +325,9 @@ class AttackedDatabase:
 
     async def find(self, anchors=(), intents=()):
         verification = await self.store.audit.verify(anchors, intents)
-        return [(item.defect, item.sequence, item.until) for item in verification.breaks]
+        return [
+            (item.defect, item.sequence, item.until) for item in verification.breaks
+        ]
 
 
 async def test_an_unchanged_copy_is_complete(copy):
@@ -333,7 +364,10 @@ PUT_IN = """
         ("UPDATE audit SET name = '李' WHERE id = 7", (ChainDefect.EDITED, 7, 7)),
         ("UPDATE audit SET at = at + 1 WHERE id = 7", (ChainDefect.EDITED, 7, 7)),
         ("UPDATE audit SET at = 'soon' WHERE id = 7", (ChainDefect.EDITED, 7, 7)),
-        ("UPDATE audit SET detail = CAST(detail AS BLOB) WHERE id = 7", (ChainDefect.EDITED, 7, 7)),
+        (
+            "UPDATE audit SET detail = CAST(detail AS BLOB) WHERE id = 7",
+            (ChainDefect.EDITED, 7, 7),
+        ),
         (
             "UPDATE audit SET detail = CAST(x'ff' || detail AS TEXT) WHERE id = 7",
             (ChainDefect.EDITED, 7, 7),
@@ -361,7 +395,9 @@ async def test_a_cut_end_is_detected_by_checkpoints_and_by_the_journal(copy):
     last = copy.anchors[-1].sequence
     copy.cut(copy.anchors[0].sequence)
     assert await copy.find() == []
-    assert await copy.find(copy.anchors) == [(ChainDefect.CUT, copy.anchors[0].sequence + 1, last)]
+    assert await copy.find(copy.anchors) == [
+        (ChainDefect.CUT, copy.anchors[0].sequence + 1, last)
+    ]
     assert [damage for damage, _from, _to in await copy.find((), copy.intents)] == [
         ChainDefect.UNKNOWN_ATTEMPT
     ] * 3
@@ -393,7 +429,9 @@ async def test_a_replaced_database_is_detected_by_checkpoints(copy):
     ).fetchall():
         digest = hash_entry(number, fields, previous)
         parts = (previous, digest, number)
-        copy.connection.execute("UPDATE audit SET previous = ?, hash = ? WHERE id = ?", parts)
+        copy.connection.execute(
+            "UPDATE audit SET previous = ?, hash = ? WHERE id = ?", parts
+        )
         previous = digest
     copy.connection.execute(
         "UPDATE database_info SET value = ? WHERE key = 'audit_genesis'", [genesis]
@@ -411,7 +449,9 @@ async def test_a_checkpoint_is_written_when_the_head_has_moved(open_store, tmp_p
     audit, log = store.audit, tmp_path / "log"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
         listener.bind(str(log))
-        targets = CheckpointTargets(file=tmp_path / "elsewhere" / "anchors.log", syslog_socket=log)
+        targets = CheckpointTargets(
+            file=tmp_path / "elsewhere" / "anchors.log", syslog_socket=log
+        )
         await write_checkpoint(audit, targets)
         await write_checkpoint(audit, targets)
         await store.actions.resume("all", named_person("王"))
@@ -419,7 +459,10 @@ async def test_a_checkpoint_is_written_when_the_head_has_moved(open_store, tmp_p
         listener.settimeout(5)
         heard = [listener.recv(4096).decode() for _ in range(2)]
     lines = list(read_checkpoints(targets.file))
-    assert [line.sequence for line in lines] == [lines[1].sequence - 1, lines[1].sequence]
+    assert [line.sequence for line in lines] == [
+        lines[1].sequence - 1,
+        lines[1].sequence,
+    ]
     assert lines[1].hash == (await audit.read_checkpoint()).hash
     assert heard[1].startswith("<85>publisher: audit anchor ")
     logged = tmp_path / "messages"
@@ -456,7 +499,9 @@ async def test_f16_a_new_checkpoint_file_is_found_after_a_power_cut(
 
     monkeypatch.setattr(os, "fsync", record_sync)
     file, newest = tmp_path / "one" / "anchors.log", tmp_path / "other" / "newest"
-    await write_checkpoint(store.audit, CheckpointTargets(file=file, newest_file=newest))
+    await write_checkpoint(
+        store.audit, CheckpointTargets(file=file, newest_file=newest)
+    )
     assert {file, file.parent, newest.parent} <= synced
 
 
@@ -484,13 +529,17 @@ def test_only_checkpoint_lines_are_read_whatever_an_editor_put_around_them(tmp_p
         assert list(read_checkpoints(file)) == found
 
 
-async def test_a_failure_of_one_checkpoint_target_does_not_affect_the_other(open_store, tmp_path):
+async def test_a_failure_of_one_checkpoint_target_does_not_affect_the_other(
+    open_store, tmp_path
+):
     """Without a system log the file is still written, and without the file the system log."""
     store = await open_with_entries(open_store)
     file, newest = tmp_path / "anchors.log", tmp_path / "newest"
     await write_checkpoint(
         store.audit,
-        CheckpointTargets(file=file, newest_file=newest, syslog_socket=tmp_path / "none"),
+        CheckpointTargets(
+            file=file, newest_file=newest, syslog_socket=tmp_path / "none"
+        ),
     )
     assert len(list(read_checkpoints(file))) == len(list(read_checkpoints(newest))) == 1
     assert await alerts(store) == ["audit_checkpoint_failed"]
@@ -500,7 +549,9 @@ async def alerts(store):
     return [alert.code for alert in await store.queries.alerts()]
 
 
-async def test_a_checkpoint_that_cannot_be_written_is_alerted_until_it_can(open_store, tmp_path):
+async def test_a_checkpoint_that_cannot_be_written_is_alerted_until_it_can(
+    open_store, tmp_path
+):
     """The alert comes once, and ends by itself."""
     store = await open_with_entries(open_store)
     (tmp_path / "file").write_text("")
@@ -508,11 +559,15 @@ async def test_a_checkpoint_that_cannot_be_written_is_alerted_until_it_can(open_
     await write_checkpoint(store.audit, blocked)
     await write_checkpoint(store.audit, blocked)
     assert (await alerts(store)).count("audit_checkpoint_failed") == 1
-    await write_checkpoint(store.audit, CheckpointTargets(file=tmp_path / "anchors.log"))
+    await write_checkpoint(
+        store.audit, CheckpointTargets(file=tmp_path / "anchors.log")
+    )
     assert "audit_checkpoint_failed" not in await alerts(store)
 
 
-async def test_no_checkpoint_is_written_unsigned_while_the_key_is_missing(open_store, tmp_path):
+async def test_no_checkpoint_is_written_unsigned_while_the_key_is_missing(
+    open_store, tmp_path
+):
     """While the key is missing an alert stands and no checkpoint is written.
 
     An unsigned line would look forged.
@@ -524,7 +579,10 @@ async def test_no_checkpoint_is_written_unsigned_while_the_key_is_missing(open_s
     )
     vault.write("audit-key", {"private": "no key"})
     await write_checkpoint(store.audit, targets)
-    assert (await alerts(store), targets.file.exists()) == (["audit_checkpoint_failed"], False)
+    assert (await alerts(store), targets.file.exists()) == (
+        ["audit_checkpoint_failed"],
+        False,
+    )
     vault.remove("audit-key")
     await write_checkpoint(store.audit, targets)
     [line] = read_checkpoints(targets.file)
@@ -533,17 +591,25 @@ async def test_no_checkpoint_is_written_unsigned_while_the_key_is_missing(open_s
         checkpoint_signing_text(line), line.signature, [load_audit_key(vault).public]
     )
     other = load_audit_key(Vault(folder=tmp_path / "other", environment={}))
-    assert not is_signed_by(checkpoint_signing_text(line), line.signature, [other.public])
+    assert not is_signed_by(
+        checkpoint_signing_text(line), line.signature, [other.public]
+    )
 
 
-async def test_the_daemon_detects_an_audit_log_that_contradicts_its_checkpoint(copy, tmp_path):
+async def test_the_daemon_detects_an_audit_log_that_contradicts_its_checkpoint(
+    copy, tmp_path
+):
     """The next checkpoint reports a last one missing from the audit log, without a command."""
     targets = CheckpointTargets(file=tmp_path / "anchors.log")
     await write_checkpoint(copy.store.audit, targets)
-    assert [alert.code for alert in await copy.store.queries.alerts()].count("audit_broken") == 0
+    assert [alert.code for alert in await copy.store.queries.alerts()].count(
+        "audit_broken"
+    ) == 0
     copy.cut(copy.anchors[-1].sequence - 2)
     await write_checkpoint(copy.store.audit, targets)
-    assert [alert.code for alert in await copy.store.queries.alerts()].count("audit_broken") == 1
+    assert [alert.code for alert in await copy.store.queries.alerts()].count(
+        "audit_broken"
+    ) == 1
 
 
 async def test_a_head_that_the_system_log_did_not_accept_is_alerted_until_it_does(

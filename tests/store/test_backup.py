@@ -84,12 +84,16 @@ class BackupWorkspace:
 
     async def open(self):
         await prepare_database(self.url, "drill", self.journal, self.runtime)
-        self.use(Database(open_engine(self.url), self.runtime, IntentJournal(self.journal)))
+        self.use(
+            Database(open_engine(self.url), self.runtime, IntentJournal(self.journal))
+        )
         await self.post_store.register_logins()
         return self
 
     def use(self, database):
-        self.store = Store(database=database, policies={A: make_policy("a")}, worker=WorkerId("w"))
+        self.store = Store(
+            database=database, policies={A: make_policy("a")}, worker=WorkerId("w")
+        )
         self.outbox, self.post_store, self.queries = (
             self.store.outbox,
             self.store.posts,
@@ -97,7 +101,9 @@ class BackupWorkspace:
         )
 
     async def enqueue_posts(self, *names, at=START_TIME):
-        await enqueue_posts(self.post_store, *(make_post(name, ["a"], at) for name in names))
+        await enqueue_posts(
+            self.post_store, *(make_post(name, ["a"], at) for name in names)
+        )
 
     async def send(self):
         """Send everything that is due, one after the other."""
@@ -113,7 +119,9 @@ class BackupWorkspace:
             await reconcile_due(self.store, {A: self.fake}, 9)
 
     async def states(self):
-        return {item.key.post: item.state.value for item in await self.queries.deliveries()}
+        return {
+            item.key.post: item.state.value for item in await self.queries.deliveries()
+        }
 
     async def close(self):
         await self.store.database.close()
@@ -124,12 +132,16 @@ class BackupWorkspace:
     async def restore_backup(self, source, *, is_incomplete_fine=False):
         """Restore as the command does."""
         cut = last_checkpoint(self.targets.file)
-        incoming, label = stage_copy(source, self.file, "drill", cut.chain if cut else None)
+        incoming, label = stage_copy(
+            source, self.file, "drill", cut.chain if cut else None
+        )
         anchors = checkpoints_to_compare([cut] if cut else [], self.file)
         url = f"sqlite:///{incoming}"
         migrate(url, "drill", None, self.runtime)
         self.use(Database(open_engine(url), self.runtime))
-        memory = read_intents(self.journal, label, START_TIME, allows_incomplete=is_incomplete_fine)
+        memory = read_intents(
+            self.journal, label, START_TIME, allows_incomplete=is_incomplete_fine
+        )
         restored = await self.store.database.write(
             lambda unit: finish_restore(self.store, unit, memory, label, anchors, LI)
         )
@@ -163,12 +175,16 @@ async def test_a_backup_is_made_while_others_write_and_names_itself(workspace):
         "drill",
         read_records(workspace.journal)[-1],
     )
-    assert [path.name for path in workspace.backup.parent.glob("backup*")] == ["backup.db"]
+    assert [path.name for path in workspace.backup.parent.glob("backup*")] == [
+        "backup.db"
+    ]
     assert workspace.backup.stat().st_mode & 0o077 == 0
     await workspace.close()
 
 
-async def test_a_backup_is_dated_to_the_beginning_of_its_creation(workspace, monkeypatch):
+async def test_a_backup_is_dated_to_the_beginning_of_its_creation(
+    workspace, monkeypatch
+):
     """Changes during a slow backup may be missing in it."""
     await workspace.open()
 
@@ -233,7 +249,9 @@ async def test_f84_a_damaged_backup_is_detected_by_any_byte(workspace, position)
         "ALTER TABLE auth_user ADD COLUMN evil INTEGER CHECK (state != 'suspended')",
     ],
 )
-async def test_a_database_with_code_of_others_is_neither_restored_nor_opened(workspace, code):
+async def test_a_database_with_code_of_others_is_neither_restored_nor_opened(
+    workspace, code
+):
     """A database with a foreign trigger or column is neither restored nor opened.
 
     Such code would undo the safety steps of a restore: the pause, and the end of all approvals.
@@ -248,7 +266,9 @@ async def test_a_database_with_code_of_others_is_neither_restored_nor_opened(wor
     with pytest.raises(RefusedError, match=r"database_(foreign_code|schema_differs)"):
         read_backup_info(workspace.backup)
     with pytest.raises(RefusedError, match=r"database_(foreign_code|schema_differs)"):
-        await prepare_database(workspace.url, "drill", workspace.journal, workspace.runtime)
+        await prepare_database(
+            workspace.url, "drill", workspace.journal, workspace.runtime
+        )
 
 
 def test_a_table_with_a_name_that_is_half_a_statement_is_read_as_a_table(tmp_path):
@@ -259,7 +279,13 @@ def test_a_table_with_a_name_that_is_half_a_statement_is_read_as_a_table(tmp_pat
     file = tmp_path / "hostile.db"
     seals = set()
     label = BackupInfo(
-        at="", database="", environment="", chain="", entries=0, newest_record=None, checksum=""
+        at="",
+        database="",
+        environment="",
+        chain="",
+        entries=0,
+        newest_record=None,
+        checksum="",
     )
     for word in ("a", "b"):
         with sqlite3.connect(file) as connection:
@@ -315,9 +341,13 @@ async def test_f85_posts_sent_after_the_backup_are_read_and_not_sent_again(works
     await workspace.enqueue_posts("newer", at=workspace.runtime.now())
     await workspace.send()
     states = await workspace.states()
-    assert {states[name] for name in ("before", "waiting", "since", "newer")} == {"published"}
+    assert {states[name] for name in ("before", "waiting", "since", "newer")} == {
+        "published"
+    }
     assert set(workspace.posts_on_platform().values()) == {1}
-    assert "attempt_orphaned" not in [item.code for item in await workspace.queries.alerts()]
+    assert "attempt_orphaned" not in [
+        item.code for item in await workspace.queries.alerts()
+    ]
     await workspace.close()
 
 
@@ -341,7 +371,11 @@ async def test_f85_a_call_after_a_resend_that_the_backup_does_not_know_is_the_un
     await workspace.restore_backup(workspace.backup)
     await workspace.open()
     [delivery] = await workspace.queries.deliveries()
-    assert (delivery.state, delivery.attempts, delivery.was_resent) == (State.UNKNOWN, 2, True)
+    assert (delivery.state, delivery.attempts, delivery.was_resent) == (
+        State.UNKNOWN,
+        2,
+        True,
+    )
     await workspace.read()
     assert await workspace.states() == {"p": "published"}
     assert workspace.posts_on_platform().total() == 1
@@ -375,7 +409,9 @@ async def test_f85_without_a_journal_whatever_may_be_published_is_read_first(wor
     await workspace.read()
     assert set((await workspace.states()).values()) == {"published"}
     assert set(workspace.posts_on_platform().values()) == {1}
-    await workspace.enqueue_posts("fresh", at=workspace.runtime.now() + timedelta(minutes=1))
+    await workspace.enqueue_posts(
+        "fresh", at=workspace.runtime.now() + timedelta(minutes=1)
+    )
     assert (await workspace.states())["fresh"] == "pending"
     await workspace.close()
 
@@ -398,7 +434,11 @@ async def test_f85_without_a_journal_held_deliveries_may_have_been_resolved_sinc
     workspace.copy()
     [ruled] = await workspace.queries.deliveries("ruled")
     await resolve_delivery(
-        workspace.store, ruled, Resolution.RESEND, by=named_person("li"), reason="solved"
+        workspace.store,
+        ruled,
+        Resolution.RESEND,
+        by=named_person("li"),
+        reason="solved",
     )
     await workspace.send()
     assert await workspace.states() == {"ruled": "published", "left": "held"}
@@ -412,7 +452,11 @@ async def test_f85_without_a_journal_held_deliveries_may_have_been_resolved_sinc
     [ruled] = await workspace.queries.deliveries("ruled")
     with pytest.raises(RefusedError) as refused:
         await resolve_delivery(
-            workspace.store, ruled, Resolution.RESEND, by=named_person("li"), reason="given again"
+            workspace.store,
+            ruled,
+            Resolution.RESEND,
+            by=named_person("li"),
+            reason="given again",
         )
     assert refused.value.code == "not_read_yet"
     await workspace.read()
@@ -423,7 +467,9 @@ async def test_f85_without_a_journal_held_deliveries_may_have_been_resolved_sinc
     await workspace.close()
 
 
-async def test_f85_without_a_journal_a_known_unknown_outcome_keeps_its_own_baseline(workspace):
+async def test_f85_without_a_journal_a_known_unknown_outcome_keeps_its_own_baseline(
+    workspace,
+):
     """Its post is older than the data-loss window, and is still distinguished from older posts."""
     await workspace.open()
     await workspace.enqueue_posts("first")
@@ -483,7 +529,9 @@ async def test_f85_a_backup_restored_by_hand_is_recognised_even_if_nothing_was_s
     await workspace.close()
 
 
-async def test_f95_a_drill_backup_is_not_restored_live_nor_another_workspaces(workspace, tmp_path):
+async def test_f95_a_drill_backup_is_not_restored_live_nor_another_workspaces(
+    workspace, tmp_path
+):
     """The environment and the audit chain in the file identify its workspace."""
     await workspace.open()
     workspace.copy()
@@ -519,7 +567,9 @@ async def test_a_killed_restore_is_finished_by_the_next_start(workspace, passing
     if passing == 2:
         with pytest.raises(FailpointRaisedError):
             finish_swaps(
-                workspace.file, workspace.journal, Runtime(failpoints={"restore.mid": ("raise", 1)})
+                workspace.file,
+                workspace.journal,
+                Runtime(failpoints={"restore.mid": ("raise", 1)}),
             )
         assert not workspace.file.exists()
     with pytest.raises(RefusedError) as refused:
@@ -550,10 +600,15 @@ async def test_a_recorded_restore_is_distinguished_from_a_silent_cut(workspace):
     assert [(item.defect, item.facts["name"]) for item in found.breaks] == [
         (ChainDefect.REPLACED, "li")
     ]
-    assert [item.code for item in await workspace.queries.alerts()].count("audit_broken") == 1
+    assert [item.code for item in await workspace.queries.alerts()].count(
+        "audit_broken"
+    ) == 1
     beyond = replace(anchors[0], sequence=99, hash="f" * 64)
     found = await workspace.store.audit.verify([beyond, *anchors])
-    assert [item.defect for item in found.breaks] == [ChainDefect.REPLACED, ChainDefect.CUT]
+    assert [item.defect for item in found.breaks] == [
+        ChainDefect.REPLACED,
+        ChainDefect.CUT,
+    ]
     await workspace.close()
     await workspace.restore_backup(workspace.backup)
     await workspace.open()
@@ -563,7 +618,8 @@ async def test_a_recorded_restore_is_distinguished_from_a_silent_cut(workspace):
     ]
     await workspace.close()
     silent = Database(
-        open_engine(f"sqlite:///{workspace.file.with_name('silent.db')}"), workspace.runtime
+        open_engine(f"sqlite:///{workspace.file.with_name('silent.db')}"),
+        workspace.runtime,
     )
     workspace.use(silent)
     found = await workspace.store.audit.verify(anchors)
@@ -586,7 +642,9 @@ async def test_f84_damage_in_the_middle_of_a_database_is_found_at_the_start(work
     assert workspace.file.read_bytes() == data
 
 
-async def test_f84_a_damaged_database_keeps_the_log_that_a_kill_left_beside_it(workspace):
+async def test_f84_a_damaged_database_keeps_the_log_that_a_kill_left_beside_it(
+    workspace,
+):
     """The refusal of a damaged database changes neither it nor the log of a killed daemon.
 
     The killed daemon left its newest commits in that separate file.
@@ -601,12 +659,16 @@ async def test_f84_a_damaged_database_keeps_the_log_that_a_kill_left_beside_it(w
         connection.commit()
         for left in workspace.file.parent.glob("publisher.db*"):
             shutil.copy(left, dead)
-        [(page,)] = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'delivery'")
+        [(page,)] = connection.execute(
+            "SELECT rootpage FROM sqlite_master WHERE name = 'delivery'"
+        )
     data = bytearray((dead / workspace.file.name).read_bytes())
     data[(page - 1) * 4096 : page * 4096] = os.urandom(4096)
     (dead / workspace.file.name).write_bytes(data)
     before = {
-        left.name: left.read_bytes() for left in dead.glob("*.db*") if left.suffix != ".db-shm"
+        left.name: left.read_bytes()
+        for left in dead.glob("*.db*")
+        if left.suffix != ".db-shm"
     }
     assert len(before) > 1
     url = f"sqlite:///{dead / workspace.file.name}"
@@ -618,7 +680,9 @@ async def test_f84_a_damaged_database_keeps_the_log_that_a_kill_left_beside_it(w
     assert {name: (dead / name).read_bytes() for name in before} == before
 
 
-async def test_a_damaged_line_in_the_journal_is_refused_and_a_torn_end_is_not(workspace):
+async def test_a_damaged_line_in_the_journal_is_refused_and_a_torn_end_is_not(
+    workspace,
+):
     """A kill leaves half a line only at the very end; in the middle an intent may be lost."""
     await workspace.open()
     await workspace.enqueue_posts("p", "q", "r")

@@ -10,7 +10,13 @@ from sqlalchemy import func, select
 
 from publisher.domain.delivery import State
 from publisher.domain.plan import Plan, PlanWindow, RemovedTargets, plan
-from publisher.domain.post import ONCE_OCCURRENCE, OccurrenceKey, OneTimeTrigger, PostId, Schedule
+from publisher.domain.post import (
+    ONCE_OCCURRENCE,
+    OccurrenceKey,
+    OneTimeTrigger,
+    PostId,
+    Schedule,
+)
 from publisher.runtime.clock import FailpointRaisedError
 from publisher.store.db.database import MAX_BATCH_SIZE
 from publisher.store.db.tables import DELIVERY
@@ -22,7 +28,12 @@ from publisher.store.plan.batches import (
     split_into_batches,
 )
 from publisher.store.plan.posts import PlanCommit
-from publisher.testing.builders import enqueue_posts, make_policy, make_post, make_rendered_delivery
+from publisher.testing.builders import (
+    enqueue_posts,
+    make_policy,
+    make_post,
+    make_rendered_delivery,
+)
 from publisher.testing.fakes import START_TIME
 
 HOUR = timedelta(hours=1)
@@ -36,12 +47,16 @@ URGENT = make_post("urgent", ["a0"], START_TIME, is_urgent=True)
 @pytest.fixture(autouse=True)
 def _few_come_together(monkeypatch):
     """Limit the part applied with a version to one batch of new posts."""
-    monkeypatch.setattr("publisher.store.plan.batches.FIRST_BATCH_SIZE", NEXT_BATCH_SIZE)
+    monkeypatch.setattr(
+        "publisher.store.plan.batches.FIRST_BATCH_SIZE", NEXT_BATCH_SIZE
+    )
 
 
 async def test_i22_a_small_change_is_applied_with_its_version(open_store, monkeypatch):
     """Up to a limit, the plan is the old version's or the new version's, and never a mix."""
-    monkeypatch.setattr("publisher.store.plan.batches.FIRST_BATCH_SIZE", FIRST_BATCH_SIZE)
+    monkeypatch.setattr(
+        "publisher.store.plan.batches.FIRST_BATCH_SIZE", FIRST_BATCH_SIZE
+    )
     store = await open_store(*map(make_policy, NAMES))
     die(store, 2)
     assert await accept(store, MANY) == len(ALL)
@@ -55,9 +70,16 @@ async def store(open_store):
 
 async def accept(store, posts, *, changes=NOTHING, drafts=(), text="new", based_on=0):
     """Accept a version of the schedule with these posts."""
-    drafted = [*drafts, *(make_rendered_delivery(post, post.trigger.at) for post in posts)]
+    drafted = [
+        *drafts,
+        *(make_rendered_delivery(post, post.trigger.at) for post in posts),
+    ]
     acceptance = PlanCommit(
-        plan=changes, rendered=drafted, posts=posts, schedule_text=text, base_version=based_on
+        plan=changes,
+        rendered=drafted,
+        posts=posts,
+        schedule_text=text,
+        base_version=based_on,
     )
     return await store.posts.commit_plan(acceptance)
 
@@ -68,9 +90,12 @@ async def complete(store, *posts):
     Only new deliveries are counted.
     """
     now, known = store.runtime.now(), await store.posts.stored_posts(posts)
-    found = plan(Schedule(posts=posts), known, PlanWindow(now=now, until=now + 48 * HOUR), {})
+    found = plan(
+        Schedule(posts=posts), known, PlanWindow(now=now, until=now + 48 * HOUR), {}
+    )
     drafts = [
-        make_rendered_delivery(filing.post, filing.occurrence.due_at) for filing in found.planned
+        make_rendered_delivery(filing.post, filing.occurrence.due_at)
+        for filing in found.planned
     ]
     based_on = await store.posts.schedule_version()
     return await store.posts.commit_plan(
@@ -79,14 +104,19 @@ async def complete(store, *posts):
 
 
 async def states(store):
-    return {(item.key.post, item.account): item.state for item in await store.queries.deliveries()}
+    return {
+        (item.key.post, item.account): item.state
+        for item in await store.queries.deliveries()
+    }
 
 
 def die(store, portion):
     store.runtime.failpoints = {"plan.after_insert": ("raise", portion)}
 
 
-async def test_i20_a_claim_is_made_between_the_batches_of_an_acceptance(store, monkeypatch):
+async def test_i20_a_claim_is_made_between_the_batches_of_an_acceptance(
+    store, monkeypatch
+):
     """An urgent post is claimed and its intent written while most accepted posts are unfiled."""
     await enqueue_posts(store.posts, URGENT)
     await store.maintenance.promote_due()
@@ -102,7 +132,9 @@ async def test_i20_a_claim_is_made_between_the_batches_of_an_acceptance(store, m
             assert is_asked.wait(60)
 
     def count_filed(unit, leases):
-        filed.append(unit.connection.scalar(select(func.count()).select_from(DELIVERY)) - 1)
+        filed.append(
+            unit.connection.scalar(select(func.count()).select_from(DELIVERY)) - 1
+        )
         return record_intents(unit, leases)
 
     monkeypatch.setattr(type(store.runtime), "hit_failpoint_now", wait_for_the_claim)
@@ -133,7 +165,9 @@ async def test_i22_a_kill_in_any_batch_is_repaired_by_the_next_run(store, portio
         (portion - 1) * NEXT_BATCH_SIZE,
     )
     if portion > 1:
-        assert await complete(store, *MANY) == len(ALL) - (portion - 1) * NEXT_BATCH_SIZE
+        assert (
+            await complete(store, *MANY) == len(ALL) - (portion - 1) * NEXT_BATCH_SIZE
+        )
         assert await states(store) == ALL
         assert await complete(store, *MANY) == 0
 
@@ -141,7 +175,8 @@ async def test_i22_a_kill_in_any_batch_is_repaired_by_the_next_run(store, portio
 async def test_i21_cancellations_and_edits_are_applied_with_the_version(store):
     """A kill among new posts leaves no old text, wrong recipient or missing account."""
     edited, gone, spared, joined = (
-        make_post(name, ["a0", "a1"], START_TIME) for name in ("edited", "gone", "spared", "joined")
+        make_post(name, ["a0", "a1"], START_TIME)
+        for name in ("edited", "gone", "spared", "joined")
     )
     await enqueue_posts(store.posts, edited, gone, spared, joined)
     new = replace(edited, title="改", content_hash="edited/new")
@@ -150,7 +185,8 @@ async def test_i21_cancellations_and_edits_are_applied_with_the_version(store):
         removed_posts=(gone.id,),
         removed_targets=(
             RemovedTargets(
-                key=OccurrenceKey(post=spared.id, occurrence=ONCE_OCCURRENCE), accounts=("a1",)
+                key=OccurrenceKey(post=spared.id, occurrence=ONCE_OCCURRENCE),
+                accounts=("a1",),
             ),
         ),
     )
@@ -164,9 +200,13 @@ async def test_i21_cancellations_and_edits_are_applied_with_the_version(store):
             changes=changes,
             drafts=[make_rendered_delivery(new, START_TIME, is_new=False), join],
         )
-    found = {key: state for key, state in (await states(store)).items() if key not in ALL}
+    found = {
+        key: state for key, state in (await states(store)).items() if key not in ALL
+    }
     gone_ones = {("gone", "a0"), ("gone", "a1"), ("spared", "a1")}
-    assert {key for key, state in found.items() if state is State.CANCELLED} == gone_ones
+    assert {
+        key for key, state in found.items() if state is State.CANCELLED
+    } == gone_ones
     assert found[PostId("joined"), "a2"] is State.PENDING
     await store.maintenance.promote_due()
     sent = {}
@@ -177,7 +217,11 @@ async def test_i21_cancellations_and_edits_are_applied_with_the_version(store):
 
 async def test_a_newer_version_ends_the_filing_of_an_older_one(store, monkeypatch):
     """Posts of the older version alone are not filed any more; the newer one's posts are."""
-    write, first_batch, newer_version = store.database.write, asyncio.Event(), asyncio.Event()
+    write, first_batch, newer_version = (
+        store.database.write,
+        asyncio.Event(),
+        asyncio.Event(),
+    )
 
     async def write_newer_version_second(operation):
         if asyncio.current_task() is not older:
@@ -199,7 +243,9 @@ async def test_a_newer_version_ends_the_filing_of_an_older_one(store, monkeypatc
     assert await complete(store, URGENT) == 0
 
 
-async def test_posts_of_a_data_loss_window_are_filed_as_unknown_in_one_transaction(store):
+async def test_posts_of_a_data_loss_window_are_filed_as_unknown_in_one_transaction(
+    store,
+):
     """Posts of a data loss window are filed as unknown in one transaction.
 
     After a kill between batches, a later run would send the rest at once, as if they were not
@@ -227,25 +273,41 @@ def test_no_follow_up_is_filed_before_its_original():
     """
     original = make_post("original", NAMES, START_TIME + HOUR)
     update = make_post("update", NAMES, START_TIME + HOUR, follows="original")
-    correction = make_post("correction", NAMES, START_TIME + HOUR, follows="update", is_urgent=True)
+    correction = make_post(
+        "correction", NAMES, START_TIME + HOUR, follows="update", is_urgent=True
+    )
     edited = make_rendered_delivery(
-        make_post("edited", NAMES, START_TIME, follows="original"), START_TIME, is_new=False
+        make_post("edited", NAMES, START_TIME, follows="original"),
+        START_TIME,
+        is_new=False,
     )
     posts = (correction, *MANY, update, original)
-    drafts = [*(make_rendered_delivery(post, START_TIME + HOUR) for post in posts), edited]
+    drafts = [
+        *(make_rendered_delivery(post, START_TIME + HOUR) for post in posts),
+        edited,
+    ]
     portions = split_into_batches(NOTHING, drafts)
-    order = [draft.planned.post.id for portion in portions for draft in portion.rendered]
+    order = [
+        draft.planned.post.id for portion in portions for draft in portion.rendered
+    ]
     assert order[:4] == ["original", "update", "correction", "edited"]
     assert len(order) == len(posts) + 1
 
 
 def test_urgent_posts_are_filed_first_and_no_occurrence_is_split():
     """The first batch holds the urgent post; each batch has its full size, or one occurrence."""
-    wide = make_post("wide", [f"b{number}" for number in range(3 * NEXT_BATCH_SIZE)], START_TIME)
+    wide = make_post(
+        "wide", [f"b{number}" for number in range(3 * NEXT_BATCH_SIZE)], START_TIME
+    )
     urgent = make_post("late-but-urgent", NAMES, START_TIME + 9 * HOUR, is_urgent=True)
-    drafts = [make_rendered_delivery(post, post.trigger.at) for post in (*MANY, wide, urgent)]
+    drafts = [
+        make_rendered_delivery(post, post.trigger.at) for post in (*MANY, wide, urgent)
+    ]
     portions = split_into_batches(NOTHING, drafts)
-    sizes = [sum(len(draft.planned.accounts) for draft in portion.rendered) for portion in portions]
+    sizes = [
+        sum(len(draft.planned.accounts) for draft in portion.rendered)
+        for portion in portions
+    ]
     assert portions[0].rendered[0].planned.post is urgent
     assert sizes == [10, 3 * NEXT_BATCH_SIZE, *[NEXT_BATCH_SIZE] * 5]
     assert split_into_batches(NOTHING, []) == [PlanBatch(is_last=True)]
@@ -266,7 +328,9 @@ async def test_an_intent_waits_for_no_outcome(store):
         store.database.write_batched(record, f"outcome {number}")
         for number in range(MAX_BATCH_SIZE + 1)
     ]
-    await asyncio.gather(*writes, store.database.write_batched(record, "intent", goes_first=True))
+    await asyncio.gather(
+        *writes, store.database.write_batched(record, "intent", goes_first=True)
+    )
     assert done[0] == "intent"
     assert len(done) == MAX_BATCH_SIZE + 2
 
@@ -288,14 +352,19 @@ async def file_and_edit(store):
             base_version=0,
         )
     )
-    return [replace(post, title=NEW_TITLE, content_hash=f"{post.id}/new") for post in EDITED]
+    return [
+        replace(post, title=NEW_TITLE, content_hash=f"{post.id}/new") for post in EDITED
+    ]
 
 
 async def find_changes(store, posts):
     """Compare the posts with the store; return the plan and its final texts."""
     now, known = store.runtime.now(), await store.posts.stored_posts(posts)
     found = plan(
-        Schedule(posts=tuple(posts)), known, PlanWindow(now=now, until=now + 48 * HOUR), {}
+        Schedule(posts=tuple(posts)),
+        known,
+        PlanWindow(now=now, until=now + 48 * HOUR),
+        {},
     )
     return found, [
         make_rendered_delivery(item.post, item.occurrence.due_at, is_new=item.is_new)
@@ -348,7 +417,9 @@ async def test_f88_an_edit_of_many_posts_lets_other_writers_in(store):
 
 
 @pytest.mark.parametrize("portion", [1, 2, 4, 6])
-async def test_i22_a_kill_in_any_portion_of_an_edit_is_completed_by_the_next_run(store, portion):
+async def test_i22_a_kill_in_any_portion_of_an_edit_is_completed_by_the_next_run(
+    store, portion
+):
     """I21: after a kill no occurrence has two texts, and the next run completes the edit.
 
     It asks nobody again about the removals.
@@ -378,7 +449,9 @@ async def test_i20_an_urgent_post_in_a_large_edit_is_filed_first(store):
 
 
 @pytest.mark.parametrize("is_urgent", [False, True])
-def test_f100_a_moved_occurrence_is_taken_out_before_it_is_filed_at_its_new_time(is_urgent):
+def test_f100_a_moved_occurrence_is_taken_out_before_it_is_filed_at_its_new_time(
+    is_urgent,
+):
     """F100: a moved occurrence is removed before it is filed at its new time.
 
     In the other order, a daemon that ends between the batches could send it at both times.
@@ -392,7 +465,11 @@ def test_f100_a_moved_occurrence_is_taken_out_before_it_is_filed_at_its_new_time
         due_at=START_TIME + 2 * HOUR,
     )
     batches = split_into_batches(Plan(removed_targets=(old,)), [*others, new])
-    [removed_in] = [number for number, batch in enumerate(batches) if old in batch.removed_targets]
-    [filed_in] = [number for number, batch in enumerate(batches) if new in batch.rendered]
+    [removed_in] = [
+        number for number, batch in enumerate(batches) if old in batch.removed_targets
+    ]
+    [filed_in] = [
+        number for number, batch in enumerate(batches) if new in batch.rendered
+    ]
     assert removed_in <= filed_in
     assert (removed_in == 0) == is_urgent

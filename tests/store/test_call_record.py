@@ -100,7 +100,10 @@ async def test_f02_a_daemon_killed_before_the_first_byte_leaves_no_unknown_outco
     await store.maintenance.expire_own_leases()
     await enqueue_posts(store.posts, make_post("p", ["a", "b"], START_TIME))
     await store.maintenance.promote_due()
-    requests = [await store.outbox.record_intent(lease) for lease in await store.outbox.claim(10)]
+    requests = [
+        await store.outbox.record_intent(lease)
+        for lease in await store.outbox.claim(10)
+    ]
     store.call_record.record_start(requests[0].delivery, requests[0].fencing_token)
     again = await open_store(make_policy("a"), make_policy("b"), calls=record_of(path))
     assert await again.maintenance.expire_own_leases() == 2
@@ -108,7 +111,10 @@ async def test_f02_a_daemon_killed_before_the_first_byte_leaves_no_unknown_outco
     assert found[requests[0].delivery].state is State.UNKNOWN
     assert found[requests[1].delivery].state is State.DUE
     ended = select(ATTEMPT.c.outcome).where(ATTEMPT.c.delivery == requests[1].delivery)
-    assert await again.database.read(lambda connection: connection.scalar(ended)) == "not_sent"
+    assert (
+        await again.database.read(lambda connection: connection.scalar(ended))
+        == "not_sent"
+    )
     runtime.advance_time(timedelta(minutes=1))
     [lease] = await again.outbox.claim(10)
     assert (await again.outbox.record_intent(lease)).attempt == 2
@@ -139,13 +145,17 @@ async def test_f82_a_lease_that_ends_without_a_call_leaves_no_unknown_outcome_in
     assert delivery.state is State.DUE
 
 
-async def test_f15_a_late_unknown_does_not_overrule_the_proof(open_store, path, runtime):
+async def test_f15_a_late_unknown_does_not_overrule_the_proof(
+    open_store, path, runtime
+):
     """A late Unknown does not overrule the record: the call never began.
 
     It has less information than the record, so nothing is unknown.
     """
     store, lease = await expire_before_call(open_store, path, runtime)
-    assert (await store.outbox.record_outcome(lease, Unknown(reason="timeout"))).state is State.DUE
+    assert (
+        await store.outbox.record_outcome(lease, Unknown(reason="timeout"))
+    ).state is State.DUE
     ended = select(ATTEMPT.c.outcome, ATTEMPT.c.detail)
     [(outcome, detail)] = await store.database.read(
         lambda connection: connection.execute(ended).all()
@@ -173,7 +183,9 @@ def test_a_call_does_not_begin_once_its_record_is_closed(path):
 
 
 @pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
-async def test_f15_a_record_proves_nothing_about_another_hosts_call(open_store, path, runtime):
+async def test_f15_a_record_proves_nothing_about_another_hosts_call(
+    open_store, path, runtime
+):
     """A call that failed here and was made elsewhere is unknown when the other host dies.
 
     The call has an intent.

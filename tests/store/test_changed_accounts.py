@@ -11,7 +11,14 @@ from publisher.app.history import format_facts
 from publisher.domain.account import AccountId
 from publisher.domain.delivery import State
 from publisher.domain.post import PostId, SendRequest
-from publisher.domain.results import NotSent, ObservedPost, Published, Submitted, Ticket, Unknown
+from publisher.domain.results import (
+    NotSent,
+    ObservedPost,
+    Published,
+    Submitted,
+    Ticket,
+    Unknown,
+)
 from publisher.engine.decisions import Resolution, named_person, resolve_delivery
 from publisher.engine.monitor import monitor_due
 from publisher.engine.reconciler import reconcile_due, retract_due
@@ -59,7 +66,10 @@ class Accounts:
         )
         await store.accounts.register()
         for name in reported:
-            assert await store.login_health.record_verified(policy.account, "f", name) is None
+            assert (
+                await store.login_health.record_verified(policy.account, "f", name)
+                is None
+            )
         return store
 
 
@@ -91,7 +101,9 @@ async def verify_held(store):
     held = await only(store)
     assert (held.state, held.reason) == (State.HELD, "identity_changed")
     [alert] = [
-        alert for alert in await store.queries.alerts() if alert.code == "held.identity_changed"
+        alert
+        for alert in await store.queries.alerts()
+        if alert.code == "held.identity_changed"
     ]
     assert BOTH.items() <= alert.facts.items()
     formatter = Formatter(messages=Messages("en"), timezone=START_TIME.tzinfo)
@@ -109,7 +121,9 @@ async def verify_held(store):
     ],
     ids=["unknown", "submitted"],
 )
-async def test_f96_an_open_outcome_is_not_looked_for_on_another_account(accounts, runtime, outcome):
+async def test_f96_an_open_outcome_is_not_looked_for_on_another_account(
+    accounts, runtime, outcome
+):
     """F96: the present account gets neither a read nor a second call; a person decides."""
     await make_open(await accounts.open("former"), outcome)
     store = await accounts.open("present")
@@ -129,7 +143,9 @@ async def test_f96_a_restored_identity_is_looked_for_again(accounts, runtime):
     present = await accounts.open("present")
     await run_jobs(present, runtime, ForbiddenAdapter(now=runtime.now))
     held = await verify_held(present)
-    await resolve_delivery(former, held, Resolution.PUBLISHED, by=WANG, reason="put back")
+    await resolve_delivery(
+        former, held, Resolution.PUBLISHED, by=WANG, reason="put back"
+    )
     await reconcile_due(former, {AccountId("a"): fake}, 10)
     assert ((await only(former)).state, len(fake.calls)) == (State.PUBLISHED, 1)
 
@@ -139,7 +155,9 @@ async def test_f96_a_person_may_send_it_on_the_present_account(accounts, runtime
     await make_open(await accounts.open("former"), Unknown(reason="reset"))
     store, fake = await accounts.open("present"), FakeAdapter(now=runtime.now)
     await reconcile_due_after(store, runtime)
-    await resolve_delivery(store, await only(store), Resolution.RESEND, by=WANG, reason="checked")
+    await resolve_delivery(
+        store, await only(store), Resolution.RESEND, by=WANG, reason="checked"
+    )
     fake.script.append(fake.lose_reply)
     await send_due(store, {AccountId("a"): fake}, 10, asyncio.Event())
     await run_jobs(store, runtime, fake)
@@ -153,7 +171,9 @@ async def reconcile_due_after(store, runtime):
 
 
 @pytest.mark.parametrize(
-    "outcome", [Published(receipt=receipt()), Unknown(reason="reset")], ids=["published", "unknown"]
+    "outcome",
+    [Published(receipt=receipt()), Unknown(reason="reset")],
+    ids=["published", "unknown"],
 )
 async def test_f96_nothing_is_deleted_on_another_account(accounts, runtime, outcome):
     """F96: a retraction of the former account's post calls nothing on the present one.
@@ -165,7 +185,9 @@ async def test_f96_nothing_is_deleted_on_another_account(accounts, runtime, outc
     await store.actions.retract(PostId("p"), None, WANG, "wrong")
     await run_jobs(store, runtime, ForbiddenAdapter(now=runtime.now))
     held = await verify_held(store)
-    await resolve_delivery(store, held, Resolution.NOT_PUBLISHED, by=WANG, reason="deleted there")
+    await resolve_delivery(
+        store, held, Resolution.NOT_PUBLISHED, by=WANG, reason="deleted there"
+    )
     assert (await only(store)).state is State.RETRACTED
 
 
@@ -174,7 +196,9 @@ async def test_f96_a_further_part_does_not_follow_on_another_account(accounts, r
 
     Not even a person's order changes that.
     """
-    await make_open(await accounts.open("former", parts=1), Published(receipt=receipt()), parts=1)
+    await make_open(
+        await accounts.open("former", parts=1), Published(receipt=receipt()), parts=1
+    )
     store = await accounts.open("present", parts=1)
     for _ in range(2):
         await run_jobs(store, runtime, ForbiddenAdapter(now=runtime.now))
@@ -192,7 +216,9 @@ async def test_f96_no_second_call_follows_on_another_account(accounts, runtime):
     await verify_held(store)
 
 
-async def test_f96_what_was_never_called_goes_out_on_the_present_account(accounts, runtime):
+async def test_f96_what_was_never_called_goes_out_on_the_present_account(
+    accounts, runtime
+):
     """F96: where no call may have had an effect, a changed identity holds nothing back."""
     await make_open(await accounts.open("former"), NotSent(reason="dns_failed"))
     store, fake = await accounts.open("present"), FakeAdapter(now=runtime.now)
@@ -205,7 +231,9 @@ async def test_f96_what_was_never_called_goes_out_on_the_present_account(account
     )
 
 
-async def test_f96_posts_of_the_former_account_are_not_taken_for_removed(accounts, runtime):
+async def test_f96_posts_of_the_former_account_are_not_taken_for_removed(
+    accounts, runtime
+):
     """F96: the present account's list proves nothing about the former one; one alert says so.
 
     The same holds for its figures and its older posts.
@@ -217,7 +245,10 @@ async def test_f96_posts_of_the_former_account_are_not_taken_for_removed(account
     await send_due(former, {AccountId("a"): fake}, 10, asyncio.Event())
     await monitor_due(former, {AccountId("a"): fake}, 10)
     own = ObservedPost(
-        remote_id="s", url="https://fake.example/s", published_at=START_TIME + MINUTE, text="别的"
+        remote_id="s",
+        url="https://fake.example/s",
+        published_at=START_TIME + MINUTE,
+        text="别的",
     )
     store = await accounts.open("present")
     present = ForbiddenAdapter(now=runtime.now, external_posts=[own])
@@ -230,7 +261,10 @@ async def test_f96_posts_of_the_former_account_are_not_taken_for_removed(account
     assert {**BOTH, "account": "a", "number": "1"}.items() <= alert.facts.items()
     runtime.advance_time(2 * HOUR)
     await monitor_due(former, {AccountId("a"): fake}, 10)
-    assert (await store.queries.alerts(), (await only(store)).verified_at) == ([], runtime.now())
+    assert (await store.queries.alerts(), (await only(store)).verified_at) == (
+        [],
+        runtime.now(),
+    )
 
 
 @pytest.mark.parametrize(
@@ -268,7 +302,9 @@ async def test_f96_two_spellings_of_one_account_are_no_change(
     assert (await only(store)).reason == ("reset" if is_same else "identity_changed")
 
 
-async def test_f96_the_same_name_in_another_forum_is_another_account(open_store, runtime):
+async def test_f96_the_same_name_in_another_forum_is_another_account(
+    open_store, runtime
+):
     """F96: one platform name in two forums is two accounts, since their posts appear elsewhere."""
     policy = make_policy("a", identity="name")
     for forum in ("x", "y"):
@@ -281,7 +317,10 @@ async def test_f96_the_same_name_in_another_forum_is_another_account(open_store,
     runtime.advance_time(MINUTE)
     assert await store.outbox.due_readbacks([State.UNKNOWN], 10) == []
     [alert] = await store.queries.alerts()
-    assert {"sent_as": "name / x", "identity": "name / y"}.items() <= alert.facts.items()
+    assert {
+        "sent_as": "name / x",
+        "identity": "name / y",
+    }.items() <= alert.facts.items()
 
 
 async def test_f96_a_second_call_may_follow_under_another_spelling(accounts, runtime):
@@ -305,7 +344,10 @@ async def test_f96_posts_under_another_spelling_are_watched_on(accounts, runtime
     runtime.advance_time(2 * HOUR)
     assert len(await store.monitoring.deliveries_to_measure(AccountId("a"))) == 1
     await monitor_due(store, {AccountId("a"): fake}, 10)
-    assert (await store.queries.alerts(), (await only(store)).verified_at) == ([], runtime.now())
+    assert (await store.queries.alerts(), (await only(store)).verified_at) == (
+        [],
+        runtime.now(),
+    )
 
 
 async def test_f96_an_attempt_from_the_journal_keeps_its_identity_and_method(
@@ -345,7 +387,9 @@ async def test_f99_a_readback_is_told_how_the_call_was_made(accounts, runtime):
     await make_open(await accounts.open("a", method="quiet"), Unknown(reason="reset"))
     store = await accounts.open("a", method="loud")
     await store.database.write(
-        lambda transaction: transaction.connection.execute(update(DELIVERY).values(is_urgent=True))
+        lambda transaction: transaction.connection.execute(
+            update(DELIVERY).values(is_urgent=True)
+        )
     )
     runtime.advance_time(MINUTE)
     [pending] = await store.outbox.due_readbacks([State.UNKNOWN], 10)
@@ -396,7 +440,9 @@ async def test_f99_after_a_call_without_effect_the_next_may_be_made_by_another_m
 
     A call that was not sent is no first call.
     """
-    await make_open(await accounts.open("a", method="quiet"), NotSent(reason="dns_failed"))
+    await make_open(
+        await accounts.open("a", method="quiet"), NotSent(reason="dns_failed")
+    )
     store = await accounts.open("a", method="loud")
     runtime.advance_time(MINUTE)
     _lease, request = await claim_and_intend(store)
@@ -404,7 +450,9 @@ async def test_f99_after_a_call_without_effect_the_next_may_be_made_by_another_m
 
 
 @pytest.mark.parametrize("named", [1, None, KeyError("way")])
-async def test_f99_an_adapter_that_cannot_name_the_method_stops_nothing(open_store, named):
+async def test_f99_an_adapter_that_cannot_name_the_method_stops_nothing(
+    open_store, named
+):
     """F99: the post goes out, and the way of its call counts as not known."""
 
     def name(_rendered, *, is_urgent):

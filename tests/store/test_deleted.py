@@ -20,7 +20,9 @@ from publisher.testing.fakes import START_TIME
 
 LAG = make_policy("a").capabilities.listing_lag
 LIVE = Published(
-    receipt=Receipt(remote_id="1", url="https://fake.example/1", published_at=START_TIME)
+    receipt=Receipt(
+        remote_id="1", url="https://fake.example/1", published_at=START_TIME
+    )
 )
 UNREADABLE = Unknown(reason="timeout")
 IN_REVIEW = Submitted(ticket=Ticket(payload="7"), check_again_at=START_TIME)
@@ -48,7 +50,9 @@ async def asked(open_store, runtime):
             [delivery] = await store.queries.deliveries()
             [unknown] = await store.outbox.due_readbacks([delivery.state], 10)
             by = RETRACTOR if delivery.state is State.RETRACTING else RECONCILER
-            after = await store.outbox.record_readback(unknown, finding, by, runtime.monotonic())
+            after = await store.outbox.record_readback(
+                unknown, finding, by, runtime.monotonic()
+            )
             runtime.advance_time(
                 max(after.next_action_at - runtime.now(), timedelta())
                 if after.next_action_at
@@ -71,7 +75,9 @@ async def test_f48_an_unknown_post_is_deleted_only_by_the_second_read(asked, ans
 
 
 @pytest.mark.parametrize("answer", [UNREADABLE, IN_REVIEW])
-async def test_f48_a_post_reported_deleted_once_and_then_found_is_published(asked, answer):
+async def test_f48_a_post_reported_deleted_once_and_then_found_is_published(
+    asked, answer
+):
     """F48: the result of the next read counts."""
     sent, read = asked
     await sent(answer)
@@ -85,7 +91,9 @@ async def test_f48_a_read_between_starts_the_count_again(asked):
     """
     sent, read = asked
     await sent(UNREADABLE)
-    after = await read(Deleted(), NotFound(covered_since=START_TIME - timedelta(days=1)), Deleted())
+    after = await read(
+        Deleted(), NotFound(covered_since=START_TIME - timedelta(days=1)), Deleted()
+    )
     assert after.state is State.UNKNOWN
 
 

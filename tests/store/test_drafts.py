@@ -40,9 +40,9 @@ async def test_nobody_else_sees_changes_or_deletes_a_draft(store):
         await store.drafts.change(draft.id, "李", "李的")
     await store.drafts.delete(draft.id, "李")
     assert await store.drafts.list("李") == []
-    assert [(found.id, found.content, found.post) for found in await store.drafts.list("王")] == [
-        (draft.id, "王的", "p")
-    ]
+    assert [
+        (found.id, found.content, found.post) for found in await store.drafts.list("王")
+    ] == [(draft.id, "王的", "p")]
 
 
 async def test_a_draft_is_written_once_in_three_seconds(store):
@@ -75,7 +75,10 @@ async def test_the_draft_deleted_last_comes_back_within_a_day(store):
 
     A second click deletes no more than the first.
     """
-    older, draft = await store.drafts.create("王", "一"), await store.drafts.create("王", "二")
+    older, draft = (
+        await store.drafts.create("王", "一"),
+        await store.drafts.create("王", "二"),
+    )
     await store.drafts.delete(older.id, "王")
     await store.drafts.delete(draft.id, "王")
     await store.drafts.delete(draft.id, "王")
@@ -87,7 +90,9 @@ async def test_the_draft_deleted_last_comes_back_within_a_day(store):
     await store.drafts.restore(draft.id, "王")
     assert await store.drafts.get(draft.id, "王") == draft
     await store.drafts.delete(draft.id, "王")
-    await store.database.write(partial(delete_old_drafts, store.runtime.now() + timedelta(days=2)))
+    await store.database.write(
+        partial(delete_old_drafts, store.runtime.now() + timedelta(days=2))
+    )
     with pytest.raises(NoSuchItemError):
         await store.drafts.restore(draft.id, "王")
 

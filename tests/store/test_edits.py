@@ -15,7 +15,12 @@ from publisher.domain.post import SendRequest
 from publisher.domain.results import NotFound, NotSent, Published, Receipt, Unknown
 from publisher.engine.decisions import Resolution, named_person, resolve_delivery
 from publisher.store.plan.posts import PlanCommit
-from publisher.testing.builders import enqueue_posts, make_policy, make_post, make_rendered_delivery
+from publisher.testing.builders import (
+    enqueue_posts,
+    make_policy,
+    make_post,
+    make_rendered_delivery,
+)
 from publisher.testing.fakes import START_TIME
 
 MINUTE = timedelta(minutes=1)
@@ -58,13 +63,17 @@ async def standing(store):
     return {item.account: item for item in await store.queries.deliveries()}
 
 
-async def test_f70_after_an_edit_during_an_unknown_outcome_no_old_text_is_sent(open_store):
+async def test_f70_after_an_edit_during_an_unknown_outcome_no_old_text_is_sent(
+    open_store,
+):
     """I4, I21: absence shown afterwards leads to a person, on both accounts, with an alert."""
     store = await call_both(open_store, Unknown(reason="timeout"))
     await edit(store)
     await show_absent(store)
     found = await standing(store)
-    assert [(item.state, item.reason) for item in found.values()] == [(State.HELD, "edited")] * 2
+    assert [(item.state, item.reason) for item in found.values()] == [
+        (State.HELD, "edited")
+    ] * 2
     assert [alert.code for alert in await store.queries.alerts()] == ["held.edited"] * 2
     assert await store.outbox.claim(10) == []
     chosen = await resolve_delivery(
@@ -77,7 +86,9 @@ async def test_f70_after_an_edit_during_an_unknown_outcome_no_old_text_is_sent(o
     assert chosen.state is State.DUE
 
 
-async def test_f70_an_account_removed_during_an_unknown_outcome_is_cancelled(open_store):
+async def test_f70_an_account_removed_during_an_unknown_outcome_is_cancelled(
+    open_store,
+):
     """An account removed from `to` during an unknown outcome gets no second call.
 
     The account that is still wanted gets one.
@@ -98,7 +109,9 @@ async def test_f70_an_account_removed_during_an_unknown_outcome_is_cancelled(ope
     )
 
 
-async def test_f70_an_account_added_again_during_an_unknown_outcome_is_wanted_again(open_store):
+async def test_f70_an_account_added_again_during_an_unknown_outcome_is_wanted_again(
+    open_store,
+):
     """An edit that is undone before the outcome is known has no effect."""
     store = await call_both(open_store, Unknown(reason="timeout"))
     gone = RemovedTargets(
@@ -130,7 +143,9 @@ async def test_f70_after_an_edit_during_a_call_that_was_not_sent_no_old_text_is_
     assert (after.state, after.reason) == (State.HELD, "edited")
 
 
-async def test_an_edit_after_calls_that_were_all_not_sent_replaces_the_text(open_store, runtime):
+async def test_an_edit_after_calls_that_were_all_not_sent_replaces_the_text(
+    open_store, runtime
+):
     """F18, F69: where no byte was sent, nothing is started and the new text is sent.
 
     No byte was sent for any account.
@@ -141,7 +156,10 @@ async def test_an_edit_after_calls_that_were_all_not_sent_replaces_the_text(open
     assert {item.state for item in found.values()} == {State.PENDING}
     runtime.advance_time(MINUTE)
     await store.maintenance.promote_due()
-    requests = [await store.outbox.record_intent(lease) for lease in await store.outbox.claim(10)]
+    requests = [
+        await store.outbox.record_intent(lease)
+        for lease in await store.outbox.claim(10)
+    ]
     assert [NEW.title in request.rendered.text for request in requests] == [True, True]
 
 
@@ -152,12 +170,18 @@ async def test_f70_a_post_published_with_the_old_text_is_reported(open_store):
     store.runtime.advance_time(MINUTE)
     [unknown, _other] = await store.outbox.due_readbacks([State.UNKNOWN], 10)
     seen = Published(
-        receipt=Receipt(remote_id="1", url="https://fake.example/1", published_at=START_TIME)
+        receipt=Receipt(
+            remote_id="1", url="https://fake.example/1", published_at=START_TIME
+        )
     )
     assert (
-        await store.outbox.record_readback(unknown, seen, RECONCILER, store.runtime.monotonic())
+        await store.outbox.record_readback(
+            unknown, seen, RECONCILER, store.runtime.monotonic()
+        )
     ).state is State.PUBLISHED
-    assert [alert.code for alert in await store.queries.alerts()] == ["published_after_edit"]
+    assert [alert.code for alert in await store.queries.alerts()] == [
+        "published_after_edit"
+    ]
 
 
 async def test_planning_after_an_edit_during_an_unknown_outcome_finds_nothing_more_to_do(
@@ -202,7 +226,9 @@ async def test_i21_an_edit_waits_for_another_hosts_intent(open_store, monkeypatc
     await editing
     found = {item.id: item for item in await one.queries.deliveries()}
     assert found.pop(lease.delivery).state is State.SENDING
-    assert [(item.state, item.reason) for item in found.values()] == [(State.HELD, "edited")]
+    assert [(item.state, item.reason) for item in found.values()] == [
+        (State.HELD, "edited")
+    ]
 
 
 async def refresh(store, post=NEW):
@@ -215,13 +241,19 @@ async def refresh(store, post=NEW):
     )
 
 
-async def test_f105_a_refresh_replaces_no_text_of_which_a_call_has_begun_meanwhile(open_store):
+async def test_f105_a_refresh_replaces_no_text_of_which_a_call_has_begun_meanwhile(
+    open_store,
+):
     """F105: a refresh checks again in its transaction; an earlier intent keeps every text."""
     store = await open_store(make_policy("a"), make_policy("b"))
     await enqueue_posts(store.posts, OLD)
-    before = {account: one.rendered_hash for account, one in (await standing(store)).items()}
+    before = {
+        account: one.rendered_hash for account, one in (await standing(store)).items()
+    }
     await refresh(store)
-    refreshed = {account: one.rendered_hash for account, one in (await standing(store)).items()}
+    refreshed = {
+        account: one.rendered_hash for account, one in (await standing(store)).items()
+    }
     assert set(refreshed.values()).isdisjoint(before.values())
     await store.maintenance.promote_due()
     [lease, *_rest] = await store.outbox.claim(10)

@@ -22,7 +22,9 @@ async def expired(store):
     await store.maintenance.expire()
     ended = await store.queries.deliveries(states=[State.EXPIRED])
     codes = [
-        alert.code for alert in await store.queries.alerts() if alert.code.startswith("expired.")
+        alert.code
+        for alert in await store.queries.alerts()
+        if alert.code.startswith("expired.")
     ]
     assert sorted(codes) == sorted(f"expired.{row.reason}" for row in ended)
     return {row.key.post: row.reason for row in ended}
@@ -37,7 +39,9 @@ async def send(store, answer):
 
 def due(name, *, minutes=0, is_urgent=False):
     at = START_TIME + timedelta(minutes=minutes)
-    post = make_post(name, ["a"], at, is_urgent=is_urgent, expires_at=START_TIME + 2 * HOUR)
+    post = make_post(
+        name, ["a"], at, is_urgent=is_urgent, expires_at=START_TIME + 2 * HOUR
+    )
     return replace(post, max_delay=3 * HOUR)
 
 
@@ -79,7 +83,9 @@ async def test_f44_a_post_delayed_by_the_platform_says_so(open_store):
 async def test_a_follow_up_without_original_says_so(open_store):
     """A follow-up of an unknown original is distinguished from one that its account delayed."""
     store = await open_store()
-    update = make_post("update", ["a"], START_TIME, follows="p", expires_at=START_TIME + 2 * HOUR)
+    update = make_post(
+        "update", ["a"], START_TIME, follows="p", expires_at=START_TIME + 2 * HOUR
+    )
     await enqueue_posts(store.posts, due("p"), update)
     await send(store, Unknown(reason="timeout"))
     assert await expired(store) == {"update": "expired_original"}

@@ -37,7 +37,9 @@ async def run_daemon_in(folder, *, stops):
     await prepare_database(url_of(folder), "drill", folder / "intents.jsonl", runtime)
     claim_folder(url_of(folder))
     database = Database(open_engine(url_of(folder)), runtime)
-    actions = OperatorActions(Store(database=database, policies={}, worker="host:first"))
+    actions = OperatorActions(
+        Store(database=database, policies={}, worker="host:first")
+    )
     await actions.register_worker()
     if stops:
         await actions.deregister_worker()
@@ -68,7 +70,9 @@ async def test_f103_a_copy_is_refused_and_named(tmp_path, stops):
     assert refused.facts["last"] == START_TIME.isoformat(timespec="seconds")
     assert read_copied_folder(url_of(second)).was_stopped is stops
     with pytest.raises(RefusedError):
-        await prepare_database(url_of(second), "drill", second / "intents.jsonl", FakeRuntime())
+        await prepare_database(
+            url_of(second), "drill", second / "intents.jsonl", FakeRuntime()
+        )
     check_folder(url_of(first))
 
 
@@ -108,7 +112,13 @@ def test_f103_two_disks_may_use_one_inode_number(tmp_path):
     here = FolderIdentity.read(tmp_path)
     here = replace(here, generation=7)
     assert here.is_same(
-        replace(here, path="/elsewhere", device=here.device + 1, host="other", machine="other")
+        replace(
+            here,
+            path="/elsewhere",
+            device=here.device + 1,
+            host="other",
+            machine="other",
+        )
     )
     assert here.is_same(replace(here, generation=None))
     assert not here.is_same(replace(here, generation=8))
@@ -138,7 +148,9 @@ def test_f79_a_shared_database_locks_the_folder_of_its_workspace(tmp_path):
     """F79: the lock file of a workspace may be removed as well."""
     held = lock_process("postgresql://h/d", tmp_path)
     (tmp_path / "var" / "daemon.lock").unlink()
-    assert refusal_of(lock_process, "postgresql://h/d", tmp_path).code == "second_daemon"
+    assert (
+        refusal_of(lock_process, "postgresql://h/d", tmp_path).code == "second_daemon"
+    )
     held.release()
 
 
@@ -223,7 +235,9 @@ def enter_set_up(folder):
 
 
 def prepare(folder):
-    prepare_file(folder / "publisher.db", folder.parent / "intents.jsonl", FakeRuntime())
+    prepare_file(
+        folder / "publisher.db", folder.parent / "intents.jsonl", FakeRuntime()
+    )
 
 
 def lock(folder):
@@ -241,7 +255,10 @@ def test_a_link_in_place_of_a_lock_file_is_refused(shared, name, use, kind):
     """
     getattr(shared / name, kind)(shared.parent / "vault.json")
     refused = refusal_of(use, shared)
-    assert (refused.code, refused.facts) == ("database_linked", {"file": str(shared / name)})
+    assert (refused.code, refused.facts) == (
+        "database_linked",
+        {"file": str(shared / name)},
+    )
 
 
 @pytest.mark.parametrize("use", [enter_set_up, prepare, lock])
@@ -288,5 +305,7 @@ def test_f79_a_planted_holder_does_not_hold_up_the_refusal(shared):
     (shared / "a.lock").write_text('["neither"]', "ascii")
     (shared / "b.lock").symlink_to(shared.parent / "vault.json")
     os.mkfifo(shared / "c.lock")
-    assert refusal_of(lock_process, url_of(shared), shared).facts["pid"] == str(os.getpid())
+    assert refusal_of(lock_process, url_of(shared), shared).facts["pid"] == str(
+        os.getpid()
+    )
     held.release()

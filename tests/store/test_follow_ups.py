@@ -22,12 +22,19 @@ from publisher.domain.post import PostId
 from publisher.domain.results import NotFound, Published, Receipt, Rejected, Unknown
 from publisher.store.deliveries.intents import Declined, PendingReadback
 from publisher.store.plan.posts import PlanCommit
-from publisher.testing.builders import enqueue_posts, make_policy, make_post, make_rendered_delivery
+from publisher.testing.builders import (
+    enqueue_posts,
+    make_policy,
+    make_post,
+    make_rendered_delivery,
+)
 from publisher.testing.fakes import START_TIME
 
 WANG = Actor(role=Role.PERSON, name="王")
 LIVE = Published(
-    receipt=Receipt(remote_id="1", url="https://fake.example/1", published_at=START_TIME)
+    receipt=Receipt(
+        remote_id="1", url="https://fake.example/1", published_at=START_TIME
+    )
 )
 REFUSED = Rejected(code="fake_2", reason="not allowed")
 
@@ -40,7 +47,9 @@ async def send(store, outcome):
     return await store.outbox.record_outcome(lease, outcome)
 
 
-@pytest.mark.parametrize(("answer", "number"), [(Unknown(reason="timeout"), 0), (REFUSED, 1)])
+@pytest.mark.parametrize(
+    ("answer", "number"), [(Unknown(reason="timeout"), 0), (REFUSED, 1)]
+)
 async def test_a_refused_retraction_leaves_an_original_that_can_be_followed(
     open_store, answer, number
 ):
@@ -49,7 +58,9 @@ async def test_a_refused_retraction_leaves_an_original_that_can_be_followed(
     follow_up = make_post("two", ["a"], START_TIME, title="更正", follows="one")
     await enqueue_posts(store.posts, make_post("one", ["a"], START_TIME), follow_up)
     live = await send(store, LIVE)
-    ordered = await store.actions.apply_event(live.id, RetractionRequested(reason="wrong"), WANG)
+    ordered = await store.actions.apply_event(
+        live.id, RetractionRequested(reason="wrong"), WANG
+    )
     assert await store.outbox.claim(1) == []
     await store.outbox.record_readback(
         PendingReadback(delivery=ordered, request=None),
@@ -77,7 +88,9 @@ async def test_offboarding_cancels_waiting_deliveries_and_nothing_else(open_stor
     orders = store.actions
     assert await orders.cancel_waiting(AccountId("a"), WANG, "leaves") == 2
     assert await orders.cancel_waiting(AccountId("a"), WANG, "leaves") == 0
-    found = {delivery.key.post: delivery for delivery in await store.queries.deliveries()}
+    found = {
+        delivery.key.post: delivery for delivery in await store.queries.deliveries()
+    }
     assert {name: found[name].state for name in (*names, "other")} == {
         "live": State.PUBLISHED,
         "doubt": State.UNKNOWN,
@@ -104,7 +117,8 @@ async def test_offboarding_is_recorded_once(open_store):
 
 def make_correction(accounts, at):
     return replace(
-        make_post("fix", accounts, at, title="更正", follows="one"), kind=PostKind.CORRECTION
+        make_post("fix", accounts, at, title="更正", follows="one"),
+        kind=PostKind.CORRECTION,
     )
 
 
@@ -146,7 +160,10 @@ async def test_f104_no_second_call_of_an_original_follows_its_correction(open_st
         await store.maintenance.run()
     assert await store.outbox.claim(10) == []
     [correction] = await of_post(store, "fix")
-    assert (correction.state, correction.reason) == (State.CANCELLED, "original_not_published")
+    assert (correction.state, correction.reason) == (
+        State.CANCELLED,
+        "original_not_published",
+    )
     assert "original_in_doubt" not in await open_codes(store)
 
 
@@ -177,15 +194,23 @@ async def test_f104_a_correction_stops_its_original_wherever_it_is_not_out(open_
     assert (await store.posts.stored_posts([original]))[original.id].is_cancelled
 
 
-async def test_f104_a_correction_for_later_stops_its_original_once_its_time_has_come(open_store):
+async def test_f104_a_correction_for_later_stops_its_original_once_its_time_has_come(
+    open_store,
+):
     """F104: the original is sent as planned until its correction's time, and is stopped then.
 
     It is stopped even if the correction lacks approvals.
     """
-    rules = ApprovalRules(by_kind={PostKind.CORRECTION: PRESET_CHAINS[ApprovalPreset.TWO_PERSONS]})
+    rules = ApprovalRules(
+        by_kind={PostKind.CORRECTION: PRESET_CHAINS[ApprovalPreset.TWO_PERSONS]}
+    )
     store = replace(await open_store(*map(make_policy, "ab")), approval_rules=rules)
-    await enqueue_posts(store.posts, make_post("one", ["a"], START_TIME + timedelta(hours=2)))
-    await enqueue_posts(store.posts, make_correction(["a"], START_TIME + timedelta(hours=1)))
+    await enqueue_posts(
+        store.posts, make_post("one", ["a"], START_TIME + timedelta(hours=2))
+    )
+    await enqueue_posts(
+        store.posts, make_correction(["a"], START_TIME + timedelta(hours=1))
+    )
     await store.maintenance.run()
     assert [one.state for one in await of_post(store, "one")] == [State.PENDING]
     store.runtime.advance_time(timedelta(hours=1))
@@ -206,7 +231,10 @@ async def test_f104_a_person_may_send_the_original_after_all(open_store):
     assert [one.state for one in await of_post(store, "one")] == [State.CANCELLED]
     again = make_rendered_delivery(original, START_TIME, occurrence_id="again")
     ordered = PlanCommit(
-        plan=Plan(planned=(again.planned,)), rendered=[again], is_scheduled=False, is_resend=True
+        plan=Plan(planned=(again.planned,)),
+        rendered=[again],
+        is_scheduled=False,
+        is_resend=True,
     )
     assert await store.posts.commit_plan(ordered) == 1
     assert (await send(store, LIVE)).state is State.PUBLISHED

@@ -16,7 +16,9 @@ from publisher.testing.fakes import START_TIME
 from tests.engine.test_sender import run_on, stage
 
 
-async def test_f93_an_unknown_state_is_held_until_a_person_resolves_it(open_store, runtime):
+async def test_f93_an_unknown_state_is_held_until_a_person_resolves_it(
+    open_store, runtime
+):
     """F93: no job changes it, staff see it held and why, and a person's resolution leads on."""
     store, fake, adapters = await stage(open_store, "a")
     await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME))
@@ -30,12 +32,18 @@ async def test_f93_an_unknown_state_is_held_until_a_person_resolves_it(open_stor
         [],
     )
     after = await resolve_delivery(
-        store, delivery, Resolution.CANCEL, by=named_person("li"), reason="nobody knows it"
+        store,
+        delivery,
+        Resolution.CANCEL,
+        by=named_person("li"),
+        reason="nobody knows it",
     )
     assert after.state is State.CANCELLED
 
 
-async def test_f93_work_in_progress_is_continued_by_the_next_version(open_store, runtime):
+async def test_f93_work_in_progress_is_continued_by_the_next_version(
+    open_store, runtime
+):
     """F93: claimed, unknown or waiting deliveries of an older version are read and end as usual."""
     store, fake, adapters = await stage(open_store, "a", "b", "c")
     await enqueue_posts(store.posts, make_post("p", ["a", "b", "c"], START_TIME))

@@ -35,7 +35,9 @@ def restore_dump(store):
     """Leave the database as pg_restore does: the stored identity names other tables."""
     with store.database.engine.begin() as connection:
         connection.execute(
-            update(DATABASE_INFO).where(DATABASE_INFO.c.key == IDENTITY_KEY).values(value="1/2/3")
+            update(DATABASE_INFO)
+            .where(DATABASE_INFO.c.key == IDENTITY_KEY)
+            .values(value="1/2/3")
         )
 
 
@@ -45,7 +47,11 @@ async def accept(store, *, awaits_others=True):
     def operation(unit):
         begins_at = last_known_at(unit.connection) or START_TIME
         accept_restored(
-            unit, store.worker, store.runtime.now(), begins_at, awaits_others=awaits_others
+            unit,
+            store.worker,
+            store.runtime.now(),
+            begins_at,
+            awaits_others=awaits_others,
         )
 
     await store.database.write(operation)
@@ -64,7 +70,10 @@ async def has_own_identity(store):
 
 
 async def alerts(store):
-    return [(alert.code, alert.facts.get("worker")) for alert in await store.queries.alerts()]
+    return [
+        (alert.code, alert.facts.get("worker"))
+        for alert in await store.queries.alerts()
+    ]
 
 
 async def test_f85_on_a_restored_dump_nobody_starts_and_nobody_calls(
@@ -84,7 +93,9 @@ async def test_f85_on_a_restored_dump_nobody_starts_and_nobody_calls(
         check_against_journal(database_url, tmp_path / "none.jsonl")
     assert refused.value.code == "database_replaced"
     assert await store.outbox.claim(5) == []
-    assert await store.outbox.record_intent(lease) == Declined(guard="database_replaced")
+    assert await store.outbox.record_intent(lease) == Declined(
+        guard="database_replaced"
+    )
     await accept(store)
     check_against_journal(database_url, tmp_path / "none.jsonl")
     assert len(await store.outbox.claim(5)) == 1
@@ -104,7 +115,9 @@ async def test_f85_a_process_from_before_the_restore_leaves_the_heartbeats_as_th
     restore_dump(store)
     runtime.advance_time(timedelta(hours=1))
     await getattr(orders, order)()
-    assert [worker.heartbeat_at for worker in await store.queries.workers()] == [START_TIME]
+    assert [worker.heartbeat_at for worker in await store.queries.workers()] == [
+        START_TIME
+    ]
 
 
 async def test_f85_a_database_without_identity_is_refused(open_bare_store):
@@ -114,11 +127,15 @@ async def test_f85_a_database_without_identity_is_refused(open_bare_store):
     """
     store = open_bare_store()
     with store.database.engine.begin() as connection:
-        connection.execute(delete(DATABASE_INFO).where(DATABASE_INFO.c.key == IDENTITY_KEY))
+        connection.execute(
+            delete(DATABASE_INFO).where(DATABASE_INFO.c.key == IDENTITY_KEY)
+        )
     assert not await has_own_identity(store)
 
 
-async def test_f85_a_dump_is_not_accepted_while_another_host_works(open_bare_store, runtime):
+async def test_f85_a_dump_is_not_accepted_while_another_host_works(
+    open_bare_store, runtime
+):
     """A dump is not accepted while another host works with the data from before.
 
     The accepting host, and stopped or silent hosts, do not prevent it.
@@ -132,7 +149,10 @@ async def test_f85_a_dump_is_not_accepted_while_another_host_works(open_bare_sto
     restore_dump(mine)
     with pytest.raises(RefusedError) as refused:
         await accept(mine)
-    assert (refused.value.code, refused.value.facts["workers"]) == ("workers_running", "other")
+    assert (refused.value.code, refused.value.facts["workers"]) == (
+        "workers_running",
+        "other",
+    )
     assert not await has_own_identity(mine)
     runtime.advance_time(timedelta(minutes=2))
     await accept(mine)
@@ -154,7 +174,10 @@ async def test_f85_sending_waits_until_every_host_has_compared_its_journal(
     assert await alerts(mine) == [("waiting_for_journal", "other")]
     with pytest.raises(RefusedError) as refused:
         check_journals_compared(database_url)
-    assert (refused.value.code, refused.value.facts["workers"]) == ("waiting_for_workers", "other")
+    assert (refused.value.code, refused.value.facts["workers"]) == (
+        "waiting_for_workers",
+        "other",
+    )
     await mine.outbox.claim(1)
     assert await mine.database.read(workers_to_compare) == ["other"]
     await other.outbox.claim(1)
@@ -193,7 +216,9 @@ async def test_f85_a_process_from_before_the_restore_never_works_on_it(open_bare
     assert not await has_own_identity(outlived)
 
 
-async def test_f85_no_delivery_ends_while_a_host_may_bring_its_calls(open_store, runtime):
+async def test_f85_no_delivery_ends_while_a_host_may_bring_its_calls(
+    open_store, runtime
+):
     """An expired post may be published: its host reports, and then the post is read."""
     mine, other = await open_store(), await open_store(worker="other")
     await send_heartbeats(mine, other)
@@ -227,7 +252,9 @@ async def test_f85_a_host_whose_journal_is_lost_does_not_count_as_compared(
     journal = tmp_path / "other.jsonl"
     check_awaited_journal(database_url, other.worker, journal, START_TIME)
     await accept(mine)
-    check_awaited_journal(database_url, other.worker, tmp_path / "intents.jsonl", START_TIME)
+    check_awaited_journal(
+        database_url, other.worker, tmp_path / "intents.jsonl", START_TIME
+    )
     if left is not None:
         journal.write_text(left)
     with pytest.raises(RefusedError) as refused:
@@ -255,7 +282,9 @@ async def test_f87_a_host_whose_journal_is_lost_does_not_start_once_another_serv
         connection.execute(update(WORKER_STATE).values(compared_timeline="00000000"))
     with pytest.raises(RefusedError) as refused:
         check_awaited_journal(database_url, store.worker, lost, START_TIME)
-    check_awaited_journal(database_url, store.worker, lost, START_TIME + timedelta(minutes=1))
+    check_awaited_journal(
+        database_url, store.worker, lost, START_TIME + timedelta(minutes=1)
+    )
     assert refused.value.code == "journal_missing"
     check_awaited_journal(database_url, store.worker, kept, START_TIME)
 

@@ -65,13 +65,18 @@ def numbers(journal):
 
 def test_f82_a_disk_that_fills_within_a_line_leaves_no_damage(journal):
     """F82: a half-written line is cut off before the next one, and never appears later."""
-    with room_for(journal.path.stat().st_size + ROOM), pytest.raises(OSError, match="large"):
+    with (
+        room_for(journal.path.stat().st_size + ROOM),
+        pytest.raises(OSError, match="large"),
+    ):
         journal.append([line(2)])
     journal.append([line(3)])
     assert (numbers(journal), read_journal(journal.path).damaged_lines) == ([1, 3], [])
 
 
-def test_f82_after_a_refusal_the_journal_reports_when_lines_can_be_written_again(journal):
+def test_f82_after_a_refusal_the_journal_reports_when_lines_can_be_written_again(
+    journal,
+):
     """F82: the journal is probed by writing a line's worth of nothing, without any trace."""
     with room_for(journal.path.stat().st_size + ROOM):
         with pytest.raises(OSError, match="large"):
@@ -129,7 +134,10 @@ def test_a_line_that_was_changed_anywhere_is_damage(journal):
 def test_a_line_without_a_checksum_is_damage(journal):
     """A line without a checksum is damage, as nobody can verify its content."""
     journal.path.write_text(json.dumps(asdict(line(2))) + "\n")
-    assert (read_journal(journal.path).records, read_journal(journal.path).damaged_lines) == (
+    assert (
+        read_journal(journal.path).records,
+        read_journal(journal.path).damaged_lines,
+    ) == (
         [],
         [1],
     )
@@ -164,10 +172,15 @@ def test_an_intent_written_while_the_journal_is_shortened_stays_in_it(journal):
     gone.journal = journal
     assert journal.compact(gone) == 2
     journal.append([line(5)])
-    assert (numbers(journal), read_journal(journal.path).damaged_lines) == ([3, 4, 5], [])
+    assert (numbers(journal), read_journal(journal.path).damaged_lines) == (
+        [3, 4, 5],
+        [],
+    )
 
 
-def test_a_shortened_journal_that_is_not_synced_accepts_no_line_until_it_is(journal, monkeypatch):
+def test_a_shortened_journal_that_is_not_synced_accepts_no_line_until_it_is(
+    journal, monkeypatch
+):
     """A folder that cannot be synced costs no line: intents are refused until a sync succeeds.
 
     From then on intents are accepted.

@@ -14,12 +14,19 @@ from publisher.engine.decisions import named_person
 from publisher.store.deliveries.cancellations import cancel_matching
 from publisher.store.deliveries.intents import Declined
 from publisher.store.plan.posts import PlanCommit
-from publisher.testing.builders import enqueue_posts, make_policy, make_post, make_rendered_delivery
+from publisher.testing.builders import (
+    enqueue_posts,
+    make_policy,
+    make_post,
+    make_rendered_delivery,
+)
 from publisher.testing.fakes import START_TIME
 
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
 LIVE = Published(
-    receipt=Receipt(remote_id="1", url="https://fake.example/1", published_at=START_TIME)
+    receipt=Receipt(
+        remote_id="1", url="https://fake.example/1", published_at=START_TIME
+    )
 )
 
 
@@ -32,27 +39,38 @@ async def claim(store):
 
 
 async def states(store):
-    return {item.key.post: (item.state, item.reason) for item in await store.queries.deliveries()}
+    return {
+        item.key.post: (item.state, item.reason)
+        for item in await store.queries.deliveries()
+    }
 
 
 async def file_repeating(store, minutes, accounts=("a",)):
     """File instants of one repeating post, so many minutes after the start."""
-    post = replace(make_post("daily", accounts, START_TIME), trigger=CronTrigger(text="* * * * *"))
+    post = replace(
+        make_post("daily", accounts, START_TIME), trigger=CronTrigger(text="* * * * *")
+    )
     for minute in minutes:
         at = START_TIME + minute * MINUTE
         draft = make_rendered_delivery(post, at, occurrence_id=at.isoformat())
         await store.posts.commit_plan(
-            PlanCommit(plan=Plan(planned=(draft.planned,)), rendered=[draft], posts=[post])
+            PlanCommit(
+                plan=Plan(planned=(draft.planned,)), rendered=[draft], posts=[post]
+            )
         )
 
 
-async def test_f63_a_claim_without_a_call_does_not_excuse_being_late(open_store, runtime):
+async def test_f63_a_claim_without_a_call_does_not_excuse_being_late(
+    open_store, runtime
+):
     """A claim a second before the instant, by a process that dies, is no excuse for being late.
 
     Twenty hours later the post is too late.
     """
     store = await open_store()
-    await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME + timedelta(seconds=1)))
+    await enqueue_posts(
+        store.posts, make_post("p", ["a"], START_TIME + timedelta(seconds=1))
+    )
     assert len(await claim(store)) == 1
     runtime.advance_time(20 * HOUR)
     assert await claim(store) == []
@@ -65,11 +83,15 @@ async def test_f26_a_rate_limit_of_the_login_makes_nobody_late(open_store, runti
     """The post that got the answer and the one behind it are both sent when the hour is over."""
     store = await open_store()
     await enqueue_posts(
-        store.posts, make_post("first", ["a"], START_TIME), make_post("second", ["a"], START_TIME)
+        store.posts,
+        make_post("first", ["a"], START_TIME),
+        make_post("second", ["a"], START_TIME),
     )
     [lease] = await claim(store)
     await store.outbox.record_intent(lease)
-    await store.outbox.record_outcome(lease, RateLimited(code="often", until=START_TIME + HOUR))
+    await store.outbox.record_outcome(
+        lease, RateLimited(code="often", until=START_TIME + HOUR)
+    )
     runtime.advance_time(HOUR + MINUTE)
     for number in range(2):
         [lease] = await claim(store)
@@ -77,7 +99,9 @@ async def test_f26_a_rate_limit_of_the_login_makes_nobody_late(open_store, runti
         await store.outbox.record_outcome(
             lease, replace(LIVE, receipt=replace(LIVE.receipt, remote_id=str(number)))
         )
-    assert {state for state, _reason in (await states(store)).values()} == {State.PUBLISHED}
+    assert {state for state, _reason in (await states(store)).values()} == {
+        State.PUBLISHED
+    }
 
 
 @pytest.mark.long
@@ -87,7 +111,10 @@ async def test_f18_an_hour_without_network_makes_nobody_late(open_store, runtime
     late = timedelta(minutes=30)
     await enqueue_posts(
         store.posts,
-        *(replace(make_post(name, ["a"], START_TIME), max_delay=late) for name in ("p", "q")),
+        *(
+            replace(make_post(name, ["a"], START_TIME), max_delay=late)
+            for name in ("p", "q")
+        ),
     )
     for _ in range(120):
         for lease in await claim(store):
@@ -104,19 +131,28 @@ async def test_f18_an_hour_without_network_makes_nobody_late(open_store, runtime
             receipt = replace(LIVE.receipt, remote_id=str(lease.delivery))
             await store.outbox.record_outcome(lease, Published(receipt=receipt))
         runtime.advance_time(MINUTE)
-    assert await states(store) == {"p": (State.PUBLISHED, None), "q": (State.PUBLISHED, None)}
+    assert await states(store) == {
+        "p": (State.PUBLISHED, None),
+        "q": (State.PUBLISHED, None),
+    }
 
 
 @pytest.mark.long
-async def test_f18_posts_behind_one_that_cannot_be_sent_are_not_late(open_store, runtime):
+async def test_f18_posts_behind_one_that_cannot_be_sent_are_not_late(
+    open_store, runtime
+):
     """After an hour, thirty due posts on one login are all sent, at half a minute a try."""
     store = await open_store(
         make_policy(
-            "a", rate_limit=RateLimit(min_interval=timedelta(0), per_hour=1000, per_day=1000)
+            "a",
+            rate_limit=RateLimit(
+                min_interval=timedelta(0), per_hour=1000, per_day=1000
+            ),
         )
     )
     await enqueue_posts(
-        store.posts, *(make_post(f"p{number}", ["a"], START_TIME) for number in range(30))
+        store.posts,
+        *(make_post(f"p{number}", ["a"], START_TIME) for number in range(30)),
     )
     ends_at = runtime.now() + HOUR
     while runtime.now() < ends_at + HOUR:
@@ -124,7 +160,9 @@ async def test_f18_posts_behind_one_that_cannot_be_sent_are_not_late(open_store,
             assert isinstance(await store.outbox.record_intent(lease), SendRequest)
             is_away = runtime.now() < ends_at
             runtime.advance_time(timedelta(seconds=30))
-            live = Published(receipt=replace(LIVE.receipt, remote_id=str(lease.delivery)))
+            live = Published(
+                receipt=replace(LIVE.receipt, remote_id=str(lease.delivery))
+            )
             await store.outbox.record_outcome(
                 lease, NotSent(reason="connect_timeout") if is_away else live
             )
@@ -163,10 +201,14 @@ async def test_f44_a_queue_behind_a_quota_is_not_late(open_store, runtime):
     are allowed.
     """
     store = await open_store(
-        make_policy("a", rate_limit=RateLimit(min_interval=20 * MINUTE, per_hour=100, per_day=100))
+        make_policy(
+            "a",
+            rate_limit=RateLimit(min_interval=20 * MINUTE, per_hour=100, per_day=100),
+        )
     )
     await enqueue_posts(
-        store.posts, *(make_post(f"p{number}", ["a"], START_TIME) for number in range(4))
+        store.posts,
+        *(make_post(f"p{number}", ["a"], START_TIME) for number in range(4)),
     )
     for number in range(4):
         [lease] = await claim(store)
@@ -175,7 +217,9 @@ async def test_f44_a_queue_behind_a_quota_is_not_late(open_store, runtime):
             lease, replace(LIVE, receipt=replace(LIVE.receipt, remote_id=str(number)))
         )
         runtime.advance_time(20 * MINUTE)
-    assert {state for state, _reason in (await states(store)).values()} == {State.PUBLISHED}
+    assert {state for state, _reason in (await states(store)).values()} == {
+        State.PUBLISHED
+    }
 
 
 async def test_f63_after_the_quota_would_have_let_it_go_a_dead_daemon_makes_it_late(
@@ -183,10 +227,15 @@ async def test_f63_after_the_quota_would_have_let_it_go_a_dead_daemon_makes_it_l
 ):
     """A cooldown that ended long ago excuses nothing."""
     store = await open_store(
-        make_policy("a", rate_limit=RateLimit(min_interval=20 * MINUTE, per_hour=100, per_day=100))
+        make_policy(
+            "a",
+            rate_limit=RateLimit(min_interval=20 * MINUTE, per_hour=100, per_day=100),
+        )
     )
     await enqueue_posts(
-        store.posts, make_post("first", ["a"], START_TIME), make_post("second", ["a"], START_TIME)
+        store.posts,
+        make_post("first", ["a"], START_TIME),
+        make_post("second", ["a"], START_TIME),
     )
     [lease] = await claim(store)
     await store.outbox.record_intent(lease)
@@ -208,12 +257,15 @@ async def test_f18_without_a_network_the_time_runs(open_store, runtime):
     assert await states(store) == {"p": (State.EXPIRED, "too_late")}
 
 
-async def test_f53_a_post_delayed_by_an_unknown_outcome_is_not_late(open_store, runtime):
+async def test_f53_a_post_delayed_by_an_unknown_outcome_is_not_late(
+    open_store, runtime
+):
     """Posts that would hide an unknown outcome have their whole allowed time from its end on."""
     traits = replace(make_policy("a").capabilities, list_size=3)
     store = await open_store(make_policy("a", capabilities=traits))
     await enqueue_posts(
-        store.posts, *(make_post(f"p{number}", ["a"], START_TIME) for number in range(4))
+        store.posts,
+        *(make_post(f"p{number}", ["a"], START_TIME) for number in range(4)),
     )
     for outcome in (Unknown(reason="timeout"), LIVE):
         [lease] = await claim(store)
@@ -221,7 +273,9 @@ async def test_f53_a_post_delayed_by_an_unknown_outcome_is_not_late(open_store, 
         await store.outbox.record_outcome(lease, outcome)
     for _ in range(45):
         for lease in await claim(store):
-            assert await store.outbox.record_intent(lease) == Declined(guard="blocked_by_unknown")
+            assert await store.outbox.record_intent(lease) == Declined(
+                guard="blocked_by_unknown"
+            )
         runtime.advance_time(MINUTE)
     [unknown] = await store.outbox.due_readbacks([State.UNKNOWN], 10)
     seen = replace(LIVE, receipt=replace(LIVE.receipt, remote_id="2"))
@@ -245,13 +299,16 @@ async def test_f63_of_the_missed_instants_only_the_newest_goes_and_one_alert_nam
     newest = (START_TIME + 3 * MINUTE).isoformat()
     found = {item.id: item for item in await store.queries.deliveries()}
     assert [
-        (found[lease.delivery].account, found[lease.delivery].key.occurrence) for lease in leases
+        (found[lease.delivery].account, found[lease.delivery].key.occurrence)
+        for lease in leases
     ] == [
         ("a", newest),
         ("b", newest),
     ]
     others = [item for item in found.values() if item.key.occurrence != newest]
-    assert {(item.state, item.reason) for item in others} == {(State.EXPIRED, "superseded")}
+    assert {(item.state, item.reason) for item in others} == {
+        (State.EXPIRED, "superseded")
+    }
     [alert] = await store.queries.alerts()
     assert (alert.code, alert.subject, alert.facts["number"]) == (
         "occurrences_missed",
@@ -260,7 +317,9 @@ async def test_f63_of_the_missed_instants_only_the_newest_goes_and_one_alert_nam
     )
 
 
-async def test_f63_the_newest_missed_instant_must_be_in_time_as_well(open_store, runtime):
+async def test_f63_the_newest_missed_instant_must_be_in_time_as_well(
+    open_store, runtime
+):
     """Down for longer than the allowed time, nothing is sent."""
     store = await open_store()
     await file_repeating(store, (1, 2))
@@ -270,7 +329,9 @@ async def test_f63_the_newest_missed_instant_must_be_in_time_as_well(open_store,
     assert {item.state for item in await store.queries.deliveries()} == {State.EXPIRED}
 
 
-async def test_f63_an_instant_is_not_claimed_once_a_later_one_is_due(open_store, runtime):
+async def test_f63_an_instant_is_not_claimed_once_a_later_one_is_due(
+    open_store, runtime
+):
     """The condition for a call says the same even before maintenance has ended it."""
     store = await open_store()
     await file_repeating(store, (0,))
@@ -280,15 +341,21 @@ async def test_f63_an_instant_is_not_claimed_once_a_later_one_is_due(open_store,
     assert await store.outbox.claim(10) == []
 
 
-async def test_f18_a_call_that_was_not_sent_costs_no_quota_and_no_interval(open_store, runtime):
+async def test_f18_a_call_that_was_not_sent_costs_no_quota_and_no_interval(
+    open_store, runtime
+):
     """Without a network the login's quota stays whole; a retry waits only for its own pause."""
     store = await open_store(
         make_policy(
             "a",
-            rate_limit=RateLimit(min_interval=20 * MINUTE, per_hour=1, per_day=2, urgent_share=0),
+            rate_limit=RateLimit(
+                min_interval=20 * MINUTE, per_hour=1, per_day=2, urgent_share=0
+            ),
         )
     )
-    await enqueue_posts(store.posts, replace(make_post("p", ["a"], START_TIME), max_delay=2 * HOUR))
+    await enqueue_posts(
+        store.posts, replace(make_post("p", ["a"], START_TIME), max_delay=2 * HOUR)
+    )
     for _ in range(3):
         [lease] = await claim(store)
         await store.outbox.record_intent(lease)
@@ -301,7 +368,9 @@ async def test_f18_a_call_that_was_not_sent_costs_no_quota_and_no_interval(open_
 async def test_what_the_platform_still_prepares_costs_no_quota(open_store, runtime):
     """A video that takes an hour leaves the login's one call of the hour for the post itself."""
     store = await open_store(
-        make_policy("a", rate_limit=RateLimit(min_interval=0 * MINUTE, per_hour=1, per_day=2))
+        make_policy(
+            "a", rate_limit=RateLimit(min_interval=0 * MINUTE, per_hour=1, per_day=2)
+        )
     )
     await enqueue_posts(
         store.posts, replace(make_post("p", ["a"], START_TIME), max_delay=2 * MINUTE)
@@ -326,7 +395,9 @@ async def test_f63_instants_delayed_by_a_quota_were_not_missed(open_store, runti
     quota = RateLimit(min_interval=5 * MINUTE, per_hour=100, per_day=100)
     store = await open_store(make_policy("a", rate_limit=quota), make_policy("free"))
     await enqueue_posts(store.posts, make_post("other", ["a"], START_TIME))
-    await enqueue_posts(store.posts, make_post("tomorrow", ["free"], START_TIME + 24 * HOUR))
+    await enqueue_posts(
+        store.posts, make_post("tomorrow", ["free"], START_TIME + 24 * HOUR)
+    )
     await file_repeating(store, (1, 2))
     went = []
     for number in range(3):
@@ -349,7 +420,10 @@ async def test_f63_an_instant_at_which_the_login_was_busy_is_still_overtaken_aft
 ):
     """A moment's interval at the old instant does not bring it back hours later."""
     store = await open_store(
-        make_policy("a", rate_limit=RateLimit(min_interval=10 * MINUTE, per_hour=100, per_day=100))
+        make_policy(
+            "a",
+            rate_limit=RateLimit(min_interval=10 * MINUTE, per_hour=100, per_day=100),
+        )
     )
     await enqueue_posts(store.posts, make_post("other", ["a"], START_TIME))
     await file_repeating(store, (1, 61, 121))
@@ -368,7 +442,9 @@ async def test_f71_a_cancelled_later_instant_overtakes_nothing(open_store, runti
     await file_repeating(store, (1, 2))
     later = {"post": "daily", "occurrence": (START_TIME + 2 * MINUTE).isoformat()}
     await store.database.write(
-        lambda unit: cancel_matching(store, unit, later, PLANNER, reason="target_removed")
+        lambda unit: cancel_matching(
+            store, unit, later, PLANNER, reason="target_removed"
+        )
     )
     runtime.advance_time(2 * MINUTE)
     assert len(await claim(store)) == 1
@@ -379,22 +455,30 @@ async def test_f63_a_resend_is_not_overtaken(open_store, runtime):
     store = await open_store()
     await file_repeating(store, (1,))
     order = START_TIME + timedelta(seconds=30, microseconds=5)
-    post = replace(make_post("daily", ["a"], START_TIME), trigger=CronTrigger(text="* * * * *"))
+    post = replace(
+        make_post("daily", ["a"], START_TIME), trigger=CronTrigger(text="* * * * *")
+    )
     draft = make_rendered_delivery(post, order, occurrence_id=order.isoformat())
-    await store.posts.commit_plan(PlanCommit(plan=Plan(planned=(draft.planned,)), rendered=[draft]))
+    await store.posts.commit_plan(
+        PlanCommit(plan=Plan(planned=(draft.planned,)), rendered=[draft])
+    )
     runtime.advance_time(MINUTE)
     [lease] = await claim(store)
     assert lease.due_at == order
 
 
 @pytest.mark.long
-async def test_f94_a_long_pause_makes_posts_late_however_busy_the_login(open_store, runtime):
+async def test_f94_a_long_pause_makes_posts_late_however_busy_the_login(
+    open_store, runtime
+):
     """A post delayed only by a pause, for longer than allowed, expires when the pause is lifted.
 
     The other posts are sent.
     """
     store = await open_store(
-        make_policy("a", rate_limit=RateLimit(min_interval=MINUTE, per_hour=1000, per_day=1000))
+        make_policy(
+            "a", rate_limit=RateLimit(min_interval=MINUTE, per_hour=1000, per_day=1000)
+        )
     )
     await enqueue_posts(store.posts, make_post("kept", ["a"], START_TIME))
     await store.actions.pause("post:kept", named_person("li"), "drill")
@@ -416,11 +500,14 @@ async def test_f26_the_time_after_a_limit_is_whole_although_the_login_was_idle_f
     """A restart at the end of the limit costs the posts behind the first one nothing."""
     store = await open_store()
     await enqueue_posts(
-        store.posts, *(make_post(f"p{number}", ["a"], START_TIME) for number in range(3))
+        store.posts,
+        *(make_post(f"p{number}", ["a"], START_TIME) for number in range(3)),
     )
     [lease] = await claim(store)
     await store.outbox.record_intent(lease)
-    await store.outbox.record_outcome(lease, RateLimited(code="often", until=START_TIME + HOUR))
+    await store.outbox.record_outcome(
+        lease, RateLimited(code="often", until=START_TIME + HOUR)
+    )
     runtime.advance_time(HOUR + 3 * MINUTE)
     for number in range(3):
         [lease] = await claim(store)
@@ -429,4 +516,6 @@ async def test_f26_the_time_after_a_limit_is_whole_although_the_login_was_idle_f
             lease, replace(LIVE, receipt=replace(LIVE.receipt, remote_id=str(number)))
         )
         runtime.advance_time(MINUTE)
-    assert {state for state, _reason in (await states(store)).values()} == {State.PUBLISHED}
+    assert {state for state, _reason in (await states(store)).values()} == {
+        State.PUBLISHED
+    }

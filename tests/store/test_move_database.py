@@ -18,7 +18,12 @@ from publisher.store.db.tables import DELIVERY, MEDIA
 from publisher.store.recovery.move_database import copy_to_postgres
 from publisher.store.recovery.setup import prepare_database
 from publisher.store.store import Store
-from publisher.testing.builders import enqueue_posts, make_policy, make_post, unlimited_approver
+from publisher.testing.builders import (
+    enqueue_posts,
+    make_policy,
+    make_post,
+    unlimited_approver,
+)
 from publisher.testing.fakes import START_TIME, FakeRuntime
 
 pytestmark = pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
@@ -54,14 +59,20 @@ class Moving:
             make_post("p", ["a", "b"], START_TIME, title="警惕“退款”诈骗"),
             text="schedule",
         )
-        picture = {"sha256": "0" * 64, "media_type": "image/png", "data": bytes(range(256))}
+        picture = {
+            "sha256": "0" * 64,
+            "media_type": "image/png",
+            "data": bytes(range(256)),
+        }
         await store.database.write(
             lambda unit: unit.connection.execute(insert(MEDIA).values(picture))
         )
         await store.maintenance.promote_due()
         [lease, _other] = await outbox.claim(2)
         await outbox.record_intent(lease)
-        receipt = Receipt(remote_id="1", url="https://fake.example/1", published_at=START_TIME)
+        receipt = Receipt(
+            remote_id="1", url="https://fake.example/1", published_at=START_TIME
+        )
         await outbox.record_outcome(lease, Published(receipt=receipt))
         await store.database.close()
 
@@ -122,7 +133,9 @@ async def test_the_audit_goes_on_as_one_chain_and_says_who_moved_it(moving):
     entries = await store.queries.audit_history("database")
     verification = await store.audit.verify(())
     await store.database.close()
-    assert [(entry.name, entry.event) for entry in entries] == [("li", "database_moved")]
+    assert [(entry.name, entry.event) for entry in entries] == [
+        ("li", "database_moved")
+    ]
     assert verification.breaks == []
 
 
@@ -170,7 +183,9 @@ async def test_a_target_that_holds_something_is_refused_and_nothing_changes(movi
     with pytest.raises(RefusedError) as refused:
         await moving.go()
     assert refused.value.code == "target_not_empty"
-    assert [item.key.post for item in await moving.deliveries(moving.target)] == ["theirs"]
+    assert [item.key.post for item in await moving.deliveries(moving.target)] == [
+        "theirs"
+    ]
     assert len(await moving.deliveries(moving.source)) == 2
 
 

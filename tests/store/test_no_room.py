@@ -34,7 +34,9 @@ from tests.store.test_audit import SmallDisk
 from tests.wait import eventually
 
 LIVE = Published(
-    receipt=Receipt(remote_id="1", url="https://fake.example/1", published_at=START_TIME)
+    receipt=Receipt(
+        remote_id="1", url="https://fake.example/1", published_at=START_TIME
+    )
 )
 
 
@@ -44,8 +46,12 @@ async def store(tmp_path, runtime, monkeypatch):
     monkeypatch.setattr(engine, "BUSY_TIMEOUT_SECONDS", 0.2)
     url = f"sqlite:///{tmp_path / 'publisher.db'}"
     await prepare_database(url, "drill", tmp_path / "intents.jsonl", runtime)
-    database = Database(open_engine(url), runtime, IntentJournal(tmp_path / "intents.jsonl"))
-    opened = Store(database=database, policies={"a": make_policy("a")}, worker=WorkerId("w"))
+    database = Database(
+        open_engine(url), runtime, IntentJournal(tmp_path / "intents.jsonl")
+    )
+    opened = Store(
+        database=database, policies={"a": make_policy("a")}, worker=WorkerId("w")
+    )
     await opened.posts.register_logins()
     await enqueue_posts(opened.posts, make_post("p", ["a"], START_TIME))
     await opened.maintenance.promote_due()
@@ -56,14 +62,18 @@ async def store(tmp_path, runtime, monkeypatch):
 @pytest.fixture
 def holder(tmp_path, store):
     """Yield the connection of another program that locks the database for writing from now on."""
-    with closing(sqlite3.connect(tmp_path / "publisher.db", isolation_level=None)) as connection:
+    with closing(
+        sqlite3.connect(tmp_path / "publisher.db", isolation_level=None)
+    ) as connection:
         connection.execute("BEGIN IMMEDIATE")
         yield connection
 
 
 async def attempts(store):
     return len(
-        await store.database.read(lambda connection: connection.execute(select(ATTEMPT)).all())
+        await store.database.read(
+            lambda connection: connection.execute(select(ATTEMPT)).all()
+        )
     )
 
 
@@ -90,7 +100,10 @@ async def test_f81_while_another_program_holds_the_database_nothing_is_called(
     holder.execute("ROLLBACK")
     await SystemAlerts(store).update()
     await send_due(store, {"a": fake}, 10, asyncio.Event())
-    assert (await state_of(store), await reported(store)) == (State.PUBLISHED, [DATABASE_BUSY])
+    assert (await state_of(store), await reported(store)) == (
+        State.PUBLISHED,
+        [DATABASE_BUSY],
+    )
 
 
 async def lose_reply(store, call, *, commits):
@@ -109,7 +122,9 @@ async def lose_reply(store, call, *, commits):
 
 
 @pytest.mark.parametrize("is_released", [False, True])
-async def test_f86_a_claim_whose_reply_is_lost_is_no_crash_of_its_post(store, runtime, is_released):
+async def test_f86_a_claim_whose_reply_is_lost_is_no_crash_of_its_post(
+    store, runtime, is_released
+):
     """F86, F89: a lease that expires because the database is silent is no crash of its post."""
     for _ in range(MAX_WORKER_CRASHES):
         if is_released:
@@ -127,7 +142,9 @@ async def test_f86_a_claim_whose_reply_is_lost_is_no_crash_of_its_post(store, ru
 async def test_f81_those_who_wait_together_are_refused_together(store, holder):
     """F81: many writes at once wait once, not one after the other."""
     answers = await asyncio.wait_for(
-        asyncio.gather(*(store.outbox.claim(1) for _ in range(400)), return_exceptions=True),
+        asyncio.gather(
+            *(store.outbox.claim(1) for _ in range(400)), return_exceptions=True
+        ),
         timeout=60,
     )
     assert {type(answer) for answer in answers} == {OperationalError}
@@ -137,7 +154,9 @@ async def test_f81_an_outcome_waits_until_it_can_be_written(tmp_path, store):
     """F81: the outcome of a call is not lost because another program locks the database."""
     [lease] = await store.outbox.claim(1)
     await store.outbox.record_intent(lease)
-    with closing(sqlite3.connect(tmp_path / "publisher.db", isolation_level=None)) as holder:
+    with closing(
+        sqlite3.connect(tmp_path / "publisher.db", isolation_level=None)
+    ) as holder:
         holder.execute("BEGIN IMMEDIATE")
         settling = asyncio.create_task(store.outbox.record_outcome(lease, LIVE))
         await eventually(
@@ -194,7 +213,9 @@ def write_to(journal, path):
     journal._file = path.open("ab", buffering=0)
 
 
-async def test_f82_while_the_journal_refuses_lines_nothing_is_called_or_held(store, runtime):
+async def test_f82_while_the_journal_refuses_lines_nothing_is_called_or_held(
+    store, runtime
+):
     """F82: all due posts are sent once after half an hour without the journal.
 
     Meanwhile no more is claimed than at the first try.
@@ -222,10 +243,16 @@ async def test_f82_while_the_journal_refuses_lines_nothing_is_called_or_held(sto
     for _ in range(10):
         await run_jobs()
     states = [delivery.state for delivery in await store.queries.deliveries()]
-    assert (states, len(fake.calls), await attempts(store)) == ([State.PUBLISHED] * 6, 6, 7)
+    assert (states, len(fake.calls), await attempts(store)) == (
+        [State.PUBLISHED] * 6,
+        6,
+        7,
+    )
 
 
-async def test_f81_failed_writes_of_a_running_process_are_no_crash(store, disk, runtime):
+async def test_f81_failed_writes_of_a_running_process_are_no_crash(
+    store, disk, runtime
+):
     """F81, F82: claims of a repeatedly refused intent are not held as a crash of the daemon."""
     fake = FakeAdapter(now=runtime.now)
     for _ in range(3):
@@ -240,9 +267,13 @@ async def test_f81_failed_writes_of_a_running_process_are_no_crash(store, disk, 
     assert (await state_of(store), len(fake.calls)) == (State.PUBLISHED, 1)
 
 
-async def test_f89_a_delivery_whose_intent_always_fails_is_held_and_starves_nobody(store, runtime):
+async def test_f89_a_delivery_whose_intent_always_fails_is_held_and_starves_nobody(
+    store, runtime
+):
     """F89: a delivery's own bug, in a process that goes on, ends like one that kills it."""
-    await enqueue_posts(store.posts, make_post("good", ["a"], START_TIME + timedelta(seconds=5)))
+    await enqueue_posts(
+        store.posts, make_post("good", ["a"], START_TIME + timedelta(seconds=5))
+    )
     bad = update(RENDERED_POST).where(RENDERED_POST.c.post == "p").values(body="{}")
     await store.database.write(lambda unit: unit.connection.execute(bad))
     fake = FakeAdapter(now=runtime.now)
@@ -251,7 +282,9 @@ async def test_f89_a_delivery_whose_intent_always_fails_is_held_and_starves_nobo
         with suppress(ExceptionGroup):
             await send_due(store, {"a": fake}, 10, asyncio.Event())
         runtime.advance_time(timedelta(minutes=1))
-    found = {delivery.key.post: delivery for delivery in await store.queries.deliveries()}
+    found = {
+        delivery.key.post: delivery for delivery in await store.queries.deliveries()
+    }
     assert (found["p"].state, found["p"].reason) == (State.HELD, "poison")
     assert found["good"].state is State.PUBLISHED
 
@@ -267,4 +300,7 @@ async def test_f83_a_full_disk_is_alerted_once_there_is_room(store, disk, runtim
     runtime.advance_time(store.timing("a").lease_timeout)
     await SystemAlerts(store).update()
     await store.maintenance.run()
-    assert (await state_of(store), await reported(store)) == (State.UNKNOWN, [DISK_FULL])
+    assert (await state_of(store), await reported(store)) == (
+        State.UNKNOWN,
+        [DISK_FULL],
+    )

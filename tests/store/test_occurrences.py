@@ -9,7 +9,12 @@ from sqlalchemy import event, insert, update
 from publisher.domain.approval import AWAITING_APPROVAL, ApprovalRules, Stage
 from publisher.domain.delivery import State
 from publisher.domain.glyph import Glyph, choose_glyph
-from publisher.domain.post import CronTrigger, OccurrenceKey, WarningLevel, derive_marker
+from publisher.domain.post import (
+    CronTrigger,
+    OccurrenceKey,
+    WarningLevel,
+    derive_marker,
+)
 from publisher.domain.results import ManualTask, Ticket
 from publisher.engine.decisions import named_person
 from publisher.store.approvals.guard import APPROVAL_NEEDED
@@ -35,7 +40,9 @@ async def set_columns(store, post, **values):
 async def set_ticket(store, post, ticket):
     """Store the ticket that a post's only delivery waits for."""
     [before] = await store.queries.deliveries(post)
-    await set_columns(store, post, **changed_columns(before, replace(before, ticket=ticket)))
+    await set_columns(
+        store, post, **changed_columns(before, replace(before, ticket=ticket))
+    )
 
 
 async def count_statements(store, call):
@@ -48,14 +55,18 @@ async def count_statements(store, call):
     event.listen(store.database.engine, "before_cursor_execute", record)
     result = await call()
     event.remove(store.database.engine, "before_cursor_execute", record)
-    return result, [text for text in statements if text.lstrip().upper().startswith("SELECT")]
+    return result, [
+        text for text in statements if text.lstrip().upper().startswith("SELECT")
+    ]
 
 
 async def test_deliveries_are_counted_as_their_signs_show_them(open_store, runtime):
     """The database and the pages agree on the sign of every state, also with a person's part."""
     store = await open_store(make_policy("a"), make_policy("b"))
     manual = Ticket(manual_task=ManualTask(assigned_at=START_TIME))
-    reported = Ticket(manual_task=ManualTask(assigned_at=START_TIME, done_at=START_TIME))
+    reported = Ticket(
+        manual_task=ManualTask(assigned_at=START_TIME, done_at=START_TIME)
+    )
     cases = {state.value: (state, {}, None) for state in State}
     cases |= {
         "task": (State.SUBMITTED, {}, manual),
@@ -80,7 +91,8 @@ async def test_deliveries_are_counted_as_their_signs_show_them(open_store, runti
     )
     await store.actions.pause("account:b", WANG, "")
     counted = {
-        item.key.post: item for item in await store.occurrences.find(OccurrenceFilter(), limit=100)
+        item.key.post: item
+        for item in await store.occurrences.find(OccurrenceFilter(), limit=100)
     }
     for delivery in await store.queries.deliveries():
         name = delivery.key.post
@@ -105,7 +117,9 @@ async def test_an_occurrence_is_counted_by_platform(open_store):
     store = await open_store(
         make_policy("a"), make_policy("b"), replace(tieba, account=tieba.account)
     )
-    await enqueue_posts(store.posts, make_post("p", ["a", "b", "t"], START_TIME, title="谨防假冒"))
+    await enqueue_posts(
+        store.posts, make_post("p", ["a", "b", "t"], START_TIME, title="谨防假冒")
+    )
     ids = [item.id for item in await store.queries.deliveries("p")]
     for number, state in zip(ids, ("held", "published", "published"), strict=True):
         values = {"state": state, "platform": "other" if number == ids[2] else "fake"}
@@ -126,17 +140,22 @@ async def test_posts_are_found_by_words_level_kind_state_account_and_time(open_s
     """Each filter leaves out the posts that do not match; the list is sorted latest due first."""
     store = await open_store(make_policy("a"), make_policy("b"))
     red = replace(
-        make_post("red", ["a"], START_TIME + HOUR, title="冒充公检法"), level=WarningLevel.RED
+        make_post("red", ["a"], START_TIME + HOUR, title="冒充公检法"),
+        level=WarningLevel.RED,
     )
     worded = replace(
-        make_post("worded", ["a", "b"], START_TIME + 2 * HOUR), body="不要点击链接100%安全"
+        make_post("worded", ["a", "b"], START_TIME + 2 * HOUR),
+        body="不要点击链接100%安全",
     )
     later = make_post("later", ["b"], START_TIME + 3 * DAY)
     await enqueue_posts(store.posts, red, worded, later)
     await set_columns(store, "worded", state="held")
 
     async def names(**wanted):
-        return [item.key.post for item in await store.occurrences.find(OccurrenceFilter(**wanted))]
+        return [
+            item.key.post
+            for item in await store.occurrences.find(OccurrenceFilter(**wanted))
+        ]
 
     assert await names() == ["later", "worded", "red"]
     assert await names(text="公检法") == ["red"]
@@ -159,7 +178,9 @@ async def test_a_bulletin_number_leads_to_its_delivery(open_store):
     key = OccurrenceKey(post="p", occurrence="once")
     code = derive_marker(key, "a").code
     assert await store.occurrences.find_marker(code) == (key, "a")
-    assert await store.occurrences.find_marker(f"〔{code.lower().replace('-', ' ')}〕") == (
+    assert await store.occurrences.find_marker(
+        f"〔{code.lower().replace('-', ' ')}〕"
+    ) == (
         key,
         "a",
     )
@@ -173,7 +194,9 @@ async def test_posts_of_the_schedule_are_listed_before_they_are_filed(open_store
     Posts due in another year are not shown.
     """
     store = await open_store(make_policy("a"))
-    weekly = replace(make_post("weekly", ["a"], START_TIME), trigger=CronTrigger(text="0 9 * * 1"))
+    weekly = replace(
+        make_post("weekly", ["a"], START_TIME), trigger=CronTrigger(text="0 9 * * 1")
+    )
     posts = [
         weekly,
         make_post("soon", ["a"], START_TIME + DAY),
@@ -184,7 +207,9 @@ async def test_posts_of_the_schedule_are_listed_before_they_are_filed(open_store
         PlanCommit(plan=Plan(), rendered=[], posts=[*posts, gone], schedule_text="x")
     )
     await store.actions.cancel_post("gone", WANG, "不需要了")
-    found = await store.occurrences.planned_posts(START_TIME - DAY, START_TIME + 10 * DAY)
+    found = await store.occurrences.planned_posts(
+        START_TIME - DAY, START_TIME + 10 * DAY
+    )
     assert sorted(post.id for post in found) == ["soon", "weekly"]
 
 
@@ -196,7 +221,9 @@ async def test_accounts_show_what_they_have_to_do(open_store, runtime):
         make_post("p", ["a", "b"], START_TIME),
         make_post("q", ["a"], START_TIME + 2 * DAY),
     )
-    [first] = [item for item in await store.queries.deliveries("p") if item.account == "a"]
+    [first] = [
+        item for item in await store.queries.deliveries("p") if item.account == "a"
+    ]
     statement = update(DELIVERY).where(DELIVERY.c.id == first.id).values(state="held")
     await store.database.write(lambda unit: unit.connection.execute(statement))
     counts = await store.occurrences.open_counts()
@@ -205,13 +232,25 @@ async def test_accounts_show_what_they_have_to_do(open_store, runtime):
     assert (await store.waiting.read()).by_account == {"a": 1}
     seen = {"account": "b", "seen_at": runtime.now(), "published_at": runtime.now()}
     rows = [
-        {**seen, "remote_id": "1", "url": "https://fake.example/1", "predates_monitoring": False},
-        {**seen, "remote_id": "2", "url": "https://fake.example/2", "predates_monitoring": True},
+        {
+            **seen,
+            "remote_id": "1",
+            "url": "https://fake.example/1",
+            "predates_monitoring": False,
+        },
+        {
+            **seen,
+            "remote_id": "2",
+            "url": "https://fake.example/2",
+            "predates_monitoring": True,
+        },
     ]
-    await store.database.write(lambda unit: unit.connection.execute(insert(OBSERVED_POST), rows))
-    assert [post.url for post in await store.occurrences.foreign_posts(START_TIME - DAY)] == [
-        "https://fake.example/1"
-    ]
+    await store.database.write(
+        lambda unit: unit.connection.execute(insert(OBSERVED_POST), rows)
+    )
+    assert [
+        post.url for post in await store.occurrences.foreign_posts(START_TIME - DAY)
+    ] == ["https://fake.example/1"]
     assert await store.occurrences.foreign_posts(START_TIME - DAY, "a") == []
 
 
@@ -219,7 +258,9 @@ async def test_posts_at_one_instant_on_one_login_clash(open_store):
     """Logins with several posts at an instant, and the fullest login of a day, are counted."""
     store = await open_store(make_policy("a"), make_policy("b"))
     posts = [make_post(name, ["a", "b"], START_TIME + DAY) for name in "pq"]
-    await enqueue_posts(store.posts, *posts, make_post("r", ["b"], START_TIME + DAY + HOUR))
+    await enqueue_posts(
+        store.posts, *posts, make_post("r", ["b"], START_TIME + DAY + HOUR)
+    )
     [clash] = await store.occurrences.clashes(START_TIME, START_TIME + 3 * DAY)
     assert (clash.due_at, clash.logins, clash.number) == (START_TIME + DAY, 2, 2)
     assert await store.occurrences.busiest_logins(START_TIME, START_TIME + 3 * DAY) == {
@@ -227,7 +268,9 @@ async def test_posts_at_one_instant_on_one_login_clash(open_store):
     }
 
 
-async def test_audit_entries_are_found_by_person_action_subject_and_day(open_store, runtime):
+async def test_audit_entries_are_found_by_person_action_subject_and_day(
+    open_store, runtime
+):
     """The newest entries come first; entries of jobs are listed only on request."""
     store = await open_store(make_policy("a"))
     await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME + DAY))
@@ -237,7 +280,9 @@ async def test_audit_entries_are_found_by_person_action_subject_and_day(open_sto
     await store.actions.cancel_post("p", WANG, "不需要了")
 
     async def events(**wanted):
-        return [entry.event for entry in await store.audit.search(AuditFilter(**wanted), 50)]
+        return [
+            entry.event for entry in await store.audit.search(AuditFilter(**wanted), 50)
+        ]
 
     assert await events() == ["cancelled", "cancelled", "resumed", "paused"]
     assert await events(by="李") == ["resumed"]
@@ -247,11 +292,16 @@ async def test_audit_entries_are_found_by_person_action_subject_and_day(open_sto
     assert await events(since=START_TIME + HOUR, by="王") == ["cancelled", "cancelled"]
     assert "planned" in await events(has_jobs=True)
     newest, *rest = await store.audit.search(AuditFilter(), 50)
-    assert [entry.id for entry in await store.audit.search(AuditFilter(before=newest.id), 50)] == [
-        e.id for e in rest
-    ]
+    assert [
+        entry.id
+        for entry in await store.audit.search(AuditFilter(before=newest.id), 50)
+    ] == [e.id for e in rest]
     assert list(await store.audit.people()) == ["李", "王"]
-    assert set(await store.audit.events_of_people()) == {"cancelled", "paused", "resumed"}
+    assert set(await store.audit.events_of_people()) == {
+        "cancelled",
+        "paused",
+        "resumed",
+    }
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -259,7 +309,10 @@ async def test_no_page_asks_once_for_each_account_or_post(open_store):
     """The number of statements is the same for one post as for many."""
     names = [f"a{number}" for number in range(12)]
     store = await open_store(*map(make_policy, names))
-    posts = [make_post(f"p{number}", names, START_TIME + number * HOUR) for number in range(10)]
+    posts = [
+        make_post(f"p{number}", names, START_TIME + number * HOUR)
+        for number in range(10)
+    ]
     await enqueue_posts(store.posts, *posts)
     end = START_TIME + 30 * DAY
     needing_yes = ApprovalRules(by_kind={"warning": (Stage(name="first"),)})
@@ -268,7 +321,9 @@ async def test_no_page_asks_once_for_each_account_or_post(open_store):
         "month": (lambda: store.occurrences.between(START_TIME, end), 2),
         "accounts": (store.occurrences.open_counts, 1),
         "texts": (
-            lambda: store.occurrences.renditions(OccurrenceKey(post="p1", occurrence="once")),
+            lambda: store.occurrences.renditions(
+                OccurrenceKey(post="p1", occurrence="once")
+            ),
             1,
         ),
         "audit": (lambda: store.audit.search(AuditFilter(), 50), 1),

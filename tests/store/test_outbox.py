@@ -9,7 +9,14 @@ import pytest
 from sqlalchemy import select
 
 from publisher.domain.account import AccountId, RateLimit
-from publisher.domain.delivery import RECONCILER, RETRACTOR, Actor, RetractionRequested, Role, State
+from publisher.domain.delivery import (
+    RECONCILER,
+    RETRACTOR,
+    Actor,
+    RetractionRequested,
+    Role,
+    State,
+)
 from publisher.domain.errors import IllegalTransitionError
 from publisher.domain.post import PostId, SendRequest
 from publisher.domain.results import (
@@ -50,7 +57,9 @@ async def only(store, **where):
 
 def receipt(remote_id="1"):
     return Receipt(
-        remote_id=remote_id, url=f"https://fake.example/{remote_id}", published_at=START_TIME
+        remote_id=remote_id,
+        url=f"https://fake.example/{remote_id}",
+        published_at=START_TIME,
     )
 
 
@@ -108,7 +117,9 @@ async def test_every_change_of_state_has_one_audit_entry(open_store):
 
 async def test_a_login_has_one_claimed_delivery_at_a_time(open_store):
     """Accounts that share a login take turns; during an open claim a second one finds nothing."""
-    store = await open_store(make_policy("a", login="shared"), make_policy("b", login="shared"))
+    store = await open_store(
+        make_policy("a", login="shared"), make_policy("b", login="shared")
+    )
     await enqueue_posts(store.posts, make_post("p", ["a", "b"], START_TIME))
     await store.maintenance.promote_due()
     assert len(await store.outbox.claim(10)) == 1
@@ -118,9 +129,12 @@ async def test_a_login_has_one_claimed_delivery_at_a_time(open_store):
 async def test_f80_two_workers_never_take_the_same_delivery(open_store):
     """Of many workers that claim at once, one gets each delivery."""
     policies = [make_policy(f"a{number}") for number in range(12)]
-    stores = [await open_store(*policies, worker=f"worker-{number}") for number in range(4)]
+    stores = [
+        await open_store(*policies, worker=f"worker-{number}") for number in range(4)
+    ]
     await enqueue_posts(
-        stores[0].posts, make_post("p", [f"a{number}" for number in range(12)], START_TIME)
+        stores[0].posts,
+        make_post("p", [f"a{number}" for number in range(12)], START_TIME),
     )
     await stores[0].maintenance.promote_due()
     maintenance = await asyncio.gather(
@@ -152,7 +166,9 @@ async def test_a_request_says_whether_it_is_urgent(open_store, is_urgent):
     This selects one of an adapter's two ways.
     """
     store = await open_store()
-    await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME, is_urgent=is_urgent))
+    await enqueue_posts(
+        store.posts, make_post("p", ["a"], START_TIME, is_urgent=is_urgent)
+    )
     lease, request = await claim_and_intend(store)
     assert request.is_urgent is is_urgent
     await store.outbox.record_outcome(lease, Unknown(reason="timeout"))
@@ -172,7 +188,9 @@ async def test_no_intent_is_written_before_its_instant(open_store, runtime):
     assert isinstance(request, SendRequest)
 
 
-async def test_f63_a_post_too_late_for_its_first_call_expires_with_an_alert(open_store, runtime):
+async def test_f63_a_post_too_late_for_its_first_call_expires_with_an_alert(
+    open_store, runtime
+):
     """Beyond `max_delay` a post is not sent, and people are alerted."""
     store = await open_store()
     await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME))
@@ -182,7 +200,9 @@ async def test_f63_a_post_too_late_for_its_first_call_expires_with_an_alert(open
     assert await store.maintenance.expire() == 1
     delivery = await only(store)
     assert (delivery.state, delivery.reason) == (State.EXPIRED, "too_late")
-    assert [alert.code for alert in await store.queries.alerts()] == ["expired.too_late"]
+    assert [alert.code for alert in await store.queries.alerts()] == [
+        "expired.too_late"
+    ]
 
 
 async def test_i6_a_post_about_to_expire_starts_no_call_after_that(open_store, runtime):
@@ -200,7 +220,8 @@ async def test_f73_a_post_that_waits_past_its_expiry_expires(open_store, runtime
     """An expired delivery ends with an alert and is never sent."""
     store = await open_store()
     await enqueue_posts(
-        store.posts, make_post("p", ["a"], START_TIME, expires_at=START_TIME + timedelta(minutes=5))
+        store.posts,
+        make_post("p", ["a"], START_TIME, expires_at=START_TIME + timedelta(minutes=5)),
     )
     runtime.advance_time(timedelta(minutes=6))
     assert await store.maintenance.expire() == 1
@@ -238,12 +259,16 @@ async def test_f72_a_cancellation_takes_precedence_over_a_claim(open_store):
     assert (await only(store)).state is State.CANCELLED
 
 
-async def test_a_quota_sets_the_cooldown_in_the_intents_transaction(open_store, runtime):
+async def test_a_quota_sets_the_cooldown_in_the_intents_transaction(
+    open_store, runtime
+):
     """After one post the login waits for its minimum interval."""
     quota = RateLimit(min_interval=timedelta(seconds=30), per_hour=10, per_day=10)
     store = await open_store(make_policy("a", rate_limit=quota))
     await enqueue_posts(
-        store.posts, make_post("p", ["a"], START_TIME), make_post("q", ["a"], START_TIME)
+        store.posts,
+        make_post("p", ["a"], START_TIME),
+        make_post("q", ["a"], START_TIME),
     )
     lease, _request = await claim_and_intend(store)
     await store.outbox.record_outcome(lease, Published(receipt=receipt()))
@@ -254,9 +279,13 @@ async def test_a_quota_sets_the_cooldown_in_the_intents_transaction(open_store, 
 
 async def test_f26_a_rate_limit_sets_the_cooldown_until_it_ends(open_store, runtime):
     """No call of the login starts before the instant that the platform named."""
-    store = await open_store(make_policy("a", login="shared"), make_policy("b", login="shared"))
+    store = await open_store(
+        make_policy("a", login="shared"), make_policy("b", login="shared")
+    )
     await enqueue_posts(
-        store.posts, make_post("p", ["a"], START_TIME), make_post("q", ["b"], START_TIME + SECOND)
+        store.posts,
+        make_post("p", ["a"], START_TIME),
+        make_post("q", ["b"], START_TIME + SECOND),
     )
     lease, _request = await claim_and_intend(store)
     after = await store.outbox.record_outcome(
@@ -277,7 +306,9 @@ async def test_f88_urgent_posts_are_promoted_before_a_backlog(open_store, monkey
     store = await open_store(make_policy("a"))
     routine = [make_post(f"p{number}", ["a"], START_TIME) for number in range(250)]
     await enqueue_posts(
-        store.posts, *routine, replace(make_post("red", ["a"], START_TIME), is_urgent=True)
+        store.posts,
+        *routine,
+        replace(make_post("red", ["a"], START_TIME), is_urgent=True),
     )
     assert await store.maintenance.promote_due() == 201
     states = {item.key.post: item.state for item in await store.queries.deliveries()}
@@ -290,11 +321,15 @@ async def test_no_id_belongs_to_two_deliveries(open_store):
     """A receipt with another delivery's id proves nothing, and the outcome stays unknown."""
     store = await open_store()
     await enqueue_posts(
-        store.posts, make_post("p", ["a"], START_TIME), make_post("q", ["a"], START_TIME)
+        store.posts,
+        make_post("p", ["a"], START_TIME),
+        make_post("q", ["a"], START_TIME),
     )
     for expected in (State.PUBLISHED, State.UNKNOWN):
         lease, _request = await claim_and_intend(store)
-        after = await store.outbox.record_outcome(lease, Published(receipt=receipt("same")))
+        after = await store.outbox.record_outcome(
+            lease, Published(receipt=receipt("same"))
+        )
         assert after.state is expected
 
 
@@ -307,26 +342,36 @@ async def test_f50_a_blocked_account_is_paused_with_an_alert(open_store):
         make_post("q", ["a", "b"], START_TIME + SECOND),
     )
     lease, _request = await claim_and_intend(store)
-    after = await store.outbox.record_outcome(lease, Blocked(code="20015", reason="frozen"))
+    after = await store.outbox.record_outcome(
+        lease, Blocked(code="20015", reason="frozen")
+    )
     assert after.state is State.HELD
     queries = store.queries
     assert [pause.scope for pause in await queries.pauses()] == ["account:a"]
     assert "account_paused" in [alert.code for alert in await queries.alerts()]
 
 
-async def test_f43_a_second_sign_in_refusal_pauses_every_account_of_the_login(open_store):
+async def test_f43_a_second_sign_in_refusal_pauses_every_account_of_the_login(
+    open_store,
+):
     """One refusal is answered by a new attempt at once; two in a row need a person.
 
     The alerts of the pauses replace the one that a probe has raised before about the same login.
     """
-    store = await open_store(make_policy("a", login="shared"), make_policy("b", login="shared"))
+    store = await open_store(
+        make_policy("a", login="shared"), make_policy("b", login="shared")
+    )
     await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME))
     policy = store.policies[AccountId("a")]
-    await store.login_health.record_probe(policy.account, CredentialExpired(reason="21327"))
+    await store.login_health.record_probe(
+        policy.account, CredentialExpired(reason="21327")
+    )
     assert [alert.code for alert in await store.queries.alerts()] == ["login_refused"]
     for expected in (State.RETRYING, State.HELD):
         lease, _request = await claim_and_intend(store)
-        after = await store.outbox.record_outcome(lease, CredentialExpired(reason="21327"))
+        after = await store.outbox.record_outcome(
+            lease, CredentialExpired(reason="21327")
+        )
         assert after.state is expected
     codes = sorted(alert.code for alert in await store.queries.alerts())
     assert codes == ["account_paused", "account_paused"]
@@ -345,7 +390,14 @@ async def test_f20_three_tls_failures_in_a_row_pause_the_account(open_store, run
     await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME))
     refused = NotSent(reason="tls_failed")
     paused = []
-    for outcome in (refused, refused, Busy(code="busy", reason=""), refused, refused, refused):
+    for outcome in (
+        refused,
+        refused,
+        Busy(code="busy", reason=""),
+        refused,
+        refused,
+        refused,
+    ):
         lease, _request = await claim_and_intend(store)
         await store.outbox.record_outcome(lease, outcome)
         paused.append([pause.scope for pause in await store.queries.pauses()])
@@ -372,7 +424,10 @@ async def test_a_follow_up_waits_for_its_original_and_ends_with_it(open_store):
     await store.outbox.record_intent(lease)
     await store.outbox.record_outcome(lease, Published(receipt=receipt()))
     [update] = await store.outbox.claim(10)
-    assert update.delivery == (await only(store, post=PostId("u"), account=AccountId("a"))).id
+    assert (
+        update.delivery
+        == (await only(store, post=PostId("u"), account=AccountId("a"))).id
+    )
 
 
 async def test_i16_a_retraction_ordered_during_a_call_is_remembered(open_store):
@@ -420,7 +475,9 @@ async def test_a_rate_limit_never_shortens_a_cooldown(open_store, runtime):
     quota = RateLimit(min_interval=timedelta(hours=1), per_hour=10, per_day=10)
     store = await open_store(make_policy("a", rate_limit=quota))
     await enqueue_posts(
-        store.posts, make_post("p", ["a"], START_TIME), make_post("q", ["a"], START_TIME)
+        store.posts,
+        make_post("p", ["a"], START_TIME),
+        make_post("q", ["a"], START_TIME),
     )
     lease, _request = await claim_and_intend(store)
     await store.outbox.record_outcome(lease, RateLimited(code="429", until=None))
@@ -435,10 +492,14 @@ async def test_i14_a_stop_between_intent_and_call_is_seen(open_store, runtime):
     for account in ("a", "b", "c"):
         expires_at = START_TIME + timedelta(seconds=20) if account == "c" else None
         await enqueue_posts(
-            store.posts, make_post(f"p{account}", [account], START_TIME, expires_at=expires_at)
+            store.posts,
+            make_post(f"p{account}", [account], START_TIME, expires_at=expires_at),
         )
     await store.maintenance.promote_due()
-    requests = [await store.outbox.record_intent(lease) for lease in await store.outbox.claim(10)]
+    requests = [
+        await store.outbox.record_intent(lease)
+        for lease in await store.outbox.claim(10)
+    ]
     assert [await store.outbox.may_still_send(request) for request in requests] == [
         True,
         True,
@@ -462,7 +523,9 @@ async def test_a_post_published_after_its_cancellation_is_alerted(open_store):
     lease, _request = await claim_and_intend(store)
     await store.actions.cancel_post(PostId("p"), named_person("li"), "mistake")
     await store.outbox.record_outcome(lease, Published(receipt=receipt()))
-    assert "published_after_cancellation" in [alert.code for alert in await store.queries.alerts()]
+    assert "published_after_cancellation" in [
+        alert.code for alert in await store.queries.alerts()
+    ]
 
 
 async def test_f78_a_retraction_is_alerted_until_it_is_done(open_store):
@@ -474,7 +537,9 @@ async def test_f78_a_retraction_is_alerted_until_it_is_done(open_store):
     await store.actions.retract(PostId("p"), None, named_person("li"), "wrong")
     assert [alert.code for alert in await store.queries.alerts()] == ["retracting"]
     [unknown] = await store.outbox.due_readbacks([State.RETRACTING], 10)
-    await store.outbox.record_readback(unknown, Deleted(), RETRACTOR, store.runtime.monotonic())
+    await store.outbox.record_readback(
+        unknown, Deleted(), RETRACTOR, store.runtime.monotonic()
+    )
     assert await store.queries.alerts() == []
 
 
@@ -499,7 +564,8 @@ async def submitted(store, *names):
     for lease in await store.outbox.claim(10):
         await store.outbox.record_intent(lease)
         answer = Submitted(
-            ticket=Ticket(payload=lease.account), check_again_at=START_TIME + 20 * SECOND
+            ticket=Ticket(payload=lease.account),
+            check_again_at=START_TIME + 20 * SECOND,
         )
         await store.outbox.record_outcome(lease, answer)
 
@@ -508,7 +574,12 @@ async def test_only_the_named_submission_is_read_sooner(open_store):
     """The read of one account's ticket is due; other accounts and other tickets wait on."""
     store = await open_store(make_policy("a"), make_policy("b"))
     await submitted(store, "a", "b")
-    assert await store.outbox.check_now(AccountId("a"), lambda ticket: ticket.payload == "b") == 0
+    assert (
+        await store.outbox.check_now(
+            AccountId("a"), lambda ticket: ticket.payload == "b"
+        )
+        == 0
+    )
     assert await store.outbox.check_now(AccountId("a"), lambda _ticket: True) == 1
     [unknown] = await store.outbox.due_readbacks([State.SUBMITTED], 10)
     assert unknown.delivery.account == "a"
@@ -522,8 +593,12 @@ async def test_a_read_begun_before_does_not_delay_the_next_one(open_store, runti
     [unknown] = await store.outbox.due_readbacks([State.SUBMITTED], 10)
     runtime.advance_time(SECOND)
     await store.outbox.check_now(AccountId("a"), lambda _ticket: True)
-    still = Submitted(ticket=Ticket(payload="a"), check_again_at=runtime.now() + 60 * SECOND)
-    after = await store.outbox.record_readback(unknown, still, RECONCILER, runtime.monotonic())
+    still = Submitted(
+        ticket=Ticket(payload="a"), check_again_at=runtime.now() + 60 * SECOND
+    )
+    after = await store.outbox.record_readback(
+        unknown, still, RECONCILER, runtime.monotonic()
+    )
     assert (after.state, after.next_action_at) == (State.SUBMITTED, runtime.now())
 
 

@@ -23,16 +23,26 @@ from publisher.store.db.intent_journal import JournalRecord
 from publisher.store.db.tables import ATTEMPT
 from publisher.store.deliveries.intents import Declined
 from publisher.store.lost_attempts import RECOVERY_MAINTENANCE, recover
-from publisher.testing.builders import TEST_RATE_LIMIT, enqueue_posts, make_policy, make_post
+from publisher.testing.builders import (
+    TEST_RATE_LIMIT,
+    enqueue_posts,
+    make_policy,
+    make_post,
+)
 from publisher.testing.fakes import START_TIME, TEST_CAPABILITIES
 from tests.store.test_outbox import SECOND, claim_and_intend, only, receipt
 
 FLOORED = replace(TEST_CAPABILITIES, max_extra_parts=4)
 MINUTE = 60 * SECOND
 ELSE = ObservedPost(
-    remote_id="9", url="https://fake.example/9", published_at=START_TIME - MINUTE, text="别的"
+    remote_id="9",
+    url="https://fake.example/9",
+    published_at=START_TIME - MINUTE,
+    text="别的",
 )
-PACED = RateLimit(min_interval=10 * MINUTE, per_hour=3, per_day=5, part_interval=2 * MINUTE)
+PACED = RateLimit(
+    min_interval=10 * MINUTE, per_hour=3, per_day=5, part_interval=2 * MINUTE
+)
 """Of three in an hour, one is reserved for urgent posts."""
 
 
@@ -54,7 +64,9 @@ async def claim_next_part(store):
     return lease, await store.outbox.record_intent(lease)
 
 
-async def test_each_part_is_an_attempt_with_a_request_that_says_where_it_goes(open_store):
+async def test_each_part_is_an_attempt_with_a_request_that_says_where_it_goes(
+    open_store,
+):
     """Each part has the next number, its own text and no pictures (I3, I13).
 
     It replies to the post's receipt.
@@ -104,11 +116,15 @@ async def test_an_unknown_outcome_is_about_its_part(open_store, runtime):
     )
     assert unknown.request.baseline.taken_at > START_TIME
     found = Published(receipt=receipt("f1"), is_text_confirmed=True)
-    after = await store.outbox.record_readback(unknown, found, RECONCILER, runtime.monotonic())
+    after = await store.outbox.record_readback(
+        unknown, found, RECONCILER, runtime.monotonic()
+    )
     assert (after.state, after.parts_done, after.receipt) == (State.DUE, 2, receipt())
 
 
-async def test_f15_a_late_answer_for_a_part_that_was_found_stops_nothing(open_store, runtime):
+async def test_f15_a_late_answer_for_a_part_that_was_found_stops_nothing(
+    open_store, runtime
+):
     """F15: a late answer for a found part only confirms the read, and the next part is sent."""
     store = await half_published(open_store)
     runtime.advance_time(MINUTE)
@@ -163,7 +179,9 @@ async def test_f26_a_rate_limit_delays_parts_as_well(open_store, runtime):
     assert again.account == "a"
 
 
-async def test_f73_an_incomplete_text_that_expires_is_alerted_and_held(open_store, runtime):
+async def test_f73_an_incomplete_text_that_expires_is_alerted_and_held(
+    open_store, runtime
+):
     """An incomplete text past its expiry goes to a person, with an alert (I2, I10)."""
     store = await half_published(open_store)
     runtime.advance_time(timedelta(hours=25))
@@ -173,7 +191,9 @@ async def test_f73_an_incomplete_text_that_expires_is_alerted_and_held(open_stor
     assert [alert.code for alert in await store.queries.alerts()] == ["held.incomplete"]
 
 
-async def test_f72_f77_an_incomplete_text_is_cancelled_or_retracted(open_store, runtime):
+async def test_f72_f77_an_incomplete_text_is_cancelled_or_retracted(
+    open_store, runtime
+):
     """A cancellation holds the post and refuses a claimed worker; an order retracts the post.
 
     The order retracts the post from its waiting state.
@@ -194,12 +214,16 @@ async def test_f72_f77_an_incomplete_text_is_cancelled_or_retracted(open_store, 
     [unknown] = await store.outbox.due_readbacks([State.RETRACTING], 10)
     assert (unknown.request.part, unknown.delivery.receipt) == (0, receipt("2"))
     assert (
-        await store.outbox.record_readback(unknown, Deleted(), RETRACTOR, runtime.monotonic())
+        await store.outbox.record_readback(
+            unknown, Deleted(), RETRACTOR, runtime.monotonic()
+        )
     ).state is State.RETRACTED
 
 
 async def half_published_too(store):
-    await enqueue_posts(store.posts, make_post("q", ["a"], START_TIME, is_urgent=True), parts=1)
+    await enqueue_posts(
+        store.posts, make_post("q", ["a"], START_TIME, is_urgent=True), parts=1
+    )
     lease, _request = await claim_and_intend(store)
     await store.outbox.record_outcome(lease, Published(receipt=receipt("2")))
     return await only(store, post="q")
@@ -248,12 +272,16 @@ async def test_a_published_post_is_monitored_as_a_post(open_store, runtime):
     for _ in range(2):
         runtime.advance_time(5 * MINUTE)
         after = await monitoring.record_missing(
-            missed, NotFound(covered_since=missed.request.baseline.taken_at), runtime.now()
+            missed,
+            NotFound(covered_since=missed.request.baseline.taken_at),
+            runtime.now(),
         )
     assert after.state is State.REMOVED
 
 
-async def test_f85_calls_for_several_parts_that_the_database_has_lost_go_to_a_person(open_store):
+async def test_f85_calls_for_several_parts_that_the_database_has_lost_go_to_a_person(
+    open_store,
+):
     """A journal that shows two parts sends the delivery to a person.
 
     Both parts may be published. A search for the first part would send it again.
@@ -277,7 +305,9 @@ async def test_f85_calls_for_several_parts_that_the_database_has_lost_go_to_a_pe
         )
         for part in (0, 1)
     ]
-    await store.database.write(lambda unit: recover(store, unit, calls, RECOVERY_MAINTENANCE))
+    await store.database.write(
+        lambda unit: recover(store, unit, calls, RECOVERY_MAINTENANCE)
+    )
     assert (after := await only(store)).state is State.HELD
     assert (after.reason, after.attempts) == ("incomplete", 2)
     query = select(ATTEMPT.c.number, ATTEMPT.c.part).order_by(ATTEMPT.c.number)

@@ -63,12 +63,16 @@ async def read_rows(store, table):
 
 
 @SPOILT
-async def test_f31_f45_a_refusal_with_half_an_emoji_is_final(open_store, runtime, spoilt):
+async def test_f31_f45_a_refusal_with_half_an_emoji_is_final(
+    open_store, runtime, spoilt
+):
     """F31, F45: the post fails at once, with its alert, and is never sent a second time."""
     store, fake = await stage(open_store)
     fake.script.append(Rejected(code="weibo_20018", reason=f"包含非法内容 {spoilt}"))
     assert ((await send(store, fake)).state, len(fake.calls)) == (State.FAILED, 1)
-    assert [alert.code for alert in await store.queries.alerts()] == ["failed.weibo_20018"]
+    assert [alert.code for alert in await store.queries.alerts()] == [
+        "failed.weibo_20018"
+    ]
     for _hour in range(12):
         runtime.advance_time(timedelta(hours=1))
         await store.maintenance.run()
@@ -88,10 +92,14 @@ async def test_f31_a_post_with_a_damaged_id_is_found_by_reading(
     def reply(request):
         receipt = fake.add_post(request)
         if is_ticket:
-            return Submitted(ticket=Ticket(payload=f"1{spoilt}"), check_again_at=START_TIME)
+            return Submitted(
+                ticket=Ticket(payload=f"1{spoilt}"), check_again_at=START_TIME
+            )
         return Published(
             receipt=Receipt(
-                remote_id=f"1{spoilt}", url=receipt.url, published_at=receipt.published_at
+                remote_id=f"1{spoilt}",
+                url=receipt.url,
+                published_at=receipt.published_at,
             )
         )
 
@@ -108,7 +116,9 @@ async def test_f31_a_post_with_a_damaged_id_is_found_by_reading(
 
 
 @SPOILT
-async def test_f31_f52_a_damaged_read_is_stored_and_proves_nothing(open_store, runtime, spoilt):
+async def test_f31_f52_a_damaged_read_is_stored_and_proves_nothing(
+    open_store, runtime, spoilt
+):
     """F31, F52: such a reply fails no job, is no absence, and a refusal of a review stays one."""
     store, fake = await stage(open_store)
     fake.script.append(Unknown(reason="timeout"))
@@ -117,7 +127,9 @@ async def test_f31_f52_a_damaged_read_is_stored_and_proves_nothing(open_store, r
         PossibleMatch(remote_id=f"9{spoilt}", url="https://fake.example/9"),
         Published(
             receipt=Receipt(
-                remote_id="9", url=f"https://fake.example/{spoilt}", published_at=START_TIME
+                remote_id="9",
+                url=f"https://fake.example/{spoilt}",
+                published_at=START_TIME,
             )
         ),
         Unknown(reason=f"no{spoilt}"),
@@ -130,7 +142,12 @@ async def test_f31_f52_a_damaged_read_is_stored_and_proves_nothing(open_store, r
     runtime.advance_time(timedelta(hours=1))
     await reconcile_due(store, {"a": fake}, 10)
     readbacks = await read_rows(store, READBACK)
-    assert [row["result"] for row in readbacks] == ["unknown", "unknown", "unknown", "rejected"]
+    assert [row["result"] for row in readbacks] == [
+        "unknown",
+        "unknown",
+        "unknown",
+        "rejected",
+    ]
     assert len(fake.calls) == 1
 
 
@@ -148,7 +165,9 @@ class DamagedLists(FakeAdapter):
 
 
 @SPOILT
-async def test_f31_f57_an_observed_post_is_stored_with_what_can_be(open_store, runtime, spoilt):
+async def test_f31_f57_an_observed_post_is_stored_with_what_can_be(
+    open_store, runtime, spoilt
+):
     """F31, F57: a list with a spoilt text is used, one with a spoilt id is not.
 
     Posts that it lacks are not missing.
@@ -158,10 +177,14 @@ async def test_f31_f57_an_observed_post_is_stored_with_what_can_be(open_store, r
     await send(store, platform)
     platform.reach = {"1": Reach(reads=2**40)}
     own, other = (
-        ObservedPost(remote_id=name, url="u", published_at=START_TIME, text=f"x{spoilt}")
+        ObservedPost(
+            remote_id=name, url="u", published_at=START_TIME, text=f"x{spoilt}"
+        )
         for name in "1s"
     )
-    damaged = ObservedPost(remote_id=f"s{spoilt}", url="u", published_at=START_TIME, text="")
+    damaged = ObservedPost(
+        remote_id=f"s{spoilt}", url="u", published_at=START_TIME, text=""
+    )
     for listed in ([damaged], [own, other]):
         platform.listed = listed
         runtime.advance_time(timedelta(hours=1))
@@ -171,7 +194,9 @@ async def test_f31_f57_an_observed_post_is_stored_with_what_can_be(open_store, r
 
 
 @SPOILT
-async def test_f31_f78_a_refused_deletion_is_stored(open_store, runtime, spoilt, monkeypatch):
+async def test_f31_f78_a_refused_deletion_is_stored(
+    open_store, runtime, spoilt, monkeypatch
+):
     """F31, F78: a deletion refused by the platform with half an emoji is shown with its reason."""
     store, fake = await stage(open_store)
     await send(store, fake)
@@ -183,7 +208,9 @@ async def test_f31_f78_a_refused_deletion_is_stored(open_store, runtime, spoilt,
     await store.actions.retract(PostId("p"), None, named_person("li"), "wrong")
     await retract_due(store, {"a": fake}, 10)
     [alert] = [
-        alert for alert in await store.queries.alerts() if alert.code == "retraction_refused"
+        alert
+        for alert in await store.queries.alerts()
+        if alert.code == "retraction_refused"
     ]
     assert alert.facts["said"] == "no\ufffd"
 
@@ -202,10 +229,18 @@ NAIVE = START_TIME.replace(tzinfo=None)
         (CredentialExpired(reason=ODD), State.RETRYING),
         (NotSent(reason=ODD), State.RETRYING),
         (Unknown(reason=ODD), State.UNKNOWN),
-        (Submitted(ticket=Ticket(payload=ODD), check_again_at=START_TIME), State.UNKNOWN),
-        (Published(receipt=Receipt(remote_id=ODD, url="", published_at=START_TIME)), State.UNKNOWN),
+        (
+            Submitted(ticket=Ticket(payload=ODD), check_again_at=START_TIME),
+            State.UNKNOWN,
+        ),
+        (
+            Published(receipt=Receipt(remote_id=ODD, url="", published_at=START_TIME)),
+            State.UNKNOWN,
+        ),
     ],
-    ids=lambda value: type(value).__name__ if not isinstance(value, State) else str(value),
+    ids=lambda value: (
+        type(value).__name__ if not isinstance(value, State) else str(value)
+    ),
 )
 async def test_f31_an_outcome_that_cannot_be_stored_is_stored_without_its_details(
     open_store, outcome, state
@@ -217,5 +252,7 @@ async def test_f31_an_outcome_that_cannot_be_stored_is_stored_without_its_detail
     with capture_logs() as logged:
         after = await store.outbox.record_outcome(lease, outcome)
     assert after.state is state
-    assert [row["ended_at"] is not None for row in await read_rows(store, ATTEMPT)] == [True]
+    assert [row["ended_at"] is not None for row in await read_rows(store, ATTEMPT)] == [
+        True
+    ]
     assert "outcome_reduced" in [line["event"] for line in logged]

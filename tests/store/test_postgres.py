@@ -34,7 +34,11 @@ from publisher.store.db.tables import (
 )
 from publisher.store.deliveries.intents import Declined
 from publisher.store.recovery.folder import lock_process
-from publisher.store.recovery.setup import NEWEST_MIGRATION, migration_of, prepare_database
+from publisher.store.recovery.setup import (
+    NEWEST_MIGRATION,
+    migration_of,
+    prepare_database,
+)
 from publisher.store.store import Store
 from publisher.testing.builders import enqueue_posts, make_policy, make_post
 from publisher.testing.fakes import START_TIME, FakeAdapter, make_confirmed_runtime
@@ -81,7 +85,9 @@ async def open_host(database_url, tmp_path, runtime):
         yield opening
 
 
-async def test_f80_a_machine_whose_name_is_taken_does_not_start(open_host, runtime, monkeypatch):
+async def test_f80_a_machine_whose_name_is_taken_does_not_start(
+    open_host, runtime, monkeypatch
+):
     """F80: cloned machines with one name do not start.
 
     Each would take the other's leases and journal for its own.
@@ -107,7 +113,9 @@ async def test_f60_f61_a_host_whose_clock_is_not_the_servers_does_not_start(
 
     It does not jump.
     """
-    settings = parse_settings(f'database = "{database_url}"\n{SETTINGS}', workspace=tmp_path)
+    settings = parse_settings(
+        f'database = "{database_url}"\n{SETTINGS}', workspace=tmp_path
+    )
     runtime.clock = datetime.now(UTC) + timedelta(seconds=seconds)
     with pytest.raises(RefusedError) as refused:
         await run(settings, runtime)
@@ -119,7 +127,9 @@ async def test_f60_f61_a_host_starts_by_itself_once_its_clock_is_the_servers(
     database_url, tmp_path, runtime
 ):
     """F60, F61: each start tries again; one alert stands until the clock is right."""
-    settings = parse_settings(f'database = "{database_url}"\n{SETTINGS}', workspace=tmp_path)
+    settings = parse_settings(
+        f'database = "{database_url}"\n{SETTINGS}', workspace=tmp_path
+    )
     (tmp_path / "schedule.toml").write_text("# none\n", "utf-8")
     runtime.clock = datetime.now(UTC) - timedelta(days=300)
     for _ in range(3):
@@ -148,7 +158,9 @@ async def only(host):
 
 def published():
     return Published(
-        receipt=Receipt(remote_id="1", url="https://fake.example/1", published_at=START_TIME)
+        receipt=Receipt(
+            remote_id="1", url="https://fake.example/1", published_at=START_TIME
+        )
     )
 
 
@@ -167,7 +179,9 @@ async def test_maintenance_leaves_what_another_host_is_changing(open_host, runti
     assert await second.maintenance.expire_leases() == 1
 
 
-async def test_hosts_that_start_together_make_one_database(database_url, tmp_path, runtime):
+async def test_hosts_that_start_together_make_one_database(
+    database_url, tmp_path, runtime
+):
     """Each waits for the migrations of the first, and finds them done."""
     starts = (
         prepare_database(database_url, "drill", tmp_path / f"{number}.jsonl", runtime)
@@ -179,7 +193,9 @@ async def test_hosts_that_start_together_make_one_database(database_url, tmp_pat
 
 async def test_f80_hosts_that_claim_at_once_never_share_a_login(open_host):
     """Of many due deliveries of one login, one is leased at a time by any host; no claim fails."""
-    policies = [make_policy(f"a{number}", login=f"login-{number % 3}") for number in range(9)]
+    policies = [
+        make_policy(f"a{number}", login=f"login-{number % 3}") for number in range(9)
+    ]
     hosts = [await open_host(f"host-{number}", *policies) for number in range(4)]
     names = [f"a{number}" for number in range(9)]
     await enqueue_posts(
@@ -188,7 +204,9 @@ async def test_f80_hosts_that_claim_at_once_never_share_a_login(open_host):
         make_post("q", names, START_TIME, is_urgent=True),
     )
     await hosts[0].maintenance.promote_due()
-    maintenance = await asyncio.gather(*(host.outbox.claim(9) for host in hosts for _ in range(3)))
+    maintenance = await asyncio.gather(
+        *(host.outbox.claim(9) for host in hosts for _ in range(3))
+    )
     logins = [lease.login for leases in maintenance for lease in leases]
     assert len(logins) == len(set(logins))
     assert len(logins) + len(await hosts[0].outbox.claim(9)) == 3
@@ -200,16 +218,24 @@ async def test_a_host_that_starts_expires_its_own_leases_and_no_others(open_host
     Its own claim is due again, and its own call is unknown.
     """
     policies = [make_policy(name) for name in "abcd"]
-    first, second = await open_host("first", *policies), await open_host("second", *policies)
+    first, second = (
+        await open_host("first", *policies),
+        await open_host("second", *policies),
+    )
     await enqueue_posts(first.post_store, make_post("p", list("abcd"), START_TIME))
     await first.maintenance.promote_due()
     mine, theirs = await first.outbox.claim(2), await second.outbox.claim(2)
     await first.outbox.record_intent(mine[0])
     await second.outbox.record_intent(theirs[0])
-    assert await (await open_host("first", *policies)).maintenance.expire_own_leases() == 2
+    assert (
+        await (await open_host("first", *policies)).maintenance.expire_own_leases() == 2
+    )
     states = {item.id: item.state for item in await first.queries.deliveries()}
     assert [states[lease.delivery] for lease in mine] == [State.UNKNOWN, State.DUE]
-    assert [states[lease.delivery] for lease in theirs] == [State.SENDING, State.CLAIMED]
+    assert [states[lease.delivery] for lease in theirs] == [
+        State.SENDING,
+        State.CLAIMED,
+    ]
 
 
 async def test_f15_leases_of_a_dead_or_frozen_host_are_taken_over_after_they_expire(
@@ -220,7 +246,10 @@ async def test_f15_leases_of_a_dead_or_frozen_host_are_taken_over_after_they_exp
     No second call is made.
     """
     policies = [make_policy("a"), make_policy("b")]
-    sleeper, other = await open_host("sleeper", *policies), await open_host("other", *policies)
+    sleeper, other = (
+        await open_host("sleeper", *policies),
+        await open_host("other", *policies),
+    )
     await enqueue_posts(sleeper.post_store, make_post("p", ["a", "b"], START_TIME))
     await sleeper.maintenance.promote_due()
     called, claimed = await sleeper.outbox.claim(2)
@@ -229,21 +258,30 @@ async def test_f15_leases_of_a_dead_or_frozen_host_are_taken_over_after_they_exp
     runtime.advance_time(LEASE)
     assert await other.maintenance.expire_leases() == 2
     runtime.advance_time(CRASH_RETRY_SPREAD)
-    assert [lease.delivery for lease in await other.outbox.claim(2)] == [claimed.delivery]
+    assert [lease.delivery for lease in await other.outbox.claim(2)] == [
+        claimed.delivery
+    ]
     after = await sleeper.outbox.record_outcome(called, published())
     assert after.state is State.UNKNOWN
     assert not isinstance(await sleeper.outbox.record_intent(claimed), SendRequest)
 
 
-async def test_f26_a_cooldown_is_not_shortened_by_another_hosts_intent(open_host, runtime):
+async def test_f26_a_cooldown_is_not_shortened_by_another_hosts_intent(
+    open_host, runtime
+):
     """F26, I15: a 429's Retry-After stays if the other host writes an intent by older data.
 
     The 429 arrives during that write.
     """
     policies = [make_policy(name, login="shared") for name in "ab"]
-    first, second = await open_host("first", *policies), await open_host("second", *policies)
+    first, second = (
+        await open_host("first", *policies),
+        await open_host("second", *policies),
+    )
     await enqueue_posts(
-        first.post_store, make_post("p", ["a"], START_TIME), make_post("q", ["b"], START_TIME)
+        first.post_store,
+        make_post("p", ["a"], START_TIME),
+        make_post("q", ["b"], START_TIME),
     )
     slow, _request = await claim_and_intend(first)
     runtime.advance_time(LEASE)
@@ -254,15 +292,23 @@ async def test_f26_a_cooldown_is_not_shortened_by_another_hosts_intent(open_host
 
     def hear(_connection, _cursor, statement, *_rest):
         if "FROM delivery JOIN rendered_post" in statement and not hearing:
-            limit = first.outbox.record_outcome(slow, RateLimited(code="429", until=until))
+            limit = first.outbox.record_outcome(
+                slow, RateLimited(code="429", until=until)
+            )
             hearing.append(asyncio.run_coroutine_threadsafe(limit, loop))
             wait(hearing, timeout=60)
 
     event.listen(second.database.engine, "after_cursor_execute", hear)
     assert isinstance(await second.outbox.record_intent(lease), SendRequest)
     assert (await asyncio.wrap_future(hearing[0])).state is State.UNKNOWN
-    rest = await first.database.read(lambda connection: connection.execute(select(LOGIN)).one())
-    assert (rest.cooldown_until, rest.routine_cooldown_until, rest.parts_cooldown_until) == (
+    rest = await first.database.read(
+        lambda connection: connection.execute(select(LOGIN)).one()
+    )
+    assert (
+        rest.cooldown_until,
+        rest.routine_cooldown_until,
+        rest.parts_cooldown_until,
+    ) == (
         until,
         until,
         until,
@@ -276,7 +322,9 @@ async def test_an_unknown_outcome_is_read_by_one_host_at_a_time(open_host, runti
     lease, _request = await claim_and_intend(hosts[0])
     await hosts[0].outbox.record_outcome(lease, Unknown(reason="reset"))
     runtime.advance_time(LEASE)
-    taken = await asyncio.gather(*(host.outbox.due_readbacks([State.UNKNOWN], 5) for host in hosts))
+    taken = await asyncio.gather(
+        *(host.outbox.due_readbacks([State.UNKNOWN], 5) for host in hosts)
+    )
     assert sorted(map(len, taken)) == [0, 1]
     [unknown] = [item for found in taken for item in found]
     after = await hosts[0].outbox.record_readback(
@@ -294,10 +342,22 @@ async def test_hosts_share_monitoring_and_probing(open_host):
     """Each account that is due goes to one host."""
     policies = [make_policy(name) for name in "abc"]
     hosts = [await open_host(f"host-{number}", *policies) for number in range(3)]
-    watched = await asyncio.gather(*(host.store.monitoring.claim_due_accounts(9) for host in hosts))
-    probed = await asyncio.gather(*(host.store.login_health.claim_due_probes(9) for host in hosts))
-    assert sorted(account for accounts in watched for account in accounts) == ["a", "b", "c"]
-    assert sorted(account.id for accounts in probed for account in accounts) == ["a", "b", "c"]
+    watched = await asyncio.gather(
+        *(host.store.monitoring.claim_due_accounts(9) for host in hosts)
+    )
+    probed = await asyncio.gather(
+        *(host.store.login_health.claim_due_probes(9) for host in hosts)
+    )
+    assert sorted(account for accounts in watched for account in accounts) == [
+        "a",
+        "b",
+        "c",
+    ]
+    assert sorted(account.id for accounts in probed for account in accounts) == [
+        "a",
+        "b",
+        "c",
+    ]
 
 
 async def test_maintenance_runs_on_one_host_at_a_time(open_host):
@@ -305,7 +365,9 @@ async def test_maintenance_runs_on_one_host_at_a_time(open_host):
     host = await open_host("first")
     await enqueue_posts(host.post_store, make_post("p", ["a"], START_TIME))
     with host.database.engine.begin() as rival:
-        rival.execute(text("SELECT pg_advisory_xact_lock(hashtext('publisher/maintenance'))"))
+        rival.execute(
+            text("SELECT pg_advisory_xact_lock(hashtext('publisher/maintenance'))")
+        )
         assert await host.maintenance.promote_due() == 0
     assert await host.maintenance.promote_due() == 1
 
@@ -333,12 +395,22 @@ async def test_every_session_commits_to_disk_whatever_the_server_says(database_u
     """A server that would acknowledge commits early is overruled, and lock waits are bounded."""
     engine = open_engine(database_url)
     with engine.connect() as admin:
-        admin.execute(text(f'ALTER DATABASE "{engine.url.database}" SET synchronous_commit = off'))
+        admin.execute(
+            text(f'ALTER DATABASE "{engine.url.database}" SET synchronous_commit = off')
+        )
         admin.commit()
     engine.dispose()
     with engine.connect() as session:
-        asked = ("synchronous_commit", "lock_timeout", "idle_in_transaction_session_timeout")
-        assert [session.scalar(text(f"SHOW {name}")) for name in asked] == ["on", "10s", "10s"]
+        asked = (
+            "synchronous_commit",
+            "lock_timeout",
+            "idle_in_transaction_session_timeout",
+        )
+        assert [session.scalar(text(f"SHOW {name}")) for name in asked] == [
+            "on",
+            "10s",
+            "10s",
+        ]
     engine.dispose()
 
 
@@ -373,7 +445,9 @@ async def test_f86_a_commit_whose_answer_was_lost_is_read_back(open_host, before
     assert await host.database.read(lambda connection: connection.scalar(count)) == 1
 
 
-async def test_f87_an_order_is_not_taken_for_done_by_the_number_of_another_commit(open_host):
+async def test_f87_an_order_is_not_taken_for_done_by_the_number_of_another_commit(
+    open_host,
+):
     """A commit counts as done by its number only if its written rows are there as well.
 
     After a takeover a server gives the same numbers again.
@@ -401,8 +475,12 @@ def outage(database_url):
     )
 
     def switch(*, is_away):
-        with elsewhere.execution_options(isolation_level="AUTOCOMMIT").connect() as server:
-            server.execute(text(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS {not is_away}'))
+        with elsewhere.execution_options(
+            isolation_level="AUTOCOMMIT"
+        ).connect() as server:
+            server.execute(
+                text(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS {not is_away}')
+            )
             if is_away:
                 server.execute(
                     text(
@@ -417,7 +495,9 @@ def outage(database_url):
     elsewhere.dispose()
 
 
-async def test_f86_no_call_starts_while_the_database_is_away(open_host, outage, monkeypatch):
+async def test_f86_no_call_starts_while_the_database_is_away(
+    open_host, outage, monkeypatch
+):
     """An intent that cannot be committed gives an error and no journal line.
 
     Later the work goes on as before.
@@ -466,7 +546,9 @@ async def lose_commits(host, *, since):
     """Undo the newest commits about the only delivery, as a server that lost them at a takeover."""
     with host.database.engine.begin() as connection:
         connection.execute(delete(ATTEMPT))
-        connection.execute(update(DELIVERY).values(since) if since else delete(DELIVERY))
+        connection.execute(
+            update(DELIVERY).values(since) if since else delete(DELIVERY)
+        )
 
 
 async def row_of(host):
@@ -477,7 +559,9 @@ async def row_of(host):
     )
 
 
-async def test_i16_a_call_of_another_host_during_a_retraction_is_not_left_published(open_host):
+async def test_i16_a_call_of_another_host_during_a_retraction_is_not_left_published(
+    open_host,
+):
     """A call is either refused, as its delivery is cancelled already, or its post is deleted."""
     first, second = await open_host("first"), await open_host("second")
     await enqueue_posts(first.post_store, make_post("p", ["a"], START_TIME))
@@ -488,7 +572,9 @@ async def test_i16_a_call_of_another_host_during_a_retraction_is_not_left_publis
     def announce(_connection, _cursor, statement, *_rest):
         if "FROM delivery" in statement and not announcing:
             announcing.append(
-                asyncio.run_coroutine_threadsafe(second.outbox.record_intent(lease), loop)
+                asyncio.run_coroutine_threadsafe(
+                    second.outbox.record_intent(lease), loop
+                )
             )
             wait(announcing, timeout=1)
 
@@ -503,7 +589,9 @@ async def test_i16_a_call_of_another_host_during_a_retraction_is_not_left_publis
     )
 
 
-async def test_f87_a_call_that_the_database_has_lost_is_recovered_as_unknown(open_host, runtime):
+async def test_f87_a_call_that_the_database_has_lost_is_recovered_as_unknown(
+    open_host, runtime
+):
     """The host with the call in its journal makes no second claim, and a read gives one receipt."""
     host = await open_host("first")
     fake = FakeAdapter(now=runtime.now)
@@ -516,7 +604,11 @@ async def test_f87_a_call_that_the_database_has_lost_is_recovered_as_unknown(ope
     await host.maintenance.promote_due()
     assert await host.outbox.claim(5) == []
     delivery = await only(host)
-    assert (delivery.state, delivery.attempts, delivery.reason) == (State.UNKNOWN, 1, "worker_lost")
+    assert (delivery.state, delivery.attempts, delivery.reason) == (
+        State.UNKNOWN,
+        1,
+        "worker_lost",
+    )
     assert "attempt_recovered" in [alert.code for alert in await host.queries.alerts()]
     runtime.advance_time(LEASE)
     await reconcile_due(host.store, {AccountId("a"): fake}, 5)
@@ -590,7 +682,9 @@ async def test_f87_a_host_that_is_dead_is_not_waited_for_for_ever(open_host, run
     assert len(await first.outbox.claim(1)) == 1
 
 
-async def test_f87_a_host_that_stops_in_order_leaves_nothing_unreported(open_host, runtime):
+async def test_f87_a_host_that_stops_in_order_leaves_nothing_unreported(
+    open_host, runtime
+):
     """Nobody waits for it any more, so it compares its journal before it stops."""
     first, second = await open_host("first"), await open_host("second")
     await enqueue_posts(first.post_store, make_post("p", ["a"], START_TIME))
@@ -604,7 +698,9 @@ async def test_f87_a_host_that_stops_in_order_leaves_nothing_unreported(open_hos
     assert (await only(first)).state is State.UNKNOWN
 
 
-async def test_f87_hosts_that_could_not_send_a_heartbeat_are_waited_for(open_host, runtime):
+async def test_f87_hosts_that_could_not_send_a_heartbeat_are_waited_for(
+    open_host, runtime
+):
     """The first host to come back waits for the others' journals, after any time without server."""
     first, second = await open_host("first"), await open_host("second")
     await enqueue_posts(first.post_store, make_post("p", ["a"], START_TIME))
@@ -642,7 +738,9 @@ async def test_f85_a_pause_before_the_first_start_keeps_a_host_from_what_another
     assert (await only(first)).state is State.UNKNOWN
 
 
-async def test_f87_a_call_without_a_delivery_is_alerted_once_and_stops_nothing(open_host, runtime):
+async def test_f87_a_call_without_a_delivery_is_alerted_once_and_stops_nothing(
+    open_host, runtime
+):
     """Where the delivery itself was lost, a person decides; other posts are sent."""
     host = await open_host("first")
     await enqueue_posts(host.post_store, make_post("p", ["a"], START_TIME))
@@ -663,5 +761,7 @@ async def test_a_session_that_was_lost_between_two_runs_is_replaced(open_host, o
     outage(is_away=False)
     assert await host.queries.deliveries() == []
     await host.database.write(
-        lambda unit: unit.connection.execute(insert(DATABASE_INFO).values(key="k", value="v"))
+        lambda unit: unit.connection.execute(
+            insert(DATABASE_INFO).values(key="k", value="v")
+        )
     )

@@ -83,7 +83,10 @@ async def store_after_power_cut(tmp_path: Path, point: str) -> Store:
 
 @pytest.mark.parametrize(
     ("point", "lines"),
-    [("intent.after_commit", 0), pytest.param("journal.after_append", 1, marks=pytest.mark.long)],
+    [
+        ("intent.after_commit", 0),
+        pytest.param("journal.after_append", 1, marks=pytest.mark.long),
+    ],
 )
 async def test_f16_after_the_intent_the_disk_knows_of_the_call(tmp_path, point, lines):
     """F16: the files on disk know the attempt, and the call that may have followed is unknown."""
@@ -94,7 +97,9 @@ async def test_f16_after_the_intent_the_disk_knows_of_the_call(tmp_path, point, 
     assert [(row["number"], row["ended_at"]) for row in attempts] == [(1, None)]
     assert len(read_records(tmp_path / "after" / "intents.jsonl")) == lines
     assert await store.maintenance.expire_own_leases() == 1
-    assert set(Counter(item.state for item in await store.queries.deliveries())) == {State.UNKNOWN}
+    assert set(Counter(item.state for item in await store.queries.deliveries())) == {
+        State.UNKNOWN
+    }
     await store.database.close()
 
 
@@ -103,7 +108,9 @@ async def test_f16_before_the_intent_is_committed_the_disk_knows_of_no_call(tmp_
     """F16: after an earlier power cut the disk has only a claim, and the delivery is due again."""
     store = await store_after_power_cut(tmp_path, "intent.before_commit")
     assert await store.maintenance.expire_own_leases() == 1
-    assert set(Counter(item.state for item in await store.queries.deliveries())) == {State.DUE}
+    assert set(Counter(item.state for item in await store.queries.deliveries())) == {
+        State.DUE
+    }
     await store.database.close()
 
 
@@ -121,20 +128,35 @@ async def test_f16_sqlite_waits_for_the_disk_on_every_connection(tmp_path):
 
 @pytest.mark.long
 @pytest.mark.skipif(
-    shutil.which("strace") is None, reason="NO STRACE: the system's own calls are not watched"
+    shutil.which("strace") is None,
+    reason="NO STRACE: the system's own calls are not watched",
 )
 def test_f16_both_files_are_synced_before_the_request_is_returned(tmp_path):
     """F16: the database's log is synced, then the journal, and only then a call may begin."""
     trace = tmp_path / "trace"
     folder = tmp_path / "books"
     folder.mkdir()
-    watched = ["strace", "-f", "-y", "-o", str(trace), "-e", "trace=fsync,fdatasync,write,pwrite64"]
+    watched = [
+        "strace",
+        "-f",
+        "-y",
+        "-o",
+        str(trace),
+        "-e",
+        "trace=fsync,fdatasync,write,pwrite64",
+    ]
     command = [*watched, sys.executable, "-c", WORKER, str(folder), ""]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=120, check=False
+    )
     if done.returncode and "ptrace" in done.stderr:
         pytest.skip("NO STRACE: processes may not be watched here")
     assert done.stdout == "request\n", done.stderr
-    assert order_of(trace.read_text(errors="replace")) == ["database", "journal", "request"]
+    assert order_of(trace.read_text(errors="replace")) == [
+        "database",
+        "journal",
+        "request",
+    ]
 
 
 def order_of(trace: str) -> list[str]:

@@ -14,7 +14,9 @@ from publisher.testing.builders import enqueue_posts, make_policy, make_post
 from publisher.testing.fakes import START_TIME
 
 LIVE = Published(
-    receipt=Receipt(remote_id="1", url="https://fake.example/1", published_at=START_TIME)
+    receipt=Receipt(
+        remote_id="1", url="https://fake.example/1", published_at=START_TIME
+    )
 )
 
 
@@ -32,7 +34,9 @@ JOBS = {
     "claim": lambda store: store.outbox.claim(10),
     "delivery": deliver,
     "next instant": lambda store: store.outbox.next_due_at(),
-    "readbacks": lambda store: store.outbox.due_readbacks([State.UNKNOWN, State.SUBMITTED], 10),
+    "readbacks": lambda store: store.outbox.due_readbacks(
+        [State.UNKNOWN, State.SUBMITTED], 10
+    ),
     "monitor": lambda store: store.monitoring.compare_list(AccountId("a"), []),
     "preflight": lambda store: store.preflight.run(),
     "silence": lambda store: store.silence.update(UTC),
@@ -54,7 +58,9 @@ async def test_no_job_reads_the_whole_past(open_store, runtime, job):
     """SQLite plans no job's statement as a scan of all deliveries, or of all of some past kind."""
     store = await open_store(make_policy("a"))
     await enqueue_posts(
-        store.posts, make_post("p", ["a"], START_TIME), make_post("q", ["a"], START_TIME)
+        store.posts,
+        make_post("p", ["a"], START_TIME),
+        make_post("q", ["a"], START_TIME),
     )
     runtime.advance_time(timedelta(seconds=1))
     engine, scans = store.database.engine, []
@@ -66,12 +72,15 @@ async def test_no_job_reads_the_whole_past(open_store, runtime, job):
                 f"EXPLAIN QUERY PLAN {statement}", values
             )
             steps = [
-                row[3] for row in plan if re.match(rf"SCAN ({'|'.join(GROWING_TABLES)})\b", row[3])
+                row[3]
+                for row in plan
+                if re.match(rf"SCAN ({'|'.join(GROWING_TABLES)})\b", row[3])
             ]
             scans.extend(
                 (step, statement)
                 for step in steps
-                if "INDEX" not in step or any(name in step for name in PARTIAL_INDEXES_OF_THE_PAST)
+                if "INDEX" not in step
+                or any(name in step for name in PARTIAL_INDEXES_OF_THE_PAST)
             )
 
     event.listen(engine, "before_cursor_execute", explain)

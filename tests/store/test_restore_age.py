@@ -12,7 +12,9 @@ pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 LI = named_person("li")
 
 
-async def test_f85_a_pause_in_an_older_database_does_not_make_it_younger(open_bare_store, runtime):
+async def test_f85_a_pause_in_an_older_database_does_not_make_it_younger(
+    open_bare_store, runtime
+):
     """The data-loss window begins at the last heartbeat of the daemon, not at the pause."""
     store = open_bare_store()
     orders = store.actions

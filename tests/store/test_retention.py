@@ -9,7 +9,12 @@ from sqlalchemy import func, insert, select, update
 
 from publisher.domain.delivery import State
 from publisher.domain.plan import Plan, PlanWindow, plan
-from publisher.domain.post import ONCE_OCCURRENCE, RenderedImage, RenderedRevision, Schedule
+from publisher.domain.post import (
+    ONCE_OCCURRENCE,
+    RenderedImage,
+    RenderedRevision,
+    Schedule,
+)
 from publisher.domain.results import NotFound, Published, Reach, Receipt, Unknown
 from publisher.engine.decisions import named_person
 from publisher.engine.reconciler import retract_due
@@ -27,8 +32,18 @@ from publisher.store.db.tables import (
 )
 from publisher.store.deliveries.intents import MAX_OWNED_IDS
 from publisher.store.plan.posts import PlanCommit
-from publisher.store.retention import PRUNE_BATCH_SIZE, PruneCounts, compact_journal, prune
-from publisher.testing.builders import enqueue_posts, make_policy, make_post, make_rendered_delivery
+from publisher.store.retention import (
+    PRUNE_BATCH_SIZE,
+    PruneCounts,
+    compact_journal,
+    prune,
+)
+from publisher.testing.builders import (
+    enqueue_posts,
+    make_policy,
+    make_post,
+    make_rendered_delivery,
+)
 from publisher.testing.fakes import START_TIME, FakeAdapter
 
 KEPT_FOR = timedelta(days=400)
@@ -55,7 +70,9 @@ async def go_live(store, outcome=None):
                 url="https://x.example",
                 published_at=store.runtime.now(),
             )
-            await store.outbox.record_outcome(lease, outcome or Published(receipt=receipt))
+            await store.outbox.record_outcome(
+                lease, outcome or Published(receipt=receipt)
+            )
 
 
 async def count(store, *tables):
@@ -83,13 +100,19 @@ async def push_down(store, account="a"):
         for number in range(MAX_OWNED_IDS)
     ]
     now = store.runtime.now()
-    rows = [{**row, "published_at": now, "due_at": now, "updated_at": now} for row in rows]
-    await store.database.write(lambda unit: unit.connection.execute(insert(DELIVERY), rows))
+    rows = [
+        {**row, "published_at": now, "due_at": now, "updated_at": now} for row in rows
+    ]
+    await store.database.write(
+        lambda unit: unit.connection.execute(insert(DELIVERY), rows)
+    )
 
 
 async def row_of(store):
     query = select(DELIVERY).where(DELIVERY.c.post == POST.id)
-    row = await store.database.read(lambda connection: connection.execute(query).mappings().one())
+    row = await store.database.read(
+        lambda connection: connection.execute(query).mappings().one()
+    )
     return {name: value for name, value in row.items() if name != "id"}
 
 
@@ -104,7 +127,9 @@ async def publish_long_ago(store):
     await go_live(store)
     [live] = await store.queries.deliveries(POST.id)
     read = NotFound(covered_since=START_TIME)
-    await store.database.write(lambda unit: write_readback(unit, live.id, 1, START_TIME, read))
+    await store.database.write(
+        lambda unit: write_readback(unit, live.id, 1, START_TIME, read)
+    )
     await store.monitoring.record_metrics({live.id: Reach(reads=7)})
     store.runtime.advance_time(LONG)
     await push_down(store)
@@ -133,7 +158,9 @@ async def test_i24_texts_readbacks_and_metrics_are_pruned_and_the_history_stays(
     assert await prune(store, KEPT_FOR) == PruneCounts()
 
 
-async def test_i1_a_pruned_delivery_is_neither_filed_nor_called_again(store, open_store):
+async def test_i1_a_pruned_delivery_is_neither_filed_nor_called_again(
+    store, open_store
+):
     """A pruned delivery causes no call, no alert and no new delivery after a restart.
 
     Its post stays in the schedule.
@@ -145,7 +172,9 @@ async def test_i1_a_pruned_delivery_is_neither_filed_nor_called_again(store, ope
     await again.maintenance.expire_own_leases()
     posts = (POST, make_post("fresh", ["b"], START_TIME + LONG))
     now, known = again.runtime.now(), await again.posts.stored_posts(posts)
-    found = plan(Schedule(posts=posts), known, PlanWindow(now=now, until=now + LONG), {})
+    found = plan(
+        Schedule(posts=posts), known, PlanWindow(now=now, until=now + LONG), {}
+    )
     assert found == Plan()
     drafts = [make_rendered_delivery(POST, START_TIME)]
     await again.posts.commit_plan(
@@ -188,7 +217,10 @@ async def test_only_ended_deliveries_are_pruned(store, state, goes):
     store.runtime.advance_time(LONG)
     await change(store, POST.id, state=state.value, next_action_at=None)
     await prune(store, KEPT_FOR)
-    assert (await is_pruned(store), await count(store, RENDERED_POST)) == (goes, (int(not goes),))
+    assert (await is_pruned(store), await count(store, RENDERED_POST)) == (
+        goes,
+        (int(not goes),),
+    )
 
 
 @pytest.mark.parametrize("what", ["in the list", "by word", "ended of late"])
@@ -204,7 +236,11 @@ async def test_a_published_post_that_is_known_only_by_its_text_keeps_it(store, w
     elif what == "by word":
         await change(store, POST.id, is_manually_confirmed=True)
     else:
-        await change(store, POST.id, updated_at=store.runtime.now() - KEPT_FOR + timedelta(hours=1))
+        await change(
+            store,
+            POST.id,
+            updated_at=store.runtime.now() - KEPT_FOR + timedelta(hours=1),
+        )
     await prune(store, KEPT_FOR)
     assert not await is_pruned(store)
     assert await count(store, RENDERED_POST, READBACK, REACH) == (2, 1, 1)
@@ -251,7 +287,9 @@ async def file_with_picture(store, post, at):
     )
     draft = replace(
         draft,
-        revision=RenderedRevision(content_hash=post.content_hash, rendered_posts=rendered_posts),
+        revision=RenderedRevision(
+            content_hash=post.content_hash, rendered_posts=rendered_posts
+        ),
     )
     media = {PICTURE.sha256: ("image/png", b"data")}
     await store.posts.commit_plan(
@@ -272,8 +310,12 @@ async def test_a_picture_is_pruned_when_no_post_uses_it_any_more(store):
     assert (await is_pruned(store), await count(store, MEDIA)) == (True, (1,))
     await change(store, "later", state=State.CANCELLED.value)
     store.runtime.advance_time(LONG)
-    assert await prune(store, KEPT_FOR) == PruneCounts(deliveries=1, texts=1, pictures=1)
-    await file_with_picture(store, make_post("new", ["a"], START_TIME), store.runtime.now())
+    assert await prune(store, KEPT_FOR) == PruneCounts(
+        deliveries=1, texts=1, pictures=1
+    )
+    await file_with_picture(
+        store, make_post("new", ["a"], START_TIME), store.runtime.now()
+    )
     assert await count(store, MEDIA) == (1,)
 
 
@@ -294,12 +336,16 @@ async def test_the_text_of_an_open_call_is_kept(store):
     assert await prune(store, KEPT_FOR) == PruneCounts()
 
 
-async def test_i24_old_versions_of_the_schedule_lose_their_texts_and_the_newest_does_not(store):
+async def test_i24_old_versions_of_the_schedule_lose_their_texts_and_the_newest_does_not(
+    store,
+):
     """Their acceptance and their hashes stay."""
     for text in ("first", "second", "third"):
         await store.posts.commit_plan(
             PlanCommit(
-                plan=Plan(), schedule_text=text, base_version=await store.posts.schedule_version()
+                plan=Plan(),
+                schedule_text=text,
+                base_version=await store.posts.schedule_version(),
             )
         )
     store.runtime.advance_time(LONG)
@@ -326,7 +372,8 @@ async def test_an_edited_post_loses_its_earlier_texts_as_well(store):
 async def test_i20_other_work_goes_on_during_a_long_pruning(store):
     """An urgent post is claimed while most old posts are unpruned; in the end all are pruned."""
     posts = [
-        make_post(f"p{number}", ["a", "b"], START_TIME) for number in range(3 * PRUNE_BATCH_SIZE)
+        make_post(f"p{number}", ["a", "b"], START_TIME)
+        for number in range(3 * PRUNE_BATCH_SIZE)
     ]
     await enqueue_posts(store.posts, *posts)
     old = update(DELIVERY).values(state=State.CANCELLED.value, updated_at=START_TIME)

@@ -20,7 +20,12 @@ from publisher.domain.post import PostId, SendRequest
 from publisher.domain.results import NotFound, Published, Unknown
 from publisher.engine.decisions import Resolution, named_person, resolve_delivery
 from publisher.store.deliveries.intents import Declined, PendingReadback
-from publisher.testing.builders import TEST_TIMING, enqueue_posts, make_policy, make_post
+from publisher.testing.builders import (
+    TEST_TIMING,
+    enqueue_posts,
+    make_policy,
+    make_post,
+)
 from publisher.testing.fakes import START_TIME
 from tests.store.test_outbox import claim_and_intend, only, receipt
 
@@ -33,7 +38,10 @@ def reviewing(list_size=None):
     """Return an account of a platform with a longest review of REVIEW."""
     policy = make_policy("a", timing=replace(TEST_TIMING, review_window=REVIEW))
     traits = replace(
-        policy.capabilities, longest_review=REVIEW, account_url=PAGE, list_size=list_size
+        policy.capabilities,
+        longest_review=REVIEW,
+        account_url=PAGE,
+        list_size=list_size,
     )
     return replace(policy, capabilities=traits)
 
@@ -50,7 +58,9 @@ async def read_missing(store, state=State.UNKNOWN, by=RECONCILER):
     """Make the due read, without the post in its result."""
     [pending] = await store.outbox.due_readbacks([state], 10)
     missing = NotFound(covered_since=pending.request.baseline.taken_at)
-    return await store.outbox.record_readback(pending, missing, by, store.runtime.monotonic())
+    return await store.outbox.record_readback(
+        pending, missing, by, store.runtime.monotonic()
+    )
 
 
 async def read_until(store, runtime, end, state=State.UNKNOWN, by=RECONCILER):
@@ -67,7 +77,9 @@ async def alert_codes(store):
     return {alert.code for alert in await store.queries.alerts()}
 
 
-async def test_f47_what_is_absent_is_sent_again_only_after_the_longest_review(open_store, runtime):
+async def test_f47_what_is_absent_is_sent_again_only_after_the_longest_review(
+    open_store, runtime
+):
     """A lost answer with a long review: a second call before its end would make two posts."""
     store = await open_store(reviewing())
     await leave_unknown(store)
@@ -86,10 +98,14 @@ async def test_f47_a_review_is_waited_for_with_few_reads(open_store, runtime):
     await leave_unknown(store)
     _due, taken = await read_until(store, runtime, START_TIME + REVIEW + MINUTE)
     assert len(taken) <= 14
-    assert all(later - earlier <= timedelta(hours=1) for earlier, later in pairwise(taken))
+    assert all(
+        later - earlier <= timedelta(hours=1) for earlier, later in pairwise(taken)
+    )
 
 
-async def test_f47_a_post_that_appears_after_its_review_is_published(open_store, runtime):
+async def test_f47_a_post_that_appears_after_its_review_is_published(
+    open_store, runtime
+):
     store = await open_store(reviewing())
     await leave_unknown(store)
     await read_until(store, runtime, START_TIME + timedelta(hours=3))
@@ -111,7 +127,9 @@ async def test_f47_an_urgent_post_goes_to_a_person_instead(open_store, runtime):
     assert (alert.code, alert.facts["url"]) == ("urgent_not_seen", PAGE)
     held, taken = await read_until(store, runtime, START_TIME + REVIEW)
     assert (held.state, held.reason) == (State.HELD, "review_possible")
-    assert taken[-1] - START_TIME < store.timing(AccountId("a")).visibility_window + MINUTE
+    assert (
+        taken[-1] - START_TIME < store.timing(AccountId("a")).visibility_window + MINUTE
+    )
     assert await alert_codes(store) == {"held.review_possible"}
 
 
@@ -123,7 +141,9 @@ async def test_f47_what_expires_before_the_end_of_a_review_goes_to_a_person_in_t
     await leave_unknown(store, expires_at=START_TIME + REVIEW)
     held, taken = await read_until(store, runtime, START_TIME + REVIEW)
     assert (held.state, held.reason) == (State.HELD, "review_possible")
-    assert taken[-1] - START_TIME < store.timing(AccountId("a")).visibility_window + MINUTE
+    assert (
+        taken[-1] - START_TIME < store.timing(AccountId("a")).visibility_window + MINUTE
+    )
     assert await alert_codes(store) == {"held.review_possible"}
 
 
@@ -146,7 +166,9 @@ async def test_f47_a_person_sends_it_again_who_has_looked(open_store, runtime):
         pytest.param({"expires_at": START_TIME + 5 * HOUR}, id="a shorter life"),
     ],
 )
-async def test_f47_what_cannot_wait_any_more_is_read_at_once(open_store, runtime, change):
+async def test_f47_what_cannot_wait_any_more_is_read_at_once(
+    open_store, runtime, change
+):
     """F47, F99: an edit that makes the post urgent or shortens its life is read at once.
 
     No person waits an hour for the next read.
@@ -183,18 +205,24 @@ async def test_f47_what_expires_during_a_review_is_not_forgotten_before_its_end(
 
 
 @pytest.mark.parametrize("is_urgent", [False, True])
-async def test_f47_a_cancelled_post_waits_for_the_end_of_the_review(open_store, runtime, is_urgent):
+async def test_f47_a_cancelled_post_waits_for_the_end_of_the_review(
+    open_store, runtime, is_urgent
+):
     """Nothing is sent again, so nobody is asked; but it does not end while it may still appear."""
     store = await open_store(reviewing())
     unknown = await leave_unknown(store, is_urgent=is_urgent)
-    await store.actions.apply_event(unknown.id, Cancelled(reason="not wanted"), named_person("li"))
+    await store.actions.apply_event(
+        unknown.id, Cancelled(reason="not wanted"), named_person("li")
+    )
     waiting, _taken = await read_until(store, runtime, START_TIME + REVIEW)
     assert (waiting.state, await alert_codes(store)) == (State.UNKNOWN, set())
     ended, _taken = await read_until(store, runtime, START_TIME + REVIEW + MINUTE)
     assert ended.state is State.CANCELLED
 
 
-async def test_f47_f77_a_retraction_ends_only_after_the_longest_review(open_store, runtime):
+async def test_f47_f77_a_retraction_ends_only_after_the_longest_review(
+    open_store, runtime
+):
     """A post that is to be deleted and that no read shows may be under review."""
     store = await open_store(reviewing())
     unknown = await leave_unknown(store)
@@ -211,7 +239,9 @@ async def test_f47_f77_a_retraction_ends_only_after_the_longest_review(open_stor
     assert ended.state is State.RETRACTED
 
 
-async def test_f47_f53_a_review_blocks_no_other_post_of_the_account(open_store, runtime):
+async def test_f47_f53_a_review_blocks_no_other_post_of_the_account(
+    open_store, runtime
+):
     """Once only a review can hide the post, the others are sent.
 
     If they push it off the list, a person is asked.
@@ -219,11 +249,14 @@ async def test_f47_f53_a_review_blocks_no_other_post_of_the_account(open_store, 
     store = await open_store(reviewing(list_size=5))
     await leave_unknown(store)
     await enqueue_posts(
-        store.posts, *(make_post(f"q{number}", ["a"], START_TIME) for number in range(6))
+        store.posts,
+        *(make_post(f"q{number}", ["a"], START_TIME) for number in range(6)),
     )
     for number in range(3):
         lease, _request = await claim_and_intend(store)
-        await store.outbox.record_outcome(lease, Published(receipt=receipt(str(number))))
+        await store.outbox.record_outcome(
+            lease, Published(receipt=receipt(str(number)))
+        )
     _lease, blocked = await claim_and_intend(store)
     assert blocked == Declined(guard="blocked_by_unknown")
     unknown, _taken = await read_until(store, runtime, START_TIME + 20 * MINUTE)
@@ -231,10 +264,16 @@ async def test_f47_f53_a_review_blocks_no_other_post_of_the_account(open_store, 
     for number in range(3, 6):
         lease, request = await claim_and_intend(store)
         assert isinstance(request, SendRequest)
-        await store.outbox.record_outcome(lease, Published(receipt=receipt(str(number))))
+        await store.outbox.record_outcome(
+            lease, Published(receipt=receipt(str(number)))
+        )
     beyond = Unknown(reason="list_too_short", is_beyond_list=True)
-    pending = PendingReadback(delivery=await only(store, post=PostId("p")), request=None)
-    held = await store.outbox.record_readback(pending, beyond, RECONCILER, runtime.monotonic())
+    pending = PendingReadback(
+        delivery=await only(store, post=PostId("p")), request=None
+    )
+    held = await store.outbox.record_readback(
+        pending, beyond, RECONCILER, runtime.monotonic()
+    )
     assert (held.state, held.reason) == (State.HELD, "review_possible")
     assert "held.review_possible" in await alert_codes(store)
 

@@ -23,7 +23,11 @@ from publisher.store.db.intent_journal import IntentJournal, JournalRecord, read
 from publisher.store.db.sqlite_files import SCHEMA, SCHEMA_HASHES, hash_schema
 from publisher.store.db.tables import ADAPTER_STATE
 from publisher.store.recovery.folder import lock_process
-from publisher.store.recovery.setup import NEWEST_MIGRATION, prepare_database, repair_journal
+from publisher.store.recovery.setup import (
+    NEWEST_MIGRATION,
+    prepare_database,
+    repair_journal,
+)
 from publisher.testing.fakes import FakeRuntime
 
 INTENT = JournalRecord(
@@ -43,15 +47,21 @@ INTENT = JournalRecord(
 
 async def test_the_migrations_make_the_tables_of_the_code(database_url, tmp_path):
     """A migrated database is exactly the one that the row classes describe."""
-    await prepare_database(database_url, "drill", tmp_path / "intents.jsonl", FakeRuntime())
+    await prepare_database(
+        database_url, "drill", tmp_path / "intents.jsonl", FakeRuntime()
+    )
     engine = open_engine(database_url)
     with engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": False})
         differences = compare_metadata(context, SQLModel.metadata)
         names = {index["name"] for index in _indexes(connection)}
     engine.dispose()
-    unseen = {"due_by_login"}  # an index on an expression cannot be compared, only found
-    assert [item for item in differences if getattr(item[1], "name", "") not in unseen] == []
+    unseen = {
+        "due_by_login"
+    }  # an index on an expression cannot be compared, only found
+    assert [
+        item for item in differences if getattr(item[1], "name", "") not in unseen
+    ] == []
     assert unseen <= names
 
 
@@ -61,10 +71,14 @@ async def test_the_schema_is_known_by_its_hash(tmp_path):
     A restore accepts a backup by this hash.
     """
     file = tmp_path / "publisher.db"
-    await prepare_database(f"sqlite:///{file}", "drill", tmp_path / "intents.jsonl", FakeRuntime())
+    await prepare_database(
+        f"sqlite:///{file}", "drill", tmp_path / "intents.jsonl", FakeRuntime()
+    )
     with closing(sqlite3.connect(file)) as connection:
         connection.execute("ANALYZE")
-        assert hash_schema(connection.execute(SCHEMA)) == SCHEMA_HASHES[NEWEST_MIGRATION]
+        assert (
+            hash_schema(connection.execute(SCHEMA)) == SCHEMA_HASHES[NEWEST_MIGRATION]
+        )
 
 
 def _indexes(connection):
@@ -78,7 +92,10 @@ def _indexes(connection):
 
 async def test_f85_a_database_older_than_its_journal_is_refused(tmp_path):
     """A journal line unknown to a SQLite file stops the start; a shared database recovers it."""
-    journal, database_url = tmp_path / "intents.jsonl", f"sqlite:///{tmp_path / 'publisher.db'}"
+    journal, database_url = (
+        tmp_path / "intents.jsonl",
+        f"sqlite:///{tmp_path / 'publisher.db'}",
+    )
     await prepare_database(database_url, "drill", journal, FakeRuntime())
     writer = IntentJournal(journal)
     writer.append([INTENT])
@@ -100,9 +117,13 @@ async def test_a_torn_journal_line_is_no_intent(tmp_path):
 
 async def test_f95_a_drill_database_is_not_used_live(database_url, tmp_path):
     """The environment is stored in each database when it is created."""
-    await prepare_database(database_url, "drill", tmp_path / "intents.jsonl", FakeRuntime())
+    await prepare_database(
+        database_url, "drill", tmp_path / "intents.jsonl", FakeRuntime()
+    )
     with pytest.raises(RefusedError) as refused:
-        await prepare_database(database_url, "live", tmp_path / "intents.jsonl", FakeRuntime())
+        await prepare_database(
+            database_url, "live", tmp_path / "intents.jsonl", FakeRuntime()
+        )
     assert refused.value.code == "other_environment"
 
 
@@ -153,7 +174,9 @@ sys.stdin.read()
 """
 
 
-def test_f79_a_second_daemon_on_the_same_file_is_refused_until_the_first_is_gone(tmp_path: Path):
+def test_f79_a_second_daemon_on_the_same_file_is_refused_until_the_first_is_gone(
+    tmp_path: Path,
+):
     """The refusal names the holder's process; its death, however sudden, frees the file."""
     url = f"sqlite:///{tmp_path / 'publisher.db'}"
     with subprocess.Popen(
@@ -216,14 +239,18 @@ def test_f79_one_file_under_two_names_has_one_daemon(tmp_path: Path, spell, exis
 
 @pytest.mark.parametrize("exists", [True, False], ids=["a file", "no file yet"])
 @pytest.mark.parametrize("spell", [link_file, link_folder])
-def test_f84_the_journal_is_not_on_the_disk_of_the_database(tmp_path: Path, spell, exists):
+def test_f84_the_journal_is_not_on_the_disk_of_the_database(
+    tmp_path: Path, spell, exists
+):
     """With the disk not mounted, the journal shows calls unknown to an empty database."""
     disk, workspace = tmp_path / "disk", tmp_path / "workspace"
     (disk / "var").mkdir(parents=True)
     workspace.mkdir()
     if exists:
         (disk / "var" / "publisher.db").touch()
-    settings = parse_settings(f'database = "{spell(disk, workspace)}"', workspace=workspace)
+    settings = parse_settings(
+        f'database = "{spell(disk, workspace)}"', workspace=workspace
+    )
     assert journal_path(settings) == workspace / "var" / "intents.jsonl"
 
 
@@ -237,7 +264,10 @@ def test_f79_a_database_with_a_second_hard_link_is_refused(tmp_path: Path):
     other.hardlink_to(file)
     with pytest.raises(RefusedError) as refused:
         lock_process(f"sqlite:///{file}", tmp_path)
-    assert (refused.value.code, refused.value.facts) == ("database_linked", {"file": str(file)})
+    assert (refused.value.code, refused.value.facts) == (
+        "database_linked",
+        {"file": str(file)},
+    )
     other.unlink()
     lock_process(f"sqlite:///{file}", tmp_path).release()
 
@@ -245,7 +275,9 @@ def test_f79_a_database_with_a_second_hard_link_is_refused(tmp_path: Path):
 async def open_database(tmp_path):
     url = f"sqlite:///{tmp_path / 'publisher.db'}"
     await prepare_database(url, "drill", tmp_path / "intents.jsonl", FakeRuntime())
-    return Database(open_engine(url), FakeRuntime(), IntentJournal(tmp_path / "intents.jsonl"))
+    return Database(
+        open_engine(url), FakeRuntime(), IntentJournal(tmp_path / "intents.jsonl")
+    )
 
 
 def note(key):
@@ -264,7 +296,9 @@ async def test_writes_that_gather_share_one_commit(tmp_path):
     commits = []
 
     event.listen(database.engine, "commit", lambda _connection: commits.append(1))
-    done = await asyncio.gather(*(database.write(note(str(number))) for number in range(60)))
+    done = await asyncio.gather(
+        *(database.write(note(str(number))) for number in range(60))
+    )
     assert done == [str(number) for number in range(60)]
     assert len(commits) <= 3
     await database.close()
@@ -276,7 +310,8 @@ async def test_one_failed_write_does_not_fail_its_group(tmp_path):
     database = await open_database(tmp_path)
     await database.write(note("taken"))
     results = await asyncio.gather(
-        *(database.write(note(key)) for key in ("a", "taken", "b")), return_exceptions=True
+        *(database.write(note(key)) for key in ("a", "taken", "b")),
+        return_exceptions=True,
     )
     assert [results[0], results[2]] == ["a", "b"]
     assert isinstance(results[1], Exception)
@@ -321,7 +356,9 @@ def test_f16_a_damaged_journal_is_kept_through_a_power_cut(tmp_path, monkeypatch
     journal.write_bytes(b"damaged\n")
 
     def record_sync(descriptor):
-        steps.append((Path(f"/proc/self/fd/{descriptor}").readlink().name, journal.read_bytes()))
+        steps.append(
+            (Path(f"/proc/self/fd/{descriptor}").readlink().name, journal.read_bytes())
+        )
         fsync(descriptor)
 
     monkeypatch.setattr(os, "fsync", record_sync)

@@ -30,7 +30,9 @@ async def test_a_query_that_fails_ends_no_snapshot(open_store):
     store = await open_store()
     async with store.database.snapshot():
         with pytest.raises(DBAPIError):
-            await store.database.read(lambda connection: connection.execute(text("SELECT nothing")))
+            await store.database.read(
+                lambda connection: connection.execute(text("SELECT nothing"))
+            )
         assert await count_pauses(store) == 0
 
 

@@ -74,7 +74,10 @@ OPENINGS = {
 
 def test_sqlite_deletes_what_a_crafted_journal_names(shared):
     """The attack: without our check SQLite deletes a file of the user that opens the database."""
-    journal, kept = shared.with_name("publisher.db-journal"), shared.parents[1] / "intents.jsonl"
+    journal, kept = (
+        shared.with_name("publisher.db-journal"),
+        shared.parents[1] / "intents.jsonl",
+    )
     journal.write_bytes(rollback_journal(shared, os.fsencode(kept)))
     with contextlib.closing(sqlite3.connect(shared)) as connection:
         connection.execute("SELECT * FROM one").fetchall()
@@ -87,7 +90,10 @@ def test_a_journal_that_names_another_file_is_refused_at_every_opening(shared, o
 
     The first opening may be in any part of publisher.
     """
-    journal, kept = shared.with_name("publisher.db-journal"), shared.parents[1] / "intents.jsonl"
+    journal, kept = (
+        shared.with_name("publisher.db-journal"),
+        shared.parents[1] / "intents.jsonl",
+    )
     journal.write_bytes(rollback_journal(shared, os.fsencode(kept)))
     with pytest.raises(RefusedError) as refused:
         opening(shared)
@@ -100,7 +106,10 @@ def test_a_journal_that_names_another_file_is_refused_at_every_opening(shared, o
 
 def test_a_check_of_a_schedule_leaves_the_named_file(shared):
     """It goes on without the database, as where none answers."""
-    journal, kept = shared.with_name("publisher.db-journal"), shared.parents[1] / "intents.jsonl"
+    journal, kept = (
+        shared.with_name("publisher.db-journal"),
+        shared.parents[1] / "intents.jsonl",
+    )
     journal.write_bytes(rollback_journal(shared, os.fsencode(kept)))
     assert read_known_posts(url_of(shared)) is None
     assert kept.exists()
@@ -110,7 +119,9 @@ def test_a_running_daemon_looks_at_every_new_connection(shared):
     """The file may be put there at any time, and a pool opens connections later."""
     engine = open_engine(url_of(shared))
     with engine.connect():
-        shared.with_name("publisher.db-journal").write_bytes(rollback_journal(shared, b"/nowhere"))
+        shared.with_name("publisher.db-journal").write_bytes(
+            rollback_journal(shared, b"/nowhere")
+        )
         with pytest.raises(RefusedError, match="database_journal_unsafe"):
             begin(engine)
     engine.dispose()
@@ -146,7 +157,9 @@ def test_the_files_beside_the_end_of_a_link_count(tmp_path, shared):
     """SQLite looks for them beside the real file, wherever an operator's link is."""
     link = tmp_path / "publisher.db"
     link.symlink_to(shared)
-    shared.with_name("publisher.db-journal").write_bytes(rollback_journal(shared, b"/nowhere"))
+    shared.with_name("publisher.db-journal").write_bytes(
+        rollback_journal(shared, b"/nowhere")
+    )
     with pytest.raises(RefusedError, match="database_journal_unsafe"):
         begin(open_engine(url_of(link)))
 

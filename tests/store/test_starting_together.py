@@ -2,7 +2,11 @@
 
 import asyncio
 
-from publisher.store.recovery.setup import NEWEST_MIGRATION, migration_of, prepare_database
+from publisher.store.recovery.setup import (
+    NEWEST_MIGRATION,
+    migration_of,
+    prepare_database,
+)
 
 
 async def test_f12_a_reader_does_not_disturb_the_first_start_of_the_daemon(

@@ -15,13 +15,20 @@ from publisher.domain.results import Published, Receipt
 from publisher.store.db.tables import DELIVERY
 from publisher.store.plan.posts import PlanCommit
 from publisher.store.queries.known_posts import read_known_posts
-from publisher.testing.builders import enqueue_posts, make_policy, make_post, make_rendered_delivery
+from publisher.testing.builders import (
+    enqueue_posts,
+    make_policy,
+    make_post,
+    make_rendered_delivery,
+)
 from publisher.testing.fakes import START_TIME
 
 DAY = timedelta(days=1)
 LONG = timedelta(days=100)
 POST = make_post("p", ["a", "b"], START_TIME)
-DAILY = replace(make_post("daily", ["a", "b"], START_TIME), trigger=CronTrigger(text="0 9 * * *"))
+DAILY = replace(
+    make_post("daily", ["a", "b"], START_TIME), trigger=CronTrigger(text="0 9 * * *")
+)
 JOINED = (*POST.accounts, AccountId("c"))
 AHEAD = make_post("ahead", ["a", "b"], START_TIME + LONG + DAY)
 
@@ -50,7 +57,9 @@ async def publish_all(store):
         for lease in leases:
             await store.outbox.record_intent(lease)
             receipt = Receipt(
-                remote_id=str(lease.delivery), url="https://x.example", published_at=START_TIME
+                remote_id=str(lease.delivery),
+                url="https://x.example",
+                published_at=START_TIME,
             )
             await store.outbox.record_outcome(lease, Published(receipt=receipt))
 
@@ -63,7 +72,9 @@ async def test_check_reads_what_planning_counts(store, database_url):
     """The bare query of `check` finds waiting posts, and posts that count in a large removal."""
     known = await asyncio.to_thread(read_known_posts, database_url)
     assert known is not None
-    assert {post: (entry.is_waiting, entry.counts_as_open) for post, entry in known.items()} == {
+    assert {
+        post: (entry.is_waiting, entry.counts_as_open) for post, entry in known.items()
+    } == {
         "p": (False, False),
         "daily": (False, True),
         "ahead": (True, True),
@@ -78,14 +89,21 @@ async def planned(store, *posts, moments=()):
     now = store.runtime.now()
     known = await store.posts.stored_posts(posts)
     reported = plan(
-        Schedule(posts=posts), known, PlanWindow(now=now, until=now + 2 * DAY), {DAILY.id: moments}
+        Schedule(posts=posts),
+        known,
+        PlanWindow(now=now, until=now + 2 * DAY),
+        {DAILY.id: moments},
     )
     assert not reported.removed_targets
     filed = {
         (item.post.id, item.occurrence.key.occurrence): (item.accounts, item.is_new)
         for item in reported.planned
     }
-    return filed, [problem.code for problem in reported.left_out], reported.removed_posts
+    return (
+        filed,
+        [problem.code for problem in reported.left_out],
+        reported.removed_posts,
+    )
 
 
 async def add_past(store, number, **changes):
@@ -141,7 +159,9 @@ async def cost_of(store, *posts):
 
 
 @pytest.mark.parametrize(
-    "is_kept", [False, True], ids=["it has left the schedule", "it is still in the schedule"]
+    "is_kept",
+    [False, True],
+    ids=["it has left the schedule", "it is still in the schedule"],
 )
 async def test_i24_f92_planning_reads_no_more_however_long_the_past_is(store, is_kept):
     """Fifty times as many ended deliveries cost a planning run nothing, wherever their post is."""
@@ -153,7 +173,12 @@ async def test_i24_f92_planning_reads_no_more_however_long_the_past_is(store, is
     short = await cost_of(store, *posts)
     await add_past(store, 3000, post="gone", remote_id=None)
     await add_past(
-        store, 3000, post=POST.id, occurrence=ONCE_OCCURRENCE, state="expired", remote_id=None
+        store,
+        3000,
+        post=POST.id,
+        occurrence=ONCE_OCCURRENCE,
+        state="expired",
+        remote_id=None,
     )
     assert 0 < await cost_of(store, *posts) <= 1.1 * short
 
@@ -207,7 +232,11 @@ async def test_f63_an_instant_that_was_filed_is_known_for_weeks(store):
     await store.posts.commit_plan(PlanCommit(plan=Plan(), rendered=[instant(missed)]))
     await publish_all(store)
     for daily in (DAILY, replace(DAILY, accounts=JOINED)):
-        assert await planned(store, POST, daily, AHEAD, moments=[missed]) == ({}, [], ())
+        assert await planned(store, POST, daily, AHEAD, moments=[missed]) == (
+            {},
+            [],
+            (),
+        )
 
 
 async def test_a_post_that_may_still_be_sent_late_gains_no_account(store):
@@ -215,8 +244,12 @@ async def test_a_post_that_may_still_be_sent_late_gains_no_account(store):
     patient = replace(POST, accounts=JOINED, max_delay=LONG + DAY)
     assert await planned(store, patient, DAILY, AHEAD) == ({}, [], ())
     known, now = await store.posts.stored_posts([patient]), store.runtime.now()
-    found = plan(Schedule(posts=(patient,)), known, PlanWindow(now=now, until=now + 2 * DAY), {})
-    assert [(late.post, late.accounts) for late in found.late_accounts] == [(POST.id, ("c",))]
+    found = plan(
+        Schedule(posts=(patient,)), known, PlanWindow(now=now, until=now + 2 * DAY), {}
+    )
+    assert [(late.post, late.accounts) for late in found.late_accounts] == [
+        (POST.id, ("c",))
+    ]
 
 
 async def test_one_open_delivery_keeps_its_whole_occurrence_known(store):
@@ -224,10 +257,16 @@ async def test_one_open_delivery_keeps_its_whole_occurrence_known(store):
     held = DELIVERY.c.account == "b"
     with store.database.engine.begin() as connection:
         connection.execute(
-            DELIVERY.update().where(DELIVERY.c.post == POST.id, held).values(state=State.HELD)
+            DELIVERY.update()
+            .where(DELIVERY.c.post == POST.id, held)
+            .values(state=State.HELD)
         )
     found = (await store.posts.stored_posts())[POST.id].occurrences[ONCE_OCCURRENCE]
-    assert (found.accounts, found.open_accounts, found.has_started) == ({"a", "b"}, {"b"}, True)
+    assert (found.accounts, found.open_accounts, found.has_started) == (
+        {"a", "b"},
+        {"b"},
+        True,
+    )
     assert not found.is_finished
 
 

@@ -6,7 +6,13 @@ from datetime import timedelta
 import pytest
 
 from publisher.domain.account import CRASH_RETRY_SPREAD, AccountId
-from publisher.domain.delivery import RECONCILER, RETRACTOR, Resolved, RetractionRequested, State
+from publisher.domain.delivery import (
+    RECONCILER,
+    RETRACTOR,
+    Resolved,
+    RetractionRequested,
+    State,
+)
 from publisher.domain.errors import RefusedError
 from publisher.domain.post import PostId, SendRequest
 from publisher.domain.results import (
@@ -23,17 +29,25 @@ from publisher.domain.results import (
 from publisher.engine.decisions import Resolution, named_person, resolve_delivery
 from publisher.store.db.tables import read_deliveries
 from publisher.store.deliveries import maintenance
-from publisher.store.deliveries.intents import BLOCKED_RETRY_DELAY, Declined, PendingReadback
+from publisher.store.deliveries.intents import (
+    BLOCKED_RETRY_DELAY,
+    Declined,
+    PendingReadback,
+)
 from publisher.testing.builders import enqueue_posts, make_policy, make_post
 from publisher.testing.fakes import START_TIME
 from tests.store.test_outbox import SECOND, claim_and_intend, only, receipt
 
-IN_REVIEW = Submitted(ticket=Ticket(payload="7"), check_again_at=START_TIME + timedelta(minutes=1))
+IN_REVIEW = Submitted(
+    ticket=Ticket(payload="7"), check_again_at=START_TIME + timedelta(minutes=1)
+)
 
 
 def listing_five():
     """Return an account of a platform that shows its five newest posts."""
-    return make_policy("a", capabilities=replace(make_policy("a").capabilities, list_size=5))
+    return make_policy(
+        "a", capabilities=replace(make_policy("a").capabilities, list_size=5)
+    )
 
 
 async def test_f15_a_result_with_an_old_fencing_token_is_kept_but_changes_nothing(
@@ -59,11 +73,15 @@ async def test_f15_a_result_with_an_old_fencing_token_is_kept_but_changes_nothin
         Blocked(code="21332", reason="blocked"),
     ],
 )
-async def test_f15_a_late_result_still_applies_to_the_login(open_store, runtime, outcome):
+async def test_f15_a_late_result_still_applies_to_the_login(
+    open_store, runtime, outcome
+):
     """F15: a rate limit or a blocked account in a late answer still applies to the login."""
     store = await open_store(make_policy("a"))
     await enqueue_posts(
-        store.posts, make_post("p", ["a"], START_TIME), make_post("q", ["a"], START_TIME + SECOND)
+        store.posts,
+        make_post("p", ["a"], START_TIME),
+        make_post("q", ["a"], START_TIME + SECOND),
     )
     lease, _request = await claim_and_intend(store)
     runtime.advance_time(timedelta(minutes=2))
@@ -104,7 +122,9 @@ async def test_f15_after_a_late_published_a_delivery_shown_absent_is_not_sent_ag
     assert alert.code == "held.late_response"
 
 
-async def test_f02_an_expired_call_is_unknown_and_an_expired_claim_is_due(open_store, runtime):
+async def test_f02_an_expired_call_is_unknown_and_an_expired_claim_is_due(
+    open_store, runtime
+):
     """An expired lease leads from `sending` to `unknown`, from `claimed` back to `due`."""
     store = await open_store(make_policy("a"), make_policy("b"))
     await enqueue_posts(store.posts, make_post("p", ["a", "b"], START_TIME))
@@ -146,7 +166,9 @@ async def test_f89_of_deliveries_that_crashed_together_only_the_one_at_fault_is_
                 await store.outbox.record_outcome(
                     lease, Published(receipt=receipt(str(lease.delivery)))
                 )
-    found = {item.id: (item.state, item.reason) for item in await store.queries.deliveries()}
+    found = {
+        item.id: (item.state, item.reason) for item in await store.queries.deliveries()
+    }
     assert found.pop(killer) == (State.HELD, "poison")
     assert list(found.values()) == [(State.PUBLISHED, None)] * 3
 
@@ -178,13 +200,17 @@ async def leave_unknown(store):
 
 async def learn_missing(store, *, can_resend=True):
     [unknown] = await store.outbox.due_readbacks([State.UNKNOWN], 10)
-    missing = NotFound(covered_since=unknown.request.baseline.taken_at, can_resend=can_resend)
+    missing = NotFound(
+        covered_since=unknown.request.baseline.taken_at, can_resend=can_resend
+    )
     return await store.outbox.record_readback(
         unknown, missing, RECONCILER, store.runtime.monotonic()
     )
 
 
-async def test_absence_takes_two_reads_the_last_after_the_visibility_window(open_store, runtime):
+async def test_absence_takes_two_reads_the_last_after_the_visibility_window(
+    open_store, runtime
+):
     """Only then a second call may come, and it is the same delivery's attempt number two."""
     store = await open_store()
     await leave_unknown(store)
@@ -206,7 +232,9 @@ async def test_f24_absence_without_a_safe_resend_goes_to_a_person(open_store, ru
     assert (after.state, after.reason) == (State.HELD, "not_published")
 
 
-async def test_f15_a_late_answer_is_alerted_where_a_person_might_resend(open_store, runtime):
+async def test_f15_a_late_answer_is_alerted_where_a_person_might_resend(
+    open_store, runtime
+):
     """F15: a late answer is alerted if the delivery is held as absent.
 
     The first call has published it, and nobody should resolve it without that knowledge.
@@ -225,7 +253,9 @@ async def test_f15_a_late_answer_is_alerted_where_a_person_might_resend(open_sto
     assert reported["response_late"]["url"] == receipt().url
 
 
-async def test_f53_a_post_that_a_person_saw_and_no_list_shows_takes_two_people(open_store, runtime):
+async def test_f53_a_post_that_a_person_saw_and_no_list_shows_takes_two_people(
+    open_store, runtime
+):
     """F53: an address given by one person that no list can check needs a second person.
 
     The hold asks for the second person.
@@ -261,7 +291,9 @@ async def test_i24_of_what_is_under_check_only_the_overdue_is_read_each_second(
     store = await open_store()
     await leave_unknown(store)
     monkeypatch.setattr(maintenance, "read_deliveries", record_reads)
-    runtime.advance_time(make_policy("a").timing.unreadable_hold_after - timedelta(minutes=1))
+    runtime.advance_time(
+        make_policy("a").timing.unreadable_hold_after - timedelta(minutes=1)
+    )
     assert (await store.maintenance.hold_overdue(), read) == (0, [])
     runtime.advance_time(timedelta(minutes=2))
     assert await store.maintenance.hold_overdue() == 1
@@ -277,7 +309,9 @@ async def read_without_finding(store, runtime, state, by):
         runtime.advance_time(wait)
         [unknown] = await store.outbox.due_readbacks([state], 10)
         finding = Unknown(reason="list_too_short", is_beyond_list=True)
-        after = await store.outbox.record_readback(unknown, finding, by, runtime.monotonic())
+        after = await store.outbox.record_readback(
+            unknown, finding, by, runtime.monotonic()
+        )
         states.append(after.state)
     return states, after
 
@@ -291,12 +325,16 @@ async def test_f53_an_unlistable_post_goes_to_a_person_once_it_cannot_appear_any
     """
     store = await open_store()
     await leave_unknown(store)
-    states, after = await read_without_finding(store, runtime, State.UNKNOWN, RECONCILER)
+    states, after = await read_without_finding(
+        store, runtime, State.UNKNOWN, RECONCILER
+    )
     assert states == [State.UNKNOWN, State.HELD]
     assert after.reason == "uncheckable"
 
 
-async def test_f77_an_unlistable_post_to_be_retracted_goes_to_a_person(open_store, runtime):
+async def test_f77_an_unlistable_post_to_be_retracted_goes_to_a_person(
+    open_store, runtime
+):
     """F77: if no read can show the post to delete, a person must do it once its call is over.
 
     The call is over once it can have no more effect.
@@ -307,13 +345,19 @@ async def test_f77_an_unlistable_post_to_be_retracted_goes_to_a_person(open_stor
     await store.actions.apply_event(
         delivery.id, RetractionRequested(reason="wrong"), named_person("li")
     )
-    states, after = await read_without_finding(store, runtime, State.RETRACTING, RETRACTOR)
+    states, after = await read_without_finding(
+        store, runtime, State.RETRACTING, RETRACTOR
+    )
     assert states == [State.RETRACTING, State.HELD]
     assert after.reason == "undeletable"
     [alert] = await store.queries.alerts()
     assert alert.code == "held.undeletable"
     ended = await resolve_delivery(
-        store, after, Resolution.NOT_PUBLISHED, by=named_person("li"), reason="deleted by hand"
+        store,
+        after,
+        Resolution.NOT_PUBLISHED,
+        by=named_person("li"),
+        reason="deleted by hand",
     )
     assert ended.state is State.RETRACTED
 
@@ -337,7 +381,10 @@ async def test_f77_a_post_to_be_retracted_from_a_review_is_read_until_the_review
     runtime.advance_time(timedelta(hours=1))
     [unknown] = await store.outbox.due_readbacks([State.RETRACTING], 10)
     after = await store.outbox.record_readback(
-        unknown, Unknown(reason="short", is_beyond_list=True), RETRACTOR, runtime.monotonic()
+        unknown,
+        Unknown(reason="short", is_beyond_list=True),
+        RETRACTOR,
+        runtime.monotonic(),
     )
     assert after.state is State.RETRACTING
 
@@ -385,39 +432,47 @@ async def test_an_unknown_post_is_not_pushed_off_the_list(open_store):
         sent += 1
         await store.outbox.record_outcome(lease, Published(receipt=receipt(str(sent))))
     assert (sent, answer.guard) == (3, "blocked_by_unknown")
-    assert [alert.code for alert in await store.queries.alerts() if alert.subject == "p4@a"] == [
-        "blocked_by_unknown"
-    ]
+    assert [
+        alert.code for alert in await store.queries.alerts() if alert.subject == "p4@a"
+    ] == ["blocked_by_unknown"]
 
 
-async def test_f53_calls_that_created_nothing_push_nothing_off_the_list(open_store, runtime):
+async def test_f53_calls_that_created_nothing_push_nothing_off_the_list(
+    open_store, runtime
+):
     """F53: unsent retries of one post block no post, since they push nothing off the list.
 
     A blocked list would never show that the first post is absent.
     """
     store = await open_store(listing_five())
     await enqueue_posts(
-        store.posts, *(make_post(f"p{number}", ["a"], START_TIME) for number in range(2))
+        store.posts,
+        *(make_post(f"p{number}", ["a"], START_TIME) for number in range(2)),
     )
     lease, _request = await claim_and_intend(store)
     await store.outbox.record_outcome(lease, Unknown(reason="reset"))
     for _ in range(5):
         lease, answer = await claim_and_intend(store)
         assert isinstance(answer, SendRequest)
-        retrying = await store.outbox.record_outcome(lease, NotSent(reason="connect_failed"))
+        retrying = await store.outbox.record_outcome(
+            lease, NotSent(reason="connect_failed")
+        )
         runtime.advance_time(retrying.next_action_at - runtime.now())
 
 
 async def delay_by_unknown(store, order=None):
     """Leave an unknown outcome that delays later due posts; return its delivery."""
     await enqueue_posts(
-        store.posts, *(make_post(f"p{number}", ["a"], START_TIME) for number in range(8))
+        store.posts,
+        *(make_post(f"p{number}", ["a"], START_TIME) for number in range(8)),
     )
     unknown, _request = await claim_and_intend(store)
     await store.outbox.record_outcome(unknown, Unknown(reason="reset"))
     for number in (1, 2, 3):
         lease, _request = await claim_and_intend(store)
-        await store.outbox.record_outcome(lease, Published(receipt=receipt(str(number))))
+        await store.outbox.record_outcome(
+            lease, Published(receipt=receipt(str(number)))
+        )
     if order:
         await store.actions.apply_event(unknown.delivery, order, named_person("li"))
     _lease, answer = await claim_and_intend(store)
@@ -440,7 +495,9 @@ async def test_posts_delayed_by_an_unknown_one_are_tried_once_and_sent_when_it_e
     assert isinstance(answer, SendRequest)
 
 
-async def test_a_post_to_be_retracted_delays_others_until_it_is_found(open_store, runtime):
+async def test_a_post_to_be_retracted_delays_others_until_it_is_found(
+    open_store, runtime
+):
     """Once it has its id no list is needed to delete it, so the others are sent at once."""
     store = await open_store(listing_five())
     unknown = await delay_by_unknown(store, RetractionRequested(reason="wrong"))
@@ -456,7 +513,9 @@ async def test_i20_an_urgent_post_is_not_delayed_by_an_unknown_one(open_store):
     """A warning is sent during a routine unknown outcome; the hidden post needs a person."""
     store = await open_store(listing_five())
     await delay_by_unknown(store)
-    await enqueue_posts(store.posts, make_post("red", ["a"], START_TIME, is_urgent=True))
+    await enqueue_posts(
+        store.posts, make_post("red", ["a"], START_TIME, is_urgent=True)
+    )
     lease, answer = await claim_and_intend(store)
     assert isinstance(answer, SendRequest)
     assert (await only(store, post=PostId("red"))).id == lease.delivery
@@ -473,7 +532,9 @@ async def test_f77_a_retraction_of_a_post_that_never_appeared_delays_others_for_
     assert isinstance(answer, SendRequest)
 
 
-@pytest.mark.parametrize("ruling", [Resolution.NOT_PUBLISHED, Resolution.RESEND, Resolution.CANCEL])
+@pytest.mark.parametrize(
+    "ruling", [Resolution.NOT_PUBLISHED, Resolution.RESEND, Resolution.CANCEL]
+)
 async def test_f52_a_person_resolves_an_unknown_outcome_that_no_read_ends(
     open_store, runtime, ruling
 ):
@@ -517,18 +578,25 @@ async def test_i1_a_post_in_review_is_sent_again_only_once_a_read_was_tried(
         await resolve_delivery(store, submitted, Resolution.RESEND, **order)
     runtime.advance_time(timedelta(minutes=2))
     [pending] = await store.outbox.due_readbacks([State.SUBMITTED], 10)
-    read = await store.outbox.record_readback(pending, finding, RECONCILER, runtime.monotonic())
-    assert (await resolve_delivery(store, read, Resolution.RESEND, **order)).state is State.DUE
+    read = await store.outbox.record_readback(
+        pending, finding, RECONCILER, runtime.monotonic()
+    )
+    assert (
+        await resolve_delivery(store, read, Resolution.RESEND, **order)
+    ).state is State.DUE
 
 
-async def test_an_unlistable_post_to_be_retracted_delays_no_other_post(open_store, runtime):
+async def test_an_unlistable_post_to_be_retracted_delays_no_other_post(
+    open_store, runtime
+):
     """An unlistable post that a person must judge delays no other post.
 
     Posts were sent after that. A read cannot bring it back into the list.
     """
     store = await open_store(listing_five())
     await enqueue_posts(
-        store.posts, *(make_post(f"p{number}", ["a"], START_TIME) for number in range(9))
+        store.posts,
+        *(make_post(f"p{number}", ["a"], START_TIME) for number in range(9)),
     )
     first, _request = await claim_and_intend(store)
     await store.outbox.record_outcome(first, Unknown(reason="reset"))
@@ -542,7 +610,9 @@ async def test_an_unlistable_post_to_be_retracted_delays_no_other_post(open_stor
     )
     for number in range(1, 7):
         lease, _request = await claim_and_intend(store)
-        await store.outbox.record_outcome(lease, Published(receipt=receipt(str(number))))
+        await store.outbox.record_outcome(
+            lease, Published(receipt=receipt(str(number)))
+        )
     after = await store.actions.apply_event(
         first.delivery, RetractionRequested(reason="wrong"), named_person("li")
     )
@@ -555,7 +625,8 @@ async def test_i9_a_refused_deletion_delays_no_other_post(open_store):
     """A post to be deleted with a known id needs no list to be found in, so the account goes on."""
     store = await open_store(listing_five())
     await enqueue_posts(
-        store.posts, *(make_post(f"p{number}", ["a"], START_TIME) for number in range(8))
+        store.posts,
+        *(make_post(f"p{number}", ["a"], START_TIME) for number in range(8)),
     )
     lease, _request = await claim_and_intend(store)
     await store.outbox.record_outcome(lease, Published(receipt=receipt("0")))
@@ -565,4 +636,6 @@ async def test_i9_a_refused_deletion_delays_no_other_post(open_store):
     for number in range(1, 8):
         lease, answer = await claim_and_intend(store)
         assert not isinstance(answer, Declined)
-        await store.outbox.record_outcome(lease, Published(receipt=receipt(str(number))))
+        await store.outbox.record_outcome(
+            lease, Published(receipt=receipt(str(number)))
+        )

@@ -61,7 +61,10 @@ ATTEMPT = {
 def insert(connection, table, row):
     blanks = ", ".join("?" * len(row))
     columns = ", ".join(row)
-    connection.execute(f"INSERT INTO {table} ({columns}) VALUES ({blanks})", tuple(row.values()))  # noqa: S608 # ours
+    connection.execute(
+        f"INSERT INTO {table} ({columns}) VALUES ({blanks})",  # noqa: S608 # ours
+        tuple(row.values()),
+    )
 
 
 def config(connection=None):
@@ -90,7 +93,9 @@ class Old:
             connection.commit()
         engine.dispose()
         with sqlite3.connect(self.file) as connection:
-            insert(connection, "database_info", {"key": "environment", "value": "drill"})
+            insert(
+                connection, "database_info", {"key": "environment", "value": "drill"}
+            )
             insert(connection, "delivery", DELIVERY)
             insert(connection, "attempt", ATTEMPT)
         connection.close()
@@ -111,7 +116,9 @@ class Old:
     async def is_complete(self) -> bool:
         """Migrate it, and return True if it holds its former data."""
         await prepare_database(self.url, "drill", self.journal, FakeRuntime())
-        database = Database(open_engine(self.url), FakeRuntime(), IntentJournal(self.journal))
+        database = Database(
+            open_engine(self.url), FakeRuntime(), IntentJournal(self.journal)
+        )
         store = Store(database=database, policies={"a": make_policy("a")}, worker="w")
         [delivery] = await store.queries.deliveries()
         is_kept = (delivery.state, delivery.receipt.remote_id, delivery.attempts) == (
@@ -124,7 +131,9 @@ class Old:
         return migration_of(self.url) == NUMBERS[-1] and is_kept and is_sound
 
 
-async def test_a_database_of_an_earlier_version_is_migrated_with_its_data(tmp_path, later):
+async def test_a_database_of_an_earlier_version_is_migrated_with_its_data(
+    tmp_path, later
+):
     """After a migration, published posts are published and the audit chain is complete."""
     assert later.is_dir()
     assert await Old(tmp_path).is_complete()
@@ -139,9 +148,14 @@ async def test_f12_a_kill_after_any_step_of_a_migration_leaves_the_database_as_i
     old = Old(tmp_path)
     assert old.start(f"migrate.mid:kill@{step}", later) == -signal.SIGKILL
     with sqlite3.connect(old.file) as connection:
-        assert connection.execute("SELECT version_num FROM alembic_version").fetchone() == ("0001",)
+        assert connection.execute(
+            "SELECT version_num FROM alembic_version"
+        ).fetchone() == ("0001",)
         names = {
-            column for (_id, column, *_rest) in connection.execute("PRAGMA table_info(delivery)")
+            column
+            for (_id, column, *_rest) in connection.execute(
+                "PRAGMA table_info(delivery)"
+            )
         }
     connection.close()
     assert not {name for name in names if name.startswith("new_")}
@@ -179,7 +193,9 @@ def test_f12_a_kill_while_a_new_database_is_created_leaves_none(tmp_path):
     url = f"sqlite:///{tmp_path / 'publisher.db'}"
     line = [sys.executable, "-c", START, url, str(journal)]
     assert (
-        subprocess.run([*line, "migrate.mid:kill@1"], check=False, timeout=60).returncode
+        subprocess.run(
+            [*line, "migrate.mid:kill@1"], check=False, timeout=60
+        ).returncode
         == -signal.SIGKILL
     )
     assert migration_of(url) is None

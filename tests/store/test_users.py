@@ -26,7 +26,11 @@ from publisher.store.db.user_tables import (
     SIGN_IN_ATTEMPT,
 )
 from publisher.store.people import attempts
-from publisher.store.people.attempts import ALERT_OF_KIND, REFUSAL_WINDOW, REFUSALS_BEFORE_ALERT
+from publisher.store.people.attempts import (
+    ALERT_OF_KIND,
+    REFUSAL_WINDOW,
+    REFUSALS_BEFORE_ALERT,
+)
 from publisher.store.people.sign_ins import (
     MAX_LINK_REFUSALS,
     SESSION_IDLE_LIFETIME,
@@ -41,7 +45,10 @@ from publisher.store.people.users import LINK_LIFETIME, NewSignIn, suspend_all
 LI = named_person("li")
 ADMIN, AUTHOR = (parse_grant("admin"),), (parse_grant("author@bj-weibo"),)
 SIGN_IN = NewSignIn(
-    password_hash="hash", totp_secret="sealed", totp_step=7, recovery_codes=["aaaa", "bbbb"]
+    password_hash="hash",
+    totp_secret="sealed",
+    totp_step=7,
+    recovery_codes=["aaaa", "bbbb"],
 )
 SECOND = timedelta(seconds=1)
 
@@ -99,11 +106,17 @@ async def test_only_hashes_are_stored(open_store):
 
     def read(connection):
         tables = (AUTH_USER, AUTH_TOKEN, AUTH_SESSION, RECOVERY_CODE)
-        return [str(tuple(row)) for table in tables for row in connection.execute(table.select())]
+        return [
+            str(tuple(row))
+            for table in tables
+            for row in connection.execute(table.select())
+        ]
 
     rows = await store.database.read(read)
     assert len(rows) == 6
-    assert [row for row in rows for text in (link, token, session, "aaaa") if text in row] == []
+    assert [
+        row for row in rows for text in (link, token, session, "aaaa") if text in row
+    ] == []
 
 
 async def test_the_last_administrator_stays(open_store):
@@ -119,7 +132,9 @@ async def test_the_last_administrator_stays(open_store):
         with pytest.raises(RefusedError, match="last_admin"):
             await change
     assert (await store.users.get("zhang")).is_active_admin
-    await store.users.activate(await store.users.reset("wang", LI), SIGN_IN, named_person)
+    await store.users.activate(
+        await store.users.reset("wang", LI), SIGN_IN, named_person
+    )
     await store.users.disable("zhang", LI)
     assert (await store.users.get("zhang")).state is UserState.DISABLED
 
@@ -130,7 +145,9 @@ async def test_of_two_administrators_who_disable_each_other_one_stays(open_store
     await add_active(one, "zhang", ADMIN)
     await add_active(one, "wang", ADMIN)
     results = await asyncio.gather(
-        one.users.disable("zhang", LI), other.users.disable("wang", LI), return_exceptions=True
+        one.users.disable("zhang", LI),
+        other.users.disable("wang", LI),
+        return_exceptions=True,
     )
     assert [type(result) for result in results if result is not None] == [RefusedError]
     assert sum(user.is_active_admin for user in await one.users.list()) == 1
@@ -156,7 +173,9 @@ async def test_ending_a_user_ends_sessions_tokens_and_links_at_once(open_store, 
             await store.users.reset("wang", LI)
         case _:
             await store.database.write(
-                lambda transaction: suspend_all(transaction.connection, store.runtime.now())
+                lambda transaction: suspend_all(
+                    transaction.connection, store.runtime.now()
+                )
             )
     session, token = signed_in["wang"]
     assert await store.sign_ins.find_session(session) is None
@@ -189,7 +208,11 @@ async def test_a_suspended_user_signs_in_again_once_enabled(open_store):
             await change
     await store.users.add("wang", ADMIN, LI)
     back = await store.users.get("wang")
-    assert (back.is_enabled, back.has_password, back.has_second_factor) == (True, False, False)
+    assert (back.is_enabled, back.has_password, back.has_second_factor) == (
+        True,
+        False,
+        False,
+    )
 
 
 async def test_a_session_ends_unused_and_at_its_end(open_store, runtime):
@@ -251,13 +274,16 @@ async def test_recovery_codes_and_steps_are_used_once(open_store):
     store = await open_store()
     await add_active(store, "zhang", ADMIN)
     assert [
-        await store.users.use_recovery_code("zhang", code) for code in ("aaaa", "aaaa", "cccc")
+        await store.users.use_recovery_code("zhang", code)
+        for code in ("aaaa", "aaaa", "cccc")
     ] == [
         True,
         False,
         False,
     ]
-    assert [await store.users.use_totp_step("zhang", step) for step in (7, 8, 8, 6, 9)] == [
+    assert [
+        await store.users.use_totp_step("zhang", step) for step in (7, 8, 8, 6, 9)
+    ] == [
         False,
         True,
         False,
@@ -323,7 +349,9 @@ async def test_attempts_do_not_show_who_is_a_user(open_store, runtime):
     assert stored["zhang"] == stored["nobody"]
 
 
-async def test_names_that_nobody_has_do_not_fill_the_database(open_store, runtime, monkeypatch):
+async def test_names_that_nobody_has_do_not_fill_the_database(
+    open_store, runtime, monkeypatch
+):
     """The counts that were quiet longest are forgotten, but none of codes."""
     monkeypatch.setattr(attempts, "MAX_ATTEMPT_ROWS", 20)
     store = await open_store()
@@ -347,10 +375,15 @@ async def refuse(
     store, number, *, name="zhang", kind=RefusalKind.PASSWORD, source="address 10.0.0.1"
 ):
     """Refuse something so many times, and return how many of them the audit names."""
-    return [await store.users.attempts.record_refusal(kind, name, source) for _ in range(number)]
+    return [
+        await store.users.attempts.record_refusal(kind, name, source)
+        for _ in range(number)
+    ]
 
 
-async def test_what_is_refused_is_in_the_audit_and_a_flood_does_not_fill_it(open_store, runtime):
+async def test_what_is_refused_is_in_the_audit_and_a_flood_does_not_fill_it(
+    open_store, runtime
+):
     """The audit names the first of an hour, each new source and each tenth power.
 
     The rest is counted at the end.
@@ -372,7 +405,16 @@ async def test_what_is_refused_is_in_the_audit_and_a_flood_does_not_fill_it(open
         for entry in await store.queries.audit_history("user:?")
         if entry.event == "password_refused"
     ]
-    assert [entry.detail["number"] for entry in entries] == [1, 10, 21, 41, 61, 81, 100, 240]
+    assert [entry.detail["number"] for entry in entries] == [
+        1,
+        10,
+        21,
+        41,
+        61,
+        81,
+        100,
+        240,
+    ]
     assert [entry.detail["number"] for entry in others] == [1, 10, 100, 120]
     assert entries[2].detail["source"] == "address 10.0.0.1"
     assert (await store.dashboard.figures()).refusals == {"password": 360}
@@ -384,7 +426,9 @@ async def test_a_flood_of_wrong_tokens_is_written_once_a_second(open_store, runt
     await add_active(store, "zhang", ADMIN)
     written = await store.dashboard.audit_number()
     for _ in range(500):
-        await store.users.attempts.note_refusal(RefusalKind.TOKEN, "", "address 10.0.0.1")
+        await store.users.attempts.note_refusal(
+            RefusalKind.TOKEN, "", "address 10.0.0.1"
+        )
     during = (await store.dashboard.figures()).refusals
     runtime.advance_time(SECOND)
     await store.users.attempts.note_refusal(RefusalKind.TOKEN, "", "address 10.0.0.1")
@@ -394,7 +438,9 @@ async def test_a_flood_of_wrong_tokens_is_written_once_a_second(open_store, runt
     assert [alert.facts["number"] for alert in await store.queries.alerts()] == ["501"]
 
 
-async def test_a_burst_within_a_second_is_counted_though_none_follows(open_store, runtime):
+async def test_a_burst_within_a_second_is_counted_though_none_follows(
+    open_store, runtime
+):
     """A burst that ends is in figures, alert and audit a moment later, without another refusal."""
     store = await open_store()
     await add_active(store, "zhang", ADMIN)
@@ -412,7 +458,9 @@ async def test_a_burst_within_a_second_is_counted_though_none_follows(open_store
 
 
 @pytest.mark.parametrize("kind", RefusalKind)
-async def test_a_burst_of_refusals_is_an_alert_that_ends_by_itself(open_store, runtime, kind):
+async def test_a_burst_of_refusals_is_an_alert_that_ends_by_itself(
+    open_store, runtime, kind
+):
     """Too many within an hour are one alert, for as long as they go on and an hour more."""
     store = await open_store()
     await add_active(store, "zhang", ADMIN)
@@ -446,7 +494,11 @@ async def test_a_user_hears_once_of_failed_sign_ins(open_store, runtime):
     await refuse(store, 2, kind=RefusalKind.CODE, source="address 10.0.0.2")
     await refuse(store, 4, kind=RefusalKind.PERMISSION)
     failed = await store.users.attempts.take_failures("zhang")
-    assert (failed.number, failed.last_at, failed.source) == (5, runtime.now(), "address 10.0.0.2")
+    assert (failed.number, failed.last_at, failed.source) == (
+        5,
+        runtime.now(),
+        "address 10.0.0.2",
+    )
     assert await store.users.attempts.take_failures("zhang") is None
 
 
@@ -493,7 +545,9 @@ ADD, CHANGE, RESET = UserChangeKind
 RESETS = [frozenset({factor}) for factor in SignInFactor]
 
 
-async def test_a_link_that_is_opened_again_and_again_elsewhere_does_not_fill_the_audit(open_store):
+async def test_a_link_that_is_opened_again_and_again_elsewhere_does_not_fill_the_audit(
+    open_store,
+):
     """Every opening of the link is refused, and an alert stays open for the next link too.
 
     After a limit no more refusals are counted.
@@ -525,7 +579,10 @@ async def test_what_is_no_link_takes_no_lock(open_store, monkeypatch):
     store = await open_store()
     await add_active(store, "zhang", ADMIN)
     monkeypatch.setattr(store.database, "write", None)
-    assert await store.sign_ins.open_link("no-link", "", "address 10.0.0.1", begins=True) is None
+    assert (
+        await store.sign_ins.open_link("no-link", "", "address 10.0.0.1", begins=True)
+        is None
+    )
 
 
 async def add_admins(open_store, number=2):
@@ -538,7 +595,9 @@ async def add_admins(open_store, number=2):
 
 
 def change_of(kind, user, *grants, factors=frozenset()):
-    return UserChange(kind=kind, user=user, grants=tuple(map(parse_grant, grants)), factors=factors)
+    return UserChange(
+        kind=kind, user=user, grants=tuple(map(parse_grant, grants)), factors=factors
+    )
 
 
 TAKEOVERS = [
@@ -546,7 +605,9 @@ TAKEOVERS = [
     pytest.param(change_of(RESET, "wang", factors=RESETS[1]), id="reset-second-factor"),
     pytest.param(change_of(RESET, "two", factors=RESETS[0]), id="reset-administrator"),
     pytest.param(change_of(CHANGE, "one", "admin", "approver"), id="roles-of-oneself"),
-    pytest.param(change_of(CHANGE, "wang", "author", "operator"), id="roles-of-another"),
+    pytest.param(
+        change_of(CHANGE, "wang", "author", "operator"), id="roles-of-another"
+    ),
     pytest.param(change_of(ADD, "new", "approver"), id="new-user"),
     pytest.param(change_of(ADD, "former", "viewer"), id="name-of-somebody-who-left"),
 ]
@@ -575,28 +636,37 @@ async def test_one_administrator_alone_becomes_nobody(open_store, change):
     with pytest.raises(RefusedError, match="user_request_own"):
         await store.user_changes.confirm(changed.request.id, named_person("one"))
     assert await list_people(store) == before
-    confirmed = await store.user_changes.confirm(changed.request.id, named_person("two"))
+    confirmed = await store.user_changes.confirm(
+        changed.request.id, named_person("two")
+    )
     assert bool(confirmed.link) is (change.kind is not CHANGE)
     assert await list_people(store) != before
     with pytest.raises(RefusedError, match="user_request_over"):
         await store.user_changes.confirm(changed.request.id, named_person("two"))
-    events = [entry.event for entry in await store.queries.audit_history(f"user:{change.user}")][
-        -3:
-    ]
+    events = [
+        entry.event
+        for entry in await store.queries.audit_history(f"user:{change.user}")
+    ][-3:]
     made = {ADD: "user_added", CHANGE: "user_changed", RESET: "user_reset"}[change.kind]
     assert events == ["user_change_requested", "user_change_confirmed", made]
 
 
 @pytest.mark.parametrize("change", TAKEOVERS)
-async def test_who_removes_the_second_administrator_is_not_free(open_store, runtime, change):
+async def test_who_removes_the_second_administrator_is_not_free(
+    open_store, runtime, change
+):
     """A recent administrator still counts, so disabling the second one first gains nothing."""
     store = await add_admins(open_store)
     await add_active(store, "former")
     await store.users.leave("former", [], LI)
     await store.users.disable("two", named_person("one"))
-    assert (await store.user_changes.submit(change, named_person("one"))).request is not None
+    assert (
+        await store.user_changes.submit(change, named_person("one"))
+    ).request is not None
     runtime.advance_time(ADMIN_COUNTED_FOR + SECOND)
-    assert (await store.user_changes.submit(change, named_person("one"))).request is None
+    assert (
+        await store.user_changes.submit(change, named_person("one"))
+    ).request is None
 
 
 async def test_what_makes_nobody_is_done_at_once(open_store):
@@ -613,11 +683,15 @@ async def test_what_makes_nobody_is_done_at_once(open_store):
         change_of(CHANGE, "two", "viewer"),
     ]
     for change in changes:
-        assert (await store.user_changes.submit(change, named_person("one"))).request is None
+        assert (
+            await store.user_changes.submit(change, named_person("one"))
+        ).request is None
     assert "sign_in_reset" not in {alert.code for alert in await store.queries.alerts()}
 
 
-@pytest.mark.parametrize("way", ["added", "never-used", "reset", "role-taken-away", "disabled"])
+@pytest.mark.parametrize(
+    "way", ["added", "never-used", "reset", "role-taken-away", "disabled"]
+)
 @pytest.mark.parametrize("breaks_glass", [False, True])
 async def test_the_first_trusted_role_ends_what_one_administrator_could_set_up(
     open_store, way, breaks_glass
@@ -639,7 +713,9 @@ async def test_the_first_trusted_role_ends_what_one_administrator_could_set_up(
     if way == "reset":
         await store.users.activate(link, SIGN_IN, named_person)
         link = (
-            await store.user_changes.submit(change_of(RESET, name, factors=RESETS[0]), one)
+            await store.user_changes.submit(
+                change_of(RESET, name, factors=RESETS[0]), one
+            )
         ).link
     if way != "never-used":
         await store.users.activate(link, SIGN_IN, named_person)
@@ -647,10 +723,14 @@ async def test_the_first_trusted_role_ends_what_one_administrator_could_set_up(
     token = await store.sign_ins.issue_token(name, [Permission.VIEW], one)
     if way == "disabled":
         await store.users.disable(name, one)
-    request = (await store.user_changes.submit(change_of(CHANGE, name, "author"), one)).request
+    request = (
+        await store.user_changes.submit(change_of(CHANGE, name, "author"), one)
+    ).request
     assert request.renews_sign_in
     assert await store.user_changes.requests() == [request]
-    confirmed = await store.user_changes.confirm(request.id, two, breaks_glass=breaks_glass)
+    confirmed = await store.user_changes.confirm(
+        request.id, two, breaks_glass=breaks_glass
+    )
     assert confirmed.link
     assert await store.sign_ins.find_session(session) is None
     assert await store.sign_ins.find_token(token) is None
@@ -661,26 +741,45 @@ async def test_the_first_trusted_role_ends_what_one_administrator_could_set_up(
     assert (proofs.password_hash, proofs.totp_secret) == (None, None)
     assert proofs.user.awaits_second_factor is (way != "never-used")
     assert proofs.user.is_enabled is (way != "disabled")
-    [reset] = [each for each in await store.user_changes.recent_resets(name) if each.confirmed_by]
-    assert (reset.by, reset.confirmed_by, reset.factors) == ("one", "two", set(SignInFactor))
+    [reset] = [
+        each
+        for each in await store.user_changes.recent_resets(name)
+        if each.confirmed_by
+    ]
+    assert (reset.by, reset.confirmed_by, reset.factors) == (
+        "one",
+        "two",
+        set(SignInFactor),
+    )
     expected = ("break_glass", "two") if breaks_glass else ("sign_in_reset", "one")
-    assert [(alert.code, alert.facts["by"]) for alert in await store.queries.alerts()] == [expected]
+    assert [
+        (alert.code, alert.facts["by"]) for alert in await store.queries.alerts()
+    ] == [expected]
     if way == "disabled":
         await store.users.enable(name, one)
-    assert (await store.users.activate(confirmed.link, SIGN_IN, named_person)).has_password
+    assert (
+        await store.users.activate(confirmed.link, SIGN_IN, named_person)
+    ).has_password
 
 
-async def test_a_viewer_who_becomes_an_administrator_counts_once_set_up_again(open_store):
+async def test_a_viewer_who_becomes_an_administrator_counts_once_set_up_again(
+    open_store,
+):
     """A new administrator without an own sign-in neither confirms nor counts as a second one."""
     store = await add_admins(open_store)
     await add_active(store, "guest", (parse_grant("viewer"),))
     request = (
-        await store.user_changes.submit(change_of(CHANGE, "guest", "admin"), named_person("one"))
+        await store.user_changes.submit(
+            change_of(CHANGE, "guest", "admin"), named_person("one")
+        )
     ).request
     link = (await store.user_changes.confirm(request.id, named_person("two"))).link
     assert not (await store.users.get("guest")).is_active_admin
     ended_at = select(AUTH_USER.c.admin_ended_at).where(AUTH_USER.c.name == "guest")
-    assert await store.database.read(lambda connection: connection.scalar(ended_at)) is None
+    assert (
+        await store.database.read(lambda connection: connection.scalar(ended_at))
+        is None
+    )
     assert (await store.users.activate(link, SIGN_IN, named_person)).is_active_admin
 
 
@@ -694,7 +793,9 @@ async def test_a_further_role_leaves_the_sign_in(open_store):
     changed = await store.user_changes.submit(
         change_of(CHANGE, "wang", "author", "operator"), named_person("one")
     )
-    confirmed = await store.user_changes.confirm(changed.request.id, named_person("two"))
+    confirmed = await store.user_changes.confirm(
+        changed.request.id, named_person("two")
+    )
     assert (changed.request.renews_sign_in, confirmed.link) == (False, "")
     assert await store.sign_ins.find_session(session) is not None
     assert await store.queries.alerts() == []
@@ -727,7 +828,9 @@ async def test_a_token_is_for_no_more_than_the_roles_of_its_user(open_store):
     token = await store.sign_ins.issue_token(
         "wang", permissions_of(await store.users.get("wang")), LI
     )
-    await store.users.change_grants("wang", tuple(map(parse_grant, ["author", "operator"])), LI)
+    await store.users.change_grants(
+        "wang", tuple(map(parse_grant, ["author", "operator"])), LI
+    )
     assert Permission.OPERATE not in (await store.sign_ins.find_token(token)).scope
 
 
@@ -742,7 +845,11 @@ async def test_a_sole_administrator_resets_with_an_alert(open_store):
     )
     assert changed.link
     [alert] = await store.queries.alerts()
-    assert (alert.code, alert.subject, alert.facts["by"]) == ("sign_in_reset", "user:wang", "one")
+    assert (alert.code, alert.subject, alert.facts["by"]) == (
+        "sign_in_reset",
+        "user:wang",
+        "one",
+    )
     [reset] = await store.user_changes.recent_resets("wang")
     assert (reset.by, reset.confirmed_by, reset.factors) == ("one", "", RESETS[0])
 
@@ -755,7 +862,11 @@ async def test_a_confirmed_reset_names_both(open_store):
     )
     await store.user_changes.confirm(changed.request.id, named_person("two"))
     [alert] = await store.queries.alerts()
-    assert (alert.code, alert.facts["by"], alert.facts["second"]) == ("sign_in_reset", "one", "two")
+    assert (alert.code, alert.facts["by"], alert.facts["second"]) == (
+        "sign_in_reset",
+        "one",
+        "two",
+    )
     [reset] = await store.user_changes.recent_resets("wang")
     assert (reset.by, reset.confirmed_by) == ("one", "two")
 
@@ -781,7 +892,9 @@ async def test_a_request_that_is_over_cannot_be_confirmed(open_store, runtime, e
             )
         case _:
             await store.database.write(
-                lambda transaction: suspend_all(transaction.connection, store.runtime.now())
+                lambda transaction: suspend_all(
+                    transaction.connection, store.runtime.now()
+                )
             )
     with pytest.raises(RefusedError, match="user_request_over"):
         await store.user_changes.confirm(number, named_person("two"))
@@ -794,7 +907,9 @@ async def test_the_owner_of_the_workspace_may_confirm_in_an_emergency(open_store
     changed = await store.user_changes.submit(
         change_of(RESET, "wang", factors=RESETS[0]), named_person("one")
     )
-    await store.user_changes.confirm(changed.request.id, named_person("one"), breaks_glass=True)
+    await store.user_changes.confirm(
+        changed.request.id, named_person("one"), breaks_glass=True
+    )
     assert [alert.code for alert in await store.queries.alerts()] == ["break_glass"]
 
 
@@ -807,5 +922,7 @@ async def test_two_resets_replace_both_factors(open_store):
             change_of(RESET, "wang", factors=factors), named_person("one")
         )
         user = await store.users.get("wang")
-        left.append((user.has_password, user.has_second_factor, user.awaits_second_factor))
+        left.append(
+            (user.has_password, user.has_second_factor, user.awaits_second_factor)
+        )
     assert left == [(False, True, False), (False, False, True)]

@@ -35,15 +35,21 @@ OPS = Actor(role=Role.PERSON, name="ops")
 @pytest.fixture
 async def store(open_store):
     """Yield a store that needs two approvals for every post, with one post by zhang."""
-    store = replace(await open_store(make_policy("a"), make_policy("b")), approval_rules=RULES)
+    store = replace(
+        await open_store(make_policy("a"), make_policy("b")), approval_rules=RULES
+    )
     await save(store, POST, is_new=True)
     return store
 
 
-async def save(store, post, by=None, *, is_new=False, occurrence="once", file_owner=None):
+async def save(
+    store, post, by=None, *, is_new=False, occurrence="once", file_owner=None
+):
     """Let a person save a version of a post that is in force at once."""
     store.runtime.advance_time(MINUTE)
-    draft = make_rendered_delivery(post, post.trigger.at, is_new=is_new, occurrence_id=occurrence)
+    draft = make_rendered_delivery(
+        post, post.trigger.at, is_new=is_new, occurrence_id=occurrence
+    )
     plan = Plan(planned=(draft.planned,))
     commit = PlanCommit(
         plan=plan, rendered=[draft], posts=[post], saved_by=by, file_owner=file_owner
@@ -60,7 +66,9 @@ def moved(post, by=HOUR):
     """Return a post at another time, with the new time in its text."""
     at = post.trigger.at + by
     dated = f"{post.title}, {at:%d %H:%M}"
-    return replace(post, trigger=replace(post.trigger, at=at), title=dated, content_hash=dated)
+    return replace(
+        post, trigger=replace(post.trigger, at=at), title=dated, content_hash=dated
+    )
 
 
 async def approve(store, *people, post=P):
@@ -104,12 +112,16 @@ async def test_a_refusal_names_the_writers_and_the_command_that_says_who_may(sto
         "Who may not approve it: wang, zhang"
     )
     assert (
-        Messages("zh_CN").translate(error.code, **error.facts).endswith("不能审批它的：wang、zhang")
+        Messages("zh_CN")
+        .translate(error.code, **error.facts)
+        .endswith("不能审批它的：wang、zhang")
     )
     assert english.hint(error.code, **error.facts).endswith("publisher approvals q")
 
 
-async def test_i5_a_yes_that_was_given_before_the_words_became_ones_own_does_not_count(store):
+async def test_i5_a_yes_that_was_given_before_the_words_became_ones_own_does_not_count(
+    store,
+):
     """I5: an approval is checked again at the intent, after its giver has saved the text.
 
     wang has saved the text that wang had approved, and another person has saved it since.
@@ -150,7 +162,9 @@ async def test_a_release_in_an_emergency_makes_no_text_everybodys(store):
         approver = unlimited_approver(name)
         [task] = await store.approvals.tasks(P)
         by = Actor(role=Role.PERSON, name=name)
-        await store.approvals.release_in_emergency(P, task.status.fingerprint, approver, by, "now")
+        await store.approvals.release_in_emergency(
+            P, task.status.fingerprint, approver, by, "now"
+        )
     [task] = await store.approvals.tasks(P)
     assert task.status.is_emergency
     await save(store, words("chen's"), "chen")
@@ -168,7 +182,9 @@ async def send_back(store):
 
 async def disable_one(store):
     await store.database.write(
-        lambda unit: end_approvals_of(unit, store.runtime.now(), "zhao", OPS, "user_disabled")
+        lambda unit: end_approvals_of(
+            unit, store.runtime.now(), "zhao", OPS, "user_disabled"
+        )
     )
 
 
@@ -183,7 +199,9 @@ async def test_what_people_take_back_is_the_writers_again(store, withdraw):
     """A withdrawn approval clears no writer, even with another save in between."""
     await save(store, words("wang's"), "wang")
     await approve(store, "li", "zhao")
-    await save(store, replace(words("wang's"), target_hash="for other accounts"), "chen")
+    await save(
+        store, replace(words("wang's"), target_hash="for other accounts"), "chen"
+    )
     await withdraw(store)
     await save(store, words("sun's"), "sun")
     assert await barred(store) == ["chen", "sun", "wang", "zhang"]
@@ -215,10 +233,18 @@ async def test_approvals_of_an_earlier_text_clear_nobody(store):
     await store.outbox.record_intent(lease)
     later = replace(POST.trigger, at=store.runtime.now() + 9 * HOUR)
     await save(
-        store, replace(words("wang's"), trigger=later), "wang", is_new=True, occurrence="later"
+        store,
+        replace(words("wang's"), trigger=later),
+        "wang",
+        is_new=True,
+        occurrence="later",
     )
-    await save(store, replace(words("chen's"), trigger=later), "chen", occurrence="later")
-    tasks = {task.key.occurrence: task.status for task in await store.approvals.tasks(P)}
+    await save(
+        store, replace(words("chen's"), trigger=later), "chen", occurrence="later"
+    )
+    tasks = {
+        task.key.occurrence: task.status for task in await store.approvals.tasks(P)
+    }
     assert sorted(tasks["later"].barred) == ["chen", "wang", "zhang"]
 
 
@@ -231,7 +257,9 @@ async def test_an_earlier_author_stays_barred(store):
 async def test_a_copy_by_hand_is_its_writers_too(store):
     """The same words under another number, in the place of the old post or beside it."""
     await save(store, words("wang's"), "wang")
-    copy = replace(make_post("q", ["b"], START_TIME + 6 * HOUR), title="wang's", author="chen")
+    copy = replace(
+        make_post("q", ["b"], START_TIME + 6 * HOUR), title="wang's", author="chen"
+    )
     await save(store, copy, is_new=True, file_owner="ops")
     assert await barred(store, PostId("q")) == ["chen", "ops", "wang", "zhang"]
 

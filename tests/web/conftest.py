@@ -42,7 +42,9 @@ def join_lines(page: str) -> str:
     """Write each tag on one line, without a line break beside it."""
 
     def join_tag(tag: re.Match[str]) -> str:
-        joined = re.sub(r'"[^"]*"|\s+', lambda part: part[0] if part[0][0] == '"' else " ", tag[0])
+        joined = re.sub(
+            r'"[^"]*"|\s+', lambda part: part[0] if part[0][0] == '"' else " ", tag[0]
+        )
         return joined.removesuffix(" >") + ">" if joined.endswith(" >") else joined
 
     page = TAG.sub(join_tag, page)
@@ -57,10 +59,14 @@ class OneLineTags(httpx.ASGITransport):
         if not response.headers.get("content-type", "").startswith("text/html"):
             return response
         parts = TEXT_AREA.split((await response.aread()).decode())
-        page = "".join(part if part.startswith("<textarea") else join_lines(part) for part in parts)
+        page = "".join(
+            part if part.startswith("<textarea") else join_lines(part) for part in parts
+        )
         return httpx.Response(
             response.status_code,
-            headers=[item for item in response.headers.raw if item[0].lower() not in CODED],
+            headers=[
+                item for item in response.headers.raw if item[0].lower() not in CODED
+            ],
             content=page.encode(),
             extensions=response.extensions,
         )
@@ -89,8 +95,12 @@ class WebSite:
 
     def client(self, cookies=None, address="127.0.0.1"):
         """Return the client of a visitor without a session."""
-        transport = OneLineTags(self.app, raise_app_exceptions=False, client=(address, 40000))
-        client = httpx.AsyncClient(transport=transport, base_url=ADDRESS, cookies=cookies)
+        transport = OneLineTags(
+            self.app, raise_app_exceptions=False, client=(address, 40000)
+        )
+        client = httpx.AsyncClient(
+            transport=transport, base_url=ADDRESS, cookies=cookies
+        )
         self.clients.append(client)
         return client
 
@@ -98,7 +108,9 @@ class WebSite:
         """Add a user with these roles, such as `author@north`, and return the unused link."""
         if not await self.store.users.exist():
             await self.store.users.add(ADMIN.name, [parse_grant("admin")], ADMIN)
-        return await self.store.users.add(name, [parse_grant(grant) for grant in grants], ADMIN)
+        return await self.store.users.add(
+            name, [parse_grant(grant) for grant in grants], ADMIN
+        )
 
     async def begin_setup(self, client, link):
         """Let a browser open a one-time link and begin with it; return the resulting page."""
@@ -114,8 +126,12 @@ class WebSite:
         name = name or grants[0].partition("@")[0].partition(":")[0]
         link = await self.add_user(name, *grants)
         actor = Actor(role=Role.PERSON, name=name)
-        await self.store.users.activate(link, NewSignIn(password_hash="none"), lambda _name: actor)
-        session = await self.store.sign_ins.start_session(name, "address 127.0.0.1", actor)
+        await self.store.users.activate(
+            link, NewSignIn(password_hash="none"), lambda _name: actor
+        )
+        session = await self.store.sign_ins.start_session(
+            name, "address 127.0.0.1", actor
+        )
         return self.client({"publisher_session": session})
 
 
@@ -133,8 +149,14 @@ def drill_files(regions: int) -> Mapping[str, bytes]:
 
     Writing its settings takes a tenth of a second.
     """
-    demo = DemoWorkspace(regions=read_regions()[:regions], simulator_url="http://127.0.0.1:9")
-    return {**new_workspace_files(), **demo_files(demo), "schedule.toml": b"post = []\n"}
+    demo = DemoWorkspace(
+        regions=read_regions()[:regions], simulator_url="http://127.0.0.1:9"
+    )
+    return {
+        **new_workspace_files(),
+        **demo_files(demo),
+        "schedule.toml": b"post = []\n",
+    }
 
 
 def make_workspace(folder: Path, regions: int = 2, staff_dir: str = "") -> Path:
@@ -148,7 +170,9 @@ def make_workspace(folder: Path, regions: int = 2, staff_dir: str = "") -> Path:
         for name in ("schedule.toml", "media"):
             (folder / name).rename(folder / staff_dir / name)
         settings = folder / "publisher.toml"
-        settings.write_text(f'staff_dir = "{staff_dir}"\n{settings.read_text("utf-8")}', "utf-8")
+        settings.write_text(
+            f'staff_dir = "{staff_dir}"\n{settings.read_text("utf-8")}', "utf-8"
+        )
     return folder
 
 
@@ -167,7 +191,9 @@ def regions():
 @pytest.fixture
 async def site(tmp_path, sqlite_template, regions, staff_dir) -> AsyncIterator[WebSite]:
     """Yield a dashboard with an empty database."""
-    folder = await asyncio.to_thread(make_workspace, tmp_path / "drill", regions, staff_dir)
+    folder = await asyncio.to_thread(
+        make_workspace, tmp_path / "drill", regions, staff_dir
+    )
     shutil.copyfile(sqlite_template, folder / "var" / "publisher.db")
     runtime = FakeRuntime()
     async with open_application(

@@ -24,7 +24,9 @@ async def set_state(site, state, *accounts, **values):
     Without accounts, the deliveries on all accounts are changed.
     """
     statement = (
-        update(DELIVERY).where(DELIVERY.c.post == "refund").values(state=state.value, **values)
+        update(DELIVERY)
+        .where(DELIVERY.c.post == "refund")
+        .values(state=state.value, **values)
     )
     if accounts:
         statement = statement.where(DELIVERY.c.account.in_(accounts))
@@ -34,6 +36,8 @@ async def set_state(site, state, *accounts, **values):
 def hidden_fields(page, action):
     """Return the hidden fields of the form of an action on a page."""
     [form] = re.findall(
-        rf'<form method="post" action="{re.escape(action)}">(.*?)</form>', page, re.DOTALL
+        rf'<form method="post" action="{re.escape(action)}">(.*?)</form>',
+        page,
+        re.DOTALL,
     )[:1]
     return dict(re.findall(r'type="hidden" name="(\w+)" value="([^"]*)"', form))

@@ -11,7 +11,9 @@ from publisher.web.routes import ROUTES
 from tests.cli.posts import WARNING, warning
 from tests.web.posts import POST, SOON, plan
 
-CORRECTION = WARNING.replace('kind = "warning"', 'kind = "correction"\nfollows = "refund"')
+CORRECTION = WARNING.replace(
+    'kind = "warning"', 'kind = "correction"\nfollows = "refund"'
+)
 
 
 def reaches(role, permission):
@@ -20,7 +22,9 @@ def reaches(role, permission):
 
 def path_of(route):
     """Return a path of the route, with names of things that do not exist."""
-    return "/".join("none" if part.startswith("{") else part for part in route.path.split("/"))
+    return "/".join(
+        "none" if part.startswith("{") else part for part in route.path.split("/")
+    )
 
 
 @pytest.mark.parametrize("role", UserRole)
@@ -98,13 +102,19 @@ async def test_without_a_session_only_the_sign_in_is_open(site):
     await site.add_user("作者", "author")
     client = site.client()
     answers = {
-        (route.method, route.path): (await client.request(route.method, path_of(route))).status_code
+        (route.method, route.path): (
+            await client.request(route.method, path_of(route))
+        ).status_code
         for route in ROUTES
         if route.permission is not None
     }
     assert answers.pop(("GET", "/events")) == 401
-    assert {status for (method, _path), status in answers.items() if method == "GET"} == {303}
-    assert {status for (method, _path), status in answers.items() if method == "POST"} == {401}
+    assert {
+        status for (method, _path), status in answers.items() if method == "GET"
+    } == {303}
+    assert {
+        status for (method, _path), status in answers.items() if method == "POST"
+    } == {401}
     assert await site.store.queries.pauses() == []
 
 
@@ -120,7 +130,8 @@ async def test_a_picture_is_sent_to_who_may_see_a_text_that_has_it(site):
     [beijing] = [text for text in texts if text.account == "beijing-wechat"]
     [weibo] = [text for text in texts if text.account == "beijing-weibo"]
     path, elsewhere = (
-        f"/media/{text.fingerprint}/{beijing.images[0].sha256}" for text in (beijing, weibo)
+        f"/media/{text.fingerprint}/{beijing.images[0].sha256}"
+        for text in (beijing, weibo)
     )
     own = await site.signed_in("viewer@region:110000")
     other = await site.signed_in("viewer@shanghai-weibo", name="远")
@@ -136,15 +147,26 @@ async def test_who_sees_one_region_reads_no_title_and_no_number_of_another(site)
     accounts.
     """
     correction = CORRECTION.format(id="fix", when=SOON, to='["beijing-weibo"]')
-    await plan(site, POST, correction, warning("second", to='["beijing-weibo"]', when=SOON))
+    await plan(
+        site, POST, correction, warning("second", to='["beijing-weibo"]', when=SOON)
+    )
     pages = {}
     for name in ("beijing-weibo", "shanghai-weibo"):
         client = await site.signed_in(f"viewer@{name}", name=name)
-        pages[name] = [(await client.get(path)).text for path in ("/posts/refund", "/calendar")]
-    assert ['href="/posts/fix"' in post for post, _calendar in pages.values()] == [True, False]
-    assert ["1 个账号同时 3 条" in calendar for _post, calendar in pages.values()] == [True, False]
+        pages[name] = [
+            (await client.get(path)).text for path in ("/posts/refund", "/calendar")
+        ]
+    assert ['href="/posts/fix"' in post for post, _calendar in pages.values()] == [
+        True,
+        False,
+    ]
+    assert ["1 个账号同时 3 条" in calendar for _post, calendar in pages.values()] == [
+        True,
+        False,
+    ]
     assert [
-        "3 / " in calendar.partition('id="quota"')[2] for _post, calendar in pages.values()
+        "3 / " in calendar.partition('id="quota"')[2]
+        for _post, calendar in pages.values()
     ] == [True, False]
 
 

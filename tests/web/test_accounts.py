@@ -21,7 +21,9 @@ WANG = named_person("王")
 async def hand_out(site, account):
     """Make the delivery on an account a manual task."""
     [before] = [
-        item for item in await site.store.queries.deliveries("refund") if item.account == account
+        item
+        for item in await site.store.queries.deliveries("refund")
+        if item.account == account
     ]
     ticket = Ticket(manual_task=ManualTask(assigned_at=START_TIME))
     columns = changed_columns(before, replace(before, ticket=ticket))
@@ -59,12 +61,18 @@ async def test_accounts_that_need_somebody_stand_out(site):
         ("resume-account", "beijing-wechat"),
     }
     regions = (await client.get("/accounts?status=action")).text
-    assert ("/accounts/shanghai-weibo" in regions, "/accounts/shanghai-tieba" in regions) == (
+    assert (
+        "/accounts/shanghai-weibo" in regions,
+        "/accounts/shanghai-tieba" in regions,
+    ) == (
         True,
         False,
     )
     listed = (await client.get("/accounts?view=list&status=action")).text
-    assert ("/accounts/shanghai-weibo" in listed, "/accounts/shanghai-tieba" in listed) == (
+    assert (
+        "/accounts/shanghai-weibo" in listed,
+        "/accounts/shanghai-tieba" in listed,
+    ) == (
         True,
         False,
     )
@@ -74,18 +82,25 @@ async def test_an_account_is_paused_and_resumed(site):
     """Both ask first; a resumption that was drawn from another pause does nothing."""
     client = await site.signed_in("operator", name="王")
     done = await client.post(
-        "/accounts/beijing-weibo/pause", data={"reason": "看一看"}, follow_redirects=True
+        "/accounts/beijing-weibo/pause",
+        data={"reason": "看一看"},
+        follow_redirects=True,
     )
     assert "已暂停北京" in done.text
     fields = hidden_fields(done.text, "/accounts/beijing-weibo/resume")
     site.runtime.advance_time(timedelta(minutes=1))
     await site.store.actions.pause("account:beijing-weibo", WANG, "又一次")
-    assert (await client.post("/accounts/beijing-weibo/resume", data=fields)).status_code == 409
+    assert (
+        await client.post("/accounts/beijing-weibo/resume", data=fields)
+    ).status_code == 409
     assert [pause.reason for pause in await site.store.queries.pauses()] == ["又一次"]
     fields = hidden_fields(
-        (await client.get("/accounts/beijing-weibo")).text, "/accounts/beijing-weibo/resume"
+        (await client.get("/accounts/beijing-weibo")).text,
+        "/accounts/beijing-weibo/resume",
     )
-    assert (await client.post("/accounts/beijing-weibo/resume", data=fields)).status_code == 303
+    assert (
+        await client.post("/accounts/beijing-weibo/resume", data=fields)
+    ).status_code == 303
     assert await site.store.queries.pauses() == []
 
 
@@ -103,7 +118,10 @@ async def test_a_login_is_checked_when_somebody_asks(site):
     operator, viewer = await site.signed_in("operator"), await site.signed_in("viewer")
     assert "act-probe" in (await operator.get("/accounts/beijing-weibo")).text
     assert "act-probe" not in (await viewer.get("/accounts/beijing-weibo")).text
-    answers = [await client.post("/accounts/beijing-weibo/probe") for client in (viewer, operator)]
+    answers = [
+        await client.post("/accounts/beijing-weibo/probe")
+        for client in (viewer, operator)
+    ]
     assert [answer.status_code for answer in answers] == [403, 303]
     assert "beijing-weibo" in [
         account.id for account in await site.store.login_health.claim_due_probes(99)
@@ -130,10 +148,18 @@ async def test_the_mode_of_an_account_is_changed_with_a_reason(site):
     )
     assert "接口坏了" in done.text
     [override] = await site.store.queries.mode_overrides()
-    assert (override.account, override.mode, override.by) == ("beijing-tieba", Mode.ASSISTED, "王")
-    assert (await client.post(f"{path}/mode", data={**fields, "reason": "再来"})).status_code == 409
+    assert (override.account, override.mode, override.by) == (
+        "beijing-tieba",
+        Mode.ASSISTED,
+        "王",
+    )
+    assert (
+        await client.post(f"{path}/mode", data={**fields, "reason": "再来"})
+    ).status_code == 409
     other = {"mode": "off", "seen": "api", "reason": "x"}
-    assert (await client.post("/accounts/shanghai-tieba/mode", data=other)).status_code == 404
+    assert (
+        await client.post("/accounts/shanghai-tieba/mode", data=other)
+    ).status_code == 404
     assert (await client.get("/accounts/shanghai-tieba")).status_code == 404
 
 
@@ -162,7 +188,9 @@ async def test_a_post_by_hand_is_copied_and_reported(site):
         await client.post(f"{path}/done", data={**fields, "url": "javascript:x"})
     ).status_code == 422
     done = await client.post(
-        f"{path}/done", data={**fields, "url": "https://example.com/1"}, follow_redirects=True
+        f"{path}/done",
+        data={**fields, "url": "https://example.com/1"},
+        follow_redirects=True,
     )
     assert "王 说发好了，正在核实" in done.text
     [task] = await site.store.manual_tasks.list_open()
@@ -176,7 +204,9 @@ async def test_a_post_by_hand_is_copied_and_reported(site):
         published_at=START_TIME,
     )
     late = await client.post(
-        f"{path}/done", data={**fields, "url": "https://example.com/1"}, follow_redirects=True
+        f"{path}/done",
+        data={**fields, "url": "https://example.com/1"},
+        follow_redirects=True,
     )
     assert "publisher 已经看到它了" in late.text
 
@@ -200,7 +230,9 @@ async def test_an_evergreen_post_is_scheduled_by_one_click_and_not_by_two(site):
     The page offers the next of the drawer. The same form sent again does nothing, also once that
     one has ended.
     """
-    await plan(site, *(warning(name, "evergreen = true") for name in ("elderly", "parcels")))
+    await plan(
+        site, *(warning(name, "evergreen = true") for name in ("elderly", "parcels"))
+    )
     client = await site.signed_in("author", name="王")
     path = "/accounts/beijing-weibo"
     fields = hidden_fields((await client.get(path)).text, f"{path}/evergreen")
@@ -210,7 +242,11 @@ async def test_an_evergreen_post_is_scheduled_by_one_click_and_not_by_two(site):
     assert "act-evergreen" not in done.text
     assert (await client.post(f"{path}/evergreen", data=fields)).status_code == 409
     [filed] = await site.store.queries.deliveries()
-    assert (filed.key.post, filed.account, filed.due_at) == ("elderly", "beijing-weibo", START_TIME)
+    assert (filed.key.post, filed.account, filed.due_at) == (
+        "elderly",
+        "beijing-weibo",
+        START_TIME,
+    )
     ended = update(DELIVERY).values(
         state=State.PUBLISHED.value, remote_id="1", published_at=START_TIME, url=""
     )

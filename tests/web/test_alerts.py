@@ -33,7 +33,10 @@ def test_what_everybody_sees_names_nobody(code):
     catalogue = load_catalogue()[code]
     texts = [*catalogue.values(), *catalogue.get("hint", {}).values()]
     named = {
-        name for text in texts if isinstance(text, str) for name in re.findall(r"\{(\w+)\}", text)
+        name
+        for text in texts
+        if isinstance(text, str)
+        for name in re.findall(r"\{(\w+)\}", text)
     }
     assert (
         named
@@ -79,7 +82,10 @@ async def test_an_acknowledgement_is_taken_back_by_who_gave_it(site):
     assert f'action="{undo}"' in done.text
     assert (await li.post(undo)).status_code == 404
     assert (await wang.post(undo)).status_code == 303
-    assert {alert.id for alert in await site.store.queries.alerts()} == {disk, credentials}
+    assert {alert.id for alert in await site.store.queries.alerts()} == {
+        disk,
+        credentials,
+    }
 
 
 async def test_only_who_may_operate_on_the_account_takes_an_alert_on(site):
@@ -96,16 +102,22 @@ async def test_alerts_about_other_regions_are_not_shown(site):
     """A viewer of some accounts sees only alerts about them, their posts, and the machine."""
     disk, credentials = await raise_two(site)
     await enqueue_posts(
-        site.store.posts, make_post("south", [AccountId("shanghai-weibo")], site.runtime.now())
+        site.store.posts,
+        make_post("south", [AccountId("shanghai-weibo")], site.runtime.now()),
     )
     await enqueue_posts(
-        site.store.posts, make_post("north", [AccountId("beijing-weibo")], site.runtime.now())
+        site.store.posts,
+        make_post("north", [AccountId("beijing-weibo")], site.runtime.now()),
     )
 
     def write(unit):
         for post in ("south", "north"):
             raise_alert(
-                unit, site.runtime.now(), "occurrences_missed", post, {"post": post, "number": "1"}
+                unit,
+                site.runtime.now(),
+                "occurrences_missed",
+                post,
+                {"post": post, "number": "1"},
             )
 
     await site.store.database.write(write)

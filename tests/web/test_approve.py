@@ -46,11 +46,15 @@ async def approving(tmp_path, sqlite_template):
     runtime, settings = make_confirmed_runtime(), folder / "publisher.toml"
     async with open_store(await load_settings(folder), runtime) as store:
         await store.users.add(ADMIN.name, [parse_grant("admin")], ADMIN)
-    settings.write_text('approval_preset = "two persons"\n' + settings.read_text("utf-8"), "utf-8")
+    settings.write_text(
+        'approval_preset = "two persons"\n' + settings.read_text("utf-8"), "utf-8"
+    )
     async with open_application(
         await load_settings(folder), runtime, can_send=False
     ) as application:
-        site = WebSite(application=application, app=create_dashboard(application), runtime=runtime)
+        site = WebSite(
+            application=application, app=create_dashboard(application), runtime=runtime
+        )
         await write(site)
         yield site
         for client in site.clients:
@@ -77,13 +81,17 @@ async def fingerprint_on(client, path="/approve/refund"):
 
 
 async def approve(client):
-    return await client.post("/approve/refund", data={"fingerprint": await fingerprint_on(client)})
+    return await client.post(
+        "/approve/refund", data={"fingerprint": await fingerprint_on(client)}
+    )
 
 
 @pytest.mark.parametrize(
     "path", ["/urgent/refund", "/approve/refund/return", "/approve/refund/return/undo"]
 )
-async def test_a_form_acts_on_no_occurrence_of_another_region(approving, monkeypatch, path):
+async def test_a_form_acts_on_no_occurrence_of_another_region(
+    approving, monkeypatch, path
+):
     """A form acts on no occurrence of another region.
 
     A fingerprint names the occurrence. The named occurrence must be within the roles, not the
@@ -96,7 +104,10 @@ async def test_a_form_acts_on_no_occurrence_of_another_region(approving, monkeyp
     [task] = await approvals.tasks(PostId("refund"))
     status = replace(task.status, fingerprint="f" * 64)
     other = replace(
-        task, key=replace(task.key, occurrence="2"), accounts=["shanghai-weibo"], status=status
+        task,
+        key=replace(task.key, occurrence="2"),
+        accounts=["shanghai-weibo"],
+        status=status,
     )
 
     monkeypatch.setattr(ApprovalStore, "_tasks", lambda *_arguments: [task, other])
@@ -113,7 +124,8 @@ async def test_the_number_in_the_menu_is_that_of_the_inbox(approving):
     before = (await li.get("/accounts")).text
     await approving.store.actions.cancel_post(PostId("refund"), ADMIN, "不发了")
     badges = [
-        'id="badge-inbox" aria-label' in page for page in (before, (await li.get("/accounts")).text)
+        'id="badge-inbox" aria-label' in page
+        for page in (before, (await li.get("/accounts")).text)
     ]
     assert badges == [True, False]
 
@@ -123,7 +135,10 @@ async def test_open_pages_notice_what_has_been_returned_or_cancelled(approving):
 
     The list of tasks for people has another version after each.
     """
-    li, dashboard = await approving.signed_in("approver", name="李"), approving.store.dashboard
+    li, dashboard = (
+        await approving.signed_in("approver", name="李"),
+        approving.store.dashboard,
+    )
     versions = [await dashboard.todo_version()]
     form = {"fingerprint": await fingerprint_on(li), "reason": "写上日期"}
     assert (await li.post("/approve/refund/return", data=form)).status_code == 303
@@ -147,9 +162,9 @@ async def test_two_people_approve_what_the_page_shows(approving):
     assert "正规退款原路退回" in page.text
     first = await approve(li)
     assert (first.status_code, first.headers["location"]) == (303, "/inbox")
-    assert "已同意《警惕“退款客服”诈骗》（审核）" in (await li.get("/inbox")).text.replace(
-        "&#34;", '"'
-    )
+    assert "已同意《警惕“退款客服”诈骗》（审核）" in (
+        await li.get("/inbox")
+    ).text.replace("&#34;", '"')
     assert 'data-testid="refusal"' in (await li.get("/approve/refund")).text
     assert (await approve(wang)).status_code == 303
     [task] = await approving.store.approvals.tasks("refund")
@@ -184,9 +199,13 @@ async def test_an_author_sees_why_there_is_no_button(approving):
     assert 'data-testid="barred"' in (await zhang.get("/posts/refund")).text
     assert 'data-testid="act-approve"' not in page.text
     task = (await approving.store.approvals.tasks("refund"))[0]
-    refused = await zhang.post("/approve/refund", data={"fingerprint": task.status.fingerprint})
+    refused = await zhang.post(
+        "/approve/refund", data={"fingerprint": task.status.fingerprint}
+    )
     assert (refused.status_code, "您的审批不算数" in refused.text) == (409, True)
-    assert [task.status.counted for task in await approving.store.approvals.tasks("refund")] == [[]]
+    assert [
+        task.status.counted for task in await approving.store.approvals.tasks("refund")
+    ] == [[]]
 
 
 async def test_what_changed_while_somebody_looks_is_not_approved(approving):
@@ -195,7 +214,11 @@ async def test_what_changed_while_somebody_looks_is_not_approved(approving):
     seen = await fingerprint_on(li)
     await write(approving, words={"不用转账": "不需要转账"})
     stale = await li.post("/approve/refund", data={"fingerprint": seen})
-    assert (stale.status_code, "您的同意没有记录" in stale.text, "不需要转账" in stale.text) == (
+    assert (
+        stale.status_code,
+        "您的同意没有记录" in stale.text,
+        "不需要转账" in stale.text,
+    ) == (
         409,
         True,
         True,
@@ -204,7 +227,9 @@ async def test_what_changed_while_somebody_looks_is_not_approved(approving):
     assert await fingerprint_on(li) != seen
 
 
-async def test_f101_a_yes_to_a_later_time_than_the_present_one_is_not_recorded(approving):
+async def test_f101_a_yes_to_a_later_time_than_the_present_one_is_not_recorded(
+    approving,
+):
     """An approval for a later time than the present one is not recorded.
 
     The form carries the time that the page showed. The post was brought forward by hours since.
@@ -253,9 +278,12 @@ async def test_a_change_is_shown_against_ones_own_last_yes(approving):
     assert "<ins>请</ins>先挂断" in changes.text
     assert "加了 1 个字" in changes.text
     assert "其余文字、图片、账号没变" in changes.text
-    assert (await wang.get("/approve/refund/changes")).headers["location"] == "/approve/refund"
+    assert (await wang.get("/approve/refund/changes")).headers[
+        "location"
+    ] == "/approve/refund"
     sent = await li.post(
-        "/approve/refund", data={"fingerprint": await fingerprint_on(li, "/approve/refund/changes")}
+        "/approve/refund",
+        data={"fingerprint": await fingerprint_on(li, "/approve/refund/changes")},
     )
     assert sent.status_code == 303
 
@@ -299,7 +327,9 @@ async def test_a_move_in_the_calendar_says_that_approvals_end(approving, monkeyp
     }
     shown = (
         await zhang.post(
-            "/posts/refund/move", data={**sent, "back": "/calendar"}, follow_redirects=True
+            "/posts/refund/move",
+            data={**sent, "back": "/calendar"},
+            follow_redirects=True,
         )
     ).text
     assert "原来的 1 个同意已作废" in shown
@@ -320,7 +350,8 @@ async def test_a_text_is_returned_with_a_reason(approving):
     form = {"fingerprint": await fingerprint_on(wang)}
     assert (await wang.post("/approve/refund/return", data=form)).status_code == 422
     done = await wang.post(
-        "/approve/refund/return", data={**form, "ready": "web_return_facts", "reason": "电话不对"}
+        "/approve/refund/return",
+        data={**form, "ready": "web_return_facts", "reason": "电话不对"},
     )
     assert done.status_code == 303
     assert "王 退回：事实或数字要核实，电话不对" in (await zhang.get("/inbox")).text
@@ -357,7 +388,10 @@ async def test_undoing_ones_own_yes_leaves_that_of_others(approving):
     await approve(wang)
     ended = await wang.post("/approve/refund/end", data={"own": "1"})
     [task] = await approving.store.approvals.tasks("refund")
-    assert (ended.status_code, [each.person for each in task.status.counted]) == (303, ["李"])
+    assert (ended.status_code, [each.person for each in task.status.counted]) == (
+        303,
+        ["李"],
+    )
 
 
 async def test_a_yes_can_be_taken_back(approving):
@@ -374,7 +408,9 @@ async def test_a_yes_can_be_taken_back(approving):
     assert "已收回" in (await li.get("/inbox")).text
 
 
-async def test_a_yes_stays_in_the_inbox_until_it_cannot_be_taken_back(approving, monkeypatch):
+async def test_a_yes_stays_in_the_inbox_until_it_cannot_be_taken_back(
+    approving, monkeypatch
+):
     """An approval stays in the inbox until it cannot be taken back.
 
     Any number of later decisions does not remove it. Of the rest the newest are listed, with a way
@@ -385,9 +421,14 @@ async def test_a_yes_stays_in_the_inbox_until_it_cannot_be_taken_back(approving,
     await approve(li)
     whole = (await li.get("/inbox")).text
     for account in ("beijing-weibo", "beijing-wechat", "beijing-tieba"):
-        await approving.store.actions.pause(f"account:{account}", named_person("李"), "换密码")
+        await approving.store.actions.pause(
+            f"account:{account}", named_person("李"), "换密码"
+        )
     cut = (await li.get("/inbox")).text
-    assert [page.count('data-testid="act-end-refund"') for page in (whole, cut)] == [1, 1]
+    assert [page.count('data-testid="act-end-refund"') for page in (whole, cut)] == [
+        1,
+        1,
+    ]
     assert cut.count('data-testid="done-paused"') == 2
     assert ["/audit?by=%E6%9D%8E" in page for page in (whole, cut)] == [False, True]
 
@@ -423,7 +464,12 @@ async def test_the_inbox_has_rulings_posts_by_hand_and_accounts_too(site):
     """
     await plan(site, POST)
     await set_state(
-        site, State.HELD, "beijing-tieba", "shanghai-tieba", reason="uncheckable", attempts=1
+        site,
+        State.HELD,
+        "beijing-tieba",
+        "shanghai-tieba",
+        reason="uncheckable",
+        attempts=1,
     )
     await hand_out(site, "beijing-weibo")
     await site.store.actions.pause("account:shanghai-weibo", ADMIN, "换密码")
@@ -433,10 +479,16 @@ async def test_the_inbox_has_rulings_posts_by_hand_and_accounts_too(site):
     assert all(f'data-testid="todo-{kind}"' in whole for kind in kinds)
     assert "有 3 件事要您处理" in whole
     resolve = (await operator.get("/inbox?kind=resolve")).text
-    assert [f'data-testid="todo-{kind}"' in resolve for kind in kinds] == [True, False, False]
+    assert [f'data-testid="todo-{kind}"' in resolve for kind in kinds] == [
+        True,
+        False,
+        False,
+    ]
     viewer = (await (await site.signed_in("viewer", name="李")).get("/inbox")).text
     assert ("没有等您的事" in viewer, 'data-testid="others"' in viewer) == (True, True)
-    other = (await (await site.signed_in("operator@beijing-wechat", name="赵")).get("/inbox")).text
+    other = (
+        await (await site.signed_in("operator@beijing-wechat", name="赵")).get("/inbox")
+    ).text
     assert 'data-testid="todo-' not in other
 
 
@@ -445,7 +497,11 @@ async def test_the_inbox_has_all_that_one_has_decided(site):
 
     They are listed newest first, with an order as one line. Decisions of others are left out.
     """
-    await plan(site, POST, warning("second", to='["platform:weibo", "platform:tieba"]', when=SOON))
+    await plan(
+        site,
+        POST,
+        warning("second", to='["platform:weibo", "platform:tieba"]', when=SOON),
+    )
     await set_state(site, State.PUBLISHED, attempts=1)
     site.runtime.tick = timedelta(microseconds=1)
     wang = named_person("王")
@@ -457,9 +513,12 @@ async def test_the_inbox_has_all_that_one_has_decided(site):
     await site.store.actions.cancel_post("second", wang, "不发了")
     operator = await site.signed_in("operator", name="王")
     li = await site.signed_in("operator", name="李")
-    pages = [(await operator.get(f"/inbox{query}")).text for query in ("", "?kind=account")]
+    pages = [
+        (await operator.get(f"/inbox{query}")).text for query in ("", "?kind=account")
+    ]
     done, accounts = (
-        re.sub(r"<[^>]*>|\s+", "", page).partition("已办（最近七天）")[2] for page in pages
+        re.sub(r"<[^>]*>|\s+", "", page).partition("已办（最近七天）")[2]
+        for page in pages
     )
     assert re.findall(r'data-testid="done-(\w+)"', pages[0]) == [
         "cancelled",
@@ -485,13 +544,18 @@ async def test_who_is_on_duty_finds_the_emergency_lane(approving):
     for name in ("zhang", "李"):
         await approving.store.duty.add(name, ADMIN)
     assert (
-        'href="/urgent/refund" data-testid="emergency"' in (await zhang.get("/approve/refund")).text
+        'href="/urgent/refund" data-testid="emergency"'
+        in (await zhang.get("/approve/refund")).text
     )
     task = (await approving.store.approvals.tasks("refund"))[0]
     for name in ("zhang", "李"):
         officer = unlimited_approver(name)
         await approving.store.approvals.release_in_emergency(
-            "refund", task.status.fingerprint, officer, replace(ADMIN, name=name), "诈骗正在发生"
+            "refund",
+            task.status.fingerprint,
+            officer,
+            replace(ADMIN, name=name),
+            "诈骗正在发生",
         )
     assert "已紧急放行，要补审" in (await wang.get("/inbox")).text
     assert 'data-testid="emergency"' not in (await zhang.get("/approve/refund")).text
@@ -510,7 +574,9 @@ async def start_session(approving, name):
     sealed = encrypt_totp_secret(SECRET, name, site.load_user_key)
     sign_in = NewSignIn(password_hash="none", totp_secret=sealed, totp_step=0)
     await approving.store.users.activate(link, sign_in, lambda _name: ADMIN)
-    return await approving.store.sign_ins.start_session(name, "address 127.0.0.1", ADMIN)
+    return await approving.store.sign_ins.start_session(
+        name, "address 127.0.0.1", ADMIN
+    )
 
 
 async def test_a_session_outlives_a_yes_that_is_refused_after_its_code(approving):
@@ -521,7 +587,9 @@ async def test_a_session_outlives_a_yes_that_is_refused_after_its_code(approving
     li = approving.client({"publisher_session": await start_session(approving, "李")})
     form = {"fingerprint": "0" * 64, "code": code_of(SECRET, approving.runtime)}
     refused = await li.post("/approve/refund", data=form)
-    replaced = approving.client({"publisher_session": refused.cookies["publisher_session"]})
+    replaced = approving.client(
+        {"publisher_session": refused.cookies["publisher_session"]}
+    )
     assert refused.status_code == 409
     assert (await replaced.get("/inbox")).status_code == 200
 
@@ -539,9 +607,13 @@ async def test_a_yes_takes_the_second_factor_once_in_ten_minutes(approving):
     )
     assert done.status_code == 303
     assert len((await approving.store.approvals.tasks("refund"))[0].status.counted) == 1
-    replaced = approving.client({"publisher_session": done.cookies["publisher_session"]})
+    replaced = approving.client(
+        {"publisher_session": done.cookies["publisher_session"]}
+    )
     assert (await replaced.get("/inbox")).status_code == 200
-    assert (await approving.client({"publisher_session": session}).get("/inbox")).status_code == 303
+    assert (
+        await approving.client({"publisher_session": session}).get("/inbox")
+    ).status_code == 303
 
 
 def code_of(secret, runtime):

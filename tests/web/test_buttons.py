@@ -10,7 +10,9 @@ from publisher.domain.results import HoldReason
 from publisher.i18n import LANGUAGES, Messages, load_catalogue
 
 _NAMES = "|".join(sorted(COMMANDS, key=len, reverse=True))
-COMMAND = re.compile(rf"\bpublisher (?:-C \S+ )?({_NAMES})\b(?:(?![.:] )[^。；;，,、）)\n])*")
+COMMAND = re.compile(
+    rf"\bpublisher (?:-C \S+ )?({_NAMES})\b(?:(?![.:] )[^。；;，,、）)\n])*"
+)
 HOST_COMMANDS = {
     *(
         "run",
@@ -57,9 +59,14 @@ def test_a_page_names_no_command_that_has_a_button(lang):
     Nobody in a browser is sent to a terminal for the action of a button, and no argument is left
     over.
     """
-    codes = [*(f"state_{state}" for state in State), *(f"hold_{reason}" for reason in HoldReason)]
+    codes = [
+        *(f"state_{state}" for state in State),
+        *(f"hold_{reason}" for reason in HoldReason),
+    ]
     hints = [
-        Messages(lang, names_buttons=True).hint(code, subject="p@a", post="p", account="a")
+        Messages(lang, names_buttons=True).hint(
+            code, subject="p@a", post="p", account="a"
+        )
         for code in codes
     ]
     named = [
@@ -106,7 +113,9 @@ def test_what_stops_a_sign_in_names_no_command(lang):
         for code in SIGN_IN_CODES
     ]
     assert [
-        text for text in said if COMMAND.search(text) or "--" in text or "elsewhere" in text
+        text
+        for text in said
+        if COMMAND.search(text) or "--" in text or "elsewhere" in text
     ] == []
 
 
@@ -115,7 +124,10 @@ def test_what_stops_a_sign_in_names_no_command(lang):
     [
         ("accounts_added_late", "要补发：按“重新发送”"),
         ("edited_after_end", "另写一条更正：按“发更正”；"),
-        ("refresh_after_call", "不想让其余账号发出：按“撤回”；已发出的有误：按“发更正”。"),
+        (
+            "refresh_after_call",
+            "不想让其余账号发出：按“撤回”；已发出的有误：按“发更正”。",
+        ),
         (
             "account_left_settings",
             (
@@ -145,4 +157,6 @@ def test_the_words_around_a_command_stay():
     page = Messages("zh_CN", names_buttons=True)
     text = page.hint("hold_poison", subject="p@a")
     assert "没有它再试：按“不是，再发”。" in text
-    assert "publisher resolve p@a resend" in Messages("zh_CN").hint("hold_poison", subject="p@a")
+    assert "publisher resolve p@a resend" in Messages("zh_CN").hint(
+        "hold_poison", subject="p@a"
+    )

@@ -70,7 +70,9 @@ class CallbackFixture:
         account = Account(
             id=AccountId("a"), platform=Platform("wechat"), identity=APP_ID, secret="w"
         )
-        endpoint = CallbackEndpoint(account=account, callbacks=WeChatCallbacks(), secret=secret)
+        endpoint = CallbackEndpoint(
+            account=account, callbacks=WeChatCallbacks(), secret=secret
+        )
 
         async def read_sooner(endpoint, hint):
             number = await check_now(store.outbox, endpoint, hint)
@@ -82,8 +84,12 @@ class CallbackFixture:
 
         self.place = bind_socket("127.0.0.1:0")
         self.port = self.place.getsockname()[1]
-        self.listener = CallbackHandler(find_endpoint=find, check_now=read_sooner, now=runtime.now)
-        self.server = HttpServer(listening_socket=self.place, handler=self.listener.handle)
+        self.listener = CallbackHandler(
+            find_endpoint=find, check_now=read_sooner, now=runtime.now
+        )
+        self.server = HttpServer(
+            listening_socket=self.place, handler=self.listener.handle
+        )
         self.client = httpx.AsyncClient(base_url=f"http://127.0.0.1:{self.port}")
 
     async def push(self, message, **changes):
@@ -111,7 +117,9 @@ class CallbackFixture:
     async def entries(self):
         query = select(AUDIT.c.id)
         return len(
-            await self.store.database.read(lambda connection: connection.execute(query).all())
+            await self.store.database.read(
+                lambda connection: connection.execute(query).all()
+            )
         )
 
 
@@ -128,7 +136,9 @@ async def make_callbacks(open_store, runtime, stack, secret, name=JOB):
     [lease] = await store.outbox.claim(1)
     await store.outbox.record_intent(lease)
     ticket = encode_ticket(PendingJob(name=name, delivery=DeliveryId(1), polls=0))
-    await store.outbox.record_outcome(lease, Submitted(ticket=ticket, check_again_at=LATER))
+    await store.outbox.record_outcome(
+        lease, Submitted(ticket=ticket, check_again_at=LATER)
+    )
     callbacks = CallbackFixture(store, runtime, secret)
     await stack.enter_async_context(callbacks.server.serving())
     stack.callback(callbacks.listener.rejection_log.close)
@@ -164,20 +174,30 @@ async def test_a_finished_job_is_read_at_once(open_callbacks, secret, message, n
 
 
 @pytest.mark.parametrize(
-    ("job", "kept"), [("7", {"said:7": "no\ufffd"}), ("7\ud83d", {})], ids=["reason", "job"]
+    ("job", "kept"),
+    [("7", {"said:7": "no\ufffd"}), ("7\ud83d", {})],
+    ids=["reason", "job"],
 )
-async def test_f31_what_an_event_says_is_stored_as_far_as_it_can_be(open_callbacks, job, kept):
+async def test_f31_what_an_event_says_is_stored_as_far_as_it_can_be(
+    open_callbacks, job, kept
+):
     """F31: half an emoji in a reason is replaced.
 
     A damaged name of a job names none, and the message is accepted.
     """
     callbacks = await open_callbacks(PLAIN)
     event = CallbackEvent(job_id=job, reason="no\ud83d")
-    account = Account(id=AccountId("a"), platform=Platform("wechat"), identity=APP_ID, secret="w")
-    endpoint = CallbackEndpoint(account=account, callbacks=WeChatCallbacks(), secret=PLAIN)
+    account = Account(
+        id=AccountId("a"), platform=Platform("wechat"), identity=APP_ID, secret="w"
+    )
+    endpoint = CallbackEndpoint(
+        account=account, callbacks=WeChatCallbacks(), secret=PLAIN
+    )
     assert await check_now(callbacks.store.outbox, endpoint, event) == 0
     state = StoredAdapterState(database=callbacks.store.database, login=account.login)
-    assert {key: value for key in ("said:7",) if (value := await state.get(key))} == kept
+    assert {
+        key: value for key in ("said:7",) if (value := await state.get(key))
+    } == kept
 
 
 @pytest.mark.parametrize(
@@ -192,7 +212,9 @@ async def test_f31_what_an_event_says_is_stored_as_far_as_it_can_be(open_callbac
         (
             PLAIN,
             plain(FINISHED),
-            {"body": b"<!DOCTYPE xml [<!ENTITY a 'aaaa'>]><xml><Event>&a;</Event></xml>"},
+            {
+                "body": b"<!DOCTYPE xml [<!ENTITY a 'aaaa'>]><xml><Event>&a;</Event></xml>"
+            },
             403,
         ),
         (PLAIN, plain(FINISHED), {"body": b"<xml>"}, 403),
@@ -203,7 +225,9 @@ async def test_f31_what_an_event_says_is_stored_as_far_as_it_can_be(open_callbac
         (PLAIN, plain("<xml><Event>subscribe</Event></xml>"), {}, 200),
     ],
 )
-async def test_an_invalid_message_changes_nothing(open_callbacks, secret, message, changes, status):
+async def test_an_invalid_message_changes_nothing(
+    open_callbacks, secret, message, changes, status
+):
     """An invalid message changes nothing: the delivery waits on.
 
     It is forged, stale, unencrypted, foreign, oversized, broken, misdirected or irrelevant.
@@ -222,7 +246,9 @@ async def test_the_reason_of_a_failure_is_stored_for_the_read(open_callbacks):
     assert (
         await callbacks.push(encrypted(SENT.replace("send success", "err(20008)")))
     ).status_code == 200
-    notes = StoredAdapterState(database=callbacks.store.database, login=LoginId("wechat/w"))
+    notes = StoredAdapterState(
+        database=callbacks.store.database, login=LoginId("wechat/w")
+    )
     assert await notes.get("said:mass-3147400001") == "20008"
     assert (await callbacks.delivery()).state is State.SUBMITTED
 
@@ -233,11 +259,17 @@ async def test_f90_a_repeated_message_has_one_read_at_most(open_callbacks):
     It is accepted, so that it is not sent again.
     """
     callbacks = await open_callbacks(PLAIN)
-    answers = await asyncio.gather(*(callbacks.push(plain(FINISHED)) for _ in range(10)))
-    assert {(answer.status_code, answer.text) for answer in answers} == {(200, "success")}
+    answers = await asyncio.gather(
+        *(callbacks.push(plain(FINISHED)) for _ in range(10))
+    )
+    assert {(answer.status_code, answer.text) for answer in answers} == {
+        (200, "success")
+    }
     assert callbacks.checked == [(JOB, 1)]
     assert (await callbacks.begin(plain(FINISHED))).endswith(b"success")
-    assert (await callbacks.push(plain(FINISHED), body=plain(SENT).body)).status_code == 200
+    assert (
+        await callbacks.push(plain(FINISHED), body=plain(SENT).body)
+    ).status_code == 200
     assert callbacks.checked == [(JOB, 1)]
 
 
@@ -290,7 +322,9 @@ async def test_the_address_answers_the_echo(open_callbacks):
     answer = await callbacks.client.get(PATH, params=query | {"echostr": "8412"})
     assert (answer.status_code, answer.text) == (200, "8412")
     assert (
-        await callbacks.client.get(PATH, params=query | {"echostr": "8412", "nonce": "x"})
+        await callbacks.client.get(
+            PATH, params=query | {"echostr": "8412", "nonce": "x"}
+        )
     ).status_code == 403
     assert (await callbacks.client.delete(PATH)).status_code == 403
 
@@ -304,7 +338,11 @@ def test_only_accounts_that_expect_messages_have_an_address(tmp_path):
 
     def account(name, platform, mode=Mode.API):
         return Account(
-            id=AccountId(name), platform=Platform(platform), identity=name, secret=name, mode=mode
+            id=AccountId(name),
+            platform=Platform(platform),
+            identity=name,
+            secret=name,
+            mode=mode,
         )
 
     accounts = [
@@ -343,7 +381,10 @@ def test_f90_a_secret_is_read_once_a_second(tmp_path):
     A changed token counts a second later.
     """
     account = Account(
-        id=AccountId("ours"), platform=Platform("wechat"), identity="ours", secret="ours"
+        id=AccountId("ours"),
+        platform=Platform("wechat"),
+        identity="ours",
+        secret="ours",
     )
     settings = Settings(
         workspace=tmp_path,
@@ -366,4 +407,8 @@ def test_only_so_many_messages_are_remembered(monkeypatch):
     seen = SeenNonces()
     for nonce in "abc":
         seen.add("x", nonce, START_TIME)
-    assert [seen.seen_at("x", nonce) for nonce in "abc"] == [None, START_TIME, START_TIME]
+    assert [seen.seen_at("x", nonce) for nonce in "abc"] == [
+        None,
+        START_TIME,
+        START_TIME,
+    ]

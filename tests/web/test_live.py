@@ -45,12 +45,16 @@ from tests.web.test_accounts import hand_out
 
 BY, LI = (Actor(role=Role.PERSON, name=name) for name in ("值班", "李"))
 ACCOUNT = AccountId("beijing-weibo")
-P, Q = (row_element(OccurrenceKey(post=PostId(name), occurrence="once")) for name in "pq")
+P, Q = (
+    row_element(OccurrenceKey(post=PostId(name), occurrence="once")) for name in "pq"
+)
 
 
 async def load_page(site, path="/today", *grants):
     """Return the visitor of a loaded page, and the parameters of its stream."""
-    client = next(iter(site.clients), None) or await site.signed_in(*(grants or ("viewer",)))
+    client = next(iter(site.clients), None) or await site.signed_in(
+        *(grants or ("viewer",))
+    )
     page = (await client.get(path)).text
     address = find_stream(page).removeprefix("/events?")
     session_id = client.cookies["publisher_session"]
@@ -70,7 +74,9 @@ async def open_page(site, path="/today", *grants):
 
 async def record(site, event, subject, by=LI, before=None):
     """Write that a person has done something."""
-    entry = audit_entry(site.runtime.now(), by, event=event, subject=subject, before=before)
+    entry = audit_entry(
+        site.runtime.now(), by, event=event, subject=subject, before=before
+    )
     await site.store.database.write(lambda unit: write_entries(unit, [entry]))
 
 
@@ -94,7 +100,9 @@ def words(frame):
 async def change(site, *posts, seconds=3600.0):
     """Plan posts of one account each, due in a while."""
     at = site.runtime.now() + timedelta(seconds=seconds)
-    await enqueue_posts(site.store.posts, *(make_post(post, [ACCOUNT], at) for post in posts))
+    await enqueue_posts(
+        site.store.posts, *(make_post(post, [ACCOUNT], at) for post in posts)
+    )
 
 
 async def test_only_the_rows_that_have_changed_are_sent(site):
@@ -134,7 +142,9 @@ async def test_who_loses_a_region_gets_no_more_of_it(site):
     """
     await change(site, "p")
     viewer = await open_page(site, "/today", "viewer@beijing-weibo")
-    await site.store.users.change_grants("viewer", [parse_grant("viewer@shanghai-weibo")], ADMIN)
+    await site.store.users.change_grants(
+        "viewer", [parse_grant("viewer@shanghai-weibo")], ADMIN
+    )
     is_signed_in = await renew_visitor(viewer)
     await site.store.actions.cancel_post(PostId("p"), BY, "x")
     assert is_signed_in
@@ -169,7 +179,13 @@ async def test_a_stream_ends_as_soon_as_its_session_has(site, monkeypatch, end):
 
 
 @pytest.mark.parametrize(
-    "path", ["/logout", "/people/viewer/disable", "/people/viewer/reset", "/people/viewer/leave"]
+    "path",
+    [
+        "/logout",
+        "/people/viewer/disable",
+        "/people/viewer/reset",
+        "/people/viewer/leave",
+    ],
 )
 async def test_a_stream_of_the_same_process_ends_by_a_signal(site, monkeypatch, path):
     """It does not even wait for the next frame."""
@@ -217,7 +233,9 @@ async def test_a_demotion_takes_effect_with_the_next_frame(site, monkeypatch):
     following = asyncio.create_task(keep(start_stream(visitor, page), sent))
     await wait_for_stream(visitor, following)
     sent.clear()
-    await site.store.users.change_grants("viewer", [parse_grant("viewer@shanghai-weibo")], ADMIN)
+    await site.store.users.change_grants(
+        "viewer", [parse_grant("viewer@shanghai-weibo")], ADMIN
+    )
     await site.store.actions.cancel_post(PostId("p"), BY, "x")
     await site.store.actions.pause("all", BY, "x")
     site.runtime.advance_time(timedelta(seconds=FACTS_LIFETIME_SECONDS))
@@ -298,10 +316,15 @@ async def test_what_comes_next_changes_where_it_stands(site):
     frame = await next_frame(site, viewer, seconds=BEATS_PER_REFRESH * BEAT_SECONDS)
     parts = dict(
         re.findall(
-            r'hx-target="#([\w-]+)" hx-swap="outerMorph">(.*?)</hx-partial>', frame, re.DOTALL
+            r'hx-target="#([\w-]+)" hx-swap="outerMorph">(.*?)</hx-partial>',
+            frame,
+            re.DOTALL,
         )
     )
-    due, cancelled = coming_id("due", "2026-11-25"), coming_id("cancelled", "2026-11-26")
+    due, cancelled = (
+        coming_id("due", "2026-11-25"),
+        coming_id("cancelled", "2026-11-26"),
+    )
     over = f"over-{coming_id('moved', '2026-11-26')}"
     assert {name for name in parts if "coming" in name} == {due, cancelled, over}
     assert [words(parts[name])[-3:] for name in (due, cancelled, over)] == [
@@ -354,13 +377,20 @@ async def test_holds_of_one_reason_stay_one_card_until_the_last_is_ruled_on(site
         (State.PUBLISHED, "shanghai-tieba"),
     ]:
         reason = "uncheckable" if state is State.HELD else None
-        await set_state(site, state, account, reason=reason, updated_at=site.runtime.now())
+        await set_state(
+            site, state, account, reason=reason, updated_at=site.runtime.now()
+        )
         await record(
-            site, "resolved", f"refund@{account}", before="held" if reason is None else None
+            site,
+            "resolved",
+            f"refund@{account}",
+            before="held" if reason is None else None,
         )
         frames.append(await next_frame(site, viewer, seconds=BEAT_SECONDS))
     card = todo_id(TodoKind.RESOLVE, "refund", "uncheckable")
-    assert [(card in targets(frame), f"over-{card}" in targets(frame)) for frame in frames] == [
+    assert [
+        (card in targets(frame), f"over-{card}" in targets(frame)) for frame in frames
+    ] == [
         (True, False),
         (True, False),
         (False, True),
@@ -378,7 +408,8 @@ async def test_holds_of_two_reasons_are_two_cards(site):
     _visitor, address = await load_page(site, "/inbox", "operator")
     ids = {address["todo"][:10], address["todo"][10:]}
     assert ids == {
-        todo_id(TodoKind.RESOLVE, "refund", reason)[5:] for reason in ("poison", "uncheckable")
+        todo_id(TodoKind.RESOLVE, "refund", reason)[5:]
+        for reason in ("poison", "uncheckable")
     }
 
 
@@ -399,7 +430,9 @@ async def test_only_who_has_ended_a_thing_is_named_for_it(site):
         site, State.EXPIRED, "beijing-tieba", reason=None, updated_at=site.runtime.now()
     )
     frame = await next_frame(site, viewer, seconds=BEAT_SECONDS)
-    assert f"over-{todo_id(TodoKind.RESOLVE, 'refund', 'uncheckable')}" in targets(frame)
+    assert f"over-{todo_id(TodoKind.RESOLVE, 'refund', 'uncheckable')}" in targets(
+        frame
+    )
     assert "已经不用处理了" in words(frame)
     assert "李" not in words(frame)
 
@@ -412,7 +445,9 @@ async def test_a_page_that_comes_back_gets_what_it_missed(site):
     visitor, address = await load_page(site, "/accounts", "viewer")
     await (await open_viewer(visitor, address)).next_frame()
     account = site.application.settings.accounts[ACCOUNT]
-    await site.store.login_health.record_probe(account, CredentialExpired(reason="auth"))
+    await site.store.login_health.record_probe(
+        account, CredentialExpired(reason="auth")
+    )
     site.runtime.advance_time(timedelta(seconds=BEAT_SECONDS))
     frame = await (await open_viewer(visitor, address, is_new=False)).next_frame()
     assert "登录被拒" in words(frame)
@@ -472,7 +507,11 @@ async def test_what_moves_up_in_the_list_is_not_new(site):
     await set_state(site, State.HELD, "beijing-tieba", reason="uncheckable", attempts=1)
     viewer = await open_page(site, "/today", "operator")
     await set_state(
-        site, State.PUBLISHED, "beijing-tieba", reason=None, updated_at=site.runtime.now()
+        site,
+        State.PUBLISHED,
+        "beijing-tieba",
+        reason=None,
+        updated_at=site.runtime.now(),
     )
     await record(site, "resolved", "refund@beijing-tieba", before="held")
     moved_up = await next_frame(site, viewer, seconds=BEAT_SECONDS)
@@ -494,7 +533,8 @@ async def test_a_page_of_very_many_things_has_a_stream(site):
     await site.store.actions.register_worker()
     visitor, _address = await load_page(site, "/alerts", "operator")
     address = stream_path(
-        "alerts", [item_id("alert", f"no {number}") for number in range(2 * MAX_FOLLOWED)]
+        "alerts",
+        [item_id("alert", f"no {number}") for number in range(2 * MAX_FOLLOWED)],
     )
     await site.store.actions.pause(f"account:{ACCOUNT}", BY, "")
     viewer = await open_viewer(visitor, dict(parse_qsl(address.partition("?")[2])))
@@ -540,7 +580,9 @@ async def test_the_buttons_of_a_post_are_those_of_the_moment(site):
     frame = await next_frame(site, viewer, seconds=BEAT_SECONDS)
     parts = dict(
         re.findall(
-            r'hx-target="#([\w-]+)" hx-swap="outerMorph">(.*?)</hx-partial>', frame, re.DOTALL
+            r'hx-target="#([\w-]+)" hx-swap="outerMorph">(.*?)</hx-partial>',
+            frame,
+            re.DOTALL,
         )
     )
     pause = item_id("button", "pause-post")
@@ -595,7 +637,9 @@ async def test_accounts_change_in_their_cells_and_cards(site):
     frame = await next_frame(site, viewer, seconds=BEAT_SECONDS)
     cells = [target for target in targets(frame) if target.startswith("cell")]
     assert len(cells) == 2
-    assert {"news", f"over-{item_id('card', 'account:shanghai-weibo')}"} <= set(targets(frame))
+    assert {"news", f"over-{item_id('card', 'account:shanghai-weibo')}"} <= set(
+        targets(frame)
+    )
 
 
 async def test_a_board_that_is_filtered_stays_so(site):
@@ -616,7 +660,9 @@ async def test_a_task_by_hand_that_somebody_has_done_says_so(site):
     await hand_out(site, "beijing-tieba")
     viewer = await open_page(site, "/assist", "author")
     [task] = await site.store.manual_tasks.list_open()
-    await site.store.manual_tasks.record_report(task.delivery.id, "https://example.com/1", BY)
+    await site.store.manual_tasks.record_report(
+        task.delivery.id, "https://example.com/1", BY
+    )
     frame = await next_frame(site, viewer)
     assert item_id("task", "refund@beijing-tieba") in targets(frame)
     assert "值班说发好了" in words(frame)
@@ -664,7 +710,12 @@ async def test_much_that_changes_at_once_comes_in_small_frames(site):
     for post in posts:
         await site.store.actions.cancel_post(PostId(post), BY, "x")
     frames = [await next_frame(site, viewer) for _ in range(4)]
-    rows = [target for frame in frames for target in targets(frame) if target.startswith("row")]
+    rows = [
+        target
+        for frame in frames
+        for target in targets(frame)
+        if target.startswith("row")
+    ]
     assert len(set(rows)) == len(posts)
     assert max(map(len, frames)) <= MAX_FRAME_CHARACTERS
     assert len(frames[1]) > 0
@@ -691,10 +742,14 @@ def test_f90_of_many_streams_the_oldest_of_the_same_person_end():
     assert list_displaced(*other, *many_sessions) == [1, 2]
 
 
-def test_f90_where_all_streams_are_taken_the_person_with_the_most_loses_one(monkeypatch):
+def test_f90_where_all_streams_are_taken_the_person_with_the_most_loses_one(
+    monkeypatch,
+):
     """F90: where all streams are taken, a person with a first page still gets a stream."""
     monkeypatch.setattr(web_site, "MAX_STREAMS", 5)
-    assert list_displaced(("王", "w"), *[("张", "a")] * 3, ("李", "b"), ("赵", "c")) == [1]
+    assert list_displaced(
+        ("王", "w"), *[("张", "a")] * 3, ("李", "b"), ("赵", "c")
+    ) == [1]
 
 
 async def test_f90_a_user_whose_streams_have_not_ended_yet_gets_no_other(site):

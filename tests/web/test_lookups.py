@@ -23,7 +23,9 @@ async def test_the_calendar_shows_what_is_filed_and_what_is_only_planned(site):
 
     A repeating post is also shown in weeks without any filed post.
     """
-    await plan(site, POST, WEEKLY, warning("distant", when="at = 2026-12-20T10:00:00+08:00"))
+    await plan(
+        site, POST, WEEKLY, warning("distant", when="at = 2026-12-20T10:00:00+08:00")
+    )
     client = await site.signed_in("viewer")
     page = (await client.get("/calendar")).text
     assert page.count('href="/posts/refund"') == 1
@@ -34,7 +36,9 @@ async def test_the_calendar_shows_what_is_filed_and_what_is_only_planned(site):
     assert following.count('href="/posts/weekly"') == 5
     listed = (await client.get("/calendar/list?from=2026-12-20")).text
     assert listed.index('href="/posts/distant"') < listed.index('href="/posts/weekly"')
-    assert (await client.get("/calendar?month=nonsense&day=9999-99-99")).status_code == 200
+    assert (
+        await client.get("/calendar?month=nonsense&day=9999-99-99")
+    ).status_code == 200
 
 
 async def test_a_week_shows_its_hours_and_the_gaps_between_them(site):
@@ -47,8 +51,12 @@ async def test_a_week_shows_its_hours_and_the_gaps_between_them(site):
     page = (await client.get("/calendar/week?from=2026-11-25")).text
     hours = re.findall(r'<th scope="row">(\d\d):00', page)
     assert hours == ["00", *(f"{hour:02}" for hour in range(8, 18)), "18", "21", "22"]
-    assert re.search(r'data-day="2026-11-27" data-hour="21"><a [^>]*href="/posts/late"', page)
-    assert re.search(r'data-day="2026-11-25" data-hour="10"><a [^>]*href="/posts/refund"', page)
+    assert re.search(
+        r'data-day="2026-11-27" data-hour="21"><a [^>]*href="/posts/late"', page
+    )
+    assert re.search(
+        r'data-day="2026-11-25" data-hour="10"><a [^>]*href="/posts/refund"', page
+    )
 
 
 async def test_the_calendar_shows_some_accounts_alone(site):
@@ -61,10 +69,17 @@ async def test_the_calendar_shows_some_accounts_alone(site):
     limited = await site.signed_in("viewer@shanghai-tieba", name="远")
     found = {}
     for to in ("platform:tieba", "region:110000", "shanghai-weibo", "nonsense"):
-        pages = [await client.get(f"/calendar{view}?to={to}") for view in ("", "/week", "/list")]
-        found[to] = [set(re.findall(r'href="/posts/(\w+)', page.text)) for page in pages]
+        pages = [
+            await client.get(f"/calendar{view}?to={to}")
+            for view in ("", "/week", "/list")
+        ]
+        found[to] = [
+            set(re.findall(r'href="/posts/(\w+)', page.text)) for page in pages
+        ]
     month = (await client.get("/calendar?to=region:110000")).text
-    choices = re.findall(r'<option value="([^"]+)"', (await limited.get("/calendar")).text)
+    choices = re.findall(
+        r'<option value="([^"]+)"', (await limited.get("/calendar")).text
+    )
     assert found == {
         "platform:tieba": [{"refund"}] * 3,
         "region:110000": [
@@ -111,12 +126,18 @@ async def test_the_calendar_of_one_account_counts_what_its_login_sends_elsewhere
         await site.signed_in("viewer@beijing-weibo", name="微"),
     ]
     pages = [
-        (await client.get("/calendar?day=2026-11-25&to=beijing-weibo")).text for client in viewers
+        (await client.get("/calendar?day=2026-11-25&to=beijing-weibo")).text
+        for client in viewers
     ]
     other = (await viewers[0].get("/calendar?day=2026-11-25&to=beijing-tieba")).text
-    assert ["1 个账号同时 2 条" in page for page in (*pages, other)] == [True, False, False]
+    assert ["1 个账号同时 2 条" in page for page in (*pages, other)] == [
+        True,
+        False,
+        False,
+    ]
     quotas = [
-        re.findall(r"(\d+) / \d+", page.partition('id="quota"')[2]) for page in (*pages, other)
+        re.findall(r"(\d+) / \d+", page.partition('id="quota"')[2])
+        for page in (*pages, other)
     ]
     assert quotas == [["2"], ["1"], ["1"]]
 
@@ -129,7 +150,9 @@ async def test_an_account_that_will_fall_silent_is_named(site):
     page = (await client.get("/calendar?month=2026-12")).text
     assert "上海 · 微博" in page.partition('id="silent"')[2]
     assert "北京 · 微博" not in page.partition('id="silent"')[2]
-    await site.store.actions.pause("account:beijing-weibo", named_person("王"), "换密码")
+    await site.store.actions.pause(
+        "account:beijing-weibo", named_person("王"), "换密码"
+    )
     page = (await client.get("/calendar?month=2026-12")).text
     assert "北京 · 微博" in page.partition('id="silent"')[2]
 
@@ -143,18 +166,26 @@ async def test_what_people_did_is_found_in_the_audit(site):
     await set_state(site, State.PUBLISHED, attempts=1)
     await site.store.actions.retract("refund", None, named_person("王"), "写错了")
     site.runtime.advance_time(timedelta(days=1))
-    await site.store.actions.pause("account:beijing-weibo", named_person("李"), "看一看")
+    await site.store.actions.pause(
+        "account:beijing-weibo", named_person("李"), "看一看"
+    )
     client = await site.signed_in("viewer")
     page = (await client.get("/audit?by=王")).text
     assert 'href="/posts/refund"' in page
     assert "写错了" in page
     assert 'href="/accounts/beijing-weibo"' not in page
     later = (await client.get("/audit?from=2026-11-26")).text
-    assert ('href="/accounts/beijing-weibo"' in later, 'href="/posts/refund"' in later) == (
+    assert (
+        'href="/accounts/beijing-weibo"' in later,
+        'href="/posts/refund"' in later,
+    ) == (
         True,
         False,
     )
-    assert 'href="/accounts/beijing-weibo"' in (await client.get("/audit?event=paused")).text
+    assert (
+        'href="/accounts/beijing-weibo"'
+        in (await client.get("/audit?event=paused")).text
+    )
     assert "没有找到" in (await client.get("/audit?q=nothing&before=x")).text
 
 
@@ -168,7 +199,8 @@ async def test_the_audit_is_exported_for_people_and_for_verification(site):
     client = await site.signed_in("auditor")
     table = await client.get("/audit/export?as=csv&by=%3D王")
     assert re.fullmatch(
-        r'attachment; filename="audit-[\d-]+\.csv"', table.headers["content-disposition"]
+        r'attachment; filename="audit-[\d-]+\.csv"',
+        table.headers["content-disposition"],
     )
     rows = list(csv.reader(io.StringIO(table.content.decode("utf-8-sig"))))
     assert len(rows) == 2
@@ -178,7 +210,9 @@ async def test_the_audit_is_exported_for_people_and_for_verification(site):
     assert header["last"] - header["first"] + 1 == len(entries)
 
 
-@pytest.mark.parametrize("roles", [["viewer"], ["operator", "author"], ["auditor@beijing-weibo"]])
+@pytest.mark.parametrize(
+    "roles", [["viewer"], ["operator", "author"], ["auditor@beijing-weibo"]]
+)
 async def test_the_audit_is_exported_by_those_who_answer_for_it(site, roles):
     """The audit is exported only by people responsible for all of it.
 
@@ -188,7 +222,8 @@ async def test_the_audit_is_exported_by_those_who_answer_for_it(site, roles):
     client = await site.signed_in(*roles)
     assert "act-export" not in (await client.get("/audit")).text
     assert [
-        (await client.get(f"/audit/export?as={form}")).status_code for form in ("csv", "jsonl")
+        (await client.get(f"/audit/export?as={form}")).status_code
+        for form in ("csv", "jsonl")
     ] == [403, 403]
     assert (
         await (await site.signed_in("admin", name="administrator")).get("/audit/export")
@@ -201,7 +236,10 @@ async def test_a_role_on_some_accounts_sees_the_audit_of_those(site):
     await site.store.actions.pause("account:shanghai-weibo", named_person("王"), "")
     client = await site.signed_in("viewer@beijing-weibo")
     page = (await client.get("/audit")).text
-    assert ("account:beijing-weibo" in page, "account:shanghai-weibo" in page) == (True, False)
+    assert ("account:beijing-weibo" in page, "account:shanghai-weibo" in page) == (
+        True,
+        False,
+    )
 
 
 async def test_search_finds_posts_accounts_regions_and_numbers(site):
@@ -221,7 +259,13 @@ async def test_search_finds_posts_accounts_regions_and_numbers(site):
 
 @pytest.mark.parametrize(
     ("typed", "is_found"),
-    [("chongqing", True), ("Chong Qing", True), ("cq", True), ("zhongqing", False), ("c", False)],
+    [
+        ("chongqing", True),
+        ("Chong Qing", True),
+        ("cq", True),
+        ("zhongqing", False),
+        ("c", False),
+    ],
 )
 def test_a_region_is_found_by_its_pinyin(typed, is_found):
     """Whole, begun, or by the first letters of its syllables; one letter finds nothing."""
@@ -240,11 +284,15 @@ async def test_no_text_is_missing(site, lang, path):
     """Neither a code nor an unfilled fact is shown."""
     await plan(site, POST, WEEKLY)
     await site.store.silence.update(site.application.settings.timezone)
-    await site.store.actions.pause("account:beijing-weibo", named_person("王"), "换密码")
+    await site.store.actions.pause(
+        "account:beijing-weibo", named_person("王"), "换密码"
+    )
     await site.store.actions.set_mode("beijing-tieba", None, named_person("王"), "x")
     client = await site.signed_in("operator", "author", name="王")
     client.cookies.set("publisher_lang", lang)
     answer = await client.get(path)
     words = re.sub(r"<details>.*?</details>|<[^>]*>", " ", answer.text, flags=re.DOTALL)
     assert answer.status_code == 200
-    assert not re.findall(r"\b(?:pages|web|column|event|mode|health|state)_\w+|\{\w+\}", words)
+    assert not re.findall(
+        r"\b(?:pages|web|column|event|mode|health|state)_\w+|\{\w+\}", words
+    )

@@ -8,7 +8,11 @@ import asyncio
 import pytest
 
 from publisher.web.http import middleware
-from publisher.web.http.middleware import CONTENT_SECURITY_POLICY, HEADERS, MAX_BODY_BYTES
+from publisher.web.http.middleware import (
+    CONTENT_SECURITY_POLICY,
+    HEADERS,
+    MAX_BODY_BYTES,
+)
 from tests.wait import eventually
 
 UPLOAD_HEADERS = {"content-type": "multipart/form-data; boundary=x"}
@@ -29,14 +33,21 @@ async def test_other_sites_change_nothing(site):
         {"sec-fetch-site": "same-site", "origin": "http://127.0.0.1:9999"},
         {"origin": "http://127.0.0.1:9999"},
     ]
-    statuses = [(await client.post("/pause", headers=headers)).status_code for headers in refused]
+    statuses = [
+        (await client.post("/pause", headers=headers)).status_code
+        for headers in refused
+    ]
     assert statuses == [403, 403, 403]
     assert await site.store.queries.pauses() == []
     own = {"sec-fetch-site": "same-origin", "origin": "http://127.0.0.1:8700"}
     assert (await client.post("/pause", headers=own)).status_code == 303
 
 
-OWN, OTHER, PROXIED = "http://own.example:8700", "https://evil.example", "https://fabu.example"
+OWN, OTHER, PROXIED = (
+    "http://own.example:8700",
+    "https://evil.example",
+    "https://fabu.example",
+)
 
 
 @pytest.mark.parametrize(
@@ -66,7 +77,9 @@ OWN, OTHER, PROXIED = "http://own.example:8700", "https://evil.example", "https:
         ("POST", {"origin": f"{PROXIED}.evil.example"}, False),
     ],
 )
-async def test_what_changes_something_comes_from_our_own_pages(method, headers, is_allowed):
+async def test_what_changes_something_comes_from_our_own_pages(
+    method, headers, is_allowed
+):
     """Sec-Fetch-Site decides, and where a browser sends none, Origin.
 
     Requests that change nothing pass, as do those of no browser and of the address behind a proxy.
@@ -94,7 +107,9 @@ async def test_another_server_on_this_machine_reads_nothing(site):
     client = await site.signed_in("author")
     other = await client.get("/today", headers={"sec-fetch-site": "same-site"})
     foreign_name = await client.get("/today", headers={"host": "rebound.example:8700"})
-    link_in_a_chat = await client.get("/today", headers={"sec-fetch-site": "cross-site"})
+    link_in_a_chat = await client.get(
+        "/today", headers={"sec-fetch-site": "cross-site"}
+    )
     assert other.status_code == foreign_name.status_code == 403
     assert link_in_a_chat.status_code == 200
 
@@ -102,11 +117,17 @@ async def test_another_server_on_this_machine_reads_nothing(site):
 async def test_every_response_limits_the_browser(site):
     """Pages and refusals carry the policy that lets no script but ours run."""
     client = await site.signed_in("author")
-    answers = [await client.get("/today"), await client.get("/none"), await client.get("/login")]
+    answers = [
+        await client.get("/today"),
+        await client.get("/none"),
+        await client.get("/login"),
+    ]
     assert {answer.headers["content-security-policy"] for answer in answers} == {
         CONTENT_SECURITY_POLICY
     }
-    assert {answer.headers["x-content-type-options"] for answer in answers} == {"nosniff"}
+    assert {answer.headers["x-content-type-options"] for answer in answers} == {
+        "nosniff"
+    }
     assert "style=" not in answers[0].text
 
 
@@ -129,7 +150,10 @@ async def answer_without_database(site, monkeypatch):
 
 async def answer_in_a_flood(site, monkeypatch):
     client = site.client()
-    answers = [await client.post("/login", data={"name": "x", "password": "y"}) for _ in range(12)]
+    answers = [
+        await client.post("/login", data={"name": "x", "password": "y"})
+        for _ in range(12)
+    ]
     return answers[-1]
 
 
@@ -137,7 +161,9 @@ ASKED = {
     400: lambda client: client.post(
         "/login", content=b"--x\r\nbad", headers={"content-type": "multipart/form-data"}
     ),
-    403: lambda client: client.post("/pause", headers={"origin": "https://evil.example"}),
+    403: lambda client: client.post(
+        "/pause", headers={"origin": "https://evil.example"}
+    ),
     404: lambda client: client.get("/static/none/none.css"),
     405: lambda client: client.put("/pause"),
     413: lambda client: client.post("/pause", data={"reason": "x" * 2**20}),
@@ -210,7 +236,9 @@ async def test_pages_and_pictures_stay_in_no_browsers_files(site):
     On a machine that several people use the next one finds nothing. Only files of ours are kept.
     """
     client = await site.signed_in("author", "auditor")
-    answers = [await client.get(path) for path in ("/today", "/me", "/audit/export", "/none")]
+    answers = [
+        await client.get(path) for path in ("/today", "/me", "/audit/export", "/none")
+    ]
     assert {answer.headers["cache-control"] for answer in answers} == {"no-store"}
 
 
@@ -233,7 +261,9 @@ async def test_static_files_are_kept_for_a_year(site):
     assert (await client.get(path.replace("/style", "/none"))).status_code == 404
 
 
-@pytest.mark.parametrize("content", ["reason=" + "x" * 2**20, "&" * 3_000], ids=["bytes", "fields"])
+@pytest.mark.parametrize(
+    "content", ["reason=" + "x" * 2**20, "&" * 3_000], ids=["bytes", "fields"]
+)
 async def test_a_body_larger_than_any_form_is_refused(site, content):
     """More than a form of ours can hold is not read."""
     client = await site.signed_in("author")
@@ -246,7 +276,9 @@ async def test_a_body_larger_than_any_form_is_refused(site, content):
 async def test_f90_no_request_chooses_how_its_fields_are_decoded(site, charset):
     """Some codecs take the square of a field's length, and the whole dashboard would wait."""
     headers = {"content-type": f"multipart/form-data; charset={charset}; boundary=x"}
-    content = b'--x\r\nContent-Disposition: form-data; name="name"\r\n\r\nx\r\n--x--\r\n'
+    content = (
+        b'--x\r\nContent-Disposition: form-data; name="name"\r\n\r\nx\r\n--x--\r\n'
+    )
     answer = await site.client().post("/login", content=content, headers=headers)
     assert answer.status_code == 415
 
@@ -307,19 +339,30 @@ async def test_no_other_site_may_read_and_no_other_method_does_anything(site):
     client = await site.signed_in("author")
     answers = [
         await client.get("/today", headers={"origin": "http://127.0.0.1:8700"}),
-        await client.options("/today", headers={"access-control-request-method": "POST"}),
+        await client.options(
+            "/today", headers={"access-control-request-method": "POST"}
+        ),
         await client.request("TRACE", "/today"),
         await client.get("/static/"),
         await client.get("/static/vendor/"),
     ]
     assert [answer.status_code for answer in answers] == [200, 405, 405, 404, 404]
     assert [
-        name for answer in answers for name in answer.headers if name.startswith("access-control")
+        name
+        for answer in answers
+        for name in answer.headers
+        if name.startswith("access-control")
     ] == []
 
 
 @pytest.mark.parametrize(
-    "target", ["https://evil.example/", "//evil.example/", "/\\evil.example", "javascript:alert(1)"]
+    "target",
+    [
+        "https://evil.example/",
+        "//evil.example/",
+        "/\\evil.example",
+        "javascript:alert(1)",
+    ],
 )
 async def test_a_sign_in_leads_to_no_other_site(site, target):
     """The target in an address decides only between pages of ours."""
@@ -337,7 +380,9 @@ async def test_only_forms_with_pictures_take_large_bodies(site):
     client = site.client()
     paths = ("/login", "/write/check", "/write")
     answers = [
-        await client.post(path, content=UPLOAD + b"\r\n--x--\r\n", headers=UPLOAD_HEADERS)
+        await client.post(
+            path, content=UPLOAD + b"\r\n--x--\r\n", headers=UPLOAD_HEADERS
+        )
         for path in paths
     ]
     assert [answer.status_code for answer in answers] == [413, 413, 401]
@@ -360,10 +405,15 @@ async def test_f90_bodies_that_are_never_finished_take_little_memory(site, monke
 
     async def post(name, size):
         headers = {"content-type": "application/x-www-form-urlencoded"}
-        answer = await peers[name[0]].post("/login", content=send(name, size), headers=headers)
+        answer = await peers[name[0]].post(
+            "/login", content=send(name, size), headers=headers
+        )
         statuses[name] = answer.status_code
 
-    peers = {name: site.client(address=f"10.0.0.{number}") for number, name in enumerate("abc", 1)}
+    peers = {
+        name: site.client(address=f"10.0.0.{number}")
+        for number, name in enumerate("abc", 1)
+    }
     peers["x"] = await site.signed_in("author", name="x")
     for name, size in (
         ("a1", 99_999),
@@ -399,10 +449,15 @@ async def test_so_many_uploads_are_received_at_once(site, monkeypatch):
         yield b"\r\n--x--\r\n"
 
     async def upload(name):
-        answer = await peers[name[0]].post("/write", content=send(name), headers=UPLOAD_HEADERS)
+        answer = await peers[name[0]].post(
+            "/write", content=send(name), headers=UPLOAD_HEADERS
+        )
         statuses[name] = answer.status_code
 
-    peers = {name: site.client(address=f"10.0.0.{number}") for number, name in enumerate("abc", 1)}
+    peers = {
+        name: site.client(address=f"10.0.0.{number}")
+        for number, name in enumerate("abc", 1)
+    }
     peers |= {name: await site.signed_in("author", name=name) for name in "xyz"}
     for name in ("a1", "a2", "a3", "b1", "c1", "x1", "x2", "x3", "y1", "z1"):
         tasks.append(asyncio.create_task(upload(name)))

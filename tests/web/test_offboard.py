@@ -39,7 +39,9 @@ def steps(page):
     """Return the steps, each with True if it is done."""
     return {
         key: mark == "done"
-        for mark, key in re.findall(r'<li class="(done|open)" data-testid="step-(\w+)"', page)
+        for mark, key in re.findall(
+            r'<li class="(done|open)" data-testid="step-(\w+)"', page
+        )
     }
 
 
@@ -82,7 +84,12 @@ async def test_an_account_is_taken_out_of_service_step_by_step(site):
     assert vault.list_names() == [secret]
 
     await set_state(
-        site, State.PUBLISHED, ACCOUNT, remote_id="1", url="", published_at=site.runtime.now()
+        site,
+        State.PUBLISHED,
+        ACCOUNT,
+        remote_id="1",
+        url="",
+        published_at=site.runtime.now(),
     )
     ordered = await client.post(
         PATH, data=fields_of((await client.get(PATH)).text), follow_redirects=True
@@ -116,11 +123,15 @@ async def test_an_account_is_stopped_though_the_encrypted_store_is_damaged(site)
     vault.file.write_bytes(b"{")
     await let_daemon_run(site)
     client = await site.signed_in("operator")
-    begun = await client.post(PATH, data={"reason": "移交宣传科"}, follow_redirects=True)
+    begun = await client.post(
+        PATH, data={"reason": "移交宣传科"}, follow_redirects=True
+    )
     assert (steps(begun.text)["off"], steps(begun.text)["secret"]) == (True, False)
     assert "加密库的文件已损坏或被改动" in begun.text
     assert "confirm-offboard" in begun.text
-    assert [override.mode for override in await site.store.queries.mode_overrides()] == [Mode.OFF]
+    assert [
+        override.mode for override in await site.store.queries.mode_overrides()
+    ] == [Mode.OFF]
 
 
 async def test_the_first_click_never_removes_a_secret(site):
@@ -204,7 +215,9 @@ async def test_an_order_that_cannot_be_carried_out_holds_up_no_other(site):
     vault, secret = open_vault(settings.workspace), settings.accounts[ACCOUNT].secret
     (settings.secrets_dir / secret).unlink()
     vault.write(secret, {"access_token": "x"})
-    await site.store.actions.set_mode(ACCOUNT, Mode.OFF, Actor(role=Role.PERSON, name="王"), "移交")
+    await site.store.actions.set_mode(
+        ACCOUNT, Mode.OFF, Actor(role=Role.PERSON, name="王"), "移交"
+    )
     for account in ("a-gone", ACCOUNT):
         await site.store.kept_secrets.order(
             SecretRemoval(account=account, name="王", sign_in="session")
@@ -214,7 +227,9 @@ async def test_an_order_that_cannot_be_carried_out_holds_up_no_other(site):
     assert await site.store.kept_secrets.orders() == []
 
 
-async def test_a_store_that_cannot_be_written_holds_up_no_other_order(site, monkeypatch):
+async def test_a_store_that_cannot_be_written_holds_up_no_other_order(
+    site, monkeypatch
+):
     """The order stays, the job fails for all to see, and the next order is carried out."""
     settings, orders = site.application.settings, site.store.kept_secrets
     (first, second), asked = list(settings.accounts)[:2], []
@@ -242,15 +257,22 @@ async def test_a_secret_outside_the_store_is_left_to_people(site):
     """
     await let_daemon_run(site)
     client = await site.signed_in("operator")
-    begun = await client.post(PATH, data={"reason": "移交宣传科"}, follow_redirects=True)
+    begun = await client.post(
+        PATH, data={"reason": "移交宣传科"}, follow_redirects=True
+    )
     place = str(
-        site.application.settings.secrets_dir / site.application.settings.accounts[ACCOUNT].secret
+        site.application.settings.secrets_dir
+        / site.application.settings.accounts[ACCOUNT].secret
     )
     assert place in begun.text
     accounts = {
-        key: value for key, value in site.application.settings.accounts.items() if key != ACCOUNT
+        key: value
+        for key, value in site.application.settings.accounts.items()
+        if key != ACCOUNT
     }
-    await report_secrets(site.store, replace(site.application.settings, accounts=accounts))
+    await report_secrets(
+        site.store, replace(site.application.settings, accounts=accounts)
+    )
     report = await site.store.kept_secrets.read_report()
     assert place in report.elsewhere.values()
 
@@ -272,8 +294,12 @@ async def test_a_reason_typed_while_the_second_factor_lapses_is_kept(site):
     await client.post("/login/code", data={"code": code()})
     site.runtime.advance_time(STEP_UP_LIFETIME)
     locked = await client.post(PATH, data={"reason": "移交 & 停用"})
-    wrong = await client.post("/me/step-up", data={**fields_of(locked.text), "code": "000000"})
-    shown = await client.post("/me/step-up", data={**fields_of(wrong.text), "code": code()})
+    wrong = await client.post(
+        "/me/step-up", data={**fields_of(locked.text), "code": "000000"}
+    )
+    shown = await client.post(
+        "/me/step-up", data={**fields_of(wrong.text), "code": code()}
+    )
     assert [locked.status_code, wrong.status_code, shown.status_code] == [422, 422, 200]
     assert await site.store.queries.mode_overrides() == []
     await client.post(PATH, data=fields_of(shown.text))
@@ -285,17 +311,23 @@ async def test_only_who_keeps_the_secrets_of_an_account_takes_it_out(site):
     """An author is refused, and an operator of another region does not find it."""
     author = await site.signed_in("author")
     other = await site.signed_in("operator@shanghai-weibo", name="李")
-    answers = [await client.post(PATH, data={"reason": "x"}) for client in (author, other)]
+    answers = [
+        await client.post(PATH, data={"reason": "x"}) for client in (author, other)
+    ]
     assert [answer.status_code for answer in answers] == [403, 404]
     assert await site.store.queries.mode_overrides() == []
 
 
-async def test_accounts_of_others_that_share_the_login_are_counted_alone(site, monkeypatch):
+async def test_accounts_of_others_that_share_the_login_are_counted_alone(
+    site, monkeypatch
+):
     """A viewer of one region sees only that others share the login, not their accounts."""
     find = offboard.find_account
 
     async def find_shared(*arguments):
-        return replace(await find(*arguments), shared_with=["beijing-tieba", "shanghai-weibo"])
+        return replace(
+            await find(*arguments), shared_with=["beijing-tieba", "shanghai-weibo"]
+        )
 
     monkeypatch.setattr(offboard, "find_account", find_shared)
     pages = []

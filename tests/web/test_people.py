@@ -10,7 +10,12 @@ import pyotp
 import pytest
 
 from publisher.config import Environment
-from publisher.domain.user import PERSONAL_PERMISSIONS, Permission, SignInFactor, UserState
+from publisher.domain.user import (
+    PERSONAL_PERMISSIONS,
+    Permission,
+    SignInFactor,
+    UserState,
+)
 from publisher.engine.authentication import hash_password
 from publisher.store.people import users
 from publisher.store.people.users import NewSignIn
@@ -29,7 +34,9 @@ async def sign_in(site, name, *grants):
     """Add a user with a password, and return the client of a session of that user."""
     link = await site.add_user(name, *grants)
     await site.store.users.activate(
-        link, NewSignIn(password_hash=await hash_password(PASSWORD)), lambda _name: ADMIN
+        link,
+        NewSignIn(password_hash=await hash_password(PASSWORD)),
+        lambda _name: ADMIN,
     )
     session = await site.store.sign_ins.start_session(name, "address 127.0.0.1", ADMIN)
     return site.client({"publisher_session": session})
@@ -61,9 +68,18 @@ async def test_a_person_is_added_with_roles_and_a_link_that_is_shown_once(site, 
     ("form", "problem"),
     [
         ({"name": "", "role": ["viewer"], "targets": [""], "stages": [""]}, "请写姓名"),
-        ({"name": "李", "role": [""], "targets": [""], "stages": [""]}, "请至少选一个角色"),
-        ({"name": "李", "role": ["author"], "targets": ["nowhere"], "stages": [""]}, "nowhere"),
-        ({"name": "李", "role": ["author"], "targets": [""], "stages": ["初审"]}, "初审"),
+        (
+            {"name": "李", "role": [""], "targets": [""], "stages": [""]},
+            "请至少选一个角色",
+        ),
+        (
+            {"name": "李", "role": ["author"], "targets": ["nowhere"], "stages": [""]},
+            "nowhere",
+        ),
+        (
+            {"name": "李", "role": ["author"], "targets": [""], "stages": ["初审"]},
+            "初审",
+        ),
         ({"name": "管", "role": ["author"], "targets": [""], "stages": [""]}, "管"),
     ],
 )
@@ -94,7 +110,9 @@ async def test_leaving_shows_what_ends_and_ends_it(site, admin):
     await site.signed_in("author", name="李")
     await site.store.duty.add("李", ADMIN)
     await site.store.sign_ins.issue_token("李", {Permission.VIEW}, ADMIN)
-    await site.store.actions.record_action("secret_stored", "secret:weibo-key", person("李"), {})
+    await site.store.actions.record_action(
+        "secret_stored", "secret:weibo-key", person("李"), {}
+    )
     page = await admin.get("/people/李/leave")
     assert "登录中的浏览器 1 个，令牌 1 个" in page.text
     assert "<code>weibo-key</code>" in page.text
@@ -116,13 +134,18 @@ async def test_the_duty_list_is_kept_by_administrators(site, admin):
     await site.signed_in("approver", name="李")
     form = {"name": "李", "phone": " 内线  8112 ", "on": "1"}
     assert (await admin.post("/people/duty", data=form)).status_code == 303
-    assert [officer.label for officer in await site.store.duty.officers()] == ["李 内线 8112"]
+    assert [officer.label for officer in await site.store.duty.officers()] == [
+        "李 内线 8112"
+    ]
     assert "今日值班　李 内线 8112" in (await admin.get("/today")).text
     assert (await admin.post("/people/duty", data={"name": "李"})).status_code == 303
     assert await site.store.duty.officers() == []
     await site.store.users.disable("李", ADMIN)
     refused = await admin.post("/people/duty", data={"name": "李", "on": "1"})
-    assert (refused.status_code, 'data-testid="problem-duty"' in refused.text) == (409, True)
+    assert (refused.status_code, 'data-testid="problem-duty"' in refused.text) == (
+        409,
+        True,
+    )
 
 
 async def test_roles_are_changed_and_the_last_administrator_stays(site, admin):
@@ -147,7 +170,9 @@ async def test_everybody_sees_and_ends_the_own_sessions_and_tokens(site):
     A form with any number never reaches the sessions and tokens of others.
     """
     li, wang = await sign_in(site, "李", "viewer"), await sign_in(site, "王", "viewer")
-    issued = await li.post("/me/tokens", data={"scope": "view", "token_password": PASSWORD})
+    issued = await li.post(
+        "/me/tokens", data={"scope": "view", "token_password": PASSWORD}
+    )
     assert issued.status_code == 303
     first, second = await li.get("/me"), await li.get("/me")
     assert 'data-testid="token"' in first.text
@@ -155,7 +180,9 @@ async def test_everybody_sees_and_ends_the_own_sessions_and_tokens(site):
     [token] = await site.store.sign_ins.tokens_of("李")
     await wang.post("/me/tokens/end", data={"token": token.id})
     assert len(await site.store.sign_ins.tokens_of("李")) == 1
-    assert (await li.post("/me/tokens/end", data={"token": token.id})).status_code == 303
+    assert (
+        await li.post("/me/tokens/end", data={"token": token.id})
+    ).status_code == 303
     assert await site.store.sign_ins.tokens_of("李") == []
     [session] = await site.store.sign_ins.sessions_of("李")
     await wang.post("/me/sessions", data={"session": session.id})
@@ -174,11 +201,17 @@ async def test_a_password_takes_the_old_one(site):
         await li.post("/me/password", data={"old": "wrong wrong wrong", **new})
     ).status_code == 422
     assert (
-        await li.post("/me/password", data={"old": PASSWORD, **new, "password_again": "x"})
+        await li.post(
+            "/me/password", data={"old": PASSWORD, **new, "password_again": "x"}
+        )
     ).status_code == 422
-    assert (await li.post("/me/password", data={"old": PASSWORD, **new})).status_code == 303
+    assert (
+        await li.post("/me/password", data={"old": PASSWORD, **new})
+    ).status_code == 303
     assert (await li.get("/me")).status_code == 303
-    answer = await site.client().post("/login", data={"name": "李", "password": f"{PASSWORD}-now"})
+    answer = await site.client().post(
+        "/login", data={"name": "李", "password": f"{PASSWORD}-now"}
+    )
     assert answer.status_code == 303
 
 
@@ -204,7 +237,9 @@ async def test_a_token_of_live_operation_is_for_nothing_that_takes_a_person(site
     page = await li.get("/me")
     assert 'data-testid="field-scope-stop"' in page.text
     assert [
-        scope for scope in PERSONAL_PERMISSIONS if f'data-testid="field-scope-{scope}"' in page.text
+        scope
+        for scope in PERSONAL_PERMISSIONS
+        if f'data-testid="field-scope-{scope}"' in page.text
     ] == []
     issued = await li.post(
         "/me/tokens", data={"scope": ["approve", "stop"], "token_password": PASSWORD}
@@ -254,11 +289,15 @@ async def test_a_reset_takes_another_administrator_who_then_gets_the_link(site, 
     secret = page.text.partition("<code>")[2].partition("</code>")[0]
     code = pyotp.TOTP(secret).at(site.runtime.now())
     done = await client.post(
-        "/setup/form", data={"password": PASSWORD, "password_again": PASSWORD, "code": code}
+        "/setup/form",
+        data={"password": PASSWORD, "password_again": PASSWORD, "code": code},
     )
     assert done.headers["location"] == "/me/resets?next=%2Ftoday"
     shown = await client.get("/me/resets?next=/today")
-    assert ("管 重置了您的密码，副 确认" in shown.text, 'href="/today"' in shown.text) == (
+    assert (
+        "管 重置了您的密码，副 确认" in shown.text,
+        'href="/today"' in shown.text,
+    ) == (
         True,
         True,
     )
@@ -303,13 +342,21 @@ async def test_who_adds_a_viewer_alone_holds_no_sign_in_of_an_author(site, admin
     assert ('data-testid="link"' in shown, "原来的登录已作废" in shown) == (True, True)
     assert "/setup#" not in (await admin.get("/people/李")).text
     assert (await thief.get("/me")).status_code == 303
-    refused = await site.client().post("/login", data={"name": "李", "password": PASSWORD})
+    refused = await site.client().post(
+        "/login", data={"name": "李", "password": PASSWORD}
+    )
     assert refused.status_code == 422
     await set_up(
-        site, site.client(), shown.partition("/setup#")[2].partition("<")[0], f"{PASSWORD}-now"
+        site,
+        site.client(),
+        shown.partition("/setup#")[2].partition("<")[0],
+        f"{PASSWORD}-now",
     )
     user = await site.store.users.get("李")
-    assert (user.has_password, [str(grant) for grant in user.grants]) == (True, ["author"])
+    assert (user.has_password, [str(grant) for grant in user.grants]) == (
+        True,
+        ["author"],
+    )
 
 
 async def test_a_forged_form_gets_no_token_beyond_the_roles(site):
@@ -336,16 +383,25 @@ async def test_an_administrator_does_not_give_himself_roles_alone(site, admin):
     roles = {"role": ["admin", "approver"], "targets": ["", ""], "stages": ["", ""]}
     await admin.post("/people/管/roles", data=roles)
     await admin.post(
-        "/people", data={"name": "帮", "role": ["author"], "targets": [""], "stages": [""]}
+        "/people",
+        data={"name": "帮", "role": ["author"], "targets": [""], "stages": [""]},
     )
-    assert {request.change.user for request in await site.store.user_changes.requests()} == {
+    assert {
+        request.change.user for request in await site.store.user_changes.requests()
+    } == {
         "管",
         "帮",
     }
     for request in await site.store.user_changes.requests():
-        assert (await other.post(f"/people/requests/{request.id}/decline")).status_code == 303
-        assert (await other.post(f"/people/requests/{request.id}/confirm")).status_code == 409
-    assert [str(grant) for grant in (await site.store.users.get("管")).grants] == ["admin"]
+        assert (
+            await other.post(f"/people/requests/{request.id}/decline")
+        ).status_code == 303
+        assert (
+            await other.post(f"/people/requests/{request.id}/confirm")
+        ).status_code == 409
+    assert [str(grant) for grant in (await site.store.users.get("管")).grants] == [
+        "admin"
+    ]
     assert "帮" not in {user.name for user in await site.store.users.list()}
 
 
@@ -357,24 +413,35 @@ async def test_a_reset_phone_leaves_the_password_to_be_typed(site, admin):
     await sign_in(site, "李", "viewer")
     await site.store.users.reset("李", ADMIN)
     link = await site.store.users.reset("李", ADMIN, {SignInFactor.PASSWORD})
-    sign_in_data = NewSignIn(password_hash=await hash_password(PASSWORD), totp_secret="sealed")
+    sign_in_data = NewSignIn(
+        password_hash=await hash_password(PASSWORD), totp_secret="sealed"
+    )
     await site.store.users.activate(link, sign_in_data, lambda _name: ADMIN)
     assert "act-reset-factor" in (await admin.get("/people/李")).text
     await admin.post("/people/李/reset", data={"second_factor": "1"})
-    link = (await admin.get("/people/李")).text.partition("/setup#")[2].partition("<")[0]
+    link = (
+        (await admin.get("/people/李")).text.partition("/setup#")[2].partition("<")[0]
+    )
     client = site.client()
     page = await site.begin_setup(client, link)
-    assert ('autocomplete="current-password"' in page.text, "password_again" in page.text) == (
+    assert (
+        'autocomplete="current-password"' in page.text,
+        "password_again" in page.text,
+    ) == (
         True,
         False,
     )
     code = pyotp.TOTP(page.text.partition("<code>")[2].partition("</code>")[0]).at(
         site.runtime.now()
     )
-    wrong = await client.post("/setup/form", data={"password": "wrong wrong wrong", "code": code})
+    wrong = await client.post(
+        "/setup/form", data={"password": "wrong wrong wrong", "code": code}
+    )
     skipped = await client.post("/setup/form", data={"skip": "1"})
     assert [answer.status_code for answer in (wrong, skipped)] == [422, 422]
-    refused = await site.client().post("/login", data={"name": "李", "password": PASSWORD})
+    refused = await site.client().post(
+        "/login", data={"name": "李", "password": PASSWORD}
+    )
     assert (refused.status_code, "一次性链接" in refused.text) == (422, True)
     assert (
         await client.post("/setup/form", data={"password": PASSWORD, "code": code})
@@ -399,7 +466,9 @@ async def test_a_reset_phone_leaves_the_password_to_be_typed(site, admin):
         "系统",
     ],
 )
-async def test_a_name_that_breaks_addresses_or_is_no_persons_is_refused(site, admin, name):
+async def test_a_name_that_breaks_addresses_or_is_no_persons_is_refused(
+    site, admin, name
+):
     """A user name that stands for another page, or for the program, is refused.
 
     The form names the refusal.
@@ -413,7 +482,9 @@ async def test_a_name_that_breaks_addresses_or_is_no_persons_is_refused(site, ad
 
 
 @pytest.mark.parametrize("name", ["a/b", "..", "a%2Fb", "x/leave", "a?b", "c.d e"])
-async def test_the_page_of_a_user_is_found_whatever_the_name(site, admin, monkeypatch, name):
+async def test_the_page_of_a_user_is_found_whatever_the_name(
+    site, admin, monkeypatch, name
+):
     """The page of a user is found under any name.
 
     A user with a name from before the refusal of such names can be disabled, and let go.
@@ -421,7 +492,8 @@ async def test_the_page_of_a_user_is_found_whatever_the_name(site, admin, monkey
     monkeypatch.setattr(users, "is_usable_name", lambda _name: True)
     await site.add_user(name, "viewer")
     [path] = re.findall(
-        r'<a href="(/people/[^"]+)">' + re.escape(name), (await admin.get("/people")).text
+        r'<a href="(/people/[^"]+)">' + re.escape(name),
+        (await admin.get("/people")).text,
     )
     page = await admin.get(path)
     [disable] = re.findall(r'action="([^"]+/disable)"', page.text)
@@ -441,7 +513,10 @@ async def test_an_administrator_of_one_region_sees_no_request(site, admin):
     await site.signed_in("admin", name="副")
     limited = await site.signed_in("admin@region:110000", name="区")
     await admin.post(
-        "/people", data={"name": "帮", "role": ["author"], "targets": [""], "stages": [""]}
+        "/people",
+        data={"name": "帮", "role": ["author"], "targets": [""], "stages": [""]},
     )
-    seen = ["增加 帮" in (await client.get("/people")).text for client in (admin, limited)]
+    seen = [
+        "增加 帮" in (await client.get("/people")).text for client in (admin, limited)
+    ]
     assert seen == [True, False]

@@ -42,7 +42,9 @@ ODD = {
 def test_an_untouched_form_is_the_post_as_it_was(entry):
     """Instants with an offset, numbers and data that no field shows keep their value and type."""
     fields = fill_form(entry, ZONE)
-    assert read_entry(fields, load_entry(dump_entry(entry)), SAMPLES, ZONE, "李") == entry
+    assert (
+        read_entry(fields, load_entry(dump_entry(entry)), SAMPLES, ZONE, "李") == entry
+    )
 
 
 def test_a_new_form_makes_each_key_of_its_fields():
@@ -73,7 +75,10 @@ def test_a_new_form_makes_each_key_of_its_fields():
         "to": ["north", "platform:weibo"],
         "data": {
             "summary": "一\n二",
-            "figures": [{"name": "破案", "value": "43.7万起"}, {"name": "抓获", "value": "1人"}],
+            "figures": [
+                {"name": "破案", "value": "43.7万起"},
+                {"name": "抓获", "value": "1人"},
+            ],
         },
     }
 
@@ -85,14 +90,17 @@ def test_what_a_word_processor_leaves_is_taken_out():
 
 def test_a_reason_has_no_invisible_character():
     """A line of the record cannot be made to read otherwise."""
-    assert read_reason(FormData({"reason": " 密码\u202e被改\u200b\n了 "})) == "密码被改 了"
+    assert (
+        read_reason(FormData({"reason": " 密码\u202e被改\u200b\n了 "})) == "密码被改 了"
+    )
 
 
 def test_an_id_is_made_of_the_title():
     """It is pinyin and the month."""
     now = datetime(2027, 1, 5, tzinfo=UTC)
     assert (
-        suggest_id("警惕“刷单返利”！" + "重" * 9_999_999, now) == "jing-ti-shua-dan-fan-li-2027-01"
+        suggest_id("警惕“刷单返利”！" + "重" * 9_999_999, now)
+        == "jing-ti-shua-dan-fan-li-2027-01"
     )
 
 
@@ -102,7 +110,8 @@ def test_a_base_that_was_tampered_with_is_no_post():
     Any text that a browser sends as the post to change is a table or nothing.
     """
     assert [
-        load_entry(text) for text in ("", "x", "post = 1", "[[post]]\nid = 1", "post = [2]")
+        load_entry(text)
+        for text in ("", "x", "post = 1", "[[post]]\nid = 1", "post = [2]")
     ] == [
         {},
         {},

@@ -30,7 +30,9 @@ async def test_a_post_shows_each_account_with_its_text(site):
     client = await site.signed_in("viewer")
     page = (await client.get(PATH)).text
     assert page.index('id="previews"') < page.index('id="deliveries"')
-    assert all(f'data-testid="delivery-refund-{item.account}"' in page for item in deliveries)
+    assert all(
+        f'data-testid="delivery-refund-{item.account}"' in page for item in deliveries
+    )
     assert derive_marker(deliveries[0].key, "beijing-weibo").code in page
     assert "act-retract" not in page
     assert "act-cancel" not in page
@@ -40,7 +42,9 @@ async def test_what_needs_a_person_stands_first_with_the_words_of_why(site):
     """A held delivery is opened, explained as `why` does, and nobody is sent to a terminal."""
     await plan(site, POST)
     await set_state(site, State.PUBLISHED, attempts=1)
-    await set_state(site, State.HELD, "shanghai-tieba", reason="uncheckable", attempts=1)
+    await set_state(
+        site, State.HELD, "shanghai-tieba", reason="uncheckable", attempts=1
+    )
     client = await site.signed_in("operator")
     page = (await client.get(PATH)).text
     assert page.index('id="deliveries"') < page.index('id="previews"')
@@ -73,7 +77,10 @@ async def test_a_map_of_one_platform_leads_to_its_accounts(site):
     assert tabs["all"] == (f"{PATH}?tab=all&platform=weibo", "2")
     assert tabs["action"] == (f"{PATH}?tab=action&platform=weibo", "0")
     assert f'href="{PATH}?tab=all" data-testid="all-platforms"' in page
-    assert "delivery-refund-beijing-tieba" in (await client.get(f"{PATH}?platform=nowhere")).text
+    assert (
+        "delivery-refund-beijing-tieba"
+        in (await client.get(f"{PATH}?platform=nowhere")).text
+    )
 
 
 async def test_a_post_is_checked_again_within_minutes(site, monkeypatch):
@@ -104,11 +111,16 @@ async def test_a_post_that_is_not_planned_yet_names_its_accounts(site):
     The head and the checks have the number of the post's accounts that the visitor sees.
     """
     await plan(
-        site, warning("later", to='["platform:weibo"]', when="at = 2027-11-25T10:00:00+08:00")
+        site,
+        warning(
+            "later", to='["platform:weibo"]', when="at = 2027-11-25T10:00:00+08:00"
+        ),
     )
     all_seen = await site.signed_in("viewer")
     some_seen = await site.signed_in("viewer@region:110000", name="京")
-    pages = [(await client.get("/posts/later")).text for client in (all_seen, some_seen)]
+    pages = [
+        (await client.get("/posts/later")).text for client in (all_seen, some_seen)
+    ]
     assert ["<span>2 个账号</span>" in page for page in pages] == [True, False]
     assert ["<span>1 个账号</span>" in page for page in pages] == [False, True]
     assert ["检查了 2 份文稿" in page for page in pages] == [True, False]
@@ -120,10 +132,14 @@ async def test_a_post_says_what_its_checks_have_found(site):
     await plan(
         site,
         POST,
-        warning("other", to='["beijing-weibo"]', when=SOON).replace("level_basis", "# level_basis"),
+        warning("other", to='["beijing-weibo"]', when=SOON).replace(
+            "level_basis", "# level_basis"
+        ),
     )
     client = await site.signed_in("viewer")
-    fine, other = [(await client.get(f"/posts/{post}")).text for post in ("refund", "other")]
+    fine, other = [
+        (await client.get(f"/posts/{post}")).text for post in ("refund", "other")
+    ]
     facts = {"post": "refund", "number": "1"}
     at = site.runtime.now()
     await site.store.database.write(
@@ -145,7 +161,9 @@ async def test_a_retraction_takes_three_clicks_and_names_its_number(site):
     Then each account is listed, with the proof of its removal.
     """
     await plan(site, POST)
-    await set_state(site, State.PUBLISHED, "beijing-weibo", "shanghai-weibo", attempts=1)
+    await set_state(
+        site, State.PUBLISHED, "beijing-weibo", "shanghai-weibo", attempts=1
+    )
     client = await site.signed_in("author", name="王")
     page = (await client.get(PATH)).text
     assert "从 2 个账号删掉这一条？" in page
@@ -157,7 +175,10 @@ async def test_a_retraction_takes_three_clicks_and_names_its_number(site):
     )
     assert 'data-testid="page-retraction"' in answer.text
     assert "正在删 2 条" in answer.text
-    states = {item.account: item.state for item in await site.store.queries.deliveries("refund")}
+    states = {
+        item.account: item.state
+        for item in await site.store.queries.deliveries("refund")
+    }
     assert states["beijing-weibo"] is State.RETRACTING
     assert states["shanghai-tieba"] is State.CANCELLED
     [entry] = await site.store.queries.audit_history("refund")
@@ -177,7 +198,9 @@ async def test_a_retraction_drawn_before_more_accounts_were_added_does_nothing(s
     client = await site.signed_in("author")
     await set_state(site, State.PUBLISHED, attempts=1)
     fields = hidden_fields((await client.get(PATH)).text, f"{PATH}/retract")
-    await plan(site, warning("refund", to='["platform:weibo", "beijing-tieba"]', when=SOON))
+    await plan(
+        site, warning("refund", to='["platform:weibo", "beijing-tieba"]', when=SOON)
+    )
     answer = await client.post(f"{PATH}/retract", data={**fields, "reason": "写错了"})
     assert answer.status_code == 409
     assert "又多出 1 个账号" in answer.text
@@ -212,10 +235,12 @@ async def test_a_role_on_some_accounts_takes_down_nothing_else(site):
     newest = str((await site.store.progress.post("refund")).newest)
     whole = await client.post(f"{PATH}/retract", data={"newest": newest, "reason": "x"})
     other = await client.post(
-        "/deliveries/refund/once/shanghai-weibo/retract", data={"newest": newest, "reason": "x"}
+        "/deliveries/refund/once/shanghai-weibo/retract",
+        data={"newest": newest, "reason": "x"},
     )
     own = await client.post(
-        "/deliveries/refund/once/beijing-weibo/retract", data={"newest": newest, "reason": "x"}
+        "/deliveries/refund/once/beijing-weibo/retract",
+        data={"newest": newest, "reason": "x"},
     )
     assert (whole.status_code, other.status_code, own.status_code) == (403, 404, 303)
     taken = await site.store.queries.deliveries(states=[State.RETRACTING])
@@ -227,10 +252,14 @@ async def test_a_delivery_shows_the_text_that_is_sent(site):
     await plan(site, POST)
     client = await site.signed_in("viewer@beijing-tieba")
     page = (await client.get("/deliveries/refund/once/beijing-tieba")).text
-    [looks] = re.findall(r'<figure.*?data-testid="preview-tieba".*?</figure>', page, re.DOTALL)
+    [looks] = re.findall(
+        r'<figure.*?data-testid="preview-tieba".*?</figure>', page, re.DOTALL
+    )
     key = (await site.store.queries.deliveries("refund"))[0].key
     assert derive_marker(key, "beijing-tieba").code in looks
-    assert (await client.get("/deliveries/refund/once/shanghai-tieba")).status_code == 404
+    assert (
+        await client.get("/deliveries/refund/once/shanghai-tieba")
+    ).status_code == 404
 
 
 async def test_two_people_decide_that_a_post_is_there(site):
@@ -240,7 +269,9 @@ async def test_two_people_decide_that_a_post_is_there(site):
     path = "/deliveries/refund/once/beijing-tieba"
     first = await site.signed_in("operator", name="王")
     second = await site.signed_in("operator", name="李")
-    fields = hidden_fields((await first.get(path)).text, f"{path}/resolve?ruling=published")
+    fields = hidden_fields(
+        (await first.get(path)).text, f"{path}/resolve?ruling=published"
+    )
     assert (
         await first.post(f"{path}/resolve", data={**fields, "reason": "看到了"})
     ).status_code == 422
@@ -268,7 +299,9 @@ async def test_a_ruling_on_what_has_changed_meanwhile_does_nothing(site):
     await set_state(site, State.HELD, "beijing-tieba", reason="uncheckable", attempts=1)
     path = "/deliveries/refund/once/beijing-tieba"
     client = await site.signed_in("operator")
-    fields = hidden_fields((await client.get(path)).text, f"{path}/resolve?ruling=resend")
+    fields = hidden_fields(
+        (await client.get(path)).text, f"{path}/resolve?ruling=resend"
+    )
     await set_state(site, State.PUBLISHED, "beijing-tieba", reason=None)
     answer = await client.post(f"{path}/resolve", data={**fields, "reason": "没有"})
     assert answer.status_code == 409
@@ -285,7 +318,9 @@ async def test_what_is_said_of_an_earlier_state_is_not_left_to_be_confirmed(site
         for item in await site.store.queries.deliveries("refund")
         if item.account == "beijing-tieba"
     ]
-    await decide(site.store, seen, "resend", by=site.actor, reason="没有", version=seen.version)
+    await decide(
+        site.store, seen, "resend", by=site.actor, reason="没有", version=seen.version
+    )
     with pytest.raises(RefusedError, match="changed_meanwhile"):
         await decide(
             site.store,
@@ -306,9 +341,13 @@ async def test_a_post_is_paused_resumed_and_cancelled(site):
     """
     await plan(site, POST)
     client = await site.signed_in("operator")
-    paused = await client.post(f"{PATH}/pause", data={"reason": "等一等"}, follow_redirects=True)
+    paused = await client.post(
+        f"{PATH}/pause", data={"reason": "等一等"}, follow_redirects=True
+    )
     assert "已暂停这一条" in paused.text
-    assert [pause.scope for pause in await site.store.queries.pauses()] == ["post:refund"]
+    assert [pause.scope for pause in await site.store.queries.pauses()] == [
+        "post:refund"
+    ]
     fields = hidden_fields(paused.text, f"{PATH}/resume")
     assert (await client.post(f"{PATH}/resume", data=fields)).status_code == 303
     assert (await client.post(f"{PATH}/resume", data=fields)).status_code == 409
@@ -326,7 +365,9 @@ async def test_a_reason_that_is_spelt_like_a_code_stays_what_was_typed(site):
     """It is kept in quotation marks, so that no page shows the text of the code instead."""
     client = await site.signed_in("operator")
     await client.post("/pause", data={"reason": "timeout"})
-    assert [pause.reason for pause in await site.store.queries.pauses()] == ["“timeout”"]
+    assert [pause.reason for pause in await site.store.queries.pauses()] == [
+        "“timeout”"
+    ]
     assert "“timeout”" in (await client.get("/resume")).text
 
 
@@ -341,7 +382,9 @@ async def test_only_the_pause_that_was_shown_is_lifted(site):
     site.runtime.advance_time(timedelta(minutes=1))
     await site.store.actions.pause("all", named_person("王"), "机房起火")
     stale = [hidden_fields(paused.text, "/resume"), fields_of(page), {}]
-    answers = [(await client.post("/resume", data=fields)).status_code for fields in stale]
+    answers = [
+        (await client.post("/resume", data=fields)).status_code for fields in stale
+    ]
     assert answers == [409, 409, 409]
     assert [pause.reason for pause in await site.store.queries.pauses()] == ["机房起火"]
     assert (
@@ -403,7 +446,9 @@ async def test_a_retraction_counts_what_was_sent_again(site):
     assert done.text.count('data-testid="delivery-refund-') == 5
 
 
-async def test_nothing_is_sent_while_the_database_may_lack_what_was_sent(site, monkeypatch):
+async def test_nothing_is_sent_while_the_database_may_lack_what_was_sent(
+    site, monkeypatch
+):
     """While a worker's journal is still to be compared, no resumption or resend begins.
 
     Stopping always works.
@@ -419,9 +464,13 @@ async def test_nothing_is_sent_while_the_database_may_lack_what_was_sent(site, m
     await site.store.actions.pause("all", named_person("王"), "")
     client = await site.signed_in("operator")
     path = "/deliveries/refund/once/beijing-tieba"
-    fields = hidden_fields((await client.get(path)).text, f"{path}/resolve?ruling=resend")
+    fields = hidden_fields(
+        (await client.get(path)).text, f"{path}/resolve?ruling=resend"
+    )
     monkeypatch.setattr("publisher.app.open_store.check_journals_compared", refuse)
-    resumed = await client.post("/resume", data=fields_of((await client.get("/resume")).text))
+    resumed = await client.post(
+        "/resume", data=fields_of((await client.get("/resume")).text)
+    )
     sent = await client.post(f"{path}/resolve", data={**fields, "reason": "再发"})
     assert (resumed.status_code, sent.status_code) == (409, 409)
     assert [pause.scope for pause in await site.store.queries.pauses()] == ["all"]
@@ -447,7 +496,9 @@ async def test_posts_are_listed_and_found(site):
     held = (await client.get("/posts?state=action")).text
     assert ("row-refund" in held, "row-other" in held) == (True, False)
     assert "row-other" in (await client.get("/posts?q=OTHER")).text
-    assert "没有找到" in (await client.get("/posts?q=%25%25&state=nonsense&before=x")).text
+    assert (
+        "没有找到" in (await client.get("/posts?q=%25%25&state=nonsense&before=x")).text
+    )
     assert (await client.get("/posts/none")).status_code == 404
 
 
@@ -462,7 +513,9 @@ async def test_all_texts_can_be_compared(site):
     page = (await client.get(f"{PATH}/texts?a=beijing-weibo&b=shanghai-weibo")).text
     assert "各地只有通报编号和地区资料不同" in page
     assert "<ins>" in page
-    [address, *_rest] = re.findall(r'src="(/articles/\w+)"', (await client.get(PATH)).text)
+    [address, *_rest] = re.findall(
+        r'src="(/articles/\w+)"', (await client.get(PATH)).text
+    )
     article = await client.get(address)
     assert "sandbox" in article.headers["content-security-policy"]
     assert article.status_code == 200
@@ -490,19 +543,26 @@ async def test_no_text_is_missing(site, lang):
             "/posts",
             "/posts/other",
         ):
-            answer = await client.get(path, params={"lang": lang} if "?" not in path else None)
+            answer = await client.get(
+                path, params={"lang": lang} if "?" not in path else None
+            )
             words = re.sub(r"<[^>]*>", " ", answer.text)
             assert answer.status_code == 200
-            assert not re.search(r"\b(?:pages|web|column|why|state|hold)_\w+|\{\w+\}", words), (
+            assert not re.search(
+                r"\b(?:pages|web|column|why|state|hold)_\w+|\{\w+\}", words
+            ), (
                 path,
                 state,
             )
 
 
 @pytest.mark.parametrize(
-    ("when", "repeats"), [("at = 2099-01-05T09:00:00", False), ('cron = "0 9 * * *"', True)]
+    ("when", "repeats"),
+    [("at = 2099-01-05T09:00:00", False), ('cron = "0 9 * * *"', True)],
 )
-async def test_a_correction_of_a_repeating_post_says_that_it_ends(site, when, *, repeats):
+async def test_a_correction_of_a_repeating_post_says_that_it_ends(
+    site, when, *, repeats
+):
     """The page of a correction says that a repeating post ends, as `correct` does.
 
     It says so before anything is sent. `correct` is the command on the command line.

@@ -14,7 +14,13 @@ from PIL import Image
 
 from publisher.domain.account import AccountId, Platform
 from publisher.domain.errors import RefusedError
-from publisher.domain.post import OccurrenceKey, PostId, RenderedImage, RenderedPost, derive_marker
+from publisher.domain.post import (
+    OccurrenceKey,
+    PostId,
+    RenderedImage,
+    RenderedPost,
+    derive_marker,
+)
 from publisher.engine import pictures
 from publisher.rendering.jobs import ReadBody, RenderPage
 from publisher.store.people import drafts
@@ -159,12 +165,16 @@ async def test_what_would_cost_the_renderer_seconds_is_refused_before_any_work(
     renderer, jobs = site.application.planner.post_renderer.templates.renderer, []
     run = type(renderer).run
     monkeypatch.setattr(
-        type(renderer), "run", lambda self, found: jobs.extend(found) or run(self, found)
+        type(renderer),
+        "run",
+        lambda self, found: jobs.extend(found) or run(self, found),
     )
     author = await site.signed_in("author")
     answer = await author.post("/write/check", data={**NEW, field: text})
     assert answer.status_code == 200
-    note = answer.text.partition(f'data-testid="problem-{field.removeprefix("data.")}"')[2][:200]
+    note = answer.text.partition(
+        f'data-testid="problem-{field.removeprefix("data.")}"'
+    )[2][:200]
     assert problem in note
     assert [job for job in jobs if isinstance(job, ReadBody | RenderPage)] == []
 
@@ -182,14 +192,21 @@ async def test_one_author_with_many_previews_lets_others_through(site, monkeypat
     run = type(renderer).run
 
     def wait(self, jobs):
-        titles = {job.variables["post"]["title"] for job in jobs if isinstance(job, RenderPage)}
+        titles = {
+            job.variables["post"]["title"]
+            for job in jobs
+            if isinstance(job, RenderPage)
+        }
         if titles:
             begun.append(titles.pop())
             go.acquire(timeout=10)
         return run(self, jobs)
 
     monkeypatch.setattr(type(renderer), "run", wait)
-    wang, li = await site.signed_in("author", name="王"), await site.signed_in("author", name="李")
+    wang, li = (
+        await site.signed_in("author", name="王"),
+        await site.signed_in("author", name="李"),
+    )
 
     async def check(client, title):
         answer = await client.post("/write/check", data={**NEW, "title": title})
@@ -198,7 +215,9 @@ async def test_one_author_with_many_previews_lets_others_through(site, monkeypat
     turns, save = site.app.state.site.render_turns, {**NEW, "title": "李要保存的"}
     tasks = [asyncio.create_task(check(wang, "王一"))]
     await eventually(lambda: begun, 5)
-    tasks += [asyncio.create_task(check(wang, title)) for title in ("王二", "王三", "王四")]
+    tasks += [
+        asyncio.create_task(check(wang, title)) for title in ("王二", "王三", "王四")
+    ]
     await eventually(lambda: sum(task.done() for task in tasks) == 2, 5)
     tasks.append(asyncio.create_task(check(li, "李一")))
     await eventually(lambda: "李" in turns._previews, 5)
@@ -232,31 +251,45 @@ async def test_one_author_cannot_fill_the_disk_with_pictures(site, monkeypatch, 
     """
     if limit == "unused":
         monkeypatch.setattr(drafts, "MAX_UNUSED_UPLOADS", 2)
-    wang, li = await site.signed_in("author", name="王"), await site.signed_in("author", name="李")
-    media, answers = site.application.settings.staff_folder / "media", [await upload(wang)]
+    wang, li = (
+        await site.signed_in("author", name="王"),
+        await site.signed_in("author", name="李"),
+    )
+    media, answers = (
+        site.application.settings.staff_folder / "media",
+        [await upload(wang)],
+    )
     if limit == "bytes":
         [first] = media.glob("2026-11-*.png")
         monkeypatch.setattr(
-            drafts, "MAX_UPLOADED_BYTES_PER_DAY", first.stat().st_size + len(make_picture()) + 20
+            drafts,
+            "MAX_UPLOADED_BYTES_PER_DAY",
+            first.stat().st_size + len(make_picture()) + 20,
         )
     answers.append(await upload(wang, 1))
     if limit == "disk":
         monkeypatch.setattr(pictures, "MIN_FREE_BYTES", 2**62)
     answers.append(await upload(wang, 2))
     others = await upload(li, 3)
-    assert [answer.text.count('data-testid="problem-images"') for answer in answers] == [0, 0, 1]
+    assert [
+        answer.text.count('data-testid="problem-images"') for answer in answers
+    ] == [0, 0, 1]
     assert others.text.count('data-testid="problem-images"') == (limit == "disk")
     assert len(list(media.glob("2026-11-*.png"))) == (2 if limit == "disk" else 3)
 
 
-async def test_pictures_of_drafts_and_posts_are_not_counted_as_unused(site, monkeypatch):
+async def test_pictures_of_drafts_and_posts_are_not_counted_as_unused(
+    site, monkeypatch
+):
     """A user that uses the uploaded pictures may go on uploading."""
     monkeypatch.setattr(drafts, "MAX_UNUSED_UPLOADS", 1)
     author = await site.signed_in("author", name="王")
     first = await upload(author)
     path = first.text.partition('name="image_file" value="')[2].partition('"')[0]
     refused = await upload(author, 1)
-    await author.post("/write/check", data={**NEW, "image_file": path, "image_alt": "红"})
+    await author.post(
+        "/write/check", data={**NEW, "image_file": path, "image_alt": "红"}
+    )
     answer = await upload(author, 1)
     assert path.startswith("media/2026-11-")
     assert ["problem-images" in found.text for found in (first, refused, answer)] == [
@@ -282,15 +315,24 @@ def test_the_articles_of_one_user_take_so_much_memory_and_displace_no_others():
     assert [title for title, _text in small.values()] == [
         f"small {number}" for number in range(4, 12)
     ]
-    assert sum(len(text) for _title, text in kept.values()) <= MAX_ARTICLE_CHARACTERS_PER_USER
+    assert (
+        sum(len(text) for _title, text in kept.values())
+        <= MAX_ARTICLE_CHARACTERS_PER_USER
+    )
     assert next(reversed(kept.values()))[0] == "big 19"
     assert articles.get("李", make_article("li").fingerprint)[0] == "li"
 
 
 def make_article(title, text="x"):
-    marker = derive_marker(OccurrenceKey(post=PostId("p"), occurrence="once"), AccountId("a"))
+    marker = derive_marker(
+        OccurrenceKey(post=PostId("p"), occurrence="once"), AccountId("a")
+    )
     return RenderedPost(
-        account=AccountId("a"), platform=Platform("wechat"), marker=marker, title=title, text=text
+        account=AccountId("a"),
+        platform=Platform("wechat"),
+        marker=marker,
+        title=title,
+        text=text,
     )
 
 
@@ -301,8 +343,14 @@ async def test_the_dashboard_removes_unused_pictures_by_itself(site, monkeypatch
     """
     monkeypatch.setattr(dashboard, "CLEANING_DELAY_SECONDS", 0)
     monkeypatch.setattr(dashboard, "CLEANING_INTERVAL_SECONDS", 0.01)
-    author, settings, warnings = await site.signed_in("author"), site.application.settings, []
-    monkeypatch.setattr(dashboard.log, "warning", lambda event, **_facts: warnings.append(event))
+    author, settings, warnings = (
+        await site.signed_in("author"),
+        site.application.settings,
+        [],
+    )
+    monkeypatch.setattr(
+        dashboard.log, "warning", lambda event, **_facts: warnings.append(event)
+    )
     await upload(author)
     [picture] = (settings.staff_folder / "media").glob("2026-11-*.png")
     os.utime(picture, (0, 0))
@@ -320,7 +368,10 @@ async def test_the_dashboard_removes_unused_pictures_by_itself(site, monkeypatch
 
 def test_a_preview_of_an_article_has_pictures_up_to_a_size():
     """However many pictures a post has, its preview has a bounded size."""
-    media = {f"{number:064}": ("image/png", bytes(MAX_EMBEDDED_BYTES // 3)) for number in range(4)}
+    media = {
+        f"{number:064}": ("image/png", bytes(MAX_EMBEDDED_BYTES // 3))
+        for number in range(4)
+    }
     shown = embed_media("".join(f'<img src="media:{name}">' for name in media), media)
     assert shown.count("data:image/png") == 3
     assert len(shown) < 2 * MAX_EMBEDDED_BYTES
@@ -335,7 +386,9 @@ async def test_i5_a_preview_shows_all_that_an_approval_covers(site, is_article):
     rendered = RenderedPost(
         account=AccountId("a"),
         platform=Platform("weibo"),
-        marker=derive_marker(OccurrenceKey(post=PostId("p"), occurrence="once"), AccountId("a")),
+        marker=derive_marker(
+            OccurrenceKey(post=PostId("p"), occurrence="once"), AccountId("a")
+        ),
         title="标题甲",
         text="正文乙",
         summary="摘要丙",
@@ -350,8 +403,12 @@ async def test_i5_a_preview_shows_all_that_an_approval_covers(site, is_article):
         capabilities=replace(policy.capabilities, is_article=is_article),
     )
     visitor, _address = await load_page(site)
-    shown = load_macro(visitor, "parts/preview", "preview")(rendered, policy, "北京", "")
+    shown = load_macro(visitor, "parts/preview", "preview")(
+        rendered, policy, "北京", ""
+    )
     # the text of an article is in a frame of its own
     words = ["标题甲", "摘要丙", "https://example.gov.cn/丁", "说明戊", "a" * 64]
-    words += [f"/articles/{rendered.fingerprint}"] if is_article else ["正文乙", "余下己"]
+    words += (
+        [f"/articles/{rendered.fingerprint}"] if is_article else ["正文乙", "余下己"]
+    )
     assert [word for word in words if word not in shown] == []

@@ -47,7 +47,11 @@ async def test_metrics_from_elsewhere_need_a_token(site):
     client = site.client(address="10.0.0.9")
     statuses = [
         (await client.get("/metrics", headers=headers)).status_code
-        for headers in ({}, {"authorization": "Bearer x"}, {"authorization": f"Bearer {token}"})
+        for headers in (
+            {},
+            {"authorization": "Bearer x"},
+            {"authorization": f"Bearer {token}"},
+        )
     ]
     assert statuses == [401, 401, 200]
 
@@ -64,9 +68,15 @@ async def test_a_token_for_some_accounts_gets_no_figure_of_other_people(site):
     account, texts = next(iter(site.store.policies)), []
     for name, grant in (("一处", f"viewer@{account}"), ("全部", "viewer")):
         await site.signed_in(grant, name=name)
-        token = await site.store.sign_ins.issue_token(name, [Permission.VIEW], site.actor)
+        token = await site.store.sign_ins.issue_token(
+            name, [Permission.VIEW], site.actor
+        )
         texts.append(
-            (await site.client().get("/metrics", headers={"authorization": f"Bearer {token}"})).text
+            (
+                await site.client().get(
+                    "/metrics", headers={"authorization": f"Bearer {token}"}
+                )
+            ).text
         )
     assert ["publisher_refusals" in text for text in texts] == [False, True]
     assert 'publisher_refusals_total{kind="password"} 7.0' in texts[1]
@@ -79,7 +89,9 @@ async def test_the_page_on_metrics_describes_each_one(site):
     types = dict(re.findall(r"^# TYPE (publisher_\w+) (\w+)$", text, re.MULTILINE))
     helps = dict(re.findall(r"^# HELP (publisher_\w+) (.+)$", text, re.MULTILINE))
     rows = re.findall(
-        r"^\| `(publisher_\w+)` \| (\w+) \|[^|]*\| [^|]+ \| ([^|]+) \|$", page, re.MULTILINE
+        r"^\| `(publisher_\w+)` \| (\w+) \|[^|]*\| [^|]+ \| ([^|]+) \|$",
+        page,
+        re.MULTILINE,
     )
     assert sorted(rows) == sorted((name, types[name], helps[name]) for name in types)
     kinds = re.findall(r"^\| `(\w+)` \| [^|]+ \| [^|]+ \|$", page, re.MULTILINE)

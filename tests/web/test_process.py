@@ -63,7 +63,9 @@ def test_the_daemon_brings_the_pages_and_takes_them_with_it(tmp_path):
     serve_at(tmp_path / "drill", port)
     with (tmp_path / "log").open("w") as log:
         command = publisher_command("-C", tmp_path / "drill", "run")
-        daemon = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+        daemon = subprocess.Popen(
+            command, stdout=log, stderr=log, start_new_session=True
+        )
     try:
         page = wait_until(lambda: read_login(port))
         os.kill(daemon.pid, signal.SIGKILL)
@@ -83,7 +85,9 @@ async def test_a_dashboard_that_cannot_start_is_reported(tmp_path, monkeypatch, 
     with socket.create_server(("127.0.0.1", 0)) as taken:
         await asyncio.to_thread(serve_at, tmp_path / "drill", taken.getsockname()[1])
         reported = asyncio.Queue()
-        async with supervisor.run_dashboard(await load_settings(tmp_path / "drill"), reported.put):
+        async with supervisor.run_dashboard(
+            await load_settings(tmp_path / "drill"), reported.put
+        ):
             code = await asyncio.wait_for(reported.get(), PATIENCE)
     assert code not in {"", "0"}
     assert "不能监听" in capfd.readouterr().err
@@ -114,14 +118,20 @@ async def serving(app, batch=process.ACCEPT_BATCH):
 
 async def connect(port, address, sent=b""):
     """Connect from an address of this machine, and send this."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port, local_addr=(address, 0))
+    reader, writer = await asyncio.open_connection(
+        "127.0.0.1", port, local_addr=(address, 0)
+    )
     writer.write(sent)
     return reader, writer
 
 
 @pytest.mark.parametrize(
     "first",
-    [b"", b"GET / HTTP/1.1\r\nX: ", b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nx"],
+    [
+        b"",
+        b"GET / HTTP/1.1\r\nX: ",
+        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nx",
+    ],
 )
 async def test_clients_that_never_finish_shut_nobody_out(first, monkeypatch):
     """Clients that never finish shut nobody out.
@@ -186,7 +196,9 @@ async def test_f90_a_client_that_reads_nothing_is_closed(monkeypatch):
 
     async def app(scope, receive, send):
         await send({"type": "http.response.start", "status": 200, "headers": []})
-        await send({"type": "http.response.body", "body": b"x" * size, "more_body": True})
+        await send(
+            {"type": "http.response.body", "body": b"x" * size, "more_body": True}
+        )
         # once it has read
         await send({"type": "http.response.body", "body": b"x", "more_body": False})
         ended.append(scope["path"])
@@ -198,7 +210,9 @@ async def test_f90_a_client_that_reads_nothing_is_closed(monkeypatch):
             received += len(part)
         silent = socket.create_connection(("127.0.0.1", port))
         silent.sendall(REQUEST.replace(b"GET /", b"GET /silent"))
-        await eventually(lambda: "/silent" in ended, PATIENCE, "the end of the silent client")
+        await eventually(
+            lambda: "/silent" in ended, PATIENCE, "the end of the silent client"
+        )
         writer.close()
         silent.close()
     assert received > size
@@ -213,12 +227,16 @@ async def test_f90_connections_are_accepted_a_few_at_a_time(monkeypatch):
     monkeypatch.setattr(
         process.BoundedConnection, "connection_made", lambda *_args: made.append(None)
     )
-    monkeypatch.setattr(process.BoundedConnection, "connection_lost", lambda *_args: None)
+    monkeypatch.setattr(
+        process.BoundedConnection, "connection_lost", lambda *_args: None
+    )
     async with serving(None, batch=4) as port, asyncio.timeout(PATIENCE):
         with contextlib.ExitStack() as clients:
             for _ in range(40):  # nothing is accepted before the loop's next turn
                 clients.enter_context(
-                    socket.create_connection(("127.0.0.1", port), timeout=CONNECT_SECONDS)
+                    socket.create_connection(
+                        ("127.0.0.1", port), timeout=CONNECT_SECONDS
+                    )
                 )
             while len(made) < 40:
                 before = len(made)
@@ -230,7 +248,12 @@ async def test_f90_connections_are_accepted_a_few_at_a_time(monkeypatch):
 def find_held(client):
     """Return the server's side of a client's connection; None while it is not accepted."""
     address = client[1].get_extra_info("sockname")
-    every = (each for peers in process.HELD.values() for own in peers.values() for each in own)
+    every = (
+        each
+        for peers in process.HELD.values()
+        for own in peers.values()
+        for each in own
+    )
     return next((each for each in every if each.client == address), None)
 
 
@@ -303,10 +326,15 @@ def test_an_office_with_many_live_pages_does_not_give_way_to_a_flood():
     most connections.
     """
     office = dict.fromkeys(
-        [*(HeldProcess(is_waited_for=False) for _ in range(5)), HeldProcess(is_waited_for=True)]
+        [
+            *(HeldProcess(is_waited_for=False) for _ in range(5)),
+            HeldProcess(is_waited_for=True),
+        ]
     )
     flood = dict.fromkeys(HeldProcess(is_waited_for=True) for _ in range(4))
-    assert process.BoundedConnection.find_one_to_close([office, flood]) is next(iter(flood))
+    assert process.BoundedConnection.find_one_to_close([office, flood]) is next(
+        iter(flood)
+    )
 
 
 def test_of_one_peer_the_oldest_closes_or_of_new_ones_the_newest():
@@ -320,11 +348,15 @@ def test_of_one_peer_the_oldest_closes_or_of_new_ones_the_newest():
     )
     older = HeldProcess(is_waited_for=True)
     assert (
-        process.BoundedConnection.find_one_to_close([dict.fromkeys([live, older, newer, newest])])
+        process.BoundedConnection.find_one_to_close(
+            [dict.fromkeys([live, older, newer, newest])]
+        )
         is older
     )
     assert (
-        process.BoundedConnection.find_one_to_close([dict.fromkeys([live, newer, newest])])
+        process.BoundedConnection.find_one_to_close(
+            [dict.fromkeys([live, newer, newest])]
+        )
         is newest
     )
 

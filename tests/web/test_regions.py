@@ -65,11 +65,15 @@ async def regions_site(tmp_path, sqlite_template):
     runtime, settings = make_confirmed_runtime(), folder / "publisher.toml"
     async with open_store(await load_settings(folder), runtime) as store:
         await store.users.add(ADMIN.name, [parse_grant("admin")], ADMIN)
-    settings.write_text('approval_preset = "two persons"\n' + settings.read_text("utf-8"), "utf-8")
+    settings.write_text(
+        'approval_preset = "two persons"\n' + settings.read_text("utf-8"), "utf-8"
+    )
     async with open_application(
         await load_settings(folder), runtime, can_send=False
     ) as application:
-        site = WebSite(application=application, app=create_dashboard(application), runtime=runtime)
+        site = WebSite(
+            application=application, app=create_dashboard(application), runtime=runtime
+        )
         yield site
         for client in site.clients:
             await client.aclose()
@@ -81,7 +85,9 @@ async def fill(site):
     Return the names that an address can use in each, as the table of routes calls them.
     """
     due = f"at = {site.runtime.now() + timedelta(hours=3):%Y-%m-%dT%H:%M:%S}Z"
-    correction = WARNING.replace('kind = "warning"', 'kind = "correction"\nfollows = "hush-post"')
+    correction = WARNING.replace(
+        'kind = "warning"', 'kind = "correction"\nfollows = "hush-post"'
+    )
     posts = [
         warning("own-post", due, f'["region:{OWN}"]'),
         warning("both-post", due, '["beijing-weibo", "shanghai-weibo"]'),
@@ -97,20 +103,35 @@ async def fill(site):
         ("沪甲", OTHER, "13900000001"),
         ("沪乙", OTHER, ""),
     ):
-        await site.signed_in(f"author@region:{region}", f"approver@region:{region}", name=name)
+        await site.signed_in(
+            f"author@region:{region}", f"approver@region:{region}", name=name
+        )
         await site.store.duty.add(name, named_person("沪乙"), phone)
-    await site.store.actions.pause("account:shanghai-tieba", named_person("沪乙"), "沪停发")
-    await site.store.actions.pause("account:beijing-tieba", named_person("京甲"), "停发")
+    await site.store.actions.pause(
+        "account:shanghai-tieba", named_person("沪乙"), "沪停发"
+    )
+    await site.store.actions.pause(
+        "account:beijing-tieba", named_person("京甲"), "停发"
+    )
     await site.store.database.write(lambda unit: raise_alerts(unit, site.runtime.now()))
     await site.store.actions.register_worker()
 
 
 def raise_alerts(unit, now):
-    for post, account in (("own-post", "beijing-weibo"), ("hush-post", "shanghai-weibo")):
+    for post, account in (
+        ("own-post", "beijing-weibo"),
+        ("hush-post", "shanghai-weibo"),
+    ):
         raise_alert(
-            unit, now, "held.captcha", f"{post}@{account}", {"post": post, "account": account}
+            unit,
+            now,
+            "held.captcha",
+            f"{post}@{account}",
+            {"post": post, "account": account},
         )
-    raise_alert(unit, now, "reload_refused", "schedule", {"reason": "hush-post: 沪内部"})
+    raise_alert(
+        unit, now, "reload_refused", "schedule", {"reason": "hush-post: 沪内部"}
+    )
     raise_alert(
         unit,
         now,
@@ -138,7 +159,9 @@ async def describe(site, client, stem, writer, title):
         for one in await site.store.queries.alerts()
         if one.facts.get("account") == f"{city}-weibo"
     ]
-    texts = await site.store.occurrences.renditions(OccurrenceKey(post=post, occurrence="once"))
+    texts = await site.store.occurrences.renditions(
+        OccurrenceKey(post=post, occurrence="once")
+    )
     [article] = [text for text in texts if text.account == f"{city}-wechat"]
     form = {**FORM, "title": title, "to": f"{city}-wechat"}
     await client.post("/write/check", data=form)
@@ -153,14 +176,20 @@ async def describe(site, client, stem, writer, title):
 
 
 def fill_path(route, names):
-    known = {**names, "fingerprint": names["preview"]} if route.name == "draft_article" else names
+    known = (
+        {**names, "fingerprint": names["preview"]}
+        if route.name == "draft_article"
+        else names
+    )
     return re.sub(r"\{(\w+)\}", lambda found: known[found[1]], route.path)
 
 
 def find_names(answer, *sent):
     """Return the names of the other region in an answer, without the request's own words."""
     text = (
-        answer if isinstance(answer, str) else f"{answer.text}{answer.headers.get('location', '')}"
+        answer
+        if isinstance(answer, str)
+        else f"{answer.text}{answer.headers.get('location', '')}"
     )
     for word in sorted(sent, key=len, reverse=True):
         text = text.replace(word, "")
@@ -267,12 +296,17 @@ def expect(role, place):
     The status is 403 wherever the table of routes has a permission the role lacks.
     """
     refused = {
-        route.name for route in ROUTES if route.permission and not reaches(role, route.permission)
+        route.name
+        for route in ROUTES
+        if route.permission and not reaches(role, route.permission)
     }
     # who is on duty releases, or who wrote it
     if place == 0 and not reaches(role, Permission.APPROVE):
         refused.add("release")
-    return {name: 403 if name in refused else found[place] for name, found in EXPECTED.items()}
+    return {
+        name: 403 if name in refused else found[place]
+        for name, found in EXPECTED.items()
+    }
 
 
 async def test_a_person_of_one_region_gets_nothing_of_another(regions_site):
@@ -302,7 +336,9 @@ async def test_each_role_on_one_region_gets_only_what_is_its_own(regions_site, r
         assert leaks == {}
         expected = expect(role, place)
         assert {
-            key: (value, expected[key]) for key, value in statuses.items() if value != expected[key]
+            key: (value, expected[key])
+            for key, value in statuses.items()
+            if value != expected[key]
         } == {}
 
 
@@ -363,7 +399,11 @@ def list_questions(other):
         ("/write/check", {**form, "to": "beijing-wechat"}, 200),
         ("/write/check", {**FORM, "title": "警惕", "to": ["all"]}, 200),
         ("/write", {**form, "to": "beijing-wechat", "do": "save"}, 422),
-        ("/write", {**form, "follows": "hush-pos", "to": "beijing-wechat", "do": "save"}, 422),
+        (
+            "/write",
+            {**form, "follows": "hush-pos", "to": "beijing-wechat", "do": "save"},
+            422,
+        ),
         ("/write", {**FORM, "title": "警惕", "to": "shanghai", "do": "save"}, 422),
         ("/write", {**FORM, "title": "警惕", "to": account, "do": "save"}, 422),
         (
@@ -395,7 +435,9 @@ async def test_nothing_of_another_region_is_got_by_naming_it(regions_site):
     names, wrong = {**other, "marker": marker}, {}
     for method, path, form, status in list_questions(names):
         answer = await client.request(method, path, data=form)
-        found = find_names(answer, *names.values(), "hush-pos", "hush-fix", *form.get("title", ()))
+        found = find_names(
+            answer, *names.values(), "hush-pos", "hush-fix", *form.get("title", ())
+        )
         if (answer.status_code, found) != (status, []):
             wrong[path, str(form)] = answer.status_code, found
     assert wrong == {}
@@ -422,19 +464,27 @@ async def test_a_post_of_another_region_cannot_be_followed(regions_site):
         ]
         for original in ("hush-post", "none", "both-post")
     }
-    statuses = {key: [answer.status_code for answer in found] for key, found in answers.items()}
+    statuses = {
+        key: [answer.status_code for answer in found] for key, found in answers.items()
+    }
     is_unknown = {
         key: ["problem-follows" in answer.text for answer in found]
         for key, found in answers.items()
     }
-    assert statuses == {"hush-post": [200, 422], "none": [200, 422], "both-post": [200, 303]}
+    assert statuses == {
+        "hush-post": [200, 422],
+        "none": [200, 422],
+        "both-post": [200, 303],
+    }
     assert is_unknown == {
         "hush-post": [True, True],
         "none": [True, True],
         "both-post": [False, False],
     }
     assert not any(
-        find_names(answer, "hush-post") for found in answers.values() for answer in found
+        find_names(answer, "hush-post")
+        for found in answers.values()
+        for answer in found
     )
 
 
@@ -452,7 +502,10 @@ async def test_a_refused_file_names_no_post_of_another_region(regions_site):
     form = {**FORM, "title": "警惕", "to": "beijing-wechat", "do": "save"}
     answers = [await client.post("/write", data=form)]
     await asyncio.to_thread(file.write_text, f"{broken}\nhush-post = [", "utf-8")
-    answers += [await client.post("/write", data=form), await client.get("/posts/own-post/edit")]
+    answers += [
+        await client.post("/write", data=form),
+        await client.get("/posts/own-post/edit"),
+    ]
     assert [answer.status_code for answer in answers] == [422, 422, 409]
     assert [find_names(answer) for answer in answers] == [[], [], []]
     assert ["其他单位" in answer.text for answer in answers] == [True, True, True]
@@ -464,11 +517,15 @@ async def test_a_stream_names_nothing_of_another_region(regions_site):
     It covers posts, items that others have done, and the banner of a refused file.
     """
     client, _own, other = await arrange(regions_site, *EVERY_ROLE)
-    session = await regions_site.store.sign_ins.find_session(client.cookies["publisher_session"])
+    session = await regions_site.store.sign_ins.find_session(
+        client.cookies["publisher_session"]
+    )
     visitor = Visitor(
         site=regions_site.app.state.site, lang="zh_CN", session_id="x", session=session
     )
-    await regions_site.store.actions.resume("account:shanghai-tieba", named_person("沪乙"))
+    await regions_site.store.actions.resume(
+        "account:shanghai-tieba", named_person("沪乙")
+    )
     done = [item_id(kind, "account:shanghai-tieba") for kind in ("card", "task")]
     done += [
         todo_id(TodoKind.ACCOUNT, "account:shanghai-tieba"),

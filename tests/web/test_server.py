@@ -56,7 +56,9 @@ class ServerFixture:
             self.requests.append(request)
             return await handler(request)
 
-        self.server = HttpServer(listening_socket=self.place, handler=answer, limits=limits, **more)
+        self.server = HttpServer(
+            listening_socket=self.place, handler=answer, limits=limits, **more
+        )
 
     async def call(self, address="127.0.0.1"):
         """Connect from an address of this machine, and send nothing."""
@@ -92,9 +94,15 @@ async def open_server(handler=None, *, count_free_descriptors=None, **limits):
     async def welcome(request):
         return 200, request.method
 
-    more = {"count_free_descriptors": count_free_descriptors} if count_free_descriptors else {}
+    more = (
+        {"count_free_descriptors": count_free_descriptors}
+        if count_free_descriptors
+        else {}
+    )
     async with asyncio.timeout(LONGEST), AsyncExitStack() as stack:
-        made = ServerFixture(stack, HttpLimits(**{**PATIENT, **limits}), handler or welcome, **more)
+        made = ServerFixture(
+            stack, HttpLimits(**{**PATIENT, **limits}), handler or welcome, **more
+        )
         await stack.enter_async_context(made.server.serving())
         yield made
 
@@ -109,7 +117,9 @@ async def test_f90_a_request_is_answered_among_silent_clients():
 
     A client that sends a request gets its answer.
     """
-    async with open_server(max_connections=4, max_connections_per_peer=4, accept_batch=2) as here:
+    async with open_server(
+        max_connections=4, max_connections_per_peer=4, accept_batch=2
+    ) as here:
         silent = [await here.call() for _ in range(20)]
         assert await here.ask(GET) == 200
         assert [await status(reader) for reader, _ in silent[:16]] == [None] * 16
@@ -160,9 +170,13 @@ async def test_f90_clients_are_accepted_a_few_at_a_time():
         asked.release()
         await asyncio.Event().wait()
 
-    async with open_server(wait, accept_batch=2, accept_interval_seconds=ENDLESS) as here:
+    async with open_server(
+        wait, accept_batch=2, accept_interval_seconds=ENDLESS
+    ) as here:
         for _ in range(5):
-            client = here.stack.enter_context(socket.create_connection(("127.0.0.1", here.port)))
+            client = here.stack.enter_context(
+                socket.create_connection(("127.0.0.1", here.port))
+            )
             client.sendall(GET)
         await asked.acquire()
         await asked.acquire()
@@ -171,7 +185,9 @@ async def test_f90_clients_are_accepted_a_few_at_a_time():
 
 async def test_f90_one_address_takes_no_more_than_its_share():
     """F90: a client that connects again and again only closes its own connections."""
-    async with open_server(max_connections=10, max_connections_per_peer=2, accept_batch=1) as here:
+    async with open_server(
+        max_connections=10, max_connections_per_peer=2, accept_batch=1
+    ) as here:
         other, writer = await here.call("127.0.0.2")
         many = [await here.call() for _ in range(20)]
         assert [await status(reader) for reader, _ in many[:-2]] == [None] * 18
@@ -215,7 +231,9 @@ async def test_f90_silent_and_slow_clients_are_closed(started):
 
     A steady arrival of bytes does not extend it.
     """
-    async with open_server(read_on, head_timeout_seconds=0.1, body_timeout_seconds=0.1) as here:
+    async with open_server(
+        read_on, head_timeout_seconds=0.1, body_timeout_seconds=0.1
+    ) as here:
         silent, writer = await here.call()
         writer.write(started)
         assert await status(silent) is None
@@ -229,7 +247,10 @@ async def test_f90_silent_and_slow_clients_are_closed(started):
     ("request_", "expected"),
     [
         (b"GET /x HTTP/1.1\r\nHost: a\r\nX: " + b"x" * MAX_HEAD_BYTES * 2, 400),
-        (b"GET /x HTTP/1.1\r\nHost: a\r\n" + b"X: y\r\n" * MAX_HEAD_LINES + b"\r\n", 400),
+        (
+            b"GET /x HTTP/1.1\r\nHost: a\r\n" + b"X: y\r\n" * MAX_HEAD_LINES + b"\r\n",
+            400,
+        ),
         (
             b"GET /x?"
             + b"&".join(b"%d=1" % n for n in range(17))
@@ -277,7 +298,9 @@ async def test_f90_nobody_is_accepted_while_descriptors_are_short():
         return free[0]
 
     async with open_server(
-        count_free_descriptors=count_free_descriptors, reserved_descriptors=5, accept_batch=2
+        count_free_descriptors=count_free_descriptors,
+        reserved_descriptors=5,
+        accept_batch=2,
     ) as here:
         waiting = asyncio.create_task(here.ask(GET))
         for _ in range(3):
@@ -372,8 +395,12 @@ async def test_f90_a_line_a_minute_reports_how_many_were_refused(monkeypatch):
     for reason in ["full"] * 1000 + ["too_slow"] * 5:
         sparse.warn("connections_refused", reason)
     assert lines == [("connections_refused", {"reasons": {"full": 1}})]
-    await eventually(lambda: not sparse._intervals, LONGEST, "a minute without refusals")
-    assert lines[1:] == [("connections_refused", {"reasons": {"full": 999, "too_slow": 5}})]
+    await eventually(
+        lambda: not sparse._intervals, LONGEST, "a minute without refusals"
+    )
+    assert lines[1:] == [
+        ("connections_refused", {"reasons": {"full": 999, "too_slow": 5}})
+    ]
     for reason in ("full", "too_slow"):
         sparse.warn("connections_refused", reason)
     assert lines[2:] == [("connections_refused", {"reasons": {"full": 1}})]
@@ -410,4 +437,6 @@ async def test_every_answer_limits_what_a_browser_does_with_it():
         ]
     assert [answer.split()[1] for answer in answers] == [b"200", b"400"]
     assert all(SECURITY_HEADERS.encode() in answer for answer in answers)
-    assert all(b"content-type: text/plain; charset=utf-8\r\n" in answer for answer in answers)
+    assert all(
+        b"content-type: text/plain; charset=utf-8\r\n" in answer for answer in answers
+    )

@@ -89,7 +89,9 @@ async def test_a_wrong_name_and_a_wrong_password_look_alike(site):
     client = site.client()
     wrong = [
         await client.post(
-            "/login", data={"name": name, "password": "x"}, headers={"accept-language": "zh"}
+            "/login",
+            data={"name": name, "password": "x"},
+            headers={"accept-language": "zh"},
         )
         for name in ("作者", "无此人")
     ]
@@ -107,7 +109,8 @@ async def test_waits_do_not_show_who_is_a_user(site):
     for name, address in (("作者", "10.0.0.1"), ("无此人", "10.0.0.2")):
         client = site.client(address=address)
         answers = [
-            await client.post("/login", data={"name": name, "password": "x"}) for _ in range(8)
+            await client.post("/login", data={"name": name, "password": "x"})
+            for _ in range(8)
         ]
         found[name] = [(answer.status_code, read_problem(answer)) for answer in answers]
     assert found["作者"] == found["无此人"]
@@ -156,11 +159,14 @@ async def test_what_is_refused_leaves_a_trace(site):
         ("password_refused", "address 127.0.0.1"),
     ]
     assert (
-        "密码不对（一小时内第 1 次，来自 address 127.0.0.1）" in (await client.get("/audit")).text
+        "密码不对（一小时内第 1 次，来自 address 127.0.0.1）"
+        in (await client.get("/audit")).text
     )
     figures = (await client.get("/metrics")).text
     found = dict(
-        re.findall(r'^publisher_refusals_total{kind="(\w+)"} (\S+)$', figures, re.MULTILINE)
+        re.findall(
+            r'^publisher_refusals_total{kind="(\w+)"} (\S+)$', figures, re.MULTILINE
+        )
     )
     assert found == {
         "password": "1.0",
@@ -176,18 +182,31 @@ async def test_a_burst_of_refusals_is_shown_as_an_alert(site):
     client = await site.signed_in("operator")
     attempts = site.store.users.attempts
     await attempts.record_refusal(RefusalKind.CODE, "operator", "address 10.0.0.1", 7)
-    await attempts.record_refusal(RefusalKind.PASSWORD, "nobody", "address 10.0.0.2", 12)
+    await attempts.record_refusal(
+        RefusalKind.PASSWORD, "nobody", "address 10.0.0.2", 12
+    )
     page = (await client.get("/alerts")).text
-    assert "operator 的密码输对之后，验证码一小时内错了 7 次，最近一次来自 address 10.0.0.1" in page
+    assert (
+        "operator 的密码输对之后，验证码一小时内错了 7 次，最近一次来自 address 10.0.0.1"
+        in page
+    )
     assert "? 的登录一小时内失败了 12 次" in page
     assert "nobody" not in page
 
 
-async def test_the_last_refusals_of_a_burst_are_written_by_the_dashboard_itself(site, monkeypatch):
+async def test_the_last_refusals_of_a_burst_are_written_by_the_dashboard_itself(
+    site, monkeypatch
+):
     """Also where none follows, and after the database was away for a moment."""
     monkeypatch.setattr(dashboard, "REFUSALS_INTERVAL_SECONDS", 0.01)
-    client, attempts, warnings = await site.signed_in("viewer"), site.store.users.attempts, []
-    monkeypatch.setattr(dashboard.log, "warning", lambda event, **_facts: warnings.append(event))
+    client, attempts, warnings = (
+        await site.signed_in("viewer"),
+        site.store.users.attempts,
+        [],
+    )
+    monkeypatch.setattr(
+        dashboard.log, "warning", lambda event, **_facts: warnings.append(event)
+    )
     for _ in range(3):
         await client.get("/people")
     site.runtime.advance_time(timedelta(seconds=1))
@@ -225,7 +244,10 @@ async def test_who_knows_one_password_pushes_out_no_sign_in_of_others(site):
     await site.client(address="10.0.0.1").post(
         "/login", data={"name": "别人", "password": PASSWORD}
     )
-    assert sum(each.user.name == "别人" for each in pending.values()) == MAX_PENDING_OF_USER
+    assert (
+        sum(each.user.name == "别人" for each in pending.values())
+        == MAX_PENDING_OF_USER
+    )
     assert "other 0" not in pending
     assert (await owner.get("/login/code")).status_code == 200
 
@@ -252,7 +274,9 @@ async def test_a_flood_of_attempts_locks_nobody_else_out(site):
     await add_activated(site)
     attacker, owner = site.client(), site.client(address="10.1.2.3")
     statuses = [
-        (await attacker.post("/login", data={"name": "作者", "password": "x"})).status_code
+        (
+            await attacker.post("/login", data={"name": "作者", "password": "x"})
+        ).status_code
         for _ in range(8)
     ]
     answer = await owner.post("/login", data={"name": "作者", "password": PASSWORD})
@@ -273,9 +297,15 @@ async def test_a_neighbour_locks_nobody_out_of_a_browser_they_have_used(site):
         await owner.post("/login", data={"name": name, "password": PASSWORD})
         await owner.post("/logout")
     for number in range(40):
-        await neighbour.post("/login", data={"name": f"无此人{number}", "password": "x"})
-    newcomer.cookies.set("publisher_browser", "made-up~" + owner.cookies["publisher_browser"][:-2])
-    refused = await newcomer.post("/login", data={"name": "第三人", "password": PASSWORD})
+        await neighbour.post(
+            "/login", data={"name": f"无此人{number}", "password": "x"}
+        )
+    newcomer.cookies.set(
+        "publisher_browser", "made-up~" + owner.cookies["publisher_browser"][:-2]
+    )
+    refused = await newcomer.post(
+        "/login", data={"name": "第三人", "password": PASSWORD}
+    )
     answers = [
         await owner.post("/login", data={"name": name, "password": PASSWORD})
         for name in ("作者", "另一人")
@@ -291,7 +321,9 @@ async def test_guesses_in_a_browser_that_is_known_are_counted(site):
     await client.post("/login", data={"name": "作者", "password": PASSWORD})
     await client.post("/logout")
     answers = [
-        (await client.post("/login", data={"name": "作者", "password": "x"})).status_code
+        (
+            await client.post("/login", data={"name": "作者", "password": "x"})
+        ).status_code
         for _ in range(8)
     ]
     assert answers[0] == 422
@@ -333,20 +365,27 @@ def test_each_attempt_counts_for_a_minute():
     for instant in (100.0, 110.0, 110.0, 120.0, 130.5):
         now = instant
         assert wait_for_attempt(counted, "office", "somebody") == 0
-    assert [wait_for_attempt(counted, "office", "somebody") for _ in range(3)] == [30] * 3
+    assert [wait_for_attempt(counted, "office", "somebody") for _ in range(3)] == [
+        30
+    ] * 3
     assert wait_for_attempt(counted, "office", "another") == 0
     assert wait_for_attempt(counted, "elsewhere", "somebody") == 0
     now = 159.9
     assert wait_for_attempt(counted, "office", "somebody") == 1
     now = 160.0
-    assert [wait_for_attempt(counted, "office", "somebody") for _ in range(2)] == [0, 10]
+    assert [wait_for_attempt(counted, "office", "somebody") for _ in range(2)] == [
+        0,
+        10,
+    ]
 
 
 def test_an_address_has_thirty_attempts_a_minute_for_all_names():
     """Other addresses are admitted meanwhile, and this one after a minute."""
     now = 0.0
     counted = Limits(_monotonic=lambda: now)
-    waits = [wait_for_attempt(counted, "office", f"name-{number}") for number in range(31)]
+    waits = [
+        wait_for_attempt(counted, "office", f"name-{number}") for number in range(31)
+    ]
     assert waits == [0] * 30 + [60]
     assert wait_for_attempt(counted, "elsewhere", "name-0") == 0
     now = 60.0
@@ -360,7 +399,9 @@ def test_a_success_forgets_the_attempts_of_its_name_there():
         for _ in range(5):
             assert wait_for_attempt(counted, "office", name) == 0
     counted.note_success("office", "somebody")
-    waits = [wait_for_attempt(counted, "office", name) for name in ("somebody", "another")]
+    waits = [
+        wait_for_attempt(counted, "office", name) for name in ("somebody", "another")
+    ]
     assert waits == [0, 60]
 
 
@@ -371,7 +412,15 @@ def test_only_so_many_names_and_addresses_are_counted(monkeypatch):
     counted = Limits(_monotonic=lambda: 0.0)
     waits = [
         wait_for_attempt(counted, address, "somebody")
-        for address in ("first", "second", "first", "third", "fourth", "first", "second")
+        for address in (
+            "first",
+            "second",
+            "first",
+            "third",
+            "fourth",
+            "first",
+            "second",
+        )
     ]
     assert waits == [0, 0, 60, 0, 0, 60, 0]
 
@@ -391,7 +440,10 @@ async def test_a_flood_waits_for_who_has_tried_less():
             await asyncio.sleep(0)
 
     await asyncio.gather(
-        *(sign_in(address) for address in ["flood", "flood", "early", "office", "late", "office"])
+        *(
+            sign_in(address)
+            for address in ["flood", "flood", "early", "office", "late", "office"]
+        )
     )
     assert order == ["flood", "office", "office", "late", "early", "flood"]
 
@@ -415,7 +467,9 @@ async def test_a_flood_with_a_right_password_waits_as_well():
         first = asyncio.create_task(sign_in("flood"))
         await asyncio.sleep(0)
         counted.require_attempt("flood", "somebody")
-        waiting = [asyncio.create_task(sign_in(address)) for address in ("flood", "user")]
+        waiting = [
+            asyncio.create_task(sign_in(address)) for address in ("flood", "user")
+        ]
         await asyncio.sleep(0)
     await asyncio.gather(first, *waiting)
     assert order == ["flood", "user", "flood"]
@@ -436,7 +490,10 @@ async def test_where_too_many_wait_the_flood_comes_again(monkeypatch):
 
     counted.require_attempt("flood", "somebody")
     async with counted.turn("flood"):
-        attempts = [asyncio.create_task(sign_in(address)) for address in ["flood", "gone", "user"]]
+        attempts = [
+            asyncio.create_task(sign_in(address))
+            for address in ["flood", "gone", "user"]
+        ]
         with pytest.raises(SignInError) as refused:
             await attempts[0]
         attempts[1].cancel()
@@ -451,7 +508,10 @@ async def test_a_one_time_link_is_used_up_by_its_form_only(site):
     """Opening the link changes nothing; its form sets password and second factor, once."""
     link = await site.add_user("作者", "author")
     client = site.client()
-    first, shown = await site.begin_setup(client, link), await site.begin_setup(client, link)
+    first, shown = (
+        await site.begin_setup(client, link),
+        await site.begin_setup(client, link),
+    )
     secret = SEED.search(shown.text)[1]
     assert secret in first.text
     form = {
@@ -476,7 +536,9 @@ async def test_whoever_only_opens_a_link_sees_nothing_and_binds_nothing(site):
     opened = [
         await scanner.get("/setup"),
         await scanner.get("/setup/form"),
-        await scanner.post("/setup", data={"link": f"http://127.0.0.1:8700/setup#{link}"}),
+        await scanner.post(
+            "/setup", data={"link": f"http://127.0.0.1:8700/setup#{link}"}
+        ),
     ]
     assert [page.status_code for page in opened] == [200, 404, 200]
     assert [SEED.search(page.text) for page in opened] == [None] * 3
@@ -485,7 +547,9 @@ async def test_whoever_only_opens_a_link_sees_nothing_and_binds_nothing(site):
 
 
 @pytest.mark.parametrize("lang", ["zh_CN", "en"])
-async def test_a_second_browser_sees_no_seed_and_administrators_get_an_alert(site, lang):
+async def test_a_second_browser_sees_no_seed_and_administrators_get_an_alert(
+    site, lang
+):
     """A second browser sees no seed, and administrators get an alert.
 
     A thief of the link reads neither seed nor codes, and cannot go on, before and after its user is
@@ -497,14 +561,15 @@ async def test_a_second_browser_sees_no_seed_and_administrators_get_an_alert(sit
     opened = await thief.post(f"/setup?lang={lang}", data={"link": link})
     begun = await thief.post("/setup/begin", data={"link": link})
     form = await thief.post(
-        "/setup/form", data={"password": PASSWORD, "password_again": PASSWORD, "skip": "1"}
+        "/setup/form",
+        data={"password": PASSWORD, "password_again": PASSWORD, "skip": "1"},
     )
     assert [page.status_code for page in (opened, begun, form)] == [409, 409, 404]
     assert 'data-testid="page-link-elsewhere"' in opened.text
     assert [seed in page.text for page in (opened, begun, form)] == [False] * 3
-    assert [(alert.code, alert.subject) for alert in await site.store.queries.alerts()] == [
-        ("link_opened_elsewhere", "user:作者")
-    ]
+    assert [
+        (alert.code, alert.subject) for alert in await site.store.queries.alerts()
+    ] == [("link_opened_elsewhere", "user:作者")]
     history = await site.store.queries.audit_history("user:作者")
     assert [entry.event for entry in history] == [
         "user_added",
@@ -571,8 +636,12 @@ async def test_what_was_sent_after_the_session_had_ended_is_kept(site):
     """
     await add_activated(site)
     client = site.client()
-    refused = await client.post("/pause", data={"reason": "账号被盗 & 急", "next": "/today"})
-    resumed = re.search(r'name="resume" value="([^"]*)"', refused.text)[1].replace("&amp;", "&")
+    refused = await client.post(
+        "/pause", data={"reason": "账号被盗 & 急", "next": "/today"}
+    )
+    resumed = re.search(r'name="resume" value="([^"]*)"', refused.text)[1].replace(
+        "&amp;", "&"
+    )
     form = {"name": "作者", "password": PASSWORD, "next": "/pause", "resume": resumed}
     shown = await client.post("/login", data=form)
     assert refused.status_code == 401
@@ -593,9 +662,13 @@ async def test_the_next_person_at_a_screen_sends_no_words_of_another_unseen(site
         ("/approve/p", {"fingerprint": "0" * 64}),
     ):
         refused = await client.post(path, data=form)
-        kept = {name: html.unescape(value) for name, value in HIDDEN.findall(refused.text)}
+        kept = {
+            name: html.unescape(value) for name, value in HIDDEN.findall(refused.text)
+        }
         pages.append(
-            await site.client().post("/login", data={**kept, "name": "作者", "password": PASSWORD})
+            await site.client().post(
+                "/login", data={**kept, "name": "作者", "password": PASSWORD}
+            )
         )
     assert 'name="do" value="refresh"' in pages[0].text
     assert "以 作者 的名义" in pages[0].text
@@ -612,7 +685,9 @@ async def test_who_was_reset_hears_of_it_beside_a_form_that_was_kept(site):
     await site.store.users.activate(link, NewSignIn(password_hash="none"), named_person)
     link = await site.store.users.reset("作者", ADMIN, [SignInFactor.PASSWORD])
     key = site.app.state.site.load_user_key
-    await activate_user(site.store.users, link, PASSWORD, by=named_person, load_user_key=key)
+    await activate_user(
+        site.store.users, link, PASSWORD, by=named_person, load_user_key=key
+    )
     form = {"name": "作者", "next": "/pause"}
     shown = [
         await site.client().post("/login", data={**form, **more}, follow_redirects=True)
@@ -623,7 +698,9 @@ async def test_who_was_reset_hears_of_it_beside_a_form_that_was_kept(site):
         )
     ]
     said = [
-        re.findall(r'data-testid="notice">.*?<span>(.*?)</span>', answer.text, re.DOTALL)
+        re.findall(
+            r'data-testid="notice">.*?<span>(.*?)</span>', answer.text, re.DOTALL
+        )
         for answer in shown
     ]
     assert said[1] == ["您的登录被重置过"]
@@ -641,12 +718,18 @@ async def test_no_password_is_kept_after_the_session_had_ended(site):
     await add_activated(site)
     answers = [
         await client.post(
-            "/me/password", data=form, headers={"referer": "http://127.0.0.1:8700/me?x=1"}
+            "/me/password",
+            data=form,
+            headers={"referer": "http://127.0.0.1:8700/me?x=1"},
         ),
-        await client.post("/me/tokens", data={"scope": "view", "token_password": typed}),
+        await client.post(
+            "/me/tokens", data={"scope": "view", "token_password": typed}
+        ),
         await client.post("/resume", data={"code": typed, "reason": "x"}),
     ]
-    following = [re.search(r'name="next" value="([^"]*)"', answer.text)[1] for answer in answers]
+    following = [
+        re.search(r'name="next" value="([^"]*)"', answer.text)[1] for answer in answers
+    ]
     assert [answer.status_code for answer in answers] == [401] * 3
     assert [answer.text for answer in answers if typed in answer.text] == []
     assert following == ["/me", "/today", "/resume"]
@@ -658,7 +741,9 @@ def test_every_secret_field_is_known():
 
     It is never kept in a form that waits for a sign-in.
     """
-    templates = [path.read_text("utf-8") for path in Path(web.__file__).parent.rglob("*.html")]
+    templates = [
+        path.read_text("utf-8") for path in Path(web.__file__).parent.rglob("*.html")
+    ]
     named = {
         name
         for text in templates

@@ -32,7 +32,13 @@ from tests.web.posts import hidden_fields
 REGIONS = [2, pytest.param(17, marks=pytest.mark.long(seconds=20))]
 """Each with three accounts. Their number makes no difference."""
 MAX_STATEMENTS = 12
-MAX_OF_LARGE_PAGES = {"account": 14, "edit": 16, "occurrence": 15, "post": 15, "write": 14}
+MAX_OF_LARGE_PAGES = {
+    "account": 14,
+    "edit": 16,
+    "occurrence": 15,
+    "post": 15,
+    "write": 14,
+}
 """Pages that need more: one account, a form made from a post, and a post with an opened account."""
 POSTS = ("held", "first", "sent", "task")
 CENTRE = named_person("乙")
@@ -63,11 +69,15 @@ async def busy(tmp_path, sqlite_template, regions):
     runtime, settings = make_confirmed_runtime(), folder / "publisher.toml"
     async with open_store(await load_settings(folder), runtime) as store:
         await store.users.add(ADMIN.name, [parse_grant("admin")], ADMIN)
-    settings.write_text('approval_preset = "two persons"\n' + settings.read_text("utf-8"), "utf-8")
+    settings.write_text(
+        'approval_preset = "two persons"\n' + settings.read_text("utf-8"), "utf-8"
+    )
     async with open_application(
         await load_settings(folder), runtime, can_send=False
     ) as application:
-        site = WebSite(application=application, app=create_dashboard(application), runtime=runtime)
+        site = WebSite(
+            application=application, app=create_dashboard(application), runtime=runtime
+        )
         await fill(site)
         yield site
         for client in site.clients:
@@ -77,8 +87,12 @@ async def busy(tmp_path, sqlite_template, regions):
 async def fill(site):
     """File posts, put them into all kinds of states, and let people act."""
     now = site.runtime.now()
-    soon, later = (f"at = {now + timedelta(hours=hours):%Y-%m-%dT%H:%M:%S}Z" for hours in (3, 30))
-    correction = WARNING.replace('kind = "warning"', 'kind = "correction"\nfollows = "sent"')
+    soon, later = (
+        f"at = {now + timedelta(hours=hours):%Y-%m-%dT%H:%M:%S}Z" for hours in (3, 30)
+    )
+    correction = WARNING.replace(
+        'kind = "warning"', 'kind = "correction"\nfollows = "sent"'
+    )
     write_schedule(
         site.application.settings.workspace,
         *(warning(name, soon) for name in ("first", "sent", "held", "task")),
@@ -94,20 +108,30 @@ async def fill(site):
     await set_state(site, "sent", State.PUBLISHED, **published)
     await set_state(site, "held", State.HELD, attempts=1, reason="captcha")
     for delivery in await site.store.queries.deliveries(PostId("task")):
-        handed_out = replace(delivery, ticket=Ticket(manual_task=ManualTask(assigned_at=now)))
+        handed_out = replace(
+            delivery, ticket=Ticket(manual_task=ManualTask(assigned_at=now))
+        )
         columns = changed_columns(delivery, handed_out)
-        await set_state(site, "task", State.SUBMITTED, delivery.account, attempts=1, **columns)
+        await set_state(
+            site, "task", State.SUBMITTED, delivery.account, attempts=1, **columns
+        )
     for account in ("beijing-weibo", "shanghai-weibo"):
         await site.store.actions.pause(f"account:{account}", CENTRE, "停发")
     [task] = await site.store.approvals.tasks(PostId("next"))
     content = task.status.fingerprint
-    await site.store.approvals.approve(PostId("next"), content, unlimited_approver("乙"), CENTRE)
+    await site.store.approvals.approve(
+        PostId("next"), content, unlimited_approver("乙"), CENTRE
+    )
     await site.store.database.write(lambda unit: raise_alerts(unit, now))
     await site.store.actions.register_worker()
 
 
 async def set_state(site, post, state, *accounts, **values):
-    statement = update(DELIVERY).where(DELIVERY.c.post == post).values(state=state.value, **values)
+    statement = (
+        update(DELIVERY)
+        .where(DELIVERY.c.post == post)
+        .values(state=state.value, **values)
+    )
     if accounts:
         statement = statement.where(DELIVERY.c.account.in_(accounts))
     await site.store.database.write(lambda unit: unit.connection.execute(statement))
@@ -146,7 +170,11 @@ async def list_paths(site, route):
     }  # fmt: skip
     posts = POSTS if route.name in {"post", "approve"} else POSTS[:1]
     paths = [
-        re.sub(r"\{(\w+)\}", lambda found, post=post: {**names, "post": post}[found[1]], route.path)
+        re.sub(
+            r"\{(\w+)\}",
+            lambda found, post=post: {**names, "post": post}[found[1]],
+            route.path,
+        )
         for post in posts
     ]
     if route.name == "post":
@@ -163,7 +191,9 @@ async def test_a_page_takes_a_dozen_statements(busy, scope):
     recorded.
     """
     client = await busy.signed_in(*(f"{role}{scope}" for role in UserRole), name="全")
-    await client.get("/help")  # the first request of a session looks it up for its turn, too
+    await client.get(
+        "/help"
+    )  # the first request of a session looks it up for its turn, too
     many, shown = {}, set()
     for route in ROUTES:
         if route.method != "GET" or route.name == "events":
@@ -176,10 +206,21 @@ async def test_a_page_takes_a_dozen_statements(busy, scope):
             if answer.status_code != 403 and len(statements) > limit:
                 many[path] = len(statements)
     assert many == {}
-    assert {"today", "inbox", "approve", "post", "delivery", "accounts", "calendar"} <= shown
+    assert {
+        "today",
+        "inbox",
+        "approve",
+        "post",
+        "delivery",
+        "accounts",
+        "calendar",
+    } <= shown
 
 
-DELIVERY_OF, TASK = "/deliveries/{}/once/beijing-tieba", "/assist/task/once/beijing-tieba"
+DELIVERY_OF, TASK = (
+    "/deliveries/{}/once/beijing-tieba",
+    "/assist/task/once/beijing-tieba",
+)
 ACCOUNT = "/accounts/beijing-tieba"
 ACTIONS = {
     "approve": ("/approve/first", "/approve/first", {}, 12),
@@ -216,7 +257,9 @@ They are counted with those of its writes: the three that change several tables 
 
 
 @pytest.mark.parametrize("regions", [2])
-@pytest.mark.parametrize(("page", "path", "typed", "limit"), ACTIONS.values(), ids=ACTIONS)
+@pytest.mark.parametrize(
+    ("page", "path", "typed", "limit"), ACTIONS.values(), ids=ACTIONS
+)
 async def test_an_action_takes_a_dozen_statements(busy, page, path, typed, limit):
     """An action reads and writes in at most a dozen statements; the named ones in a few more."""
     client = await busy.signed_in(*UserRole, name="全")
@@ -233,7 +276,11 @@ async def test_an_approval_reads_its_occurrence_once_before_it_decides(busy):
     """
     client = await busy.signed_in(*UserRole, name="全")
     answer, statements = await act(busy, client, "/approve/first", "/approve/first")
-    [given] = [n for n, text in enumerate(statements) if text.startswith("INSERT INTO approval ")]
+    [given] = [
+        n
+        for n, text in enumerate(statements)
+        if text.startswith("INSERT INTO approval ")
+    ]
     read = ["approvable_text" in text for text in statements]
     assert answer.status_code == 303
     assert (read[:given].count(True), read[given:].count(True)) == (1, 1)
@@ -244,9 +291,13 @@ async def test_what_waits_for_people_is_the_same_number_everywhere(busy):
     """The menu, Today, the inbox and the accounts count what waits from one reading."""
     client = await busy.signed_in(*UserRole, name="全")
     waiting = await busy.store.waiting.read()
-    pages = {path: (await client.get(path)).text for path in ("/today", "/inbox", "/accounts")}
+    pages = {
+        path: (await client.get(path)).text
+        for path in ("/today", "/inbox", "/accounts")
+    }
     badges = {
-        re.search(r'id="badge-inbox"[^>]*>(?:<[^>]*>)*(\d+)', page)[1] for page in pages.values()
+        re.search(r'id="badge-inbox"[^>]*>(?:<[^>]*>)*(\d+)', page)[1]
+        for page in pages.values()
     }
     listed = set(re.findall(r'id="(todo-[0-9a-f]+)"', pages["/inbox"]))
     held = sum(one.state is State.HELD for one in waiting.deliveries)

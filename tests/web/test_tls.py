@@ -47,12 +47,20 @@ async def serving(folder, entry):
     """
     with (folder / "publisher.toml").open("a", encoding="utf-8") as file:
         file.write(f"\n[dashboard]\n{entry}\n")
-    settings, runtime, listening = await load_settings(folder), FakeRuntime(), asyncio.Event()
+    settings, runtime, listening = (
+        await load_settings(folder),
+        FakeRuntime(),
+        asyncio.Event(),
+    )
     async with open_application(settings, runtime, can_send=False) as application:
-        site = WebSite(application=application, app=create_dashboard(application), runtime=runtime)
+        site = WebSite(
+            application=application, app=create_dashboard(application), runtime=runtime
+        )
         await add_activated(site)
     served = asyncio.create_task(
-        serve_dashboard(settings, runtime, report=lambda *_code, **_facts: listening.set())
+        serve_dashboard(
+            settings, runtime, report=lambda *_code, **_facts: listening.set()
+        )
     )
     try:
         await asyncio.wait_for(listening.wait(), PATIENCE)
@@ -68,21 +76,30 @@ def write_certificates(folder):
 
     Return a context that trusts the authority.
     """
-    root_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
+    root_key, key = (
+        ec.generate_private_key(ec.SECP256R1()),
+        ec.generate_private_key(ec.SECP256R1()),
+    )
     root = make_certificate("authority", root_key, None)
     certificate = make_certificate(NAME, key, (root, root_key))
-    (folder / "tls.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    (folder / "tls.pem").write_bytes(
+        certificate.public_bytes(serialization.Encoding.PEM)
+    )
     plain = (
         serialization.Encoding.PEM,
         serialization.PrivateFormat.PKCS8,
         serialization.NoEncryption(),
     )
     (folder / "tls.key").write_bytes(key.private_bytes(*plain))
-    return ssl.create_default_context(cadata=root.public_bytes(serialization.Encoding.PEM).decode())
+    return ssl.create_default_context(
+        cadata=root.public_bytes(serialization.Encoding.PEM).decode()
+    )
 
 
 async def sign_in(client, password=PASSWORD, **headers):
-    return await client.post("/login", data={"name": "作者", "password": password}, headers=headers)
+    return await client.post(
+        "/login", data={"name": "作者", "password": password}, headers=headers
+    )
 
 
 async def test_by_its_own_certificate_nothing_goes_in_clear(workspace):
@@ -104,16 +121,24 @@ async def test_by_its_own_certificate_nothing_goes_in_clear(workspace):
     ):
         entered = await sign_in(client, origin=f"https://{NAME}:{port}")
         today = await client.get("/today")
-        foreign = await client.post("/pause", headers={"origin": "https://evil.example"})
+        foreign = await client.post(
+            "/pause", headers={"origin": "https://evil.example"}
+        )
         wish = await client.get("/me?theme=dark")
         no_http = await ask_in_bytes(port, b"GET /\r\n\r\n", trusted)
-        left = await client.post("/logout", headers={"origin": f"https://{NAME}:{port}"})
+        left = await client.post(
+            "/logout", headers={"origin": f"https://{NAME}:{port}"}
+        )
         with pytest.raises(httpx.RemoteProtocolError):
             await client.get(f"http://127.0.0.1:{port}/login")
     cookie = entered.headers["set-cookie"]
     assert cookie.startswith("__Host-publisher_session=")
     assert {"Secure", "HttpOnly", "SameSite=lax", "Path=/"} <= set(cookie.split("; "))
-    assert (entered.status_code, today.status_code, foreign.status_code) == (303, 200, 403)
+    assert (entered.status_code, today.status_code, foreign.status_code) == (
+        303,
+        200,
+        403,
+    )
     assert "max-age" in today.headers["strict-transport-security"]
     assert no_http.startswith(b"HTTP/1.1 400")
     assert all(
@@ -121,10 +146,14 @@ async def test_by_its_own_certificate_nothing_goes_in_clear(workspace):
         for name, value in security_headers(is_secure=True).items()
     )
     kept = {
-        name: cookie for answer in (wish, left) for name, cookie in read_cookies(answer).items()
+        name: cookie
+        for answer in (wish, left)
+        for name, cookie in read_cookies(answer).items()
     }
     assert kept.keys() == {"__Host-publisher_theme", "__Host-publisher_session"}
-    assert all({"Secure", "HttpOnly", "Path=/"} <= attributes for attributes in kept.values())
+    assert all(
+        {"Secure", "HttpOnly", "Path=/"} <= attributes for attributes in kept.values()
+    )
 
 
 async def test_f90_handshakes_that_do_not_end_are_bounded(workspace, monkeypatch):
@@ -145,7 +174,10 @@ async def test_f90_handshakes_that_do_not_end_are_bounded(workspace, monkeypatch
         ) as client,
     ):
         silent = [await asyncio.open_connection("127.0.0.1", port) for _ in range(8)]
-        closed = [await asyncio.wait_for(reader.read(), PATIENCE) for reader, _writer in silent[:3]]
+        closed = [
+            await asyncio.wait_for(reader.read(), PATIENCE)
+            for reader, _writer in silent[:3]
+        ]
         answer = await client.get("/login")
         monkeypatch.setattr(process, "HANDSHAKE_SECONDS", 0.1)
         late, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -240,7 +272,10 @@ async def test_behind_a_proxy_each_client_counts_for_itself(workspace, monkeypat
         )
 
     async with (
-        serving(workspace, f'listen = "127.0.0.1:{port}"\nproxy = "127.0.0.1"\nurl = "{url}"'),
+        serving(
+            workspace,
+            f'listen = "127.0.0.1:{port}"\nproxy = "127.0.0.1"\nurl = "{url}"',
+        ),
         proxying(port) as https,
         proxying(port, says_proto="http") as http,
         open_client(https, "127.0.0.2") as other,
@@ -249,21 +284,28 @@ async def test_behind_a_proxy_each_client_counts_for_itself(workspace, monkeypat
         open_client(port, "127.0.0.9") as past,
     ):
         wrong = [
-            await sign_in(other, "falsch", **own, **{"x-forwarded-for": f"10.0.0.{number}"})
+            await sign_in(
+                other, "falsch", **own, **{"x-forwarded-for": f"10.0.0.{number}"}
+            )
             for number in range(3)
         ]
         entered = await sign_in(author, **own)
         session = entered.headers["set-cookie"].partition(";")[0]
         today = await author.get("/today", headers={**own, "cookie": session})
         foreign = await author.post(
-            "/pause", headers={**own, "cookie": session, "origin": "https://evil.example"}
+            "/pause",
+            headers={**own, "cookie": session, "origin": "https://evil.example"},
         )
         forged = {"x-forwarded-for": "127.0.0.1", "x-forwarded-proto": "https"}
         refused = [await sign_in(in_clear, **own), await sign_in(past, **own, **forged)]
         metrics = await author.get("/metrics", headers=own)
     assert [answer.status_code for answer in wrong] == [422, 429, 429]
     assert entered.headers["set-cookie"].startswith("__Host-publisher_session=")
-    assert (entered.status_code, today.status_code, foreign.status_code) == (303, 200, 403)
+    assert (entered.status_code, today.status_code, foreign.status_code) == (
+        303,
+        200,
+        403,
+    )
     assert [(answer.status_code, url in answer.text) for answer in refused] == [
         (403, True),
         (403, True),

@@ -16,7 +16,9 @@ BY = Actor(role=Role.PERSON, name="值班")
 
 
 def verdict_of(page):
-    return re.search(r'<section class="verdict (\w+)".*?<h1>(.*?)</h1>', page, re.DOTALL).groups()
+    return re.search(
+        r'<section class="verdict (\w+)".*?<h1>(.*?)</h1>', page, re.DOTALL
+    ).groups()
 
 
 async def open_today(site, *grants, query=""):
@@ -29,7 +31,8 @@ async def test_a_calm_day_says_so_and_names_the_next_post(site):
     """With nothing to do the first sentence says it, and the next post is named."""
     at = site.runtime.now() + timedelta(hours=2)
     await enqueue_posts(
-        site.store.posts, make_post("p", [next(iter(site.store.policies))], at, title="反诈提示")
+        site.store.posts,
+        make_post("p", [next(iter(site.store.policies))], at, title="反诈提示"),
     )
     page = await open_today(site)
     assert verdict_of(page) == ("fine", "一切正常，不用您做什么")
@@ -43,7 +46,10 @@ async def test_a_held_delivery_is_mine_if_i_may_decide_about_it(site):
     await enqueue_posts(site.store.posts, make_post("p", [account], site.runtime.now()))
     await site.store.maintenance.run()
     await site.store.actions.pause(f"account:{account}", BY, "密码被改")
-    operator, author = await open_today(site, "operator"), await open_today(site, "author")
+    operator, author = (
+        await open_today(site, "operator"),
+        await open_today(site, "author"),
+    )
     assert verdict_of(operator) == ("warn", "有 1 件事要您处理")
     assert verdict_of(author) == ("fine", "没有等您的事；别人在办 1 件")
     assert f'data-testid="todo-account-{account}"' in operator
@@ -53,7 +59,9 @@ async def test_what_is_due_tomorrow_is_said_to_be(site):
     """The verdict and the next post name the day, as the list does."""
     account = AccountId(next(iter(site.store.policies)))
     at = site.runtime.now() + timedelta(hours=23)
-    await enqueue_posts(site.store.posts, make_post("p", [account], at, title="反诈提示"))
+    await enqueue_posts(
+        site.store.posts, make_post("p", [account], at, title="反诈提示")
+    )
     held = update(DELIVERY).values(state="held", reason="uncheckable", expires_at=at)
     page = await open_today(site, "viewer")
     await site.store.database.write(lambda unit: unit.connection.execute(held))
@@ -75,7 +83,10 @@ async def test_the_menu_counts_what_waits_for_the_visitor(site):
     operator, author = await site.signed_in("operator"), await site.signed_in("author")
     before = (await operator.get("/accounts")).text
     await site.store.actions.pause(f"account:{account}", BY, "密码被改")
-    paused, others = (await operator.get("/accounts")).text, (await author.get("/accounts")).text
+    paused, others = (
+        (await operator.get("/accounts")).text,
+        (await author.get("/accounts")).text,
+    )
     await site.store.actions.resume(f"account:{account}", BY)
     after = (await operator.get("/accounts")).text
     badge = '<b class="badge" id="badge-inbox" aria-label="1 件">1</b>'
@@ -103,7 +114,8 @@ async def test_other_days_and_tabs_are_links(site):
     """The day and the tab are in the address; a day without posts says so."""
     account = next(iter(site.store.policies))
     await enqueue_posts(
-        site.store.posts, make_post("p", [account], site.runtime.now() + timedelta(days=1))
+        site.store.posts,
+        make_post("p", [account], site.runtime.now() + timedelta(days=1)),
     )
     tomorrow = await open_today(site, query="?day=2026-11-26")
     today = (await site.clients[0].get("/today?tab=eventful")).text
@@ -121,7 +133,9 @@ async def test_what_is_long_finished_is_folded_away(site):
     await enqueue_posts(
         site.store.posts, make_post("p", [account], at), make_post("q", [account], at)
     )
-    published = update(DELIVERY).values(state="published", remote_id="1", published_at=at, url="")
+    published = update(DELIVERY).values(
+        state="published", remote_id="1", published_at=at, url=""
+    )
     await site.store.database.write(
         lambda unit: unit.connection.execute(published.where(DELIVERY.c.post == "p"))
     )
@@ -158,10 +172,14 @@ async def test_a_large_day_is_a_page_within_its_budget(site, regions):
     await enqueue_posts(site.store.posts, *posts)
     for platform in ("weibo", "wechat", "tieba"):
         of_platform = (
-            update(DELIVERY).where(DELIVERY.c.account.endswith(platform)).values(platform=platform)
+            update(DELIVERY)
+            .where(DELIVERY.c.account.endswith(platform))
+            .values(platform=platform)
         )
         await site.store.database.write(
-            lambda transaction, change=of_platform: transaction.connection.execute(change)
+            lambda transaction, change=of_platform: transaction.connection.execute(
+                change
+            )
         )
     await site.store.actions.register_worker()
     client = await site.signed_in("viewer")

@@ -44,10 +44,24 @@ class TurnSite:
         self.sent = []
 
     async def send(
-        self, path, *, user="", peer="127.0.0.2", method="GET", receive=None, found="", reads=None
+        self,
+        path,
+        *,
+        user="",
+        peer="127.0.0.2",
+        method="GET",
+        receive=None,
+        found="",
+        reads=None,
     ):
         """Send a request, let everything go as far as it can, and return the request's scope."""
-        scope = {"type": "http", "path": path, "method": method, "user": user, "client": (peer, 1)}
+        scope = {
+            "type": "http",
+            "path": path,
+            "method": method,
+            "user": user,
+            "client": (peer, 1),
+        }
         scope["looked up"] = found
 
         async def receive_all():
@@ -57,7 +71,9 @@ class TurnSite:
             if reads is not None:
                 await reads.wait()
 
-        self.sent.append(asyncio.create_task(self.turns(scope, receive or receive_all, ignore)))
+        self.sent.append(
+            asyncio.create_task(self.turns(scope, receive or receive_all, ignore))
+        )
         await settle()
         return scope
 
@@ -118,9 +134,17 @@ async def test_a_user_that_does_not_read_has_few_large_responses_in_memory():
         await reads.wait()
         chunks.append(len(message.get("body", b"")))
 
-    turns = FairTurns(pages, find_known_user=lambda scope: scope["user"], find_user=look_up)
+    turns = FairTurns(
+        pages, find_known_user=lambda scope: scope["user"], find_user=look_up
+    )
     scopes = [
-        {"type": "http", "path": "/", "method": "GET", "user": user, "client": ("127.0.0.2", 1)}
+        {
+            "type": "http",
+            "path": "/",
+            "method": "GET",
+            "user": user,
+            "client": ("127.0.0.2", 1),
+        }
         for user in ["囤"] * 20 + ["操作员"]
     ]
     sent = [asyncio.create_task(turns(scope, None, send)) for scope in scopes]
@@ -133,7 +157,9 @@ async def test_a_user_that_does_not_read_has_few_large_responses_in_memory():
     assert sum(chunks) == 21 * 2 * LARGE_RESPONSE_BYTES
 
 
-async def test_a_session_that_is_new_takes_no_place_of_others_once_it_is_looked_up(site):
+async def test_a_session_that_is_new_takes_no_place_of_others_once_it_is_looked_up(
+    site,
+):
     """A new session works in the places of its user once it is looked up.
 
     A user that signs in again and again takes no place of others.
@@ -141,7 +167,10 @@ async def test_a_session_that_is_new_takes_no_place_of_others_once_it_is_looked_
     for number in range(20):
         await site.send(f"flood-{number}", user=None, found="囤")
     await site.send("login")
-    assert site.pages.working == [*(f"flood-{number}" for number in range(PLACES)), "login"]
+    assert site.pages.working == [
+        *(f"flood-{number}" for number in range(PLACES)),
+        "login",
+    ]
 
 
 async def test_clients_without_a_session_get_places_in_turns(site):

@@ -46,7 +46,9 @@ async def lane(site, monkeypatch):
 
 async def send(client):
     shown = await client.post("/urgent", data={**WORDS, "do": "preview"})
-    return shown, await client.post("/urgent", data=fields_of(shown.text) | {"do": "save"})
+    return shown, await client.post(
+        "/urgent", data=fields_of(shown.text) | {"do": "save"}
+    )
 
 
 async def test_two_officers_release_it_at_once(lane):
@@ -72,11 +74,18 @@ async def test_two_officers_release_it_at_once(lane):
     ]
     assert heads == ["等您放行", "请李 内线 8112在手机上同意"]
     third = await lane.signed_in("viewer", name="三")
-    assert "<h2>请李 内线 8112在手机上同意</h2>" in (await third.get(f"/urgent/{POST}")).text
-    assert re.search("李 [0-9:]+ 打开了这一页", (await author.get(f"/urgent/{POST}")).text)
+    assert (
+        "<h2>请李 内线 8112在手机上同意</h2>"
+        in (await third.get(f"/urgent/{POST}")).text
+    )
+    assert re.search(
+        "李 [0-9:]+ 打开了这一页", (await author.get(f"/urgent/{POST}")).text
+    )
     released = await other.post(f"/urgent/{POST}", data=fields_of(page.text))
     assert released.status_code == 303
-    assert {item.state for item in await lane.store.queries.deliveries(POST)} == {State.DUE}
+    assert {item.state for item in await lane.store.queries.deliveries(POST)} == {
+        State.DUE
+    }
     assert "24 小时内要补审：初审" in (await author.get(f"/urgent/{POST}")).text
     row = (
         (await author.get("/today"))
@@ -115,7 +124,9 @@ async def test_a_text_that_has_changed_meanwhile_is_not_released(lane):
     await send(author)
     stale = await other.post(f"/urgent/{POST}", data={"fingerprint": "0" * 64})
     assert stale.status_code == 409
-    assert {item.state for item in await lane.store.queries.deliveries(POST)} == {State.PENDING}
+    assert {item.state for item in await lane.store.queries.deliveries(POST)} == {
+        State.PENDING
+    }
 
 
 async def test_who_is_not_on_duty_takes_the_regular_approvals(lane):
@@ -125,7 +136,9 @@ async def test_who_is_not_on_duty_takes_the_regular_approvals(lane):
     assert "您不在值班表上" in shown.text
     page = await author.get(f"/urgent/{POST}")
     assert "act-release" not in page.text
-    assert (await author.post(f"/urgent/{POST}", data={"fingerprint": "0" * 64})).status_code == 409
+    assert (
+        await author.post(f"/urgent/{POST}", data={"fingerprint": "0" * 64})
+    ).status_code == 409
 
 
 async def test_an_author_does_not_release_the_post_of_another_by_saving_it(lane):
@@ -137,7 +150,9 @@ async def test_an_author_does_not_release_the_post_of_another_by_saving_it(lane)
     shown, _sent = await send(author)
     stored = fields_of((await other.get(f"/posts/{POST}/edit")).text)
     base = {name: stored[name] for name in ("base", "base_sha256")}
-    saved = await other.post("/urgent", data=fields_of(shown.text) | base | {"do": "save"})
+    saved = await other.post(
+        "/urgent", data=fields_of(shown.text) | base | {"do": "save"}
+    )
     assert saved.status_code == 303
     site = lane.app.state.site
     [task] = await site.store.approvals.tasks(POST)
@@ -149,7 +164,9 @@ async def test_an_author_does_not_release_the_post_of_another_by_saving_it(lane)
         await release_in_emergency(
             site.store, POST, task.status.fingerprint, officer, ADMIN, "紧急"
         )
-    assert {item.state for item in await lane.store.queries.deliveries(POST)} == {State.PENDING}
+    assert {item.state for item in await lane.store.queries.deliveries(POST)} == {
+        State.PENDING
+    }
 
 
 async def test_a_problem_keeps_it_in_the_first_step(lane):
@@ -166,7 +183,9 @@ async def test_a_problem_keeps_it_in_the_first_step(lane):
 async def test_a_post_of_other_regions_is_not_shown(lane):
     """The page of a post does not exist for a viewer of other accounts only."""
     author = await lane.signed_in("author", name="王")
-    shown = await author.post("/urgent", data={**WORDS, "to": "region:310000", "do": "preview"})
+    shown = await author.post(
+        "/urgent", data={**WORDS, "to": "region:310000", "do": "preview"}
+    )
     await author.post("/urgent", data=fields_of(shown.text) | {"do": "save"})
     other = await lane.signed_in("viewer@region:110000", name="李")
     assert (await author.get(f"/urgent/{POST}")).status_code == 200

@@ -14,7 +14,9 @@ def test_vendored_files_have_their_hashes():
     listed = tomllib.loads((STATIC_FOLDER / "vendor.toml").read_text("utf-8"))
     entries = [*listed["file"], listed["icons"]]
     found = {
-        entry["path"]: hashlib.sha256((STATIC_FOLDER / entry["path"]).read_bytes()).hexdigest()
+        entry["path"]: hashlib.sha256(
+            (STATIC_FOLDER / entry["path"]).read_bytes()
+        ).hexdigest()
         for entry in entries
     }
     assert found == {entry["path"]: entry["sha256"] for entry in entries}
@@ -22,7 +24,10 @@ def test_vendored_files_have_their_hashes():
 
 def test_what_a_browser_loads_is_within_its_budget():
     """Scripts, style and icons are as small as the budgets of the dashboard want."""
-    sizes = {name: len(gzip.compress(file.body)) for name, file in load_static_files().items()}
+    sizes = {
+        name: len(gzip.compress(file.body))
+        for name, file in load_static_files().items()
+    }
     scripts = sum(size for name, size in sizes.items() if name.endswith(".js"))
     assert scripts <= 24 * KIB
     assert sizes["app.js"] <= 8 * KIB

@@ -65,7 +65,9 @@ async def file(site):
 def fields_of(page):
     """Return the fields that the form of a page would send unchanged."""
     form = re.search(
-        r'<form class="(?:compose[^"]*|card sheet[^"]*|actions)".*?</form>', page, re.DOTALL
+        r'<form class="(?:compose[^"]*|card sheet[^"]*|actions)".*?</form>',
+        page,
+        re.DOTALL,
     )[0]
     fields = {}
     for tag in re.findall(r"<input[^>]*>", form):
@@ -73,7 +75,9 @@ def fields_of(page):
         if attributes.get("type") in {"radio", "checkbox"} and "checked" not in tag:
             continue
         if name := attributes.get("name"):
-            fields.setdefault(name, []).append(html.unescape(attributes.get("value", "")))
+            fields.setdefault(name, []).append(
+                html.unescape(attributes.get("value", ""))
+            )
     for name, value in re.findall(
         r'<textarea[^>]*name="([^"]+)"[^>]*>\n(.*?)</textarea>', form, re.DOTALL
     ):
@@ -100,7 +104,10 @@ async def test_a_new_post_is_written_at_the_end_of_the_file(site, file):
     assert file.read_text("utf-8").startswith(FILE)
     added = posts(file)[1]
     assert (added["id"], added["author"]) == ("jing-ti-shua-dan-fan-li-2026-11", "王")
-    assert added["data"] == {"summary": "先垫钱的兼职都是诈骗", "signs": ["拉进群", "先给小钱"]}
+    assert added["data"] == {
+        "summary": "先垫钱的兼职都是诈骗",
+        "signs": ["拉进群", "先给小钱"],
+    }
     assert f"{added['at']:%Y-%m-%d %H:%M}" == "2026-12-20 09:00"
 
 
@@ -117,7 +124,9 @@ async def test_i5_a_copy_names_the_post_that_it_began_with(site, file):
     other = await site.signed_in("author@region:310000")
     fields = fields_of((await author.get("/write?like=weekly")).text)
     assert fields["like"] == ["weekly"]
-    draft = await author.post("/write", data={**fields, "title": "转账之前先核实", "do": "draft"})
+    draft = await author.post(
+        "/write", data={**fields, "title": "转账之前先核实", "do": "draft"}
+    )
     kept = fields_of((await author.get(draft.headers["location"])).text)
     weekly = await site.store.posts.get_post("weekly")
     assert kept["like_hash"] == [weekly.content_hash]
@@ -126,20 +135,27 @@ async def test_i5_a_copy_names_the_post_that_it_began_with(site, file):
     ).status_code == 303
     unseen = {**NEW, "id": "own", "to": "region:310000", "like": "weekly"}
     assert (await other.post("/write", data=unseen)).status_code == 303
-    entries = {name: await site.store.queries.audit_history(name) for name in ("copied", "own")}
+    entries = {
+        name: await site.store.queries.audit_history(name) for name in ("copied", "own")
+    }
     origins = {
-        name: [line.detail.get("copied_from") for line in lines] for name, lines in entries.items()
+        name: [line.detail.get("copied_from") for line in lines]
+        for name, lines in entries.items()
     }
     assert origins == {"copied": ["weekly"], "own": [None]}
 
 
-async def test_a_refused_save_shows_each_problem_at_its_field_and_keeps_what_was_typed(site, file):
+async def test_a_refused_save_shows_each_problem_at_its_field_and_keeps_what_was_typed(
+    site, file
+):
     """Nothing is written; the page comes back with the words and the problems."""
     author = await site.signed_in("author")
     empty = await author.post("/write", data={**NEW, "title": "", "to": ""})
     long = await author.post("/write", data={**NEW, "data.summary": "长" * 200})
     assert (empty.status_code, long.status_code) == (422, 422)
-    assert {"problem-title", "problem-to"} <= set(re.findall(r"problem-[a-z]+", empty.text))
+    assert {"problem-title", "problem-to"} <= set(
+        re.findall(r"problem-[a-z]+", empty.text)
+    )
     assert "problem-summary" in long.text
     assert "长" * 200 in long.text
     assert file.read_text("utf-8") == FILE
@@ -151,7 +167,9 @@ async def test_the_check_answers_with_counts_previews_and_the_draft(site, file):
     A field that is not filled in yet is no problem during writing; a text that is too long is one.
     """
     author = await site.signed_in("author")
-    empty = await author.post("/write/check", data={"kind": "warning", "to": "all", "when": "asap"})
+    empty = await author.post(
+        "/write/check", data={"kind": "warning", "to": "all", "when": "asap"}
+    )
     full = await author.post("/write/check", data={**NEW, "data.summary": "长" * 200})
     assert "problem-" not in empty.text
     assert 'data-testid="count-weibo"' in full.text
@@ -164,7 +182,9 @@ async def test_whom_a_post_goes_to_is_counted_whatever_else_it_lacks(site, file)
     """By platform, with how many of the accounts are paused."""
     await site.store.actions.pause("account:beijing-weibo", site.actor, "换密码")
     author = await site.signed_in("author")
-    empty = await author.post("/write/check", data={"kind": "warning", "to": "all", "when": "asap"})
+    empty = await author.post(
+        "/write/check", data={"kind": "warning", "to": "all", "when": "asap"}
+    )
     assert "共 6 个账号" in empty.text
     assert re.search(r"微博 2（1 个暂停中）.*公众号 2<.*贴吧 2<", empty.text)
 
@@ -172,11 +192,15 @@ async def test_whom_a_post_goes_to_is_counted_whatever_else_it_lacks(site, file)
 async def test_the_text_of_any_account_can_be_previewed(site, file):
     """The form names the account; the text of another one comes with the next check."""
     author = await site.signed_in("author")
-    page = await author.post("/write/check", data={**NEW, "shown.weibo": "shanghai-weibo"})
+    page = await author.post(
+        "/write/check", data={**NEW, "shown.weibo": "shanghai-weibo"}
+    )
     assert '<option value="shanghai-weibo" selected>' in page.text
     assert (
         "上海市公安局"
-        in page.text.partition('data-testid="preview-weibo"')[2].partition("</figure>")[0]
+        in page.text.partition('data-testid="preview-weibo"')[2].partition("</figure>")[
+            0
+        ]
     )
 
 
@@ -199,20 +223,33 @@ async def test_an_advice_that_was_seen_is_said_no_more(site, file):
     author = await site.signed_in("author")
     soon = {**NEW, "at_date": f"{site.runtime.now() + timedelta(days=1):%Y-%m-%d}"}
     await author.post("/write", data=soon)
-    await author.post("/write", data={**soon, "at_time": "09:30", "title": "又一条预警"})
+    await author.post(
+        "/write", data={**soon, "at_time": "09:30", "title": "又一条预警"}
+    )
     await apply_schedule(site.application.planner, file.read_text("utf-8"), file.name)
 
     async def check(**changes):
-        data = {**soon, "title": "另外一条预警", "data.summary": "", "tried": "1", **changes}
+        data = {
+            **soon,
+            "title": "另外一条预警",
+            "data.summary": "",
+            "tried": "1",
+            **changes,
+        }
         return (await author.post("/write/check", data=data)).text
 
     offered = re.search(
-        r'name="seen" value="([^"]+)" data-testid="act-seen-web_write_clash"', await check()
+        r'name="seen" value="([^"]+)" data-testid="act-seen-web_write_clash"',
+        await check(),
     )[1]
     elsewhere = await check(seen=offered, at_time="10:00")
     kept = re.findall(r'type="hidden" name="seen" value="([^"]+)"', elsewhere)
     pages = [await check(seen=kept, at_time=time) for time in ("09:00", "09:30")]
-    assert ["同一时刻已有" in page for page in (elsewhere, *pages)] == [False, False, True]
+    assert ["同一时刻已有" in page for page in (elsewhere, *pages)] == [
+        False,
+        False,
+        True,
+    ]
     assert "problem-summary" in pages[0]
     draft = re.search(r'name="draft" value="([^"]+)"', pages[0])[1]
     assert "同一时刻已有" not in (await author.get(f"/write/{draft}")).text
@@ -234,9 +271,14 @@ async def test_a_draft_is_its_authors_and_comes_back_as_it_was(site, file):
     """Another author has no such draft; a save deletes it."""
     author = await site.signed_in("author", name="王")
     other = await site.signed_in("author", name="李")
-    checked = await author.post("/write/check", data={**NEW, "body": "写到一半 & “没完”"})
+    checked = await author.post(
+        "/write/check", data={**NEW, "body": "写到一半 & “没完”"}
+    )
     draft = re.search(r'name="draft" value="([^"]+)"', checked.text)[1]
-    shown, hidden = await author.get(f"/write/{draft}"), await other.get(f"/write/{draft}")
+    shown, hidden = (
+        await author.get(f"/write/{draft}"),
+        await other.get(f"/write/{draft}"),
+    )
     assert "写到一半 &amp; “没完”" in shown.text
     assert hidden.status_code == 404
     saved = await author.post(
@@ -251,12 +293,18 @@ async def test_typing_writes_a_draft_once_in_three_seconds(site, file):
     author = await site.signed_in("author", name="王")
     first = await author.post("/write/check", data=NEW)
     draft = re.search(r'name="draft" value="([^"]+)"', first.text)[1]
-    soon = await author.post("/write/check", data={**NEW, "draft": draft, "title": "改过"})
+    soon = await author.post(
+        "/write/check", data={**NEW, "draft": draft, "title": "改过"}
+    )
     site.runtime.advance_time(timedelta(seconds=3))
-    later = await author.post("/write/check", data={**NEW, "draft": draft, "title": "改过"})
+    later = await author.post(
+        "/write/check", data={**NEW, "draft": draft, "title": "改过"}
+    )
     assert "data-again" in soon.text
     assert "data-again" not in later.text
-    assert json.loads((await site.store.drafts.get(draft, "王")).content)["title"] == ["改过"]
+    assert json.loads((await site.store.drafts.get(draft, "王")).content)["title"] == [
+        "改过"
+    ]
 
 
 async def test_an_edit_changes_the_one_line(site, file):
@@ -285,7 +333,9 @@ async def test_what_was_sent_leads_to_a_correction(site, file):
     await site.store.outbox.record_intent(lease)
     page = await author.get(f"/posts/{post}/edit")
     assert "banner-sent" in page.text
-    correction = fields_of((await author.get(f"/write?kind=correction&follows={post}")).text)
+    correction = fields_of(
+        (await author.get(f"/write?kind=correction&follows={post}")).text
+    )
     assert (correction["kind"], correction["follows"]) == (["correction"], [post])
 
 
@@ -294,14 +344,19 @@ async def test_two_edits_of_one_post_are_settled_field_by_field(site, file):
 
     The second person to save sees only the differences, and this person's choice is saved.
     """
-    wang, li = await site.signed_in("author", name="王"), await site.signed_in("author", name="李")
+    wang, li = (
+        await site.signed_in("author", name="王"),
+        await site.signed_in("author", name="李"),
+    )
     mine = fields_of((await wang.get("/posts/weekly/edit")).text)
     theirs = fields_of((await li.get("/posts/weekly/edit")).text)
     await li.post(
-        "/write", data=theirs | {"title": "李写的标题", "repeat_time": "10:00", "do": "save"}
+        "/write",
+        data=theirs | {"title": "李写的标题", "repeat_time": "10:00", "do": "save"},
     )
     conflict = await wang.post(
-        "/write", data=mine | {"title": "王写的标题", "data.summary": "王的摘要", "do": "save"}
+        "/write",
+        data=mine | {"title": "王写的标题", "data.summary": "王的摘要", "do": "save"},
     )
     assert conflict.status_code == 409
     assert set(re.findall(r'data-testid="conflict-([^"]+)"', conflict.text)) == {
@@ -384,7 +439,9 @@ async def test_posts_of_other_regions_are_not_shown_to_who_writes(site, file):
     paths = ("/posts/weekly/edit", "/posts/weekly/remove", "/write?like=weekly")
     pages = [await author.get(path) for path in paths]
     base = '[[post]]\nid = "weekly"\nto = ["region:110000"]\n'
-    conflict = await author.post("/write", data={**NEW, "to": "region:110000", "base": base})
+    conflict = await author.post(
+        "/write", data={**NEW, "to": "region:110000", "base": base}
+    )
     assert [page.status_code for page in pages] == [404, 404, 404]
     assert conflict.status_code == 422
     assert "problem-to" in conflict.text
@@ -430,7 +487,9 @@ async def test_a_save_after_the_session_has_ended_loses_nothing(site, file):
     refused = await client.post(
         "/write", data=NEW, files={"picture": ("", b"", "application/octet-stream")}
     )
-    resumed = html.unescape(re.search(r'name="resume" value="([^"]*)"', refused.text)[1])
+    resumed = html.unescape(
+        re.search(r'name="resume" value="([^"]*)"', refused.text)[1]
+    )
     assert refused.status_code == 401
     assert file.read_text("utf-8") == FILE
     form = {"name": "王", "password": PASSWORD, "next": "/write", "resume": resumed}
@@ -464,7 +523,8 @@ async def test_f90_a_form_longer_than_any_post_is_refused(site, file, path, fiel
 
 
 @pytest.mark.parametrize(
-    "base", ["[[post]]\n" + "a." * 20_000 + "a = 1\n", "[[post]]\na = " + "[" * 900 + "\n"]
+    "base",
+    ["[[post]]\n" + "a." * 20_000 + "a = 1\n", "[[post]]\na = " + "[" * 900 + "\n"],
 )
 def test_f90_a_deeply_nested_base_is_no_post(base):
     """A manipulated earlier text of a depth that takes a parser its square is no post."""
@@ -483,7 +543,9 @@ async def test_a_post_is_taken_out_of_the_schedule(site, file, monkeypatch):
 
     author = await site.signed_in("author", name="王")
     page = fields_of((await author.get("/posts/weekly/remove")).text)
-    await asyncio.to_thread(file.write_text, FILE.replace("每周反诈提示", "改了"), "utf-8")
+    await asyncio.to_thread(
+        file.write_text, FILE.replace("每周反诈提示", "改了"), "utf-8"
+    )
     stale = await author.post("/posts/weekly/remove", data=page)
     with monkeypatch.context() as patch:
         patch.setattr(write, "save_post", fail)
@@ -501,7 +563,9 @@ async def test_what_else_keeps_a_post_in_the_schedule_is_said(site, file):
     Nothing is said of a change that nobody made.
     """
     other = (
-        FILE.partition("\n")[2].replace('"weekly"', '"broken"').replace('"bulletin"', '"bulletins"')
+        FILE.partition("\n")[2]
+        .replace('"weekly"', '"broken"')
+        .replace('"bulletin"', '"bulletins"')
     )
     await asyncio.to_thread(file.write_text, FILE + other, "utf-8")
     author = await site.signed_in("author")
@@ -524,7 +588,9 @@ async def test_with_approvals_a_save_says_who_comes_next(site, file):
     assert "初审" in page.text
 
 
-async def test_a_post_dragged_to_another_day_gets_that_time_and_nothing_else(site, file):
+async def test_a_post_dragged_to_another_day_gets_that_time_and_nothing_else(
+    site, file
+):
     """A post dragged to another day gets that time and nothing else.
 
     A movable entry of the calendar carries its time. The notice says that the change is not in
@@ -535,7 +601,10 @@ async def test_a_post_dragged_to_another_day_gets_that_time_and_nothing_else(sit
     await apply_schedule(site.application.planner, file.read_text("utf-8"), file.name)
     before, name = file.read_text("utf-8"), posts(file)[1]["id"]
     month = (await author.get("/calendar?month=2026-12")).text
-    assert f'href="/posts/{name}" data-row data-at="2026-12-20T09:00:00" draggable="true"' in month
+    assert (
+        f'href="/posts/{name}" data-row data-at="2026-12-20T09:00:00" draggable="true"'
+        in month
+    )
     assert 'href="/posts/weekly" data-row>' in month
     sent = {
         "was": "2026-12-20T09:00:00",
@@ -543,11 +612,16 @@ async def test_a_post_dragged_to_another_day_gets_that_time_and_nothing_else(sit
         "back": "/calendar?month=2026-12",
     }
     moved = await author.post(f"/posts/{name}/move", data=sent)
-    assert (moved.status_code, moved.headers["location"]) == (303, "/calendar?month=2026-12")
+    assert (moved.status_code, moved.headers["location"]) == (
+        303,
+        "/calendar?month=2026-12",
+    )
     assert file.read_text("utf-8") == before.replace("2026-12-20", "2026-12-23")
     shown = (await author.get("/calendar")).text
     assert "发布系统还没有采用" in shown
-    await author.post(f"/posts/{name}/move", data=hidden_fields(shown, f"/posts/{name}/move"))
+    await author.post(
+        f"/posts/{name}/move", data=hidden_fields(shown, f"/posts/{name}/move")
+    )
     assert file.read_text("utf-8") == before
 
 
@@ -576,11 +650,20 @@ async def test_a_move_of_what_has_changed_meanwhile_changes_nothing(site, file):
     await author.post("/write", data=NEW)
     before, name = file.read_text("utf-8"), posts(file)[1]["id"]
     sent = {"was": "2026-12-20T09:00:00", "at": "2026-12-23T09:00:00"}
-    stale = await author.post(f"/posts/{name}/move", data={**sent, "was": "2026-12-19T09:00:00"})
+    stale = await author.post(
+        f"/posts/{name}/move", data={**sent, "was": "2026-12-19T09:00:00"}
+    )
     repeating = await author.post("/posts/weekly/move", data=sent)
-    past = await author.post(f"/posts/{name}/move", data={**sent, "at": "2026-11-01T09:00:00"})
+    past = await author.post(
+        f"/posts/{name}/move", data={**sent, "at": "2026-11-01T09:00:00"}
+    )
     nonsense = await author.post(f"/posts/{name}/move", data={**sent, "at": "bald"})
-    assert (stale.status_code, repeating.status_code, past.status_code, nonsense.status_code) == (
+    assert (
+        stale.status_code,
+        repeating.status_code,
+        past.status_code,
+        nonsense.status_code,
+    ) == (
         409,
         409,
         422,
@@ -596,7 +679,10 @@ async def test_a_deleted_draft_comes_back_by_the_notice(site, file):
     checked = await author.post("/write/check", data={**NEW, "body": "写到一半"})
     draft = re.search(r'name="draft" value="([^"]+)"', checked.text)[1]
     page = (await author.post(f"/write/{draft}/delete", follow_redirects=True)).text
-    assert (f'href="/write/{draft}"' in page, f'action="/write/{draft}/restore"' in page) == (
+    assert (
+        f'href="/write/{draft}"' in page,
+        f'action="/write/{draft}/restore"' in page,
+    ) == (
         False,
         True,
     )

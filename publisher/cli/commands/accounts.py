@@ -6,7 +6,11 @@ from datetime import datetime
 
 from publisher.app.adapters import build_policies
 from publisher.app.format import Formatter, credential_days_left
-from publisher.cli.context import has_database, load_workspace_settings, open_command_store
+from publisher.cli.context import (
+    has_database,
+    load_workspace_settings,
+    open_command_store,
+)
 from publisher.cli.framework import command, json_option
 from publisher.cli.terminal import Terminal
 from publisher.domain.account import Mode
@@ -33,7 +37,9 @@ async def accounts(terminal: Terminal, *, as_json: bool) -> None:
         policies = await asyncio.to_thread(build_policies, settings)
         logins = [
             AccountHealth(
-                account=item.account, mode=item.account.mode, quota_left=item.rate_limit.per_day
+                account=item.account,
+                mode=item.account.mode,
+                quota_left=item.rate_limit.per_day,
             )
             for item in policies.values()
         ]
@@ -54,10 +60,14 @@ async def accounts(terminal: Terminal, *, as_json: bool) -> None:
                 "checked": formatter.iso(login.probed_at),
                 "days_left": credential_days_left(login.health, now),
                 "quota_left": login.quota_left,
-                "days_since_verified": clock.days if clock and clock.last_post_at else None,
+                "days_since_verified": clock.days
+                if clock and clock.last_post_at
+                else None,
                 "silence": silence_as_json(clock, formatter) if clock else None,
             }
-            for login, clock in ((login, clocks.get(login.account.id)) for login in logins)
+            for login, clock in (
+                (login, clocks.get(login.account.id)) for login in logins
+            )
         ]
         terminal.print_json({"accounts": listed})
         return
@@ -82,12 +92,17 @@ async def accounts(terminal: Terminal, *, as_json: bool) -> None:
         "last_verified",
         "silence",
     )
-    levels = [clock.level if (clock := clocks.get(login.account.id)) else None for login in logins]
+    levels = [
+        clock.level if (clock := clocks.get(login.account.id)) else None
+        for login in logins
+    ]
     styles = [SILENCE_STYLES.get(level, "") if level else "" for level in levels]
     terminal.print_table(columns, rows, styled_column="silence", styles=styles)
 
 
-def silence_as_json(clock: SilenceClock, formatter: Formatter) -> dict[str, str | int | None]:
+def silence_as_json(
+    clock: SilenceClock, formatter: Formatter
+) -> dict[str, str | int | None]:
     """Return an account's silence clock for machines. `level` is none, notice, alarm or red."""
     return {
         "since": clock.since.isoformat(),

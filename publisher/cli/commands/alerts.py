@@ -7,7 +7,11 @@ import click
 
 from publisher.app.format import Formatter
 from publisher.cli.authentication import authenticate
-from publisher.cli.context import has_database, load_workspace_settings, open_command_store
+from publisher.cli.context import (
+    has_database,
+    load_workspace_settings,
+    open_command_store,
+)
 from publisher.cli.framework import (
     LocalizedUsageError,
     choice,
@@ -26,7 +30,9 @@ MAX_ID = 2**31 - 1
 
 
 @command("alerts")
-@click.argument("action", metavar="[dismiss|test]", type=choice("dismiss", "test"), required=False)
+@click.argument(
+    "action", metavar="[dismiss|test]", type=choice("dismiss", "test"), required=False
+)
 @click.argument("target", metavar="[ID|CHANNEL]", required=False, type=one_line)
 @click.option("--by", "by", metavar="NAME", type=person_name, help="opt_by_dismiss")
 @click.option("--all", "shows_all", is_flag=True, help="opt_all_alerts")
@@ -50,13 +56,18 @@ async def alerts(  # noqa: PLR0913 # one argument an option
         shown = []
     else:
         async with open_command_store(settings, policies={}) as store:
-            acknowledged = await store.queries.acknowledged_alerts() if shows_all else ()
+            acknowledged = (
+                await store.queries.acknowledged_alerts() if shows_all else ()
+            )
             shown = sorted(
-                [*await store.queries.alerts(), *acknowledged], key=lambda item: -item.id
+                [*await store.queries.alerts(), *acknowledged],
+                key=lambda item: -item.id,
             )
     formatter = Formatter(messages=terminal.messages, timezone=settings.timezone)
     if as_json:
-        terminal.print_json({"alerts": [formatter.alert_as_json(item) for item in shown]})
+        terminal.print_json(
+            {"alerts": [formatter.alert_as_json(item) for item in shown]}
+        )
     elif shown:
         for item in shown:
             notes = formatter.alert_notes(item)
@@ -80,18 +91,27 @@ async def dismiss(
     if not has_database(settings):
         raise NoSuchItemError("alert", number)
     async with open_command_store(settings) as store:
-        known = next((item for item in await store.queries.alerts() if item.id == alert), None)
+        known = next(
+            (item for item in await store.queries.alerts() if item.id == alert), None
+        )
         account = known.facts.get("account") if known else None
         accounts = [AccountId(account)] if account else None
         person = await authenticate(
-            terminal, settings, store, command="alerts dismiss", by=by, accounts=accounts
+            terminal,
+            settings,
+            store,
+            command="alerts dismiss",
+            by=by,
+            accounts=accounts,
         )
         if not await store.actions.dismiss_alert(alert, person):
             raise NoSuchItemError("alert", number)
         terminal.print_message("alert_dismissed", number=alert)
 
 
-async def test_channels(terminal: Terminal, settings: Settings, channel: str | None) -> int:
+async def test_channels(
+    terminal: Terminal, settings: Settings, channel: str | None
+) -> int:
     """Send a test message to one channel or to all, and print the replies.
 
     Return 1 if one did not accept it.
@@ -111,7 +131,9 @@ async def test_channels(terminal: Terminal, settings: Settings, channel: str | N
                 name,
                 ids=["test"],
                 title=translate("notice_test_title"),
-                body=translate("notice_test_body", channel=name, host=socket.gethostname()),
+                body=translate(
+                    "notice_test_body", channel=name, host=socket.gethostname()
+                ),
                 is_problem=False,
             )
             for name in names
@@ -122,6 +144,8 @@ async def test_channels(terminal: Terminal, settings: Settings, channel: str | N
             terminal.print_message("channel_accepted", channel=name)
         else:
             terminal.print_message(
-                "channel_not_accepted", channel=name, reason=terminal.messages.describe(problem)
+                "channel_not_accepted",
+                channel=name,
+                reason=terminal.messages.describe(problem),
             )
     return int(any(results))

@@ -6,7 +6,11 @@ from typing import Any
 import click
 
 from publisher.app.format import Formatter
-from publisher.cli.context import has_database, load_workspace_settings, open_command_store
+from publisher.cli.context import (
+    has_database,
+    load_workspace_settings,
+    open_command_store,
+)
 from publisher.cli.framework import command, json_option, one_line, person_name
 from publisher.cli.target import require_post
 from publisher.cli.terminal import Terminal, echo
@@ -20,7 +24,9 @@ from publisher.store.approvals.decisions import ApprovalTask
 
 @command("approvals")
 @click.argument("post", metavar="[POST]", type=one_line, required=False)
-@click.option("--for", "approver", metavar="NAME", type=person_name, help="opt_for_approver")
+@click.option(
+    "--for", "approver", metavar="NAME", type=person_name, help="opt_for_approver"
+)
 @json_option
 async def approvals(
     terminal: Terminal, post: PostId | None, approver: str | None, *, as_json: bool
@@ -47,7 +53,8 @@ async def approvals(
         terminal.print_json(
             {
                 "approvals": [
-                    {**task_as_json(task), "may_approve": people} for task, people in paired
+                    {**task_as_json(task), "may_approve": people}
+                    for task, people in paired
                 ]
             }
         )
@@ -61,7 +68,9 @@ async def approvals(
             terminal.print_message("approvals_may_approve", approvers=people)
     if not tasks:
         terminal.print_message(
-            "approvals_none" if settings.approval_rules.is_active else "approvals_not_asked"
+            "approvals_none"
+            if settings.approval_rules.is_active
+            else "approvals_not_asked"
         )
     elif any(task.status.missing for task in tasks):
         terminal.print_message("approvals_how")
@@ -71,14 +80,21 @@ def format_task(task: ApprovalTask, formatter: Formatter) -> str:
     """Return the lines about one occurrence."""
     translate, status = formatter.messages.translate, task.status
     comma = translate("list_comma")
-    due = formatter.time(task.due_at) if task.due_at else translate("approvals_due_when_approved")
+    due = (
+        formatter.time(task.due_at)
+        if task.due_at
+        else translate("approvals_due_when_approved")
+    )
     given = [
         translate("approvals_given", stage=approval.stage, person=approval.person)
         for approval in status.counted
     ]
     missing = [
         translate(
-            "approvals_missing", stage=item.stage.name, people=item.people, role=item.stage.role
+            "approvals_missing",
+            stage=item.stage.name,
+            people=item.people,
+            role=item.stage.role,
         )
         for item in status.missing
     ]
@@ -103,7 +119,9 @@ def format_task(task: ApprovalTask, formatter: Formatter) -> str:
         lines.append(translate("approvals_barred", barred=comma.join(barred)))
     if task.is_edit:
         code = "approvals_changed_by" if task.saved_by else "approvals_changed_outside"
-        lines.append(translate(code, person=task.saved_by, owner=task.file_owner or "?"))
+        lines.append(
+            translate(code, person=task.saved_by, owner=task.file_owner or "?")
+        )
     if status.is_emergency:
         lines.append(translate("approvals_emergency"))
     return "\n".join(lines)
@@ -129,7 +147,9 @@ def task_as_json(task: ApprovalTask) -> dict[str, Any]:
                 "role": stage.role,
                 "people": stage.people,
                 "proofread": stage.includes_proofreading,
-                "approved_by": [item.person for item in status.counted if item.stage == stage.name],
+                "approved_by": [
+                    item.person for item in status.counted if item.stage == stage.name
+                ],
                 "missing": missing.get(stage.name, 0),
             }
             for stage in status.chain

@@ -12,7 +12,11 @@ from publisher.cli.authentication import (
     identify,
     require_permission,
 )
-from publisher.cli.context import load_workspace_settings, open_command_store, warn_about_daemon
+from publisher.cli.context import (
+    load_workspace_settings,
+    open_command_store,
+    warn_about_daemon,
+)
 from publisher.cli.errors import CommandFailedError
 from publisher.cli.framework import (
     LocalizedUsageError,
@@ -29,14 +33,20 @@ from publisher.domain.approval import is_fingerprint_of
 from publisher.domain.characters import is_same_name
 from publisher.domain.post import PostId
 from publisher.domain.user import Permission, list_members
-from publisher.engine.approvals import approve_content, make_approver, release_in_emergency
+from publisher.engine.approvals import (
+    approve_content,
+    make_approver,
+    release_in_emergency,
+)
 from publisher.store.approvals.decisions import ApprovalTask
 from publisher.store.store import Store
 
 
 @command("approve")
 @click.argument("target", metavar="POST", type=post_target)
-@click.option("--fingerprint", metavar="F", required=True, type=one_line, help="opt_fingerprint")
+@click.option(
+    "--fingerprint", metavar="F", required=True, type=one_line, help="opt_fingerprint"
+)
 @by_option
 @click.option("--emergency", "is_emergency", is_flag=True, help="opt_emergency")
 @click.option(
@@ -62,11 +72,17 @@ async def approve(  # noqa: PLR0913 # one argument an option
         await require_post(store.queries, target.post)
         person = await identify(terminal, settings, store, "approve", by)
         tasks = await _list_tasks(store, target.post, fingerprint)
-        is_author = any(is_same_name(task.status.author, person.actor.name) for task in tasks)
+        is_author = any(
+            is_same_name(task.status.author, person.actor.name) for task in tasks
+        )
         waiting: list[Collection[AccountId]] = [task.accounts for task in tasks]
         targets = waiting or [await accounts_of_post(store, target.post)]
         accounts = next(
-            (each for each in targets if _may(person, settings, Permission.APPROVE, each)),
+            (
+                each
+                for each in targets
+                if _may(person, settings, Permission.APPROVE, each)
+            ),
             targets[0],
         )
         if not (
@@ -87,19 +103,28 @@ async def approve(  # noqa: PLR0913 # one argument an option
                 store, target.post, fingerprint, approver, person.actor, reason
             )
         else:
-            task = await approve_content(store, target.post, fingerprint, approver, person.actor)
+            task = await approve_content(
+                store, target.post, fingerprint, approver, person.actor
+            )
         _print_result(
-            terminal, Formatter(messages=terminal.messages, timezone=settings.timezone), task, by
+            terminal,
+            Formatter(messages=terminal.messages, timezone=settings.timezone),
+            task,
+            by,
         )
         if task.status.is_approved:
             await warn_about_daemon(terminal, settings, store.queries)
 
 
-async def _list_tasks(store: Store, post: PostId, fingerprint: str) -> Sequence[ApprovalTask]:
+async def _list_tasks(
+    store: Store, post: PostId, fingerprint: str
+) -> Sequence[ApprovalTask]:
     """Return the tasks with this fingerprint, for each chain, else all tasks of a post."""
     tasks = await store.approvals.tasks(post)
     return [
-        task for task in tasks if is_fingerprint_of(fingerprint, task.status.fingerprint)
+        task
+        for task in tasks
+        if is_fingerprint_of(fingerprint, task.status.fingerprint)
     ] or tasks
 
 
@@ -110,15 +135,21 @@ def _may(
     accounts: Collection[AccountId],
 ) -> bool:
     members = list_members(settings.accounts.values(), settings.groups)
-    return person.principal is not None and person.principal.may(permission, accounts, members)
+    return person.principal is not None and person.principal.may(
+        permission, accounts, members
+    )
 
 
-def _print_result(terminal: Terminal, formatter: Formatter, task: ApprovalTask, by: str) -> None:
+def _print_result(
+    terminal: Terminal, formatter: Formatter, task: ApprovalTask, by: str
+) -> None:
     """Print the approved content, and the next person to act or the time of sending."""
     status = task.status
     given = status.approvals[-1]
     proofread = any(
-        stage.includes_proofreading for stage in status.chain if stage.name == given.stage
+        stage.includes_proofreading
+        for stage in status.chain
+        if stage.name == given.stage
     )
     code = (
         "approve_emergency"
@@ -128,15 +159,23 @@ def _print_result(terminal: Terminal, formatter: Formatter, task: ApprovalTask, 
         else "approve_done"
     )
     terminal.print_message(
-        code, post=task.name, by=by, stage=given.stage, fingerprint=status.fingerprint[:16]
+        code,
+        post=task.name,
+        by=by,
+        stage=given.stage,
+        fingerprint=status.fingerprint[:16],
     )
     if status.is_approved:
         due = formatter.time(task.due_at) if task.due_at else None
         terminal.print_message(
-            "approve_complete_at" if due else "approve_complete_now", post=task.name, due=due
+            "approve_complete_at" if due else "approve_complete_now",
+            post=task.name,
+            due=due,
         )
     elif given.is_emergency:
-        terminal.print_message("approve_emergency_next", post=task.name, author=status.author)
+        terminal.print_message(
+            "approve_emergency_next", post=task.name, author=status.author
+        )
     else:
         following = status.missing[0]
         facts = {

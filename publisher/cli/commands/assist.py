@@ -62,7 +62,11 @@ class ListedTask:
     def as_json(
         self, pauses: Sequence[Pause], formatter: Formatter, now: datetime
     ) -> dict[str, Any]:
-        delivery, rendered, report = self.task.delivery, self.task.rendered, self.task.task
+        delivery, rendered, report = (
+            self.task.delivery,
+            self.task.rendered,
+            self.task.task,
+        )
         under = delivery.receipt.url if self.task.part and delivery.receipt else None
         reported = {
             "url": report.url,
@@ -78,11 +82,19 @@ class ListedTask:
             "marker": rendered.marker.code,
             "folder": str(self.folder),
             "article": str(self.article) if self.article else None,
-            "pictures": [] if self.task.part else [str(file) for file in self.images.values()],
+            "pictures": []
+            if self.task.part
+            else [str(file) for file in self.images.values()],
             "missing_pictures": []
             if self.task.part
-            else [image.alt for image in rendered.images if image.sha256 not in self.images],
-            "floor": None if under is None else {"number": self.task.part + 1, "under": under},
+            else [
+                image.alt
+                for image in rendered.images
+                if image.sha256 not in self.images
+            ],
+            "floor": None
+            if under is None
+            else {"number": self.task.part + 1, "under": under},
             "deadline": formatter.iso(delivery.expires_at),
             "handed": formatter.iso(report.assigned_at),
             "waiting_seconds": int((now - report.assigned_at).total_seconds()),
@@ -120,12 +132,17 @@ async def assist(  # noqa: PLR0913 # one argument an option
     async with open_command_store(settings) as store:
         queries = store.queries
         [delivery] = await find_deliveries(
-            queries, target, settings.timezone, lambda item: item.manual_task is not None
+            queries,
+            target,
+            settings.timezone,
+            lambda item: item.manual_task is not None,
         )
         subject, receipt = formatter.subject(delivery), delivery.receipt
         # it was found before a person reported it
         if delivery.state is State.PUBLISHED and receipt is not None:
-            terminal.print_message("assist_done_already", subject=subject, url=receipt.url)
+            terminal.print_message(
+                "assist_done_already", subject=subject, url=receipt.url
+            )
             return
         accounts = [delivery.account]
         person = await authenticate(
@@ -149,13 +166,19 @@ async def _list_tasks(terminal: Terminal, *, as_json: bool) -> None:
                 policy = store.policies.get(task.delivery.account)
                 is_article = policy is not None and policy.capabilities.is_article
                 listed.append(
-                    await asyncio.to_thread(write_task_files, settings, task, pictures, is_article)
+                    await asyncio.to_thread(
+                        write_task_files, settings, task, pictures, is_article
+                    )
                 )
             pauses, now = await store.queries.pauses(), store.runtime.now()
     if as_json:
-        terminal.print_json({"tasks": [item.as_json(pauses, formatter, now) for item in listed]})
+        terminal.print_json(
+            {"tasks": [item.as_json(pauses, formatter, now) for item in listed]}
+        )
         return
-    terminal.print_message("assist_title" if listed else "assist_none", number=len(listed))
+    terminal.print_message(
+        "assist_title" if listed else "assist_none", number=len(listed)
+    )
     for item in listed:
         _print_task(terminal, item, formatter, now)
         for pause in pauses_covering(pauses, item.task.delivery):
@@ -173,7 +196,9 @@ def write_task_files(
     `pictures` lacks the pictures that are no longer stored.
     """
     delivery, rendered = task.delivery, task.rendered
-    name = format_delivery_name(delivery.key.post, delivery.key.occurrence, delivery.account)
+    name = format_delivery_name(
+        delivery.key.post, delivery.key.occurrence, delivery.account
+    )
     folder = settings.workspace / "var" / "assist" / name
     folder.mkdir(parents=True, exist_ok=True)
     files = {
@@ -191,10 +216,14 @@ def write_task_files(
         title = rendered.title.replace("&", "&amp;").replace("<", "&lt;")
         article.write_text(PAGE_TEMPLATE.format(title=title, body=body), "utf-8")
     account = settings.accounts.get(delivery.account)
-    return ListedTask(task=task, account=account, folder=folder, images=files, article=article)
+    return ListedTask(
+        task=task, account=account, folder=folder, images=files, article=article
+    )
 
 
-def _print_task(terminal: Terminal, item: ListedTask, formatter: Formatter, now: datetime) -> None:
+def _print_task(
+    terminal: Terminal, item: ListedTask, formatter: Formatter, now: datetime
+) -> None:
     task = item.task
     delivery = item.task.delivery
     rendered = item.task.rendered
@@ -215,7 +244,9 @@ def _print_task(terminal: Terminal, item: ListedTask, formatter: Formatter, now:
     terminal.print_message("assist_head", **facts)
     if item.account is not None:
         code = "assist_account_forum" if item.account.forum else "assist_account"
-        terminal.print_message(code, identity=item.account.identity, forum=item.account.forum)
+        terminal.print_message(
+            code, identity=item.account.identity, forum=item.account.forum
+        )
     if task.part and delivery.receipt:
         total = len(rendered.all_parts)
         terminal.print_message(
@@ -226,7 +257,9 @@ def _print_task(terminal: Terminal, item: ListedTask, formatter: Formatter, now:
             "assist_post_titles" if rendered.summary else "assist_post_title", **facts
         )
     if item.article:
-        terminal.print_message("assist_article", file=display_path(item.article), **facts)
+        terminal.print_message(
+            "assist_article", file=display_path(item.article), **facts
+        )
     else:
         terminal.print_message("assist_copy_text", **facts)
         echo(SEPARATOR_LINE)
@@ -234,7 +267,9 @@ def _print_task(terminal: Terminal, item: ListedTask, formatter: Formatter, now:
         echo(SEPARATOR_LINE)
     for picture in rendered.images if not task.part else ():
         if file := item.images.get(picture.sha256):
-            terminal.print_message("assist_image", file=display_path(file), alt=picture.alt)
+            terminal.print_message(
+                "assist_image", file=display_path(file), alt=picture.alt
+            )
         else:
             terminal.print_message("assist_image_missing", alt=picture.alt)
     if (note := f"assist_note_{delivery.platform}") in terminal.messages.entries:

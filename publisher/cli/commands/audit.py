@@ -13,7 +13,11 @@ import click
 
 from publisher.app.open_store import journal_path
 from publisher.cli.authentication import authenticate_offline
-from publisher.cli.context import has_database, load_workspace_settings, open_command_store
+from publisher.cli.context import (
+    has_database,
+    load_workspace_settings,
+    open_command_store,
+)
 from publisher.cli.errors import EXIT_FAILED, CommandFailedError, report_error
 from publisher.cli.framework import (
     LocalizedUsageError,
@@ -32,7 +36,12 @@ from publisher.domain.audit_chain import (
     checkpoint_signing_text,
     format_time,
 )
-from publisher.domain.audit_verifier import ChainBreak, ChainDefect, ChainVerifier, verify_export
+from publisher.domain.audit_verifier import (
+    ChainBreak,
+    ChainDefect,
+    ChainVerifier,
+    verify_export,
+)
 from publisher.domain.characters import escape_forbidden
 from publisher.engine.checkpoints import (
     build_checkpoint_targets,
@@ -90,16 +99,27 @@ class CheckedCheckpoints:
     type=choice("verify", "export", "accept", "key"),
 )
 @click.argument("target", metavar="[FILE|-]", required=False, type=one_line)
-@click.option("--anchors", metavar="FILE", multiple=True, type=one_line, help="opt_checkpoints")
 @click.option(
-    "--key", "keys", metavar="PUBLIC", multiple=True, type=public_key, help="opt_audit_key"
+    "--anchors", metavar="FILE", multiple=True, type=one_line, help="opt_checkpoints"
+)
+@click.option(
+    "--key",
+    "keys",
+    metavar="PUBLIC",
+    multiple=True,
+    type=public_key,
+    help="opt_audit_key",
 )
 @click.option("--file", "file", metavar="FILE", type=one_line, help="opt_export_file")
 @click.option("--from", "since", metavar="TIME", type=time_or_day, help="opt_from")
 @click.option("--to", "until", metavar="TIME", type=time_or_day, help="opt_to")
 @click.option("--by", metavar="NAME", type=person_name, help="opt_by_accept")
 @click.option(
-    "--reason", metavar="TEXT", type=one_line, callback=keep_typed_reason, help="opt_reason_accept"
+    "--reason",
+    metavar="TEXT",
+    type=one_line,
+    callback=keep_typed_reason,
+    help="opt_reason_accept",
 )
 @json_option
 async def audit(  # noqa: PLR0913, PLR0917 # one argument an option
@@ -124,7 +144,9 @@ async def audit(  # noqa: PLR0913, PLR0917 # one argument an option
         "until": until,
     }
     options |= {"by": by, "reason": reason, "target": target, "json": as_json}
-    require_valid_options(subcommand, {name for name, value in options.items() if value})
+    require_valid_options(
+        subcommand, {name for name, value in options.items() if value}
+    )
     paths = [Path(name) for name in anchors]
     match subcommand:
         case "export":
@@ -188,12 +210,16 @@ async def verify_database(
     is_own_signature = own_signature_check(None, known)
     if not has_database(settings):
         verification = ChainVerifier(
-            genesis="", checkpoints=checked.checkpoints, is_own_signature=is_own_signature
+            genesis="",
+            checkpoints=checked.checkpoints,
+            is_own_signature=is_own_signature,
         ).verify(())
     else:
         intents = await asyncio.to_thread(read_records, journal_path(settings))
         async with open_command_store(settings) as store:
-            verification = await store.audit.verify(checked.checkpoints, intents, is_own_signature)
+            verification = await store.audit.verify(
+                checked.checkpoints, intents, is_own_signature
+            )
     for checkpoint in checked.forged:
         verification.report_forged_checkpoint(checkpoint)
     return verification, checked, settings
@@ -204,9 +230,13 @@ def verify_exported(
 ) -> tuple[ChainVerifier, CheckedCheckpoints]:
     """Verify an export, without workspace or database. Raise CommandFailedError, OSError."""
     checked = check_signatures(terminal, named, publics)
-    with file.open("r", encoding="utf-8", errors="surrogateescape", newline="\n") as opened:
+    with file.open(
+        "r", encoding="utf-8", errors="surrogateescape", newline="\n"
+    ) as opened:
         lines = iter(lambda: opened.readline(MAX_LINE_CHARACTERS), "")
-        verification = verify_export(lines, checked.checkpoints, own_signature_check(None, publics))
+        verification = verify_export(
+            lines, checked.checkpoints, own_signature_check(None, publics)
+        )
     if verification is None:
         raise CommandFailedError("audit_not_an_export", file=display_path(file))
     for checkpoint in checked.forged:
@@ -247,7 +277,11 @@ def check_signatures(
 
 
 async def _accept_loss(
-    terminal: Terminal, named: Sequence[Path], publics: Sequence[str], by: str, reason: str
+    terminal: Terminal,
+    named: Sequence[Path],
+    publics: Sequence[str],
+    by: str,
+    reason: str,
 ) -> int:
     """Record as a signed audit entry that a named holder of checkpoints accepts a loss."""
     person = await authenticate_offline(
@@ -256,10 +290,14 @@ async def _accept_loss(
     verification, _checked, settings = await verify_database(terminal, named, publics)
     targets = build_checkpoint_targets(settings)
     own = [
-        file for file in (targets.file, targets.newest_file) if file is not None and file.exists()
+        file
+        for file in (targets.file, targets.newest_file)
+        if file is not None and file.exists()
     ]
     if not any(
-        next(read_checkpoints(file), None) for file in named if not any(map(file.samefile, own))
+        next(read_checkpoints(file), None)
+        for file in named
+        if not any(map(file.samefile, own))
     ):
         raise LocalizedUsageError("audit_accept_usage")
     lost = [item for item in verification.breaks if item.loss is not None]
@@ -269,14 +307,18 @@ async def _accept_loss(
     # a forged entry may name an instant far ahead: nothing later than now is accepted
     now = datetime.now(UTC).isoformat()
     losses = [
-        replace(item.loss, at=min(item.loss.at, now)) for item in lost if item.loss is not None
+        replace(item.loss, at=min(item.loss.at, now))
+        for item in lost
+        if item.loss is not None
     ]
     acceptance = AcceptedDataLoss(name=by, reason=reason, losses=losses)
     signature = key.sign(acceptance.signing_text) if key else ""
     is_all = len(lost) == len(verification.breaks) + verification.unlisted_breaks
     async with open_command_store(settings) as store:
         await store.audit.record_acceptance(
-            replace(acceptance, signature=signature), person, is_everything_accepted=is_all
+            replace(acceptance, signature=signature),
+            person,
+            is_everything_accepted=is_all,
         )
     for item in lost:
         echo(f"- {format_break(terminal, item, settings.timezone)}")
@@ -327,8 +369,14 @@ def _print_verification(
             "signed": len(checked.checkpoints) - checked.unsigned,
             "unsigned": checked.unsigned,
         }
-        lists = {"breaks": breaks, "untold": verification.unlisted_breaks, "accepted": accepted}
-        terminal.print_json({"ok": verification.is_sound, **facts, **signatures, **lists})
+        lists = {
+            "breaks": breaks,
+            "untold": verification.unlisted_breaks,
+            "accepted": accepted,
+        }
+        terminal.print_json(
+            {"ok": verification.is_sound, **facts, **signatures, **lists}
+        )
         return
     for loss_facts in accepted:
         terminal.print_message("audit_loss_accepted", **_with_system_user(loss_facts))
@@ -356,7 +404,9 @@ def format_break(terminal: Terminal, item: ChainBreak, zone: tzinfo | None) -> s
         code, sequence=item.sequence, until=item.until, other=item.other, **facts
     )
     if "since" in facts:
-        words += terminal.translate("damage_between", **{**facts, "since": facts["since"] or "?"})
+        words += terminal.translate(
+            "damage_between", **{**facts, "since": facts["since"] or "?"}
+        )
     if item.defect is ChainDefect.REPLACED or "event" not in facts:
         return words
     about = (
@@ -383,7 +433,9 @@ def _localize_times(facts: Mapping[str, Any], zone: tzinfo | None) -> dict[str, 
 def _with_system_user(facts: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the facts with the system user beside the name, as a name is only claimed."""
     return (
-        {**facts, "name": f"{facts['name']} [{facts['system']}]"} if facts.get("system") else facts
+        {**facts, "name": f"{facts['name']} [{facts['system']}]"}
+        if facts.get("system")
+        else facts
     )
 
 
@@ -404,13 +456,20 @@ async def _export(
         shown = escape_forbidden(line) if stream.isatty() else line
         stream.write(shown.encode("utf-8", "surrogateescape"))
 
-    start, end = in_zone(since[0]) if since else None, in_zone(until[0]) if until else None
-    if end is not None and until is not None and until[1]:  # a day is exported as a whole
+    start, end = (
+        in_zone(since[0]) if since else None,
+        in_zone(until[0]) if until else None,
+    )
+    if (
+        end is not None and until is not None and until[1]
+    ):  # a day is exported as a whole
         end += timedelta(days=1)
     with ExitStack() as stack:
         stream = sys.stdout.buffer
         if target != STDOUT_NAME:
-            stream = stack.enter_context(await asyncio.to_thread(Path(target).open, "xb"))
+            stream = stack.enter_context(
+                await asyncio.to_thread(Path(target).open, "xb")
+            )
         async with open_command_store(settings) as store:
             number = await store.audit.export(write_line, start, end)
         stream.flush()

@@ -28,10 +28,14 @@ async def backup(terminal: Terminal, target: str) -> None:
         raise CommandFailedError("backup_nothing_yet")
     runtime = make_runtime(settings)
     await asyncio.to_thread(finish_pending_restore, settings, runtime, file)
-    info = await asyncio.to_thread(make_backup, file, Path(target), journal_path(settings), runtime)
+    info = await asyncio.to_thread(
+        make_backup, file, Path(target), journal_path(settings), runtime
+    )
     size = Path(target).stat().st_size // 1024  # noqa: ASYNC240 # nothing else runs here
     at = Formatter(messages=terminal.messages, timezone=settings.timezone).time(
         datetime.fromisoformat(info.at)
     )
-    terminal.print_message("backup_done", file=target, at=at, entries=info.entries, size=size)
+    terminal.print_message(
+        "backup_done", file=target, at=at, entries=info.entries, size=size
+    )
     terminal.print_note("backup_also_keep")

@@ -5,7 +5,14 @@ import contextlib
 import hashlib
 import re
 import sys
-from collections.abc import Collection, Iterable, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import (
+    Collection,
+    Iterable,
+    Iterator,
+    Mapping,
+    MutableMapping,
+    Sequence,
+)
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -15,9 +22,18 @@ from pathlib import Path
 import click
 
 from publisher.app.adapters import find_sources, find_unsafe_timings
-from publisher.app.offline import OfflineApp, build_offline_app, find_unfinished_settings
+from publisher.app.offline import (
+    OfflineApp,
+    build_offline_app,
+    find_unfinished_settings,
+)
 from publisher.app.permissions import find_unsafe_permissions
-from publisher.cli.errors import ScheduleSource, format_problems, problem_as_json, sorted_problems
+from publisher.cli.errors import (
+    ScheduleSource,
+    format_problems,
+    problem_as_json,
+    sorted_problems,
+)
 from publisher.cli.framework import command, json_option
 from publisher.cli.terminal import Terminal, echo
 from publisher.config import Settings, find_schedule_file, load_settings
@@ -31,8 +47,19 @@ from publisher.domain.errors import (
     Severity,
 )
 from publisher.domain.plan import Plan, PlanWindow, StoredPosts
-from publisher.domain.post import CronTrigger, Occurrence, Post, PostId, RenderedPost, Schedule
-from publisher.domain.removals import find_removals, needs_confirmation, without_unknown_accounts
+from publisher.domain.post import (
+    CronTrigger,
+    Occurrence,
+    Post,
+    PostId,
+    RenderedPost,
+    Schedule,
+)
+from publisher.domain.removals import (
+    find_removals,
+    needs_confirmation,
+    without_unknown_accounts,
+)
 from publisher.rendering.newer_texts import find_newer_texts
 from publisher.rendering.templates import shipped_templates
 from publisher.runtime.clock import Runtime
@@ -58,7 +85,11 @@ from publisher.schedule.warnings import (
     find_warnings,
     is_past,
 )
-from publisher.store.queries.known_posts import KnownPost, read_filed_texts, read_known_posts
+from publisher.store.queries.known_posts import (
+    KnownPost,
+    read_filed_texts,
+    read_known_posts,
+)
 from publisher.tomlfile.read import TomlDocument, parse_toml, read_text
 from publisher.tomlfile.validate import find_placeholders
 
@@ -98,7 +129,9 @@ class CheckReport:
 
 
 @command("check")
-@click.argument("file", required=False, metavar="[FILE]", type=click.Path(path_type=Path))
+@click.argument(
+    "file", required=False, metavar="[FILE]", type=click.Path(path_type=Path)
+)
 @json_option
 def check(terminal: Terminal, file: Path | None, *, as_json: bool) -> int:
     report = CheckReport()
@@ -128,19 +161,27 @@ def check(terminal: Terminal, file: Path | None, *, as_json: bool) -> int:
 
 
 def _print_report(
-    terminal: Terminal, report: CheckReport, source: ScheduleSource | None, *, as_json: bool
+    terminal: Terminal,
+    report: CheckReport,
+    source: ScheduleSource | None,
+    *,
+    as_json: bool,
 ) -> int:
     """Print the findings; return the exit code."""
     settings_file = Location(file=str(terminal.workspace.absolute() / "publisher.toml"))
     problems = sorted_problems(
-        replace(problem, location=problem.location or settings_file) for problem in report.problems
+        replace(problem, location=problem.location or settings_file)
+        for problem in report.problems
     )
     errors = sum(problem.is_error for problem in problems)
     counts = count_changes(report.plan) if report.plan is not None else None
     if as_json:
-        found = [problem_as_json(problem, terminal.messages, source) for problem in problems]
+        found = [
+            problem_as_json(problem, terminal.messages, source) for problem in problems
+        ]
         following = {
-            post: [at.isoformat() for at in times] for post, times in report.next_times.items()
+            post: [at.isoformat() for at in times]
+            for post, times in report.next_times.items()
         }
         terminal.print_json(
             {
@@ -160,14 +201,19 @@ def _print_report(
         "accounts": report.accounts,
         "rendered_posts": report.rendered_posts,
     }
-    terminal.print_note("check_failed" if errors else "check_passed", **found_counts, **checked)
+    terminal.print_note(
+        "check_failed" if errors else "check_passed", **found_counts, **checked
+    )
     if report.plan is not None and counts is not None:
         terminal.print_note("check_plan", **counts)
         if names := {
-            problem.facts.get("name", problem.facts["post"]) for problem in report.plan.left_out
+            problem.facts.get("name", problem.facts["post"])
+            for problem in report.plan.left_out
         }:
             terminal.print_note(
-                "check_left_out", number=len(names), posts="、".join(sorted(names)[:MAX_NAMES])
+                "check_left_out",
+                number=len(names),
+                posts="、".join(sorted(names)[:MAX_NAMES]),
             )
     return int(errors > 0)
 
@@ -180,15 +226,21 @@ def count_changes(plan: Plan) -> dict[str, int]:
     return {"added": added, "changed": changed, "cancelled": cancelled}
 
 
-def print_next_times(terminal: Terminal, next_times: Mapping[PostId, Sequence[datetime]]) -> None:
+def print_next_times(
+    terminal: Terminal, next_times: Mapping[PostId, Sequence[datetime]]
+) -> None:
     """Print when each repeating post comes next, so that a slip in its cron text shows."""
     for post, times in islice(next_times.items(), MAX_NEXT_TIMES):
         if times:
             terminal.print_message(
-                "next_times", post=post, times="　".join(f"{at:%Y-%m-%d %H:%M}" for at in times)
+                "next_times",
+                post=post,
+                times="　".join(f"{at:%Y-%m-%d %H:%M}" for at in times),
             )
     if len(next_times) > MAX_NEXT_TIMES:
-        terminal.print_message("more_next_times", number=len(next_times) - MAX_NEXT_TIMES)
+        terminal.print_message(
+            "more_next_times", number=len(next_times) - MAX_NEXT_TIMES
+        )
 
 
 def _check_posts(
@@ -209,9 +261,12 @@ def _check_posts(
     report.posts = len(schedule.posts)
     report.problems += problems
     # that is an error above
-    placeholders = [found for found in find_placeholders(toml.data) if found.path[-1] != "id"]
+    placeholders = [
+        found for found in find_placeholders(toml.data) if found.path[-1] != "id"
+    ]
     report.problems += [
-        replace(found, severity=Severity.WARNING) for found in toml.locate_problems(placeholders)
+        replace(found, severity=Severity.WARNING)
+        for found in toml.locate_problems(placeholders)
     ]
     now = datetime.now(settings.timezone)
     found = [
@@ -221,13 +276,17 @@ def _check_posts(
     ]
     if known is None:
         found = [replace(problem, severity=Severity.WARNING) for problem in found]
-    found += find_early_follow_ups(schedule.posts, {post.id: post for post in schedule.posts})
+    found += find_early_follow_ups(
+        schedule.posts, {post.id: post for post in schedule.posts}
+    )
     zone = settings.timezone
     next_times = {post.id: list_next_times(post, now, zone) for post in schedule.posts}
     ended = {
         post.id
         for post in schedule.posts
-        if (stored := (known or {}).get(post.id)) and not stored.is_waiting and is_past(post, now)
+        if (stored := (known or {}).get(post.id))
+        and not stored.is_waiting
+        and is_past(post, now)
     }
     report.next_times = {
         post.id: [at.astimezone(zone) for at in next_times[post.id]]
@@ -239,7 +298,9 @@ def _check_posts(
     found += find_misplaced_data(schedule, context.data_keys)
     found += find_follow_up_warnings(schedule)
     if offline_app is not None:
-        found += find_unsafe_timings(offline_app.policies.values(), settings.environment)
+        found += find_unsafe_timings(
+            offline_app.policies.values(), settings.environment
+        )
         found += find_capacity_warnings(
             schedule, offline_app.policies, known or (), datetime.now(UTC), zone
         )
@@ -249,7 +310,10 @@ def _check_posts(
             for problem in found
             if problem not in offline_app.post_renderer.templates.problems
         ]
-    if known is not None and Path(toml.file).resolve() == settings.schedule_file.resolve():
+    if (
+        known is not None
+        and Path(toml.file).resolve() == settings.schedule_file.resolve()
+    ):
         found += find_plan_problems(settings, schedule, toml, report, known)
     report.problems += locate_problems(found, text=toml.text, file=toml.file)
     over = {
@@ -267,7 +331,9 @@ def _check_posts(
 
 
 def _make_context(
-    settings: Settings, offline_app: OfflineApp | None, known: Mapping[PostId, KnownPost]
+    settings: Settings,
+    offline_app: OfflineApp | None,
+    known: Mapping[PostId, KnownPost],
 ) -> ScheduleContext:
     """Return the context for posts: templates and platforms, even with incomplete settings."""
     if offline_app:
@@ -279,7 +345,10 @@ def _make_context(
             if path.is_dir()
         ]
         template_names = {
-            path.name for folder in folders for path in folder.iterdir() if path.is_dir()
+            path.name
+            for folder in folders
+            for path in folder.iterdir()
+            if path.is_dir()
         }
     return make_schedule_context(
         settings,
@@ -316,13 +385,16 @@ def find_plan_problems(
         if item.key.post in gone or item.key.post not in found.removed_posts
     )
     changes = without_unknown_accounts(
-        replace(found, removed_posts=gone, removed_targets=kept), frozenset(settings.accounts)
+        replace(found, removed_posts=gone, removed_targets=kept),
+        frozenset(settings.accounts),
     )
     report.plan = changes
     yield from changes.left_out
     removals = find_removals(changes, stored)
     asked = (
-        [("large_removal_ahead", removals.by_schedule)] if removals.must_ask_about_schedule else []
+        [("large_removal_ahead", removals.by_schedule)]
+        if removals.must_ask_about_schedule
+        else []
     )
     if removals.must_ask_about_settings:
         asked.append(("settings_removal_ahead", removals.by_settings))
@@ -332,9 +404,15 @@ def find_plan_problems(
         ("removal_ahead", [post for post in removals.taken if post not in waiting]),
     ):
         if posts:
-            facts = {"number": str(len(posts)), "posts": "、".join(sorted(posts)[:MAX_NAMES])}
+            facts = {
+                "number": str(len(posts)),
+                "posts": "、".join(sorted(posts)[:MAX_NAMES]),
+            }
             yield Problem(
-                code=code, severity=Severity.WARNING, location=Location(file=toml.file), facts=facts
+                code=code,
+                severity=Severity.WARNING,
+                location=Location(file=toml.file),
+                facts=facts,
             )
 
 
@@ -361,11 +439,15 @@ async def _compare_with_database(
         async with open_unchecked_store(settings, Runtime()) as store:
             if store is not None:
                 stored = await store.posts.stored_posts(schedule.posts)
-                return compare_schedule(schedule, stored, window, settings.timezone), stored
+                return compare_schedule(
+                    schedule, stored, window, settings.timezone
+                ), stored
     return None
 
 
-def find_large_removal(toml: TomlDocument, known: Mapping[PostId, KnownPost]) -> list[Problem]:
+def find_large_removal(
+    toml: TomlDocument, known: Mapping[PostId, KnownPost]
+) -> list[Problem]:
     """Warn that the daemon needs a person's confirmation for this file.
 
     The person confirms how many open posts it drops.
@@ -379,7 +461,10 @@ def find_large_removal(toml: TomlDocument, known: Mapping[PostId, KnownPost]) ->
     location = Location(file=toml.file)
     return [
         Problem(
-            code="large_removal_ahead", severity=Severity.WARNING, location=location, facts=facts
+            code="large_removal_ahead",
+            severity=Severity.WARNING,
+            location=location,
+            facts=facts,
         )
     ]
 
@@ -401,7 +486,9 @@ def find_outdated_texts(offline_app: OfflineApp, schedule: Schedule) -> list[Pro
             "accounts": accounts,
         }
         code = "filed_text_late" if newer.filed.has_started else "filed_text_differs"
-        problems.setdefault(post, Problem(code=code, severity=Severity.WARNING, facts=facts))
+        problems.setdefault(
+            post, Problem(code=code, severity=Severity.WARNING, facts=facts)
+        )
     return list(problems.values())
 
 
@@ -429,10 +516,13 @@ def render_all(
     said: dict[tuple[AccountId, str], Occurrence] = {}
     zone = offline_app.settings.timezone
     items = [
-        (post, find_next_occurrence(post, now, zone), post.accounts) for post in schedule.posts
+        (post, find_next_occurrence(post, now, zone), post.accounts)
+        for post in schedule.posts
     ]
     results = offline_app.post_renderer.render_all(items, by_id)
-    watched: AbstractContextManager[Iterable[Post]] = contextlib.nullcontext(schedule.posts)
+    watched: AbstractContextManager[Iterable[Post]] = contextlib.nullcontext(
+        schedule.posts
+    )
     if sys.stderr.isatty():
         watched = click.progressbar(
             schedule.posts, label=terminal.translate("proofreading"), file=sys.stderr
@@ -459,11 +549,16 @@ def render_all(
                 if len(rendered.images) < len(post.images)
             ]
             if post.id not in ended:
-                problems += find_repetitions(post, occurrence, render_result.rendered_posts, said)
-    report.accounts = len({account for post in schedule.posts for account in post.accounts})
+                problems += find_repetitions(
+                    post, occurrence, render_result.rendered_posts, said
+                )
+    report.accounts = len(
+        {account for post in schedule.posts for account in post.accounts}
+    )
     return list(
         {
-            (found.code, found.location, *sorted(found.facts.items())): found for found in problems
+            (found.code, found.location, *sorted(found.facts.items())): found
+            for found in problems
         }.values()
     )
 
@@ -486,7 +581,10 @@ def find_repetitions(
         words = _MOMENT.sub("", text.replace(rendered.marker.code, ""))
         key = rendered.account, hashlib.sha256(words.encode()).hexdigest()
         first = said.setdefault(key, occurrence)
-        if first.key.post != post.id and abs(occurrence.due_at - first.due_at) <= REPETITION_WINDOW:
+        if (
+            first.key.post != post.id
+            and abs(occurrence.due_at - first.due_at) <= REPETITION_WINDOW
+        ):
             facts = {
                 "post": post.id,
                 "key": "id",

@@ -37,7 +37,9 @@ async def correct(terminal: Terminal, post: PostId, correction: str, by: str) ->
         if isinstance(named, Path):
             toml, posts = await read_posts_file(application, named)
             if len(posts) > 1:
-                raise CommandFailedError("correct_one_only", file=named, number=len(posts))
+                raise CommandFailedError(
+                    "correct_one_only", file=named, number=len(posts)
+                )
             new = posts[0]
         else:
             new = await load_post(application, named)
@@ -45,10 +47,17 @@ async def correct(terminal: Terminal, post: PostId, correction: str, by: str) ->
         require_correction(new, post, terminal)
         accounts = {*new.accounts, *await accounts_of_post(application.store, post)}
         person = await authenticate(
-            terminal, settings, application.store, command="correct", by=by, accounts=accounts
+            terminal,
+            settings,
+            application.store,
+            command="correct",
+            by=by,
+            accounts=accounts,
         )
         with with_locations(toml) if toml else contextlib.nullcontext():
-            plan = await send_correction(application.planner, new, person, is_new=toml is not None)
+            plan = await send_correction(
+                application.planner, new, person, is_new=toml is not None
+            )
         await application.store.maintenance.promote_requested([new.id])
         original = await application.store.posts.get_post(post)
         _print_result(terminal, new, plan)
@@ -78,10 +87,14 @@ def require_correction(correction: Post, original: PostId, terminal: Terminal) -
 def _print_result(terminal: Terminal, correction: Post, plan: CorrectionPlan) -> None:
     facts = {"post": correction.id, "original": correction.follows}
 
-    def print_accounts(code: str, accounts: Collection[AccountId], **more: object) -> None:
+    def print_accounts(
+        code: str, accounts: Collection[AccountId], **more: object
+    ) -> None:
         if accounts:
             joined = terminal.translate("list_comma").join(accounts)
-            terminal.print_message(code, **facts, number=len(accounts), accounts=joined, **more)
+            terminal.print_message(
+                code, **facts, number=len(accounts), accounts=joined, **more
+            )
 
     print_accounts("correct_sends_now", plan.send_now)
     print_accounts("correct_waiting", plan.waiting)
@@ -92,7 +105,9 @@ def _print_result(terminal: Terminal, correction: Post, plan: CorrectionPlan) ->
     for why, accounts in plan.skipped.items():
         if why is not SkipReason.STOPPED:
             print_accounts(
-                "correct_skipped", accounts, reason=terminal.translate(f"skipped_{why}", **facts)
+                "correct_skipped",
+                accounts,
+                reason=terminal.translate(f"skipped_{why}", **facts),
             )
     if plan.targets:
         terminal.print_message("correct_watch", **facts)

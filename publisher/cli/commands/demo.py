@@ -72,13 +72,25 @@ This holds even if the daemon was killed meanwhile.
 @command("demo")
 @click.option("--port", metavar="N", type=int_range(0, 65535), help="opt_port")
 @click.option(
-    "--regions", metavar="N", type=int_range(1, MAX_REGIONS), default="3", help="opt_regions"
+    "--regions",
+    metavar="N",
+    type=int_range(1, MAX_REGIONS),
+    default="3",
+    help="opt_regions",
 )
 @click.option("--no-open", is_flag=True, help="opt_no_open")
-@click.option("--exit-when-settled", "exits", is_flag=True, help="opt_exit_when_settled")
+@click.option(
+    "--exit-when-settled", "exits", is_flag=True, help="opt_exit_when_settled"
+)
 @click.option("--fast", "is_fast", is_flag=True, help="opt_fast")
 async def demo(  # noqa: PLR0913 # one argument an option
-    terminal: Terminal, *, port: int | None, regions: int, no_open: bool, exits: bool, is_fast: bool
+    terminal: Terminal,
+    *,
+    port: int | None,
+    regions: int,
+    no_open: bool,
+    exits: bool,
+    is_fast: bool,
 ) -> int:
     stopping = asyncio.Event()
     handle_stop_signals(stopping.set)  # so that the children are stopped in order
@@ -86,7 +98,9 @@ async def demo(  # noqa: PLR0913 # one argument an option
     terminal.print_message("demo_begins", workspace=workspace)
     async with AsyncExitStack() as stack:
         try:
-            simulator, address = await start_simulator(DEFAULT_PORT if port is None else port)
+            simulator, address = await start_simulator(
+                DEFAULT_PORT if port is None else port
+            )
         except CommandFailedError:
             if port is not None:
                 raise
@@ -108,7 +122,9 @@ async def demo(  # noqa: PLR0913 # one argument an option
         store = await stack.enter_async_context(open_command_store(settings))
         author_link, approver_link = await add_people(store, settings)
         log = stack.enter_context((workspace / LOG_FILE).open("ab"))
-        await stack.enter_async_context(run_dashboard(settings, report_nothing, output=log))
+        await stack.enter_async_context(
+            run_dashboard(settings, report_nothing, output=log)
+        )
         # on Linux without a display, a browser would take over this terminal
         has_browser = sys.platform != "linux" or any(
             name in os.environ for name in ("DISPLAY", "WAYLAND_DISPLAY")
@@ -160,10 +176,15 @@ async def report_nothing(_reason: str) -> None:
 def find_port(wanted: int) -> int:
     """Return a port if it is free, else another one that is."""
     for port in (wanted, 0):
-        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)) as free:
+        with (
+            contextlib.suppress(OSError),
+            socket.create_server(("127.0.0.1", port)) as free,
+        ):
             found: int = free.getsockname()[1]
             return found
-    raise CommandFailedError("web_listen_failed", address=f"127.0.0.1:{wanted}", reason="")
+    raise CommandFailedError(
+        "web_listen_failed", address=f"127.0.0.1:{wanted}", reason=""
+    )
 
 
 def create_demo_workspace(

@@ -16,7 +16,12 @@ from publisher.cli.application import open_command_application
 from publisher.cli.authentication import authenticate
 from publisher.cli.context import load_workspace_settings, warn_about_daemon
 from publisher.cli.errors import format_problems, problem_as_json
-from publisher.cli.framework import LocalizedUsageError, command, json_option, person_name
+from publisher.cli.framework import (
+    LocalizedUsageError,
+    command,
+    json_option,
+    person_name,
+)
 from publisher.cli.terminal import Terminal, echo
 from publisher.config import Settings
 from publisher.domain.account import Account, Mode
@@ -67,7 +72,9 @@ class LoginDiagnosis:
 @click.option("--confirm-clock", is_flag=True, help="opt_confirm_clock")
 @click.option("--by", metavar="NAME", type=person_name, help="opt_by")
 @json_option
-async def doctor(terminal: Terminal, *, confirm_clock: bool, by: str | None, as_json: bool) -> int:
+async def doctor(
+    terminal: Terminal, *, confirm_clock: bool, by: str | None, as_json: bool
+) -> int:
     if confirm_clock is not (by is not None):
         raise LocalizedUsageError("confirm_clock_needs_by")
     settings = await load_workspace_settings(terminal)
@@ -76,13 +83,18 @@ async def doctor(terminal: Terminal, *, confirm_clock: bool, by: str | None, as_
         await vouch_for_clock(terminal, settings, formatter, by)
         return 0
     async with open_command_application(settings, can_read=True) as application:
-        diagnoses, runtime = await diagnose_logins(application), application.store.runtime
+        diagnoses, runtime = (
+            await diagnose_logins(application),
+            application.store.runtime,
+        )
         await warn_about_daemon(terminal, settings, application.store.queries)
         file_problems = await find_file_problems(application)
     now = datetime.now(settings.timezone)
     if as_json:
         logins = [login_as_json(diagnosis, formatter, now) for diagnosis in diagnoses]
-        files = [problem_as_json(problem, terminal.messages) for problem in file_problems]
+        files = [
+            problem_as_json(problem, terminal.messages) for problem in file_problems
+        ]
         offset = runtime.server_clock_offset
         apart = offset.total_seconds() if offset is not None else None
         clock = {"confirmed": runtime.is_clock_confirmed(), "apart": apart}
@@ -94,7 +106,9 @@ async def doctor(terminal: Terminal, *, confirm_clock: bool, by: str | None, as_
             echo(format_problems(file_problems, terminal.messages))
     are_files_safe = not any(problem.is_error for problem in file_problems)
     are_logins_healthy = all(diagnosis.is_healthy for diagnosis in diagnoses)
-    return int(not (are_files_safe and runtime.is_clock_confirmed() and are_logins_healthy))
+    return int(
+        not (are_files_safe and runtime.is_clock_confirmed() and are_logins_healthy)
+    )
 
 
 async def find_file_problems(application: Application) -> Sequence[Problem]:
@@ -106,12 +120,18 @@ async def find_file_problems(application: Application) -> Sequence[Problem]:
     settings = application.settings
     lacking = find_missing_rights(settings) if settings.dashboard.enabled else ()
     alerts = [
-        alert for alert in await application.store.queries.alerts() if alert.code == RIGHTS_MISSING
+        alert
+        for alert in await application.store.queries.alerts()
+        if alert.code == RIGHTS_MISSING
     ]
-    stored = [facts for alert in alerts for facts in json.loads(alert.facts["problems"])]
+    stored = [
+        facts for alert in alerts for facts in json.loads(alert.facts["problems"])
+    ]
     shown = {problem.code for problem in lacking}
     reported = [
-        Problem(code=facts["code"], facts=facts) for facts in stored if facts["code"] not in shown
+        Problem(code=facts["code"], facts=facts)
+        for facts in stored
+        if facts["code"] not in shown
     ]
     return [*find_unsafe_permissions(settings), *lacking, *reported]
 
@@ -145,8 +165,12 @@ async def diagnose_logins(application: Application) -> Sequence[LoginDiagnosis]:
     runtime.confirm_from_kernel()
     if (reading := await store.actions.confirmed_clock_reading()) is not None:
         runtime.accept_confirmation(reading)
-    accounts = [one for one in await store.login_health.list_accounts() if one.mode is Mode.API]
-    one_by_login = {account_health.account.login: account_health for account_health in accounts}
+    accounts = [
+        one for one in await store.login_health.list_accounts() if one.mode is Mode.API
+    ]
+    one_by_login = {
+        account_health.account.login: account_health for account_health in accounts
+    }
     pauses = await store.queries.pauses()
     gate = asyncio.Semaphore(MAX_HEALTH_CHECKS)
 
@@ -156,11 +180,15 @@ async def diagnose_logins(application: Application) -> Sequence[LoginDiagnosis]:
             for one in accounts
             if one.account.login == login.account.login
         }
-        health: HealthCheckResult = RateLimited(code="rate_limited", until=login.cooldown_until)
+        health: HealthCheckResult = RateLimited(
+            code="rate_limited", until=login.cooldown_until
+        )
         if login.cooldown_until is None:
             async with gate:
                 adapter = application.adapters[login.account.id]
-                health = await call_adapter(adapter.check_health(), HEALTH_CHECK_TIMEOUT)
+                health = await call_adapter(
+                    adapter.check_health(), HEALTH_CHECK_TIMEOUT
+                )
                 await store.login_health.record_probe(login.account, health)
         own_pauses = [pause for pause in pauses if pause.scope in scopes]
         return LoginDiagnosis(login_health=login, health=health, pauses=own_pauses)
@@ -189,50 +217,83 @@ def _print_clock(terminal: Terminal, runtime: Runtime) -> None:
     elif runtime.is_clock_confirmed():
         terminal.print_message("doctor_clock_by_word")
     elif (offset := runtime.server_clock_offset) is not None:
-        terminal.print_message("doctor_clock_wrong", seconds=f"{offset.total_seconds():+.0f}")
+        terminal.print_message(
+            "doctor_clock_wrong", seconds=f"{offset.total_seconds():+.0f}"
+        )
     else:
         terminal.print_message("doctor_clock_unknown")
 
 
 def _print_diagnoses(
-    terminal: Terminal, diagnoses: Sequence[LoginDiagnosis], formatter: Formatter, now: datetime
+    terminal: Terminal,
+    diagnoses: Sequence[LoginDiagnosis],
+    formatter: Formatter,
+    now: datetime,
 ) -> None:
     rows = []
     for one in diagnoses:
         is_healthy = isinstance(one.health, Healthy)
-        health = terminal.translate("doctor_ready") if is_healthy else formatter.health(one.health)
+        health = (
+            terminal.translate("doctor_ready")
+            if is_healthy
+            else formatter.health(one.health)
+        )
         platform = formatter.messages.platform_name(one.account.platform)
         quota = str(one.login_health.quota_left)
-        rows.append((one.account.id, platform, health, formatter.days_left(one.health, now), quota))
+        rows.append(
+            (
+                one.account.id,
+                platform,
+                health,
+                formatter.days_left(one.health, now),
+                quota,
+            )
+        )
     if rows:
-        terminal.print_table(("account", "platform", "health", "days_left", "quota_left"), rows)
+        terminal.print_table(
+            ("account", "platform", "health", "days_left", "quota_left"), rows
+        )
     for one in diagnoses:
         if steps := list(required_steps(one, formatter, now)):
             platform = formatter.messages.platform_name(one.account.platform)
-            terminal.print_message("doctor_line", account=one.account.id, platform=platform)
+            terminal.print_message(
+                "doctor_line", account=one.account.id, platform=platform
+            )
         for step in steps:
             echo(f"    {step}")
     if all(one.is_healthy for one in diagnoses):
         terminal.print_message("doctor_all_healthy", number=len(diagnoses))
 
 
-def required_steps(diagnosis: LoginDiagnosis, formatter: Formatter, now: datetime) -> Iterator[str]:
+def required_steps(
+    diagnosis: LoginDiagnosis, formatter: Formatter, now: datetime
+) -> Iterator[str]:
     """Yield the steps for a person about a login, and their places."""
     translate, account = formatter.messages.translate, diagnosis.account
-    platform_message = diagnosis.health.reason if isinstance(diagnosis.health, Blocked) else ""
+    platform_message = (
+        diagnosis.health.reason if isinstance(diagnosis.health, Blocked) else ""
+    )
     facts = {
         "account": account.id,
         "name": account.secret,
         "place": formatter.sign_in_place(account.platform),
     }
-    facts |= {"address": formatter.ip_address(platform_message), "secret": account.secret}
+    facts |= {
+        "address": formatter.ip_address(platform_message),
+        "secret": account.secret,
+    }
     facts["renewal"] = translate(
-        formatter.messages.first_known(f"renewal_{account.platform}", "renewal_other"), **facts
+        formatter.messages.first_known(f"renewal_{account.platform}", "renewal_other"),
+        **facts,
     )
     match diagnosis.health:
-        case Healthy(credentials_expire_at=datetime() as until) if until - now <= EXPIRY_NOTICE:
+        case Healthy(credentials_expire_at=datetime() as until) if (
+            until - now <= EXPIRY_NOTICE
+        ):
             yield translate(
-                "doctor_renew_soon", **facts, days=credential_days_left(diagnosis.health, now)
+                "doctor_renew_soon",
+                **facts,
+                days=credential_days_left(diagnosis.health, now),
             )
         case Healthy():
             pass
@@ -255,7 +316,9 @@ def required_steps(diagnosis: LoginDiagnosis, formatter: Formatter, now: datetim
         yield formatter.pause("still_paused", pause)
 
 
-def _hints_for_code(code: str, formatter: Formatter, facts: dict[str, str]) -> Iterator[str]:
+def _hints_for_code(
+    code: str, formatter: Formatter, facts: dict[str, str]
+) -> Iterator[str]:
     if hint := formatter.messages.hint(code, **facts) or formatter.messages.hint(
         f"reason_{code}", **facts
     ):

@@ -4,7 +4,11 @@ import click
 
 from publisher.app.format import Formatter
 from publisher.cli.authentication import authenticate
-from publisher.cli.context import has_database, load_workspace_settings, open_command_store
+from publisher.cli.context import (
+    has_database,
+    load_workspace_settings,
+    open_command_store,
+)
 from publisher.cli.errors import CommandFailedError
 from publisher.cli.framework import (
     LocalizedUsageError,
@@ -18,7 +22,9 @@ from publisher.cli.terminal import Terminal, echo
 
 
 @command("duty")
-@click.argument("action", metavar="[add|remove", type=choice("add", "remove"), required=False)
+@click.argument(
+    "action", metavar="[add|remove", type=choice("add", "remove"), required=False
+)
 @click.argument("name", metavar="NAME]", type=person_name, required=False)
 @click.option("--by", "by", metavar="NAME", type=person_name, help="opt_by_admin")
 @click.option("--phone", metavar="PHONE", type=one_line, help="opt_phone")
@@ -39,11 +45,15 @@ async def duty(  # noqa: PLR0913 # what the command takes
     settings = await load_workspace_settings(terminal)
     if not has_database(settings):
         raise CommandFailedError(
-            "duty_no_users" if settings.approval_rules.is_active else "approvals_not_asked"
+            "duty_no_users"
+            if settings.approval_rules.is_active
+            else "approvals_not_asked"
         )
     async with open_command_store(settings, policies={}) as store:
         if action and name and by:
-            person = await authenticate(terminal, settings, store, command=f"duty {action}", by=by)
+            person = await authenticate(
+                terminal, settings, store, command=f"duty {action}", by=by
+            )
             await store.users.get(name)
             if action == "add":
                 await store.duty.add(name, person, phone or "")

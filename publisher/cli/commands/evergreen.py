@@ -7,10 +7,24 @@ import click
 
 from publisher.app.application import Application
 from publisher.app.format import Formatter
-from publisher.cli.application import activate_schedule, open_command_application, print_obstacles
+from publisher.cli.application import (
+    activate_schedule,
+    open_command_application,
+    print_obstacles,
+)
 from publisher.cli.authentication import authenticate
-from publisher.cli.context import has_database, load_workspace_settings, open_command_store
-from publisher.cli.framework import LocalizedUsageError, command, json_option, one_line, person_name
+from publisher.cli.context import (
+    has_database,
+    load_workspace_settings,
+    open_command_store,
+)
+from publisher.cli.framework import (
+    LocalizedUsageError,
+    command,
+    json_option,
+    one_line,
+    person_name,
+)
 from publisher.cli.terminal import Terminal
 from publisher.config import Settings
 from publisher.domain.account import AccountId
@@ -54,7 +68,11 @@ async def evergreen(  # noqa: PLR0913 # one argument an option
         code = "evergreen_done" if is_approved else "evergreen_awaits_approval"
         if as_json:
             terminal.print_json(
-                {"post": scheduled.id, "account": account, "needs_approval": not is_approved}
+                {
+                    "post": scheduled.id,
+                    "account": account,
+                    "needs_approval": not is_approved,
+                }
             )
         else:
             terminal.print_message(
@@ -77,12 +95,21 @@ async def _schedule(  # noqa: PLR0913, PLR0917 # what, where, when, by whom
     """
     queries, settings = application.store.queries, application.settings
     drawer = await queries.evergreen_posts()
-    if not drawer or (post is not None and all(item.post.id != post for item in drawer)):
+    if not drawer or (
+        post is not None and all(item.post.id != post for item in drawer)
+    ):
         await activate_schedule(application)
     person = await authenticate(
-        terminal, settings, application.store, command="evergreen", by=by, accounts=[account]
+        terminal,
+        settings,
+        application.store,
+        command="evergreen",
+        by=by,
+        accounts=[account],
     )
-    scheduled = await schedule_evergreen(application.planner, account, person, post, due_at)
+    scheduled = await schedule_evergreen(
+        application.planner, account, person, post, due_at
+    )
     await application.store.maintenance.promote_requested([scheduled.id])
     return scheduled
 
@@ -115,7 +142,9 @@ async def _list_drawer(
     for item in drawer:
         used = {use.account for use in item.uses} & set(item.post.accounts)
         share = f"{len(used)}/{len(item.post.accounts)}"
-        rows.append((item.post.id, item.post.title, share, formatter.time(item.last_used_at)))
+        rows.append(
+            (item.post.id, item.post.title, share, formatter.time(item.last_used_at))
+        )
     terminal.print_table(("post", "title", "used_on", "last_used"), rows)
 
 

@@ -30,9 +30,15 @@ def init(terminal: Terminal, folder: Path, *, is_drill: bool) -> None:
     files = new_workspace_files()
     if is_drill:
         files |= demo_files(
-            DemoWorkspace(regions=read_regions()[:DEMO_REGION_COUNT], simulator_url=SIMULATOR_URL)
+            DemoWorkspace(
+                regions=read_regions()[:DEMO_REGION_COUNT], simulator_url=SIMULATOR_URL
+            )
         )
         now = datetime.now(ZoneInfo(TIMEZONE)).replace(tzinfo=None)
-        files["schedule.toml"] = postpone_schedule(files["schedule.toml"].decode(), now).encode()
+        files["schedule.toml"] = postpone_schedule(
+            files["schedule.toml"].decode(), now
+        ).encode()
     create_workspace(folder, files)
-    terminal.print_message("drill_made" if is_drill else "workspace_made", folder=folder)
+    terminal.print_message(
+        "drill_made" if is_drill else "workspace_made", folder=folder
+    )

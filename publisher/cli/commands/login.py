@@ -19,7 +19,9 @@ from publisher.secrets import read_secret
 
 @command("login")
 @click.argument("account", metavar="ACCOUNT", type=one_line)
-@click.option("--by", "by", metavar="NAME", type=person_name, help="opt_by_or_system_user")
+@click.option(
+    "--by", "by", metavar="NAME", type=person_name, help="opt_by_or_system_user"
+)
 async def login(terminal: Terminal, account: AccountId, by: str | None) -> int:
     settings = await load_workspace_settings(terminal)
     if (known := settings.accounts.get(account)) is None:
@@ -35,7 +37,9 @@ async def login(terminal: Terminal, account: AccountId, by: str | None) -> int:
     terminal.print_message("login_open", account=account, address=session.consent_url)
     with hidden_input():
         terminal.print_note("login_paste")
-        answer = sys.stdin.readline()  # in this thread, which ^C interrupts; nothing else runs here
+        answer = (
+            sys.stdin.readline()
+        )  # in this thread, which ^C interrupts; nothing else runs here
     if problem := await session.finish(answer.strip()):
         if (
             reason := f"reason_{problem.code}"
@@ -44,9 +48,17 @@ async def login(terminal: Terminal, account: AccountId, by: str | None) -> int:
                 "login_failed", account=account, reason=terminal.translate(reason)
             )
         raise CommandFailedError(problem.code, **problem.facts)
-    ends_at = read_secret(session.account.secret, vault=session.vault).get("access_token_ends_at")
-    days = str((datetime.fromisoformat(ends_at) - datetime.now(UTC)).days) if ends_at else "?"
+    ends_at = read_secret(session.account.secret, vault=session.vault).get(
+        "access_token_ends_at"
+    )
+    days = (
+        str((datetime.fromisoformat(ends_at) - datetime.now(UTC)).days)
+        if ends_at
+        else "?"
+    )
     terminal.print_message("login_done", account=account, days=days)
     await record_action(terminal, "secret_stored", secret, person)
-    is_recorded = await record_action(terminal, "signed_in", f"account:{account}", person, [known])
+    is_recorded = await record_action(
+        terminal, "signed_in", f"account:{account}", person, [known]
+    )
     return 0 if is_recorded else EXIT_FAILED

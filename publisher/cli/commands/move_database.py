@@ -6,7 +6,11 @@ import click
 
 from publisher.app.open_store import journal_path
 from publisher.cli.authentication import authenticate_offline
-from publisher.cli.context import has_database, load_workspace_settings, report_database_errors
+from publisher.cli.context import (
+    has_database,
+    load_workspace_settings,
+    report_database_errors,
+)
 from publisher.cli.errors import CommandFailedError
 from publisher.cli.framework import LocalizedUsageError, by_option, command, one_line
 from publisher.cli.terminal import Terminal
@@ -31,12 +35,16 @@ async def move_database(terminal: Terminal, url: str, by: str) -> None:
         raise CommandFailedError("already_shared")
     if not has_database(settings):
         raise CommandFailedError("nothing_to_move")
-    person = await authenticate_offline(terminal, settings, command="move-database", by=by)
+    person = await authenticate_offline(
+        terminal, settings, command="move-database", by=by
+    )
     with contextlib.ExitStack() as stack, report_database_errors(url):
         stack.callback(lock_process(settings.database, settings.workspace).release)
         for database in (settings.database, url):
             await prepare_database(
                 database, settings.environment.value, journal_path(settings), runtime
             )
-        rows = sum((await copy_to_postgres(settings.database, url, runtime, person)).values())
+        rows = sum(
+            (await copy_to_postgres(settings.database, url, runtime, person)).values()
+        )
     terminal.print_message("moved_done", rows=rows)

@@ -6,7 +6,11 @@ import click
 
 from publisher.app.format import Formatter
 from publisher.cli.authentication import authenticate
-from publisher.cli.context import load_workspace_settings, open_command_store, warn_about_daemon
+from publisher.cli.context import (
+    load_workspace_settings,
+    open_command_store,
+    warn_about_daemon,
+)
 from publisher.cli.framework import by_option, command, one_line, reason_option
 from publisher.cli.terminal import Terminal, echo
 from publisher.domain.account import AccountId
@@ -30,7 +34,9 @@ async def offboard(
         person = await authenticate(
             terminal, settings, store, command="offboard", by=by, accounts=[account]
         )
-        step = await offboard_account(store, settings, leaving, person, reason, cancels=cancels)
+        step = await offboard_account(
+            store, settings, leaving, person, reason, cancels=cancels
+        )
         open_work = step.after.open_work
         is_last = step.after.is_settled and not leaving.shared_with
         _print_work(terminal, formatter, account, open_work, step.cancelled)
@@ -38,8 +44,15 @@ async def offboard(
             terminal.print_message("offboard_secret_removed", name=leaving.secret)
         if leaving.shared_with:
             others = terminal.translate("list_comma").join(leaving.shared_with)
-            terminal.print_message("offboard_secret_shared", name=leaving.secret, accounts=others)
-        _print_steps(terminal, leaving, open_work, step.after.secret_location if is_last else None)
+            terminal.print_message(
+                "offboard_secret_shared", name=leaving.secret, accounts=others
+            )
+        _print_steps(
+            terminal,
+            leaving,
+            open_work,
+            step.after.secret_location if is_last else None,
+        )
         if open_work.unresolved:
             await warn_about_daemon(terminal, settings, store.queries)
     if step.after.vault_error is not None and not leaving.shared_with:
@@ -82,7 +95,8 @@ def _print_steps(
         f"revoke_{leaving.login.partition('/')[0]}", "revoke_other"
     )
     possible_steps = {
-        "offboard_restore_entry": bool(open_work.unresolved) and not leaving.is_in_settings,
+        "offboard_restore_entry": bool(open_work.unresolved)
+        and not leaving.is_in_settings,
         "offboard_repeat": not is_settled,
         "offboard_remove_secret": secret_location is not None,
         "offboard_remove_entry": is_settled and leaving.is_in_settings,
@@ -94,6 +108,9 @@ def _print_steps(
     )
     for number, step in enumerate(steps, 1):
         text = terminal.translate(
-            step, account=leaving.account, name=leaving.secret, place=secret_location or ""
+            step,
+            account=leaving.account,
+            name=leaving.secret,
+            place=secret_location or "",
         )
         echo(f"  {number}. {text}")

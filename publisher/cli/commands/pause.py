@@ -12,10 +12,16 @@ from publisher.store.db.filters import SCOPE_ALL
 
 
 @command("pause")
-@click.argument("scope", metavar="[all|platform:P|ACCOUNT|POST]", default=SCOPE_ALL, type=one_line)
+@click.argument(
+    "scope", metavar="[all|platform:P|ACCOUNT|POST]", default=SCOPE_ALL, type=one_line
+)
 @by_option
 @click.option(
-    "--reason", metavar="TEXT", type=one_line, callback=keep_typed_reason, help="opt_reason"
+    "--reason",
+    metavar="TEXT",
+    type=one_line,
+    callback=keep_typed_reason,
+    help="opt_reason",
 )
 async def pause(terminal: Terminal, scope: str, by: str, reason: str | None) -> None:
     settings = await load_workspace_settings(terminal)
@@ -26,5 +32,7 @@ async def pause(terminal: Terminal, scope: str, by: str, reason: str | None) -> 
             terminal, settings, store, command="pause", by=by, accounts=accounts
         )
         await store.actions.pause(resolved, person, reason or "")
-    text = Formatter(messages=terminal.messages, timezone=settings.timezone).scope(resolved)
+    text = Formatter(messages=terminal.messages, timezone=settings.timezone).scope(
+        resolved
+    )
     terminal.print_message("paused_done", scope=text, argument=scope_argument(resolved))

@@ -19,7 +19,13 @@ from jinja2 import Environment, StrictUndefined
 from publisher.app.adapters import find_sources
 from publisher.app.offline import OfflineApp, build_offline_app
 from publisher.cli.errors import format_problems
-from publisher.cli.framework import LocalizedUsageError, command, json_option, one_line, person_name
+from publisher.cli.framework import (
+    LocalizedUsageError,
+    command,
+    json_option,
+    one_line,
+    person_name,
+)
 from publisher.cli.target import DeliveryTarget, in_zone, post_target
 from publisher.cli.terminal import Terminal, display_path, echo
 from publisher.config import Settings, load_settings
@@ -126,7 +132,8 @@ class PostPreview:
                         for image in rendered.images
                     ],
                     "floors": [
-                        text_as_json(rendered.account, part) for part in rendered.extra_parts
+                        text_as_json(rendered.account, part)
+                        for part in rendered.extra_parts
                     ],
                 }
                 for rendered in self.result.rendered_posts
@@ -141,7 +148,10 @@ class PostPreview:
             return f"data:{media_type};base64,{base64.b64encode(data).decode()}"
 
         environment = Environment(
-            autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
         )
         source = (files("publisher.cli") / "preview.html").read_text("utf-8")
         return environment.from_string(source).render(
@@ -150,7 +160,9 @@ class PostPreview:
             rendered_posts=self.result.rendered_posts,
             capabilities=self.capabilities,
             image_url=lambda picture: data_url(picture.sha256),
-            article_html=lambda text: MEDIA_REFERENCE.sub(lambda found: data_url(found[1]), text),
+            article_html=lambda text: MEDIA_REFERENCE.sub(
+                lambda found: data_url(found[1]), text
+            ),
             translate=messages.translate,
             platform_name=messages.platform_name,
             lang=messages.lang.replace("_", "-"),
@@ -160,7 +172,9 @@ class PostPreview:
 @command("preview")
 @click.argument("target", metavar="POST", type=post_target)
 @click.option("--account", metavar="ACCOUNT", type=one_line, help="opt_account")
-@click.option("--html", metavar="FILE", type=click.Path(path_type=Path), help="opt_html")
+@click.option(
+    "--html", metavar="FILE", type=click.Path(path_type=Path), help="opt_html"
+)
 @click.option("--open", "opens", is_flag=True, help="opt_open")
 @click.option("--to", metavar="WXNAME", type=one_line, help="opt_preview_to")
 @click.option("--by", metavar="NAME", type=person_name, help="opt_by")
@@ -181,7 +195,11 @@ def preview(  # noqa: PLR0913 # one argument an option
     if to and not (account and by):
         raise LocalizedUsageError("preview_needs_account_and_by")
     account = account or target.account
-    stored = None if is_now else asyncio.run(find_stored_preview(terminal, target, account, by))
+    stored = (
+        None
+        if is_now
+        else asyncio.run(find_stored_preview(terminal, target, account, by))
+    )
     shown = stored or render_preview(terminal, target, account)
     if shown.problems:
         echo(format_problems(shown.problems, terminal.messages), err=True)
@@ -195,7 +213,9 @@ def preview(  # noqa: PLR0913 # one argument an option
         from publisher.cli.application import send_preview  # noqa: PLC0415 # loads store and adapters
 
         asyncio.run(
-            send_preview(terminal, shown.settings, shown.post.id, shown.result, to=to, by=by)
+            send_preview(
+                terminal, shown.settings, shown.post.id, shown.result, to=to, by=by
+            )
         )
         return 0
     return int(any(problem.is_error for problem in shown.problems))
@@ -206,14 +226,19 @@ def _print_preview(terminal: Terminal, shown: PostPreview, by: str | None) -> No
     for rendered_post in shown.as_json()["rendered_posts"]:
         is_article = shown.capabilities[rendered_post["account"]].is_article
         _print_rendered_post(
-            terminal, {**rendered_post, "post": shown.post.id}, shown.due, is_article=is_article
+            terminal,
+            {**rendered_post, "post": shown.post.id},
+            shown.due,
+            is_article=is_article,
         )
     terminal.print_message("preview_fingerprint", fingerprint=shown.fingerprint)
     if shown.task is not None:
         from publisher.app.format import Formatter  # noqa: PLC0415 # same
         from publisher.cli.commands.approvals import format_task  # noqa: PLC0415 # loads the store
 
-        formatter = Formatter(messages=terminal.messages, timezone=shown.settings.timezone)
+        formatter = Formatter(
+            messages=terminal.messages, timezone=shown.settings.timezone
+        )
         echo(format_task(shown.task, formatter))
     if shown.changes:
         terminal.print_message("preview_changes", by=by)
@@ -228,8 +253,12 @@ def _print_preview(terminal: Terminal, shown: PostPreview, by: str | None) -> No
         terminal.print_message("preview_newer_file", post=shown.post.id)
 
 
-def _write_page(terminal: Terminal, shown: PostPreview, html: Path | None, *, opens: bool) -> None:
-    file = (html or shown.settings.workspace / "var" / f"preview-{shown.post.id}.html").absolute()
+def _write_page(
+    terminal: Terminal, shown: PostPreview, html: Path | None, *, opens: bool
+) -> None:
+    file = (
+        html or shown.settings.workspace / "var" / f"preview-{shown.post.id}.html"
+    ).absolute()
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(shown.as_html(terminal.messages), "utf-8")
     terminal.print_note("page_written", file=display_path(file))
@@ -238,7 +267,10 @@ def _write_page(terminal: Terminal, shown: PostPreview, html: Path | None, *, op
 
 
 async def find_stored_preview(
-    terminal: Terminal, target: DeliveryTarget, only_account: AccountId | None, by: str | None
+    terminal: Terminal,
+    target: DeliveryTarget,
+    only_account: AccountId | None,
+    by: str | None,
 ) -> PostPreview | None:
     """Return a post as stored, if it is filed. Exactly that is sent.
 
@@ -256,7 +288,9 @@ async def find_stored_preview(
         content = await _find_content(store, target, settings)
         if content is None:
             return None
-        shown = tuple(item for item in content.texts if only_account in {None, item.account})
+        shown = tuple(
+            item for item in content.texts if only_account in {None, item.account}
+        )
         if not shown:
             raise NoSuchItemError(
                 "account", str(only_account), [item.account for item in content.texts]
@@ -266,18 +300,22 @@ async def find_stored_preview(
             raise NoSuchItemError("account", gone[0])
         if gone:
             accounts = terminal.translate("list_comma").join(gone)
-            terminal.print_note("preview_account_gone", post=target.post, accounts=accounts)
+            terminal.print_note(
+                "preview_account_gone", post=target.post, accounts=accounts
+            )
         shown = tuple(item for item in shown if item.account not in gone)
         media: dict[str, tuple[str, bytes]] = {}
         for rendered in shown:
             data = await store.manual_tasks.read_pictures(rendered)
             media |= {
-                image.sha256: (image.media_type, data[image.sha256]) for image in rendered.images
+                image.sha256: (image.media_type, data[image.sha256])
+                for image in rendered.images
             }
         changes: list[str] = []
         if (
             by is not None
-            and (before := await store.approvals.last_approved(content.key, by)) is not None
+            and (before := await store.approvals.last_approved(content.key, by))
+            is not None
         ):
             earlier = await store.approvals.contents(content.key, before.fingerprint)
             changes = list(compare_contents(earlier, content.texts))
@@ -291,7 +329,8 @@ async def find_stored_preview(
             task=content.task,
             changes=changes,
             capabilities={
-                item.account: store.policies[item.account].capabilities for item in shown
+                item.account: store.policies[item.account].capabilities
+                for item in shown
             },
             is_stored=True,
         )
@@ -315,9 +354,14 @@ async def _find_content(
 ) -> StoredContent | None:
     """Return the stored content of the named, else the next open, else a published occurrence."""
     occurrence = (
-        target.instant and in_zone(target.instant, settings.timezone).astimezone(UTC).isoformat()
+        target.instant
+        and in_zone(target.instant, settings.timezone).astimezone(UTC).isoformat()
     )
-    tasks = await store.approvals.tasks(target.post) if settings.approval_rules.is_active else ()
+    tasks = (
+        await store.approvals.tasks(target.post)
+        if settings.approval_rules.is_active
+        else ()
+    )
     for task in (task for task in tasks if occurrence in {None, task.key.occurrence}):
         texts = await store.approvals.contents(task.key, task.status.fingerprint)
         return StoredContent(
@@ -334,17 +378,25 @@ async def _find_content(
         if occurrence in {None, one.key.occurrence}
     ]
     wanted = [
-        one for one in filed if one.state in OPEN_STATES and one.desired not in DESIRED_NO_SEND
+        one
+        for one in filed
+        if one.state in OPEN_STATES and one.desired not in DESIRED_NO_SEND
     ]
     published = [one for one in filed if one.state is State.PUBLISHED]
     is_named = occurrence is not None
-    sent = [one for one in published if is_named or one.key.occurrence == ONCE_OCCURRENCE]
+    sent = [
+        one for one in published if is_named or one.key.occurrence == ONCE_OCCURRENCE
+    ]
     post = await store.posts.get_post(target.post)
     if post is None or not (wanted or sent):
         return None
     first = (wanted or sent)[0]
     own = {one.account: one for one in (*wanted, *published) if one.key == first.key}
-    texts = [item for item in await store.occurrences.renditions(first.key) if item.account in own]
+    texts = [
+        item
+        for item in await store.occurrences.renditions(first.key)
+        if item.account in own
+    ]
     renditions = [
         Rendition(account=one.account, kind=one.kind, rendered_hash=one.rendered_hash)
         for one in own.values()
@@ -358,7 +410,9 @@ async def _find_content(
     )
 
 
-async def _add_newer(store: "Store", found: PostPreview, key: OccurrenceKey) -> PostPreview:
+async def _add_newer(
+    store: "Store", found: PostPreview, key: OccurrenceKey
+) -> PostPreview:
     """Note where file, templates and settings give another text now than the stored one."""
     filed = [one for one in await store.occurrences.filed_texts() if one.key == key]
     post, posts = found.post, {found.post.id: found.post}
@@ -377,7 +431,9 @@ async def _add_newer(store: "Store", found: PostPreview, key: OccurrenceKey) -> 
         in_file = _find_in_file(offline_app, post.id, known_posts)
         return replace(
             found,
-            newer=sorted(shown & {account for one in newer for account in one.accounts}),
+            newer=sorted(
+                shown & {account for one in newer for account in one.accounts}
+            ),
             has_started=any(one.has_started for one in filed),
             is_file_newer=bool(filed)
             and in_file is not None
@@ -401,7 +457,10 @@ def _find_in_file(
         return None
     names, platforms = offline_app.post_renderer.templates.names, find_sources().keys()
     context = make_schedule_context(
-        settings, templates=names, known_posts=frozenset(known_posts), platforms=platforms
+        settings,
+        templates=names,
+        known_posts=frozenset(known_posts),
+        platforms=platforms,
     )
     schedule, _problems = parse_leniently(toml, context)
     return next((found for found in schedule.posts if found.id == post), None)
@@ -415,16 +474,24 @@ def compare_contents(
     def to_lines(rendered: RenderedPost | None) -> list[str]:
         if rendered is None:
             return []
-        texts = [rendered.title, rendered.summary, *rendered.all_parts, rendered.link or ""]
+        texts = [
+            rendered.title,
+            rendered.summary,
+            *rendered.all_parts,
+            rendered.link or "",
+        ]
         pictures = [f"[{image.sha256[:16]}] {image.alt}" for image in rendered.images]
         return [line for text in texts for line in text.splitlines()] + pictures
 
     old, new = (
-        {rendered.account: rendered for rendered in contents} for contents in (before, after)
+        {rendered.account: rendered for rendered in contents}
+        for contents in (before, after)
     )
     for account in sorted({*old, *new}):
         lines = to_lines(old.get(account)), to_lines(new.get(account))
-        yield from unified_diff(*lines, fromfile=account, tofile=account, n=0, lineterm="")
+        yield from unified_diff(
+            *lines, fromfile=account, tofile=account, n=0, lineterm=""
+        )
 
 
 def render_preview(
@@ -440,20 +507,30 @@ def render_preview(
     names, platforms = offline_app.post_renderer.templates.names, find_sources().keys()
     context = make_schedule_context(settings, templates=names, platforms=platforms)
     posts = {
-        post.id: post for post in parse_schedule(toml.text, file=toml.file, context=context).posts
+        post.id: post
+        for post in parse_schedule(toml.text, file=toml.file, context=context).posts
     }
     if (post := posts.get(post_id)) is None:
         raise NoSuchItemError("post", post_id, posts)
-    if only_account is not None and only_account not in offline_app.post_renderer.accounts:
-        raise NoSuchItemError("account", only_account, offline_app.post_renderer.accounts)
+    if (
+        only_account is not None
+        and only_account not in offline_app.post_renderer.accounts
+    ):
+        raise NoSuchItemError(
+            "account", only_account, offline_app.post_renderer.accounts
+        )
     if only_account is not None and only_account not in post.accounts:
         raise NoSuchItemError(
-            "delivery", f"{post_id}@{only_account}", [f"{post_id}@{name}" for name in post.accounts]
+            "delivery",
+            f"{post_id}@{only_account}",
+            [f"{post_id}@{name}" for name in post.accounts],
         )
     occurrence = find_next_occurrence(post, datetime.now(UTC), settings.timezone)
     due = occurrence.due_at.astimezone(settings.timezone)
     if target.instant is not None and in_zone(target.instant, settings.timezone) != due:
-        raise NoSuchItemError("occurrence", target.text, [f"{post_id}#{due.isoformat()}"])
+        raise NoSuchItemError(
+            "occurrence", target.text, [f"{post_id}#{due.isoformat()}"]
+        )
     accounts = [only_account] if only_account else post.accounts
     result = offline_app.post_renderer.render(post, occurrence, accounts, posts)
     whole = (
@@ -469,25 +546,35 @@ def render_preview(
         problems=locate_problems(result.problems, text=toml.text, file=toml.file),
         fingerprint=hash_renditions(
             Rendition(
-                account=rendered.account, kind=post.kind.value, rendered_hash=rendered.fingerprint
+                account=rendered.account,
+                kind=post.kind.value,
+                rendered_hash=rendered.fingerprint,
             )
             for rendered in whole.rendered_posts
         ),
         capabilities={
-            account: offline_app.policies[account].capabilities for account in post.accounts
+            account: offline_app.policies[account].capabilities
+            for account in post.accounts
         },
     )
 
 
 def _print_rendered_post(
-    terminal: Terminal, rendered_post: Mapping[str, Any], due: datetime, *, is_article: bool
+    terminal: Terminal,
+    rendered_post: Mapping[str, Any],
+    due: datetime,
+    *,
+    is_article: bool,
 ) -> None:
     """Print one rendered post of a preview's JSON.
 
     Of an article, only the visible text is printed, without its HTML.
     """
     platform = terminal.messages.platform_name(rendered_post["platform"])
-    facts = {"platform": platform, "link": rendered_post["link"] or terminal.translate("nothing")}
+    facts = {
+        "platform": platform,
+        "link": rendered_post["link"] or terminal.translate("nothing"),
+    }
     terminal.print_message(
         "preview_head", **{**rendered_post, **facts, "due": f"{due:%Y-%m-%d %H:%M}"}
     )
@@ -496,7 +583,11 @@ def _print_rendered_post(
     parts = [rendered_post, *rendered_post["floors"]]
     for number, part in enumerate(parts, 1):
         if len(parts) > 1:
-            place = {"number": number, "total": len(parts), "limit": rendered_post["limit"]}
+            place = {
+                "number": number,
+                "total": len(parts),
+                "limit": rendered_post["limit"],
+            }
             terminal.print_message("preview_part", **{**part, **place})
         text = article_lines(part["text"]) if is_article else part["text"]
         echo(SEPARATOR_LINE)

@@ -6,7 +6,11 @@ from itertools import groupby
 import click
 
 from publisher.app.format import NO_VALUE, Formatter
-from publisher.cli.context import has_database, load_workspace_settings, open_command_store
+from publisher.cli.context import (
+    has_database,
+    load_workspace_settings,
+    open_command_store,
+)
 from publisher.cli.framework import command, json_option, one_line
 from publisher.cli.target import require_post
 from publisher.cli.terminal import Terminal
@@ -28,12 +32,15 @@ async def reach(terminal: Terminal, post: PostId | None, *, as_json: bool) -> No
             queries = store.queries
             if post is not None:
                 await require_post(queries, post)
-                pruned = sum(delivery.is_pruned for delivery in await queries.deliveries(post))
+                pruned = sum(
+                    delivery.is_pruned for delivery in await queries.deliveries(post)
+                )
             readings = await store.queries.metrics_series(post)
     elif post is not None:
         raise NoSuchItemError("post", post)
     all_series = [
-        list(points) for _id, points in groupby(readings, key=lambda point: point.delivery.id)
+        list(points)
+        for _id, points in groupby(readings, key=lambda point: point.delivery.id)
     ]
     formatter = Formatter(messages=terminal.messages, timezone=settings.timezone)
     if as_json:
@@ -50,7 +57,9 @@ async def reach(terminal: Terminal, post: PostId | None, *, as_json: bool) -> No
             delivery, newest = series[0].delivery, series[-1]
             values = [getattr(newest.reach, name) for name in METRIC_NAMES]
             cells = [NO_VALUE if value is None else str(value) for value in values]
-            rows.append((delivery.key.post, delivery.account, *cells, formatter.time(newest.at)))
+            rows.append(
+                (delivery.key.post, delivery.account, *cells, formatter.time(newest.at))
+            )
         terminal.print_table(("post", "account", *METRIC_NAMES, "as_of"), rows)
     elif not pruned:
         terminal.print_message("no_reach_yet")
@@ -58,7 +67,9 @@ async def reach(terminal: Terminal, post: PostId | None, *, as_json: bool) -> No
         terminal.print_message("reach_pruned", number=pruned)
 
 
-def series_as_json(series: Sequence[MetricsPoint], formatter: Formatter) -> dict[str, object]:
+def series_as_json(
+    series: Sequence[MetricsPoint], formatter: Formatter
+) -> dict[str, object]:
     delivery, receipt = series[0].delivery, series[0].delivery.receipt
     return {
         **formatter.key_as_json(delivery),

@@ -21,7 +21,12 @@ async def refresh(terminal: Terminal, post: PostId, by: str) -> None:
         await require_post(application.store.queries, post)
         accounts = await accounts_of_post(application.store, post)
         person = await authenticate(
-            terminal, settings, application.store, command="refresh", by=by, accounts=accounts
+            terminal,
+            settings,
+            application.store,
+            command="refresh",
+            by=by,
+            accounts=accounts,
         )
         number = await refresh_texts(application.planner, post, person)
         needs_approvals = bool(number and await application.store.approvals.tasks(post))

@@ -21,7 +21,9 @@ MAX_CONFIRMED_REMOVALS = 1_000_000
     help="opt_confirm_removals",
 )
 @click.option("--by", metavar="NAME", type=person_name, help="opt_by")
-async def reload(terminal: Terminal, confirm_removals: int | None, by: str | None) -> int:
+async def reload(
+    terminal: Terminal, confirm_removals: int | None, by: str | None
+) -> int:
     if confirm_removals is not None and by is None:
         raise LocalizedUsageError("reload_needs_by")
     settings, person = await load_workspace_settings(terminal), None

@@ -26,6 +26,8 @@ async def rename_account(
     async with open_command_store(settings, AccessMode.COMMAND) as store:
         if new not in store.policies:
             raise NoSuchItemError("account", new, settings.accounts)
-        person = await authenticate(terminal, settings, store, command="rename-account", by=by)
+        person = await authenticate(
+            terminal, settings, store, command="rename-account", by=by
+        )
         number = await store.accounts.rename(old, new, person, reason)
         terminal.print_message("account_renamed_done", old=old, new=new, number=number)

@@ -10,7 +10,11 @@ from typing import Any
 import click
 
 from publisher.app.format import NO_VALUE, Formatter
-from publisher.cli.context import has_database, load_workspace_settings, open_command_store
+from publisher.cli.context import (
+    has_database,
+    load_workspace_settings,
+    open_command_store,
+)
 from publisher.cli.framework import LocalizedUsageError, command, json_option
 from publisher.cli.terminal import Terminal, display_path, echo
 from publisher.domain.account import AccountId, Platform
@@ -31,7 +35,14 @@ COUNT_COLUMNS = (
 )
 FOLLOW_UP_COLUMNS = ("corrections", "retracted", "retracting", "removed")
 LATENESS_COLUMNS = ("median_late", "max_delay")
-INSPECTION_COLUMNS = ("platform", "accounts", "posts", "silent_accounts", "silent_now", "removed")
+INSPECTION_COLUMNS = (
+    "platform",
+    "accounts",
+    "posts",
+    "silent_accounts",
+    "silent_now",
+    "removed",
+)
 """Columns of inspection notices: accounts, their posts, neglected accounts, removed posts."""
 SILENCE_COLUMNS = ("longest_silence", "red_days", "days_now")
 FORMULA_PREFIXES = ("=", "+", "-", "@", "\t", "\r", "\n")
@@ -63,11 +74,22 @@ class DeliveryReport:
 
 @command("report")
 @click.option(
-    "--from", "first", metavar="DAY", required=True, type=calendar_day, help="opt_first_day"
+    "--from",
+    "first",
+    metavar="DAY",
+    required=True,
+    type=calendar_day,
+    help="opt_first_day",
 )
-@click.option("--to", "last", metavar="DAY", required=True, type=calendar_day, help="opt_last_day")
 @click.option(
-    "--csv", "file", metavar="FILE", type=click.Path(dir_okay=False, path_type=Path), help="opt_csv"
+    "--to", "last", metavar="DAY", required=True, type=calendar_day, help="opt_last_day"
+)
+@click.option(
+    "--csv",
+    "file",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="opt_csv",
 )
 @json_option
 async def report(
@@ -88,7 +110,9 @@ async def report(
             for key, account in settings.accounts.items()
         }
         tip_lines = {
-            key: region["tip_line"] for key, region in regions.items() if region.get("tip_line")
+            key: region["tip_line"]
+            for key, region in regions.items()
+            if region.get("tip_line")
         }
         async with open_command_store(settings) as store:
             rows = await store.queries.report_rows(since, until, tip_lines)
@@ -114,7 +138,9 @@ async def report(
                         "account": account,
                         "platform": platform,
                         **totals_as_json(totals),
-                        "silence": silence_as_json(delivery_report.silence.get(AccountId(account))),
+                        "silence": silence_as_json(
+                            delivery_report.silence.get(AccountId(account))
+                        ),
                     }
                     for account, platform, totals in delivery_report.accounts
                 ],
@@ -149,11 +175,19 @@ def build_report(
         first=first,
         last=last,
         platforms=[
-            ("", platform, summarize([row for row in rows if row.delivery.platform == platform]))
+            (
+                "",
+                platform,
+                summarize([row for row in rows if row.delivery.platform == platform]),
+            )
             for platform in sorted({platform for platform, _account in accounts})
         ],
         accounts=[
-            (account, platform, summarize([row for row in rows if row.delivery.account == account]))
+            (
+                account,
+                platform,
+                summarize([row for row in rows if row.delivery.account == account]),
+            )
             for platform, account in accounts
         ],
         total=summarize(rows),
@@ -161,15 +195,22 @@ def build_report(
     )
 
 
-def inspection_lines(delivery_report: DeliveryReport) -> Sequence[tuple[str | int, ...]]:
+def inspection_lines(
+    delivery_report: DeliveryReport,
+) -> Sequence[tuple[str | int, ...]]:
     """Return a line for each platform, and one with a blank name for all.
 
     The lines have the values of INSPECTION_COLUMNS.
     """
     lines: list[tuple[str | int, ...]] = []
-    for _all, platform, totals in (*delivery_report.platforms, ("", "", delivery_report.total)):
+    for _all, platform, totals in (
+        *delivery_report.platforms,
+        ("", "", delivery_report.total),
+    ):
         accounts = [
-            account for account, its_own, _ in delivery_report.accounts if platform in {"", its_own}
+            account
+            for account, its_own, _ in delivery_report.accounts
+            if platform in {"", its_own}
         ]
         figures = [
             found
@@ -179,7 +220,14 @@ def inspection_lines(delivery_report: DeliveryReport) -> Sequence[tuple[str | in
         silent = sum(found.red_days > 0 for found in figures)
         silent_now = sum(found.days_now >= RED_DAYS for found in figures)
         lines.append(
-            (platform, len(accounts), totals.published, silent, silent_now, totals.removed)
+            (
+                platform,
+                len(accounts),
+                totals.published,
+                silent,
+                silent_now,
+                totals.removed,
+            )
         )
     return lines
 
@@ -189,21 +237,27 @@ def silence_as_json(figures: SilenceFigures | None) -> dict[str, int] | None:
     return (
         None
         if figures is None
-        else {name: getattr(figures, name) for name in ("longest", "red_days", "days_now")}
+        else {
+            name: getattr(figures, name) for name in ("longest", "red_days", "days_now")
+        }
     )
 
 
 def totals_as_json(totals: ReportTotals) -> dict[str, Any]:
     """Return the totals for machines, lateness in seconds."""
     return {
-        **{name: getattr(totals, name) for name in (*COUNT_COLUMNS, *FOLLOW_UP_COLUMNS)},
+        **{
+            name: getattr(totals, name) for name in (*COUNT_COLUMNS, *FOLLOW_UP_COLUMNS)
+        },
         "median_late": _seconds(totals.median_lateness),
         "max_delay": _seconds(totals.longest_lateness),
         "reach": {name: getattr(totals.reach, name) for name in METRIC_NAMES},
         "tip_line_named": totals.tip_line_named,
         "tip_line_asked": totals.tip_line_asked,
         "pruned": totals.pruned,
-        "reasons": {state.value: dict(reasons) for state, reasons in totals.reasons.items()},
+        "reasons": {
+            state.value: dict(reasons) for state, reasons in totals.reasons.items()
+        },
     }
 
 
@@ -233,17 +287,29 @@ def _print_report(
             (
                 *names,
                 *(str(getattr(totals, name)) for name in FOLLOW_UP_COLUMNS),
-                *(NO_VALUE if seconds is None else f"{seconds:g}" for seconds in lateness),
+                *(
+                    NO_VALUE if seconds is None else f"{seconds:g}"
+                    for seconds in lateness
+                ),
                 *(NO_VALUE if number is None else str(number) for number in metrics),
                 f"{totals.tip_line_named}/{totals.tip_line_asked}",
             )
         )
-    terminal.print_message("report_head", first=delivery_report.first, last=delivery_report.last)
+    terminal.print_message(
+        "report_head", first=delivery_report.first, last=delivery_report.last
+    )
     echo()
     terminal.print_table((*KEY_COLUMNS, *COUNT_COLUMNS), counts)
     echo()
     terminal.print_table(
-        (*KEY_COLUMNS, *FOLLOW_UP_COLUMNS, *LATENESS_COLUMNS, *METRIC_NAMES, "tip_line"), follow_up
+        (
+            *KEY_COLUMNS,
+            *FOLLOW_UP_COLUMNS,
+            *LATENESS_COLUMNS,
+            *METRIC_NAMES,
+            "tip_line",
+        ),
+        follow_up,
     )
     echo()
     _print_silence(terminal, delivery_report, formatter)
@@ -282,7 +348,9 @@ def _print_silence(
         terminal.print_table((*KEY_COLUMNS, *SILENCE_COLUMNS), silences)
 
 
-def write_csv(file: Path, delivery_report: DeliveryReport, formatter: Formatter) -> None:
+def write_csv(
+    file: Path, delivery_report: DeliveryReport, formatter: Formatter
+) -> None:
     """Write one line an account, with a byte order mark, so that spreadsheets recognise UTF-8."""
     names = (
         *COUNT_COLUMNS,
@@ -295,14 +363,18 @@ def write_csv(file: Path, delivery_report: DeliveryReport, formatter: Formatter)
     with file.open("w", encoding="utf-8-sig", newline="") as stream:
         table = csv.writer(stream)
         columns = (*KEY_COLUMNS, *names, *SILENCE_COLUMNS)
-        table.writerow(formatter.messages.translate(f"column_{name}") for name in columns)
+        table.writerow(
+            formatter.messages.translate(f"column_{name}") for name in columns
+        )
         for account, platform, totals in delivery_report.accounts:
             values = totals_as_json(totals)
             values |= values["reach"]
             figures = ("" if values[name] is None else values[name] for name in names)
             silence = silence_as_json(delivery_report.silence.get(AccountId(account)))
             days = silence.values() if silence else [""] * len(SILENCE_COLUMNS)
-            table.writerow([_escape_cell(account), _escape_cell(platform), *figures, *days])
+            table.writerow(
+                [_escape_cell(account), _escape_cell(platform), *figures, *days]
+            )
 
 
 def _escape_cell(text: str) -> str:

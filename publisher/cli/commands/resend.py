@@ -9,7 +9,12 @@ from publisher.cli.authentication import authenticate
 from publisher.cli.context import load_workspace_settings
 from publisher.cli.errors import CommandFailedError
 from publisher.cli.framework import by_option, command, reason_option
-from publisher.cli.target import DeliveryTarget, delivery_target, find_deliveries, require_post
+from publisher.cli.target import (
+    DeliveryTarget,
+    delivery_target,
+    find_deliveries,
+    require_post,
+)
 from publisher.cli.terminal import Terminal
 from publisher.config import SCHEDULE_FILE
 from publisher.domain.account import AccountId
@@ -23,7 +28,9 @@ from publisher.store.plan.posts import AuditAction
 @click.argument("target", metavar="POST@ACCOUNT", type=delivery_target)
 @by_option
 @reason_option
-async def resend(terminal: Terminal, target: DeliveryTarget, by: str, reason: str) -> None:
+async def resend(
+    terminal: Terminal, target: DeliveryTarget, by: str, reason: str
+) -> None:
     settings = await load_workspace_settings(terminal)
     formatter = Formatter(messages=terminal.messages, timezone=settings.timezone)
     async with open_command_application(settings) as application:
@@ -35,10 +42,18 @@ async def resend(terminal: Terminal, target: DeliveryTarget, by: str, reason: st
         if post is None:
             raise NoSuchItemError("post", target.post)
         person = await authenticate(
-            terminal, settings, application.store, command="resend", by=by, accounts=[account]
+            terminal,
+            settings,
+            application.store,
+            command="resend",
+            by=by,
+            accounts=[account],
         )
         action = AuditAction(
-            event="resend_requested", subject=subject, by=person, detail={"reason": reason}
+            event="resend_requested",
+            subject=subject,
+            by=person,
+            detail={"reason": reason},
         )
         await resend_post(application.planner, post, [account], [action])
         terminal.print_message("resend_done", post=post.id, account=account)
@@ -52,8 +67,12 @@ async def _choose_delivery(
 
     Raises CommandFailedError if it has not ended.
     """
-    if target.account is not None and await _was_added_late(application, target, target.account):
-        return target.account, format_delivery_name(target.post, ONCE_OCCURRENCE, target.account)
+    if target.account is not None and await _was_added_late(
+        application, target, target.account
+    ):
+        return target.account, format_delivery_name(
+            target.post, ONCE_OCCURRENCE, target.account
+        )
     [old] = await find_deliveries(
         application.store.queries,
         target,
@@ -84,7 +103,12 @@ async def _was_added_late(
         return False
     schedule = await active_schedule(application.planner, SCHEDULE_FILE)
     named = (
-        {one for post in schedule.posts if post.id == target.post for one in post.accounts}
+        {
+            one
+            for post in schedule.posts
+            if post.id == target.post
+            for one in post.accounts
+        }
         if schedule
         else set()
     )

@@ -5,7 +5,11 @@ import click
 from publisher.app.format import Formatter, pauses_covering
 from publisher.app.open_store import AccessMode
 from publisher.cli.authentication import authenticate
-from publisher.cli.context import load_workspace_settings, open_command_store, warn_about_daemon
+from publisher.cli.context import (
+    load_workspace_settings,
+    open_command_store,
+    warn_about_daemon,
+)
 from publisher.cli.errors import CommandFailedError
 from publisher.cli.framework import (
     LocalizedUsageError,
@@ -18,7 +22,13 @@ from publisher.cli.framework import (
 from publisher.cli.target import DeliveryTarget, delivery_target, find_deliveries
 from publisher.cli.terminal import Terminal, echo
 from publisher.domain.delivery import OPEN_STATES
-from publisher.engine.decisions import CONFIRM, RULINGS, Resolution, can_be_resolved, decide
+from publisher.engine.decisions import (
+    CONFIRM,
+    RULINGS,
+    Resolution,
+    can_be_resolved,
+    decide,
+)
 
 
 @command("resolve")
@@ -44,12 +54,17 @@ async def resolve(  # noqa: PLR0913 # one argument an option
     access = AccessMode.READ if resolution is Resolution.CANCEL else AccessMode.COMMAND
     async with open_command_store(settings, access) as store:
         queries = store.queries
-        [held] = await find_deliveries(queries, target, settings.timezone, can_be_resolved)
+        [held] = await find_deliveries(
+            queries, target, settings.timezone, can_be_resolved
+        )
         person = await authenticate(
             terminal, settings, store, command="resolve", by=by, accounts=[held.account]
         )
         subject = formatter.subject(held)
-        if ruling == CONFIRM and await store.actions.confirmation_request(held.id) is None:
+        if (
+            ruling == CONFIRM
+            and await store.actions.confirmation_request(held.id) is None
+        ):
             raise CommandFailedError("nothing_to_confirm", subject=subject)
         decision = await decide(store, held, ruling, by=person, reason=reason, url=url)
         if ruling == Resolution.PUBLISHED:

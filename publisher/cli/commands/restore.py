@@ -25,11 +25,17 @@ from publisher.store.db.database import sqlite_file
 
 @command("restore")
 @click.argument("source", metavar="[FILE]", required=False, type=one_line)
-@click.option("--accept-current", "accepts_current", is_flag=True, help="opt_accept_current")
+@click.option(
+    "--accept-current", "accepts_current", is_flag=True, help="opt_accept_current"
+)
 @click.option("--take-over", "takes_over", is_flag=True, help="opt_take_over")
 @click.option("--without-journal", is_flag=True, help="opt_without_journal")
 @click.option(
-    "--anchors", metavar="FILE", multiple=True, type=one_line, help="opt_newer_checkpoints"
+    "--anchors",
+    metavar="FILE",
+    multiple=True,
+    type=one_line,
+    help="opt_newer_checkpoints",
 )
 @by_option
 async def restore(  # noqa: PLR0913 # one argument an option
@@ -51,7 +57,9 @@ async def restore(  # noqa: PLR0913 # one argument an option
         raise CommandFailedError("restore_postgres")
     for path in checkpoint_files:
         if next(read_checkpoints(path), None) is None:
-            raise CommandFailedError("audit_checkpoints_unreadable", file=display_path(path))
+            raise CommandFailedError(
+                "audit_checkpoints_unreadable", file=display_path(path)
+            )
     person = await authenticate_offline(terminal, settings, command="restore", by=by)
     replacement = Path(source) if source else None
     with report_database_errors(settings.database):
@@ -61,7 +69,11 @@ async def restore(  # noqa: PLR0913 # one argument an option
             result = await take_over(settings, runtime, file, person, checkpoint_files)
         elif file is None:
             result = await accept_current(
-                settings, runtime, person, checkpoint_files, allow_incomplete=without_journal
+                settings,
+                runtime,
+                person,
+                checkpoint_files,
+                allow_incomplete=without_journal,
             )
         else:
             result = await restore_database(
@@ -81,7 +93,9 @@ async def restore(  # noqa: PLR0913 # one argument an option
         _print_result(terminal, settings, result)
 
 
-def _print_result(terminal: Terminal, settings: Settings, result: RestoreResult) -> None:
+def _print_result(
+    terminal: Terminal, settings: Settings, result: RestoreResult
+) -> None:
     summary = result.summary
     taken_at = Formatter(messages=terminal.messages, timezone=settings.timezone).time(
         summary.taken_at
@@ -92,7 +106,9 @@ def _print_result(terminal: Terminal, settings: Settings, result: RestoreResult)
     if summary.orphaned:
         terminal.print_message("restore_orphaned", number=summary.orphaned)
     if result.replaced_database is not None:
-        terminal.print_message("restore_old_database", file=display_path(result.replaced_database))
+        terminal.print_message(
+            "restore_old_database", file=display_path(result.replaced_database)
+        )
     if summary.workers_to_compare:
         workers = "\n".join(f"  {worker}" for worker in summary.workers_to_compare)
         terminal.print_message("restore_waiting_for_workers", workers=workers)

@@ -17,7 +17,9 @@ from publisher.store.db.filters import SCOPE_ALL
 
 
 @command("resume")
-@click.argument("scope", metavar="[all|platform:P|ACCOUNT|POST]", default=SCOPE_ALL, type=one_line)
+@click.argument(
+    "scope", metavar="[all|platform:P|ACCOUNT|POST]", default=SCOPE_ALL, type=one_line
+)
 @by_option
 async def resume(terminal: Terminal, scope: str, by: str) -> None:
     settings = await load_workspace_settings(terminal)
@@ -32,12 +34,17 @@ async def resume(terminal: Terminal, scope: str, by: str) -> None:
         )
         held: Sequence[Delivery] = ()
         was_paused = await store.actions.resume(resolved, person)
-        if account := settings.accounts.get(AccountId(resolved.removeprefix("account:"))):
+        if account := settings.accounts.get(
+            AccountId(resolved.removeprefix("account:"))
+        ):
             await store.login_health.request_probe(account)
-            held = await store.queries.deliveries(account=account.id, states=[State.HELD])
+            held = await store.queries.deliveries(
+                account=account.id, states=[State.HELD]
+            )
         left = await store.queries.pauses()
     terminal.print_message(
-        "resumed_done" if was_paused else "resumed_nothing", scope=formatter.scope(resolved)
+        "resumed_done" if was_paused else "resumed_nothing",
+        scope=formatter.scope(resolved),
     )
     for pause in left:
         echo(formatter.pause("still_paused", pause), err=True)

@@ -3,7 +3,11 @@
 import click
 
 from publisher.cli.authentication import accounts_of_post, authenticate
-from publisher.cli.context import load_workspace_settings, open_command_store, warn_about_daemon
+from publisher.cli.context import (
+    load_workspace_settings,
+    open_command_store,
+    warn_about_daemon,
+)
 from publisher.cli.framework import by_option, command, one_line, reason_option
 from publisher.cli.target import require_post
 from publisher.cli.terminal import Terminal

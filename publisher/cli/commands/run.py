@@ -8,7 +8,11 @@ from typing import Any
 import click
 
 from publisher.app.format import Formatter
-from publisher.cli.context import load_workspace_settings, make_runtime, report_database_errors
+from publisher.cli.context import (
+    load_workspace_settings,
+    make_runtime,
+    report_database_errors,
+)
 from publisher.cli.framework import command
 from publisher.cli.terminal import Terminal
 from publisher.daemon import run as run_daemon
@@ -33,7 +37,9 @@ async def run(terminal: Terminal, *, once: bool) -> int:
     settings = await load_workspace_settings(terminal)
     formatter = Formatter(messages=terminal.messages, timezone=settings.timezone)
     configure_logging(
-        render=(lambda event: format_log_event(event, formatter)) if sys.stderr.isatty() else None
+        render=(lambda event: format_log_event(event, formatter))
+        if sys.stderr.isatty()
+        else None
     )
     raise_descriptor_limit()
     with report_database_errors(settings.database):
@@ -53,7 +59,11 @@ def format_log_event(event: Mapping[str, Any], formatter: Formatter) -> str | No
     None if only developers need it.
     """
     line = describe_log_event(event, formatter)
-    return f"{formatter.time(datetime.fromisoformat(event['timestamp']))}  {line}" if line else None
+    return (
+        f"{formatter.time(datetime.fromisoformat(event['timestamp']))}  {line}"
+        if line
+        else None
+    )
 
 
 def describe_log_event(event: Mapping[str, Any], formatter: Formatter) -> str | None:
@@ -73,10 +83,16 @@ def describe_log_event(event: Mapping[str, Any], formatter: Formatter) -> str | 
     if name == "alert_raised":
         at = datetime.fromisoformat(event["timestamp"])
         alert = Alert(
-            id=0, at=at, code=event["code"], subject=event["subject"], facts=event["facts"]
+            id=0,
+            at=at,
+            code=event["code"],
+            subject=event["subject"],
+            facts=event["facts"],
         )
         facts["alert"] = formatter.alert(alert)
-    code = messages.first_known(*([f"logged_{name}_why"] if reason else []), f"logged_{name}")
+    code = messages.first_known(
+        *([f"logged_{name}_why"] if reason else []), f"logged_{name}"
+    )
     if code not in messages.entries:
         if event["level"] not in {"error", "critical"}:
             return None

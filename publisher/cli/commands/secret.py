@@ -11,7 +11,13 @@ from publisher.app.adapters import get_hook, load_factories
 from publisher.cli.authentication import authenticate_offline, system_user_name
 from publisher.cli.context import load_workspace_settings, record_action
 from publisher.cli.errors import EXIT_FAILED, CommandFailedError
-from publisher.cli.framework import LocalizedUsageError, choice, command, one_line, person_name
+from publisher.cli.framework import (
+    LocalizedUsageError,
+    choice,
+    command,
+    one_line,
+    person_name,
+)
 from publisher.cli.terminal import Terminal, echo, hidden_input
 from publisher.config import Settings
 from publisher.domain.account import Account
@@ -26,16 +32,26 @@ from publisher.secrets import (
 )
 
 MAX_SECRET_CHARACTERS = 64 * 1024
-AUDIT_EVENTS = {"set": "secret_stored", "remove": "secret_removed", "rotate": "secrets_rotated"}
+AUDIT_EVENTS = {
+    "set": "secret_stored",
+    "remove": "secret_removed",
+    "rotate": "secrets_rotated",
+}
 
 
 @command("secret")
 @click.argument(
-    "action", metavar="set|list|rotate|remove", type=choice("set", "list", "rotate", "remove")
+    "action",
+    metavar="set|list|rotate|remove",
+    type=choice("set", "list", "rotate", "remove"),
 )
 @click.argument("name", metavar="[NAME]", required=False, type=one_line)
-@click.option("--by", "by", metavar="NAME", type=person_name, help="opt_by_or_system_user")
-async def secret(terminal: Terminal, action: str, name: str | None, by: str | None) -> int:
+@click.option(
+    "--by", "by", metavar="NAME", type=person_name, help="opt_by_or_system_user"
+)
+async def secret(
+    terminal: Terminal, action: str, name: str | None, by: str | None
+) -> int:
     vault = open_vault(terminal.workspace)
     if action in {"set", "remove"} and name is None:
         raise LocalizedUsageError("missing_parameter", name="NAME")
@@ -108,7 +124,9 @@ def report_use(
             terminal.print_note("secret_needs_login", account=account.id)
 
 
-def _read_fields(terminal: Terminal, name: str, users: Sequence[Account]) -> Mapping[str, str]:
+def _read_fields(
+    terminal: Terminal, name: str, users: Sequence[Account]
+) -> Mapping[str, str]:
     """Read a secret from standard input, hidden from other users of the machine and onlookers.
 
     Raises CommandFailedError, without the secret in it, unless it has the fields that its users'
@@ -127,7 +145,10 @@ def _read_fields(terminal: Terminal, name: str, users: Sequence[Account]) -> Map
     if fields is None:
         code = "secret_no_json" if needed else "secret_not_json"
         raise CommandFailedError(
-            code, name=name, places=terminal.translate("standard_input"), example=example
+            code,
+            name=name,
+            places=terminal.translate("standard_input"),
+            example=example,
         )
     if missing := [field for field in needed if field not in fields]:
         raise CommandFailedError(

@@ -30,7 +30,9 @@ from publisher.store.plan.posts import AuditAction
 @by_option
 async def send(terminal: Terminal, what: str, by: str) -> None:
     named = parse_file_or_post(what)
-    async with open_command_application(await load_workspace_settings(terminal)) as application:
+    async with open_command_application(
+        await load_workspace_settings(terminal)
+    ) as application:
         if isinstance(named, Path):
             sent = await _send_file(terminal, application, named, by)
         else:
@@ -43,7 +45,9 @@ async def send(terminal: Terminal, what: str, by: str) -> None:
         await print_obstacles(terminal, application, list(sent))
 
 
-async def _print_left_out(terminal: Terminal, application: Application, post_id: PostId) -> None:
+async def _print_left_out(
+    terminal: Terminal, application: Application, post_id: PostId
+) -> None:
     """Name the accounts of a post that the settings switch off or lack. They get nothing."""
     post = await application.store.posts.get_post(post_id)
     for account in post.accounts if post else ():
@@ -63,7 +67,12 @@ async def _send_file(
         await _require_sendable(application, post, {item.id for item in posts})
     person = await _authenticate(terminal, application, by, posts)
     actions = [
-        AuditAction(event="send_requested", subject=post.id, by=person, detail={"file": file.name})
+        AuditAction(
+            event="send_requested",
+            subject=post.id,
+            by=person,
+            detail={"file": file.name},
+        )
         for post in posts
     ]
     with with_locations(toml):
@@ -71,7 +80,9 @@ async def _send_file(
     return {post.id: len(post.accounts) for post in posts}
 
 
-async def _send_post(terminal: Terminal, application: Application, post_id: PostId, by: str) -> int:
+async def _send_post(
+    terminal: Terminal, application: Application, post_id: PostId, by: str
+) -> int:
     """Make a post of the schedule due now; return its number of deliveries."""
     post = await load_post(application, post_id)
     person = await _authenticate(terminal, application, by, [post])
@@ -94,7 +105,12 @@ async def _authenticate(
             # it stops its original on all of them
             accounts.update(await accounts_of_post(application.store, post.follows))
     return await authenticate(
-        terminal, application.settings, application.store, command="send", by=by, accounts=accounts
+        terminal,
+        application.settings,
+        application.store,
+        command="send",
+        by=by,
+        accounts=accounts,
     )
 
 
@@ -115,4 +131,6 @@ async def _require_sendable(
         for item in originals
         if item.account in post.accounts
     ):
-        raise CommandFailedError("send_original_missing", post=post.id, original=post.follows)
+        raise CommandFailedError(
+            "send_original_missing", post=post.id, original=post.follows
+        )

@@ -18,20 +18,32 @@ Address = tuple[str, int]
 
 @command("simulate")
 @click.option(
-    "--listen", metavar="HOST:PORT", default=DEFAULT_ADDRESS, type=host_port, help="opt_listen"
+    "--listen",
+    metavar="HOST:PORT",
+    default=DEFAULT_ADDRESS,
+    type=host_port,
+    help="opt_listen",
 )
-@click.option("--tls-listen", metavar="HOST:PORT", type=host_port, help="opt_tls_listen")
-@click.option("--state", metavar="DIR", type=click.Path(path_type=Path), help="opt_state")
+@click.option(
+    "--tls-listen", metavar="HOST:PORT", type=host_port, help="opt_tls_listen"
+)
+@click.option(
+    "--state", metavar="DIR", type=click.Path(path_type=Path), help="opt_state"
+)
 async def simulate(
     terminal: Terminal, listen: Address, tls_listen: Address | None, state: Path | None
 ) -> None:
     def on_ready(port: int) -> None:
-        terminal.print_message("simulator_started", address=_format_url("http", listen[0], port))
+        terminal.print_message(
+            "simulator_started", address=_format_url("http", listen[0], port)
+        )
 
     def on_tls_ready(port: int, certificate: Path) -> None:
         address = _format_url("https", tls_listen[0] if tls_listen else "", port)
         terminal.print_message(
-            "simulator_tls_started", address=address, certificate=display_path(certificate)
+            "simulator_tls_started",
+            address=address,
+            certificate=display_path(certificate),
         )
 
     if state is not None:
@@ -43,9 +55,12 @@ async def simulate(
     )
     drill = DemoWorkspace(regions=read_regions(), simulator_url="")
     names = {
-        (account.platform, account.identity): account.region.agency for account in drill.accounts
+        (account.platform, account.identity): account.region.agency
+        for account in drill.accounts
     }
-    serving = asyncio.create_task(serve(*listen, state, on_ready, tls=tls, account_names=names))
+    serving = asyncio.create_task(
+        serve(*listen, state, on_ready, tls=tls, account_names=names)
+    )
     handle_stop_signals(serving.cancel)
     await asyncio.wait([serving])
     try:

@@ -23,7 +23,12 @@ from publisher.domain.account import AccountId
 from publisher.domain.delivery import OPEN_STATES, Delivery, State
 from publisher.domain.errors import NoSuchItemError
 from publisher.domain.post import PostId
-from publisher.store.queries.queries import MAX_STATUS_AGE, ModeOverride, Pause, WorkerStatus
+from publisher.store.queries.queries import (
+    MAX_STATUS_AGE,
+    ModeOverride,
+    Pause,
+    WorkerStatus,
+)
 from publisher.store.queries.snapshot import StatusSnapshot, take_snapshot
 
 PROBLEM_STATES = frozenset({State.HELD, State.FAILED, State.EXPIRED, State.REMOVED})
@@ -48,13 +53,18 @@ class StatusFilter:
 
     @property
     def includes_ended(self) -> bool:
-        return self.post is not None or self.has_problem or self.is_today or self.shows_all
+        return (
+            self.post is not None or self.has_problem or self.is_today or self.shows_all
+        )
 
     def covers(self, delivery: Delivery, now: datetime) -> bool:
         return (
             (self.account is None or delivery.account == self.account)
             and (not self.has_problem or delivery.state in PROBLEM_STATES)
-            and (not self.is_today or delivery.due_at.astimezone(now.tzinfo).date() == now.date())
+            and (
+                not self.is_today
+                or delivery.due_at.astimezone(now.tzinfo).date() == now.date()
+            )
         )
 
 
@@ -82,7 +92,11 @@ async def status(  # noqa: PLR0913 # one argument an option
     if repeats and (as_json or is_check):
         raise LocalizedUsageError("watch_alone")
     chosen = StatusFilter(
-        post=post, account=account, has_problem=has_problem, is_today=is_today, shows_all=shows_all
+        post=post,
+        account=account,
+        has_problem=has_problem,
+        is_today=is_today,
+        shows_all=shows_all,
     )
     settings = await load_workspace_settings(terminal)
     formatter = Formatter(messages=terminal.messages, timezone=settings.timezone)
@@ -93,7 +107,9 @@ async def status(  # noqa: PLR0913 # one argument an option
         else:
             if repeats:
                 click.clear()
-            _print_status(terminal, snapshot, formatter, includes_ended=chosen.includes_ended)
+            _print_status(
+                terminal, snapshot, formatter, includes_ended=chosen.includes_ended
+            )
         if not repeats:
             break
         await asyncio.sleep(WATCH_SECONDS)
@@ -116,21 +132,34 @@ async def _read_status(settings: Settings, chosen: StatusFilter) -> StatusSnapsh
     async with open_command_store(settings, policies={}) as store:
         if chosen.post is not None:
             await require_post(store.queries, chosen.post)
-        snapshot = await take_snapshot(store.queries, chosen.post, shows_all=chosen.shows_all)
+        snapshot = await take_snapshot(
+            store.queries, chosen.post, shows_all=chosen.shows_all
+        )
         own = next(
-            (one for one in snapshot.workers if one.id == store.worker and snapshot.is_alive(one)),
+            (
+                one
+                for one in snapshot.workers
+                if one.id == store.worker and snapshot.is_alive(one)
+            ),
             None,
         )
-        changed = await find_changed_since_start(settings, own) if own is not None else {}
+        changed = (
+            await find_changed_since_start(settings, own) if own is not None else {}
+        )
     shown = [item for item in snapshot.deliveries if chosen.covers(item, now)]
     return replace(
-        snapshot, deliveries=shown, changed_files={own.id: changed} if own is not None else {}
+        snapshot,
+        deliveries=shown,
+        changed_files={own.id: changed} if own is not None else {},
     )
 
 
 def snapshot_as_json(snapshot: StatusSnapshot, formatter: Formatter) -> dict[str, Any]:
     def worker_as_json(worker: WorkerStatus) -> dict[str, Any]:
-        started, beat = formatter.iso(worker.started_at), formatter.iso(worker.heartbeat_at)
+        started, beat = (
+            formatter.iso(worker.started_at),
+            formatter.iso(worker.heartbeat_at),
+        )
         changed = {
             name: formatter.iso(at)
             for name, at in snapshot.changed_files.get(worker.id, {}).items()
@@ -145,24 +174,39 @@ def snapshot_as_json(snapshot: StatusSnapshot, formatter: Formatter) -> dict[str
         }
 
     def action_as_json(action: Pause | ModeOverride) -> dict[str, Any]:
-        return {"at": formatter.iso(action.at), "by": action.by, "reason": action.reason}
+        return {
+            "at": formatter.iso(action.at),
+            "by": action.by,
+            "reason": action.reason,
+        }
 
     latest = snapshot.latest_worker
     daemon: dict[str, Any] = worker_as_json(latest) if latest else {"running": False}
-    if others := [worker_as_json(worker) for worker in snapshot.workers if worker is not latest]:
+    if others := [
+        worker_as_json(worker) for worker in snapshot.workers if worker is not latest
+    ]:
         daemon["others"] = others
     rows = [
-        {**delivery_as_json(item, snapshot, formatter), "title": snapshot.titles.get(item.key.post)}
+        {
+            **delivery_as_json(item, snapshot, formatter),
+            "title": snapshot.titles.get(item.key.post),
+        }
         for item in snapshot.deliveries
     ]
     return {
         "daemon": daemon,
-        "paused": [{"scope": pause.scope, **action_as_json(pause)} for pause in snapshot.pauses],
+        "paused": [
+            {"scope": pause.scope, **action_as_json(pause)} for pause in snapshot.pauses
+        ],
         "deliveries": rows,
         "missed": [row for row in rows if row["state"] == State.EXPIRED.value],
         "alerts": [formatter.alert_as_json(alert) for alert in snapshot.alerts],
         "modes": [
-            {"account": override.account, "mode": override.mode.value, **action_as_json(override)}
+            {
+                "account": override.account,
+                "mode": override.mode.value,
+                **action_as_json(override),
+            }
             for override in snapshot.mode_overrides
         ],
         "has_older": snapshot.has_older,
@@ -182,7 +226,9 @@ def delivery_as_json(
         "url": receipt.url if receipt else None,
         "due": formatter.iso(delivery.due_at),
         "updated": formatter.iso(delivery.updated_at),
-        "next_try": formatter.iso(delivery.next_action_at or snapshot.waits_until(delivery)),
+        "next_try": formatter.iso(
+            delivery.next_action_at or snapshot.waits_until(delivery)
+        ),
         "verified_at": formatter.iso(delivery.verified_at),
         "gone_at": formatter.iso(delivery.updated_at)
         if delivery.state is State.RETRACTED
@@ -197,11 +243,17 @@ def delivery_as_json(
 def is_still_published(delivery: Delivery) -> bool:
     """True if a retraction was requested and is not confirmed."""
     is_held = delivery.state is State.HELD and delivery.is_retraction_requested
-    return delivery.receipt is not None and (is_held or delivery.state is State.RETRACTING)
+    return delivery.receipt is not None and (
+        is_held or delivery.state is State.RETRACTING
+    )
 
 
 def _print_status(
-    terminal: Terminal, snapshot: StatusSnapshot, formatter: Formatter, *, includes_ended: bool
+    terminal: Terminal,
+    snapshot: StatusSnapshot,
+    formatter: Formatter,
+    *,
+    includes_ended: bool,
 ) -> None:
     if snapshot.alerts:
         terminal.print_message("alerts_title")
@@ -228,9 +280,17 @@ def _print_status(
 
 
 def _print_deliveries(
-    terminal: Terminal, snapshot: StatusSnapshot, formatter: Formatter, *, includes_ended: bool
+    terminal: Terminal,
+    snapshot: StatusSnapshot,
+    formatter: Formatter,
+    *,
+    includes_ended: bool,
 ) -> None:
-    shown = [item for item in snapshot.deliveries if includes_ended or item.state in OPEN_STATES]
+    shown = [
+        item
+        for item in snapshot.deliveries
+        if includes_ended or item.state in OPEN_STATES
+    ]
     if shown:
         rows = [
             (
@@ -260,12 +320,16 @@ def _print_deliveries(
             counts=format_counts(snapshot.deliveries, formatter),
         )
     if len(shown) < len(snapshot.deliveries):
-        terminal.print_message("ended_line", number=len(snapshot.deliveries) - len(shown))
+        terminal.print_message(
+            "ended_line", number=len(snapshot.deliveries) - len(shown)
+        )
     elif snapshot.has_older:
         terminal.print_message("older_line", days=MAX_STATUS_AGE.days)
 
 
-def format_details(delivery: Delivery, snapshot: StatusSnapshot, formatter: Formatter) -> str:
+def format_details(
+    delivery: Delivery, snapshot: StatusSnapshot, formatter: Formatter
+) -> str:
     translate = formatter.messages.translate
     receipt = delivery.receipt
     parts = formatter.parts_progress(delivery)
@@ -277,7 +341,9 @@ def format_details(delivery: Delivery, snapshot: StatusSnapshot, formatter: Form
             if delivery.verified_at
             else ""
         )
-        return " ".join(filter(None, [receipt.url, translate(code) if code else "", parts]))
+        return " ".join(
+            filter(None, [receipt.url, translate(code) if code else "", parts])
+        )
     details = []
     if is_still_published(delivery) and receipt:
         details.append(translate("still_published", url=receipt.url))
@@ -287,7 +353,9 @@ def format_details(delivery: Delivery, snapshot: StatusSnapshot, formatter: Form
         details.append(parts)
     if delivery.reason:
         text = formatter.reason(delivery.reason)
-        details.append(translate("typed_reason", reason=text) if text == delivery.reason else text)
+        details.append(
+            translate("typed_reason", reason=text) if text == delivery.reason else text
+        )
     if delivery.state is State.DUE:
         details += [
             formatter.pause("blocked_by_pause", pause)

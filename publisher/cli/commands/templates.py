@@ -38,10 +38,13 @@ def templates(terminal: Terminal, name: str | None, *, as_json: bool) -> int:
             {
                 "name": each,
                 "about": found.samples[each].explain("about", lang),
-                "files": {file: str(path) for file, path in found.file_paths(each).items()},
+                "files": {
+                    file: str(path) for file, path in found.file_paths(each).items()
+                },
                 "own": own_files(each, found, own_folder),
                 "needs": {
-                    key: found.samples[each].explain(key, lang) for key in found.samples[each].needs
+                    key: found.samples[each].explain(key, lang)
+                    for key in found.samples[each].needs
                 },
                 "offers": {
                     key: found.samples[each].explain(key, lang)
@@ -77,7 +80,9 @@ def templates(terminal: Terminal, name: str | None, *, as_json: bool) -> int:
 def own_files(name: str, found: Templates, own_folder: Path) -> list[str]:
     """Return the files of a template that are the workspace's own."""
     return sorted(
-        file for file, path in found.file_paths(name).items() if path.is_relative_to(own_folder)
+        file
+        for file, path in found.file_paths(name).items()
+        if path.is_relative_to(own_folder)
     )
 
 
@@ -91,22 +96,33 @@ def _origin(terminal: Terminal, name: str, found: Templates, own_folder: Path) -
     )
 
 
-def _print_template(terminal: Terminal, name: str, found: Templates, own_folder: Path) -> None:
+def _print_template(
+    terminal: Terminal, name: str, found: Templates, own_folder: Path
+) -> None:
     """Print a template's purpose and fields, as comments.
 
     All of it may then be appended to schedule.toml.
     """
-    sample, lang, translate = found.samples[name], terminal.messages.lang, terminal.translate
+    sample, lang, translate = (
+        found.samples[name],
+        terminal.messages.lang,
+        terminal.translate,
+    )
     lines = [
         f"{name}  {sample.explain('about', lang)}".rstrip(),
         translate("template_files", origin=_origin(terminal, name, found, own_folder)),
         *(f"    {display_path(path)}" for path in found.file_paths(name).values()),
     ]
-    for code, keys in (("template_needs", sample.needs), ("template_offers", sample.offers)):
+    for code, keys in (
+        ("template_needs", sample.needs),
+        ("template_offers", sample.offers),
+    ):
         if keys:
             lines += [
                 translate(code),
-                *align_columns([(f"    data.{key}", sample.explain(key, lang)) for key in keys]),
+                *align_columns(
+                    [(f"    data.{key}", sample.explain(key, lang)) for key in keys]
+                ),
             ]
     echo("\n".join(f"# {line}" for line in [*lines, translate("template_sample")]))
     echo(f"\n{sample_entry(terminal, name, sample)}", nl=False)
@@ -139,7 +155,11 @@ def sample_entry(terminal: Terminal, name: str, sample: TemplateSample) -> str:
         "body": sample.body or None,
         "at": "asap",
     }
-    lines = [f"{key} = {_as_toml(value)}" for key, value in entry.items() if value is not None]
+    lines = [
+        f"{key} = {_as_toml(value)}"
+        for key, value in entry.items()
+        if value is not None
+    ]
     data = [f"{key} = {value}" for key, value in sample.as_toml.items()]
     recipients = f"to = []  # {terminal.translate('template_to')}"
     return "\n".join(["[[post]]", *lines, recipients, "[post.data]", *data, ""])

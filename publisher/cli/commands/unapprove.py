@@ -16,7 +16,9 @@ from publisher.cli.terminal import Terminal
 @click.argument("target", metavar="POST", type=post_target)
 @by_option
 @reason_option
-async def unapprove(terminal: Terminal, target: DeliveryTarget, by: str, reason: str) -> None:
+async def unapprove(
+    terminal: Terminal, target: DeliveryTarget, by: str, reason: str
+) -> None:
     settings = await load_workspace_settings(terminal)
     occurrence = None
     if (instant := target.instant) is not None:
@@ -34,10 +36,14 @@ async def unapprove(terminal: Terminal, target: DeliveryTarget, by: str, reason:
         person = await authenticate(
             terminal, settings, store, command="unapprove", by=by, accounts=accounts
         )
-        result = await store.approvals.unapprove(target.post, occurrence, person, reason)
+        result = await store.approvals.unapprove(
+            target.post, occurrence, person, reason
+        )
     if result.is_too_late:
         raise CommandFailedError("unapprove_too_late", post=target.post)
     names = terminal.translate("list_comma").join(result.occurrences)
     terminal.print_message("unapprove_done", post=names, number=result.approvals)
     if result.sent_before:
-        terminal.print_note("unapprove_sent_before", post=names, number=result.sent_before)
+        terminal.print_note(
+            "unapprove_sent_before", post=names, number=result.sent_before
+        )

@@ -16,7 +16,11 @@ from publisher.cli.authentication import (
     require_permission,
     workspace_user_key,
 )
-from publisher.cli.context import has_database, load_workspace_settings, open_command_store
+from publisher.cli.context import (
+    has_database,
+    load_workspace_settings,
+    open_command_store,
+)
 from publisher.cli.errors import CommandFailedError
 from publisher.cli.framework import (
     LocalizedUsageError,
@@ -76,7 +80,12 @@ def grant(value: str) -> Grant:
 @click.argument("action", metavar="|".join(ACTIONS), type=choice(*ACTIONS))
 @click.argument("name", metavar="[NAME]", required=False, type=person_name)
 @click.option(
-    "--role", "roles", metavar="ROLE[:STAGE][@TARGET]", multiple=True, type=grant, help="opt_role"
+    "--role",
+    "roles",
+    metavar="ROLE[:STAGE][@TARGET]",
+    multiple=True,
+    type=grant,
+    help="opt_role",
 )
 @click.option(
     "--scope",
@@ -133,7 +142,9 @@ async def user(  # noqa: PLR0913 # one argument an option
             person = await identify(terminal, settings, store, f"user {action}", by)
             await require_permission(store, person, settings, f"user {action}")
             if action in CHANGES:
-                change = make_change(action, name or "", roles, person, second_factor=second_factor)
+                change = make_change(
+                    action, name or "", roles, person, second_factor=second_factor
+                )
                 changed = await store.user_changes.submit(
                     change, person.actor, breaks_glass=person.breaks_glass
                 )
@@ -143,7 +154,12 @@ async def user(  # noqa: PLR0913 # one argument an option
 
 
 async def show(
-    terminal: Terminal, settings: Settings, store: Store | None, action: str, *, as_json: bool
+    terminal: Terminal,
+    settings: Settings,
+    store: Store | None,
+    action: str,
+    *,
+    as_json: bool,
 ) -> None:
     """Print the users, or the requests for a second administrator; nothing without a database."""
     if action == "requests":
@@ -155,7 +171,11 @@ async def show(
         )
         return
     users = await store.users.list() if store else []
-    counts = [await store.sign_ins.count_valid(known.name) for known in users] if store else []
+    counts = (
+        [await store.sign_ins.count_valid(known.name) for known in users]
+        if store
+        else []
+    )
     _print_users(terminal, list(zip(users, counts, strict=True)), as_json=as_json)
 
 
@@ -176,7 +196,11 @@ def warn_of_unknown_stages(
     Users come before the approvals that need them.
     """
     rules = settings.approval_rules
-    known = {stage.name for chain in (rules.default, *rules.by_kind.values()) for stage in chain}
+    known = {
+        stage.name
+        for chain in (rules.default, *rules.by_kind.values())
+        for stage in chain
+    }
     if unknown := sorted({stage for each in grants for stage in each.stages} - known):
         terminal.print_note(
             "grant_stage_unknown", value=terminal.translate("list_comma").join(unknown)
@@ -184,7 +208,12 @@ def warn_of_unknown_stages(
 
 
 def make_change(
-    action: str, name: str, roles: Sequence[Grant], person: ActingPerson, *, second_factor: bool
+    action: str,
+    name: str,
+    roles: Sequence[Grant],
+    person: ActingPerson,
+    *,
+    second_factor: bool,
 ) -> UserChange:
     """Return the change that a command asks for.
 
@@ -226,9 +255,9 @@ async def administer(  # noqa: PLR0913, PLR0917 # who does what to whom
             _print_change(terminal, settings, changed)
         case "decline":
             change = await store.user_changes.decline(_read_number(name), actor)
-            said = Formatter(messages=terminal.messages, timezone=settings.timezone).user_change(
-                change
-            )
+            said = Formatter(
+                messages=terminal.messages, timezone=settings.timezone
+            ).user_change(change)
             terminal.print_message("user_change_declined", change=said)
         case _:
             await leave(terminal, settings, store, name, actor)
@@ -241,7 +270,11 @@ def _print_change(terminal: Terminal, settings: Settings, changed: ChangedUser) 
     """Print the result of a change, with the one-time link if there is one."""
     change = changed.change
     formatter = Formatter(messages=terminal.messages, timezone=settings.timezone)
-    facts = {"name": change.user, "link": changed.link, "address": settings.dashboard.address}
+    facts = {
+        "name": change.user,
+        "link": changed.link,
+        "address": settings.dashboard.address,
+    }
     if changed.request is not None:
         until = formatter.time(changed.request.expires_at)
         waiting = {
@@ -251,7 +284,9 @@ def _print_change(terminal: Terminal, settings: Settings, changed: ChangedUser) 
         }
         terminal.print_message("user_change_waits", **waiting)
     elif change.kind is UserChangeKind.RESET:
-        terminal.print_message("user_reset", change=formatter.user_change(change), **facts)
+        terminal.print_message(
+            "user_reset", change=formatter.user_change(change), **facts
+        )
     else:
         is_change = change.kind is UserChangeKind.CHANGE
         code = (
@@ -263,7 +298,11 @@ def _print_change(terminal: Terminal, settings: Settings, changed: ChangedUser) 
 
 
 def _print_requests(
-    terminal: Terminal, settings: Settings, requests: Sequence[UserRequest], *, as_json: bool
+    terminal: Terminal,
+    settings: Settings,
+    requests: Sequence[UserRequest],
+    *,
+    as_json: bool,
 ) -> None:
     formatter = Formatter(messages=terminal.messages, timezone=settings.timezone)
     if as_json:
@@ -289,24 +328,36 @@ def _print_requests(
             "by": request.by,
             "until": formatter.time(request.expires_at),
         }
-        terminal.print_message("user_request", change=formatter.user_request(request), **facts)
+        terminal.print_message(
+            "user_request", change=formatter.user_request(request), **facts
+        )
     if not requests:
         terminal.print_message("no_user_requests")
 
 
 async def issue_token(
-    terminal: Terminal, settings: Settings, store: Store, name: str, scope: frozenset[Permission]
+    terminal: Terminal,
+    settings: Settings,
+    store: Store,
+    name: str,
+    scope: frozenset[Permission],
 ) -> None:
     """Print a new token of the signed-in user, with the limits of the sign-in itself."""
     if not await store.users.exist():
         raise CommandFailedError("no_users_yet")
-    if settings.environment is Environment.LIVE and (useless := scope & PERSONAL_PERMISSIONS):
-        raise CommandFailedError("token_scope_personal", scope=", ".join(sorted(useless)))
+    if settings.environment is Environment.LIVE and (
+        useless := scope & PERSONAL_PERMISSIONS
+    ):
+        raise CommandFailedError(
+            "token_scope_personal", scope=", ".join(sorted(useless))
+        )
     person = await identify(terminal, settings, store, "user token", name)
     if person.principal is None or not scope <= person.principal.scope:
         raise CommandFailedError("token_wider_than_sign_in")
     signed_in = person.principal.user
-    token = await store.sign_ins.issue_token(name, scope, person.actor, signed_in=signed_in)
+    token = await store.sign_ins.issue_token(
+        name, scope, person.actor, signed_in=signed_in
+    )
     terminal.print_message("user_token", name=name, scope=", ".join(sorted(scope)))
     echo(token)
 
@@ -332,7 +383,9 @@ async def activate(
         code = _read_hidden(terminal, "ask_code", name=known.name)
     elif with_second_factor or known.awaits_second_factor:
         factor = make_second_factor(known.name)
-        terminal.print_message("second_factor_set_up", secret=factor.secret, uri=factor.uri)
+        terminal.print_message(
+            "second_factor_set_up", secret=factor.secret, uri=factor.uri
+        )
         sys.stdout.flush()
         code = _read_hidden(terminal, "ask_code", name=known.name)
     await activate_user(
@@ -348,12 +401,15 @@ async def activate(
     )
     if factor is not None:
         terminal.print_message(
-            "recovery_codes", codes="\n".join(f"  {each}" for each in factor.recovery_codes)
+            "recovery_codes",
+            codes="\n".join(f"  {each}" for each in factor.recovery_codes),
         )
     terminal.print_message("user_activated", name=known.name)
 
 
-async def replace_password(terminal: Terminal, settings: Settings, store: Store, name: str) -> None:
+async def replace_password(
+    terminal: Terminal, settings: Settings, store: Store, name: str
+) -> None:
     """Let a user set a new password after a sign-in with the old one."""
     if not await store.users.exist():
         raise CommandFailedError("no_users_yet")
@@ -362,7 +418,11 @@ async def replace_password(terminal: Terminal, settings: Settings, store: Store,
         raise CommandFailedError("no_users_yet")
     password = _read_new_password(terminal, name)
     await change_password(
-        store.users, person.principal.user, password, person.actor, list_agency_words(settings)
+        store.users,
+        person.principal.user,
+        password,
+        person.actor,
+        list_agency_words(settings),
     )
     terminal.print_message("password_changed", name=name)
 
@@ -430,7 +490,9 @@ def _print_users(
     elif not rows:
         terminal.print_message("no_users")
     else:
-        say: Callable[[bool], str] = lambda value: terminal.translate("yes" if value else "no")  # noqa: E731 # short
+        say: Callable[[bool], str] = lambda value: terminal.translate(  # noqa: E731 # short
+            "yes" if value else "no"
+        )
         cells = [
             (
                 row["name"],
@@ -443,5 +505,13 @@ def _print_users(
             )
             for row in rows
         ]
-        columns = ("name", "roles", "state", "password", "second_factor", "sessions", "tokens")
+        columns = (
+            "name",
+            "roles",
+            "state",
+            "password",
+            "second_factor",
+            "sessions",
+            "tokens",
+        )
         terminal.print_table(columns, cells)

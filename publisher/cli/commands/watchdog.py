@@ -45,11 +45,17 @@ async def _look(terminal: Terminal) -> int:
     settings = await load_workspace_settings(terminal)
     formatter = Formatter(messages=terminal.messages, timezone=settings.timezone)
     now, file = datetime.now(UTC), state_file(settings)
-    findings = await asyncio.to_thread(find_faults, settings, build_worker_id(settings), now)
+    findings = await asyncio.to_thread(
+        find_faults, settings, build_worker_id(settings), now
+    )
     known, rules = await asyncio.to_thread(load_state, file), settings.alerts
     escalate_after = rules.escalate_after if rules.second else None
-    state, reports = plan_reports(known, findings, now, rules.repeat_every, escalate_after)
-    sent = [report for report in reports if await send_report(terminal, settings, report)]
+    state, reports = plan_reports(
+        known, findings, now, rules.repeat_every, escalate_after
+    )
+    sent = [
+        report for report in reports if await send_report(terminal, settings, report)
+    ]
     for fault, facts in findings.faults.items():
         echo(describe_fault(fault, facts, formatter))
     for report in filter(lambda report: report.is_over, reports):
@@ -60,7 +66,9 @@ async def _look(terminal: Terminal) -> int:
         await asyncio.to_thread(save_state, file, record_reports(state, sent, now))
     except OSError as error:
         terminal.print_note(
-            "watchdog_state_unwritable", file=file, error=error.strerror or type(error).__name__
+            "watchdog_state_unwritable",
+            file=file,
+            error=error.strerror or type(error).__name__,
         )
         return 1
     return int(bool(findings.faults) or len(sent) < len(reports))
@@ -77,13 +85,18 @@ async def send_report(terminal: Terminal, settings: Settings, report: Report) ->
     rules, channels = settings.alerts, AlertChannels(settings)
     formatter = Formatter(messages=terminal.messages, timezone=settings.timezone)
     title = terminal.translate(
-        "watchdog_title_over" if report.is_over else "watchdog_title", host=socket.gethostname()
+        "watchdog_title_over" if report.is_over else "watchdog_title",
+        host=socket.gethostname(),
     )
     body = describe_report(report, formatter)
 
     async def send(channel: str) -> bool:
         problem = await channels.send(
-            channel, ids=[report.id], title=title, body=body, is_problem=not report.is_over
+            channel,
+            ids=[report.id],
+            title=title,
+            body=body,
+            is_problem=not report.is_over,
         )
         if problem is not None:
             reason = terminal.messages.describe(problem)
@@ -102,9 +115,13 @@ def describe_report(report: Report, formatter: Formatter) -> str:
     described = describe_fault(report.fault, report.record.facts, formatter)
     if report.is_over:
         described = translate("watchdog_over", fault=described)
-    since = translate("watchdog_since", at=formatter.time(report.record.since), id=report.id)
+    since = translate(
+        "watchdog_since", at=formatter.time(report.record.since), id=report.id
+    )
     hint = (
-        "" if report.is_over else formatter.messages.hint(_code(report.fault, report.record.facts))
+        ""
+        if report.is_over
+        else formatter.messages.hint(_code(report.fault, report.record.facts))
     )
     return "\n".join(filter(None, [described, hint, since]))
 
@@ -114,7 +131,10 @@ def describe_fault(fault: Fault, facts: Facts, formatter: Formatter) -> str:
     instants = {name: facts[name] for name in ("since", "due") if name in facts}
     shown = {
         **facts,
-        **{name: formatter.time(datetime.fromisoformat(at)) for name, at in instants.items()},
+        **{
+            name: formatter.time(datetime.fromisoformat(at))
+            for name, at in instants.items()
+        },
     }
     return formatter.messages.translate(_code(fault, facts), **shown)
 

@@ -5,7 +5,11 @@
 
 import click
 
-from publisher.cli.context import load_workspace_settings, make_runtime, report_database_errors
+from publisher.cli.context import (
+    load_workspace_settings,
+    make_runtime,
+    report_database_errors,
+)
 from publisher.cli.framework import command
 from publisher.cli.terminal import Terminal
 from publisher.runtime.logs import configure_logging

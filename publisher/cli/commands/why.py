@@ -7,7 +7,11 @@ import click
 from publisher.app.format import Formatter
 from publisher.app.history import POST_EVENTS, Explanation, explain_delivery
 from publisher.cli.commands.approvals import format_task
-from publisher.cli.context import has_database, load_workspace_settings, open_command_store
+from publisher.cli.context import (
+    has_database,
+    load_workspace_settings,
+    open_command_store,
+)
 from publisher.cli.framework import command
 from publisher.cli.target import DeliveryTarget, find_deliveries, post_target
 from publisher.cli.terminal import Terminal, echo
@@ -25,9 +29,13 @@ async def why(terminal: Terminal, target: DeliveryTarget) -> None:
     formatter = Formatter(messages=terminal.messages, timezone=settings.timezone)
     async with open_command_store(settings) as store:
         queries = store.queries
-        deliveries = await find_deliveries(queries, target, settings.timezone, lambda _: False)
+        deliveries = await find_deliveries(
+            queries, target, settings.timezone, lambda _: False
+        )
         if not deliveries:
-            terminal.print_message("why_not_planned", post=target.post, days=settings.plan_days)
+            terminal.print_message(
+                "why_not_planned", post=target.post, days=settings.plan_days
+            )
             return
         actions = [
             entry
@@ -37,14 +45,23 @@ async def why(terminal: Terminal, target: DeliveryTarget) -> None:
         snapshot = await take_snapshot(
             queries, target.post, configured_accounts=frozenset(settings.accounts)
         )
-        histories = [await queries.delivery_history(delivery) for delivery in deliveries]
+        histories = [
+            await queries.delivery_history(delivery) for delivery in deliveries
+        ]
         tasks = (
-            await store.approvals.tasks(target.post) if settings.approval_rules.is_active else ()
+            await store.approvals.tasks(target.post)
+            if settings.approval_rules.is_active
+            else ()
         )
     explained = [
-        (item.delivery, explain_delivery(item, actions, snapshot, formatter)) for item in histories
+        (item.delivery, explain_delivery(item, actions, snapshot, formatter))
+        for item in histories
     ]
-    echo("\n\n".join("\n".join(format_explanation(*item, formatter)) for item in explained))
+    echo(
+        "\n\n".join(
+            "\n".join(format_explanation(*item, formatter)) for item in explained
+        )
+    )
     for task in tasks:
         if task.status.missing:
             echo(f"\n{format_task(task, formatter)}")
@@ -56,11 +73,15 @@ def format_explanation(
     """Yield the lines about one delivery."""
     translate = formatter.messages.translate
     yield translate(
-        "why_head", subject=formatter.subject(delivery), state=formatter.status(delivery)
+        "why_head",
+        subject=formatter.subject(delivery),
+        state=formatter.status(delivery),
     )
     yield from explanation.facts
     yield translate("why_history")
-    yield from (f"    {formatter.time(event.at)}  {event.text}" for event in explanation.events)
+    yield from (
+        f"    {formatter.time(event.at)}  {event.text}" for event in explanation.events
+    )
     yield from explanation.remarks
     yield translate("why_action" if delivery.state is State.HELD else "why_next")
     yield from (f"    {line}" for line in explanation.next_steps)

@@ -44,7 +44,9 @@ def make_secret(identity: str) -> dict[str, str]:
     return {"BDUSS": (digest * 2)[:192], "STOKEN": digest[-64:]}
 
 
-def make_external_post(state: SimulatorState, fields: Mapping[str, Any]) -> SimulatedPost:
+def make_external_post(
+    state: SimulatorState, fields: Mapping[str, Any]
+) -> SimulatedPost:
     """Return a thread, or with the id of a `thread` a reply in it.
 
     Raises ValueError for an unknown thread.
@@ -57,14 +59,22 @@ def make_external_post(state: SimulatorState, fields: Mapping[str, Any]) -> Simu
             raise ValueError("no such thread")
         pid, extra = reserve_reply_id(state, thread, "")
         return SimulatedPost(
-            pid, "tieba", account.identity, state.now(), text, extra={"by_hand": True, **extra}
+            pid,
+            "tieba",
+            account.identity,
+            state.now(),
+            text,
+            extra={"by_hand": True, **extra},
         )
     forum = str(
-        fields.get("forum") or (account.forums[0] if account.forums else account.display_name)
+        fields.get("forum")
+        or (account.forums[0] if account.forums else account.display_name)
     )
     extra = {"by_hand": True, "forum": forum, "fid": get_forum_id(forum), "floor": 1}
     tid = str(state.take_number("tieba/thread", FIRST_THREAD_ID))
-    return SimulatedPost(tid, "tieba", account.identity, state.now(), text, title, extra=extra)
+    return SimulatedPost(
+        tid, "tieba", account.identity, state.now(), text, title, extra=extra
+    )
 
 
 def get_public_url(post: SimulatedPost) -> str:
@@ -84,7 +94,10 @@ def vary_response(state: SimulatorState, response: ApiResponse) -> ApiResponse:
         value = json.loads(response.body)
         ids = {name: value[name] for name in VARIANT_ID_KEYS if name in value}
         if ids and behaviour.tieba_ids_in == "data":
-            value = {**{name: each for name, each in value.items() if name not in ids}, "data": ids}
+            value = {
+                **{name: each for name, each in value.items() if name not in ids},
+                "data": ids,
+            }
         response = ApiResponse.from_json(
             _convert_types(value, behaviour.tieba_types), response.status
         )

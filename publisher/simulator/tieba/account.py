@@ -29,18 +29,25 @@ def format_author(state: SimulatorState, identity: str) -> dict[str, Any]:
     }
 
 
-def find_user(state: SimulatorState, wanted: Mapping[str, str]) -> SimulatedAccount | None:
+def find_user(
+    state: SimulatorState, wanted: Mapping[str, str]
+) -> SimulatedAccount | None:
     """Return the account that a `uid` or a portrait names."""
     if portrait := wanted.get("friend_uid_portrait"):
         return state.accounts.get(("tieba", portrait))
     accounts = (each for each in state.accounts.values() if each.platform == "tieba")
-    return next((each for each in accounts if str(get_uid(each)) == wanted.get("uid")), None)
+    return next(
+        (each for each in accounts if str(get_uid(each)) == wanted.get("uid")), None
+    )
 
 
 def show_tbs(state: SimulatorState, request: ApiRequest) -> ApiResponse:
     """Check a session: `is_login` is 0 without one, and a token is returned in any case."""
     return ApiResponse.from_json(
-        {"tbs": make_tbs(state, request.account), "is_login": int(bool(request.account))}
+        {
+            "tbs": make_tbs(state, request.account),
+            "is_login": int(bool(request.account)),
+        }
     )
 
 
@@ -51,9 +58,14 @@ def sync_pc(state: SimulatorState, request: ApiRequest) -> ApiResponse:
     user: dict[str, Any] = {"is_login": 0}
     if request.account:
         is_named = state.behaviour.tieba_session == "named"
-        user = {"is_login": 1, **(format_author(state, request.account) if is_named else {})}
+        user = {
+            "is_login": 1,
+            **(format_author(state, request.account) if is_named else {}),
+        }
     restrictions = get_restrictions(state, request.account)
-    flags = format_restrictions(request, restrictions) if any(restrictions.values()) else {}
+    flags = (
+        format_restrictions(request, restrictions) if any(restrictions.values()) else {}
+    )
     anti = {"tbs": make_tbs(state, request.account), **flags}
     return make_read_response(request, {"anti": anti, "user": user})
 
@@ -76,7 +88,11 @@ def sync_app(state: SimulatorState, request: ApiRequest) -> ApiResponse:
         return refusal
     client = f"wappc_{int(state.now() * 1000)}_{request.event_number % 1000:03d}"
     return make_read_response(
-        request, {"client": {"client_id": client}, "wl_config": {"sample_id": "104505_3-105324_2"}}
+        request,
+        {
+            "client": {"client_id": client},
+            "wl_config": {"sample_id": "104505_3-105324_2"},
+        },
     )
 
 
@@ -98,7 +114,11 @@ def show_profile(state: SimulatorState, request: ApiRequest) -> ApiResponse:
     account = find_user(state, request.form)
     if refusal or account is None:
         return refusal or refuse(request, "110001")
-    posts = [post for post in state.get_posts("tieba", account.identity) if state.is_listed(post)]
+    posts = [
+        post
+        for post in state.get_posts("tieba", account.identity)
+        if state.is_listed(post)
+    ]
     user = {
         **format_author(state, account.identity),
         "post_num": len(posts),
@@ -106,7 +126,9 @@ def show_profile(state: SimulatorState, request: ApiRequest) -> ApiResponse:
         "my_like_num": len(account.forums),
         "tieba_uid": str(get_uid(account)),
     }
-    restrictions = format_restrictions(request, get_restrictions(state, account.identity))
+    restrictions = format_restrictions(
+        request, get_restrictions(state, account.identity)
+    )
     return make_read_response(request, {"user": user, "anti_stat": restrictions})
 
 

@@ -43,11 +43,16 @@ def list_own_posts(state: SimulatorState, request: ApiRequest) -> ApiResponse:
         state, request, portrait, request.account, are_threads=kind == TYPE_THREADS
     )
     shown, page = paginate(
-        request, posts if kind in (TYPE_THREADS, TYPE_REPLIES) else [], DEFAULT_PAGE_SIZE
+        request,
+        posts if kind in (TYPE_THREADS, TYPE_REPLIES) else [],
+        DEFAULT_PAGE_SIZE,
     )
     entries = [_format_entry(state, post, request.account) for post in shown]
     named = [
-        entry[key] for entry in entries for key in ("thread_info", "post_info") if key in entry
+        entry[key]
+        for entry in entries
+        for key in ("thread_info", "post_info")
+        if key in entry
     ]
     users = move_authors(state, named)
     listed = {"user_list": users} if state.behaviour.tieba_authors == "listed" else {}
@@ -56,7 +61,9 @@ def list_own_posts(state: SimulatorState, request: ApiRequest) -> ApiResponse:
     )
 
 
-def move_authors(state: SimulatorState, posts: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+def move_authors(
+    state: SimulatorState, posts: Sequence[dict[str, Any]]
+) -> list[dict[str, Any]]:
     """Return the authors of these posts, and leave only their numbers in the posts.
 
     Authors named inline stay in the posts.
@@ -69,7 +76,12 @@ def move_authors(state: SimulatorState, posts: Sequence[dict[str, Any]]) -> list
 
 
 def _select_posts(
-    state: SimulatorState, request: ApiRequest, author: str, reader: str, *, are_threads: bool
+    state: SimulatorState,
+    request: ApiRequest,
+    author: str,
+    reader: str,
+    *,
+    are_threads: bool,
 ) -> list[SimulatedPost]:
     """Return an author's posts that the reader sees.
 
@@ -85,10 +97,16 @@ def _select_posts(
     return state.apply_list_faults(request, posts)
 
 
-def _format_entry(state: SimulatorState, post: SimulatedPost, reader: str) -> dict[str, Any]:
+def _format_entry(
+    state: SimulatorState, post: SimulatedPost, reader: str
+) -> dict[str, Any]:
     private = int(post.state == "review" or bool(post.extra.get("hidden")))
     if is_thread(post):
-        return {"type": 1, "private": private, "thread_info": _format_thread(state, post, reader)}
+        return {
+            "type": 1,
+            "private": private,
+            "thread_info": _format_thread(state, post, reader),
+        }
     reply = {
         "id": int(post.id),
         "content": parse_markup(state, post.text),
@@ -107,7 +125,9 @@ def _format_entry(state: SimulatorState, post: SimulatedPost, reader: str) -> di
     }
 
 
-def _format_thread(state: SimulatorState, post: SimulatedPost, reader: str) -> dict[str, Any]:
+def _format_thread(
+    state: SimulatorState, post: SimulatedPost, reader: str
+) -> dict[str, Any]:
     replies = get_visible_replies(state, post.id, reader)
     return {
         **format_thread_head(state, post, len(replies)),
@@ -120,7 +140,10 @@ def _format_thread(state: SimulatorState, post: SimulatedPost, reader: str) -> d
         "is_top": 0,
         "is_frs_mask": 0,
         "abstract": [
-            {"type": 0, "text": PICTURE_MARKUP.sub("", post.text).strip()[:ABSTRACT_CHARACTERS]}
+            {
+                "type": 0,
+                "text": PICTURE_MARKUP.sub("", post.text).strip()[:ABSTRACT_CHARACTERS],
+            }
         ],
         "first_post_content": parse_markup(state, post.text),
     }
@@ -172,7 +195,9 @@ def list_by_user(state: SimulatorState, request: ApiRequest) -> ApiResponse:
     return make_read_response(request, {"post_list": entries})
 
 
-def _format_user_post(state: SimulatorState, post: SimulatedPost, reader: str) -> dict[str, Any]:
+def _format_user_post(
+    state: SimulatorState, post: SimulatedPost, reader: str
+) -> dict[str, Any]:
     author = format_author(state, post.account)
     thread = _format_thread(
         state, post if is_thread(post) else state.posts[post.extra["thread"]], reader
@@ -217,7 +242,10 @@ def list_by_forum(state: SimulatorState, request: ApiRequest) -> ApiResponse:
         for post in state.posts.values()
         if is_thread(post) and post.extra.get("forum") == name and can_see(post, "")
     ]
-    infos = [_format_thread(state, post, "") for post in state.apply_list_faults(request, threads)]
+    infos = [
+        _format_thread(state, post, "")
+        for post in state.apply_list_faults(request, threads)
+    ]
     infos.sort(key=lambda info: (info["last_time_int"], info["tid"]), reverse=True)
     shown, page = paginate(request, infos, DEFAULT_PAGE_SIZE)
     counts = {"member_num": 0, "thread_num": len(infos), "post_num": len(infos)}
@@ -225,7 +253,12 @@ def list_by_forum(state: SimulatorState, request: ApiRequest) -> ApiResponse:
     users = {info["author_id"]: info["author"] for info in shown}
     return make_read_response(
         request,
-        {"forum": forum, "page": page, "thread_list": shown, "user_list": list(users.values())},
+        {
+            "forum": forum,
+            "page": page,
+            "thread_list": shown,
+            "user_list": list(users.values()),
+        },
     )
 
 

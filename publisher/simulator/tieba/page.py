@@ -10,9 +10,20 @@ from publisher.simulator.state import SimulatedPost, SimulatorState
 
 from .account import format_author
 from .lists import NO_AGREES, format_forum, format_thread_head, move_authors, paginate
-from .responses import ClientType, get_client_type, make_missing_response, make_read_response
+from .responses import (
+    ClientType,
+    get_client_type,
+    make_missing_response,
+    make_read_response,
+)
 from .sign_in import check_signed_post
-from .threads import can_see, get_first_post_id, get_visible_replies, is_thread, parse_markup
+from .threads import (
+    can_see,
+    get_first_post_id,
+    get_visible_replies,
+    is_thread,
+    parse_markup,
+)
 
 POSTS_PER_PAGE = 30
 COMMENTS_SHOWN = 4
@@ -42,13 +53,19 @@ def show_thread(state: SimulatorState, request: ApiRequest) -> ApiResponse:
     posts = [_format_reply(state, request, each, visible) for each in shown]
     with_comments = [
         *posts,
-        *(comment for each in posts for comment in each["sub_post_list"]["sub_post_list"]),
+        *(
+            comment
+            for each in posts
+            for comment in each["sub_post_list"]["sub_post_list"]
+        ),
     ]
     first_post = _format_reply(state, request, thread, visible)
     if get_client_type(request) is ClientType.PC_SITE:
         users = move_authors(state, [first_post, *with_comments])
     else:
-        users = list({each["author_id"]: each["author"] for each in with_comments}.values())
+        users = list(
+            {each["author_id"]: each["author"] for each in with_comments}.values()
+        )
     return make_read_response(
         request,
         {
@@ -71,7 +88,9 @@ def show_comments(state: SimulatorState, request: ApiRequest) -> ApiResponse:
     thread = state.posts.get(request.form.get("kz", ""))
     named = state.posts.get(request.form.get("pid") or request.form.get("spid", ""))
     reply = state.posts.get(named.extra.get("under", named.id)) if named else None
-    are_visible = [each is not None and can_see(each, request.account) for each in (thread, reply)]
+    are_visible = [
+        each is not None and can_see(each, request.account) for each in (thread, reply)
+    ]
     if (
         thread is None
         or reply is None
@@ -81,7 +100,9 @@ def show_comments(state: SimulatorState, request: ApiRequest) -> ApiResponse:
         return make_missing_response(request)
     visible = _get_visible_replies(state, request, thread)
     comments = [
-        _format_comment(state, each) for each in visible if each.extra.get("under") == reply.id
+        _format_comment(state, each)
+        for each in visible
+        if each.extra.get("under") == reply.id
     ]
     shown, page = paginate(request, comments, POSTS_PER_PAGE)
     return make_read_response(
@@ -99,10 +120,14 @@ def show_comments(state: SimulatorState, request: ApiRequest) -> ApiResponse:
 def _get_visible_replies(
     state: SimulatorState, request: ApiRequest, thread: SimulatedPost
 ) -> list[SimulatedPost]:
-    return state.apply_list_faults(request, get_visible_replies(state, thread.id, request.account))
+    return state.apply_list_faults(
+        request, get_visible_replies(state, thread.id, request.account)
+    )
 
 
-def _format_thread(state: SimulatorState, post: SimulatedPost, replies: int) -> dict[str, Any]:
+def _format_thread(
+    state: SimulatorState, post: SimulatedPost, replies: int
+) -> dict[str, Any]:
     origin = {
         "title": post.title,
         "fname": post.extra["forum"],
@@ -118,11 +143,18 @@ def _format_thread(state: SimulatorState, post: SimulatedPost, replies: int) -> 
 
 
 def _format_reply(
-    state: SimulatorState, request: ApiRequest, post: SimulatedPost, replies: list[SimulatedPost]
+    state: SimulatorState,
+    request: ApiRequest,
+    post: SimulatedPost,
+    replies: list[SimulatedPost],
 ) -> dict[str, Any]:
     pid = get_first_post_id(post.id) if is_thread(post) else post.id
     comments = [each for each in replies if each.extra.get("under") == pid]
-    limit = request.get_int("floor_rn", COMMENTS_SHOWN) if request.get_int("with_floor", 0) else 0
+    limit = (
+        request.get_int("floor_rn", COMMENTS_SHOWN)
+        if request.get_int("with_floor", 0)
+        else 0
+    )
     return {
         **_format_comment(state, post),
         "id": int(pid),

@@ -21,15 +21,23 @@ def encode(schema: MessageSchema, value: Mapping[str, Any]) -> bytes:
     for name, field in schema.items():
         number, inner_schema = field if isinstance(field, tuple) else (field, {})
         given = value.get(name)
-        for each in given if isinstance(given, list) else [] if given is None else [given]:
+        for each in (
+            given if isinstance(given, list) else [] if given is None else [given]
+        ):
             if isinstance(each, int):
-                pieces.append(_encode_varint(number << 3 | VARINT) + _encode_varint(each))
+                pieces.append(
+                    _encode_varint(number << 3 | VARINT) + _encode_varint(each)
+                )
                 continue
             payload = (
-                encode(inner_schema, each) if isinstance(each, Mapping) else str(each).encode()
+                encode(inner_schema, each)
+                if isinstance(each, Mapping)
+                else str(each).encode()
             )
             pieces.append(
-                _encode_varint(number << 3 | LENGTH) + _encode_varint(len(payload)) + payload
+                _encode_varint(number << 3 | LENGTH)
+                + _encode_varint(len(payload))
+                + payload
             )
     return b"".join(pieces)
 
@@ -50,7 +58,8 @@ def decode(schema: MessageSchema, data: bytes) -> dict[str, Any]:
     Raises ValueError for an invalid message.
     """
     names = {
-        field[0] if isinstance(field, tuple) else field: name for name, field in schema.items()
+        field[0] if isinstance(field, tuple) else field: name
+        for name, field in schema.items()
     }
     found: dict[str, Any] = {}
     for number, value in _iter_fields(data):
@@ -59,7 +68,9 @@ def decode(schema: MessageSchema, data: bytes) -> dict[str, Any]:
             continue
         field = schema[name]
         if isinstance(value, bytes):
-            found[name] = decode(field[1], value) if isinstance(field, tuple) else value.decode()
+            found[name] = (
+                decode(field[1], value) if isinstance(field, tuple) else value.decode()
+            )
         elif isinstance(field, tuple):
             raise ValueError("a message is expected")  # noqa: TRY004 # malformed input, not a caller's mistake
         else:

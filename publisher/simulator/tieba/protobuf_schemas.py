@@ -147,7 +147,12 @@ FORUM_SCHEMA: MessageSchema = {
     "thread_num": 10,
     "post_num": 11,
 }
-SIMPLE_FORUM_SCHEMA: MessageSchema = {"id": 1, "name": 2, "member_num": 12, "post_num": 13}
+SIMPLE_FORUM_SCHEMA: MessageSchema = {
+    "id": 1,
+    "name": 2,
+    "member_num": 12,
+    "post_num": 13,
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,7 +78,11 @@ def get_client_type(request: ApiRequest) -> ClientType:
         return ClientType.FORMER_SITE
     if request.endpoint.endswith("_pc") or request.endpoint in PC_PATHS:
         return ClientType.PC_SITE
-    return ClientType.APP_PROTOBUF if request.endpoint in MESSAGE_TYPES else ClientType.APP_FORM
+    return (
+        ClientType.APP_PROTOBUF
+        if request.endpoint in MESSAGE_TYPES
+        else ClientType.APP_FORM
+    )
 
 
 def refuse(
@@ -114,19 +118,33 @@ def refuse(
         "logid": request.event_number,
     }
     if client_type is not ClientType.APP_PROTOBUF:
-        return ApiResponse.from_json({"error_code": code, "error_msg": text, "info": [], **body})
+        return ApiResponse.from_json(
+            {"error_code": code, "error_msg": text, "info": [], **body}
+        )
     error = {"errorno": int(code), "errmsg": text, "usermsg": text}
-    return _make_protobuf_response(error, CREATED_SCHEMA, {"info": {"need_vcode": "0"}, **body})
+    return _make_protobuf_response(
+        error, CREATED_SCHEMA, {"info": {"need_vcode": "0"}, **body}
+    )
 
 
 def _make_error_details(
-    request: ApiRequest, code: str, words: Sequence[str], restrictions: Mapping[str, Any] | None
+    request: ApiRequest,
+    code: str,
+    words: Sequence[str],
+    restrictions: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
     if _is_captcha_required(request, code):
-        info = {"need_vcode": "1", "vcode_md5": "ab12cd34", "vcode_type": "4", "vcode_pic_url": ""}
+        info = {
+            "need_vcode": "1",
+            "vcode_md5": "ab12cd34",
+            "vcode_type": "4",
+            "vcode_pic_url": "",
+        }
         return {
             "info": info,
-            "anti_stat": format_restrictions(request, restrictions or {"vcode_stat": 1}),
+            "anti_stat": format_restrictions(
+                request, restrictions or {"vcode_stat": 1}
+            ),
         }
     if code in (BANNED_CODE, BANNED_IN_FORUM_CODE):
         restrictions = restrictions or {
@@ -135,15 +153,26 @@ def _make_error_details(
         }
         return {"anti_stat": format_restrictions(request, restrictions)}
     if code == BAD_WORDS_CODE:
-        return {"info": {"need_vcode": "0", "confilter_hitwords": list(words), "access_state": []}}
+        return {
+            "info": {
+                "need_vcode": "0",
+                "confilter_hitwords": list(words),
+                "access_state": [],
+            }
+        }
     return {}
 
 
 def _is_captcha_required(request: ApiRequest, code: str) -> bool:
-    return code in (CAPTCHA_CODE, FORMER_CAPTCHA_CODE) or request.get_fault("captcha") is not None
+    return (
+        code in (CAPTCHA_CODE, FORMER_CAPTCHA_CODE)
+        or request.get_fault("captcha") is not None
+    )
 
 
-def format_restrictions(request: ApiRequest, restrictions: Mapping[str, Any]) -> dict[str, Any]:
+def format_restrictions(
+    request: ApiRequest, restrictions: Mapping[str, Any]
+) -> dict[str, Any]:
     """Return an account's restrictions: numbers in Protocol Buffers, texts in JSON."""
     convert = int if get_client_type(request) is ClientType.APP_PROTOBUF else str
     return {
@@ -159,7 +188,9 @@ def make_read_response(request: ApiRequest, data: Mapping[str, Any]) -> ApiRespo
     """
     client_type = get_client_type(request)
     if client_type is ClientType.APP_PROTOBUF:
-        return _make_protobuf_response(NO_ERROR, MESSAGE_TYPES[request.endpoint].response, data)
+        return _make_protobuf_response(
+            NO_ERROR, MESSAGE_TYPES[request.endpoint].response, data
+        )
     if client_type is ClientType.PC_SITE:
         return ApiResponse.from_json({"error_code": 0, "error_msg": "", **data})
     log = {
@@ -190,7 +221,10 @@ def make_created_response(
             else {}
         )
         return ApiResponse.from_json({"error_code": "0", **body, **shown})
-    body |= {"info": {"need_vcode": "0"}, "anti_stat": format_restrictions(request, restrictions)}
+    body |= {
+        "info": {"need_vcode": "0"},
+        "anti_stat": format_restrictions(request, restrictions),
+    }
     if request.get_fault("no_id"):
         body = {name: value for name, value in body.items() if name not in ID_KEYS}
     return _make_protobuf_response(NO_ERROR, CREATED_SCHEMA, body)
@@ -203,7 +237,9 @@ def make_missing_response(request: ApiRequest) -> ApiResponse:
     """
     text = ERROR_TEXTS["230273"]
     if get_client_type(request) is ClientType.APP_PROTOBUF:
-        return _make_protobuf_response({"errorno": MISSING_THREAD_CODE, "errmsg": text}, {}, {})
+        return _make_protobuf_response(
+            {"errorno": MISSING_THREAD_CODE, "errmsg": text}, {}, {}
+        )
     return ApiResponse.from_json({"error_code": MISSING_THREAD_CODE, "error_msg": text})
 
 
@@ -211,6 +247,9 @@ def _make_protobuf_response(
     error: Mapping[str, Any], schema: MessageSchema, data: Mapping[str, Any]
 ) -> ApiResponse:
     return ApiResponse(
-        encode({"error": (1, ERROR_SCHEMA), "data": (2, schema)}, {"error": error, "data": data}),
+        encode(
+            {"error": (1, ERROR_SCHEMA), "data": (2, schema)},
+            {"error": error, "data": data},
+        ),
         content_type=BINARY_CONTENT_TYPE,
     )

@@ -56,7 +56,9 @@ def check_rate_limit(state: SimulatorState, request: ApiRequest) -> ApiResponse 
     return None
 
 
-def check_forum_access(state: SimulatorState, request: ApiRequest) -> ApiResponse | None:
+def check_forum_access(
+    state: SimulatorState, request: ApiRequest
+) -> ApiResponse | None:
     """Refuse by the setting `tieba_forums`.
 
     Refuse with 230274 for a forum name that does not match its id.
@@ -70,7 +72,11 @@ def check_forum_access(state: SimulatorState, request: ApiRequest) -> ApiRespons
         (restrictions.get("read_only"), "230705"),
         (request.account in restrictions.get("blacklist", ()), "400013"),
         (restrictions.get("followers_only"), "340012"),
-        (restrictions.get("levels") and get_level(state, request.account) < MIN_LEVEL, "1990032"),
+        (
+            restrictions.get("levels")
+            and get_level(state, request.account) < MIN_LEVEL,
+            "1990032",
+        ),
     )
     code = next((code for is_refused, code in checks if is_refused), None)
     return refuse(request, code) if code else None

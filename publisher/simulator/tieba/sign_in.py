@@ -29,7 +29,9 @@ def sign(fields: Mapping[str, str], salt: str) -> str:
 
 def identify_caller(state: SimulatorState, request: ApiRequest) -> str:
     form = _decode_message(request).form
-    session = request.get_cookie("BDUSS") or form.get("BDUSS") or form.get("bdusstoken") or ""
+    session = (
+        request.get_cookie("BDUSS") or form.get("BDUSS") or form.get("bdusstoken") or ""
+    )
     return state.get_identity("tieba", session.split("|")[0])
 
 
@@ -68,14 +70,18 @@ def check_signature(request: ApiRequest, **extra: str) -> ApiResponse | None:
         if any(fields.get(name) != value for name, value in PC_FIELDS.items()):
             return refuse(request, "110001")
     return (
-        None if fields.get("sign", "").lower() == sign(fields, salt) else refuse(request, "110001")
+        None
+        if fields.get("sign", "").lower() == sign(fields, salt)
+        else refuse(request, "110001")
     )
 
 
 def check_signed_post(request: ApiRequest, **extra: str) -> ApiResponse | None:
     """Refuse another method than POST, and an invalid signature, with 110001."""
     return (
-        refuse(request, "110001") if request.method != "POST" else check_signature(request, **extra)
+        refuse(request, "110001")
+        if request.method != "POST"
+        else check_signature(request, **extra)
     )
 
 
@@ -84,7 +90,9 @@ def check_signed_in(state: SimulatorState, request: ApiRequest) -> ApiResponse |
     if not request.account:
         return refuse(
             request,
-            "230265" if request.headers.get("cookie") or request.form.get("BDUSS") else "100023",
+            "230265"
+            if request.headers.get("cookie") or request.form.get("BDUSS")
+            else "100023",
         )
     state.ensure_account("tieba", request.account)
     return None
@@ -96,7 +104,9 @@ def check_tbs(state: SimulatorState, request: ApiRequest) -> ApiResponse | None:
         return refusal
     tbs = request.get_parameter("tbs") or ""
     return (
-        None if tbs == _make_tbs(request.account, tbs[TBS_DIGITS:]) else refuse(request, "230308")
+        None
+        if tbs == _make_tbs(request.account, tbs[TBS_DIGITS:])
+        else refuse(request, "230308")
     )
 
 
@@ -106,4 +116,7 @@ def make_tbs(state: SimulatorState, account: str) -> str:
 
 def _make_tbs(account: str, second: str) -> str:
     """Return a token of 16 hexadecimal characters and the second in ten digits."""
-    return hashlib.sha256(f"tbs/{account}/{second}".encode()).hexdigest()[:TBS_DIGITS] + second
+    return (
+        hashlib.sha256(f"tbs/{account}/{second}".encode()).hexdigest()[:TBS_DIGITS]
+        + second
+    )

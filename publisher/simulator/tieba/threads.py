@@ -21,7 +21,9 @@ def is_forum(state: SimulatorState, name: str) -> bool:
     if not name:
         return False
     return state.behaviour.open or any(
-        name in each.forums for each in state.accounts.values() if each.platform == "tieba"
+        name in each.forums
+        for each in state.accounts.values()
+        if each.platform == "tieba"
     )
 
 
@@ -47,7 +49,9 @@ def get_replies(state: SimulatorState, tid: str) -> list[SimulatedPost]:
     return [state.posts[pid] for pid in pids if pid in state.posts]
 
 
-def get_visible_replies(state: SimulatorState, tid: str, reader: str) -> list[SimulatedPost]:
+def get_visible_replies(
+    state: SimulatorState, tid: str, reader: str
+) -> list[SimulatedPost]:
     """Return the replies and comments that a reader sees; a comment disappears with its reply."""
     visible = [each for each in get_replies(state, tid) if can_see(each, reader)]
     visible_ids = {get_first_post_id(tid), *(each.id for each in visible)}
@@ -62,10 +66,16 @@ def reserve_reply_id(
     The id is for a post that is created at once.
     """
     known = state.get_row(REPLIES_TABLE, thread.id) or {"pids": [], "last": 1}
-    extra = {"forum": thread.extra["forum"], "fid": thread.extra["fid"], "thread": thread.id}
+    extra = {
+        "forum": thread.extra["forum"],
+        "fid": thread.extra["fid"],
+        "thread": thread.id,
+    }
     if quoted:  # a comment on a comment belongs to the same reply
         quoted_post = state.posts.get(quoted)
-        extra["under"] = str(quoted_post.extra.get("under", quoted)) if quoted_post else quoted
+        extra["under"] = (
+            str(quoted_post.extra.get("under", quoted)) if quoted_post else quoted
+        )
     else:
         known = {**known, "last": known["last"] + 1}
         extra["floor"] = known["last"]
@@ -101,7 +111,11 @@ def parse_markup(state: SimulatorState, text: str) -> list[Piece]:
 def get_picture_digests(state: SimulatorState, text: str) -> list[str]:
     """Return the digests of a text's pictures."""
     names = [match.group(1) for match in PICTURE_MARKUP.finditer(text)]
-    return [found["sha256"] for name in names if (found := state.get_row("tieba_pictures", name))]
+    return [
+        found["sha256"]
+        for name in names
+        if (found := state.get_row("tieba_pictures", name))
+    ]
 
 
 def _parse_picture(state: SimulatorState, match: re.Match[str]) -> Piece:

@@ -8,8 +8,19 @@ Field names and codes are as public clients use them, read on 2026-11-24. The 20
 from publisher.simulator.request import ApiRequest, ApiResponse
 from publisher.simulator.state import SimulatedPost, SimulatorState
 
-from .responses import BAD_WORDS_CODE, ClientType, get_client_type, make_created_response, refuse
-from .restrictions import check_ban, check_forum_access, check_rate_limit, get_restrictions
+from .responses import (
+    BAD_WORDS_CODE,
+    ClientType,
+    get_client_type,
+    make_created_response,
+    refuse,
+)
+from .restrictions import (
+    check_ban,
+    check_forum_access,
+    check_rate_limit,
+    get_restrictions,
+)
 from .sign_in import check_signed_post, check_tbs
 from .threads import (
     FIRST_THREAD_ID,
@@ -44,10 +55,18 @@ def add_thread(state: SimulatorState, request: ApiRequest) -> ApiResponse:
         return refuse(request, "220011")
     if refusal := _check_content(state, request):
         return refusal
-    tid, forum = str(state.take_number("tieba/thread", FIRST_THREAD_ID)), request.form["kw"]
+    tid, forum = (
+        str(state.take_number("tieba/thread", FIRST_THREAD_ID)),
+        request.form["kw"],
+    )
     extra = {"forum": forum, "fid": get_forum_id(forum), "floor": 1}
     post = SimulatedPost(
-        tid, "tieba", request.account, state.now(), title=request.form["title"], extra=extra
+        tid,
+        "tieba",
+        request.account,
+        state.now(),
+        title=request.form["title"],
+        extra=extra,
     )
     return _create_post(state, request, post, tid, get_first_post_id(tid))
 
@@ -95,14 +114,17 @@ def _check_content(state: SimulatorState, request: ApiRequest) -> ApiResponse | 
         return refuse(request, "230046")
     if any(each in "<>" for each in content + title):  # the platform reads them as tags
         return refuse(
-            request, "2000" if get_client_type(request) is ClientType.PC_SITE else "232000"
+            request,
+            "2000" if get_client_type(request) is ClientType.PC_SITE else "232000",
         )
     names = [match.group(1) for match in PICTURE_MARKUP.finditer(content)]
     if len(names) > MAX_PICTURES:
         return refuse(request, "230809")
     if not all(state.get_row("tieba_pictures", name) for name in names):
         return refuse(request, "230961")
-    if words := [word for word in state.behaviour.tieba_words if word in title + content]:
+    if words := [
+        word for word in state.behaviour.tieba_words if word in title + content
+    ]:
         return refuse(request, BAD_WORDS_CODE, words=words)
     return check_rate_limit(state, request)
 
@@ -126,18 +148,26 @@ def _create_post(
 
 
 def delete_thread(state: SimulatorState, request: ApiRequest) -> ApiResponse:
-    return _delete(state, request, state.posts.get(request.form.get("z", "")), is_reply=False)
+    return _delete(
+        state, request, state.posts.get(request.form.get("z", "")), is_reply=False
+    )
 
 
 def delete_reply(state: SimulatorState, request: ApiRequest) -> ApiResponse:
     """Delete one reply or comment; the first post is deleted only with its thread."""
     post = state.posts.get(request.form.get("pid", ""))
-    is_in_thread = post is not None and post.extra.get("thread") == request.form.get("z")
+    is_in_thread = post is not None and post.extra.get("thread") == request.form.get(
+        "z"
+    )
     return _delete(state, request, post if is_in_thread else None, is_reply=True)
 
 
 def _delete(
-    state: SimulatorState, request: ApiRequest, post: SimulatedPost | None, *, is_reply: bool
+    state: SimulatorState,
+    request: ApiRequest,
+    post: SimulatedPost | None,
+    *,
+    is_reply: bool,
 ) -> ApiResponse:
     refusal = check_signed_post(request) or check_tbs(state, request)
     if refusal:
@@ -149,7 +179,9 @@ def _delete(
         or post.state == "removed"
     ):
         return refuse(request, POST_GONE_CODE)
-    if post.account != request.account or request.form.get("fid") != str(post.extra["fid"]):
+    if post.account != request.account or request.form.get("fid") != str(
+        post.extra["fid"]
+    ):
         return refuse(request, NOT_ALLOWED_CODE)
     state.remove_post(post, "owner", request)
     return ApiResponse.from_json(
@@ -158,19 +190,29 @@ def _delete(
 
 
 def upload_picture(state: SimulatorState, request: ApiRequest) -> ApiResponse:
-    refusal = check_signed_post(request, chunk=FILE_PLACEHOLDER) or check_tbs(state, request)
+    refusal = check_signed_post(request, chunk=FILE_PLACEHOLDER) or check_tbs(
+        state, request
+    )
     if refusal:
         return refusal
     # the editor sends one chunk; an incomplete file counts as empty
     file = request.files.get("chunk")
-    is_complete = (request.form.get("chunkNo"), request.form.get("isFinish")) == ("1", "1")
+    is_complete = (request.form.get("chunkNo"), request.form.get("isFinish")) == (
+        "1",
+        "1",
+    )
     data = file.data if file and is_complete else b""
-    kind = next((kind for start, kind in FILE_SIGNATURES.items() if data.startswith(start)), None)
+    kind = next(
+        (kind for start, kind in FILE_SIGNATURES.items() if data.startswith(start)),
+        None,
+    )
     if kind is None or len(data) > MAX_PICTURE_BYTES:
         return refuse(request, "2230201")
     name = str(FIRST_PICTURE_ID + len(state.tables["tieba_pictures"]))
     digest = state.store_media(data)
-    state.put_row("tieba_pictures", name, {"sha256": digest, "account": request.account})
+    state.put_row(
+        "tieba_pictures", name, {"sha256": digest, "account": request.account}
+    )
     state.record_event("act", None, request)
     picture = {
         "width": request.form.get("width", "0"),

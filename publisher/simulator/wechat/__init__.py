@@ -12,7 +12,16 @@ from publisher.simulator.platform import Handler, Platform
 from publisher.simulator.request import ApiRequest, ApiResponse
 from publisher.simulator.state import SimulatedPost, SimulatorState
 
-from . import callbacks, drafts, followers, mass_messages, media, publish, statistics, tokens
+from . import (
+    callbacks,
+    drafts,
+    followers,
+    mass_messages,
+    media,
+    publish,
+    statistics,
+    tokens,
+)
 from .responses import build_article_url, make_media_id, refuse
 from .tokens import require_token
 
@@ -54,7 +63,9 @@ GET_ENDPOINTS: Mapping[str, Handler] = {
 ENDPOINTS: Mapping[str, Handler] = {
     "/cgi-bin/stable_token": tokens.issue_stable,
     "/cgi-bin/token": tokens.issue_plain,
-    **{path: require_token(handler, "POST") for path, handler in POST_ENDPOINTS.items()},
+    **{
+        path: require_token(handler, "POST") for path, handler in POST_ENDPOINTS.items()
+    },
     **{path: require_token(handler, "GET") for path, handler in GET_ENDPOINTS.items()},
 }
 
@@ -64,7 +75,9 @@ def make_secret(identity: str) -> dict[str, str]:
     return {"app_id": identity, "app_secret": digest[:32]}
 
 
-def make_external_post(state: SimulatorState, fields: Mapping[str, Any]) -> SimulatedPost:
+def make_external_post(
+    state: SimulatorState, fields: Mapping[str, Any]
+) -> SimulatedPost:
     text, title = str(fields.get("text") or ""), str(fields.get("title") or "")
     html = str(fields.get("html") or f"<p>{text}</p>")
     article = {
@@ -74,9 +87,15 @@ def make_external_post(state: SimulatorState, fields: Mapping[str, Any]) -> Simu
         "author": "",
         "content_source_url": "",
     }
-    extra = {"by_hand": True, "articles": [article], "publish_id": publish.make_job_id(state)}
+    extra = {
+        "by_hand": True,
+        "articles": [article],
+        "publish_id": publish.make_job_id(state),
+    }
     account, name = str(fields["account"]), make_media_id(secrets.token_hex(8))
-    return SimulatedPost(name, "wechat", account, state.now(), text, title, html, extra=extra)
+    return SimulatedPost(
+        name, "wechat", account, state.now(), text, title, html, extra=extra
+    )
 
 
 def refuse_by_fault(request: ApiRequest, code: str, message: str | None) -> ApiResponse:
@@ -85,7 +104,11 @@ def refuse_by_fault(request: ApiRequest, code: str, message: str | None) -> ApiR
     A duplicate key names the mass send that was created under it, even if by this very call.
     """
     created = request.post_id or ""
-    more = {"msg_id": int(created)} if code == DUPLICATE_KEY_CODE and created.isdecimal() else {}
+    more = (
+        {"msg_id": int(created)}
+        if code == DUPLICATE_KEY_CODE and created.isdecimal()
+        else {}
+    )
     return refuse(request, int(code), message, **more)
 
 
@@ -103,10 +126,20 @@ PLATFORM = Platform(
     expire_token=tokens.expire_all,
     fault_codes={"duplicate": DUPLICATE_KEY_CODE, "captcha": "53504"},
     id_keys=frozenset(
-        {"publish_id", "msg_id", "msg_data_id", "media_id", "article_id", "url", "access_token"}
+        {
+            "publish_id",
+            "msg_id",
+            "msg_data_id",
+            "media_id",
+            "article_id",
+            "url",
+            "access_token",
+        }
     ),
     make_external_post=make_external_post,
-    get_public_url=lambda post: build_article_url(post.account, post.extra["publish_id"], 1),
+    get_public_url=lambda post: build_article_url(
+        post.account, post.extra["publish_id"], 1
+    ),
     make_secret=make_secret,
     finish_review=finish_review,
     register_callback=callbacks.register_callback,

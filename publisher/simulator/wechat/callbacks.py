@@ -38,13 +38,17 @@ NOT_A_REPRINT = 1
 BLOCK_BYTES = 32
 
 
-async def register_callback(state: SimulatorState, fields: Mapping[str, Any]) -> dict[str, Any]:
+async def register_callback(
+    state: SimulatorState, fields: Mapping[str, Any]
+) -> dict[str, Any]:
     """Register an account's `url`, `token`, `aes_key` and `mode` after the handshake.
 
     Without a url, remove them. Raises ValueError for an invalid registration and for a failed
     handshake.
     """
-    account, url, token = (str(fields.get(name) or "") for name in ("account", "url", "token"))
+    account, url, token = (
+        str(fields.get(name) or "") for name in ("account", "url", "token")
+    )
     mode, aes_key = str(fields.get("mode") or "plain"), str(fields.get("aes_key") or "")
     if not account:
         raise ValueError("account is needed")
@@ -60,7 +64,9 @@ async def register_callback(state: SimulatorState, fields: Mapping[str, Any]) ->
     if mode != "plain":
         decode_key(aes_key)
     echo = str(secrets.randbelow(10**19))
-    status, body = await _request("GET", url, {**_sign_query(state, token), "echostr": echo}, b"")
+    status, body = await _request(
+        "GET", url, {**_sign_query(state, token), "echostr": echo}, b""
+    )
     if (status, body.strip()) != (200, echo.encode()):
         raise ValueError(f"the address did not answer with echostr (status {status})")
     registration = {"url": url, "token": token, "mode": mode, "aes_key": aes_key}
@@ -80,7 +86,10 @@ def schedule_event(state: SimulatorState, post: SimulatedPost) -> None:
 
 
 async def _deliver(
-    state: SimulatorState, post: SimulatedPost, event: Mapping[str, Any], request: ApiRequest
+    state: SimulatorState,
+    post: SimulatedPost,
+    event: Mapping[str, Any],
+    request: ApiRequest,
 ) -> None:
     await state.files.wait_synced()
     if delay := request.get_fault("delay"):
@@ -93,7 +102,9 @@ async def _deliver(
             registration = state.get_row("wechat_callbacks", post.account)
             if registration is None:
                 return
-            query, body = _encrypt(state, event, request.body, post.account, registration)
+            query, body = _encrypt(
+                state, event, request.body, post.account, registration
+            )
             status, response = await _request("POST", registration["url"], query, body)
             state.record_event("callback", post, request, status or None)
             if status == 200 and response.strip() in (b"", b"success"):
@@ -108,14 +119,20 @@ def _encrypt(
     registration: Mapping[str, str],
 ) -> tuple[dict[str, str], bytes]:
     """Return the query and the body in the account's mode."""
-    query = _sign_query(state, registration["token"]) | {"openid": str(event["FromUserName"])}
+    query = _sign_query(state, registration["token"]) | {
+        "openid": str(event["FromUserName"])
+    }
     if registration["mode"] == "plain":
         return query, body
     encrypted = encrypt(body.decode(), registration["aes_key"], account)
     signature = compute_signature(
         registration["token"], query["timestamp"], query["nonce"], encrypted
     )
-    shown = event if registration["mode"] == "compatible" else {"ToUserName": event["ToUserName"]}
+    shown = (
+        event
+        if registration["mode"] == "compatible"
+        else {"ToUserName": event["ToUserName"]}
+    )
     query |= {"encrypt_type": "aes", "msg_signature": signature}
     return query, to_xml({**shown, "Encrypt": encrypted}).encode()
 
@@ -163,15 +180,20 @@ async def _send_http(method: str, url: str, body: bytes) -> tuple[int, bytes]:
             f"Content-Type: text/xml\r\n"
         )
         writer.write(
-            f"{head}Content-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode() + body
+            f"{head}Content-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode()
+            + body
         )
         await writer.drain()
-        first, *lines = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
+        first, *lines = (
+            (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
+        )
         headers = {
             name.strip().lower(): value.strip()
             for name, _, value in (line.partition(":") for line in lines)
         }
-        length = min(int(headers.get("content-length", MAX_RESPONSE_BYTES)), MAX_RESPONSE_BYTES)
+        length = min(
+            int(headers.get("content-length", MAX_RESPONSE_BYTES)), MAX_RESPONSE_BYTES
+        )
         data = (
             await reader.readexactly(length)
             if "content-length" in headers
@@ -184,7 +206,9 @@ async def _send_http(method: str, url: str, body: bytes) -> tuple[int, bytes]:
 
 def compute_signature(*parts: str) -> str:
     """Return the SHA-1 of the sorted parts, in hexadecimal."""
-    return hashlib.sha1("".join(sorted(parts)).encode(), usedforsecurity=False).hexdigest()
+    return hashlib.sha1(
+        "".join(sorted(parts)).encode(), usedforsecurity=False
+    ).hexdigest()
 
 
 def decode_key(encoding_aes_key: str) -> bytes:
@@ -198,7 +222,9 @@ def decode_key(encoding_aes_key: str) -> bytes:
     return key
 
 
-def encrypt(text: str, encoding_aes_key: str, app_id: str, salt: bytes | None = None) -> str:
+def encrypt(
+    text: str, encoding_aes_key: str, app_id: str, salt: bytes | None = None
+) -> str:
     """Encrypt a text; `salt` replaces the sixteen random bytes."""
     key, data = decode_key(encoding_aes_key), text.encode()
     plain = (
@@ -209,7 +235,9 @@ def encrypt(text: str, encoding_aes_key: str, app_id: str, salt: bytes | None = 
     )
     padding = BLOCK_BYTES - len(plain) % BLOCK_BYTES
     encryptor = Cipher(algorithms.AES(key), modes.CBC(key[:16])).encryptor()
-    encrypted = encryptor.update(plain + bytes([padding]) * padding) + encryptor.finalize()
+    encrypted = (
+        encryptor.update(plain + bytes([padding]) * padding) + encryptor.finalize()
+    )
     return base64.b64encode(encrypted).decode()
 
 
@@ -226,7 +254,10 @@ def make_event(post: SimulatedPost, state: SimulatorState) -> dict[str, Any]:
         fields = _make_mass_send_fields(post)
     else:
         job = format_job(post)
-        info = {"publish_id": int(job["publish_id"]), "publish_status": job["publish_status"]}
+        info = {
+            "publish_id": int(job["publish_id"]),
+            "publish_status": job["publish_status"],
+        }
         info |= {
             name: job[name]
             for name in ("article_id", "article_detail", "fail_idx")
@@ -243,7 +274,11 @@ def make_event(post: SimulatedPost, state: SimulatorState) -> dict[str, Any]:
 
 def _make_mass_send_fields(post: SimulatedPost) -> dict[str, Any]:
     mass = post.extra["mass"]
-    indexes = range(1, len(post.extra["articles"]) + 1) if mass["kind"] == "mpnews" else range(0)
+    indexes = (
+        range(1, len(post.extra["articles"]) + 1)
+        if mass["kind"] == "mpnews"
+        else range(0)
+    )
     sent = mass["sent"] if post.state == "live" else 0
     checked = [
         {
@@ -261,7 +296,9 @@ def _make_mass_send_fields(post: SimulatedPost) -> dict[str, Any]:
     urls = [
         {
             "ArticleIdx": index,
-            "ArticleUrl": build_article_url(post.account, post.extra["publish_id"], index),
+            "ArticleUrl": build_article_url(
+                post.account, post.extra["publish_id"], index
+            ),
         }
         for index in indexes
         if post.state == "live"

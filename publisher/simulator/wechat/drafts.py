@@ -36,14 +36,23 @@ MIN_COVER_PIXELS = 10
 
 The value between them is our choice.
 """
-TEXT_FIELDS = ("title", "author", "digest", "content", "content_source_url", "thumb_media_id")
+TEXT_FIELDS = (
+    "title",
+    "author",
+    "digest",
+    "content",
+    "content_source_url",
+    "thumb_media_id",
+)
 FLAG_FIELDS = ("show_cover_pic", "need_open_comment", "only_fans_can_comment")
 
 
 def add_draft(state: SimulatorState, request: ApiRequest) -> ApiResponse:
     fields = request.parse_json()
     articles = fields.get("articles") if fields else None
-    if not isinstance(articles, list) or not all(isinstance(each, dict) for each in articles):
+    if not isinstance(articles, list) or not all(
+        isinstance(each, dict) for each in articles
+    ):
         return refuse(request, 47001)
     if not articles:
         return refuse(request, 44003)
@@ -86,7 +95,9 @@ def update_draft(state: SimulatorState, request: ApiRequest) -> ApiResponse:
     return ApiResponse.from_json(OK_BODY)
 
 
-def find_draft(state: SimulatorState, request: ApiRequest, name: object) -> dict[str, Any] | None:
+def find_draft(
+    state: SimulatorState, request: ApiRequest, name: object
+) -> dict[str, Any] | None:
     """Return the caller's draft of that name, if it is still in the draft box."""
     draft = state.get_row("wechat_drafts", str(name or ""))
     return draft if draft and draft["app_id"] == request.account else None
@@ -99,7 +110,9 @@ def mark_submitted(state: SimulatorState, name: str) -> None:
     """
     draft = state.get_row("wechat_drafts", name)
     stays = state.behaviour.wechat_consume == "finish"
-    state.put_row("wechat_drafts", name, {**draft, "submitted": True} if draft and stays else None)
+    state.put_row(
+        "wechat_drafts", name, {**draft, "submitted": True} if draft and stays else None
+    )
 
 
 def remove_submitted(state: SimulatorState, post: SimulatedPost) -> None:
@@ -113,7 +126,9 @@ def get_draft(state: SimulatorState, request: ApiRequest) -> ApiResponse:
     draft = find_draft(state, request, name)
     if draft is None:
         return refuse(request, 40007)
-    return ApiResponse.from_json(_format_draft(state, str(name), draft, no_content=False))
+    return ApiResponse.from_json(
+        _format_draft(state, str(name), draft, no_content=False)
+    )
 
 
 def batch_get_drafts(state: SimulatorState, request: ApiRequest) -> ApiResponse:
@@ -132,12 +147,16 @@ def batch_get_drafts(state: SimulatorState, request: ApiRequest) -> ApiResponse:
     items = [
         {
             "media_id": name,
-            "content": _format_draft(state, name, draft, no_content=bool(fields.get("no_content"))),
+            "content": _format_draft(
+                state, name, draft, no_content=bool(fields.get("no_content"))
+            ),
             "update_time": int(draft["update_time"]),
         }
         for name, draft in own[start : start + count]
     ]
-    return ApiResponse.from_json({"total_count": len(own), "item_count": len(items), "item": items})
+    return ApiResponse.from_json(
+        {"total_count": len(own), "item_count": len(items), "item": items}
+    )
 
 
 def delete_draft(state: SimulatorState, request: ApiRequest) -> ApiResponse:
@@ -174,7 +193,9 @@ def _format_draft(
     }
 
 
-def _find_error(state: SimulatorState, request: ApiRequest, article: Article) -> int | None:
+def _find_error(
+    state: SimulatorState, request: ApiRequest, article: Article
+) -> int | None:
     """Return the error code that refuses this article, or None."""
     kind = article.get("article_type") or NEWS_TYPE
     if kind not in (NEWS_TYPE, PICTURES_TYPE):
@@ -197,14 +218,19 @@ def _check_news(state: SimulatorState, request: ApiRequest, article: Article) ->
         (len(text["content_source_url"].encode()) > MAX_SOURCE_URL_BYTES, 45005),
         (not text["content"], 44004),
         (len(text["content"]) >= MAX_CONTENT_CHARACTERS, 45002),
-        (len(text["content"].encode("utf-8", "surrogatepass")) >= MAX_CONTENT_BYTES, 45002),
+        (
+            len(text["content"].encode("utf-8", "surrogatepass")) >= MAX_CONTENT_BYTES,
+            45002,
+        ),
         (find_material(state, request, text["thumb_media_id"]) is None, 40007),
         (not _is_valid_cover(state, text["thumb_media_id"]), 53402),
         (sanitise(text["content"]) is None, 45166),
     )
 
 
-def _check_pictures(state: SimulatorState, request: ApiRequest, article: Article) -> Checks:
+def _check_pictures(
+    state: SimulatorState, request: ApiRequest, article: Article
+) -> Checks:
     title, content = str(article.get("title") or ""), str(article.get("content") or "")
     names = _get_picture_ids(article)
     return (
@@ -229,7 +255,9 @@ def _normalize(article: Article) -> Article:
             "content": article["content"],
             "digest": str(article["content"])[:DEFAULT_DIGEST_LENGTH],
             "image_info": {
-                "image_list": [{"image_media_id": name} for name in _get_picture_ids(article)]
+                "image_list": [
+                    {"image_media_id": name} for name in _get_picture_ids(article)
+                ]
             },
         }
     else:
@@ -239,7 +267,9 @@ def _normalize(article: Article) -> Article:
         }
         stored["content"] = sanitise(str(stored["content"])) or ""
         stored["digest"] = stored["digest"] or _extract_digest(str(stored["content"]))
-    return stored | {flag: int(article.get(flag) in (1, "1", True)) for flag in FLAG_FIELDS}
+    return stored | {
+        flag: int(article.get(flag) in (1, "1", True)) for flag in FLAG_FIELDS
+    }
 
 
 def get_picture_digests(state: SimulatorState, article: Article) -> list[str]:
@@ -258,7 +288,9 @@ def format_article(
     state: SimulatorState, article: Article, url: str, *, no_content: bool
 ) -> Article:
     """Return an article as drafts and lists show it."""
-    material = state.get_row("wechat_materials", str(article.get("thumb_media_id") or ""))
+    material = state.get_row(
+        "wechat_materials", str(article.get("thumb_media_id") or "")
+    )
     hidden = ("pictures", "content") if no_content else ("pictures",)
     response = {
         **{name: value for name, value in article.items() if name not in hidden},
@@ -279,7 +311,11 @@ def _get_picture_ids(article: Article) -> list[str]:
     """The names of a `newspic`'s pictures, or none for another shape of article."""
     info = article.get("image_info")
     listed = info.get("image_list") if isinstance(info, dict) else None
-    items = [each for each in listed if isinstance(each, dict)] if isinstance(listed, list) else []
+    items = (
+        [each for each in listed if isinstance(each, dict)]
+        if isinstance(listed, list)
+        else []
+    )
     return [str(each.get("image_media_id") or "") for each in items]
 
 

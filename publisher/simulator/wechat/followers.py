@@ -51,10 +51,14 @@ def parse_open_ids(fields: Mapping[str, Any]) -> Audience | int:
         return 40130
     if not all(isinstance(name, str) and len(name) == OPEN_ID_LENGTH for name in names):
         return 40003
-    return Audience(kind="list", key=",".join(sorted(set(names))), count=len(set(names)))
+    return Audience(
+        kind="list", key=",".join(sorted(set(names))), count=len(set(names))
+    )
 
 
-def count_receivers(state: SimulatorState, account: str, audience: Audience) -> int | None:
+def count_receivers(
+    state: SimulatorState, account: str, audience: Audience
+) -> int | None:
     """Return how many receivers a mass send still reaches this month.
 
     Return None if the account may not send now.
@@ -69,7 +73,9 @@ def count_receivers(state: SimulatorState, account: str, audience: Audience) -> 
     ]
     if settings.wechat_kind == "subscription" or audience.kind == "all":
         counted = [
-            post for post in month if settings.wechat_kind == "subscription" or _is_to_all(post)
+            post
+            for post in month
+            if settings.wechat_kind == "subscription" or _is_to_all(post)
         ]
         today = [post for post in counted if _is_in_window(state, post, "%Y-%m-%d")]
         if settings.wechat_mass_per_day and len(today) >= settings.wechat_mass_per_day:
@@ -80,7 +86,8 @@ def count_receivers(state: SimulatorState, account: str, audience: Audience) -> 
     reached = [
         post
         for post in month
-        if _is_to_all(post) or (post.extra["mass"]["audience"], post.extra["mass"]["who"]) == same
+        if _is_to_all(post)
+        or (post.extra["mass"]["audience"], post.extra["mass"]["who"]) == same
     ]
     if len(reached) < settings.wechat_mass_per_month:
         return audience.count
@@ -89,14 +96,17 @@ def count_receivers(state: SimulatorState, account: str, audience: Audience) -> 
 
 def _is_in_window(state: SimulatorState, post: SimulatedPost, window: str) -> bool:
     moments = (
-        datetime.fromtimestamp(at, BEIJING).strftime(window) for at in (post.created, state.now())
+        datetime.fromtimestamp(at, BEIJING).strftime(window)
+        for at in (post.created, state.now())
     )
     return len(set(moments)) == 1
 
 
 def _get_tags(state: SimulatorState, account: str) -> dict[str, dict[str, Any]]:
     tags = state.get_row("wechat_tags", account)
-    return tags or {str(STARRED_TAG_ID): {"id": STARRED_TAG_ID, "name": "星标组", "members": []}}
+    return tags or {
+        str(STARRED_TAG_ID): {"id": STARRED_TAG_ID, "name": "星标组", "members": []}
+    }
 
 
 def list_tags(state: SimulatorState, request: ApiRequest) -> ApiResponse:
@@ -104,7 +114,8 @@ def list_tags(state: SimulatorState, request: ApiRequest) -> ApiResponse:
     return ApiResponse.from_json(
         {
             "tags": [
-                {"id": tag["id"], "name": tag["name"], "count": len(tag["members"])} for tag in tags
+                {"id": tag["id"], "name": tag["name"], "count": len(tag["members"])}
+                for tag in tags
             ]
         }
     )
@@ -138,7 +149,9 @@ def tag_members(state: SimulatorState, request: ApiRequest) -> ApiResponse:
         return refuse(request, 40003)
     members = list(dict.fromkeys([*tags[number]["members"], *names]))
     state.put_row(
-        "wechat_tags", request.account, {**tags, number: {**tags[number], "members": members}}
+        "wechat_tags",
+        request.account,
+        {**tags, number: {**tags[number], "members": members}},
     )
     return ApiResponse.from_json(OK_BODY)
 

@@ -12,7 +12,17 @@ from urllib.parse import urlsplit
 from .responses import PICTURE_HOSTS
 
 REMOVED_WITH_CONTENT = frozenset(
-    {"script", "style", "iframe", "object", "form", "textarea", "select", "noscript", "title"}
+    {
+        "script",
+        "style",
+        "iframe",
+        "object",
+        "form",
+        "textarea",
+        "select",
+        "noscript",
+        "title",
+    }
 )
 """Tags that are removed together with their content."""
 REMOVED_TAGS = frozenset(
@@ -100,14 +110,19 @@ class HtmlSanitiser(HTMLParser):
             if name not in ("class", "id", "srcdoc") and not name.startswith("on")
         ]
         href = dict(attrs).get("href") if tag == "a" else None
-        if href and not href.startswith("#") and urlsplit(href.strip()).hostname != LINK_HOST:
+        if (
+            href
+            and not href.startswith("#")
+            and urlsplit(href.strip()).hostname != LINK_HOST
+        ):
             self.has_foreign_link = True
         if cleaned == attrs:
             self.pieces.append(self.get_starttag_text() or "")
             return
         self.is_changed = True
         attributes = "".join(
-            f" {name}" if value is None else f' {name}="{escape(value)}"' for name, value in cleaned
+            f" {name}" if value is None else f' {name}="{escape(value)}"'
+            for name, value in cleaned
         )
         self.pieces.append(f"<{tag}{attributes}{'/' if closed else ''}>")
 

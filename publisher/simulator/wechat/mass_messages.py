@@ -16,7 +16,13 @@ from publisher.simulator.request import ApiRequest, ApiResponse
 from publisher.simulator.state import SimulatedPost, SimulatorState
 
 from .drafts import Article, find_draft, mark_submitted
-from .followers import OPEN_ID_LENGTH, Audience, count_receivers, parse_filter, parse_open_ids
+from .followers import (
+    OPEN_ID_LENGTH,
+    Audience,
+    count_receivers,
+    parse_filter,
+    parse_open_ids,
+)
 from .publish import build_post, take_number
 from .responses import OK_BODY, refuse
 
@@ -57,12 +63,17 @@ def send_to_list(state: SimulatorState, request: ApiRequest) -> ApiResponse:
         return refuse(request, 48001)
     fields = request.parse_json()
     return (
-        _send(state, request, fields, parse_open_ids(fields)) if fields else refuse(request, 47001)
+        _send(state, request, fields, parse_open_ids(fields))
+        if fields
+        else refuse(request, 47001)
     )
 
 
 def _send(
-    state: SimulatorState, request: ApiRequest, fields: Mapping[str, Any], audience: Audience | int
+    state: SimulatorState,
+    request: ApiRequest,
+    fields: Mapping[str, Any],
+    audience: Audience | int,
 ) -> ApiResponse:
     if isinstance(audience, int):
         return refuse(request, audience)
@@ -71,9 +82,13 @@ def _send(
         return refuse(request, 45067)
     if not key:  # audience and content stand in for a missing key
         message = {
-            name: value for name, value in fields.items() if name not in ("filter", "touser")
+            name: value
+            for name, value in fields.items()
+            if name not in ("filter", "touser")
         }
-        key = hashlib.sha256(to_json([audience.kind, audience.key, message])).hexdigest()
+        key = hashlib.sha256(
+            to_json([audience.kind, audience.key, message])
+        ).hexdigest()
     key = f"{request.account}/{key}"
     if refusal := _check_repeated_key(state, request, key):
         return refusal
@@ -104,7 +119,9 @@ def _send(
     )
 
 
-def _check_repeated_key(state: SimulatorState, request: ApiRequest, key: str) -> ApiResponse | None:
+def _check_repeated_key(
+    state: SimulatorState, request: ApiRequest, key: str
+) -> ApiResponse | None:
     """Refuse a known key for a day; the first mass send stays as it is."""
     if state.behaviour.wechat_repeats == "accept":
         return None
@@ -126,9 +143,13 @@ def _parse_content(
     if kind == "mpnews":
         name = message.get("media_id")
         draft = find_draft(state, request, name)
-        if draft is None or (draft.get("submitted") and state.behaviour.wechat_repeats == "refuse"):
+        if draft is None or (
+            draft.get("submitted") and state.behaviour.wechat_repeats == "refuse"
+        ):
             return 40007 if name else 41006
-        return MassSendContent(kind="mpnews", draft=str(name), articles=draft["articles"])
+        return MassSendContent(
+            kind="mpnews", draft=str(name), articles=draft["articles"]
+        )
     if kind != "text":
         return 40008
     text = str(message.get("content") or "")
@@ -142,7 +163,10 @@ def _parse_content(
 
 def _find_mass_send(state: SimulatorState, request: ApiRequest) -> SimulatedPost | None:
     post = state.posts.get(str(request.get_json("msg_id") or ""))
-    owned = post is not None and (post.platform, post.account) == ("wechat", request.account)
+    owned = post is not None and (post.platform, post.account) == (
+        "wechat",
+        request.account,
+    )
     return post if post and owned and "mass" in post.extra else None
 
 
@@ -151,7 +175,9 @@ def get_mass_send(state: SimulatorState, request: ApiRequest) -> ApiResponse:
     if post is None:
         return refuse(request, 40059)
     status = STATUS_BY_STATE[state.apply_read_faults(request, post).state]
-    return ApiResponse.from_json({"msg_id": post.extra["mass"]["msg_id"], "msg_status": status})
+    return ApiResponse.from_json(
+        {"msg_id": post.extra["mass"]["msg_id"], "msg_status": status}
+    )
 
 
 def delete_mass_send(state: SimulatorState, request: ApiRequest) -> ApiResponse:
@@ -179,4 +205,6 @@ def send_preview(state: SimulatorState, request: ApiRequest) -> ApiResponse:
         return refuse(request, content)
     state.record_event("act", None, request)
     number = take_number(state, "messages", FIRST_MESSAGE_ID)
-    return ApiResponse.from_json({**OK_BODY, "errmsg": "preview success", "msg_id": number})
+    return ApiResponse.from_json(
+        {**OK_BODY, "errmsg": "preview success", "msg_id": number}
+    )

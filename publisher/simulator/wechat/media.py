@@ -28,7 +28,10 @@ TEMPORARY_LIFETIME_SECONDS = 3 * 86_400
 
 
 def detect_picture_type(data: bytes) -> str | None:
-    return next((kind for start, kind in FILE_SIGNATURES.items() if data.startswith(start)), None)
+    return next(
+        (kind for start, kind in FILE_SIGNATURES.items() if data.startswith(start)),
+        None,
+    )
 
 
 def upload_image(state: SimulatorState, request: ApiRequest) -> ApiResponse:
@@ -86,7 +89,11 @@ def upload_temporary(state: SimulatorState, request: ApiRequest) -> ApiResponse:
 def download_temporary(state: SimulatorState, request: ApiRequest) -> ApiResponse:
     """Return the caller's temporary picture, unless its three days are over."""
     material = state.get_row("wechat_temporary", request.query.get("media_id", ""))
-    if not material or material["app_id"] != request.account or material["dies_at"] <= state.now():
+    if (
+        not material
+        or material["app_id"] != request.account
+        or material["dies_at"] <= state.now()
+    ):
         return refuse(request, 40007)
     data = state.read_media(material["sha256"]) or b""
     return ApiResponse(data, content_type=f"image/{material['kind']}")
@@ -102,7 +109,11 @@ def _validate_upload(request: ApiRequest) -> tuple[bytes, str, int | None]:
     kind = detect_picture_type(file.data)
     if kind is None:
         return b"", "", 40005
-    return (b"", "", 40009) if len(file.data) > MAX_COVER_BYTES else (file.data, kind, None)
+    return (
+        (b"", "", 40009)
+        if len(file.data) > MAX_COVER_BYTES
+        else (file.data, kind, None)
+    )
 
 
 # --- the library ---
@@ -116,10 +127,14 @@ def find_material(
     return found if found and found["app_id"] == request.account else None
 
 
-def _list_materials(state: SimulatorState, request: ApiRequest) -> list[tuple[str, dict[str, Any]]]:
+def _list_materials(
+    state: SimulatorState, request: ApiRequest
+) -> list[tuple[str, dict[str, Any]]]:
     """Return the caller's permanent pictures, newest first."""
     materials = state.tables["wechat_materials"].items()
-    return [(name, each) for name, each in materials if each["app_id"] == request.account][::-1]
+    return [
+        (name, each) for name, each in materials if each["app_id"] == request.account
+    ][::-1]
 
 
 def get_material(state: SimulatorState, request: ApiRequest) -> ApiResponse:
@@ -174,7 +189,9 @@ def _get_uploaded_file(request: ApiRequest) -> UploadedFile | None:
     Without a file name or a content length there is none (41005, as users report).
     """
     file = request.files.get("media")
-    return file if file and file.filename and "content-length" in request.headers else None
+    return (
+        file if file and file.filename and "content-length" in request.headers else None
+    )
 
 
 def _measure_picture(data: bytes) -> list[int] | None:

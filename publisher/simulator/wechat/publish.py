@@ -11,11 +11,23 @@ from typing import Any
 from publisher.simulator.request import ApiRequest, ApiResponse
 from publisher.simulator.state import SimulatedPost, SimulatorState
 
-from .drafts import Article, find_draft, format_article, get_picture_digests, mark_submitted
+from .drafts import (
+    Article,
+    find_draft,
+    format_article,
+    get_picture_digests,
+    mark_submitted,
+)
 from .responses import OK_BODY, build_article_url, make_media_id, parse_page, refuse
 
 FIRST_JOB_ID = 2_247_483_649
-SUCCESS, IN_PROGRESS, REVIEW_REJECTED, DELETED_BY_OWNER, BANNED_BY_SYSTEM = 0, 1, 4, 5, 6
+SUCCESS, IN_PROGRESS, REVIEW_REJECTED, DELETED_BY_OWNER, BANNED_BY_SYSTEM = (
+    0,
+    1,
+    4,
+    5,
+    6,
+)
 
 
 def submit(state: SimulatorState, request: ApiRequest) -> ApiResponse:
@@ -26,22 +38,33 @@ def submit(state: SimulatorState, request: ApiRequest) -> ApiResponse:
     if draft.get("submitted") and state.behaviour.wechat_repeats == "refuse":
         return refuse(request, 53503)
     post = build_post(
-        state, request, str(name), draft["articles"], make_media_id(secrets.token_hex(8))
+        state,
+        request,
+        str(name),
+        draft["articles"],
+        make_media_id(secrets.token_hex(8)),
     )
     state.create_post(request, post)
     mark_submitted(state, str(name))
     number = post.extra["publish_id"]
     state.put_row("wechat_jobs", str(number), {"post_id": post.id})
-    return ApiResponse.from_json({**OK_BODY, "publish_id": number, "msg_data_id": number})
+    return ApiResponse.from_json(
+        {**OK_BODY, "publish_id": number, "msg_data_id": number}
+    )
 
 
 def build_post(
-    state: SimulatorState, request: ApiRequest, draft: str, articles: list[Article], name: str
+    state: SimulatorState,
+    request: ApiRequest,
+    draft: str,
+    articles: list[Article],
+    name: str,
 ) -> SimulatedPost:
     """Return a post of a draft's articles; its job id is the `mid` in their URLs."""
     now, first = state.now(), articles[0]
     pictured = [
-        {**article, "pictures": get_picture_digests(state, article)} for article in articles
+        {**article, "pictures": get_picture_digests(state, article)}
+        for article in articles
     ]
     return SimulatedPost(
         name,
@@ -52,7 +75,9 @@ def build_post(
         title=str(first["title"]),
         html=str(first["content"]),
         images=list(
-            dict.fromkeys(digest for article in pictured for digest in article["pictures"])
+            dict.fromkeys(
+                digest for article in pictured for digest in article["pictures"]
+            )
         ),
         state="review",
         review={"due": now + state.behaviour.wechat_review_seconds, "verdict": "pass"},
@@ -111,10 +136,16 @@ def batch_get_articles(state: SimulatorState, request: ApiRequest) -> ApiRespons
 
 def _find_post(state: SimulatorState, request: ApiRequest) -> SimulatedPost | None:
     post = state.posts.get(str(request.get_json("article_id") or ""))
-    owned = post is not None and (post.platform, post.account) == ("wechat", request.account)
+    owned = post is not None and (post.platform, post.account) == (
+        "wechat",
+        request.account,
+    )
     return (
         post
-        if post and owned and post.state in ("live", "removed") and "mass" not in post.extra
+        if post
+        and owned
+        and post.state in ("live", "removed")
+        and "mass" not in post.extra
         else None
     )
 
@@ -144,17 +175,27 @@ def _format_content(
     number = post.extra["publish_id"]
     items = [
         format_article(
-            state, article, build_article_url(post.account, number, index), no_content=no_content
+            state,
+            article,
+            build_article_url(post.account, number, index),
+            no_content=no_content,
         )
         | {"is_deleted": post.state == "removed"}
         for index, article in enumerate(post.extra["articles"], 1)
     ]
-    return {"news_item": items, "create_time": int(post.created), "update_time": int(post.created)}
+    return {
+        "news_item": items,
+        "create_time": int(post.created),
+        "update_time": int(post.created),
+    }
 
 
 def format_job(post: SimulatedPost) -> dict[str, Any]:
     """Return the status of a submission, for the status call and the event at the job's end."""
-    publish_id, indexes = post.extra["publish_id"], range(1, len(post.extra["articles"]) + 1)
+    publish_id, indexes = (
+        post.extra["publish_id"],
+        range(1, len(post.extra["articles"]) + 1),
+    )
     if post.state == "removed":
         status = DELETED_BY_OWNER if post.removed_by == "owner" else BANNED_BY_SYSTEM
     elif post.state == "refused":
@@ -167,6 +208,14 @@ def format_job(post: SimulatedPost) -> dict[str, Any]:
             {"idx": n, "article_url": build_article_url(post.account, publish_id, n)}
             for n in indexes
         ]
-        response |= {"article_id": post.id, "article_detail": {"count": len(items), "item": items}}
-    is_refused = status not in (SUCCESS, IN_PROGRESS, DELETED_BY_OWNER, BANNED_BY_SYSTEM)
+        response |= {
+            "article_id": post.id,
+            "article_detail": {"count": len(items), "item": items},
+        }
+    is_refused = status not in (
+        SUCCESS,
+        IN_PROGRESS,
+        DELETED_BY_OWNER,
+        BANNED_BY_SYSTEM,
+    )
     return response | {"fail_idx": list(indexes) if is_refused else []}

@@ -95,7 +95,9 @@ def refuse(
 
     The first group is the time.
     """
-    digest = hashlib.sha256(f"{request.event_number}/{request.endpoint}".encode()).hexdigest()
+    digest = hashlib.sha256(
+        f"{request.event_number}/{request.endpoint}".encode()
+    ).hexdigest()
     if message is None:
         message = ERROR_TEXTS.get(code, "system error").format(
             peer=request.peer_address or "127.0.0.1"
@@ -105,7 +107,11 @@ def refuse(
 
 
 def make_media_id(seed: str) -> str:
-    return base64.urlsafe_b64encode(hashlib.sha256(seed.encode()).digest()).decode().rstrip("=")
+    return (
+        base64.urlsafe_b64encode(hashlib.sha256(seed.encode()).digest())
+        .decode()
+        .rstrip("=")
+    )
 
 
 def build_picture_url(digest: str, kind: str) -> str:
@@ -118,8 +124,12 @@ def find_pictures(html: str) -> list[str]:
 
 
 def build_article_url(app_id: str, publish_id: int, index: int) -> str:
-    biz = base64.b64encode(str(3_000_000_000 + zlib.crc32(app_id.encode())).encode()).decode()
-    sn = hashlib.md5(f"{app_id}/{publish_id}/{index}".encode(), usedforsecurity=False).hexdigest()
+    biz = base64.b64encode(
+        str(3_000_000_000 + zlib.crc32(app_id.encode())).encode()
+    ).decode()
+    sn = hashlib.md5(
+        f"{app_id}/{publish_id}/{index}".encode(), usedforsecurity=False
+    ).hexdigest()
     return f"http://mp.weixin.qq.com/s?__biz={biz}&mid={publish_id}&idx={index}&sn={sn}"
 
 
@@ -137,7 +147,10 @@ def make_original_id(app_id: str) -> str:
 def parse_page(fields: dict[str, Any]) -> tuple[int, int]:
     """Return the offset and the count that a call asks for."""
     try:
-        start, count = int(fields.get("offset") or 0), int(fields.get("count") or MAX_LIST_SIZE)
+        start, count = (
+            int(fields.get("offset") or 0),
+            int(fields.get("count") or MAX_LIST_SIZE),
+        )
     except (TypeError, ValueError):
         return 0, MAX_LIST_SIZE
     return max(0, start), max(1, min(count, MAX_LIST_SIZE))

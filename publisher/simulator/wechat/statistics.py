@@ -38,15 +38,20 @@ def show_details(state: SimulatorState, request: ApiRequest) -> ApiResponse:
             "msgid": f"{post.extra['publish_id']}_{index}",
             "publish_type": 0 if "mass" in post.extra else 1,
             "title": article["title"],
-            "content_url": build_article_url(post.account, post.extra["publish_id"], index),
+            "content_url": build_article_url(
+                post.account, post.extra["publish_id"], index
+            ),
             "detail_list": [
-                _format_detail(post, day) for day in _iter_days(state, post, (published, date.max))
+                _format_detail(post, day)
+                for day in _iter_days(state, post, (published, date.max))
             ],
         }
         for post, index, article in _iter_articles(state, request.account)
         if days[0] <= (published := _get_publish_day(post)) <= days[1]
     ]
-    return ApiResponse.from_json({"list": entries, "is_delay": days[1] > _get_newest_day(state)})
+    return ApiResponse.from_json(
+        {"list": entries, "is_delay": days[1] > _get_newest_day(state)}
+    )
 
 
 def show_old_summary(state: SimulatorState, request: ApiRequest) -> ApiResponse:
@@ -85,11 +90,16 @@ def _parse_range(state: SimulatorState, request: ApiRequest) -> DateRange | int:
     fields = request.parse_json() or {}
     try:
         begin, end = (
-            date.fromisoformat(str(fields.get(name) or "")) for name in ("begin_date", "end_date")
+            date.fromisoformat(str(fields.get(name) or ""))
+            for name in ("begin_date", "end_date")
         )
     except ValueError:
         return 61500
-    return (begin, end) if FIRST_STATISTICS_DAY <= begin <= end < _now(state).date() else 61501
+    return (
+        (begin, end)
+        if FIRST_STATISTICS_DAY <= begin <= end < _now(state).date()
+        else 61501
+    )
 
 
 def _now(state: SimulatorState) -> datetime:
@@ -113,10 +123,14 @@ def _iter_articles(
                 yield post, index, article
 
 
-def _iter_days(state: SimulatorState, post: SimulatedPost, days: DateRange) -> Iterable[date]:
+def _iter_days(
+    state: SimulatorState, post: SimulatedPost, days: DateRange
+) -> Iterable[date]:
     """Yield the days of the range that have statistics."""
     published = _get_publish_day(post)
-    last = min(days[1], _get_newest_day(state), published + timedelta(days=MAX_DETAIL_DAYS - 1))
+    last = min(
+        days[1], _get_newest_day(state), published + timedelta(days=MAX_DETAIL_DAYS - 1)
+    )
     day = max(days[0], published)
     while day <= last:
         yield day
@@ -146,7 +160,8 @@ def _format_detail(post: SimulatedPost, day: date) -> StatisticsRow:
         "stat_date": day.isoformat(),
         "read_user": metrics.reads,
         "read_user_source": [
-            {"user_count": count, "scene_desc": scene} for scene, count in sources.items()
+            {"user_count": count, "scene_desc": scene}
+            for scene, count in sources.items()
         ],
         "share_user": metrics.reposts,
         "zaikan_user": metrics.likes // 2,
@@ -158,5 +173,7 @@ def _format_detail(post: SimulatedPost, day: date) -> StatisticsRow:
         "read_delivery_rate": 0.12,
         "read_finish_rate": 0.61,
         "read_avg_activetime": 0.8,
-        "read_jump_position": [{"position": position, "rate": 0.2} for position in range(1, 6)],
+        "read_jump_position": [
+            {"position": position, "rate": 0.2} for position in range(1, 6)
+        ],
     }

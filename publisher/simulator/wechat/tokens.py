@@ -21,7 +21,11 @@ OVERLAP_SECONDS = 300
 """An old token stays valid this long beside its successor."""
 FORCED_RENEWAL_SECONDS = 30
 MAX_FORCED_RENEWALS_PER_DAY = 20
-VERIFIED_ONLY_PREFIXES = ("/cgi-bin/freepublish/", "/cgi-bin/message/mass/", "/datacube/")
+VERIFIED_ONLY_PREFIXES = (
+    "/cgi-bin/freepublish/",
+    "/cgi-bin/message/mass/",
+    "/datacube/",
+)
 DAILY_LIMITS: Mapping[str, int] = {
     "/cgi-bin/token": 2000,
     "/cgi-bin/stable_token": 500_000,
@@ -96,7 +100,10 @@ def issue_stable(state: SimulatorState, request: ApiRequest) -> ApiResponse:
     now, current = state.now(), _find_current(state, request.account, "stable")
     is_forced = fields.get("force_refresh") is True
     if current and is_forced and now - current["made_at"] >= FORCED_RENEWAL_SECONDS:
-        if count_call(state, request.account, "force_refresh") > MAX_FORCED_RENEWALS_PER_DAY:
+        if (
+            count_call(state, request.account, "force_refresh")
+            > MAX_FORCED_RENEWALS_PER_DAY
+        ):
             return refuse(request, 45009)
         _expire(state, current)
         current = None
@@ -135,7 +142,9 @@ def _check_credentials(
     )
 
 
-def _find_current(state: SimulatorState, app_id: str, kind: str) -> dict[str, Any] | None:
+def _find_current(
+    state: SimulatorState, app_id: str, kind: str
+) -> dict[str, Any] | None:
     pointer = state.get_row("wechat_current", f"{kind}/{app_id}")
     found = state.get_row("wechat_tokens", pointer["token"]) if pointer else None
     return found if found and found["dies_at"] > state.now() else None
@@ -162,14 +171,19 @@ def _expire(state: SimulatorState, token: dict[str, Any], after: float = 0) -> N
 
 def _make_response(state: SimulatorState, token: dict[str, Any]) -> ApiResponse:
     return ApiResponse.from_json(
-        {"access_token": token["token"], "expires_in": int(token["dies_at"] - state.now())}
+        {
+            "access_token": token["token"],
+            "expires_in": int(token["dies_at"] - state.now()),
+        }
     )
 
 
 def check_quota(state: SimulatorState, request: ApiRequest) -> ApiResponse | None:
     """Count a call, or refuse it if the day's quota is used up."""
     limit = (
-        DAILY_LIMITS.get(request.endpoint) if state.behaviour.wechat_quotas == "platform" else None
+        DAILY_LIMITS.get(request.endpoint)
+        if state.behaviour.wechat_quotas == "platform"
+        else None
     )
     calls_today = count_call(state, request.account, request.endpoint)
     return refuse(request, 45009) if limit is not None and calls_today > limit else None

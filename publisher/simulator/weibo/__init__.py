@@ -51,19 +51,29 @@ def make_secret(identity: str) -> dict[str, str]:
     }
 
 
-def make_external_post(state: SimulatorState, fields: Mapping[str, Any]) -> SimulatedPost:
+def make_external_post(
+    state: SimulatorState, fields: Mapping[str, Any]
+) -> SimulatedPost:
     now = state.now()
     sent = str(fields.get("text") or "")
     text, links = shorten_links(sent)
     extra = {"by_hand": True, "sent": sent, "url_objects": links}
     return SimulatedPost(
-        make_post_id(state, now), "weibo", str(fields["account"]), now, text, extra=extra
+        make_post_id(state, now),
+        "weibo",
+        str(fields["account"]),
+        now,
+        text,
+        extra=extra,
     )
 
 
 def refuse_by_fault(request: ApiRequest, code: str, message: str | None) -> ApiResponse:
     return refuse(
-        request, int(code), ERROR_DETAILS.get(code, "") or get_resource_name(request), message
+        request,
+        int(code),
+        ERROR_DETAILS.get(code, "") or get_resource_name(request),
+        message,
     )
 
 
@@ -75,9 +85,13 @@ PLATFORM = Platform(
     unknown_endpoint_code="10020",
     expire_token=lambda _state, request: refuse(request, TOKEN_EXPIRED),
     fault_codes={"duplicate": "20019", "captcha": "20031"},
-    id_keys=frozenset({"id", "idstr", "mid", "pic_id", "object_id", "url", "access_token"}),
+    id_keys=frozenset(
+        {"id", "idstr", "mid", "pic_id", "object_id", "url", "access_token"}
+    ),
     make_external_post=make_external_post,
-    get_public_url=lambda post: f"https://weibo.com/{post.account}/{encode_bid(post.id)}",
+    get_public_url=lambda post: (
+        f"https://weibo.com/{post.account}/{encode_bid(post.id)}"
+    ),
     make_secret=make_secret,
     delayed_success_codes=frozenset({"20032", "20053"}),
 )

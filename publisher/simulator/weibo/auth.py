@@ -104,7 +104,10 @@ def find_token(state: SimulatorState, token: str) -> WeiboAccessToken | None:
 
 def compute_lifetime(state: SimulatorState) -> dict[str, Any]:
     now = int(state.now())
-    return {"made": now, "ends": now + TOKEN_LIFETIME_SECONDS[state.behaviour.weibo_app]}
+    return {
+        "made": now,
+        "ends": now + TOKEN_LIFETIME_SECONDS[state.behaviour.weibo_app],
+    }
 
 
 def validate_token(
@@ -166,7 +169,12 @@ def _check_quota(
     if not is_business(request):
         limits.append((request.account, "day", settings.weibo_per_day, 10023))
         limits.append(
-            (request.account, "hour", settings.weibo_per_hour if is_publishing else 0, 10024)
+            (
+                request.account,
+                "hour",
+                settings.weibo_per_hour if is_publishing else 0,
+                10024,
+            )
         )
     for account, unit, limit, code in limits:
         if limit and state.quota_usage[_get_window(state, account, unit)] >= limit:
@@ -177,9 +185,16 @@ def _check_quota(
     return None
 
 
-def _get_window(state: SimulatorState, account: str, unit: str) -> tuple[str, str, str, str]:
+def _get_window(
+    state: SimulatorState, account: str, unit: str
+) -> tuple[str, str, str, str]:
     moment = datetime.fromtimestamp(state.now(), BEIJING)
-    return "weibo", account, unit, moment.strftime("%Y-%m-%d" if unit == "day" else "%Y-%m-%d %H")
+    return (
+        "weibo",
+        account,
+        unit,
+        moment.strftime("%Y-%m-%d" if unit == "day" else "%Y-%m-%d %H"),
+    )
 
 
 def get_resource_name(request: ApiRequest) -> str:
@@ -205,14 +220,20 @@ def show_rate_limit(state: SimulatorState, request: ApiRequest) -> ApiResponse:
         "api": "/statuses/share",
         "limit": hourly,
         "limit_time_unit": "HOURS",
-        "remaining_hits": max(0, hourly - usage[_get_window(state, token.account, "hour")]),
+        "remaining_hits": max(
+            0, hourly - usage[_get_window(state, token.account, "hour")]
+        ),
     }
     return ApiResponse.from_json(
         {
             "ip_limit": ip,
             "limit_time_unit": "HOURS",
-            "remaining_ip_hits": max(0, ip - usage[_get_window(state, ALL_CALLERS, "hour")]),
-            "remaining_user_hits": max(0, daily - usage[_get_window(state, token.account, "day")]),
+            "remaining_ip_hits": max(
+                0, ip - usage[_get_window(state, ALL_CALLERS, "hour")]
+            ),
+            "remaining_user_hits": max(
+                0, daily - usage[_get_window(state, token.account, "day")]
+            ),
             "reset_time": reset.strftime("%Y-%m-%d %H:%M:%S"),
             "reset_time_in_seconds": int((reset - now).total_seconds()),
             "user_limit": daily,

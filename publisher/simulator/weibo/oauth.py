@@ -28,7 +28,12 @@ DEFAULT_REDIRECT_PAGE = "https://api.weibo.com/oauth2/default.html"
 """The platform's page for apps without a page of their own; the simulator serves it itself."""
 HTML_CONTENT_TYPE = "text/html; charset=utf-8"
 HTTP_FOUND = 302
-REDIRECT_URI_MISMATCH, INVALID_REQUEST, INVALID_CLIENT, INVALID_GRANT = 21322, 21323, 21324, 21325
+REDIRECT_URI_MISMATCH, INVALID_REQUEST, INVALID_CLIENT, INVALID_GRANT = (
+    21322,
+    21323,
+    21324,
+    21325,
+)
 CODE_LIFETIME_SECONDS = 600
 """Our choice: the platform does not state it."""
 ACCESS_DENIED_PARAMETERS = {
@@ -70,7 +75,12 @@ def authorize(state: SimulatorState, request: ApiRequest) -> ApiResponse:
     if decision == "allow" and account:
         state.ensure_account("weibo", account)
         code = secrets.token_hex(16)
-        facts = {"account": account, "app_key": app_key, "redirect_uri": page, "made": state.now()}
+        facts = {
+            "account": account,
+            "app_key": app_key,
+            "redirect_uri": page,
+            "made": state.now(),
+        }
         state.put_row(CODES_TABLE, code, facts)
         return _redirect_back(request, {"code": code})
     context = {
@@ -79,17 +89,27 @@ def authorize(state: SimulatorState, request: ApiRequest) -> ApiResponse:
             for name in KEPT_PARAMETERS
             if request.get_parameter(name)
         },
-        "accounts": [account for account in state.accounts.values() if account.platform == "weibo"],
+        "accounts": [
+            account
+            for account in state.accounts.values()
+            if account.platform == "weibo"
+        ],
         "chosen": _find_developer(state, app_key),
         "is_open": state.behaviour.open,
     }
     return _render("consent.html", request, context)
 
 
-def _read_consent(state: SimulatorState, request: ApiRequest, app_key: str) -> tuple[str, str]:
+def _read_consent(
+    state: SimulatorState, request: ApiRequest, app_key: str
+) -> tuple[str, str]:
     """Return the decision and its account; both empty if the page was only requested."""
     if state.behaviour.weibo_consent == "allow":
-        known = (each.identity for each in state.accounts.values() if each.platform == "weibo")
+        known = (
+            each.identity
+            for each in state.accounts.values()
+            if each.platform == "weibo"
+        )
         return "allow", _find_developer(state, app_key) or next(known, "")
     account = request.account.strip() if request.method == "POST" else ""
     is_known = state.behaviour.open or ("weibo", account) in state.accounts
@@ -104,7 +124,9 @@ def exchange_code(state: SimulatorState, request: ApiRequest) -> ApiResponse:
     app_secret = request.get_parameter("client_secret") or ""
     if not app_key or not app_secret:
         return refuse(request, INVALID_REQUEST, message="miss client id or secret")
-    owner = _find_developer(state, app_key)  # in open mode an unregistered app accepts any secret
+    owner = _find_developer(
+        state, app_key
+    )  # in open mode an unregistered app accepts any secret
     if (
         state.accounts["weibo", owner].secret.get("app_secret") != app_secret
         if owner
@@ -112,7 +134,9 @@ def exchange_code(state: SimulatorState, request: ApiRequest) -> ApiResponse:
     ):
         return refuse(request, INVALID_CLIENT)
     kind = request.get_parameter("grant_type")
-    if kind == "refresh_token":  # only the platform's own mobile SDK receives refresh tokens
+    if (
+        kind == "refresh_token"
+    ):  # only the platform's own mobile SDK receives refresh tokens
         return refuse(request, INVALID_GRANT)
     if kind != "authorization_code":
         return refuse(request, 21328 if kind else INVALID_REQUEST)
@@ -128,14 +152,23 @@ def exchange_code(state: SimulatorState, request: ApiRequest) -> ApiResponse:
     state.put_row(CODES_TABLE, code, {**facts, "used": True})
     token, life = _issue_token(state, account, app_key)
     return ApiResponse.from_json(
-        {"access_token": token, "remind_in": str(life), "expires_in": life, "uid": account}
+        {
+            "access_token": token,
+            "remind_in": str(life),
+            "expires_in": life,
+            "uid": account,
+        }
     )
 
 
 def _find_code(state: SimulatorState, code: str) -> dict[str, Any] | None:
     """Return the record of a code that is still usable."""
     facts = state.get_row(CODES_TABLE, code)
-    if facts is None or facts.get("used") or facts["made"] + CODE_LIFETIME_SECONDS < state.now():
+    if (
+        facts is None
+        or facts.get("used")
+        or facts["made"] + CODE_LIFETIME_SECONDS < state.now()
+    ):
         return None
     return facts
 
@@ -171,11 +204,19 @@ def show_token(state: SimulatorState, request: ApiRequest) -> ApiResponse:
     if token is None or (
         isinstance(checked, ApiResponse) and (not is_expired or token.is_superseded)
     ):
-        return checked if isinstance(checked, ApiResponse) else refuse(request, TOKEN_EXPIRED)
+        return (
+            checked
+            if isinstance(checked, ApiResponse)
+            else refuse(request, TOKEN_EXPIRED)
+        )
     return ApiResponse.from_json(
         {
-            "uid": to_uid_number(token.account) if token.account.isdigit() else token.account,
-            "appkey": int(token.app_key) if token.app_key.isdecimal() else token.app_key,
+            "uid": to_uid_number(token.account)
+            if token.account.isdigit()
+            else token.account,
+            "appkey": int(token.app_key)
+            if token.app_key.isdecimal()
+            else token.app_key,
             "scope": None,
             "create_at": token.issued_at,
             "expire_in": token.expires_at - int(state.now()),
@@ -197,10 +238,14 @@ def _redirect_back(request: ApiRequest, parameters: Mapping[str, str]) -> ApiRes
     """Redirect to the app's page, with the parameters in its URL."""
     page = request.get_parameter("redirect_uri") or ""
     state = (
-        {"state": request.get_parameter("state") or ""} if request.get_parameter("state") else {}
+        {"state": request.get_parameter("state") or ""}
+        if request.get_parameter("state")
+        else {}
     )
     query = urlencode({**state, **parameters})
-    target = urlsplit(page).path if page.split("?")[0] == DEFAULT_REDIRECT_PAGE else page
+    target = (
+        urlsplit(page).path if page.split("?")[0] == DEFAULT_REDIRECT_PAGE else page
+    )
     return ApiResponse(
         b"",
         HTTP_FOUND,
@@ -214,16 +259,23 @@ def show_code_page(_state: SimulatorState, request: ApiRequest) -> ApiResponse:
     return _render(
         "code.html",
         request,
-        {"code": request.get_parameter("code"), "error": request.get_parameter("error")},
+        {
+            "code": request.get_parameter("code"),
+            "error": request.get_parameter("error"),
+        },
     )
 
 
 def _render(name: str, request: ApiRequest, facts: dict[str, object]) -> ApiResponse:
     language = (
-        "en" if "en" in (request.get_parameter("language"), request.get_parameter("lang")) else "zh"
+        "en"
+        if "en" in (request.get_parameter("language"), request.get_parameter("lang"))
+        else "zh"
     )
     other = {
-        name: value for name, value in request.query.items() if name not in ("language", "lang")
+        name: value
+        for name, value in request.query.items()
+        if name not in ("language", "lang")
     }
     switch = urlencode({**other, "language": "zh" if language == "en" else "en"})
     html = render_page(name, language, switch, **facts)

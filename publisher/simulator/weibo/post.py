@@ -63,7 +63,9 @@ CREATE_ENDPOINTS = {
     "/2/statuses/update.json": CreateEndpoint(grant="update", can_be_long=True),
     "/2/statuses/upload.json": CreateEndpoint(grant="update", picture="must"),
     "/2/statuses/update/biz.json": CreateEndpoint(can_be_long=True),
-    "/2/statuses/upload_url_text/biz.json": CreateEndpoint(picture="stored", can_be_long=True),
+    "/2/statuses/upload_url_text/biz.json": CreateEndpoint(
+        picture="stored", can_be_long=True
+    ),
 }
 
 
@@ -96,7 +98,13 @@ def create_post(
         images = [state.store_media(PLACEHOLDER_PICTURE)]
     now = state.now()
     post = SimulatedPost(
-        make_post_id(state, now), "weibo", request.account, now, text, images=images, extra=extra
+        make_post_id(state, now),
+        "weibo",
+        request.account,
+        now,
+        text,
+        images=images,
+        extra=extra,
     )
     _publish(state, request, post)
     if post.state == "review":
@@ -157,16 +165,26 @@ def _check_text(
         not bound or urlsplit(link).hostname in bound for link in links
     ):
         return refuse(request, UNBOUND_DOMAIN, message="text not find domain!")
-    return refuse(request, SAME_TEXT) if _is_repeated(state, request.account, text) else None
+    return (
+        refuse(request, SAME_TEXT)
+        if _is_repeated(state, request.account, text)
+        else None
+    )
 
 
 def _is_repeated(state: SimulatorState, account: str, text: str) -> bool:
     """True if the text is that of the account's last post, unless that is long ago."""
     if state.behaviour.weibo_duplicates == "off":
         return False
-    kept = [post for post in state.get_posts("weibo", account) if post.state != "removed"]
+    kept = [
+        post for post in state.get_posts("weibo", account) if post.state != "removed"
+    ]
     since = state.now() - REPETITION_SECONDS
-    return bool(kept) and kept[-1].created >= since and kept[-1].extra.get("sent", "") == text
+    return (
+        bool(kept)
+        and kept[-1].created >= since
+        and kept[-1].extra.get("sent", "") == text
+    )
 
 
 def publish_article(state: SimulatorState, request: ApiRequest) -> ApiResponse:
@@ -174,7 +192,9 @@ def publish_article(state: SimulatorState, request: ApiRequest) -> ApiResponse:
     if refusal := check_access(state, request, "POST", "article", is_publishing=True):
         return refusal
     given = {name: request.get_parameter(name) or "" for name in ARTICLE_FIELD_LIMITS}
-    given["content"] = unquote(given["content"])  # percent-encoded once more than by the transport
+    given["content"] = unquote(
+        given["content"]
+    )  # percent-encoded once more than by the transport
     invalid = [
         name
         for name, limit in ARTICLE_FIELD_LIMITS.items()
@@ -185,12 +205,16 @@ def publish_article(state: SimulatorState, request: ApiRequest) -> ApiResponse:
     if state.behaviour.weibo_rip == "strict" and not request.get_parameter("rip"):
         invalid.append("rip")
     if invalid:
-        return refuse(request, INVALID_ARTICLE_PARAMETER, message=f"param {invalid[0]} invalid")
+        return refuse(
+            request, INVALID_ARTICLE_PARAMETER, message=f"param {invalid[0]} invalid"
+        )
     now, title, html = state.now(), given["title"], given["content"]
     mid = make_post_id(state, now)
     number = f"2309404{mid}"
     url = f"https://weibo.com/ttarticle/p/show?id={number}"
-    post = SimulatedPost(mid, "weibo", request.account, now, f"{given['text']} {url}", title, html)
+    post = SimulatedPost(
+        mid, "weibo", request.account, now, f"{given['text']} {url}", title, html
+    )
     post.extra["articles"] = [
         {"title": title, "content": html, "author": "", "content_source_url": ""}
     ]
@@ -210,7 +234,9 @@ def upload_picture(state: SimulatorState, request: ApiRequest) -> ApiResponse:
     if refusal:
         return refusal
     digest, pic_id = _store_pictures(state, request)[0], secrets.token_hex(13)[:25]
-    state.put_row(PICTURES_TABLE, pic_id, {"sha256": digest, "account": request.account})
+    state.put_row(
+        PICTURES_TABLE, pic_id, {"sha256": digest, "account": request.account}
+    )
     return ApiResponse.from_json({"pic_id": pic_id, **build_picture_urls(pic_id)})
 
 
@@ -233,16 +259,26 @@ def _check_picture(
         return None if is_valid else refuse(request, INVALID_PARAMETER, "pic_id")
     if not url:
         return refuse(request, MISSING_PARAMETER, "pic_id or url")
-    return None if url.lower().startswith("http") else refuse(request, INVALID_PARAMETER, "url")
+    return (
+        None
+        if url.lower().startswith("http")
+        else refuse(request, INVALID_PARAMETER, "url")
+    )
 
 
-def _check_uploaded_picture(request: ApiRequest, *, is_needed: bool) -> ApiResponse | None:
+def _check_uploaded_picture(
+    request: ApiRequest, *, is_needed: bool
+) -> ApiResponse | None:
     picture = request.files.get("pic")
     if picture is None:
         return refuse(request, NO_IMAGE) if is_needed or "pic" in request.form else None
     if not picture.data.startswith(FILE_SIGNATURES):
         return refuse(request, WRONG_IMAGE_TYPE)
-    return refuse(request, IMAGE_TOO_LARGE) if len(picture.data) >= MAX_PICTURE_BYTES else None
+    return (
+        refuse(request, IMAGE_TOO_LARGE)
+        if len(picture.data) >= MAX_PICTURE_BYTES
+        else None
+    )
 
 
 def _store_pictures(state: SimulatorState, request: ApiRequest) -> list[str]:
@@ -250,7 +286,9 @@ def _store_pictures(state: SimulatorState, request: ApiRequest) -> list[str]:
     picture = request.files.get("pic")
     if picture is not None:
         return [state.store_media(picture.data)]
-    return [_find_digest(state, request, pic_id) for pic_id in _get_picture_ids(request)]
+    return [
+        _find_digest(state, request, pic_id) for pic_id in _get_picture_ids(request)
+    ]
 
 
 def _find_digest(state: SimulatorState, request: ApiRequest, pic_id: str) -> str:
@@ -260,5 +298,7 @@ def _find_digest(state: SimulatorState, request: ApiRequest, pic_id: str) -> str
 
 def _get_picture_ids(request: ApiRequest) -> list[str]:
     return [
-        each.strip() for each in (request.get_parameter("pic_id") or "").split(",") if each.strip()
+        each.strip()
+        for each in (request.get_parameter("pic_id") or "").split(",")
+        if each.strip()
     ]

@@ -130,10 +130,18 @@ def refuse(
 
     OAuth adds fields, and the article call has an envelope of its own.
     """
-    text = ERROR_TEXTS.get(code, "System error").format(detail) if message is None else message
+    text = (
+        ERROR_TEXTS.get(code, "System error").format(detail)
+        if message is None
+        else message
+    )
     if request.endpoint == ARTICLE_PATH and code in ARTICLE_CODES:
         return ApiResponse.from_json({"code": str(code), "msg": text, "data": ""})
-    body: dict[str, object] = {"request": request.endpoint, "error_code": code, "error": text}
+    body: dict[str, object] = {
+        "request": request.endpoint,
+        "error_code": code,
+        "error": text,
+    }
     if request.endpoint.startswith("/oauth2/"):
         name = ERROR_TEXTS.get(code, "System error").format("")
         body = {
@@ -145,8 +153,12 @@ def refuse(
         if message:
             body["error_description"] = message
     # missing permission, rate limits, invalid tokens; the platform is not consistent
-    is_forbidden = code in (10005, 10014) or 10020 <= code <= 10024 or 21300 <= code <= 21399
-    return ApiResponse.from_json(body, HTTP_FORBIDDEN if is_forbidden else HTTP_BAD_REQUEST)
+    is_forbidden = (
+        code in (10005, 10014) or 10020 <= code <= 10024 or 21300 <= code <= 21399
+    )
+    return ApiResponse.from_json(
+        body, HTTP_FORBIDDEN if is_forbidden else HTTP_BAD_REQUEST
+    )
 
 
 def build_picture_urls(name: str) -> dict[str, str]:
@@ -180,7 +192,8 @@ def format_status(state: SimulatorState, post: SimulatedPost) -> dict[str, Any]:
         "in_reply_to_screen_name": "",
         **(build_picture_urls(post.images[0]) if post.images else {}),
         "pic_urls": [
-            {"thumbnail_pic": build_picture_urls(each)["thumbnail_pic"]} for each in post.images
+            {"thumbnail_pic": build_picture_urls(each)["thumbnail_pic"]}
+            for each in post.images
         ],
         "geo": None,
         "reposts_count": metrics.reposts,

@@ -25,17 +25,23 @@ def list_posts(state: SimulatorState, request: ApiRequest) -> ApiResponse:
     if refusal := check_access(state, request, "GET"):
         return refusal
     posts = [
-        post for post in reversed(state.get_posts("weibo", request.account)) if post.state == "live"
+        post
+        for post in reversed(state.get_posts("weibo", request.account))
+        if post.state == "live"
     ]
     count_of_all = len(state.hide_late_posts(request, posts))
     posts = state.apply_list_faults(request, posts)
-    listed = posts if is_business(request) else posts[: state.behaviour.weibo_timeline_cap]
+    listed = (
+        posts if is_business(request) else posts[: state.behaviour.weibo_timeline_cap]
+    )
     count = max(1, min(request.get_int("count", DEFAULT_LIST_SIZE), MAX_LIST_SIZE))
     start = (max(1, request.get_int("page", 1)) - 1) * count
     older = listed[start + count : start + count + 1]
     return ApiResponse.from_json(
         {
-            "statuses": [format_status(state, post) for post in listed[start : start + count]],
+            "statuses": [
+                format_status(state, post) for post in listed[start : start + count]
+            ],
             "previous_cursor": 0,
             "next_cursor": int(older[0].id) if older else 0,  # 0 marks the last page
             "total_number": count_of_all,
@@ -49,7 +55,11 @@ def show_post(state: SimulatorState, request: ApiRequest) -> ApiResponse:
         return refusal
     found = _find_post(state, request)
     post = found and state.apply_read_faults(request, found)
-    if post is None or post.state != "live" or not state.apply_list_faults(request, [post]):
+    if (
+        post is None
+        or post.state != "live"
+        or not state.apply_list_faults(request, [post])
+    ):
         return refuse(request, POST_NOT_FOUND)
     return ApiResponse.from_json(format_status(state, post))
 
@@ -68,12 +78,20 @@ def delete_post(state: SimulatorState, request: ApiRequest) -> ApiResponse:
 
 
 def _check_id(request: ApiRequest) -> ApiResponse | None:
-    return None if request.get_parameter("id") else refuse(request, MISSING_PARAMETER, "id")
+    return (
+        None
+        if request.get_parameter("id")
+        else refuse(request, MISSING_PARAMETER, "id")
+    )
 
 
 def _find_post(state: SimulatorState, request: ApiRequest) -> SimulatedPost | None:
     post = state.posts.get(request.get_parameter("id") or "")
-    return post if post and post.platform == "weibo" and post.state in ("live", "review") else None
+    return (
+        post
+        if post and post.platform == "weibo" and post.state in ("live", "review")
+        else None
+    )
 
 
 def show_counts(state: SimulatorState, request: ApiRequest) -> ApiResponse:
@@ -85,13 +103,21 @@ def show_counts(state: SimulatorState, request: ApiRequest) -> ApiResponse:
         return refusal
     if request.get_parameter("ids") is None:
         return refuse(request, MISSING_PARAMETER, "ids")
-    ids = [each.strip() for each in (request.get_parameter("ids") or "").split(",") if each.strip()]
+    ids = [
+        each.strip()
+        for each in (request.get_parameter("ids") or "").split(",")
+        if each.strip()
+    ]
     if not ids:
         return refuse(request, NO_IDS)
     if len(ids) > MAX_COUNTED_POSTS:
         return refuse(request, TOO_MANY_IDS)
     found = (state.posts.get(each) for each in ids)
-    listed = [post for post in found if post and post.platform == "weibo" and state.is_listed(post)]
+    listed = [
+        post
+        for post in found
+        if post and post.platform == "weibo" and state.is_listed(post)
+    ]
     likes, convert = ("likes", str) if is_business(request) else ("attitudes", int)
     entries = []
     for post in state.apply_list_faults(request, listed):

@@ -23,7 +23,13 @@ from publisher.domain.approval import (
     is_fingerprint_of,
 )
 from publisher.domain.characters import is_same_name, name_skeleton
-from publisher.domain.delivery import OPEN_STATES, WAITING_STATES, Actor, Approved, State
+from publisher.domain.delivery import (
+    OPEN_STATES,
+    WAITING_STATES,
+    Actor,
+    Approved,
+    State,
+)
 from publisher.domain.errors import ApprovalError
 from publisher.domain.post import (
     Fingerprint,
@@ -177,7 +183,8 @@ def list_tasks(
                 found[key, chain].append(row)
     # what a call may be made for comes before what was sent, of another kind, before an edit
     ordered = sorted(
-        found.items(), key=lambda item: (item[1][0].due_at, not _can_be_stopped(item[1]))
+        found.items(),
+        key=lambda item: (item[1][0].due_at, not _can_be_stopped(item[1])),
     )
     tasks = []
     for (key, _chain), rows in ordered:
@@ -191,7 +198,9 @@ def list_tasks(
                 key=key,
                 post=load_post(record.post.body),
                 accounts=[AccountId(row.account) for row in rows],
-                due_at=None if first.is_due_when_approved and status.missing else first.due_at,
+                due_at=None
+                if first.is_due_when_approved and status.missing
+                else first.due_at,
                 status=status,
                 saved_by=text.saved_by if text else None,
                 file_owner=text.file_owner if text else None,
@@ -213,25 +222,37 @@ class ApprovalStore(StorePart):
         kind was edited while part of it was sent. An emergency release stays among them until its
         chain is complete, with any outcome.
         """
-        return await self.database.read(lambda connection: self._tasks(connection, post))
+        return await self.database.read(
+            lambda connection: self._tasks(connection, post)
+        )
 
     def _tasks(self, connection: Connection, post: PostId | None) -> list[ApprovalTask]:
-        contents = read_contents(connection, takes_approval(self.store.approval_rules, post))
-        return list_tasks(self.store, contents, read_all_records(connection, contents.keys()))
+        contents = read_contents(
+            connection, takes_approval(self.store.approval_rules, post)
+        )
+        return list_tasks(
+            self.store, contents, read_all_records(connection, contents.keys())
+        )
 
     @staticmethod
-    def _text(connection: Connection, key: OccurrenceKey, content: Fingerprint) -> Row[Any] | None:
+    def _text(
+        connection: Connection, key: OccurrenceKey, content: Fingerprint
+    ) -> Row[Any] | None:
         return connection.execute(
             select(APPROVABLE_TEXT).where(*_is_text(key, content))
         ).one_or_none()
 
-    async def contents(self, key: OccurrenceKey, content: Fingerprint) -> Sequence[RenderedPost]:
+    async def contents(
+        self, key: OccurrenceKey, content: Fingerprint
+    ) -> Sequence[RenderedPost]:
         """Return the final texts of a fingerprint, by account; nothing if they are not stored."""
 
         def read(connection: Connection) -> list[RenderedPost]:
             text = self._text(connection, key, content)
             hashes = sorted(json.loads(text.rendered_hashes).values()) if text else []
-            query = select(RENDERED_POST.c.body).where(RENDERED_POST.c.fingerprint.in_(hashes))
+            query = select(RENDERED_POST.c.body).where(
+                RENDERED_POST.c.fingerprint.in_(hashes)
+            )
             return [
                 load_rendered_post(body)
                 for body in connection.scalars(query.order_by(RENDERED_POST.c.account))
@@ -242,8 +263,12 @@ class ApprovalStore(StorePart):
     async def last_approved(self, key: OccurrenceKey, person: str) -> Approval | None:
         """Return a person's last yes to an occurrence, whether it still counts or not."""
         query = select(APPROVAL).where(is_given(key)).order_by(APPROVAL.c.id.desc())
-        rows = await self.database.read(lambda connection: connection.execute(query).all())
-        return next((to_approval(row) for row in rows if is_same_name(row.person, person)), None)
+        rows = await self.database.read(
+            lambda connection: connection.execute(query).all()
+        )
+        return next(
+            (to_approval(row) for row in rows if is_same_name(row.person, person)), None
+        )
 
     async def given_by(self, person: str, since: datetime) -> Sequence[OwnApproval]:
         """Return a person's approvals since an instant, newest first."""
@@ -253,7 +278,9 @@ class ApprovalStore(StorePart):
             .where(APPROVAL.c.at >= since)
             .order_by(APPROVAL.c.id.desc())
         )
-        rows = await self.database.read(lambda connection: connection.execute(query).all())
+        rows = await self.database.read(
+            lambda connection: connection.execute(query).all()
+        )
         return [
             OwnApproval(
                 key=OccurrenceKey(post=PostId(row.post), occurrence=row.occurrence),
@@ -306,11 +333,17 @@ class ApprovalStore(StorePart):
         tasks = self._tasks(connection, post)
         if not tasks:
             raise ApprovalError("approval_nothing_waits", post=post)
-        found = [task for task in tasks if is_fingerprint_of(fingerprint, task.status.fingerprint)]
+        found = [
+            task
+            for task in tasks
+            if is_fingerprint_of(fingerprint, task.status.fingerprint)
+        ]
         for task in found or tasks[:1]:
             check(task)
         if len(fingerprint.strip()) < MIN_FINGERPRINT_LENGTH:
-            raise ApprovalError("fingerprint_too_short", number=str(MIN_FINGERPRINT_LENGTH))
+            raise ApprovalError(
+                "fingerprint_too_short", number=str(MIN_FINGERPRINT_LENGTH)
+            )
         if not found:
             raise ApprovalError("approval_changed", post=post)
         return sorted(found, key=lambda task: not task.status.missing)
@@ -339,21 +372,39 @@ class ApprovalStore(StorePart):
             scheduled_at=task.status.scheduled_at,
             is_emergency=stage is None,
         )
-        row = {"post": task.key.post, "occurrence": task.key.occurrence, **asdict(approval)}
+        row = {
+            "post": task.key.post,
+            "occurrence": task.key.occurrence,
+            **asdict(approval),
+        }
         transaction.connection.execute(insert(APPROVAL).values(row))
         detail = {name: row[name] for name in ("fingerprint", "stage", "is_emergency")}
         if approval.scheduled_at is not None:
             detail["scheduled_at"] = approval.scheduled_at.isoformat()
-        write_audit(transaction, now, by, event="approval_given", subject=task.name, detail=detail)
+        write_audit(
+            transaction,
+            now,
+            by,
+            event="approval_given",
+            subject=task.name,
+            detail=detail,
+        )
         same = [
-            one for one in tasks if one.key == task.key and one.status.chain != task.status.chain
+            one
+            for one in tasks
+            if one.key == task.key and one.status.chain != task.status.chain
         ]
         after, *others = [
-            replace(one, status=replace(one.status, approvals=[*one.status.approvals, approval]))
+            replace(
+                one,
+                status=replace(one.status, approvals=[*one.status.approvals, approval]),
+            )
             for one in (task, *same)
         ]
         approved = [one for one in (after, *others) if one.status.is_approved]
-        self._release(transaction, task, {one.status.chain for one in approved}, now, by)
+        self._release(
+            transaction, task, {one.status.chain for one in approved}, now, by
+        )
         if len(approved) > len(others):
             clear_alerts(transaction, task.name, now, APPROVAL_NEEDED)
         if not any(one.status.missing for one in (after, *others)):
@@ -361,10 +412,13 @@ class ApprovalStore(StorePart):
         return after
 
     @staticmethod
-    def _end_after_review(transaction: Transaction, name: str, now: datetime, by: Actor) -> None:
+    def _end_after_review(
+        transaction: Transaction, name: str, now: datetime, by: Actor
+    ) -> None:
         """Note that the review left by an emergency release is done, if there is one."""
         if any(
-            code == AFTER_REVIEW_DUE for code, _facts in open_alerts(transaction.connection, name)
+            code == AFTER_REVIEW_DUE
+            for code, _facts in open_alerts(transaction.connection, name)
         ):
             for code in (AFTER_REVIEW_DUE, AFTER_REVIEW_OVERDUE):
                 clear_alerts(transaction, name, now, code)
@@ -386,14 +440,21 @@ class ApprovalStore(StorePart):
             DELIVERY.c.post == task.key.post,
             DELIVERY.c.occurrence == task.key.occurrence,
             in_state(DELIVERY, State.PENDING),
-            or_(DELIVERY.c.reason == AWAITING_APPROVAL, DELIVERY.c.is_due_when_approved),
+            or_(
+                DELIVERY.c.reason == AWAITING_APPROVAL, DELIVERY.c.is_due_when_approved
+            ),
         )
         waiting = read_deliveries(
-            transaction.connection, select(DELIVERY).where(*is_waiting).with_for_update()
+            transaction.connection,
+            select(DELIVERY).where(*is_waiting).with_for_update(),
         )
-        event = Approved(expires_at=make_occurrence(task.post, task.key.occurrence, now).expires_at)
+        event = Approved(
+            expires_at=make_occurrence(task.post, task.key.occurrence, now).expires_at
+        )
         rules = self.store.approval_rules
-        released = [delivery for delivery in waiting if rules.chain_for(delivery.kind) in chains]
+        released = [
+            delivery for delivery in waiting if rules.chain_for(delivery.kind) in chains
+        ]
         changes = [StateChange(before=delivery, event=event) for delivery in released]
         self.store.transition_all(transaction, changes, by)
 
@@ -420,13 +481,21 @@ class ApprovalStore(StorePart):
         if status.is_approved:
             raise ApprovalError("approval_complete", **facts)
         on_duty = set(
-            map(name_skeleton, transaction.connection.scalars(select(DUTY_OFFICER.c.name)))
+            map(
+                name_skeleton,
+                transaction.connection.scalars(select(DUTY_OFFICER.c.name)),
+            )
         )
-        for person, code in ((approver.name, "not_on_duty"), (status.author, "author_not_on_duty")):
+        for person, code in (
+            (approver.name, "not_on_duty"),
+            (status.author, "author_not_on_duty"),
+        ):
             if name_skeleton(person) not in on_duty:
                 raise ApprovalError(code, **{**facts, "author": status.author})
         is_author = is_same_name(status.author, approver.name)
-        if not approver.may(Permission.WRITE if is_author else Permission.APPROVE, task.accounts):
+        if not approver.may(
+            Permission.WRITE if is_author else Permission.APPROVE, task.accounts
+        ):
             raise ApprovalError("release_not_allowed", **facts)
         if any(
             item.is_emergency and is_same_name(item.person, approver.name)
@@ -434,12 +503,23 @@ class ApprovalStore(StorePart):
         ):
             raise ApprovalError("approval_given_already", **facts)
         after = self._record(transaction, task, found, None, approver.name, by)
-        now, detail = self.runtime.now(), {"reason": reason, "fingerprint": status.fingerprint}
+        now, detail = (
+            self.runtime.now(),
+            {"reason": reason, "fingerprint": status.fingerprint},
+        )
         write_audit(
-            transaction, now, by, event="emergency_released", subject=task.name, detail=detail
+            transaction,
+            now,
+            by,
+            event="emergency_released",
+            subject=task.name,
+            detail=detail,
         )
         if after.status.is_emergency:
-            facts = {**alert_facts(task.key), "until": (now + AFTER_REVIEW_PERIOD).isoformat()}
+            facts = {
+                **alert_facts(task.key),
+                "until": (now + AFTER_REVIEW_PERIOD).isoformat(),
+            }
             if not any(
                 code == AFTER_REVIEW_DUE
                 for code, _facts in open_alerts(transaction.connection, task.name)
@@ -465,12 +545,18 @@ class ApprovalStore(StorePart):
         task = self._find(transaction.connection, post, fingerprint, check)[0]
         now, content = self.runtime.now(), task.status.fingerprint
         forget_approved(transaction, POST.c.id == post)
-        ended = end_approvals(transaction, now, "returned", by.name, is_given(task.key), IS_UNSENT)
+        ended = end_approvals(
+            transaction, now, "returned", by.name, is_given(task.key), IS_UNSENT
+        )
         values = {"returned_at": now, "returned_by": by.name, "returned_reason": reason}
-        returned = update(APPROVABLE_TEXT).where(*_is_text(task.key, content)).values(values)
+        returned = (
+            update(APPROVABLE_TEXT).where(*_is_text(task.key, content)).values(values)
+        )
         transaction.connection.execute(returned)
         detail = {"reason": reason, "fingerprint": content, "approvals_ended": ended}
-        write_audit(transaction, now, by, event="returned", subject=task.name, detail=detail)
+        write_audit(
+            transaction, now, by, event="returned", subject=task.name, detail=detail
+        )
         return task
 
     @in_transaction
@@ -497,7 +583,13 @@ class ApprovalStore(StorePart):
             update(APPROVABLE_TEXT).where(*is_theirs).values(values)
         ).rowcount:
             raise ApprovalError("return_not_theirs", post=task.name)
-        write_audit(transaction, self.runtime.now(), by, event="return_undone", subject=task.name)
+        write_audit(
+            transaction,
+            self.runtime.now(),
+            by,
+            event="return_undone",
+            subject=task.name,
+        )
         return task
 
     @in_transaction
@@ -522,17 +614,27 @@ class ApprovalStore(StorePart):
         if occurrence is not None:
             given.append(APPROVAL.c.occurrence == occurrence)
         if of is not None:
-            rows = connection.execute(select(APPROVAL.c.id, APPROVAL.c.person).where(*given)).all()
+            rows = connection.execute(
+                select(APPROVAL.c.id, APPROVAL.c.person).where(*given)
+            ).all()
             given.append(
-                APPROVAL.c.id.in_([row.id for row in rows if is_same_name(row.person, of)])
+                APPROVAL.c.id.in_(
+                    [row.id for row in rows if is_same_name(row.person, of)]
+                )
             )
-        names = connection.scalars(select(APPROVAL.c.occurrence).where(*given).distinct()).all()
+        names = connection.scalars(
+            select(APPROVAL.c.occurrence).where(*given).distinct()
+        ).all()
         forget_approved(transaction, POST.c.id == post)
         # ended first: an intent that relies on one has committed by then, and its delivery counts
         # as sent
         number = end_approvals(transaction, now, "unapproved", by.name, *given)
         keys = [OccurrenceKey(post=post, occurrence=name) for name in names]
-        is_concerned = (DELIVERY.c.post == post, DELIVERY.c.occurrence.in_(names), IS_TARGETED)
+        is_concerned = (
+            DELIVERY.c.post == post,
+            DELIVERY.c.occurrence.in_(names),
+            IS_TARGETED,
+        )
         deliveries = read_deliveries(connection, select(DELIVERY).where(*is_concerned))
         if not deliveries:
             raise ApprovalError("unapprove_nothing", post=post)
@@ -546,12 +648,16 @@ class ApprovalStore(StorePart):
                 subject=name_occurrence(key),
                 detail={"reason": reason},
             )
-        sent_before = [delivery for delivery in deliveries if delivery.state in SENT_STATES]
+        sent_before = [
+            delivery for delivery in deliveries if delivery.state in SENT_STATES
+        ]
         return UnapproveResult(
             approvals=number,
             occurrences=[name_occurrence(key) for key in keys],
             sent_before=len(sent_before),
-            is_too_late=not any(delivery.state in STOPPABLE_STATES for delivery in deliveries),
+            is_too_late=not any(
+                delivery.state in STOPPABLE_STATES for delivery in deliveries
+            ),
         )
 
 
@@ -571,11 +677,15 @@ def find_refusal(task: ApprovalTask, approver: Approver) -> ApprovalError | None
         return ApprovalError("approval_complete", **facts)
     stage = status.missing[0].stage
     if not approver.may_take(stage, task.accounts):
-        return ApprovalError("approval_wrong_stage", stage=stage.name, role=stage.role, **facts)
+        return ApprovalError(
+            "approval_wrong_stage", stage=stage.name, role=stage.role, **facts
+        )
     return None
 
 
-def _is_text(key: OccurrenceKey, content: Fingerprint) -> tuple[ColumnElement[bool], ...]:
+def _is_text(
+    key: OccurrenceKey, content: Fingerprint
+) -> tuple[ColumnElement[bool], ...]:
     columns = APPROVABLE_TEXT.c
     return (
         columns.post == key.post,
@@ -587,7 +697,11 @@ def _is_text(key: OccurrenceKey, content: Fingerprint) -> tuple[ColumnElement[bo
 def _to_return(text: TextRecord | None) -> Return | None:
     if text is None or text.returned_at is None:
         return None
-    return Return(by=text.returned_by or "", at=text.returned_at, reason=text.returned_reason or "")
+    return Return(
+        by=text.returned_by or "",
+        at=text.returned_at,
+        reason=text.returned_reason or "",
+    )
 
 
 def _can_be_stopped(rows: Iterable[Row[Any]]) -> bool:

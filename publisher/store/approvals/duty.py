@@ -46,7 +46,9 @@ class DutyRoster(StorePart):
         return await self.database.read(read_officers)
 
     @in_transaction
-    def add(self, transaction: Transaction, name: str, by: Actor, phone: str = "") -> None:
+    def add(
+        self, transaction: Transaction, name: str, by: Actor, phone: str = ""
+    ) -> None:
         """Put a person on duty. For a person already on duty, only change the telephone, if given.
 
         Raises ApprovalError for a user that is not enabled.
@@ -63,7 +65,9 @@ class DutyRoster(StorePart):
                 insert(DUTY_OFFICER).values(name=name, phone=phone, at=now, by=by.name)
             )
         elif phone:
-            connection.execute(update(DUTY_OFFICER).where(is_theirs).values(phone=phone))
+            connection.execute(
+                update(DUTY_OFFICER).where(is_theirs).values(phone=phone)
+            )
         write_audit(transaction, now, by, event="duty_added", subject=f"user:{name}")
 
     @in_transaction
@@ -72,7 +76,10 @@ class DutyRoster(StorePart):
 
         Raises ApprovalError for a person that is not on duty.
         """
-        now, is_theirs = self.runtime.now(), (APPROVAL.c.person == name, APPROVAL.c.is_emergency)
+        now, is_theirs = (
+            self.runtime.now(),
+            (APPROVAL.c.person == name, APPROVAL.c.is_emergency),
+        )
         if not end_duty(transaction, now, name, by):
             raise ApprovalError("not_on_duty", post="", by=name)
         end_approvals(transaction, now, "off_duty", by.name, IS_UNSENT, *is_theirs)
@@ -80,12 +87,22 @@ class DutyRoster(StorePart):
 
 def read_officers(connection: Connection) -> Sequence[DutyOfficer]:
     """Return the officers on duty, by name."""
-    columns = (DUTY_OFFICER.c.name, DUTY_OFFICER.c.phone, DUTY_OFFICER.c.at, AUTH_USER.c.grants)
-    with_users = DUTY_OFFICER.outerjoin(AUTH_USER, AUTH_USER.c.name == DUTY_OFFICER.c.name)
+    columns = (
+        DUTY_OFFICER.c.name,
+        DUTY_OFFICER.c.phone,
+        DUTY_OFFICER.c.at,
+        AUTH_USER.c.grants,
+    )
+    with_users = DUTY_OFFICER.outerjoin(
+        AUTH_USER, AUTH_USER.c.name == DUTY_OFFICER.c.name
+    )
     query = select(*columns).select_from(with_users).order_by(DUTY_OFFICER.c.name)
     return [
         DutyOfficer(
-            name=row.name, phone=row.phone, at=row.at, grants=load_grants(row.grants or "[]")
+            name=row.name,
+            phone=row.phone,
+            at=row.at,
+            grants=load_grants(row.grants or "[]"),
         )
         for row in connection.execute(query)
     ]

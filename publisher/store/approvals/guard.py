@@ -58,7 +58,11 @@ from publisher.domain.post import (
 )
 from publisher.store.base import BaseStore
 from publisher.store.db.alert_tables import ALERT
-from publisher.store.db.approval_tables import APPROVABLE_TEXT, APPROVAL, DECISION_REQUEST
+from publisher.store.db.approval_tables import (
+    APPROVABLE_TEXT,
+    APPROVAL,
+    DECISION_REQUEST,
+)
 from publisher.store.db.database import Transaction
 from publisher.store.db.filters import in_open_state
 from publisher.store.db.rows import (
@@ -95,7 +99,11 @@ def name_occurrence(key: OccurrenceKey) -> str:
 
     The audit and the alerts use this name.
     """
-    return key.post if key.occurrence == ONCE_OCCURRENCE else f"{key.post}#{key.occurrence}"
+    return (
+        key.post
+        if key.occurrence == ONCE_OCCURRENCE
+        else f"{key.post}#{key.occurrence}"
+    )
 
 
 def alert_facts(key: OccurrenceKey) -> dict[str, str]:
@@ -128,7 +136,10 @@ def read_approval_statuses(
 
 
 def judge_content(
-    store: BaseStore, key: OccurrenceKey, content: "OccurrenceContent", record: "OccurrenceRecord"
+    store: BaseStore,
+    key: OccurrenceKey,
+    content: "OccurrenceContent",
+    record: "OccurrenceRecord",
 ) -> Mapping[tuple[OccurrenceKey, str], ApprovalStatus]:
     """Return the approvals of an occurrence, for each kind that its content was rendered as."""
     post, text = record.post, record.texts.get(content.fingerprint)
@@ -154,7 +165,10 @@ def judge_content(
 
 
 def _find_barred(
-    store: BaseStore, post: "PostRecord", text: "TextRecord | None", content: "OccurrenceContent"
+    store: BaseStore,
+    post: "PostRecord",
+    text: "TextRecord | None",
+    content: "OccurrenceContent",
 ) -> frozenset[str]:
     """Return the people that may not approve the content of an occurrence."""
     writers = find_barred(
@@ -175,7 +189,8 @@ def _find_quoted(
     body = json.loads(original.body)
     kind, chain = body["kind"], store.approval_rules.chain_for(body["kind"])
     shown = {
-        name_presentation(chain, kind, body["template"], row.platform) for row in content.deliveries
+        name_presentation(chain, kind, body["template"], row.platform)
+        for row in content.deliveries
     }
     return find_barred(json.loads(original.writers), shown)
 
@@ -204,8 +219,13 @@ def read_approved_presentations(
         rows = connection.execute(
             select(APPROVAL.c.post, APPROVAL.c.occurrence).where(*is_given).distinct()
         )
-        keys = [OccurrenceKey(post=PostId(row.post), occurrence=row.occurrence) for row in rows]
-        for (key, _kind), status in read_approval_statuses(store, connection, keys).items():
+        keys = [
+            OccurrenceKey(post=PostId(row.post), occurrence=row.occurrence)
+            for row in rows
+        ]
+        for (key, _kind), status in read_approval_statuses(
+            store, connection, keys
+        ).items():
             if status.chain and not status.missing:
                 approved[key.post] |= status.presentations
     return approved
@@ -219,7 +239,10 @@ def forget_approved(transaction: Transaction, *conditions: ColumnElement[bool]) 
     connection = transaction.connection
     is_approved = (POST.c.writers.contains('["'), *conditions)
     query = (
-        select(POST.c.id, POST.c.writers).where(*is_approved).order_by(POST.c.id).with_for_update()
+        select(POST.c.id, POST.c.writers)
+        .where(*is_approved)
+        .order_by(POST.c.id)
+        .with_for_update()
     )
     for row in connection.execute(query).all():
         left_out = {
@@ -227,7 +250,9 @@ def forget_approved(transaction: Transaction, *conditions: ColumnElement[bool]) 
             for name, approved in json.loads(row.writers).items()
         }
         writers = json.dumps(left_out, ensure_ascii=False)
-        connection.execute(update(POST).where(POST.c.id == row.id).values(writers=writers))
+        connection.execute(
+            update(POST).where(POST.c.id == row.id).values(writers=writers)
+        )
 
 
 def read_texts(
@@ -237,13 +262,19 @@ def read_texts(
     texts = {}
     for batch in batches(sorted(keys), KEYS_PER_QUERY):
         pairs = [(key.post, key.occurrence) for key in batch]
-        is_text = tuple_(APPROVABLE_TEXT.c.post, APPROVABLE_TEXT.c.occurrence).in_(pairs)
+        is_text = tuple_(APPROVABLE_TEXT.c.post, APPROVABLE_TEXT.c.occurrence).in_(
+            pairs
+        )
         for row in connection.execute(select(APPROVABLE_TEXT).where(is_text)):
-            texts[OccurrenceKey(post=row.post, occurrence=row.occurrence), row.fingerprint] = row
+            texts[
+                OccurrenceKey(post=row.post, occurrence=row.occurrence), row.fingerprint
+            ] = row
     return texts
 
 
-def _read_posts(connection: Connection, posts: Collection[str]) -> Mapping[str, Row[Any]]:
+def _read_posts(
+    connection: Connection, posts: Collection[str]
+) -> Mapping[str, Row[Any]]:
     if not posts:
         return {}
     query = select(POST).where(POST.c.id.in_(sorted(posts)))
@@ -281,7 +312,9 @@ class OccurrenceContent:
     @property
     def renditions(self) -> Sequence[Rendition]:
         return [
-            Rendition(account=row.account, kind=row.kind, rendered_hash=row.rendered_hash)
+            Rendition(
+                account=row.account, kind=row.kind, rendered_hash=row.rendered_hash
+            )
             for row in self.deliveries
         ]
 
@@ -320,14 +353,20 @@ def read_contents(
 ) -> Mapping[OccurrenceKey, OccurrenceContent]:
     """Return the contents of occurrences. An account that has left the schedule gets nothing."""
     query = select(*CONTENT_COLUMNS).where(*conditions, IS_TARGETED)
-    return group_contents(connection.execute(query.order_by(DELIVERY.c.due_at, DELIVERY.c.id)))
+    return group_contents(
+        connection.execute(query.order_by(DELIVERY.c.due_at, DELIVERY.c.id))
+    )
 
 
-def group_contents(rows: Iterable[Row[Any]]) -> Mapping[OccurrenceKey, OccurrenceContent]:
+def group_contents(
+    rows: Iterable[Row[Any]],
+) -> Mapping[OccurrenceKey, OccurrenceContent]:
     """Return the contents that deliveries make up, each in their order."""
     contents: dict[OccurrenceKey, OccurrenceContent] = defaultdict(OccurrenceContent)
     for row in rows:
-        content = contents[OccurrenceKey(post=PostId(row.post), occurrence=row.occurrence)]
+        content = contents[
+            OccurrenceKey(post=PostId(row.post), occurrence=row.occurrence)
+        ]
         content.deliveries.append(row)
         if row.state in OPEN_STATES:
             at = min(row.scheduled_at, row.due_at)  # a person may have sent it ahead
@@ -386,7 +425,9 @@ _TEXT_NAMES = tuple(TextRecord.__dataclass_fields__)
 _APPROVAL_NAMES = tuple(Approval.__dataclass_fields__)
 
 
-def _prefixed(table: FromClause, prefix: str, names: Iterable[str]) -> list[ColumnElement[Any]]:
+def _prefixed(
+    table: FromClause, prefix: str, names: Iterable[str]
+) -> list[ColumnElement[Any]]:
     return [table.c[name].label(f"{prefix}{name}") for name in names]
 
 
@@ -408,19 +449,27 @@ _IS_REVIEW_DUE = and_(ALERT.c.code == AFTER_REVIEW_DUE, ALERT.c.cleared_at.is_(N
 _WAITING = DELIVERY.alias("waiting")
 
 
-def takes_approval(rules: ApprovalRules, post: PostId | None = None) -> ColumnElement[bool]:
+def takes_approval(
+    rules: ApprovalRules, post: PostId | None = None
+) -> ColumnElement[bool]:
     """True if a delivery is of an occurrence that people approve, with a part that is still open.
 
     An emergency release counts until its review is done. With a post, only its occurrences count.
     """
     exempt = [kind for kind in rules.by_kind if not rules.chain_for(kind)]
     chained = [kind for kind in rules.by_kind if rules.chain_for(kind)]
-    has_chain = _WAITING.c.kind.not_in(exempt) if rules.default else _WAITING.c.kind.in_(chained)
+    has_chain = (
+        _WAITING.c.kind.not_in(exempt)
+        if rules.default
+        else _WAITING.c.kind.in_(chained)
+    )
     is_targeted = _WAITING.c.desired != DesiredState.NOT_TARGETED.value
     names = select(_WAITING.c.post, _WAITING.c.occurrence).where(is_targeted, has_chain)
     if post is not None:
         names = names.where(_WAITING.c.post == post)
-    is_any_released = exists().where(_IS_REVIEW_DUE)  # asked first: there are ever so many rows
+    is_any_released = exists().where(
+        _IS_REVIEW_DUE
+    )  # asked first: there are ever so many rows
     waiting = names.where(in_open_state(_WAITING, *OPEN_STATES)).union(
         names.where(is_any_released, _is_released(_WAITING))
     )
@@ -429,7 +478,11 @@ def takes_approval(rules: ApprovalRules, post: PostId | None = None) -> ColumnEl
 
 _PAIRS: BindParameter[Any] = bindparam("pairs", expanding=True)
 _KNOWN = (
-    select(DELIVERY.c.post, DELIVERY.c.occurrence, func.max(DELIVERY.c.follows).label("follows"))
+    select(
+        DELIVERY.c.post,
+        DELIVERY.c.occurrence,
+        func.max(DELIVERY.c.follows).label("follows"),
+    )
     .where(tuple_(DELIVERY.c.post, DELIVERY.c.occurrence).in_(_PAIRS))
     .group_by(DELIVERY.c.post, DELIVERY.c.occurrence)
     .subquery("known")
@@ -468,7 +521,9 @@ def read_records(
     records, unread = collect_records(connection.execute(_RECORDS, pairs).mappings())
     for original, row in _read_posts(connection, unread.keys()).items():
         for record in unread[original]:
-            record.original = PostRecord(**{name: getattr(row, name) for name in _POST_NAMES})
+            record.original = PostRecord(
+                **{name: getattr(row, name) for name in _POST_NAMES}
+            )
     if locks:  # last: what was read before cannot have changed without ending them
         for record in records.values():
             record.approvals = []
@@ -491,7 +546,9 @@ def read_all_records(
 
 def collect_records(
     rows: Iterable[RowMapping],
-) -> tuple[dict[OccurrenceKey, OccurrenceRecord], Mapping[str, Sequence[OccurrenceRecord]]]:
+) -> tuple[
+    dict[OccurrenceKey, OccurrenceRecord], Mapping[str, Sequence[OccurrenceRecord]]
+]:
     """Return the records of rows, which have each text of an occurrence with each approval.
 
     The second value has the records without their original, since deliveries name another one.
@@ -502,13 +559,17 @@ def collect_records(
         key = OccurrenceKey(post=PostId(row["post"]), occurrence=row["occurrence"])
         if (record := records.get(key)) is None:
             post = PostRecord(**_cut(row, "post_", _POST_NAMES))
-            record = records[key] = OccurrenceRecord(post=post, is_released=row["is_released"])
+            record = records[key] = OccurrenceRecord(
+                post=post, is_released=row["is_released"]
+            )
             follows = json.loads(record.post.body).get("follows")
             if follows and follows != row["follows"]:
                 unread[follows].append(record)
             elif follows and row["original_body"] is not None:
                 record.original = PostRecord(**_cut(row, "original_", _POST_NAMES))
-        if (content := row["text_fingerprint"]) is not None and content not in record.texts:
+        if (
+            content := row["text_fingerprint"]
+        ) is not None and content not in record.texts:
             record.texts[content] = TextRecord(**_cut(row, "text_", _TEXT_NAMES))
         if row["approval_person"] is not None:
             approval = Approval(**_cut(row, "approval_", _APPROVAL_NAMES))
@@ -542,7 +603,8 @@ def find_unapproved(
         delivery.id
         for delivery in checked
         # a delivery that its own occurrence no longer names has no status
-        if (status := statuses.get((delivery.key, delivery.kind))) is None or not status.is_approved
+        if (status := statuses.get((delivery.key, delivery.kind))) is None
+        or not status.is_approved
     )
 
 
@@ -569,14 +631,24 @@ def record_contents(
             post = posts[key.post]
             is_outdated = [] if key in edited else [APPROVAL.c.fingerprint != content]
             ended = end_approvals(
-                transaction, now, "changed", post.saved_by or by.name, is_given(key), *is_outdated
+                transaction,
+                now,
+                "changed",
+                post.saved_by or by.name,
+                is_given(key),
+                *is_outdated,
             )
             if not any(store.approval_rules.chain_for(item.kind) for item in contents):
                 continue
             is_of_key = and_(
-                APPROVABLE_TEXT.c.post == key.post, APPROVABLE_TEXT.c.occurrence == key.occurrence
+                APPROVABLE_TEXT.c.post == key.post,
+                APPROVABLE_TEXT.c.occurrence == key.occurrence,
             )
-            known = set(connection.scalars(select(APPROVABLE_TEXT.c.fingerprint).where(is_of_key)))
+            known = set(
+                connection.scalars(
+                    select(APPROVABLE_TEXT.c.fingerprint).where(is_of_key)
+                )
+            )
             is_edit = bool(known) and (key in edited or content not in known)
             if content not in known or is_edit:
                 values = {
@@ -590,11 +662,17 @@ def record_contents(
                         {item.account: item.rendered_hash for item in contents}
                     ),
                 }
-                identity = {"post": key.post, "occurrence": key.occurrence, "fingerprint": content}
+                identity = {
+                    "post": key.post,
+                    "occurrence": key.occurrence,
+                    "fingerprint": content,
+                }
                 write_row(connection, APPROVABLE_TEXT, identity, values)
             if is_edit and key in edited:
                 event = "changed_by_person" if post.saved_by else "changed_outside"
-                actor = Actor(role=Role.PERSON, name=post.saved_by) if post.saved_by else by
+                actor = (
+                    Actor(role=Role.PERSON, name=post.saved_by) if post.saved_by else by
+                )
                 detail = {
                     "file_owner": post.file_owner,
                     "fingerprint": content,
@@ -625,7 +703,9 @@ IS_UNSENT = exists().where(
         DELIVERY.c.state.in_(OPEN_STATE_NAMES),
         and_(
             DELIVERY.c.state.in_([state.value for state in RESTORABLE_STATES]),
-            or_(DELIVERY.c.attempts == 0, DELIVERY.c.first_attempt_deadline.is_not(None)),
+            or_(
+                DELIVERY.c.attempts == 0, DELIVERY.c.first_attempt_deadline.is_not(None)
+            ),
         ),
     ),
 )
@@ -637,35 +717,55 @@ This includes content that was cancelled before any call and may come back.
 
 def needs_review(store: BaseStore, connection: Connection, alert: int) -> bool:
     """True if an alert is about a review after an emergency, and the settings still ask for one."""
-    is_review = (ALERT.c.id == alert, ALERT.c.code.in_([AFTER_REVIEW_DUE, AFTER_REVIEW_OVERDUE]))
+    is_review = (
+        ALERT.c.id == alert,
+        ALERT.c.code.in_([AFTER_REVIEW_DUE, AFTER_REVIEW_OVERDUE]),
+    )
     of_occurrence = ALERT.c.subject.in_(
         [DELIVERY.c.post, DELIVERY.c.post + "#" + DELIVERY.c.occurrence]
     )
-    kinds = connection.scalars(select(DELIVERY.c.kind).where(*is_review, of_occurrence).distinct())
+    kinds = connection.scalars(
+        select(DELIVERY.c.kind).where(*is_review, of_occurrence).distinct()
+    )
     return any(map(store.approval_rules.chain_for, kinds))
 
 
 def end_approvals(
-    transaction: Transaction, now: datetime, reason: str, by: str, *conditions: ColumnElement[bool]
+    transaction: Transaction,
+    now: datetime,
+    reason: str,
+    by: str,
+    *conditions: ColumnElement[bool],
 ) -> int:
     """End the yeses that meet all conditions. Return how many."""
     ended = {"ended_at": now, "ended_by": by, "ended_reason": reason}
-    statement = update(APPROVAL).where(APPROVAL.c.ended_at.is_(None), *conditions).values(ended)
+    statement = (
+        update(APPROVAL).where(APPROVAL.c.ended_at.is_(None), *conditions).values(ended)
+    )
     return transaction.connection.execute(statement).rowcount
 
 
-def void_approvals(transaction: Transaction, now: datetime, by: Actor, reason: str) -> int:
+def void_approvals(
+    transaction: Transaction, now: datetime, by: Actor, reason: str
+) -> int:
     """End every approval of unsent content, and return the number of ended approvals.
 
     The database may have lost the end of an approval. Content that is still to be planned counts as
     unsent.
     """
     forget_approved(transaction)
-    number = end_approvals(transaction, now, reason, by.name, or_(IS_UNSENT, not_(IS_PLANNED)))
+    number = end_approvals(
+        transaction, now, reason, by.name, or_(IS_UNSENT, not_(IS_PLANNED))
+    )
     if number:
         detail = {"reason": reason, "approvals_ended": number}
         write_audit(
-            transaction, now, by, event="approvals_voided", subject="approvals", detail=detail
+            transaction,
+            now,
+            by,
+            event="approvals_voided",
+            subject="approvals",
+            detail=detail,
         )
         clear_alerts(transaction, "approvals", now)
         raise_alert(
@@ -682,12 +782,20 @@ def end_approvals_of(
     transaction: Transaction, now: datetime, person: str, by: Actor, reason: str
 ) -> list[str]:
     """End a person's approvals of unsent content, and requests. Return the occurrence names."""
-    query = select(APPROVAL).where(APPROVAL.c.ended_at.is_(None), IS_UNSENT).order_by(APPROVAL.c.id)
+    query = (
+        select(APPROVAL)
+        .where(APPROVAL.c.ended_at.is_(None), IS_UNSENT)
+        .order_by(APPROVAL.c.id)
+    )
     theirs = [
-        row for row in transaction.connection.execute(query) if is_same_name(row.person, person)
+        row
+        for row in transaction.connection.execute(query)
+        if is_same_name(row.person, person)
     ]
     forget_approved(transaction, POST.c.id.in_({row.post for row in theirs}))
-    end_approvals(transaction, now, reason, by.name, APPROVAL.c.id.in_([row.id for row in theirs]))
+    end_approvals(
+        transaction, now, reason, by.name, APPROVAL.c.id.in_([row.id for row in theirs])
+    )
     names = [
         name_occurrence(OccurrenceKey(post=PostId(row.post), occurrence=row.occurrence))
         for row in theirs
@@ -706,16 +814,29 @@ def end_approvals_of(
 
 
 def end_confirmation_requests(
-    transaction: Transaction, now: datetime, by: Actor, reason: str, of: str | None = None
+    transaction: Transaction,
+    now: datetime,
+    by: Actor,
+    reason: str,
+    of: str | None = None,
 ) -> None:
     """Forget the requests for a second person's confirmation, or only the requests by `of`."""
     connection, table = transaction.connection, DECISION_REQUEST.c
     rows = connection.execute(select(table.delivery, table.by)).all()
-    asked = {row.delivery: row.by for row in rows if of is None or is_same_name(row.by, of)}
+    asked = {
+        row.delivery: row.by for row in rows if of is None or is_same_name(row.by, of)
+    }
     connection.execute(delete(DECISION_REQUEST).where(table.delivery.in_(list(asked))))
     for delivery in read_deliveries(
         connection, select(DELIVERY).where(DELIVERY.c.id.in_(list(asked)))
     ):
         detail = {"of": asked[delivery.id], "reason": reason}
         event = "confirmation_request_ended"
-        write_audit(transaction, now, by, event=event, subject=subject_of(delivery), detail=detail)
+        write_audit(
+            transaction,
+            now,
+            by,
+            event=event,
+            subject=subject_of(delivery),
+            detail=detail,
+        )

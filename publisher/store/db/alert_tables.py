@@ -6,7 +6,12 @@ from typing import ClassVar
 from sqlalchemy import Index, Text, UniqueConstraint, text
 from sqlmodel import Field, SQLModel
 
-from publisher.store.db.tables import SERVER_DEFAULT_FALSE, SERVER_DEFAULT_ZERO, Instant, table_of
+from publisher.store.db.tables import (
+    SERVER_DEFAULT_FALSE,
+    SERVER_DEFAULT_ZERO,
+    Instant,
+    table_of,
+)
 
 
 class AlertRow(SQLModel, table=True):
@@ -59,7 +64,9 @@ class NoticeRow(SQLModel, table=True):
     kind: str
     alert: int | None = None
     channel: str
-    detail: str = Field(default="", sa_type=Text, sa_column_kwargs={"server_default": ""})
+    detail: str = Field(
+        default="", sa_type=Text, sa_column_kwargs={"server_default": ""}
+    )
     at: datetime = Field(sa_type=Instant)
     next_action_at: datetime = Field(sa_type=Instant)
     attempts: int = Field(default=0, sa_column_kwargs=SERVER_DEFAULT_ZERO)

@@ -70,7 +70,10 @@ class PostSaveRow(SQLModel, table=True):
     """
 
     __tablename__: ClassVar[str] = "post_save"
-    __table_args__ = (Index("saves_by_post", "post"), Index("saves_by_text", "text_sha256"))
+    __table_args__ = (
+        Index("saves_by_post", "post"),
+        Index("saves_by_text", "text_sha256"),
+    )
     id: int | None = Field(default=None, primary_key=True)
     at: datetime = Field(sa_type=Instant)
     by: str
@@ -82,7 +85,9 @@ class PostSaveRow(SQLModel, table=True):
     growth: int
     copied_from: str | None = None
     copied_hash: str = Field(default="", sa_column_kwargs={"server_default": ""})
-    file_owners: str = Field(default="[]", sa_type=Text, sa_column_kwargs={"server_default": "[]"})
+    file_owners: str = Field(
+        default="[]", sa_type=Text, sa_column_kwargs={"server_default": "[]"}
+    )
 
 
 class DutyOfficerRow(SQLModel, table=True):

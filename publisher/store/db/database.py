@@ -52,7 +52,9 @@ from publisher.store.db.tables import AUDIT, DATABASE_INFO, MICROSECOND, UNIX_EP
 GENESIS_KEY = "audit_genesis"
 """The key with the value that the first audit entry of a database is chained to."""
 _LOCK_GENESIS = (
-    select(DATABASE_INFO.c.value).where(DATABASE_INFO.c.key == GENESIS_KEY).with_for_update()
+    select(DATABASE_INFO.c.value)
+    .where(DATABASE_INFO.c.key == GENESIS_KEY)
+    .with_for_update()
 )
 _INSERT_ENTRY = insert(AUDIT)
 _MISSING_IN_SCHEMA_SQLSTATES = frozenset({"42P01", "42703"})
@@ -79,9 +81,15 @@ def compile_statement(
     converters = {
         name: converter
         for name in compiled.params
-        if (converter := compiled.binds[name].type.dialect_impl(dialect).bind_processor(dialect))
+        if (
+            converter := compiled.binds[name]
+            .type.dialect_impl(dialect)
+            .bind_processor(dialect)
+        )
     }
-    constants = {name: value for name, value in compiled.params.items() if name not in keys}
+    constants = {
+        name: value for name, value in compiled.params.items() if name not in keys
+    }
     return CompiledStatement(
         text=compiled.string,
         constants={
@@ -89,7 +97,9 @@ def compile_statement(
             for name, value in constants.items()
         },
         converters=[item for item in converters.items() if item[0] in keys],
-        to_parameters=itemgetter(*compiled.positiontup) if compiled.positiontup else dict,
+        to_parameters=itemgetter(*compiled.positiontup)
+        if compiled.positiontup
+        else dict,
     )
 
 
@@ -129,7 +139,9 @@ def append_entries(
     for entry in entries:
         number += 1
         at = (entry["at"] - UNIX_EPOCH) // MICROSECOND  # type: ignore[operator] # an entry's instant is a datetime
-        digest = hash_entry(number, [at, *(entry[name] for name in ENTRY_FIELDS[1:])], previous)
+        digest = hash_entry(
+            number, [at, *(entry[name] for name in ENTRY_FIELDS[1:])], previous
+        )
         rows.append({**entry, "id": number, "previous": previous, "hash": digest})
         previous = digest
     execute_rows(connection, _INSERT_ENTRY, rows)
@@ -280,10 +292,10 @@ def open_read_only_engine(url: str) -> Engine:
     file = sqlite_file(url)
     if file is not None:
         connect = partial(connect_sqlite, file, "ro", READ_ONLY_TIMEOUT_SECONDS)
-        return create_engine("sqlite://", creator=connect, poolclass=NullPool, hide_parameters=True)
-    options = (
-        f"-c default_transaction_read_only=on -c statement_timeout={READ_ONLY_TIMEOUT_SECONDS}s"
-    )
+        return create_engine(
+            "sqlite://", creator=connect, poolclass=NullPool, hide_parameters=True
+        )
+    options = f"-c default_transaction_read_only=on -c statement_timeout={READ_ONLY_TIMEOUT_SECONDS}s"
     return create_engine(
         make_url(url).set(drivername="postgresql+psycopg"),
         hide_parameters=True,
@@ -296,7 +308,9 @@ def sqlite_file(url: str) -> Path | None:
     """Return the file of a SQLite URL; None for another database."""
     parsed = make_url(url)
     return (
-        Path(parsed.database) if parsed.get_backend_name() == "sqlite" and parsed.database else None
+        Path(parsed.database)
+        if parsed.get_backend_name() == "sqlite" and parsed.database
+        else None
     )
 
 
@@ -318,7 +332,9 @@ class Snapshot:
                 wait([before])
             try:
                 return query(self._open())
-            except BaseException:  # PostgreSQL answers nothing more in a transaction that failed
+            except (
+                BaseException
+            ):  # PostgreSQL answers nothing more in a transaction that failed
                 if self._connection is not None:
                     self._connection.rollback()
                 raise
@@ -331,7 +347,10 @@ class Snapshot:
         if self._connection is None:
             options: dict[str, Any] = {"reads_only": True}
             if self.engine.dialect.name != "sqlite":
-                options |= {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+                options |= {
+                    "isolation_level": "REPEATABLE READ",
+                    "postgresql_readonly": True,
+                }
             self._connection = self.engine.connect().execution_options(**options)
         return self._connection
 
@@ -371,9 +390,13 @@ class Database:
         """The identity of the tables, if they must stay the same while this process runs."""
         self.unreported_errors: set[str] = set()
         """Codes of write errors that have raised no alert yet."""
-        self._queue: asyncio.PriorityQueue[tuple[bool, int, _QueuedWrite]] = asyncio.PriorityQueue()
+        self._queue: asyncio.PriorityQueue[tuple[bool, int, _QueuedWrite]] = (
+            asyncio.PriorityQueue()
+        )
         self._numbers = count()
-        self._writer_thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="writer")
+        self._writer_thread = ThreadPoolExecutor(
+            max_workers=1, thread_name_prefix="writer"
+        )
         self._reader_threads = ThreadPoolExecutor(
             max_workers=READER_THREADS, thread_name_prefix="reader"
         )
@@ -383,14 +406,20 @@ class Database:
     async def read(self, query: Callable[[Connection], T]) -> T:
         """Run a query that changes nothing."""
         snapshot = _SNAPSHOT.get()
-        if snapshot is not None and snapshot.engine is self.engine and not snapshot.is_over:
+        if (
+            snapshot is not None
+            and snapshot.engine is self.engine
+            and not snapshot.is_over
+        ):
             return await asyncio.wrap_future(snapshot.start(query))
 
         def run() -> T:
             with self.engine.connect() as connection:
                 return query(connection.execution_options(reads_only=True))
 
-        return await asyncio.get_running_loop().run_in_executor(self._reader_threads, run)
+        return await asyncio.get_running_loop().run_in_executor(
+            self._reader_threads, run
+        )
 
     @contextlib.asynccontextmanager
     async def snapshot(self) -> AsyncIterator[None]:
@@ -414,7 +443,9 @@ class Database:
 
     async def write(self, operation: Callable[[Transaction], T]) -> T:
         """Run an operation. Return its result once it is committed and its intents journaled."""
-        return await self.write_batched(lambda transaction, _items: [operation(transaction)], None)
+        return await self.write_batched(
+            lambda transaction, _items: [operation(transaction)], None
+        )
 
     async def write_batched(
         self,
@@ -429,7 +460,9 @@ class Database:
         """
         if self._writer_task is None:
             self._writer_task = asyncio.create_task(self._run_writer())
-        queued = _QueuedWrite(operation, item, asyncio.get_running_loop().create_future())
+        queued = _QueuedWrite(
+            operation, item, asyncio.get_running_loop().create_future()
+        )
         self._queue.put_nowait((not goes_first, next(self._numbers), queued))
         result: T = await queued.future
         return result
@@ -456,7 +489,9 @@ class Database:
             while len(waiting) < MAX_BATCH_SIZE and not self._queue.empty():
                 waiting.append(self._queue.get_nowait())
             writes = [queued for _rank, _number, queued in waiting]
-            results = await loop.run_in_executor(self._writer_thread, self._commit_batch, writes)
+            results = await loop.run_in_executor(
+                self._writer_thread, self._commit_batch, writes
+            )
             for queued, result in results:
                 if isinstance(result, Exception) and (code := write_error_code(result)):
                     self.unreported_errors.add(code)
@@ -495,10 +530,13 @@ class Database:
                 return [
                     result
                     for queued in writes
-                    for result in self._commit_batch([queued], retry_window=retry_window)
+                    for result in self._commit_batch(
+                        [queued], retry_window=retry_window
+                    )
                 ]
             if (
-                isinstance(error, ConcurrentUpdateError) or is_serialization_failure(error)
+                isinstance(error, ConcurrentUpdateError)
+                or is_serialization_failure(error)
             ) and retries:
                 return self._commit_batch(writes, retries - 1, retry_window)
             return [(writes[0], error)]
@@ -542,7 +580,9 @@ class Database:
                     raise RefusedError("database_moved", to=to)
                 for operation, group in writes_by_operation.items():
                     transaction = Transaction(connection)
-                    group_results = operation(transaction, [queued.item for queued in group])
+                    group_results = operation(
+                        transaction, [queued.item for queued in group]
+                    )
                     results += (
                         (queued, result, bool(transaction.journal_records))
                         for queued, result in zip(group, group_results, strict=True)
@@ -556,7 +596,9 @@ class Database:
                 head = append_entries(connection, entries) if entries else None
                 if records:
                     self.runtime.hit_failpoint_now("intent.before_commit")
-                transaction_id = read_transaction_id(connection, head) if self.is_shared else None
+                transaction_id = (
+                    read_transaction_id(connection, head) if self.is_shared else None
+                )
         except DBAPIError as error:
             if (
                 transaction_id is None
@@ -606,7 +648,8 @@ def is_incomplete(error: BaseException) -> bool:
     original = getattr(error, "orig", error)
     if isinstance(original, sqlite3.OperationalError):
         return any(
-            words in str(original) for words in ("no such table", "no such column", "has no column")
+            words in str(original)
+            for words in ("no such table", "no such column", "has no column")
         )
     return getattr(original, "sqlstate", None) in _MISSING_IN_SCHEMA_SQLSTATES
 
@@ -617,7 +660,11 @@ def wait_for_lock(transaction: Transaction, name: str, *, is_shared: bool) -> No
     On SQLite every transaction that writes is alone anyway.
     """
     if transaction.connection.dialect.name != "sqlite":
-        lock = func.pg_advisory_xact_lock_shared if is_shared else func.pg_advisory_xact_lock
+        lock = (
+            func.pg_advisory_xact_lock_shared
+            if is_shared
+            else func.pg_advisory_xact_lock
+        )
         transaction.connection.execute(select(lock(func.hashtext(f"publisher/{name}"))))
 
 

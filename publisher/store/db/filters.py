@@ -22,7 +22,14 @@ from publisher.domain.delivery import DesiredState, State
 from publisher.domain.post import ONCE_OCCURRENCE
 from publisher.domain.results import RESULT_CODES, NotSent
 from publisher.store.db.alert_tables import ALERT
-from publisher.store.db.tables import ATTEMPT, DELIVERY, LOGIN, MODE_OVERRIDE, PAUSE, POST
+from publisher.store.db.tables import (
+    ATTEMPT,
+    DELIVERY,
+    LOGIN,
+    MODE_OVERRIDE,
+    PAUSE,
+    POST,
+)
 
 SCOPE_ALL = "all"
 """The scope of a pause that covers everything."""
@@ -92,7 +99,9 @@ def is_late(row: FromClause, now: SqlInstant) -> ColumnElement[bool]:
     late. So does a delivery with a `max_delay` shorter than LOGIN_IDLE_AFTER.
     """
     is_over = _login_was_free(
-        row, row.c.first_attempt_deadline, lambda free_since: free_since + row.c.max_delay < now
+        row,
+        row.c.first_attempt_deadline,
+        lambda free_since: free_since + row.c.max_delay < now,
     )
     is_tight = row.c.max_delay < literal(LOGIN_IDLE_AFTER, row.c.max_delay.type)
     return and_(
@@ -111,7 +120,10 @@ def _login_was_free(
     login = _DELIVERY_LOGIN
     free_since = case(
         (
-            or_(row.c.is_urgent.is_(True), login.c.cooldown_until > login.c.routine_cooldown_until),
+            or_(
+                row.c.is_urgent.is_(True),
+                login.c.cooldown_until > login.c.routine_cooldown_until,
+            ),
             login.c.cooldown_until,
         ),
         else_=login.c.routine_cooldown_until,
@@ -130,7 +142,9 @@ def is_superseded(row: FromClause, now: SqlInstant) -> ColumnElement[bool]:
     called already.
     """
     newer = _NEWER
-    was_free = _login_was_free(row, row.c.due_at, lambda free_since: free_since <= newer.c.due_at)
+    was_free = _login_was_free(
+        row, row.c.due_at, lambda free_since: free_since <= newer.c.due_at
+    )
     overtakes = exists().where(
         newer.c.post == row.c.post,
         newer.c.account == row.c.account,
@@ -139,11 +153,16 @@ def is_superseded(row: FromClause, now: SqlInstant) -> ColumnElement[bool]:
         newer.c.due_at <= now,
         newer.c.state != _text_literal(State.CANCELLED.value),
         newer.c.desired.in_(
-            [_text_literal(desired) for desired in (DesiredState.AS_PLANNED, DesiredState.EDITED)]
+            [
+                _text_literal(desired)
+                for desired in (DesiredState.AS_PLANNED, DesiredState.EDITED)
+            ]
         ),
         or_(was_free, newer.c.first_attempt_deadline.is_(None)),
     )
-    return and_(_is_recurring(row), row.c.first_attempt_deadline.is_not(None), overtakes)
+    return and_(
+        _is_recurring(row), row.c.first_attempt_deadline.is_not(None), overtakes
+    )
 
 
 def _is_recurring(row: FromClause) -> ColumnElement[bool]:
@@ -151,7 +170,10 @@ def _is_recurring(row: FromClause) -> ColumnElement[bool]:
 
     The occurrence of a resend has fractions of a second instead.
     """
-    return and_(row.c.occurrence != _text_literal(ONCE_OCCURRENCE), ~row.c.occurrence.contains("."))
+    return and_(
+        row.c.occurrence != _text_literal(ONCE_OCCURRENCE),
+        ~row.c.occurrence.contains("."),
+    )
 
 
 def is_paused(row: FromClause) -> ColumnElement[bool]:
@@ -181,7 +203,10 @@ def counts_against_quota() -> ColumnElement[bool]:
     return and_(
         ATTEMPT.c.part == literal_column("0"),
         ~ATTEMPT.c.is_manual,
-        or_(ATTEMPT.c.outcome.is_(None), ATTEMPT.c.outcome != _text_literal(RESULT_CODES[NotSent])),
+        or_(
+            ATTEMPT.c.outcome.is_(None),
+            ATTEMPT.c.outcome != _text_literal(RESULT_CODES[NotSent]),
+        ),
     )
 
 
@@ -235,13 +260,18 @@ def original_is_published(row: FromClause) -> ColumnElement[bool]:
 
 def is_in_force() -> ColumnElement[bool]:
     """True if the schedule has a post, and people have neither cancelled nor corrected it."""
-    return and_(POST.c.is_scheduled, ~POST.c.is_cancelled, POST.c.corrected_by.is_(None))
+    return and_(
+        POST.c.is_scheduled, ~POST.c.is_cancelled, POST.c.corrected_by.is_(None)
+    )
 
 
 def subject_column(row: FromClause = DELIVERY) -> ColumnElement[str]:
     """Return a delivery's name as the audit spells it."""
     instant = case(
-        (row.c.occurrence == ONCE_OCCURRENCE, ""), else_=literal("#").concat(row.c.occurrence)
+        (row.c.occurrence == ONCE_OCCURRENCE, ""),
+        else_=literal("#").concat(row.c.occurrence),
     )
-    name: ColumnElement[str] = row.c.post.concat(instant).concat(literal("@")).concat(row.c.account)
+    name: ColumnElement[str] = (
+        row.c.post.concat(instant).concat(literal("@")).concat(row.c.account)
+    )
     return name

@@ -183,7 +183,9 @@ class IntentJournal:
             return 0
         newest = max(datetime.fromisoformat(record.at) for record in removed)
         kept = [record for record in contents.records if record not in removed]
-        fresh = _write_beside(self.path, kept, max(newest, contents.complete_since or newest))
+        fresh = _write_beside(
+            self.path, kept, max(newest, contents.complete_since or newest)
+        )
         with self._lock, ExitStack() as failed:
             new = failed.enter_context(_open(fresh))
             with self.path.open("rb") as old:
@@ -232,7 +234,9 @@ def read_journal(
                 complete_since = instant
             case _:
                 damaged.append(number)
-    return JournalContents(records=records, damaged_lines=damaged, complete_since=complete_since)
+    return JournalContents(
+        records=records, damaged_lines=damaged, complete_since=complete_since
+    )
 
 
 def write_journal(
@@ -303,7 +307,9 @@ class CallRecord:
         self._file: FileIO | None = None
         self._size = 0
         self._lock = threading.Lock()
-        self._pending, self._started = _read(path, boot) if path and boot else (set(), set())
+        self._pending, self._started = (
+            _read(path, boot) if path and boot else (set(), set())
+        )
 
     def reset(self) -> bool:
         """Start this process's own record, after all leases of the previous process have expired.
@@ -391,7 +397,8 @@ class CallRecord:
 
 def _lines(kind: str, calls: Iterable[CallKey]) -> str:
     return "".join(
-        f"{kind} {delivery} {fencing_token}\n" for delivery, fencing_token in sorted(calls)
+        f"{kind} {delivery} {fencing_token}\n"
+        for delivery, fencing_token in sorted(calls)
     )
 
 
@@ -408,4 +415,8 @@ def _read(path: Path, boot: str) -> tuple[set[CallKey], set[CallKey]]:
             found[kind].add((DeliveryId(int(delivery)), int(fencing_token)))
     except (OSError, ValueError, KeyError):
         return set(), set()
-    return (found["intended"], found["started"]) if first == f"boot {boot}" else (set(), set())
+    return (
+        (found["intended"], found["started"])
+        if first == f"boot {boot}"
+        else (set(), set())
+    )

@@ -131,5 +131,8 @@ LOGIN_HEALTH = table_of(LoginHealthRow)
 
 def to_presence(row: Row[Any]) -> Presence:
     return Presence(
-        platform=Platform(row.platform), server=row.server, forum=row.forum, identity=row.identity
+        platform=Platform(row.platform),
+        server=row.server,
+        forum=row.forum,
+        identity=row.identity,
     )

@@ -130,10 +130,14 @@ def did_commit(engine: Engine, transaction: TransactionId) -> bool:
     while True:
         try:
             with engine.connect() as connection:
-                status = connection.scalar(_TRANSACTION_STATUS, {"xid": transaction.xid})
+                status = connection.scalar(
+                    _TRANSACTION_STATUS, {"xid": transaction.xid}
+                )
                 if status == "committed" and transaction.chain_head is not None:
                     number, digest = transaction.chain_head
-                    entry = select(AUDIT.c.id).where(AUDIT.c.id == number, AUDIT.c.hash == digest)
+                    entry = select(AUDIT.c.id).where(
+                        AUDIT.c.id == number, AUDIT.c.hash == digest
+                    )
                     return connection.scalar(entry) is not None
                 if status != "in progress":
                     return bool(status == "committed")
@@ -172,7 +176,9 @@ def write_error_code(error: BaseException) -> str | None:
     original = error.orig if isinstance(error, DBAPIError) else error
     if isinstance(original, sqlite3.Error):
         # the lowest byte of SQLite's extended code is the primary one
-        return _CODE_BY_SQLITE_ERROR.get(getattr(original, "sqlite_errorcode", 0) & 0xFF)
+        return _CODE_BY_SQLITE_ERROR.get(
+            getattr(original, "sqlite_errorcode", 0) & 0xFF
+        )
     if isinstance(original, OSError):
         return _CODE_BY_ERRNO.get(original.errno or 0)
     return _CODE_BY_SQLSTATE.get(getattr(original, "sqlstate", None) or "")

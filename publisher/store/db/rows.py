@@ -26,7 +26,12 @@ from sqlalchemy import (
 from publisher.domain.account import AccountId
 from publisher.domain.audit_chain import SIGN_IN_KEY, SYSTEM_USER_KEY
 from publisher.domain.delivery import FINAL_STATES, Actor, Delivery, Readback
-from publisher.domain.post import ONCE_OCCURRENCE, DeliveryId, PostId, format_delivery_name
+from publisher.domain.post import (
+    ONCE_OCCURRENCE,
+    DeliveryId,
+    PostId,
+    format_delivery_name,
+)
 from publisher.domain.results import Outcome, Published, ReadbackResult, Unknown
 from publisher.store.db.alert_tables import ALERT
 from publisher.store.db.database import Transaction
@@ -71,11 +76,15 @@ SELECT_DELIVERIES = select(DELIVERY).where(
     DELIVERY.c.id.in_(bindparam("deliveries", expanding=True))
 )
 _OWNERS_OF_IDS = select(DELIVERY.c.id, DELIVERY.c.account, DELIVERY.c.remote_id).where(
-    tuple_(DELIVERY.c.account, DELIVERY.c.remote_id).in_(bindparam("claimed", expanding=True)),
+    tuple_(DELIVERY.c.account, DELIVERY.c.remote_id).in_(
+        bindparam("claimed", expanding=True)
+    ),
     DELIVERY.c.remote_id.is_not(None),
 )
 
-_IS_ABOUT_OUTCOME = or_(*(ALERT.c.code.startswith(f"{state}.") for state in sorted(FINAL_STATES)))
+_IS_ABOUT_OUTCOME = or_(
+    *(ALERT.c.code.startswith(f"{state}.") for state in sorted(FINAL_STATES))
+)
 
 
 def batches(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
@@ -93,7 +102,10 @@ def post_rows(connection: Connection, posts: Sequence[PostId]) -> Iterator[Row[A
 
 
 def write_row(
-    connection: Connection, table: Table, key: Mapping[str, object], values: Mapping[str, object]
+    connection: Connection,
+    table: Table,
+    key: Mapping[str, object],
+    values: Mapping[str, object],
 ) -> None:
     """Update the row with this key, or insert it if there is none."""
     is_row = [table.c[name] == value for name, value in key.items()]
@@ -103,34 +115,50 @@ def write_row(
 
 def get_delivery(transaction: Transaction, delivery: DeliveryId) -> Delivery:
     """Return a delivery as the transaction sees it."""
-    [found] = read_deliveries(transaction.connection, SELECT_DELIVERIES, {"deliveries": [delivery]})
+    [found] = read_deliveries(
+        transaction.connection, SELECT_DELIVERIES, {"deliveries": [delivery]}
+    )
     return found
 
 
-def newest_outcomes(transaction: Transaction, delivery: Delivery, number: int) -> list[CallResult]:
+def newest_outcomes(
+    transaction: Transaction, delivery: Delivery, number: int
+) -> list[CallResult]:
     """Return up to `number` known outcomes of a delivery's newest attempts, newest first."""
     newest = select(ATTEMPT.c.outcome, ATTEMPT.c.detail).where(
         ATTEMPT.c.delivery == delivery.id, ATTEMPT.c.outcome.is_not(None)
     )
-    rows = transaction.connection.execute(newest.order_by(ATTEMPT.c.number.desc()).limit(number))
+    rows = transaction.connection.execute(
+        newest.order_by(ATTEMPT.c.number.desc()).limit(number)
+    )
     return [load_result(row.outcome, row.detail) for row in rows]
 
 
 def last_attempt_row(transaction: Transaction, delivery: Delivery) -> RowMapping:
     """Return the row of a delivery's newest attempt."""
     is_last = (ATTEMPT.c.delivery == delivery.id, ATTEMPT.c.number == delivery.attempts)
-    return transaction.connection.execute(select(ATTEMPT).where(*is_last)).mappings().one()
+    return (
+        transaction.connection.execute(select(ATTEMPT).where(*is_last)).mappings().one()
+    )
 
 
 def readbacks_of(transaction: Transaction, delivery: Delivery) -> list[Readback]:
     """Return the stored readbacks of a delivery, oldest first."""
-    query = select(READBACK).where(READBACK.c.delivery == delivery.id).order_by(READBACK.c.id)
-    return [to_readback(row) for row in transaction.connection.execute(query).mappings()]
+    query = (
+        select(READBACK)
+        .where(READBACK.c.delivery == delivery.id)
+        .order_by(READBACK.c.id)
+    )
+    return [
+        to_readback(row) for row in transaction.connection.execute(query).mappings()
+    ]
 
 
 def subject_of(delivery: Delivery) -> str:
     """Return the name of a delivery in the audit and in alerts."""
-    return format_delivery_name(delivery.key.post, delivery.key.occurrence, delivery.account)
+    return format_delivery_name(
+        delivery.key.post, delivery.key.occurrence, delivery.account
+    )
 
 
 def audit_entry(  # noqa: PLR0913 # an entry has that many parts
@@ -161,7 +189,9 @@ def audit_entry(  # noqa: PLR0913 # an entry has that many parts
     }
 
 
-def write_entries(transaction: Transaction, entries: Sequence[Mapping[str, object]]) -> None:
+def write_entries(
+    transaction: Transaction, entries: Sequence[Mapping[str, object]]
+) -> None:
     """Queue entries to write at the end of the transaction, atomically with their change."""
     transaction.audit_entries += entries
 
@@ -175,7 +205,9 @@ def write_audit(  # noqa: PLR0913 # an entry has that many parts
     subject: str,
     detail: Mapping[str, object] | None = None,
 ) -> None:
-    write_entries(transaction, [audit_entry(at, by, event=event, subject=subject, detail=detail)])
+    write_entries(
+        transaction, [audit_entry(at, by, event=event, subject=subject, detail=detail)]
+    )
 
 
 def raise_delivery_alert(
@@ -204,26 +236,39 @@ def raise_delivery_alert_once(
 
 
 def raise_alert(
-    transaction: Transaction, at: datetime, code: str, subject: str, facts: Mapping[str, str]
+    transaction: Transaction,
+    at: datetime,
+    code: str,
+    subject: str,
+    facts: Mapping[str, str],
 ) -> None:
     transaction.connection.execute(
-        insert(ALERT).values(at=at, code=code, subject=subject, facts=_encode_detail(facts))
+        insert(ALERT).values(
+            at=at, code=code, subject=subject, facts=_encode_detail(facts)
+        )
     )
     transaction.raised_alerts.append({"code": code, "subject": subject, "facts": facts})
 
 
-def open_alerts(connection: Connection, subject: str) -> list[tuple[str, dict[str, str]]]:
+def open_alerts(
+    connection: Connection, subject: str
+) -> list[tuple[str, dict[str, str]]]:
     """Return the codes of the open alerts about a subject, with their facts, oldest first."""
     query = select(ALERT.c.code, ALERT.c.facts).where(
         ALERT.c.subject == subject, ALERT.c.cleared_at.is_(None)
     )
     return [
-        (row.code, json.loads(row.facts)) for row in connection.execute(query.order_by(ALERT.c.id))
+        (row.code, json.loads(row.facts))
+        for row in connection.execute(query.order_by(ALERT.c.id))
     ]
 
 
 def keep_alert(
-    transaction: Transaction, at: datetime, code: str, subject: str, facts: Mapping[str, str]
+    transaction: Transaction,
+    at: datetime,
+    code: str,
+    subject: str,
+    facts: Mapping[str, str],
 ) -> None:
     """Keep one alert of this code about a subject open: the open one, a recent one, or a new one.
 
@@ -233,8 +278,12 @@ def keep_alert(
     with all its time until it is escalated.
     """
     is_same = (ALERT.c.code == code, ALERT.c.subject == subject)
-    is_recent = or_(ALERT.c.cleared_at.is_(None), ALERT.c.cleared_at > at - REOPEN_WINDOW)
-    query = select(ALERT).where(*is_same, is_recent).order_by(ALERT.c.id.desc()).limit(1)
+    is_recent = or_(
+        ALERT.c.cleared_at.is_(None), ALERT.c.cleared_at > at - REOPEN_WINDOW
+    )
+    query = (
+        select(ALERT).where(*is_same, is_recent).order_by(ALERT.c.id.desc()).limit(1)
+    )
     row = transaction.connection.execute(query).one_or_none()
     if row is None:
         raise_alert(transaction, at, code, subject, facts)
@@ -254,11 +303,17 @@ def keep_alert(
             values["at"] = at
         if row.is_settled:
             values |= {"dismissed_at": None, "dismissed_by": None, "noticed_at": None}
-    transaction.connection.execute(update(ALERT).where(ALERT.c.id == row.id).values(values))
+    transaction.connection.execute(
+        update(ALERT).where(ALERT.c.id == row.id).values(values)
+    )
 
 
 def replace_alerts(
-    transaction: Transaction, at: datetime, code: str | None, subject: str, facts: Mapping[str, str]
+    transaction: Transaction,
+    at: datetime,
+    code: str | None,
+    subject: str,
+    facts: Mapping[str, str],
 ) -> None:
     """Clear the other open alerts about a subject, and keep this one open instead, if any.
 
@@ -288,11 +343,19 @@ def find_alert_changes(
     the `since` of the facts differs. Other facts do not matter.
     """
     is_open = (ALERT.c.code.in_(list(codes)), ALERT.c.cleared_at.is_(None))
-    rows = connection.execute(select(ALERT.c.subject, ALERT.c.code, ALERT.c.facts).where(*is_open))
-    found = {row.subject: (row.code, json.loads(row.facts).get("since")) for row in rows}
-    needed = {subject: (code, facts.get("since")) for subject, (code, facts) in wanted.items()}
+    rows = connection.execute(
+        select(ALERT.c.subject, ALERT.c.code, ALERT.c.facts).where(*is_open)
+    )
+    found = {
+        row.subject: (row.code, json.loads(row.facts).get("since")) for row in rows
+    }
+    needed = {
+        subject: (code, facts.get("since")) for subject, (code, facts) in wanted.items()
+    }
     subjects = sorted(found.keys() | needed.keys())
-    return {one: wanted.get(one) for one in subjects if needed.get(one) != found.get(one)}
+    return {
+        one: wanted.get(one) for one in subjects if needed.get(one) != found.get(one)
+    }
 
 
 def apply_alert_changes(
@@ -308,7 +371,9 @@ def apply_alert_changes(
 def lock_planning(transaction: Transaction) -> None:
     """Serialize changes of the plan, by the planner and by people, across all hosts."""
     transaction.connection.execute(
-        select(DATABASE_INFO.c.key).where(DATABASE_INFO.c.key == "environment").with_for_update()
+        select(DATABASE_INFO.c.key)
+        .where(DATABASE_INFO.c.key == "environment")
+        .with_for_update()
     )
 
 
@@ -316,7 +381,9 @@ def clear_alerts(
     transaction: Transaction, subject: str, at: datetime, code: str | None = None
 ) -> None:
     """Clear the open alerts about a subject, or the open alerts of one code."""
-    open_alerts = update(ALERT).where(ALERT.c.subject == subject, ALERT.c.cleared_at.is_(None))
+    open_alerts = update(ALERT).where(
+        ALERT.c.subject == subject, ALERT.c.cleared_at.is_(None)
+    )
     if code:
         open_alerts = open_alerts.where(ALERT.c.code == code)
     transaction.connection.execute(open_alerts.values(cleared_at=at))
@@ -330,7 +397,9 @@ def clear_outcome_alerts(
     It clears the alerts of the subjects that meet a condition.
     """
     is_open = (ALERT.c.cleared_at.is_(None), _IS_ABOUT_OUTCOME)
-    transaction.connection.execute(update(ALERT).where(subjects, *is_open).values(cleared_at=at))
+    transaction.connection.execute(
+        update(ALERT).where(subjects, *is_open).values(cleared_at=at)
+    )
 
 
 def pause_account(  # noqa: PLR0913 # who, why, and what the alert says
@@ -349,14 +418,18 @@ def pause_account(  # noqa: PLR0913 # who, why, and what the alert says
     """
     scope = f"account:{account}"
     if (
-        transaction.connection.scalar(select(PAUSE.c.scope).where(PAUSE.c.scope == scope))
+        transaction.connection.scalar(
+            select(PAUSE.c.scope).where(PAUSE.c.scope == scope)
+        )
         is not None
     ):
         return
     transaction.connection.execute(
         insert(PAUSE).values(scope=scope, at=at, by=by.name, reason=reason)
     )
-    write_audit(transaction, at, by, event="paused", subject=scope, detail={"reason": reason})
+    write_audit(
+        transaction, at, by, event="paused", subject=scope, detail={"reason": reason}
+    )
     facts = {"account": account, "reason": reason, "said": message, "secret": secret}
     keep_alert(transaction, at, ACCOUNT_PAUSED, scope, facts)
 

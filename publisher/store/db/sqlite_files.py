@@ -63,7 +63,9 @@ def connect_sqlite(
     Raises RefusedError as `require_safe_companions` does.
     """
     require_safe_companions(file)
-    return sqlite3.connect(f"{file.absolute().as_uri()}?mode={mode}", uri=True, timeout=timeout)
+    return sqlite3.connect(
+        f"{file.absolute().as_uri()}?mode={mode}", uri=True, timeout=timeout
+    )
 
 
 def require_safe_companions(file: Path) -> None:
@@ -88,7 +90,9 @@ def require_safe_companions(file: Path) -> None:
             raise RefusedError("database_journal_unsafe", file=str(journal))
 
 
-def require_own_schema(query: Callable[[str], Iterable[Sequence[str]]], file: Path) -> None:
+def require_own_schema(
+    query: Callable[[str], Iterable[Sequence[str]]], file: Path
+) -> None:
     """Refuse a database with another schema than its migration has made, by the rows of a query.
 
     A trigger, a view, or a column that drops a write could undo a pause, or give approvals. For an
@@ -111,7 +115,9 @@ def hash_schema(items: Iterable[tuple[str, str, str]]) -> str:
     It does not depend on the layout of the statements.
     """
     plain = [
-        (kind, name, sql.translate(NO_LAYOUT)) for kind, name, sql in items if kind not in CODE
+        (kind, name, sql.translate(NO_LAYOUT))
+        for kind, name, sql in items
+        if kind not in CODE
     ]
     return hashlib.sha256(repr(plain).encode()).hexdigest()
 
@@ -125,6 +131,8 @@ def names_super_journal(journal: Path) -> bool:
     try:
         end = os.fstat(descriptor).st_size
         start = max(0, end - len(SUPER_JOURNAL_MAGIC))
-        return os.pread(descriptor, len(SUPER_JOURNAL_MAGIC), start) == SUPER_JOURNAL_MAGIC
+        return (
+            os.pread(descriptor, len(SUPER_JOURNAL_MAGIC), start) == SUPER_JOURNAL_MAGIC
+        )
     finally:
         os.close(descriptor)

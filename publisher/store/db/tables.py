@@ -30,7 +30,14 @@ from sqlmodel import Field, SQLModel
 
 from publisher.domain.account import AccountId, LoginId, Platform
 from publisher.domain.delivery import Attempt, Delivery, DesiredState, Readback, State
-from publisher.domain.post import DeliveryId, Fingerprint, OccurrenceKey, Post, PostId, RenderedPost
+from publisher.domain.post import (
+    DeliveryId,
+    Fingerprint,
+    OccurrenceKey,
+    Post,
+    PostId,
+    RenderedPost,
+)
 from publisher.domain.results import (
     RESULT_CODES,
     DeletionResult,
@@ -57,10 +64,18 @@ class Instant(TypeDecorator[datetime]):
     impl = BigInteger
     cache_ok = True
 
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:  # noqa: ARG002
+    def process_bind_param(
+        self,
+        value: datetime | None,
+        dialect: Dialect,  # noqa: ARG002
+    ) -> int | None:
         return None if value is None else (value - UNIX_EPOCH) // MICROSECOND
 
-    def process_result_value(self, value: int | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
+    def process_result_value(
+        self,
+        value: int | None,
+        dialect: Dialect,  # noqa: ARG002
+    ) -> datetime | None:
         return None if value is None else UNIX_EPOCH + value * MICROSECOND
 
 
@@ -70,10 +85,18 @@ class Duration(TypeDecorator[timedelta]):
     impl = BigInteger
     cache_ok = True
 
-    def process_bind_param(self, value: timedelta | None, dialect: Dialect) -> int | None:  # noqa: ARG002
+    def process_bind_param(
+        self,
+        value: timedelta | None,
+        dialect: Dialect,  # noqa: ARG002
+    ) -> int | None:
         return None if value is None else value // MICROSECOND
 
-    def process_result_value(self, value: int | None, dialect: Dialect) -> timedelta | None:  # noqa: ARG002
+    def process_result_value(
+        self,
+        value: int | None,
+        dialect: Dialect,  # noqa: ARG002
+    ) -> timedelta | None:
         return None if value is None else value * MICROSECOND
 
 
@@ -121,7 +144,9 @@ class PostRow(SQLModel, table=True):
     corrected_by: str | None = None
     saved_by: str | None = None
     file_owner: str | None = None
-    writers: str = Field(default="{}", sa_type=Text, sa_column_kwargs={"server_default": "{}"})
+    writers: str = Field(
+        default="{}", sa_type=Text, sa_column_kwargs={"server_default": "{}"}
+    )
     last_save: int = Field(default=0, sa_column_kwargs=SERVER_DEFAULT_ZERO)
     words_hash: str = Field(default="", sa_column_kwargs={"server_default": ""})
 
@@ -298,7 +323,9 @@ class DeliveryRow(SQLModel, table=True):
     ticket: str | None = Field(default=None, sa_type=Text)
     reported_url: str | None = None
     was_resent: bool = False
-    desired: str = Field(default="as_planned", sa_column_kwargs={"server_default": "as_planned"})
+    desired: str = Field(
+        default="as_planned", sa_column_kwargs={"server_default": "as_planned"}
+    )
     first_attempt_deadline: datetime | None = Field(default=None, sa_type=Instant)
     extra_parts: int = Field(default=0, sa_column_kwargs=SERVER_DEFAULT_ZERO)
     parts_done: int = Field(default=0, sa_column_kwargs=SERVER_DEFAULT_ZERO)
@@ -306,7 +333,9 @@ class DeliveryRow(SQLModel, table=True):
     is_pruned: bool = Field(default=False, sa_column_kwargs=SERVER_DEFAULT_FALSE)
     kind: str
     marker: str
-    is_due_when_approved: bool = Field(default=False, sa_column_kwargs=SERVER_DEFAULT_FALSE)
+    is_due_when_approved: bool = Field(
+        default=False, sa_column_kwargs=SERVER_DEFAULT_FALSE
+    )
 
 
 class AttemptRow(SQLModel, table=True):
@@ -366,7 +395,13 @@ class AuditRow(SQLModel, table=True):
 
     __tablename__: ClassVar[str] = "audit"
     __table_args__ = (
-        Index("entries_of_people", "id", "name", "event", sqlite_where=text("role = 'person'")),
+        Index(
+            "entries_of_people",
+            "id",
+            "name",
+            "event",
+            sqlite_where=text("role = 'person'"),
+        ),
     )
     id: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
     at: datetime = Field(sa_type=Instant)
@@ -445,7 +480,9 @@ class WorkerStateRow(SQLModel, table=True):
     worker: str = Field(primary_key=True)
     config_hash: str | None = None
     compared_timeline: str | None = None
-    is_comparison_pending: bool = Field(default=False, sa_column_kwargs=SERVER_DEFAULT_FALSE)
+    is_comparison_pending: bool = Field(
+        default=False, sa_column_kwargs=SERVER_DEFAULT_FALSE
+    )
     clock_at: datetime | None = Field(default=None, sa_type=Instant)
     clock_ticks: float | None = None
 
@@ -553,15 +590,21 @@ def to_delivery(row: RowMapping) -> Delivery:
         rendered_hash=Fingerprint(row["rendered_hash"]),
         follows=PostId(row["follows"]) if row["follows"] else None,
         receipt=receipt,
-        ticket=_type_adapter("ticket").validate_json(row["ticket"]) if row["ticket"] else None,
+        ticket=_type_adapter("ticket").validate_json(row["ticket"])
+        if row["ticket"]
+        else None,
     )
 
 
 def read_deliveries(
-    connection: Connection, query: Select[Any], parameters: Mapping[str, object] | None = None
+    connection: Connection,
+    query: Select[Any],
+    parameters: Mapping[str, object] | None = None,
 ) -> list[Delivery]:
     """Return the deliveries that a query selects."""
-    return [to_delivery(row) for row in connection.execute(query, parameters).mappings()]
+    return [
+        to_delivery(row) for row in connection.execute(query, parameters).mappings()
+    ]
 
 
 def changed_columns(before: Delivery, after: Delivery) -> dict[str, Any]:
@@ -579,11 +622,18 @@ def changed_columns(before: Delivery, after: Delivery) -> dict[str, Any]:
         changed["rendered_hash"] = after.rendered_hash
     if after.receipt != before.receipt:
         receipt = after.receipt
-        changed |= {name: getattr(receipt, name) if receipt else None for name in _RECEIPT_COLUMNS}
-        changed["is_manually_confirmed"] = receipt is not None and receipt.is_manually_confirmed
+        changed |= {
+            name: getattr(receipt, name) if receipt else None
+            for name in _RECEIPT_COLUMNS
+        }
+        changed["is_manually_confirmed"] = (
+            receipt is not None and receipt.is_manually_confirmed
+        )
     if after.ticket != before.ticket:
         changed["ticket"] = (
-            _type_adapter("ticket").dump_json(after.ticket).decode() if after.ticket else None
+            _type_adapter("ticket").dump_json(after.ticket).decode()
+            if after.ticket
+            else None
         )
     return changed
 

@@ -9,7 +9,12 @@ from sqlalchemy import RowMapping, Text
 from sqlmodel import Field, SQLModel
 
 from publisher.domain.user import Grant, Permission, User, UserState, parse_grant
-from publisher.store.db.tables import SERVER_DEFAULT_FALSE, SERVER_DEFAULT_ZERO, Instant, table_of
+from publisher.store.db.tables import (
+    SERVER_DEFAULT_FALSE,
+    SERVER_DEFAULT_ZERO,
+    Instant,
+    table_of,
+)
 
 
 class AuthUserRow(SQLModel, table=True):
@@ -35,7 +40,9 @@ class AuthUserRow(SQLModel, table=True):
     link_hash: str | None = Field(default=None, unique=True)
     link_expires_at: datetime | None = Field(default=None, sa_type=Instant)
     link_browser_hash: str | None = Field(default=None, unique=True)
-    awaits_second_factor: bool = Field(default=False, sa_column_kwargs=SERVER_DEFAULT_FALSE)
+    awaits_second_factor: bool = Field(
+        default=False, sa_column_kwargs=SERVER_DEFAULT_FALSE
+    )
     admin_ended_at: datetime | None = Field(default=None, sa_type=Instant)
     epoch: int = Field(default=0, sa_column_kwargs=SERVER_DEFAULT_ZERO)
 

@@ -81,11 +81,17 @@ def cancel_matching(  # noqa: PLR0913 # what is cancelled, by whom, and why
         ),
     )
     deliveries = read_deliveries(transaction.connection, query)
-    after = [store.transition(transaction, delivery, event, by) for delivery in deliveries]
-    return sum(delivery.state not in CHECKED_STATES | {State.SENDING} for delivery in after)
+    after = [
+        store.transition(transaction, delivery, event, by) for delivery in deliveries
+    ]
+    return sum(
+        delivery.state not in CHECKED_STATES | {State.SENDING} for delivery in after
+    )
 
 
-def find_due_corrections(planned: Sequence[PlannedDeliveries], now: datetime) -> list[PostId]:
+def find_due_corrections(
+    planned: Sequence[PlannedDeliveries], now: datetime
+) -> list[PostId]:
     """Return the due corrections among these posts. Their approvals may still be missing."""
 
     def is_asap(post: Post) -> bool:
@@ -93,7 +99,9 @@ def find_due_corrections(planned: Sequence[PlannedDeliveries], now: datetime) ->
 
     corrections = [item for item in planned if item.post.kind.traits.stops_original]
     return [
-        item.post.id for item in corrections if is_asap(item.post) or item.occurrence.due_at <= now
+        item.post.id
+        for item in corrections
+        if is_asap(item.post) or item.occurrence.due_at <= now
     ]
 
 
@@ -108,19 +116,27 @@ def stop_corrected(
         return
     connection = transaction.connection
     lock_planning(transaction)
-    bodies = connection.scalars(select(POST.c.body).where(POST.c.id.in_(list(corrections)))).all()
+    bodies = connection.scalars(
+        select(POST.c.body).where(POST.c.id.in_(list(corrections)))
+    ).all()
     corrected = {
-        post.follows: post.id for post in map(load_post, bodies) if post.kind.traits.stops_original
+        post.follows: post.id
+        for post in map(load_post, bodies)
+        if post.kind.traits.stops_original
     }
     uncorrected = select(POST.c.id).where(
         POST.c.id.in_(list(filter(None, corrected))), POST.c.corrected_by.is_(None)
     )
     for original in connection.scalars(uncorrected.order_by(POST.c.id)).all():
-        order = OrderedCorrection(original=original, correction=corrected[original], by=PLANNER)
+        order = OrderedCorrection(
+            original=original, correction=corrected[original], by=PLANNER
+        )
         stop_original(store, transaction, order)
 
 
-def stop_original(store: BaseStore, transaction: Transaction, order: OrderedCorrection) -> None:
+def stop_original(
+    store: BaseStore, transaction: Transaction, order: OrderedCorrection
+) -> None:
     """End the wish to publish a post wherever it is not out, now and in future: its text is wrong.
 
     If a call may have been made, none follows it. People are asked at once to look there.
@@ -131,12 +147,25 @@ def stop_original(store: BaseStore, transaction: Transaction, order: OrderedCorr
         update(POST).where(POST.c.id == original).values(corrected_by=order.correction)
     )
     write_audit(
-        transaction, now, order.by, event="correction_requested", subject=original, detail=detail
+        transaction,
+        now,
+        order.by,
+        event="correction_requested",
+        subject=original,
+        detail=detail,
     )
-    of_post = (ALERT.c.subject.startswith(f"{original}{mark}", autoescape=True) for mark in "@#")
+    of_post = (
+        ALERT.c.subject.startswith(f"{original}{mark}", autoescape=True)
+        for mark in "@#"
+    )
     clear_outcome_alerts(transaction, now, or_(*of_post))
     cancel_matching(
-        store, transaction, {"post": original}, order.by, reason="corrected", is_corrected=True
+        store,
+        transaction,
+        {"post": original},
+        order.by,
+        reason="corrected",
+        is_corrected=True,
     )
     apply_alert_changes(transaction, now, find_doubt_changes(connection))
 

@@ -113,7 +113,8 @@ _EXTEND_COOLDOWN = (
     )
     .values(
         busy_since=case(
-            (LOGIN.c.routine_cooldown_until < _IDLE_SINCE, _NOW), else_=LOGIN.c.busy_since
+            (LOGIN.c.routine_cooldown_until < _IDLE_SINCE, _NOW),
+            else_=LOGIN.c.busy_since,
         )
     )
 )
@@ -126,7 +127,9 @@ _IDLE_LOGINS = select(LOGIN.c.id).where(
     LOGIN.c.routine_cooldown_until < _IDLE_SINCE,
 )
 _COOLDOWN_END = (
-    select(LOGIN.c.routine_cooldown_until).where(LOGIN.c.id == DELIVERY.c.login).scalar_subquery()
+    select(LOGIN.c.routine_cooldown_until)
+    .where(LOGIN.c.id == DELIVERY.c.login)
+    .scalar_subquery()
 )
 _EXTEND_DEADLINES = (
     update(DELIVERY)
@@ -203,7 +206,10 @@ def extend_cooldowns(
         return
     cooldowns = sorted(cooldowns, key=lambda cooldown: cooldown.login)
     idle_since = now - LOGIN_IDLE_AFTER
-    parameters = {"logins": [cooldown.login for cooldown in cooldowns], "idle_since": idle_since}
+    parameters = {
+        "logins": [cooldown.login for cooldown in cooldowns],
+        "idle_since": idle_since,
+    }
     if idle := transaction.connection.scalars(_IDLE_LOGINS, parameters).all():
         transaction.connection.execute(
             _EXTEND_DEADLINES,
@@ -211,7 +217,10 @@ def extend_cooldowns(
         )
     rows = [
         {"now": now, "idle_since": idle_since}
-        | {f"its_{item.name}": getattr(cooldown, item.name) for item in fields(cooldown)}
+        | {
+            f"its_{item.name}": getattr(cooldown, item.name)
+            for item in fields(cooldown)
+        }
         for cooldown in cooldowns
     ]
     execute_rows(transaction.connection, _EXTEND_COOLDOWN, rows)
@@ -223,7 +232,9 @@ def start_quota_cooldowns(
     """Start the quota cooldowns for the calls of these deliveries that begin now."""
     if deliveries:
         now = store.runtime.now()
-        extend_cooldowns(transaction, _quota_cooldowns(store, transaction, deliveries, now), now)
+        extend_cooldowns(
+            transaction, _quota_cooldowns(store, transaction, deliveries, now), now
+        )
 
 
 def revert_quota_cooldowns(
@@ -246,7 +257,10 @@ def revert_quota_cooldowns(
 
 
 def _quota_cooldowns(
-    store: BaseStore, transaction: Transaction, deliveries: Sequence[Delivery], since: datetime
+    store: BaseStore,
+    transaction: Transaction,
+    deliveries: Sequence[Delivery],
+    since: datetime,
 ) -> list[Cooldown]:
     """Return the quota cooldowns of these deliveries' logins, counted from `since`."""
     quotas = {
@@ -258,13 +272,19 @@ def _quota_cooldowns(
     counts = transaction.connection.execute(
         _ATTEMPT_COUNTS, {**last_day, "logins": list(quotas)}
     ).all()
-    crowded = [row.login for row in counts if row.number >= quotas[row.login].always_allowed_calls]
+    crowded = [
+        row.login
+        for row in counts
+        if row.number >= quotas[row.login].always_allowed_calls
+    ]
     # where no window can be full yet, the newest attempt is enough
     sent: dict[LoginId, list[datetime]] = {
         row.login: [row.newest] for row in counts if row.login not in crowded
     }
     for row in (
-        transaction.connection.execute(_RECENT_ATTEMPTS, {**last_day, "logins": crowded})
+        transaction.connection.execute(
+            _RECENT_ATTEMPTS, {**last_day, "logins": crowded}
+        )
         if crowded
         else ()
     ):
@@ -272,7 +292,9 @@ def _quota_cooldowns(
     return [
         Cooldown(
             login=login,
-            cooldown_until=quota.next_allowed_at(sent.get(login, ()), since, is_urgent=True),
+            cooldown_until=quota.next_allowed_at(
+                sent.get(login, ()), since, is_urgent=True
+            ),
             routine_cooldown_until=quota.next_allowed_at(
                 sent.get(login, ()), since, is_urgent=False
             ),
@@ -310,7 +332,9 @@ def start_rate_limit(  # noqa: PLR0913 # whose limit, and what it holds for
     until = min(until, now + MAX_COOLDOWN)
     if store.runtime.is_clock_confirmed():
         extend_cooldowns(
-            transaction, [_rate_limit_cooldown(login, until, is_for_reads=is_for_reads)], now
+            transaction,
+            [_rate_limit_cooldown(login, until, is_for_reads=is_for_reads)],
+            now,
         )
     else:
         store.record_undated_limit(login, until - now, is_for_reads=is_for_reads)
@@ -327,12 +351,19 @@ def start_login_cooldown(
     """Apply a rate limit that a read met. Return the limit as applied."""
     now = store.runtime.now()
     until = start_rate_limit(
-        store, transaction, login, limit.until or now + default_duration, now, is_for_reads=True
+        store,
+        transaction,
+        login,
+        limit.until or now + default_duration,
+        now,
+        is_for_reads=True,
     )
     return replace(limit, until=until)
 
 
-def _rate_limit_cooldown(login: LoginId, until: datetime, *, is_for_reads: bool) -> Cooldown:
+def _rate_limit_cooldown(
+    login: LoginId, until: datetime, *, is_for_reads: bool
+) -> Cooldown:
     return Cooldown(
         login=login,
         cooldown_until=until,
@@ -343,7 +374,9 @@ def _rate_limit_cooldown(login: LoginId, until: datetime, *, is_for_reads: bool)
     )
 
 
-def redate_cooldowns(store: BaseStore, transaction: Transaction, clocks: ClockReading) -> None:
+def redate_cooldowns(
+    store: BaseStore, transaction: Transaction, clocks: ClockReading
+) -> None:
     """Correct, once the clock is confirmed, the cooldowns that only a fast clock can have written.
 
     Rate limits that came while the clock was not confirmed are written now.
@@ -364,16 +397,22 @@ def redate_cooldowns(store: BaseStore, transaction: Transaction, clocks: ClockRe
         PAUSE.c.reason == RESPONSES_UNREADABLE,
         PAUSE.c.at > now + MAX_TIMESTAMP_SKEW,
     )
-    transaction.connection.execute(update(PAUSE).where(*is_breaker_ahead).values(at=now))
+    transaction.connection.execute(
+        update(PAUSE).where(*is_breaker_ahead).values(at=now)
+    )
     for limit in store.undated_limits:
         until = now + timedelta(seconds=limit.until - clocks.monotonic_seconds)
-        cooldown = _rate_limit_cooldown(limit.login, until, is_for_reads=limit.is_for_reads)
+        cooldown = _rate_limit_cooldown(
+            limit.login, until, is_for_reads=limit.is_for_reads
+        )
         extend_cooldowns(transaction, [cooldown], now)
 
 
 def may_read(now: datetime) -> ColumnElement[bool]:
     """True if no cooldown blocks the reads of a delivery's login."""
-    return ~exists().where(LOGIN.c.id == DELIVERY.c.login, LOGIN.c.reads_cooldown_until > now)
+    return ~exists().where(
+        LOGIN.c.id == DELIVERY.c.login, LOGIN.c.reads_cooldown_until > now
+    )
 
 
 def logins_in_cooldown(
@@ -386,7 +425,9 @@ def logins_in_cooldown(
     query = select(LOGIN.c.id).where(LOGIN.c.reads_cooldown_until > now)
     return frozenset(
         connection.scalars(
-            query if latest is None else query.where(LOGIN.c.reads_cooldown_until <= latest)
+            query
+            if latest is None
+            else query.where(LOGIN.c.reads_cooldown_until <= latest)
         )
     )
 
@@ -394,7 +435,8 @@ def logins_in_cooldown(
 _LAST_RESULTS = (
     select(ATTEMPT.c.outcome, ATTEMPT.c.detail)
     .where(
-        ATTEMPT.c.account.in_(bindparam("accounts", expanding=True)), ATTEMPT.c.outcome.is_not(None)
+        ATTEMPT.c.account.in_(bindparam("accounts", expanding=True)),
+        ATTEMPT.c.outcome.is_not(None),
     )
     .order_by(ATTEMPT.c.id.desc())
     .limit(40)
@@ -419,8 +461,12 @@ def trip_circuit_breakers(
     timeouts, no calls that never left, no manual posts. A private server holds up its own accounts
     alone.
     """
-    known = [store.policies[account] for account in accounts if account in store.policies]
-    for platform, server in sorted({(one.account.platform, one.server) for one in known}):
+    known = [
+        store.policies[account] for account in accounts if account in store.policies
+    ]
+    for platform, server in sorted(
+        {(one.account.platform, one.server) for one in known}
+    ):
         group = [
             policy.account
             for policy in store.policies.values()
@@ -433,22 +479,32 @@ def trip_circuit_breakers(
                 facts = {"account": account.id}
                 _open_breaker(store, transaction, f"account:{account.id}", facts, by)
         else:
-            _open_breaker(store, transaction, f"platform:{platform}", {"platform": platform}, by)
+            _open_breaker(
+                store, transaction, f"platform:{platform}", {"platform": platform}, by
+            )
         next_check = {"next_action_at": store.runtime.now() + OPEN_DURATION}
         for login in {account.login for account in group}:
-            write_row(transaction.connection, LOGIN_HEALTH, {"login": login}, next_check)
+            write_row(
+                transaction.connection, LOGIN_HEALTH, {"login": login}, next_check
+            )
 
 
-def _are_newest_unreadable(transaction: Transaction, accounts: Sequence[Account]) -> bool:
+def _are_newest_unreadable(
+    transaction: Transaction, accounts: Sequence[Account]
+) -> bool:
     """Return True if the newest answers to calls of these accounts are all unreadable."""
     ids = [account.id for account in accounts]
     responses: list[CallResult] = []
-    for row in transaction.connection.execute(_LAST_RESULTS, {"accounts": ids}).mappings():
+    for row in transaction.connection.execute(
+        _LAST_RESULTS, {"accounts": ids}
+    ).mappings():
         result = load_result(row["outcome"], row["detail"])
         has_no_response = isinstance(result, NotSent) or (
             isinstance(result, Unknown) and result.reason in _NO_RESPONSE_REASONS
         )
-        is_manual = isinstance(result, Submitted) and result.ticket.manual_task is not None
+        is_manual = (
+            isinstance(result, Submitted) and result.ticket.manual_task is not None
+        )
         if not (has_no_response or is_manual):
             responses.append(result)
     newest = responses[:FAILURE_THRESHOLD]
@@ -456,7 +512,11 @@ def _are_newest_unreadable(transaction: Transaction, accounts: Sequence[Account]
 
 
 def _open_breaker(
-    store: BaseStore, transaction: Transaction, scope: str, subject: Mapping[str, str], by: Actor
+    store: BaseStore,
+    transaction: Transaction,
+    scope: str,
+    subject: Mapping[str, str],
+    by: Actor,
 ) -> None:
     """Pause a scope, with an alert about its platform or account, unless it is paused."""
     query = select(PAUSE.c.scope).where(PAUSE.c.scope == scope)
@@ -466,10 +526,17 @@ def _open_breaker(
     pause = {"scope": scope, "at": now, "by": by.name, "reason": RESPONSES_UNREADABLE}
     transaction.connection.execute(insert(PAUSE).values(pause))
     write_audit(
-        transaction, now, by, event="paused", subject=scope, detail={"reason": RESPONSES_UNREADABLE}
+        transaction,
+        now,
+        by,
+        event="paused",
+        subject=scope,
+        detail={"reason": RESPONSES_UNREADABLE},
     )
     code = ACCOUNT_BREAKER_OPEN if "account" in subject else PLATFORM_BREAKER_OPEN
-    keep_alert(transaction, now, code, scope, {**subject, "number": str(FAILURE_THRESHOLD)})
+    keep_alert(
+        transaction, now, code, scope, {**subject, "number": str(FAILURE_THRESHOLD)}
+    )
 
 
 def update_circuit_breaker(
@@ -492,18 +559,29 @@ def update_circuit_breaker(
     ]
     scopes = [f"platform:{account.platform}", *(f"account:{one}" for one in same_login)]
     is_open = (PAUSE.c.scope.in_(scopes), PAUSE.c.reason == RESPONSES_UNREADABLE)
-    pauses = transaction.connection.execute(select(PAUSE.c.scope, PAUSE.c.at).where(*is_open)).all()
+    pauses = transaction.connection.execute(
+        select(PAUSE.c.scope, PAUSE.c.at).where(*is_open)
+    ).all()
     if not pauses:
         return
     may_end = isinstance(health, Healthy)
-    ended = [pause.scope for pause in pauses if may_end and pause.at <= now - OPEN_DURATION]
+    ended = [
+        pause.scope for pause in pauses if may_end and pause.at <= now - OPEN_DURATION
+    ]
     for scope in ended:
         transaction.connection.execute(delete(PAUSE).where(PAUSE.c.scope == scope))
         for code in (ACCOUNT_BREAKER_OPEN, PLATFORM_BREAKER_OPEN):
             clear_alerts(transaction, scope, now, code)
         write_audit(
-            transaction, now, by, event="resumed", subject=scope, detail={"reason": "probed"}
+            transaction,
+            now,
+            by,
+            event="resumed",
+            subject=scope,
+            detail={"reason": "probed"},
         )
     if len(ended) < len(pauses):
         schedule = update(LOGIN_HEALTH).where(LOGIN_HEALTH.c.login == account.login)
-        transaction.connection.execute(schedule.values(next_action_at=now + OPEN_DURATION))
+        transaction.connection.execute(
+            schedule.values(next_action_at=now + OPEN_DURATION)
+        )

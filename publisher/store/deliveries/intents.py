@@ -60,7 +60,13 @@ from publisher.store.base import (
 from publisher.store.comparison import is_timeline_new
 from publisher.store.database_identity import is_original_database
 from publisher.store.db.database import Transaction, execute_rows, wait_for_lock
-from publisher.store.db.filters import in_state, is_late, is_superseded, may_call, mode_override
+from publisher.store.db.filters import (
+    in_state,
+    is_late,
+    is_superseded,
+    may_call,
+    mode_override,
+)
 from publisher.store.db.intent_journal import JournalRecord
 from publisher.store.db.monitor_tables import PRESENCE, to_presence
 from publisher.store.db.rows import SELECT_DELIVERIES, raise_delivery_alert_once
@@ -113,7 +119,8 @@ def is_claimable(row: FromClause) -> ColumnElement[bool]:
 
 
 def _claim_query(
-    is_kind: Callable[[FromClause], ColumnElement[bool]], *cooldowns: ColumnElement[datetime]
+    is_kind: Callable[[FromClause], ColumnElement[bool]],
+    *cooldowns: ColumnElement[datetime],
 ) -> Select[Any]:
     """Select idle logins, longest idle first, each with the delivery of one kind to claim.
 
@@ -150,7 +157,8 @@ def has_published_parts(row: FromClause) -> ColumnElement[bool]:
 
 
 URGENT_CLAIMS = _claim_query(
-    lambda row: and_(row.c.is_urgent.is_(True), ~has_published_parts(row)), LOGIN.c.cooldown_until
+    lambda row: and_(row.c.is_urgent.is_(True), ~has_published_parts(row)),
+    LOGIN.c.cooldown_until,
 )
 STARTED_CLAIMS = _claim_query(has_published_parts, LOGIN.c.parts_cooldown_until)
 ROUTINE_CLAIMS = _claim_query(
@@ -177,7 +185,9 @@ STILL_CLAIMABLE = SELECT_DELIVERIES.where(
 )
 
 
-def choose_claims(store: BaseStore, transaction: Transaction, limit: int) -> list[Delivery]:
+def choose_claims(
+    store: BaseStore, transaction: Transaction, limit: int
+) -> list[Delivery]:
     """Return a due delivery for each of at most `limit` free logins, and lock these logins.
 
     Within a kind, the logins that have been idle longest come first. The logins are locked before
@@ -190,7 +200,9 @@ def choose_claims(store: BaseStore, transaction: Transaction, limit: int) -> lis
     found: dict[LoginId, int] = {}
 
     def find(
-        query: Select[Any], accounts: Sequence[AccountId], exclude: Collection[LoginId] = ()
+        query: Select[Any],
+        accounts: Sequence[AccountId],
+        exclude: Collection[LoginId] = (),
     ) -> None:
         if len(found) == limit:
             return
@@ -202,7 +214,10 @@ def choose_claims(store: BaseStore, transaction: Transaction, limit: int) -> lis
             "accounts": accounts,
         }
         found.update(
-            {row.id: row.candidate for row in transaction.connection.execute(query, parameters)}
+            {
+                row.id: row.candidate
+                for row in transaction.connection.execute(query, parameters)
+            }
         )
 
     def logins_of(accounts: Sequence[AccountId]) -> set[LoginId]:
@@ -221,14 +236,18 @@ def choose_claims(store: BaseStore, transaction: Transaction, limit: int) -> lis
 
 _OWNED_IDS = (
     select(DELIVERY.c.remote_id)
-    .where(DELIVERY.c.account == bindparam("account"), DELIVERY.c.published_at.is_not(None))
+    .where(
+        DELIVERY.c.account == bindparam("account"), DELIVERY.c.published_at.is_not(None)
+    )
     .order_by(DELIVERY.c.published_at.desc())
     .limit(literal_column(str(MAX_OWNED_IDS)))
 )
 _NEWEST_ATTEMPT = (
     select(ATTEMPT, RENDERED_POST.c.body)
     .join(RENDERED_POST, RENDERED_POST.c.fingerprint == bindparam("rendered_hash"))
-    .where(ATTEMPT.c.delivery == bindparam("delivery"), ATTEMPT.c.part <= bindparam("part"))
+    .where(
+        ATTEMPT.c.delivery == bindparam("delivery"), ATTEMPT.c.part <= bindparam("part")
+    )
     .order_by(ATTEMPT.c.number.desc())
     .limit(literal_column("1"))
 )
@@ -270,11 +289,21 @@ def pending_readbacks(
             owned[delivery.account] = frozenset(
                 connection.scalars(_OWNED_IDS, {"account": delivery.account})
             )
-        others = owned[delivery.account] - {delivery.receipt.remote_id if delivery.receipt else ""}
-        request = _build(store, delivery, to_attempt(row), row["newest_id"], row["body"])
-        request = replace(request, owned_ids=others, is_manual=delivery.manual_task is not None)
-        conflict = find_identity_change(store, connection, delivery.account, request.identity)
-        pending.append(PendingReadback(delivery=delivery, request=request, conflict=conflict))
+        others = owned[delivery.account] - {
+            delivery.receipt.remote_id if delivery.receipt else ""
+        }
+        request = _build(
+            store, delivery, to_attempt(row), row["newest_id"], row["body"]
+        )
+        request = replace(
+            request, owned_ids=others, is_manual=delivery.manual_task is not None
+        )
+        conflict = find_identity_change(
+            store, connection, delivery.account, request.identity
+        )
+        pending.append(
+            PendingReadback(delivery=delivery, request=request, conflict=conflict)
+        )
     return pending
 
 
@@ -286,14 +315,19 @@ def find_identity_change(
     An empty identity is unknown. Only the identity in the settings is compared then.
     """
     present = store.policies[account].identity
-    if identity in {present, ""} or identity in find_spellings(store, connection, account):
+    if identity in {present, ""} or identity in find_spellings(
+        store, connection, account
+    ):
         return None
     return Held(
-        reason=HoldReason.IDENTITY_CHANGED, facts={"sent_as": identity, "identity": present}
+        reason=HoldReason.IDENTITY_CHANGED,
+        facts={"sent_as": identity, "identity": present},
     )
 
 
-def find_spellings(store: BaseStore, connection: Connection, account: AccountId) -> frozenset[str]:
+def find_spellings(
+    store: BaseStore, connection: Connection, account: AccountId
+) -> frozenset[str]:
     """Return every text by which an attempt may name the identity that the account has now.
 
     Two spellings are one identity if the platform has called the account by the same name under
@@ -302,11 +336,16 @@ def find_spellings(store: BaseStore, connection: Connection, account: AccountId)
     present = store.policies[account].presence
     rows = connection.execute(select(PRESENCE).where(PRESENCE.c.account == account))
     names = {
-        to_presence(row): row.identity if row.reported is None else row.reported for row in rows
+        to_presence(row): row.identity if row.reported is None else row.reported
+        for row in rows
     }
     name = names.get(present, present.identity)
     one_name = [other for other, its_name in names.items() if name and its_name == name]
-    here = [other for other in one_name if replace(other, identity=present.identity) == present]
+    here = [
+        other
+        for other in one_name
+        if replace(other, identity=present.identity) == present
+    ]
     return frozenset(map(str, [present, *here]))
 
 
@@ -333,7 +372,8 @@ def build_request(
         request = replace(request, is_manual=True)
     else:
         request = replace(
-            request, method=_name_method(policy, request.rendered, is_urgent=delivery.is_urgent)
+            request,
+            method=_name_method(policy, request.rendered, is_urgent=delivery.is_urgent),
         )
     if request.part or not request.rendered.images:  # images go with the post itself
         return request
@@ -347,7 +387,9 @@ def build_request(
     return replace(request, images=tuple(stored[sha256] for sha256 in hashes))
 
 
-def _name_method(policy: AccountPolicy, rendered: RenderedPost, *, is_urgent: bool) -> str:
+def _name_method(
+    policy: AccountPolicy, rendered: RenderedPost, *, is_urgent: bool
+) -> str:
     """Return the adapter's word for the way of a call.
 
     It is empty if the adapter fails, as it is where nobody knows the way.
@@ -361,11 +403,16 @@ def _name_method(policy: AccountPolicy, rendered: RenderedPost, *, is_urgent: bo
 
 
 def _build(
-    store: BaseStore, delivery: Delivery, attempt: Attempt, newest_id: str | None, body: str
+    store: BaseStore,
+    delivery: Delivery,
+    attempt: Attempt,
+    newest_id: str | None,
+    body: str,
 ) -> SendRequest:
     timing, part = store.timing(delivery.account), _current_part(delivery)
     time_left = min(
-        timing.lease_timeout - timing.request_timeout, delivery.expires_at - attempt.intended_at
+        timing.lease_timeout - timing.request_timeout,
+        delivery.expires_at - attempt.intended_at,
     )
     return SendRequest(
         delivery=delivery.id,
@@ -431,7 +478,10 @@ def guard_query(condition: Callable[[Any, Any], ColumnElement[bool]]) -> Select[
         .join(LOGIN, LOGIN.c.id == DELIVERY.c.login)
         .outerjoin(
             ATTEMPT,
-            and_(ATTEMPT.c.delivery == DELIVERY.c.id, ATTEMPT.c.number == DELIVERY.c.attempts),
+            and_(
+                ATTEMPT.c.delivery == DELIVERY.c.id,
+                ATTEMPT.c.number == DELIVERY.c.attempts,
+            ),
         )
         .where(DELIVERY.c.id.in_(bindparam("deliveries", expanding=True)))
     )
@@ -441,20 +491,27 @@ GUARD_QUERY = guard_query(may_call)
 _UNRESOLVED_ATTEMPTS = (
     select(DELIVERY.c.account, DELIVERY.c.state, ATTEMPT.c.id, ATTEMPT.c.ended_at)
     .join(
-        ATTEMPT, and_(ATTEMPT.c.delivery == DELIVERY.c.id, ATTEMPT.c.number == DELIVERY.c.attempts)
+        ATTEMPT,
+        and_(
+            ATTEMPT.c.delivery == DELIVERY.c.id, ATTEMPT.c.number == DELIVERY.c.attempts
+        ),
     )
     .where(
         in_state(DELIVERY, State.SENDING, State.UNKNOWN, State.RETRACTING),
         or_(
             ~in_state(DELIVERY, State.RETRACTING), DELIVERY.c.remote_id.is_(None)
         ),  # an id is deleted without the list
-        or_(DELIVERY.c.reason.is_(None), DELIVERY.c.reason != HoldReason.REVIEW_POSSIBLE.value),
+        or_(
+            DELIVERY.c.reason.is_(None),
+            DELIVERY.c.reason != HoldReason.REVIEW_POSSIBLE.value,
+        ),
         DELIVERY.c.account.in_(bindparam("accounts", expanding=True)),
     )
 )
 _INSERT_ATTEMPT = insert(ATTEMPT).inline()
 _CREATED_NOTHING = [
-    RESULT_CODES[kind] for kind in (NotSent, RateLimited, Busy, CredentialExpired, Rejected)
+    RESULT_CODES[kind]
+    for kind in (NotSent, RateLimited, Busy, CredentialExpired, Rejected)
 ]
 _NEWEST_ATTEMPTS = (
     select(ATTEMPT.c.id)
@@ -483,9 +540,13 @@ def record_intents(
         return [Declined(guard="database_replaced") for _ in leases]
     recover_lost_attempts(store, transaction)
     wait_for_lock(transaction, PAUSE_LOCK, is_shared=True)
-    parameters = {"deliveries": [lease.delivery for lease in leases], "now": store.runtime.now()}
+    parameters = {
+        "deliveries": [lease.delivery for lease in leases],
+        "now": store.runtime.now(),
+    }
     rows = {
-        row["id"]: row for row in transaction.connection.execute(GUARD_QUERY, parameters).mappings()
+        row["id"]: row
+        for row in transaction.connection.execute(GUARD_QUERY, parameters).mappings()
     }
     since_unresolved = _attempts_since_unresolved(
         store, transaction, [lease.account for lease in leases]
@@ -497,7 +558,9 @@ def record_intents(
     for lease in leases:
         row = rows[lease.delivery]
         delivery = to_delivery(row)
-        if delivery.state is not State.CLAIMED or not lease.has_current_fencing_token(delivery):
+        if delivery.state is not State.CLAIMED or not lease.has_current_fencing_token(
+            delivery
+        ):
             answers[lease.delivery] = Declined(guard="lease_lost")
             continue
         failed = _first_failing_guard(
@@ -508,7 +571,9 @@ def record_intents(
                 "not_approved",
                 ApprovalMissing(until=store.runtime.now() + APPROVAL_RECHECK_INTERVAL),
             )
-        request = failed or _prepare_request(store, transaction.connection, delivery, row)
+        request = failed or _prepare_request(
+            store, transaction.connection, delivery, row
+        )
         if isinstance(request, SendRequest):
             ready.append((delivery, request))
             answers[lease.delivery] = request
@@ -522,13 +587,20 @@ def record_intents(
 
 
 def _stop(
-    store: BaseStore, transaction: Transaction, delivery: Delivery, failed: tuple[str, Event]
+    store: BaseStore,
+    transaction: Transaction,
+    delivery: Delivery,
+    failed: tuple[str, Event],
 ) -> StateChange:
     """Return the state change of a failed guard, with the alert about the blocking delivery."""
     guard, event = failed
     if guard == BLOCKED_BY_UNKNOWN:
-        raise_delivery_alert_once(transaction, store.runtime.now(), BLOCKED_BY_UNKNOWN, delivery)
-        extend_blocked_deadlines(transaction, delivery.login, delivery.account, store.runtime.now())
+        raise_delivery_alert_once(
+            transaction, store.runtime.now(), BLOCKED_BY_UNKNOWN, delivery
+        )
+        extend_blocked_deadlines(
+            transaction, delivery.login, delivery.account, store.runtime.now()
+        )
     return StateChange(before=delivery, event=event)
 
 
@@ -544,7 +616,9 @@ def _prepare_request(
     request = build_request(store, connection, delivery, facts)
     if request is None:
         return _hold(HoldReason.IMAGE_MISSING)
-    is_second_call = delivery.was_resent and delivery.resend_after_attempt < delivery.attempts
+    is_second_call = (
+        delivery.was_resent and delivery.resend_after_attempt < delivery.attempts
+    )
     if delivery.is_incomplete or is_second_call:
         changed = find_identity_change(
             store, connection, delivery.account, facts["last_identity"] or ""
@@ -557,7 +631,11 @@ def _prepare_request(
         None,
         request.method,
     )
-    return _hold(HoldReason.NOT_PUBLISHED) if is_second_call and is_other_method else request
+    return (
+        _hold(HoldReason.NOT_PUBLISHED)
+        if is_second_call and is_other_method
+        else request
+    )
 
 
 def _hold(reason: HoldReason) -> tuple[str, Event]:
@@ -599,7 +677,9 @@ def _attempts_since_unresolved(
     if not list_sizes:
         return {}
     unresolved: dict[AccountId, set[int]] = defaultdict(set)
-    for row in transaction.connection.execute(_UNRESOLVED_ATTEMPTS, {"accounts": list(list_sizes)}):
+    for row in transaction.connection.execute(
+        _UNRESOLVED_ATTEMPTS, {"accounts": list(list_sizes)}
+    ):
         is_window_over = (
             row.ended_at is not None
             and now > row.ended_at + store.timing(row.account).visibility_window
@@ -612,7 +692,8 @@ def _attempts_since_unresolved(
             _NEWEST_ATTEMPTS, {"account": account, "limit": list_sizes[account]}
         )
         since[account] = max(
-            (number for number, attempt in enumerate(newest) if attempt in attempts), default=0
+            (number for number, attempt in enumerate(newest) if attempt in attempts),
+            default=0,
         )
     return since
 
@@ -644,7 +725,9 @@ def _first_failing_guard(
     would_hide = list_size is not None and since_unresolved >= list_size - 2
     if would_hide and not delivery.is_urgent:
         return BLOCKED_BY_UNKNOWN, Released(
-            until=now + BLOCKED_RETRY_DELAY, reason=BLOCKED_BY_UNKNOWN, extends_deadline=True
+            until=now + BLOCKED_RETRY_DELAY,
+            reason=BLOCKED_BY_UNKNOWN,
+            extends_deadline=True,
         )
     allowed_at = row["cooldown_until"]
     if delivery.is_incomplete:
@@ -652,18 +735,23 @@ def _first_failing_guard(
     elif not delivery.is_urgent:
         allowed_at = max(row["cooldown_until"], row["routine_cooldown_until"])
     return (
-        ("quota", Released(until=allowed_at, extends_deadline=True)) if now < allowed_at else None
+        ("quota", Released(until=allowed_at, extends_deadline=True))
+        if now < allowed_at
+        else None
     )
 
 
 def _write_intents(
-    store: BaseStore, transaction: Transaction, ready: Sequence[tuple[Delivery, SendRequest]]
+    store: BaseStore,
+    transaction: Transaction,
+    ready: Sequence[tuple[Delivery, SendRequest]],
 ) -> None:
     changes = [
         StateChange(
             before=delivery,
             event=AttemptStarted(),
-            lease_until=request.intended_at + store.timing(delivery.account).lease_timeout,
+            lease_until=request.intended_at
+            + store.timing(delivery.account).lease_timeout,
         )
         for delivery, request in ready
     ]
@@ -673,7 +761,9 @@ def _write_intents(
     store.transition_all(transaction, changes, SENDER)
     for delivery, request in ready:
         store.start_lease(
-            delivery.id, request.fencing_token, store.timing(delivery.account).lease_timeout
+            delivery.id,
+            request.fencing_token,
+            store.timing(delivery.account).lease_timeout,
         )
     rows = [
         {
@@ -697,7 +787,9 @@ def _write_intents(
     ]
     execute_rows(transaction.connection, _INSERT_ATTEMPT, rows)
     start_quota_cooldowns(
-        store, transaction, [delivery for delivery, request in ready if not request.is_manual]
+        store,
+        transaction,
+        [delivery for delivery, request in ready if not request.is_manual],
     )
     transaction.journal_records += [
         JournalRecord(

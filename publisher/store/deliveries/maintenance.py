@@ -82,7 +82,10 @@ from publisher.store.db.rows import (
 )
 from publisher.store.db.tables import ATTEMPT, DELIVERY, READBACK, read_deliveries
 from publisher.store.deliveries.cancellations import find_doubt_changes, stop_corrected
-from publisher.store.deliveries.cooldowns import redate_cooldowns, revert_quota_cooldowns
+from publisher.store.deliveries.cooldowns import (
+    redate_cooldowns,
+    revert_quota_cooldowns,
+)
 from publisher.store.deliveries.intents import PREPARE_AHEAD
 from publisher.store.deliveries.sweeps import (
     COME_DUE,
@@ -142,7 +145,10 @@ def misdated_deliveries(latest_possible: datetime) -> Select[Any]:
         .add_columns(is_undated.label("is_undated"))
         .join(
             ATTEMPT,
-            and_(ATTEMPT.c.delivery == DELIVERY.c.id, ATTEMPT.c.number == DELIVERY.c.attempts),
+            and_(
+                ATTEMPT.c.delivery == DELIVERY.c.id,
+                ATTEMPT.c.number == DELIVERY.c.attempts,
+            ),
         )
         .where(in_open_state(DELIVERY, *_CALLED_STATES), DELIVERY.c.attempts > 0)
         .where(or_(DELIVERY.c.updated_at > latest_possible, is_undated, was_read_ahead))
@@ -154,7 +160,8 @@ def compare_approval_alerts(
 ) -> tuple[Mapping[str, Mapping[str, str]], set[str]]:
     """Return the facts of each required missing-approval alert, by subject, and the open ones."""
     is_near = or_(
-        DELIVERY.c.next_action_at <= now + REMINDER_LEAD, DELIVERY.c.due_at <= now + REMINDER_LEAD
+        DELIVERY.c.next_action_at <= now + REMINDER_LEAD,
+        DELIVERY.c.due_at <= now + REMINDER_LEAD,
     )
     near = read_deliveries(
         connection, select(DELIVERY).where(in_state(DELIVERY, State.PENDING), is_near)
@@ -164,7 +171,9 @@ def compare_approval_alerts(
     chained = {item.key: item for item in reversed(found)}
     texts = read_texts(connection, chained)
     wanted = {}
-    for (key, kind), status in read_approval_statuses(store, connection, chained).items():
+    for (key, kind), status in read_approval_statuses(
+        store, connection, chained
+    ).items():
         due_at = chained[key].due_at
         text = texts.get((key, status.fingerprint))
         lead = choose_reminder_lead(due_at, text.at if text is not None else None)
@@ -203,7 +212,11 @@ class Maintenance(StorePart):
         if self.database.is_shared:
             return True
         soon = {"soon": self.runtime.now() + within}
-        return bool(await self.database.read(lambda connection: connection.scalar(HAS_WORK, soon)))
+        return bool(
+            await self.database.read(
+                lambda connection: connection.scalar(HAS_WORK, soon)
+            )
+        )
 
     async def run(self) -> None:
         """Run all of it once. While the clock is unconfirmed, handle only this process's leases."""
@@ -228,9 +241,13 @@ class Maintenance(StorePart):
         if now is None:
             return 0
         limits = {"now": now, "prepared_by": now + PREPARE_AHEAD, "limit": MAX_PROMOTED}
-        return await self._promote(COME_DUE_URGENT, limits) + await self._promote(COME_DUE, limits)
+        return await self._promote(COME_DUE_URGENT, limits) + await self._promote(
+            COME_DUE, limits
+        )
 
-    async def _promote(self, sweep: Sweep, parameters: Mapping[str, object] | None = None) -> int:
+    async def _promote(
+        self, sweep: Sweep, parameters: Mapping[str, object] | None = None
+    ) -> int:
         """Make matching deliveries due. One without its approval at its time waits as it is.
 
         Before that, the posts that due corrections correct are stopped.
@@ -243,11 +260,17 @@ class Maintenance(StorePart):
                 lambda transaction: stop_corrected(self.store, transaction, corrections)
             )
         if not self.store.approval_rules.is_active:
-            return await self._apply_to_matching(sweep, BecameDue(), parameters=parameters)
+            return await self._apply_to_matching(
+                sweep, BecameDue(), parameters=parameters
+            )
 
-        def decide(transaction: Transaction, deliveries: Sequence[Delivery]) -> list[StateChange]:
+        def decide(
+            transaction: Transaction, deliveries: Sequence[Delivery]
+        ) -> list[StateChange]:
             now = self.runtime.now()
-            pending = [delivery for delivery in deliveries if delivery.state is State.PENDING]
+            pending = [
+                delivery for delivery in deliveries if delivery.state is State.PENDING
+            ]
             unapproved = find_unapproved(self.store, transaction, pending)
             changes = []
             for delivery in deliveries:
@@ -256,15 +279,22 @@ class Maintenance(StorePart):
                     continue
                 until = _next_approval_check(delivery, now)
                 if delivery.reason != AWAITING_APPROVAL:
-                    changes.append(StateChange(before=delivery, event=ApprovalMissing(until=until)))
+                    changes.append(
+                        StateChange(before=delivery, event=ApprovalMissing(until=until))
+                    )
                 else:  # it waits already: no step, and no audit entry, only to look again
-                    is_same = (DELIVERY.c.id == delivery.id, DELIVERY.c.version == delivery.version)
+                    is_same = (
+                        DELIVERY.c.id == delivery.id,
+                        DELIVERY.c.version == delivery.version,
+                    )
                     transaction.connection.execute(
                         update(DELIVERY).where(*is_same).values(next_action_at=until)
                     )
             return changes
 
-        return await self._apply_to_matching(sweep, decide=decide, parameters=parameters)
+        return await self._apply_to_matching(
+            sweep, decide=decide, parameters=parameters
+        )
 
     async def promote_requested(self, posts: Collection[PostId]) -> int:
         """Make due the deliveries that a person has just ordered to send now. Return the number.
@@ -272,9 +302,12 @@ class Maintenance(StorePart):
         It makes no difference if the clock is confirmed or not.
         """
         requested = and_(
-            DELIVERY.c.post.in_(list(posts)), DELIVERY.c.next_action_at <= self.runtime.now()
+            DELIVERY.c.post.in_(list(posts)),
+            DELIVERY.c.next_action_at <= self.runtime.now(),
         )
-        return await self._promote(Sweep(and_(in_state(DELIVERY, State.PENDING), requested)))
+        return await self._promote(
+            Sweep(and_(in_state(DELIVERY, State.PENDING), requested))
+        )
 
     async def expire(self) -> int:
         """Expire deliveries past their expiry, too late, or superseded. Return the number.
@@ -287,21 +320,36 @@ class Maintenance(StorePart):
 
         def alert_missed(transaction: Transaction, expired: Sequence[Delivery]) -> None:
             """Alert once for each post, however many of its instants and accounts were missed."""
-            for post, number in Counter(delivery.key.post for delivery in expired).items():
+            for post, number in Counter(
+                delivery.key.post for delivery in expired
+            ).items():
                 facts = {"post": post, "number": str(number)}
-                raise_alert(transaction, expired[0].updated_at, "occurrences_missed", post, facts)
+                raise_alert(
+                    transaction,
+                    expired[0].updated_at,
+                    "occurrences_missed",
+                    post,
+                    facts,
+                )
 
         facts = {"now": now, "accounts": sorted(self.store.active_accounts)}
         number = await self._apply_to_matching(
-            SUPERSEDED_INSTANTS, Expired(reason=SUPERSEDED), alert=alert_missed, parameters=facts
+            SUPERSEDED_INSTANTS,
+            Expired(reason=SUPERSEDED),
+            alert=alert_missed,
+            parameters=facts,
         )
         if self.store.approval_rules.is_active:
             number += await self._apply_to_matching(
                 LATE_UNAPPROVED, Expired(reason=NOT_APPROVED), parameters=facts
             )
         for reason, sweep in EXPIRED.items():
-            number += await self._apply_to_matching(sweep, Expired(reason=reason), parameters=facts)
-        return number + await self._apply_to_matching(PAST_EXPIRY, _expiry_event, parameters=facts)
+            number += await self._apply_to_matching(
+                sweep, Expired(reason=reason), parameters=facts
+            )
+        return number + await self._apply_to_matching(
+            PAST_EXPIRY, _expiry_event, parameters=facts
+        )
 
     async def expire_leases(self) -> int:
         """Expire the leases of all workers that have run out. Return how many.
@@ -311,8 +359,15 @@ class Maintenance(StorePart):
         """
         store, now = self.store, self.runtime.now_if_confirmed()
         sweep = OWN_LEASES_OVER if now is None else LEASES_OVER
-        own: dict[str, object] = {"worker": store.worker, "over": store.leased_ids(is_expired=True)}
-        own |= {} if now is None else {"now": now, "running": store.leased_ids(is_expired=False)}
+        own: dict[str, object] = {
+            "worker": store.worker,
+            "over": store.leased_ids(is_expired=True),
+        }
+        own |= (
+            {}
+            if now is None
+            else {"now": now, "running": store.leased_ids(is_expired=False)}
+        )
         return await self._apply_to_matching(
             sweep, self.lease_expiry_event, ends_attempts=True, parameters=own
         )
@@ -323,7 +378,11 @@ class Maintenance(StorePart):
         On SQLite, expire the leases of all workers. The process lock proves that the previous
         process is gone.
         """
-        condition = DELIVERY.c.worker == self.store.worker if self.database.is_shared else true()
+        condition = (
+            DELIVERY.c.worker == self.store.worker
+            if self.database.is_shared
+            else true()
+        )
         number = await self._apply_to_matching(
             Sweep(and_(IS_LEASED, condition)),
             self._own_expiry_event,
@@ -355,7 +414,8 @@ class Maintenance(StorePart):
         if lease is None or lease.fencing_token != delivery.fencing_token:
             return LeaseExpired()
         return replace(
-            self._own_expiry_event(delivery), has_worker_crashed=not lease.has_write_failed
+            self._own_expiry_event(delivery),
+            has_worker_crashed=not lease.has_write_failed,
         )
 
     async def correct_timestamps(self) -> int:
@@ -367,7 +427,9 @@ class Maintenance(StorePart):
         readbacks still shows it.
         """
         trust, undated_limits = self.runtime.clock_trust, self.store.undated_limits
-        if not trust.is_confirmed or (trust is self._redated_trust and not undated_limits):
+        if not trust.is_confirmed or (
+            trust is self._redated_trust and not undated_limits
+        ):
             return 0
 
         def redate(transaction: Transaction) -> int:
@@ -396,10 +458,14 @@ class Maintenance(StorePart):
                     end = self.store.call_ends.get_end(
                         row["id"], row["its_fencing_token"], clocks.monotonic_seconds
                     )
-                    latest -= timedelta(seconds=clocks.monotonic_seconds - end.known_since_ticks)
+                    latest -= timedelta(
+                        seconds=clocks.monotonic_seconds - end.known_since_ticks
+                    )
                     ended = {"ended_at": latest, "is_end_confirmed": trust.is_proven}
                     transaction.connection.execute(
-                        update(ATTEMPT).where(ATTEMPT.c.id == row["its_attempt"]).values(ended)
+                        update(ATTEMPT)
+                        .where(ATTEMPT.c.id == row["its_attempt"])
+                        .values(ended)
                     )
                 begun = {
                     name: row[name]
@@ -410,7 +476,11 @@ class Maintenance(StorePart):
                     name: latest if row["is_undated"] else min(at, latest)
                     for name, at in begun.items()
                 }
-                next_action = {"next_action_at": clocks.at} if row["state"] in _TIMED_STATES else {}
+                next_action = (
+                    {"next_action_at": clocks.at}
+                    if row["state"] in _TIMED_STATES
+                    else {}
+                )
                 values = {"updated_at": clocks.at, **next_action, **begun}
                 transaction.connection.execute(
                     update(DELIVERY).where(DELIVERY.c.id == row["id"]).values(values)
@@ -437,10 +507,15 @@ class Maintenance(StorePart):
                 )
             )
 
-        def alert_orphans(transaction: Transaction, cancelled: Sequence[Delivery]) -> None:
+        def alert_orphans(
+            transaction: Transaction, cancelled: Sequence[Delivery]
+        ) -> None:
             for delivery in cancelled:
                 raise_delivery_alert(
-                    transaction, delivery.updated_at, "cancelled.original_not_published", delivery
+                    transaction,
+                    delivery.updated_at,
+                    "cancelled.original_not_published",
+                    delivery,
                 )
 
         return await self._apply_to_matching(
@@ -455,7 +530,11 @@ class Maintenance(StorePart):
         approval. Otherwise it is asked once in APPROVAL_REMINDER_SECONDS.
         """
         now, ticks = self.runtime.now_if_confirmed(), self.runtime.monotonic()
-        if now is None or not self.store.approval_rules.is_active or ticks < self._next_reminders:
+        if (
+            now is None
+            or not self.store.approval_rules.is_active
+            or ticks < self._next_reminders
+        ):
             return 0
         self._next_reminders = ticks + APPROVAL_REMINDER_SECONDS
         await self._remind_of_after_reviews(now)
@@ -466,7 +545,9 @@ class Maintenance(StorePart):
         def update_alerts(transaction: Transaction) -> int:
             if not try_lock(transaction, MAINTENANCE_LOCK):
                 return 0
-            wanted, found = compare_approval_alerts(self.store, transaction.connection, now)
+            wanted, found = compare_approval_alerts(
+                self.store, transaction.connection, now
+            )
             for subject in found - set(wanted):
                 clear_alerts(transaction, subject, now, APPROVAL_NEEDED)
             for subject in sorted(set(wanted) - found):
@@ -495,11 +576,17 @@ class Maintenance(StorePart):
             if try_lock(transaction, MAINTENANCE_LOCK):
                 for row in transaction.connection.execute(overdue).all():
                     raise_alert(
-                        transaction, now, AFTER_REVIEW_OVERDUE, row.subject, json.loads(row.facts)
+                        transaction,
+                        now,
+                        AFTER_REVIEW_OVERDUE,
+                        row.subject,
+                        json.loads(row.facts),
                     )
 
         if (
-            await self.database.read(lambda connection: connection.execute(overdue).first())
+            await self.database.read(
+                lambda connection: connection.execute(overdue).first()
+            )
             is not None
         ):
             await self.database.write(raise_overdue)
@@ -514,12 +601,19 @@ class Maintenance(StorePart):
         now = self.runtime.now_if_confirmed()
         if now is None:
             return 0
-        timings = [Timing(), *(policy.timing for policy in self.store.policies.values())]
+        timings = [
+            Timing(),
+            *(policy.timing for policy in self.store.policies.values()),
+        ]
         unknown_before = now - min(timing.unreadable_hold_after for timing in timings)
         submitted_before = now - min(
-            min(timing.review_alert_after, timing.review_hold_after) for timing in timings
+            min(timing.review_alert_after, timing.review_hold_after)
+            for timing in timings
         )
-        before = {"unknown_before": unknown_before, "submitted_before": submitted_before}
+        before = {
+            "unknown_before": unknown_before,
+            "submitted_before": submitted_before,
+        }
         deliveries = await self.database.read(
             lambda connection: read_deliveries(connection, MAY_BE_OVERDUE, before)
         )
@@ -600,7 +694,8 @@ class Maintenance(StorePart):
         sweep: Sweep,
         event_for: Event | Callable[[Delivery], Event | None] | None = None,
         *,
-        decide: Callable[[Transaction, Sequence[Delivery]], list[StateChange]] | None = None,
+        decide: Callable[[Transaction, Sequence[Delivery]], list[StateChange]]
+        | None = None,
         ends_attempts: bool = False,
         waits_for_lock: bool = False,
         alert: Callable[[Transaction, Sequence[Delivery]], None] | None = None,
@@ -633,7 +728,8 @@ class Maintenance(StorePart):
             changes += [
                 StateChange(before=delivery, event=event)
                 for delivery in deliveries
-                if (event := event_for(delivery) if callable(event_for) else event_for) is not None
+                if (event := event_for(delivery) if callable(event_for) else event_for)
+                is not None
             ]
             unsent = [
                 change.before
@@ -644,16 +740,25 @@ class Maintenance(StorePart):
             ]
             if ends_attempts:
                 changes = _mark_suspects(changes)
-                outcomes = {delivery.id: NotSent(reason="never_started") for delivery in unsent}
+                outcomes = {
+                    delivery.id: NotSent(reason="never_started") for delivery in unsent
+                }
                 ended = [
-                    (change.before.id, change.before.fencing_token, outcomes.get(change.before.id))
+                    (
+                        change.before.id,
+                        change.before.fencing_token,
+                        outcomes.get(change.before.id),
+                    )
                     for change in changes
                 ]
                 self.store.finish_attempts(transaction, ended)
             afters = self.store.transition_all(transaction, changes, MAINTENANCE)
             revert_quota_cooldowns(self.store, transaction, unsent)
             if alert:
-                alert(transaction, [after for after in afters if after.state in FINAL_STATES])
+                alert(
+                    transaction,
+                    [after for after in afters if after.state in FINAL_STATES],
+                )
             return len(changes)
 
         changed = 0
@@ -668,14 +773,22 @@ def _next_approval_check(delivery: Delivery, now: datetime) -> datetime:
     The deadline is the time when it is too late.
     """
     limits = (delivery.first_attempt_deadline, delivery.expires_at)
-    future = [limit + timedelta.resolution for limit in limits if limit is not None and limit > now]
+    future = [
+        limit + timedelta.resolution
+        for limit in limits
+        if limit is not None and limit > now
+    ]
     return min([now + APPROVAL_RECHECK_INTERVAL, *future])
 
 
 def _expiry_event(delivery: Delivery) -> Expired:
     if delivery.reason == AWAITING_APPROVAL:
         return Expired(reason=NOT_APPROVED)
-    return Expired(reason="expired_retrying") if delivery.state is State.RETRYING else Expired()
+    return (
+        Expired(reason="expired_retrying")
+        if delivery.state is State.RETRYING
+        else Expired()
+    )
 
 
 def _mark_suspects(changes: Sequence[StateChange]) -> list[StateChange]:

@@ -74,7 +74,11 @@ from publisher.store.base import (
 )
 from publisher.store.comparison import can_claim
 from publisher.store.db.alert_tables import ALERT
-from publisher.store.db.database import IntentNotJournaledError, Transaction, in_transaction
+from publisher.store.db.database import (
+    IntentNotJournaledError,
+    Transaction,
+    in_transaction,
+)
 from publisher.store.db.filters import in_open_state, in_state, may_call, mode_override
 from publisher.store.db.postgres import (
     JOURNAL_UNWRITABLE,
@@ -133,7 +137,9 @@ MAX_TLS_FAILURES = 3
 _NOW = bindparam("now", type_=DELIVERY.c.due_at.type)
 
 
-def pending_call_query(condition: Callable[[Any, Any], ColumnElement[bool]]) -> Select[Any]:
+def pending_call_query(
+    condition: Callable[[Any, Any], ColumnElement[bool]],
+) -> Select[Any]:
     """Select an intent with a call that may still begin.
 
     No rate limit came meanwhile, and its account is in API mode.
@@ -143,9 +149,12 @@ def pending_call_query(condition: Callable[[Any, Any], ColumnElement[bool]]) -> 
         DELIVERY.c.attempts == bindparam("attempt"),
         in_state(DELIVERY, State.SENDING),
         condition(DELIVERY, _NOW),
-        ~exists().where(LOGIN.c.id == DELIVERY.c.login, LOGIN.c.rate_limited_until > _NOW),
+        ~exists().where(
+            LOGIN.c.id == DELIVERY.c.login, LOGIN.c.rate_limited_until > _NOW
+        ),
         func.coalesce(
-            mode_override(DELIVERY), bindparam("configured_mode", type_=DELIVERY.c.platform.type)
+            mode_override(DELIVERY),
+            bindparam("configured_mode", type_=DELIVERY.c.platform.type),
         )
         == Mode.API.value,
     )
@@ -168,7 +177,9 @@ class Outbox(StorePart):
             read_deliveries(transaction.connection, STILL_CLAIMABLE, {"deliveries": []})
             self._record_intents(transaction, [])
             self._record_outcomes(transaction, [])
-            clear_outcome_alerts(transaction, self.runtime.now(), ALERT.c.subject.in_([]))
+            clear_outcome_alerts(
+                transaction, self.runtime.now(), ALERT.c.subject.in_([])
+            )
 
         await self.database.write(compile_queries)
 
@@ -205,12 +216,16 @@ class Outbox(StorePart):
                     until=change.lease_until,
                 )
                 for change, after in zip(
-                    changes, self.store.transition_all(transaction, changes, SENDER), strict=True
+                    changes,
+                    self.store.transition_all(transaction, changes, SENDER),
+                    strict=True,
                 )
                 if change.lease_until is not None
             )
             for lease in leases:
-                self.store.start_lease(lease.delivery, lease.fencing_token, lease.until - now)
+                self.store.start_lease(
+                    lease.delivery, lease.fencing_token, lease.until - now
+                )
 
         with self._mark_if_write_fails(leases):
             await self.database.write(claim_deliveries)
@@ -249,13 +264,27 @@ class Outbox(StorePart):
             for row in rows
             if row.reason == BLOCKED_BY_UNKNOWN and row.next_action_at
         )
-        blocked_until = {account: until for until, account in blocked}  # the latest of each account
+        blocked_until = {
+            account: until for until, account in blocked
+        }  # the latest of each account
         ready = [
-            max(filter(None, (row.next_action_at, row.allowed_at, blocked_until.get(row.account))))
+            max(
+                filter(
+                    None,
+                    (
+                        row.next_action_at,
+                        row.allowed_at,
+                        blocked_until.get(row.account),
+                    ),
+                )
+            )
             for row in rows
         ]
         ready += filter(
-            None, await self.database.read(lambda connection: connection.scalars(waits).all())
+            None,
+            await self.database.read(
+                lambda connection: connection.scalars(waits).all()
+            ),
         )
         return min(ready, default=None)
 
@@ -295,7 +324,11 @@ class Outbox(StorePart):
         try:
             yield
         except (DBAPIError, CommitUnknownError, OSError) as error:
-            if is_unavailable(error) or write_error_code(error) or isinstance(error, OSError):
+            if (
+                is_unavailable(error)
+                or write_error_code(error)
+                or isinstance(error, OSError)
+            ):
                 for lease in leases:
                     self.store.mark_write_failed(lease)
             raise
@@ -305,7 +338,9 @@ class Outbox(StorePart):
 
         def release_claim(transaction: Transaction) -> None:
             delivery = get_delivery(transaction, lease.delivery)
-            if delivery.state is State.CLAIMED and lease.has_current_fencing_token(delivery):
+            if delivery.state is State.CLAIMED and lease.has_current_fencing_token(
+                delivery
+            ):
                 self.store.transition(transaction, delivery, Released(), SENDER)
 
         with self._mark_if_write_fails([lease]):
@@ -328,7 +363,11 @@ class Outbox(StorePart):
                 lambda connection: connection.scalar(PENDING_CALL_QUERY, parameters)
             )
         except DBAPIError as error:
-            log.warning("call_not_confirmed", delivery=request.delivery, error=type(error).__name__)
+            log.warning(
+                "call_not_confirmed",
+                delivery=request.delivery,
+                error=type(error).__name__,
+            )
             return False
         return found is not None
 
@@ -354,10 +393,16 @@ class Outbox(StorePart):
                 OverflowError,
             ) as error:
                 if is_unavailable(error):
-                    log.warning("outcome_delayed", delivery=lease.delivery, account=lease.account)
+                    log.warning(
+                        "outcome_delayed",
+                        delivery=lease.delivery,
+                        account=lease.account,
+                    )
                 elif stored is outcome and write_error_code(error) is None:
                     log.exception(
-                        "outcome_reduced", delivery=lease.delivery, outcome=result_code(outcome)
+                        "outcome_reduced",
+                        delivery=lease.delivery,
+                        outcome=result_code(outcome),
                     )
                     stored = drop_details(outcome)
                 else:
@@ -379,18 +424,27 @@ class Outbox(StorePart):
         }
         self.store.finish_attempts(
             transaction,
-            [(lease.delivery, lease.fencing_token, outcome) for lease, outcome in outcomes],
+            [
+                (lease.delivery, lease.fencing_token, outcome)
+                for lease, outcome in outcomes
+            ],
         )
-        in_time = [item for item in outcomes if is_lease_current(before[item[0].delivery], item[0])]
+        in_time = [
+            item
+            for item in outcomes
+            if is_lease_current(before[item[0].delivery], item[0])
+        ]
         events = reject_foreign_ids(
-            transaction, [(before[lease.delivery], outcome) for lease, outcome in in_time]
+            transaction,
+            [(before[lease.delivery], outcome) for lease, outcome in in_time],
         )
         changes = [
             StateChange(before=before[lease.delivery], event=event)
             for (lease, _outcome), event in zip(in_time, events, strict=True)
         ]
         changed = {
-            after.id: after for after in self.store.transition_all(transaction, changes, SENDER)
+            after.id: after
+            for after in self.store.transition_all(transaction, changes, SENDER)
         }
         afters = before | changed
         for lease, outcome in outcomes:
@@ -401,18 +455,26 @@ class Outbox(StorePart):
             if is_in_time:
                 self.runtime.hit_failpoint_now("outcome.before_commit")
             else:
-                self.record_late_outcome(transaction, before[lease.delivery], lease, outcome, now)
+                self.record_late_outcome(
+                    transaction, before[lease.delivery], lease, outcome, now
+                )
         unsent = sorted(
             lease.delivery
             for lease, outcome in outcomes
             if isinstance(outcome, NotSent) and lease.delivery in changed
         )
-        revert_quota_cooldowns(self.store, transaction, [afters[delivery] for delivery in unsent])
+        revert_quota_cooldowns(
+            self.store, transaction, [afters[delivery] for delivery in unsent]
+        )
         for delivery in (afters[item] for item in unsent):
             if delivery.next_action_at is not None:
-                extend_queue_deadlines(transaction, delivery.login, delivery.next_action_at, now)
+                extend_queue_deadlines(
+                    transaction, delivery.login, delivery.next_action_at, now
+                )
         if unreadable := {
-            before[lease.delivery].account for lease, outcome in outcomes if is_unreadable(outcome)
+            before[lease.delivery].account
+            for lease, outcome in outcomes
+            if is_unreadable(outcome)
         }:
             trip_circuit_breakers(self.store, transaction, sorted(unreadable), SENDER)
         return [afters[lease.delivery] for lease, _outcome in outcomes]
@@ -440,7 +502,8 @@ class Outbox(StorePart):
             detail=detail,
         )
         query = select(ATTEMPT.c.number, ATTEMPT.c.part).where(
-            ATTEMPT.c.delivery == lease.delivery, ATTEMPT.c.fencing_token == lease.fencing_token
+            ATTEMPT.c.delivery == lease.delivery,
+            ATTEMPT.c.fencing_token == lease.fencing_token,
         )
         attempt = transaction.connection.execute(query).one_or_none()
         if attempt is None or not isinstance(outcome, Published | Submitted):
@@ -454,7 +517,9 @@ class Outbox(StorePart):
             )
         else:
             url = outcome.receipt.url if isinstance(outcome, Published) else ""
-            raise_delivery_alert(transaction, now, "response_late", delivery, {"url": url})
+            raise_delivery_alert(
+                transaction, now, "response_late", delivery, {"url": url}
+            )
 
     def _apply_side_effects(  # noqa: C901 # one flat match
         self,
@@ -481,14 +546,23 @@ class Outbox(StorePart):
                     message=outcome.reason,
                 )
             case RateLimited():
-                retry_at = delivery.next_action_at if delivery.state is State.RETRYING else None
+                retry_at = (
+                    delivery.next_action_at
+                    if delivery.state is State.RETRYING
+                    else None
+                )
                 until = (
                     outcome.until
                     or retry_at
                     or now + self.store.timing(delivery.account).retry_first
                 )
                 start_rate_limit(
-                    self.store, transaction, delivery.login, until, now, is_for_reads=False
+                    self.store,
+                    transaction,
+                    delivery.login,
+                    until,
+                    now,
+                    is_for_reads=False,
                 )
             case _ if not is_in_time:
                 pass
@@ -496,7 +570,11 @@ class Outbox(StorePart):
                 for account, policy in self.store.policies.items():
                     if policy.account.login == delivery.login:
                         pause_account(
-                            transaction, account, at=now, by=SENDER, reason=outcome.reason
+                            transaction,
+                            account,
+                            at=now,
+                            by=SENDER,
+                            reason=outcome.reason,
                         )
                 # those of the pauses say so from now on
                 clear_alerts(transaction, f"login:{delivery.login}", now)
@@ -505,22 +583,40 @@ class Outbox(StorePart):
                 == [outcome] * MAX_TLS_FAILURES
             ):
                 pause_account(
-                    transaction, delivery.account, at=now, by=SENDER, reason=outcome.reason
+                    transaction,
+                    delivery.account,
+                    at=now,
+                    by=SENDER,
+                    reason=outcome.reason,
                 )
             case NotSent() if (
-                delivery.state is State.RETRYING and now > delivery.due_at + delivery.max_delay
+                delivery.state is State.RETRYING
+                and now > delivery.due_at + delivery.max_delay
             ):
-                facts = {"reason": outcome.reason, "until": delivery.expires_at.isoformat()}
-                raise_delivery_alert_once(transaction, now, CANNOT_SEND, delivery, facts)
-            case Submitted() if outcome.ticket.manual_task and delivery.state is State.SUBMITTED:
+                facts = {
+                    "reason": outcome.reason,
+                    "until": delivery.expires_at.isoformat(),
+                }
+                raise_delivery_alert_once(
+                    transaction, now, CANNOT_SEND, delivery, facts
+                )
+            case Submitted() if (
+                outcome.ticket.manual_task and delivery.state is State.SUBMITTED
+            ):
                 raise_delivery_alert(transaction, now, "manual_task_waiting", delivery)
             case Unknown(reason=TransportReason.REDIRECTED):
                 raise_delivery_alert(transaction, now, "response_redirected", delivery)
-            case Unknown(reason=TransportReason.BODY_TOO_LARGE | TransportReason.RESPONSE_ENCODED):
+            case Unknown(
+                reason=TransportReason.BODY_TOO_LARGE | TransportReason.RESPONSE_ENCODED
+            ):
                 raise_delivery_alert(transaction, now, "response_too_large", delivery)
 
     async def due_readbacks(
-        self, states: Iterable[State], limit: int, *, exclude: Collection[DeliveryId] = ()
+        self,
+        states: Iterable[State],
+        limit: int,
+        *,
+        exclude: Collection[DeliveryId] = (),
     ) -> Sequence[PendingReadback]:
         """Return deliveries in these states with a due readback, longest waiting first.
 
@@ -545,7 +641,10 @@ class Outbox(StorePart):
         def postpone(transaction: Transaction) -> list[PendingReadback]:
             now = self.runtime.now()
             postponed = [
-                replace(item, next_action_at=now + self.store.timing(item.account).lease_timeout)
+                replace(
+                    item,
+                    next_action_at=now + self.store.timing(item.account).lease_timeout,
+                )
                 for item in read_deliveries(
                     transaction.connection, query.with_for_update(skip_locked=True)
                 )
@@ -568,7 +667,9 @@ class Outbox(StorePart):
                     self.store, connection, read_deliveries(connection, query)
                 )
             )
-        elif await self.database.read(lambda connection: connection.execute(query).first()):
+        elif await self.database.read(
+            lambda connection: connection.execute(query).first()
+        ):
             pending = await self.database.write(postpone)
         else:
             return []
@@ -577,7 +678,9 @@ class Outbox(StorePart):
         return [item for item in pending if item.conflict is None]
 
     @in_transaction
-    def _hold_conflicts(self, transaction: Transaction, pending: Sequence[PendingReadback]) -> None:
+    def _hold_conflicts(
+        self, transaction: Transaction, pending: Sequence[PendingReadback]
+    ) -> None:
         """Hold the deliveries with an attempt made as another identity, unless changed since."""
         for item in pending:
             delivery = get_delivery(transaction, item.delivery.id)
@@ -606,7 +709,9 @@ class Outbox(StorePart):
             isinstance(seen, Deleted) and not _is_deleted_by_us(delivery)
         )
         is_undated = proves_by_date and not self.runtime.is_clock_confirmed()
-        result = applied = Unknown(reason="clock_unconfirmed_at_read") if is_undated else seen
+        result = applied = (
+            Unknown(reason="clock_unconfirmed_at_read") if is_undated else seen
+        )
         write_readback(
             transaction,
             delivery.id,
@@ -619,7 +724,10 @@ class Outbox(StorePart):
             applied = start_login_cooldown(
                 self.store, transaction, delivery.login, result, default_duration
             )
-        if delivery.state not in CHECKED_STATES or delivery.version != pending.delivery.version:
+        if (
+            delivery.state not in CHECKED_STATES
+            or delivery.version != pending.delivery.version
+        ):
             return delivery
         event = self._decide_event(transaction, delivery, applied, started_ticks)
         # check_now() came after this readback had begun
@@ -639,12 +747,17 @@ class Outbox(StorePart):
         ):
             url = after.receipt.url if after.receipt else ""
             facts = {"reason": result.code, "said": result.reason, "url": url}
-            raise_delivery_alert(transaction, clocks.at, "retraction_refused", after, facts)
+            raise_delivery_alert(
+                transaction, clocks.at, "retraction_refused", after, facts
+            )
         return after
 
     @in_transaction
     def check_now(
-        self, transaction: Transaction, account: AccountId, is_match: Callable[[Ticket], bool]
+        self,
+        transaction: Transaction,
+        account: AccountId,
+        is_match: Callable[[Ticket], bool],
     ) -> int:
         """Make the next readback due now for submitted deliveries with a matching ticket.
 
@@ -654,11 +767,17 @@ class Outbox(StorePart):
             DELIVERY.c.account == account, in_state(DELIVERY, State.SUBMITTED)
         )
         submitted = read_deliveries(transaction.connection, query)
-        matching = [item for item in submitted if item.ticket is not None and is_match(item.ticket)]
+        matching = [
+            item
+            for item in submitted
+            if item.ticket is not None and is_match(item.ticket)
+        ]
         for item in matching:
             is_same = (DELIVERY.c.id == item.id, DELIVERY.c.version == item.version)
             transaction.connection.execute(
-                update(DELIVERY).where(*is_same).values(next_action_at=self.runtime.now())
+                update(DELIVERY)
+                .where(*is_same)
+                .values(next_action_at=self.runtime.now())
             )
         return len(matching)
 
@@ -677,7 +796,11 @@ class Outbox(StorePart):
         """
         if isinstance(result, Published):
             return reject_foreign_ids(transaction, [(delivery, result)])[0]
-        if isinstance(result, Deleted) and delivery.attempts and not _is_deleted_by_us(delivery):
+        if (
+            isinstance(result, Deleted)
+            and delivery.attempts
+            and not _is_deleted_by_us(delivery)
+        ):
             result = self._confirm_deletion(transaction, delivery, result)
         is_searched = delivery.state is State.UNKNOWN or (
             delivery.state is State.RETRACTING and not delivery.receipt
@@ -687,7 +810,11 @@ class Outbox(StorePart):
             visible_at = (delivery.unknown_since or began_at) + self.store.timing(
                 delivery.account
             ).visibility_window
-            return Held(reason=HoldReason.REPORT_NOT_CONFIRMED) if began_at > visible_at else result
+            return (
+                Held(reason=HoldReason.REPORT_NOT_CONFIRMED)
+                if began_at > visible_at
+                else result
+            )
         if delivery.state is State.SUBMITTED and (task := delivery.manual_task):
             return self._check_manual_task(transaction, delivery, task, result)
         if (
@@ -712,15 +839,23 @@ class Outbox(StorePart):
         lag = self.store.policies[delivery.account].capabilities.listing_lag
 
         def shows_deletion(readback: Readback) -> bool:
-            return readback.attempt == delivery.attempts and isinstance(readback.result, Deleted)
+            return readback.attempt == delivery.attempts and isinstance(
+                readback.result, Deleted
+            )
 
         if is_confirmed(readbacks_of(transaction, delivery), shows_deletion, lag):
             return result
-        retraction_reason = delivery.reason if delivery.is_retraction_requested else None
+        retraction_reason = (
+            delivery.reason if delivery.is_retraction_requested else None
+        )
         return Unknown(reason=retraction_reason or "deletion_unconfirmed")
 
     def _hold_beyond_list(
-        self, transaction: Transaction, delivery: Delivery, result: Unknown, started_ticks: float
+        self,
+        transaction: Transaction,
+        delivery: Delivery,
+        result: Unknown,
+        started_ticks: float,
     ) -> Unknown | Held:
         """Hold a post that no readback can show any more once it would be visible.
 
@@ -742,31 +877,51 @@ class Outbox(StorePart):
         )
 
     def _prove_absence(
-        self, transaction: Transaction, delivery: Delivery, result: NotFound, started_ticks: float
+        self,
+        transaction: Transaction,
+        delivery: Delivery,
+        result: NotFound,
+        started_ticks: float,
     ) -> NotFound | ReviewPossible | AbsenceProven:
         """Return the present proof of the readbacks.
 
         If a review may hide a post, the review's longest time must be over too.
         """
         attempt = last_attempt_row(transaction, delivery)
-        is_window_over = self.is_visibility_window_over(delivery, attempt, started_ticks)
+        is_window_over = self.is_visibility_window_over(
+            delivery, attempt, started_ticks
+        )
         if not proves_absent(
-            readbacks_of(transaction, delivery), to_attempt(attempt), is_window_over=is_window_over
+            readbacks_of(transaction, delivery),
+            to_attempt(attempt),
+            is_window_over=is_window_over,
         ):
             return result
         review_window = self.store.timing(delivery.account).review_window
-        is_review_over = self.is_window_over(delivery, attempt, started_ticks, review_window)
+        is_review_over = self.is_window_over(
+            delivery, attempt, started_ticks, review_window
+        )
         if delivery.state is not State.SUBMITTED and not is_review_over:
             return ReviewPossible()
-        outcome = load_result(attempt["outcome"], attempt["detail"]) if attempt["outcome"] else None
+        outcome = (
+            load_result(attempt["outcome"], attempt["detail"])
+            if attempt["outcome"]
+            else None
+        )
         is_duplicate = isinstance(outcome, Unknown) and outcome.is_duplicate
         capabilities = self.store.policies[delivery.account].capabilities
         return AbsenceProven(
-            can_resend=capabilities.can_resend and result.can_resend and not is_duplicate
+            can_resend=capabilities.can_resend
+            and result.can_resend
+            and not is_duplicate
         )
 
     def _check_manual_task(
-        self, transaction: Transaction, delivery: Delivery, task: ManualTask, result: ReadbackResult
+        self,
+        transaction: Transaction,
+        delivery: Delivery,
+        task: ManualTask,
+        result: ReadbackResult,
     ) -> ReadbackResult:
         """Keep a manual task open if its post was not seen.
 
@@ -778,7 +933,9 @@ class Outbox(StorePart):
         if self.runtime.is_clock_confirmed() and task.is_report_overdue(timing, now):
             facts = {"url": task.url or "", "by": task.reported_by or ""}
             if isinstance(result, ReadFailure):
-                reason = result.reason if isinstance(result, Unknown) else "rate_limited"
+                reason = (
+                    result.reason if isinstance(result, Unknown) else "rate_limited"
+                )
                 raise_delivery_alert_once(
                     transaction,
                     now,
@@ -787,9 +944,12 @@ class Outbox(StorePart):
                     {**facts, "reason": reason},
                 )
             else:
-                raise_delivery_alert_once(transaction, now, "manual_task_not_seen", delivery, facts)
+                raise_delivery_alert_once(
+                    transaction, now, "manual_task_not_seen", delivery, facts
+                )
         return Submitted(
-            ticket=Ticket(manual_task=task), check_again_at=task.next_check_at(timing, now)
+            ticket=Ticket(manual_task=task),
+            check_again_at=task.next_check_at(timing, now),
         )
 
     def _alert_if_urgent_is_unseen(
@@ -822,7 +982,11 @@ class Outbox(StorePart):
         return self.is_window_over(delivery, attempt, started_ticks, window)
 
     def is_window_over(
-        self, delivery: Delivery, attempt: RowMapping, started_ticks: float, window: timedelta
+        self,
+        delivery: Delivery,
+        attempt: RowMapping,
+        started_ticks: float,
+        window: timedelta,
     ) -> bool:
         """Return True if a window after the end of a call was over when a readback began.
 
@@ -848,7 +1012,8 @@ class Outbox(StorePart):
         ):
             return is_over_here
         return bool(
-            _wall_time(clocks, started_ticks) > attempt["ended_at"] + window + MAX_TIMESTAMP_SKEW
+            _wall_time(clocks, started_ticks)
+            > attempt["ended_at"] + window + MAX_TIMESTAMP_SKEW
         )
 
 

@@ -45,17 +45,25 @@ IS_UNDER_CHECK = in_open_state(DELIVERY, State.SUBMITTED, State.UNKNOWN)
 DELIVERIES_UNDER_CHECK = select(DELIVERY).where(IS_UNDER_CHECK)
 _IS_WAITING = in_state(DELIVERY, State.PENDING, State.DUE, State.RETRYING)
 _IS_TIMED = in_state(
-    DELIVERY, State.PENDING, State.RETRYING, State.SUBMITTED, State.UNKNOWN, State.RETRACTING
+    DELIVERY,
+    State.PENDING,
+    State.RETRYING,
+    State.SUBMITTED,
+    State.UNKNOWN,
+    State.RETRACTING,
 )
 HAS_WORK = select(
     or_(
         exists().where(in_state(DELIVERY, State.DUE)),
         exists().where(in_state(DELIVERY, State.CLAIMED, State.SENDING)),
         exists().where(
-            _IS_TIMED, DELIVERY.c.next_action_at <= bindparam("soon", type_=DELIVERY.c.due_at.type)
+            _IS_TIMED,
+            DELIVERY.c.next_action_at
+            <= bindparam("soon", type_=DELIVERY.c.due_at.type),
         ),
         exists().where(
-            _IS_WAITING, DELIVERY.c.expires_at <= bindparam("soon", type_=DELIVERY.c.due_at.type)
+            _IS_WAITING,
+            DELIVERY.c.expires_at <= bindparam("soon", type_=DELIVERY.c.due_at.type),
         ),
     )
 )
@@ -79,7 +87,9 @@ class Sweep:
     ids: Select[Any] = field(init=False)
 
     def __post_init__(self, limit: BindParameter[int] | None) -> None:
-        object.__setattr__(self, "ids", select(DELIVERY.c.id).where(self.condition).limit(limit))
+        object.__setattr__(
+            self, "ids", select(DELIVERY.c.id).where(self.condition).limit(limit)
+        )
 
 
 def _instant(name: str) -> BindParameter[datetime]:
@@ -88,7 +98,10 @@ def _instant(name: str) -> BindParameter[datetime]:
 
 _NOW = _instant("now")
 _COME_DUE = or_(
-    and_(in_state(DELIVERY, State.PENDING), DELIVERY.c.next_action_at <= _instant("prepared_by")),
+    and_(
+        in_state(DELIVERY, State.PENDING),
+        DELIVERY.c.next_action_at <= _instant("prepared_by"),
+    ),
     and_(in_state(DELIVERY, State.RETRYING), DELIVERY.c.next_action_at <= _NOW),
 )
 COME_DUE_URGENT = Sweep(and_(_COME_DUE, DELIVERY.c.is_urgent))
@@ -107,7 +120,9 @@ IS_CORRECTION = (
 _DUE_BY_NOW = (
     select(DELIVERY.c.id)
     .where(in_state(DELIVERY, State.PENDING), DELIVERY.c.next_action_at <= _NOW)
-    .union_all(select(DELIVERY.c.id).where(in_open_state(DELIVERY, State.DUE, State.RETRYING)))
+    .union_all(
+        select(DELIVERY.c.id).where(in_open_state(DELIVERY, State.DUE, State.RETRYING))
+    )
 )
 _IS_LATE_AND_FREE = and_(
     is_late(DELIVERY, _NOW),
@@ -118,14 +133,20 @@ _IS_LATE_AND_FREE = and_(
     original_is_published(DELIVERY),
 )
 _IS_PAST_EXPIRY = and_(_IS_WAITING, DELIVERY.c.expires_at <= _NOW)
-SUPERSEDED_INSTANTS = Sweep(and_(DELIVERY.c.id.in_(_DUE_BY_NOW), is_superseded(DELIVERY, _NOW)))
+SUPERSEDED_INSTANTS = Sweep(
+    and_(DELIVERY.c.id.in_(_DUE_BY_NOW), is_superseded(DELIVERY, _NOW))
+)
 LATE_UNAPPROVED = Sweep(
     and_(
-        in_state(DELIVERY, State.PENDING), DELIVERY.c.reason == AWAITING_APPROVAL, _IS_LATE_AND_FREE
+        in_state(DELIVERY, State.PENDING),
+        DELIVERY.c.reason == AWAITING_APPROVAL,
+        _IS_LATE_AND_FREE,
     )
 )
 EXPIRED: Mapping[str, Sweep] = {
-    "too_late": Sweep(and_(in_open_state(DELIVERY, State.DUE, State.RETRYING), _IS_LATE_AND_FREE)),
+    "too_late": Sweep(
+        and_(in_open_state(DELIVERY, State.DUE, State.RETRYING), _IS_LATE_AND_FREE)
+    ),
     "expired_paused": Sweep(and_(_IS_PAST_EXPIRY, is_paused(DELIVERY))),
     "expired_original": Sweep(and_(_IS_PAST_EXPIRY, ~original_is_published(DELIVERY))),
     "expired_rate_limited": Sweep(and_(_IS_PAST_EXPIRY, is_in_cooldown(_NOW))),
@@ -149,18 +170,17 @@ LEASES_OVER = Sweep(
         ),
     )
 )
-MAY_BE_OVERDUE = (
-    DELIVERIES_UNDER_CHECK.where(  # thousands may be under check, and hardly one of them is overdue
-        or_(
-            and_(
-                in_state(DELIVERY, State.UNKNOWN),
-                DELIVERY.c.unknown_since <= _instant("unknown_before"),
-            ),
-            and_(
-                in_state(DELIVERY, State.SUBMITTED),
-                DELIVERY.c.submitted_at <= _instant("submitted_before"),
-            ),
-            DELIVERY.c.ticket.contains(MANUAL_TASK_IN_TICKET, autoescape=True),
-        )
+# thousands may be under check, and hardly one of them is overdue
+MAY_BE_OVERDUE = DELIVERIES_UNDER_CHECK.where(
+    or_(
+        and_(
+            in_state(DELIVERY, State.UNKNOWN),
+            DELIVERY.c.unknown_since <= _instant("unknown_before"),
+        ),
+        and_(
+            in_state(DELIVERY, State.SUBMITTED),
+            DELIVERY.c.submitted_at <= _instant("submitted_before"),
+        ),
+        DELIVERY.c.ticket.contains(MANUAL_TASK_IN_TICKET, autoescape=True),
     )
 )

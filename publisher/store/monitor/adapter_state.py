@@ -29,7 +29,9 @@ class StoredAdapterState:
         query = select(ADAPTER_STATE.c.value).where(
             ADAPTER_STATE.c.login == self.login, ADAPTER_STATE.c.key == key
         )
-        value: str | None = await self.database.read(lambda connection: connection.scalar(query))
+        value: str | None = await self.database.read(
+            lambda connection: connection.scalar(query)
+        )
         return value
 
     async def set(self, key: str, value: str) -> None:
@@ -48,7 +50,9 @@ class StoredAdapterState:
         )
         values = {"value": change(stored), "at": self.database.runtime.now()}
         if stored is None:
-            connection.execute(insert(ADAPTER_STATE).values(login=self.login, key=key, **values))
+            connection.execute(
+                insert(ADAPTER_STATE).values(login=self.login, key=key, **values)
+            )
         else:
             connection.execute(update(ADAPTER_STATE).where(*is_row).values(values))
         return stored

@@ -8,8 +8,17 @@ from sqlalchemy import Connection, func, or_, select
 from publisher.domain.delivery import State
 from publisher.store.base import BLOCKED_BY_UNKNOWN, StorePart
 from publisher.store.db.database import Transaction, try_lock
-from publisher.store.db.filters import in_state, is_paused, is_switched_off, original_is_published
-from publisher.store.db.rows import AlertContent, apply_alert_changes, find_alert_changes
+from publisher.store.db.filters import (
+    in_state,
+    is_paused,
+    is_switched_off,
+    original_is_published,
+)
+from publisher.store.db.rows import (
+    AlertContent,
+    apply_alert_changes,
+    find_alert_changes,
+)
 from publisher.store.db.tables import DELIVERY
 
 BACKLOG = "backlog"
@@ -34,7 +43,9 @@ class Backlog(StorePart):
         def write(transaction: Transaction) -> int:
             if not try_lock(transaction, BACKLOG_LOCK):
                 return 0
-            return apply_alert_changes(transaction, now, self._changes(transaction.connection))
+            return apply_alert_changes(
+                transaction, now, self._changes(transaction.connection)
+            )
 
         return await self.database.write(write)
 
@@ -65,7 +76,11 @@ class Backlog(StorePart):
         wanted: dict[str, AlertContent] = {
             f"{BACKLOG}:{row.login}": (
                 BACKLOG,
-                {"account": row.account, "number": str(row.number), "due": row.due.isoformat()},
+                {
+                    "account": row.account,
+                    "number": str(row.number),
+                    "due": row.due.isoformat(),
+                },
             )
             for row in connection.execute(query)
         }

@@ -121,7 +121,9 @@ class LoginHealthStore(StorePart):
         self.jobs = JobRunner(store)
 
     @in_transaction
-    def claim_due_probes(self, transaction: Transaction, limit: int) -> Sequence[Account]:
+    def claim_due_probes(
+        self, transaction: Transaction, limit: int
+    ) -> Sequence[Account]:
         """Claim the logins with a due probe, one account each.
 
         They are due again after the probe interval.
@@ -129,7 +131,9 @@ class LoginHealthStore(StorePart):
         if not try_lock(transaction, "check_logins"):
             return []
         now, connection = self.runtime.now(), transaction.connection
-        rows = connection.execute(select(LOGIN_HEALTH.c.login, LOGIN_HEALTH.c.next_action_at))
+        rows = connection.execute(
+            select(LOGIN_HEALTH.c.login, LOGIN_HEALTH.c.next_action_at)
+        )
         due_at = {row.login: row.next_action_at for row in rows}
         modes = active_modes(self.store, connection)
         skipped = logins_in_cooldown(connection, now)
@@ -143,10 +147,14 @@ class LoginHealthStore(StorePart):
             transaction, "check_login", [account.id for account in accounts.values()]
         )
         due = [
-            login for login in accounts if login not in skipped and due_at.get(login, now) <= now
+            login
+            for login in accounts
+            if login not in skipped and due_at.get(login, now) <= now
         ][:limit]
         for login in due:
-            _write_health(connection, login, now, {"next_action_at": now + PROBE_INTERVAL})
+            _write_health(
+                connection, login, now, {"next_action_at": now + PROBE_INTERVAL}
+            )
         return [accounts[login] for login in due]
 
     @in_transaction
@@ -158,11 +166,18 @@ class LoginHealthStore(StorePart):
         The cause is a change, or a request by a person.
         """
         now = self.runtime.now()
-        _write_health(transaction.connection, account.login, now, {"next_action_at": now})
+        _write_health(
+            transaction.connection, account.login, now, {"next_action_at": now}
+        )
         if by is not None:
             subject = f"account:{account.id}"
             write_audit(
-                transaction, now, by, event="login_check_requested", subject=subject, detail={}
+                transaction,
+                now,
+                by,
+                event="login_check_requested",
+                subject=subject,
+                detail={},
             )
 
     async def readable_accounts(self) -> Sequence[Account]:
@@ -170,7 +185,9 @@ class LoginHealthStore(StorePart):
 
         It is preferably one that publisher itself posts on.
         """
-        modes = await self.database.read(lambda connection: active_modes(self.store, connection))
+        modes = await self.database.read(
+            lambda connection: active_modes(self.store, connection)
+        )
         by_login: dict[LoginId, Account] = {}
         for mode in (Mode.API, Mode.ASSISTED):
             for account, policy in self.store.policies.items():
@@ -197,7 +214,9 @@ class LoginHealthStore(StorePart):
         now, connection, result = self.runtime.now(), transaction.connection, health
         if isinstance(result, RateLimited):
             usual = self.store.timing(account.id).first_check_after
-            result = start_login_cooldown(self.store, transaction, account.login, result, usual)
+            result = start_login_cooldown(
+                self.store, transaction, account.login, result, usual
+            )
         reason, until = None, None
         match result:
             case Healthy():
@@ -208,24 +227,38 @@ class LoginHealthStore(StorePart):
                 reason = result.code
             case RateLimited():
                 reason, until = result.code, result.until
-        values = {"at": now, "kind": result_code(result), "reason": reason, "until": until}
+        values = {
+            "at": now,
+            "kind": result_code(result),
+            "reason": reason,
+            "until": until,
+        }
         _write_health(connection, account.login, now, values)
         update_circuit_breaker(self.store, transaction, account, result, PROBER)
         if isinstance(result, ReadFailure):
             return  # nothing was learned, so an open alert stays
         subject, alert = f"login:{account.login}", _alert_for(result, now)
-        is_paused = ACCOUNT_PAUSED in dict(open_alerts(connection, f"account:{account.id}"))
+        is_paused = ACCOUNT_PAUSED in dict(
+            open_alerts(connection, f"account:{account.id}")
+        )
         if is_paused and isinstance(result, CredentialExpired | Blocked):
             alert = None  # the alert of the account's pause says so already
         facts = {"account": account.id, **alert[1]} if alert else {}
-        if alert is not None and (alert[0], facts) in open_alerts(connection, subject)[:1]:
+        if (
+            alert is not None
+            and (alert[0], facts) in open_alerts(connection, subject)[:1]
+        ):
             return
         replace_alerts(transaction, now, alert[0] if alert else None, subject, facts)
 
     async def credential_key(self) -> bytes:
         """Return the key of the hashes that identify secrets. Each database has its own."""
-        query = select(DATABASE_INFO.c.value).where(DATABASE_INFO.c.key == CREDENTIAL_KEY)
-        key = await self.database.read(lambda connection: connection.execute(query).scalar_one())
+        query = select(DATABASE_INFO.c.value).where(
+            DATABASE_INFO.c.key == CREDENTIAL_KEY
+        )
+        key = await self.database.read(
+            lambda connection: connection.execute(query).scalar_one()
+        )
         return bytes.fromhex(key)
 
     async def read_secret_state(self, account: Account) -> SecretState:
@@ -237,7 +270,9 @@ class LoginHealthStore(StorePart):
                 CREDENTIAL.c.identity == account.identity,
             )
             return SecretState(
-                verified=connection.scalar(select(CREDENTIAL.c.fingerprint).where(*is_same)),
+                verified=connection.scalar(
+                    select(CREDENTIAL.c.fingerprint).where(*is_same)
+                ),
                 is_used=active_modes(self.store, connection)[account.id] is Mode.API,
             )
 
@@ -245,7 +280,11 @@ class LoginHealthStore(StorePart):
 
     @in_transaction
     def record_verified(
-        self, transaction: Transaction, account: Account, fingerprint: str, reported: str | None
+        self,
+        transaction: Transaction,
+        account: Account,
+        fingerprint: str,
+        reported: str | None,
     ) -> AccountId | None:
         """Record that a secret is this account's. The platform may have `reported` its identity.
 
@@ -270,24 +309,38 @@ class LoginHealthStore(StorePart):
         write_row(connection, CREDENTIAL, {"account": account.id}, values)
         if other is not None:
             pause_account(
-                transaction, account.id, at=now, by=PROBER, reason=SAME_ACCOUNT, message=other
+                transaction,
+                account.id,
+                at=now,
+                by=PROBER,
+                reason=SAME_ACCOUNT,
+                message=other,
             )
         return other
 
     @in_transaction
-    def record_refused(self, transaction: Transaction, account: Account, refusal: Blocked) -> None:
+    def record_refused(
+        self, transaction: Transaction, account: Account, refusal: Blocked
+    ) -> None:
         """Pause an account before anything is sent by it.
 
         Its secret is not its own, or its platform refuses it.
         """
         now = self.runtime.now()
         pause_account(
-            transaction, account.id, at=now, by=PROBER, reason=refusal.code, message=refusal.reason
+            transaction,
+            account.id,
+            at=now,
+            by=PROBER,
+            reason=refusal.code,
+            message=refusal.reason,
         )
 
     async def read_modes(self) -> Mapping[AccountId, Mode]:
         """Return the mode of each account that is in force."""
-        return await self.database.read(lambda connection: active_modes(self.store, connection))
+        return await self.database.read(
+            lambda connection: active_modes(self.store, connection)
+        )
 
     async def list_accounts(self) -> Sequence[AccountHealth]:
         """Return the health of every account, in the order of the settings, in two statements."""
@@ -314,7 +367,11 @@ def _health_part(name: str, *columns: ColumnElement[Any]) -> Select[Any]:
     return select(literal_column(f"'{name}'", String).label("part"), *named)
 
 
-_EMPTY, _NONE, _ZERO = literal_column("''", String), null(), literal_column("0", Integer)
+_EMPTY, _NONE, _ZERO = (
+    literal_column("''", String),
+    null(),
+    literal_column("0", Integer),
+)
 _HEALTH = union_all(
     _health_part(
         "probe",
@@ -327,9 +384,18 @@ _HEALTH = union_all(
         _ZERO,
     ),
     _health_part(
-        "cooldown", LOGIN.c.id, LOGIN.c.reads_cooldown_until, _EMPTY, _EMPTY, _EMPTY, _NONE, _ZERO
+        "cooldown",
+        LOGIN.c.id,
+        LOGIN.c.reads_cooldown_until,
+        _EMPTY,
+        _EMPTY,
+        _EMPTY,
+        _NONE,
+        _ZERO,
     ).where(LOGIN.c.reads_cooldown_until > bindparam("now")),
-    _health_part("used", ATTEMPT.c.login, _NONE, _EMPTY, _EMPTY, _EMPTY, _NONE, func.count())
+    _health_part(
+        "used", ATTEMPT.c.login, _NONE, _EMPTY, _EMPTY, _EMPTY, _NONE, func.count()
+    )
     .where(ATTEMPT.c.intended_at > bindparam("since"), counts_against_quota())
     .group_by(ATTEMPT.c.login),
     _health_part(
@@ -356,7 +422,11 @@ def to_health(
     cooldown, override = parts["cooldown"].get(login), None
     if (row := parts["mode"].get(account.id)) is not None:
         override = ModeOverride(
-            account=account.id, mode=Mode(row.code), at=row.at, by=row.by, reason=row.detail
+            account=account.id,
+            mode=Mode(row.code),
+            at=row.at,
+            by=row.by,
+            reason=row.detail,
         )
     return AccountHealth(
         account=account,
@@ -384,7 +454,9 @@ def _write_health(
         connection.execute(insert(LOGIN_HEALTH).values(row))
 
 
-def _alert_for(health: HealthCheckResult, now: datetime) -> tuple[str, Mapping[str, str]] | None:
+def _alert_for(
+    health: HealthCheckResult, now: datetime
+) -> tuple[str, Mapping[str, str]] | None:
     """Return the code and the facts of the alert that a probe's result calls for, if any."""
     match health:
         case CredentialExpired(reason=reason):
@@ -393,18 +465,28 @@ def _alert_for(health: HealthCheckResult, now: datetime) -> tuple[str, Mapping[s
             return "account_blocked", {"reason": code, "said": said}
         case Healthy(credentials_expire_at=datetime() as until):
             days = next(
-                (days for days in EXPIRY_WARNING_DAYS if until - now <= timedelta(days=days)), None
+                (
+                    days
+                    for days in EXPIRY_WARNING_DAYS
+                    if until - now <= timedelta(days=days)
+                ),
+                None,
             )
             return (
                 None
                 if days is None
-                else ("credentials_expiring", {"days": str(days), "until": f"{until:%Y-%m-%d}"})
+                else (
+                    "credentials_expiring",
+                    {"days": str(days), "until": f"{until:%Y-%m-%d}"},
+                )
             )
         case _:
             return None
 
 
-def _load_health(kind: str, reason: str | None, until: datetime | None) -> HealthCheckResult:
+def _load_health(
+    kind: str, reason: str | None, until: datetime | None
+) -> HealthCheckResult:
     match kind:
         case "healthy":
             return Healthy(credentials_expire_at=until)

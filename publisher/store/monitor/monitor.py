@@ -15,7 +15,13 @@ from sqlalchemy import (
     update,
 )
 
-from publisher.domain.account import DAY, MAX_METRICS_AGE, AccountId, Mode, needs_metrics
+from publisher.domain.account import (
+    DAY,
+    MAX_METRICS_AGE,
+    AccountId,
+    Mode,
+    needs_metrics,
+)
 from publisher.domain.delivery import Actor, Delivery, Readback, Role, State
 from publisher.domain.post import DeliveryId, Marker
 from publisher.domain.reports import METRIC_NAMES
@@ -50,8 +56,15 @@ from publisher.store.db.tables import (
     to_attempt,
     to_delivery,
 )
-from publisher.store.deliveries.cooldowns import logins_in_cooldown, start_login_cooldown
-from publisher.store.deliveries.intents import PendingReadback, find_spellings, pending_readbacks
+from publisher.store.deliveries.cooldowns import (
+    logins_in_cooldown,
+    start_login_cooldown,
+)
+from publisher.store.deliveries.intents import (
+    PendingReadback,
+    find_spellings,
+    pending_readbacks,
+)
 from publisher.store.monitor.modes import active_modes
 from publisher.store.system_alerts import JobRunner
 
@@ -77,7 +90,9 @@ class Monitoring(StorePart):
         self.jobs = JobRunner(store)
 
     @in_transaction
-    def claim_due_accounts(self, transaction: Transaction, limit: int) -> Sequence[AccountId]:
+    def claim_due_accounts(
+        self, transaction: Transaction, limit: int
+    ) -> Sequence[AccountId]:
         """Claim the accounts that are due.
 
         Each is due again after its platform's monitoring interval.
@@ -86,7 +101,8 @@ class Monitoring(StorePart):
             return []
         now, connection = self.runtime.now(), transaction.connection
         due_at = {
-            row.account: row.next_action_at for row in connection.execute(select(MONITOR_SCHEDULE))
+            row.account: row.next_action_at
+            for row in connection.execute(select(MONITOR_SCHEDULE))
         }
         modes = active_modes(self.store, connection)
         skipped = logins_in_cooldown(connection, now)
@@ -99,7 +115,9 @@ class Monitoring(StorePart):
             and due_at.get(account, now) <= now
         ][:limit]
         for account in due:
-            next_action_at = now + self.store.policies[account].capabilities.monitor_interval
+            next_action_at = (
+                now + self.store.policies[account].capabilities.monitor_interval
+            )
             write_row(
                 connection,
                 MONITOR_SCHEDULE,
@@ -122,14 +140,18 @@ class Monitoring(StorePart):
         now = self.runtime.now()
         first_after = self.store.policies[account].capabilities.first_metrics_after
         last = (
-            select(func.max(REACH.c.at)).where(REACH.c.delivery == DELIVERY.c.id).scalar_subquery()
+            select(func.max(REACH.c.at))
+            .where(REACH.c.delivery == DELIVERY.c.id)
+            .scalar_subquery()
         )
         is_published = _published_on(account, now - MAX_METRICS_AGE)
         query = select(DELIVERY, last.label("read_at")).where(*is_published)
 
         def read(connection: Connection) -> Sequence[RowMapping]:
             return (
-                connection.execute(query.where(self._is_sent_as_now(connection, account)))
+                connection.execute(
+                    query.where(self._is_sent_as_now(connection, account))
+                )
                 .mappings()
                 .all()
             )
@@ -174,7 +196,10 @@ class Monitoring(StorePart):
 
     @in_transaction
     def compare_list(
-        self, transaction: Transaction, account: AccountId, observed: Sequence[ObservedPost]
+        self,
+        transaction: Transaction,
+        account: AccountId,
+        observed: Sequence[ObservedPost],
     ) -> Sequence[PendingReadback]:
         """Store an account's list, and return a few of our published posts missing on it.
 
@@ -183,7 +208,9 @@ class Monitoring(StorePart):
         belong to an unresolved delivery of ours is not judged yet.
         """
         now, connection = self.runtime.now(), transaction.connection
-        posts = {item.remote_id: item for item in observed}  # a list may show a post twice
+        posts = {
+            item.remote_id: item for item in observed
+        }  # a list may show a post twice
         self._record_identity(transaction, account)
         may_be_ours = _ownership_test(transaction, account)
         external = [item for item in posts.values() if not may_be_ours(item)]
@@ -208,27 +235,34 @@ class Monitoring(StorePart):
         connection.execute(
             update(DELIVERY).where(DELIVERY.c.id.in_(verified)).values(verified_at=now)
         )
-        checks = select(READBACK.c.delivery, func.max(READBACK.c.at).label("at")).group_by(
-            READBACK.c.delivery
-        )
+        checks = select(
+            READBACK.c.delivery, func.max(READBACK.c.at).label("at")
+        ).group_by(READBACK.c.delivery)
         last_checks = connection.execute(
             checks.where(READBACK.c.delivery.in_([item.id for item in missing]))
         )
         checked_at = {row.delivery: row.at for row in last_checks}
         # each check costs a call, so only a few are made, the least recently checked first
-        pending = sorted(missing, key=lambda delivery: checked_at.get(delivery.id, UNIX_EPOCH))[
-            :MAX_CHECKED
-        ]
+        pending = sorted(
+            missing, key=lambda delivery: checked_at.get(delivery.id, UNIX_EPOCH)
+        )[:MAX_CHECKED]
         return pending_readbacks(self.store, connection, pending)
 
-    def _is_sent_as_now(self, connection: Connection, account: AccountId) -> ColumnElement[bool]:
+    def _is_sent_as_now(
+        self, connection: Connection, account: AccountId
+    ) -> ColumnElement[bool]:
         """True if a delivery's newest attempt was made as the identity that the account has now.
 
         A post published as another identity is not on the list now. This is no removal.
         """
-        is_newest = (ATTEMPT.c.delivery == DELIVERY.c.id, ATTEMPT.c.number == DELIVERY.c.attempts)
+        is_newest = (
+            ATTEMPT.c.delivery == DELIVERY.c.id,
+            ATTEMPT.c.number == DELIVERY.c.attempts,
+        )
         spellings = find_spellings(self.store, connection, account)
-        return ~exists().where(*is_newest, ATTEMPT.c.identity.not_in([*sorted(spellings), ""]))
+        return ~exists().where(
+            *is_newest, ATTEMPT.c.identity.not_in([*sorted(spellings), ""])
+        )
 
     def _record_identity(self, transaction: Transaction, account: AccountId) -> None:
         """Begin the monitoring of an account again, with an alert, when its identity has changed.
@@ -239,20 +273,28 @@ class Monitoring(StorePart):
         connection = transaction.connection
         identity = self.store.policies[account].identity
         is_account = MONITOR_SCHEDULE.c.account == account
-        former = connection.scalar(select(MONITOR_SCHEDULE.c.identity).where(is_account))
+        former = connection.scalar(
+            select(MONITOR_SCHEDULE.c.identity).where(is_account)
+        )
         if former == identity:
             return
-        connection.execute(update(MONITOR_SCHEDULE).where(is_account).values(identity=identity))
+        connection.execute(
+            update(MONITOR_SCHEDULE).where(is_account).values(identity=identity)
+        )
         if not former or former in find_spellings(self.store, connection, account):
             return
-        connection.execute(update(MONITOR_SCHEDULE).where(is_account).values(monitored_since=None))
+        connection.execute(
+            update(MONITOR_SCHEDULE).where(is_account).values(monitored_since=None)
+        )
         subject = f"account:{account}"
         clear_alerts(transaction, subject, now, ACCOUNT_IDENTITY_CHANGED)
         conditions = (
             *_published_on(account, now - MAX_METRICS_AGE),
             ~self._is_sent_as_now(connection, account),
         )
-        number = connection.scalar(select(func.count()).select_from(DELIVERY).where(*conditions))
+        number = connection.scalar(
+            select(func.count()).select_from(DELIVERY).where(*conditions)
+        )
         if number:
             facts = {
                 "account": account,
@@ -263,7 +305,10 @@ class Monitoring(StorePart):
             raise_alert(transaction, now, ACCOUNT_IDENTITY_CHANGED, subject, facts)
 
     def _record_external_posts(
-        self, transaction: Transaction, account: AccountId, posts: Sequence[ObservedPost]
+        self,
+        transaction: Transaction,
+        account: AccountId,
+        posts: Sequence[ObservedPost],
     ) -> None:
         """Store external posts not seen before.
 
@@ -277,7 +322,9 @@ class Monitoring(StorePart):
         ours = select(DELIVERY.c.remote_id).where(
             DELIVERY.c.account == account, DELIVERY.c.remote_id.is_not(None)
         )
-        seen = select(OBSERVED_POST.c.remote_id).where(OBSERVED_POST.c.account == account)
+        seen = select(OBSERVED_POST.c.remote_id).where(
+            OBSERVED_POST.c.account == account
+        )
         known = set(connection.scalars(ours.union(seen)))
         today = select(func.count()).where(
             OBSERVED_POST.c.account == account, OBSERVED_POST.c.seen_at > now - DAY
@@ -333,17 +380,27 @@ class Monitoring(StorePart):
         write_readback(transaction, delivery.id, delivery.attempts, checked_at, finding)
         if isinstance(finding, RateLimited):
             usual = self.store.timing(delivery.account).first_check_after
-            start_login_cooldown(self.store, transaction, delivery.login, finding, usual)
-        if delivery.state is not State.PUBLISHED or delivery.version != pending.delivery.version:
+            start_login_cooldown(
+                self.store, transaction, delivery.login, finding, usual
+            )
+        if (
+            delivery.state is not State.PUBLISHED
+            or delivery.version != pending.delivery.version
+        ):
             return delivery
         attempt = to_attempt(last_attempt_row(transaction, delivery))
         lag = self.store.policies[delivery.account].capabilities.listing_lag
-        published_at = delivery.receipt.published_at if delivery.receipt else attempt.intended_at
+        published_at = (
+            delivery.receipt.published_at if delivery.receipt else attempt.intended_at
+        )
         since = max(published_at + lag, delivery.verified_at or published_at)
 
         def shows_removal(readback: Readback) -> bool:
             result = readback.result
-            is_absent = isinstance(result, NotFound) and result.covered_since <= attempt.baseline_at
+            is_absent = (
+                isinstance(result, NotFound)
+                and result.covered_since <= attempt.baseline_at
+            )
             return readback.at > since and (is_absent or isinstance(result, Deleted))
 
         if is_confirmed(readbacks_of(transaction, delivery), shows_removal, lag):
@@ -351,13 +408,18 @@ class Monitoring(StorePart):
         return delivery
 
 
-def _ownership_test(transaction: Transaction, account: AccountId) -> Callable[[ObservedPost], bool]:
+def _ownership_test(
+    transaction: Transaction, account: AccountId
+) -> Callable[[ObservedPost], bool]:
     """Return a test of whether an observed post may come from an unresolved delivery of ours."""
     rows = transaction.connection.execute(
         select(DELIVERY, ATTEMPT.c.baseline_at)
         .join(
             ATTEMPT,
-            and_(ATTEMPT.c.delivery == DELIVERY.c.id, ATTEMPT.c.number == DELIVERY.c.attempts),
+            and_(
+                ATTEMPT.c.delivery == DELIVERY.c.id,
+                ATTEMPT.c.number == DELIVERY.c.attempts,
+            ),
         )
         .where(DELIVERY.c.account == account, DELIVERY.c.remote_id.is_(None))
         .where(
@@ -374,7 +436,11 @@ def _ownership_test(transaction: Transaction, account: AccountId) -> Callable[[O
     unresolved = [(to_delivery(row), row["baseline_at"]) for row in rows]
     codes = [delivery.marker for delivery, _ in unresolved]
     since = min(
-        (baseline for delivery, baseline in unresolved if delivery.state is not State.HELD),
+        (
+            baseline
+            for delivery, baseline in unresolved
+            if delivery.state is not State.HELD
+        ),
         default=None,
     )
 
@@ -386,7 +452,9 @@ def _ownership_test(transaction: Transaction, account: AccountId) -> Callable[[O
     return may_be_ours
 
 
-def _published_on(account: AccountId, since: datetime) -> tuple[ColumnElement[bool], ...]:
+def _published_on(
+    account: AccountId, since: datetime
+) -> tuple[ColumnElement[bool], ...]:
     return (
         DELIVERY.c.account == account,
         DELIVERY.c.published_at >= since,

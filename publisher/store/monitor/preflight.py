@@ -13,7 +13,15 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, bindparam, exists, func, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    bindparam,
+    exists,
+    func,
+    select,
+    update,
+)
 
 from publisher.domain.account import DAY, AccountId, LoginId, Mode, Platform
 from publisher.domain.delivery import OPEN_STATES, State
@@ -34,7 +42,12 @@ from publisher.store.db.alert_tables import ALERT
 from publisher.store.db.database import Transaction, try_lock
 from publisher.store.db.filters import counts_against_quota, in_open_state, in_state
 from publisher.store.db.monitor_tables import LOGIN_HEALTH
-from publisher.store.db.rows import AlertContent, apply_alert_changes, batches, find_alert_changes
+from publisher.store.db.rows import (
+    AlertContent,
+    apply_alert_changes,
+    batches,
+    find_alert_changes,
+)
 from publisher.store.db.tables import (
     ATTEMPT,
     AUDIT,
@@ -98,14 +111,18 @@ class Basis(NamedTuple):
     alerts: int
 
 
-_SINCE, _UNTIL = (bindparam(name, type_=DELIVERY.c.due_at.type) for name in ("since", "until"))
+_SINCE, _UNTIL = (
+    bindparam(name, type_=DELIVERY.c.due_at.type) for name in ("since", "until")
+)
 _IS_UPCOMING = (  # is_pruned leads the index by due time
     ~DELIVERY.c.is_pruned,
     DELIVERY.c.due_at > _SINCE,
     DELIVERY.c.due_at <= _UNTIL,
     in_state(DELIVERY, State.PENDING),
 )
-_UPCOMING = select(*(DELIVERY.c[name] for name in Upcoming._fields)).where(*_IS_UPCOMING)
+_UPCOMING = select(*(DELIVERY.c[name] for name in Upcoming._fields)).where(
+    *_IS_UPCOMING
+)
 _UPCOMING = _UPCOMING.order_by(DELIVERY.c.due_at, DELIVERY.c.id)
 _BASIS = select(
     select(func.max(AUDIT.c.id)).scalar_subquery(),
@@ -176,7 +193,9 @@ class Preflight(StorePart):
 
     async def _look(self, now: datetime) -> tuple[int, bool]:
         """Return how many alerts have changed, and True if no picture is left to the next run."""
-        upcoming = await self.database.read(lambda connection: self.list_upcoming(connection, now))
+        upcoming = await self.database.read(
+            lambda connection: self.list_upcoming(connection, now)
+        )
         if await self.database.read(
             lambda connection: self.logins_to_check(connection, upcoming, now)
         ):
@@ -197,7 +216,9 @@ class Preflight(StorePart):
         def update_alerts(transaction: Transaction) -> int:
             if not try_lock(transaction, PREFLIGHT_LOCK):
                 return 0
-            return apply_alert_changes(transaction, now, find_changes(transaction.connection))
+            return apply_alert_changes(
+                transaction, now, find_changes(transaction.connection)
+            )
 
         changed = (
             await self.database.write(update_alerts)
@@ -206,14 +227,22 @@ class Preflight(StorePart):
         )
         return changed, is_complete
 
-    def list_upcoming(self, connection: Connection, now: datetime) -> Sequence[Upcoming]:
+    def list_upcoming(
+        self, connection: Connection, now: datetime
+    ) -> Sequence[Upcoming]:
         """Return the deliveries due within PREFLIGHT_LEAD on active accounts, by due time.
 
         An active account is one that is not off.
         """
         modes = active_modes(self.store, connection)
-        found = connection.execute(_UPCOMING, {"since": now, "until": now + PREFLIGHT_LEAD})
-        return [Upcoming(*row) for row in found if modes.get(row.account, Mode.OFF) is not Mode.OFF]
+        found = connection.execute(
+            _UPCOMING, {"since": now, "until": now + PREFLIGHT_LEAD}
+        )
+        return [
+            Upcoming(*row)
+            for row in found
+            if modes.get(row.account, Mode.OFF) is not Mode.OFF
+        ]
 
     def _by_login(
         self, connection: Connection, upcoming: Sequence[Upcoming]
@@ -242,7 +271,9 @@ class Preflight(StorePart):
                 published_at=next(iter(published[login]), None),
             )
             is_ordered = probe is None or probe.next_action_at <= now
-            if not is_ordered and needs_check([item.due_at for item in deliveries], proof, now):
+            if not is_ordered and needs_check(
+                [item.due_at for item in deliveries], proof, now
+            ):
                 logins.append(login)
         return logins
 
@@ -251,7 +282,8 @@ class Preflight(StorePart):
     ) -> None:
         if try_lock(transaction, PREFLIGHT_LOCK):
             for batch in batches(
-                self.logins_to_check(transaction.connection, upcoming, now), MAX_LOGINS_READ
+                self.logins_to_check(transaction.connection, upcoming, now),
+                MAX_LOGINS_READ,
             ):
                 is_login = LOGIN_HEALTH.c.login.in_(batch)
                 transaction.connection.execute(
@@ -282,7 +314,11 @@ class Preflight(StorePart):
             [(reason, _number)] = Counter(
                 reasons[delivery.login] for delivery in firsts
             ).most_common(1)
-            facts = {"platform": platform, "number": str(len(firsts)), "reason": reason or ""}
+            facts = {
+                "platform": platform,
+                "number": str(len(firsts)),
+                "reason": reason or "",
+            }
             first = min(firsts, key=lambda delivery: delivery.due_at)
             wanted[f"unreachable:{platform}"] = (
                 PLATFORM_UNREACHABLE,
@@ -299,7 +335,9 @@ class Preflight(StorePart):
         """
         backlog = {row.login: row.number for row in connection.execute(_BACKLOG)}
         by_login = self._by_login(connection, upcoming)
-        sent = _attempts_since(connection, list(by_login), now - DAY, counts_against_quota())
+        sent = _attempts_since(
+            connection, list(by_login), now - DAY, counts_against_quota()
+        )
         wanted: dict[str, AlertContent] = {}
         for login, deliveries in by_login.items():
             calls = [
@@ -311,7 +349,10 @@ class Preflight(StorePart):
                 )
                 for item in deliveries
             ]
-            rate_limit, made = self.store.policies[deliveries[0].account].rate_limit, [*sent[login]]
+            rate_limit, made = (
+                self.store.policies[deliveries[0].account].rate_limit,
+                [*sent[login]],
+            )
             for _waiting in range(min(backlog.get(login, 0), rate_limit.per_day)):
                 made.insert(0, rate_limit.next_allowed_at(made, now, is_urgent=False))
             if late := find_late_calls(calls, made, rate_limit):
@@ -322,12 +363,17 @@ class Preflight(StorePart):
                 )
         return wanted
 
-    def left_accounts(self, connection: Connection, now: datetime) -> Mapping[str, AlertContent]:
+    def left_accounts(
+        self, connection: Connection, now: datetime
+    ) -> Mapping[str, AlertContent]:
         """Return an alert for each account with open deliveries that no running daemon knows.
 
         The settings of no running daemon have the account.
         """
-        is_alive = (WORKER.c.stopped_at.is_(None), WORKER.c.heartbeat_at > now - HEARTBEAT_TIMEOUT)
+        is_alive = (
+            WORKER.c.stopped_at.is_(None),
+            WORKER.c.heartbeat_at > now - HEARTBEAT_TIMEOUT,
+        )
         elsewhere = connection.scalars(
             select(WORKER.c.accounts).where(*is_alive, WORKER.c.accounts.is_not(None))
         )
@@ -361,11 +407,14 @@ class Preflight(StorePart):
                 lambda connection: connection.scalars(_PICTURE_ALERTS).all()
             )
         }
-        self._read_at = {key: at for key, at in self._read_at.items() if key in first_use}
+        self._read_at = {
+            key: at for key, at in self._read_at.items() if key in first_use
+        }
         unread = [
             picture
             for picture, delivery in first_use.items()
-            if picture in alerted or is_check_due(delivery.due_at, self._read_at.get(picture), now)
+            if picture in alerted
+            or is_check_due(delivery.due_at, self._read_at.get(picture), now)
         ]
         unread.sort(key=alerted.__contains__)
         unreadable = alerted & set(first_use)  # until it is read
@@ -376,7 +425,10 @@ class Preflight(StorePart):
             else:
                 unreadable.add(picture)
         wanted = {
-            f"{_PICTURE_SUBJECT}{one}": (PICTURE_UNREADABLE, _first_facts(first_use[one]))
+            f"{_PICTURE_SUBJECT}{one}": (
+                PICTURE_UNREADABLE,
+                _first_facts(first_use[one]),
+            )
             for one in unreadable
         }
         return wanted, len(unread) <= MAX_PICTURES_READ
@@ -388,7 +440,9 @@ class Preflight(StorePart):
             key: names for key, names in self._pictures_of.items() if key in hashes
         }
         for batch in batches(sorted(hashes - self._pictures_of.keys()), MAX_TEXTS_READ):
-            self._pictures_of |= await self.database.read(partial(read_pictures, texts=batch))
+            self._pictures_of |= await self.database.read(
+                partial(read_pictures, texts=batch)
+            )
 
 
 def _attempts_since(
@@ -424,11 +478,14 @@ def read_pictures(
         RENDERED_POST.c.fingerprint.in_(texts)
     )
     found = {
-        row.fingerprint: load_rendered_post(row.body).images for row in connection.execute(query)
+        row.fingerprint: load_rendered_post(row.body).images
+        for row in connection.execute(query)
     }
     return {text: [image.sha256 for image in found.get(text, ())] for text in texts}
 
 
 def is_readable(connection: Connection, picture: str) -> bool:
-    data: bytes | None = connection.scalar(select(MEDIA.c.data).where(MEDIA.c.sha256 == picture))
+    data: bytes | None = connection.scalar(
+        select(MEDIA.c.data).where(MEDIA.c.sha256 == picture)
+    )
     return data is not None and hashlib.sha256(data).hexdigest() == picture

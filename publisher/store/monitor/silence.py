@@ -21,7 +21,11 @@ from publisher.store.base import StorePart
 from publisher.store.db.database import Transaction, try_lock
 from publisher.store.db.filters import in_state
 from publisher.store.db.monitor_tables import KNOWN_ACCOUNT
-from publisher.store.db.rows import AlertContent, apply_alert_changes, find_alert_changes
+from publisher.store.db.rows import (
+    AlertContent,
+    apply_alert_changes,
+    find_alert_changes,
+)
 from publisher.store.db.tables import DELIVERY
 from publisher.store.monitor.modes import active_modes
 
@@ -59,7 +63,9 @@ class SilenceStore(StorePart):
 
         Such an account is known, and not off.
         """
-        return await self.database.read(lambda connection: self._clocks(connection, timezone))
+        return await self.database.read(
+            lambda connection: self._clocks(connection, timezone)
+        )
 
     async def figures(
         self, first: date, last: date, timezone: tzinfo
@@ -72,8 +78,14 @@ class SilenceStore(StorePart):
         last = min(last, self.runtime.now().astimezone(timezone).date())
 
         def read(connection: Connection) -> dict[AccountId, SilenceFigures]:
-            clocks, activities = self._clocks(connection, timezone), read_activities(connection)
-            is_verified = (DELIVERY.c.verified_at.is_not(None), in_state(DELIVERY, State.PUBLISHED))
+            clocks, activities = (
+                self._clocks(connection, timezone),
+                read_activities(connection),
+            )
+            is_verified = (
+                DELIVERY.c.verified_at.is_not(None),
+                in_state(DELIVERY, State.PUBLISHED),
+            )
             posts: dict[str, list[datetime]] = defaultdict(list)
             for row in connection.execute(
                 select(DELIVERY.c.account, DELIVERY.c.published_at).where(*is_verified)
@@ -83,13 +95,17 @@ class SilenceStore(StorePart):
             for account, clock in clocks.items():
                 known_since = min([activities[account].known_since, *posts[account]])
                 if known_since.astimezone(timezone).date() <= last:
-                    figures = measure_silence(known_since, posts[account], first, last, timezone)
+                    figures = measure_silence(
+                        known_since, posts[account], first, last, timezone
+                    )
                     found[account] = replace(figures, days_now=clock.days)
             return found
 
         return await self.database.read(read)
 
-    def _clocks(self, connection: Connection, timezone: tzinfo) -> Mapping[AccountId, SilenceClock]:
+    def _clocks(
+        self, connection: Connection, timezone: tzinfo
+    ) -> Mapping[AccountId, SilenceClock]:
         now, activities = self.runtime.now(), read_activities(connection)
         return {
             account: read_silence_clock(activities[account], now, timezone)
@@ -107,7 +123,9 @@ class SilenceStore(StorePart):
             return 0
         if await self.database.read(self._unknown_accounts):
             await self.database.write(self.note_accounts)
-        if not await self.database.read(lambda connection: self._changes(connection, timezone)):
+        if not await self.database.read(
+            lambda connection: self._changes(connection, timezone)
+        ):
             return 0
         return await self.database.write(
             lambda transaction: self.update_alerts(transaction, timezone)
@@ -115,12 +133,16 @@ class SilenceStore(StorePart):
 
     def _unknown_accounts(self, connection: Connection) -> list[AccountId]:
         return sorted(
-            set(self.store.policies) - set(connection.scalars(select(KNOWN_ACCOUNT.c.account)))
+            set(self.store.policies)
+            - set(connection.scalars(select(KNOWN_ACCOUNT.c.account)))
         )
 
     def note_accounts(self, transaction: Transaction) -> None:
         if try_lock(transaction, SILENCE_LOCK):
-            now, new = self.runtime.now(), self._unknown_accounts(transaction.connection)
+            now, new = (
+                self.runtime.now(),
+                self._unknown_accounts(transaction.connection),
+            )
             rows = [{"account": account, "since": now} for account in new]
             if rows:
                 transaction.connection.execute(insert(KNOWN_ACCOUNT), rows)

@@ -152,7 +152,9 @@ class Attempts(StorePart):
         self._waiting: dict[tuple[RefusalKind, str], WaitingRefusals] = {}
 
     @in_transaction
-    def start(self, transaction: Transaction, name: str, source: str) -> datetime | None:
+    def start(
+        self, transaction: Transaction, name: str, source: str
+    ) -> datetime | None:
         """Count a sign-in as failed, before its password is checked, until `end`.
 
         Returns None if it may go on, else when the next one from this source may. Waits depend on
@@ -164,13 +166,22 @@ class Attempts(StorePart):
     def end(self, transaction: Transaction, name: str, source: str) -> None:
         """Record that a password was right: the name's failures from this source are forgotten."""
         of_all, of_name = _limits_of_password(name, source)
-        transaction.connection.execute(delete(SIGN_IN_ATTEMPT).where(*_is_counted(of_name)))
-        values = {"failures": SIGN_IN_ATTEMPT.c.failures - 1, "retry_at": self.runtime.now()}
+        transaction.connection.execute(
+            delete(SIGN_IN_ATTEMPT).where(*_is_counted(of_name))
+        )
+        values = {
+            "failures": SIGN_IN_ATTEMPT.c.failures - 1,
+            "retry_at": self.runtime.now(),
+        }
         has_failures = SIGN_IN_ATTEMPT.c.failures > 0
-        transaction.connection.execute(_update(of_all).where(has_failures).values(values))
+        transaction.connection.execute(
+            _update(of_all).where(has_failures).values(values)
+        )
 
     @in_transaction
-    def start_code(self, transaction: Transaction, user: str, session: str = "") -> datetime | None:
+    def start_code(
+        self, transaction: Transaction, user: str, session: str = ""
+    ) -> datetime | None:
         """Count a code of a second factor as wrong until `end_code`. Return the value of `start`.
 
         After a password all codes of the user count together, from any source. In a session, named
@@ -186,7 +197,9 @@ class Attempts(StorePart):
             delete(SIGN_IN_ATTEMPT).where(*_is_counted(_limit_of_codes(user, session)))
         )
 
-    def _start(self, transaction: Transaction, limits: Sequence[Limit]) -> datetime | None:
+    def _start(
+        self, transaction: Transaction, limits: Sequence[Limit]
+    ) -> datetime | None:
         now, connection = self.runtime.now(), transaction.connection
         connection.execute(
             delete(SIGN_IN_ATTEMPT).where(
@@ -194,7 +207,9 @@ class Attempts(StorePart):
             )
         )
         new = {"failures": 0, "failed_at": now, "retry_at": now}
-        rows = [_lock_row(connection, SIGN_IN_ATTEMPT, _key(limit), new) for limit in limits]
+        rows = [
+            _lock_row(connection, SIGN_IN_ATTEMPT, _key(limit), new) for limit in limits
+        ]
         if blocked := [row["retry_at"] for row in rows if row["retry_at"] > now]:
             retry_at: datetime = max(blocked)
             return retry_at
@@ -241,12 +256,18 @@ class Attempts(StorePart):
                 if waiting.number:
                     await self._write_number(kind, name, waiting)
 
-    async def _write_number(self, kind: RefusalKind, name: str, waiting: WaitingRefusals) -> None:
+    async def _write_number(
+        self, kind: RefusalKind, name: str, waiting: WaitingRefusals
+    ) -> None:
         number, waiting.number = waiting.number, 0
         await self._write(kind, name, waiting.source, number)
 
-    async def _write(self, kind: RefusalKind, name: str, source: str, number: int) -> None:
-        if (recorded := await self.record_refusal(kind, name, source, number)) is not None:
+    async def _write(
+        self, kind: RefusalKind, name: str, source: str, number: int
+    ) -> None:
+        if (
+            recorded := await self.record_refusal(kind, name, source, number)
+        ) is not None:
             log.warning(
                 "refused",
                 kind=kind.value,
@@ -257,7 +278,12 @@ class Attempts(StorePart):
 
     @in_transaction
     def record_refusal(
-        self, transaction: Transaction, kind: RefusalKind, name: str, source: str, number: int = 1
+        self,
+        transaction: Transaction,
+        kind: RefusalKind,
+        name: str,
+        source: str,
+        number: int = 1,
     ) -> RecordedRefusal | None:
         """Count refusals, and return the last one if the audit names it.
 
@@ -267,14 +293,17 @@ class Attempts(StorePart):
         """
         now, connection = self.runtime.now(), transaction.connection
         is_user = (
-            connection.scalar(select(AUTH_USER.c.name).where(AUTH_USER.c.name == name)) is not None
+            connection.scalar(select(AUTH_USER.c.name).where(AUTH_USER.c.name == name))
+            is not None
         )
         user = name if is_user else UNKNOWN_USER
         new = {
             "since": now, "number": 0, "recorded": 0, "sources": "[]",
             "last_at": now, "last_source": source, "unseen": 0, "total": 0,
         }  # fmt: skip
-        row = dict(_lock_row(connection, REFUSAL, {"user": user, "kind": kind.value}, new))
+        row = dict(
+            _lock_row(connection, REFUSAL, {"user": user, "kind": kind.value}, new)
+        )
         if row["since"] <= now - REFUSAL_WINDOW or not row["number"]:
             self._write_rest(transaction, row)
             row |= {"since": now, "number": 0, "recorded": 0, "sources": "[]"}
@@ -295,7 +324,9 @@ class Attempts(StorePart):
             "unseen": row["unseen"] + number,
             "total": row["total"] + number,
         }
-        connection.execute(_update_refusals(row).values({name: row[name] for name in new}))
+        connection.execute(
+            _update_refusals(row).values({name: row[name] for name in new})
+        )
         least = REFUSALS_BEFORE_ALERT[kind]
         if before < least <= total or (total > least and is_named):
             facts = {"user": user, "number": str(total), "source": source}
@@ -306,10 +337,19 @@ class Attempts(StorePart):
         """Write the audit entry of a window with refusals that no entry has counted yet."""
         if row["number"] != row["recorded"]:
             kind, source = RefusalKind(row["kind"]), row["last_source"]
-            _write_entry(transaction, self.runtime.now(), kind, row["user"], row["number"], source)
+            _write_entry(
+                transaction,
+                self.runtime.now(),
+                kind,
+                row["user"],
+                row["number"],
+                source,
+            )
 
     @in_transaction
-    def take_failures(self, transaction: Transaction, user: str) -> FailedSignIns | None:
+    def take_failures(
+        self, transaction: Transaction, user: str
+    ) -> FailedSignIns | None:
         """Return the failed sign-ins since the last success, or None if there were none.
 
         The last success is now.
@@ -319,13 +359,22 @@ class Attempts(StorePart):
             REFUSAL.c.kind.in_([kind.value for kind in SIGN_IN_KINDS]),
             REFUSAL.c.unseen > 0,
         )
-        query = select(REFUSAL).where(*is_theirs).order_by(REFUSAL.c.last_at).with_for_update()
+        query = (
+            select(REFUSAL)
+            .where(*is_theirs)
+            .order_by(REFUSAL.c.last_at)
+            .with_for_update()
+        )
         rows = transaction.connection.execute(query).mappings().all()
         if not rows:
             return None
-        transaction.connection.execute(update(REFUSAL).where(*is_theirs).values(unseen=0))
+        transaction.connection.execute(
+            update(REFUSAL).where(*is_theirs).values(unseen=0)
+        )
         number, last = sum(row["unseen"] for row in rows), rows[-1]
-        return FailedSignIns(number=number, last_at=last["last_at"], source=last["last_source"])
+        return FailedSignIns(
+            number=number, last_at=last["last_at"], source=last["last_source"]
+        )
 
     async def close_windows(self) -> int:
         """Write the uncounted refusals of ended windows, and end the alerts of ended problems.
@@ -343,22 +392,35 @@ class Attempts(StorePart):
         over = self.runtime.now() - REFUSAL_WINDOW
         is_over = (REFUSAL.c.since <= over, REFUSAL.c.number > 0)
         windows = [
-            dict(row) for row in connection.execute(select(REFUSAL).where(*is_over)).mappings()
+            dict(row)
+            for row in connection.execute(select(REFUSAL).where(*is_over)).mappings()
         ]
-        is_open = (ALERT.c.code.in_(ALERT_OF_KIND.values()), ALERT.c.cleared_at.is_(None))
-        alerts = connection.execute(select(ALERT.c.code, ALERT.c.subject).where(*is_open)).all()
+        is_open = (
+            ALERT.c.code.in_(ALERT_OF_KIND.values()),
+            ALERT.c.cleared_at.is_(None),
+        )
+        alerts = connection.execute(
+            select(ALERT.c.code, ALERT.c.subject).where(*is_open)
+        ).all()
         recent = connection.execute(
             select(REFUSAL.c.kind, REFUSAL.c.user).where(REFUSAL.c.last_at > over)
         ).all()
-        going_on = {(ALERT_OF_KIND[RefusalKind(row.kind)], _subject(row.user)) for row in recent}
+        going_on = {
+            (ALERT_OF_KIND[RefusalKind(row.kind)], _subject(row.user)) for row in recent
+        }
         return windows, [
-            (row.code, row.subject) for row in alerts if (row.code, row.subject) not in going_on
+            (row.code, row.subject)
+            for row in alerts
+            if (row.code, row.subject) not in going_on
         ]
 
     def _close_windows(self, transaction: Transaction) -> int:
         windows, alerts = self._find_ended(transaction.connection)
         for row in windows:
-            is_same = (REFUSAL.c.since == row["since"], REFUSAL.c.number == row["number"])
+            is_same = (
+                REFUSAL.c.since == row["since"],
+                REFUSAL.c.number == row["number"],
+            )
             values = {"number": 0, "recorded": 0, "sources": "[]"}
             if transaction.connection.execute(
                 _update_refusals(row).where(*is_same).values(values)
@@ -391,7 +453,10 @@ def hash_name(name: str) -> str:
 def _limits_of_password(name: str, source: str) -> Sequence[Limit]:
     return (
         Limit(
-            name=ANY_NAME, source=source, free=FREE_ATTEMPTS_OF_SOURCE, longest=MAX_DELAY_OF_SOURCE
+            name=ANY_NAME,
+            source=source,
+            free=FREE_ATTEMPTS_OF_SOURCE,
+            longest=MAX_DELAY_OF_SOURCE,
         ),
         Limit(
             name=name or UNKNOWN_USER,
@@ -420,11 +485,16 @@ def _update(limit: Limit) -> Update:
 
 
 def _update_refusals(row: Mapping[str, object]) -> Update:
-    return update(REFUSAL).where(REFUSAL.c.user == row["user"], REFUSAL.c.kind == row["kind"])
+    return update(REFUSAL).where(
+        REFUSAL.c.user == row["user"], REFUSAL.c.kind == row["kind"]
+    )
 
 
 def _lock_row(
-    connection: Connection, table: Table, key: Mapping[str, object], new: Mapping[str, object]
+    connection: Connection,
+    table: Table,
+    key: Mapping[str, object],
+    new: Mapping[str, object],
 ) -> RowMapping:
     """Return the row of a key, locked; it is inserted if there is none."""
     locked = (
@@ -467,7 +537,8 @@ def _is_of_codes() -> ColumnElement[bool]:
     A person that could add these counts without end knows passwords or has sessions.
     """
     return or_(
-        SIGN_IN_ATTEMPT.c.source == CODES, SIGN_IN_ATTEMPT.c.source.startswith(SESSION_PREFIX)
+        SIGN_IN_ATTEMPT.c.source == CODES,
+        SIGN_IN_ATTEMPT.c.source.startswith(SESSION_PREFIX),
     )
 
 
@@ -480,10 +551,20 @@ def _subject(user: str) -> str:
 
 
 def _write_entry(  # noqa: PLR0913, PLR0917 # an entry has that many parts
-    transaction: Transaction, at: datetime, kind: RefusalKind, user: str, number: int, source: str
+    transaction: Transaction,
+    at: datetime,
+    kind: RefusalKind,
+    user: str,
+    number: int,
+    source: str,
 ) -> None:
     detail = {"number": number, "source": source}
     by = Actor(role=Role.PERSON, name=user)
     write_audit(
-        transaction, at, by, event=EVENT_OF_KIND[kind], subject=_subject(user), detail=detail
+        transaction,
+        at,
+        by,
+        event=EVENT_OF_KIND[kind],
+        subject=_subject(user),
+        detail=detail,
     )

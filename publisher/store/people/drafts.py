@@ -72,7 +72,10 @@ class Drafts(StorePart):
         connection, now = transaction.connection, self.runtime.now()
         _require_room(connection, user)
         draft = Draft(
-            id=secrets.token_urlsafe(DRAFT_ID_BYTES), post=post, content=content, updated_at=now
+            id=secrets.token_urlsafe(DRAFT_ID_BYTES),
+            post=post,
+            content=content,
+            updated_at=now,
         )
         row = {
             "id": draft.id,
@@ -96,9 +99,9 @@ class Drafts(StorePart):
         """
         _require_size(content)
         connection, now = transaction.connection, self.runtime.now()
-        newest = select(func.max(DRAFT.c.updated_at, type_=DRAFT.c.updated_at.type)).where(
-            _is_of(user)
-        )
+        newest = select(
+            func.max(DRAFT.c.updated_at, type_=DRAFT.c.updated_at.type)
+        ).where(_is_of(user))
         last = connection.scalar(newest)
         if last is not None and now - DRAFT_INTERVAL < last <= now:
             return None
@@ -114,10 +117,16 @@ class Drafts(StorePart):
     def delete(self, transaction: Transaction, draft: str, user: str) -> None:
         """Delete a draft, if the user has it. The last deleted drafts can be restored."""
         connection = transaction.connection
-        is_other = (DRAFT.c.id != draft, DRAFT.c.user == user, DRAFT.c.deleted_at.is_not(None))
+        is_other = (
+            DRAFT.c.id != draft,
+            DRAFT.c.user == user,
+            DRAFT.c.deleted_at.is_not(None),
+        )
         connection.execute(delete(DRAFT).where(*is_other))
         is_it = (DRAFT.c.id == draft, DRAFT.c.user == user)
-        connection.execute(update(DRAFT).where(*is_it).values(deleted_at=self.runtime.now()))
+        connection.execute(
+            update(DRAFT).where(*is_it).values(deleted_at=self.runtime.now())
+        )
 
     @in_transaction
     def restore(self, transaction: Transaction, draft: str, user: str) -> None:
@@ -127,14 +136,22 @@ class Drafts(StorePart):
         """
         connection = transaction.connection
         _require_room(connection, user)
-        is_it = (DRAFT.c.id == draft, DRAFT.c.user == user, DRAFT.c.deleted_at.is_not(None))
-        if not connection.execute(update(DRAFT).where(*is_it).values(deleted_at=None)).rowcount:
+        is_it = (
+            DRAFT.c.id == draft,
+            DRAFT.c.user == user,
+            DRAFT.c.deleted_at.is_not(None),
+        )
+        if not connection.execute(
+            update(DRAFT).where(*is_it).values(deleted_at=None)
+        ).rowcount:
             raise NoSuchItemError("draft", draft)
 
     async def get(self, draft: str, user: str) -> Draft:
         """Return a draft. Raises NoSuchItemError if the user has no such draft."""
         query = select(DRAFT).where(DRAFT.c.id == draft, _is_of(user))
-        row = await self.database.read(lambda connection: connection.execute(query).one_or_none())
+        row = await self.database.read(
+            lambda connection: connection.execute(query).one_or_none()
+        )
         if row is None:
             raise NoSuchItemError("draft", draft)
         return _to_draft(row)
@@ -163,23 +180,34 @@ class Uploads(StorePart):
             lambda connection: connection.execute(of_day).scalar_one()
         )
         if uploaded + size > MAX_UPLOADED_BYTES_PER_DAY:
-            raise RefusedError("upload_too_much", most=str(MAX_UPLOADED_BYTES_PER_DAY // 2**20))
-        own = await self.database.read(lambda connection: connection.scalars(files).all())
+            raise RefusedError(
+                "upload_too_much", most=str(MAX_UPLOADED_BYTES_PER_DAY // 2**20)
+            )
+        own = await self.database.read(
+            lambda connection: connection.scalars(files).all()
+        )
         if (
             len(own) >= MAX_UNUSED_UPLOADS
             and len(set(own) - await self.find_used()) >= MAX_UNUSED_UPLOADS
         ):
             raise RefusedError(
-                "upload_too_many", most=str(MAX_UNUSED_UPLOADS), days=str(UPLOAD_GRACE.days)
+                "upload_too_many",
+                most=str(MAX_UNUSED_UPLOADS),
+                days=str(UPLOAD_GRACE.days),
             )
 
     @in_transaction
     def record(self, transaction: Transaction, user: str, file: str, size: int) -> None:
         """Record that a user has uploaded a picture; a second time it is as new."""
-        connection, is_it = transaction.connection, (UPLOAD.c.file == file, UPLOAD.c.user == user)
+        connection, is_it = (
+            transaction.connection,
+            (UPLOAD.c.file == file, UPLOAD.c.user == user),
+        )
         connection.execute(delete(UPLOAD).where(*is_it))
         connection.execute(
-            insert(UPLOAD).values(file=file, user=user, size=size, at=self.runtime.now())
+            insert(UPLOAD).values(
+                file=file, user=user, size=size, at=self.runtime.now()
+            )
         )
 
     async def find_used(self) -> set[str]:
@@ -203,12 +231,15 @@ class Uploads(StorePart):
 
 
 def delete_old_uploads(now: datetime, transaction: Transaction) -> None:
-    transaction.connection.execute(delete(UPLOAD).where(UPLOAD.c.at < now - UPLOAD_GRACE))
+    transaction.connection.execute(
+        delete(UPLOAD).where(UPLOAD.c.at < now - UPLOAD_GRACE)
+    )
 
 
 def delete_old_drafts(now: datetime, transaction: Transaction) -> None:
     is_old = or_(
-        DRAFT.c.updated_at < now - DRAFT_LIFETIME, DRAFT.c.deleted_at < now - DELETED_DRAFT_LIFETIME
+        DRAFT.c.updated_at < now - DRAFT_LIFETIME,
+        DRAFT.c.deleted_at < now - DELETED_DRAFT_LIFETIME,
     )
     transaction.connection.execute(delete(DRAFT).where(is_old))
 
@@ -231,4 +262,6 @@ def _require_size(content: str) -> None:
 
 
 def _to_draft(row: "Row[tuple[object, ...]]") -> Draft:
-    return Draft(id=row.id, post=row.post, content=row.content, updated_at=row.updated_at)
+    return Draft(
+        id=row.id, post=row.post, content=row.content, updated_at=row.updated_at
+    )

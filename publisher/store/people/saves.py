@@ -93,7 +93,9 @@ class PostSaves(StorePart):
         others = {"copied_from": save.copied_from, "file_owners": hands}
         known = {name: value for name, value in others.items() if value}
         detail = {"schedule": text_sha256, "fields": sorted(save.fields), **known}
-        write_audit(transaction, now, by, event=save.event, subject=save.id, detail=detail)
+        write_audit(
+            transaction, now, by, event=save.event, subject=save.id, detail=detail
+        )
 
     @in_transaction
     def record_failure(
@@ -116,7 +118,9 @@ class PostSaves(StorePart):
         Return None if nobody has saved it within SAVES_KEPT.
         """
         is_recent = POST_SAVE.c.at >= self.runtime.now() - SAVES_KEPT
-        query = select(POST_SAVE.c.by, POST_SAVE.c.at).where(POST_SAVE.c.post == post, is_recent)
+        query = select(POST_SAVE.c.by, POST_SAVE.c.at).where(
+            POST_SAVE.c.post == post, is_recent
+        )
         query = query.order_by(POST_SAVE.c.id.desc())
         row = await self.database.read(
             lambda connection: connection.execute(query.limit(1)).first()
@@ -127,14 +131,18 @@ class PostSaves(StorePart):
         """Return the bytes by which a person's saves since an instant have made the file larger."""
         query = select(func.coalesce(func.sum(POST_SAVE.c.growth), 0))
         query = query.where(POST_SAVE.c.by == person, POST_SAVE.c.at >= since)
-        return int(await self.database.read(lambda connection: connection.scalar(query)) or 0)
+        return int(
+            await self.database.read(lambda connection: connection.scalar(query)) or 0
+        )
 
     async def count_since(self, person: str, since: datetime) -> int:
         """Return how often a person has saved since an instant."""
         query = select(func.count(POST_SAVE.c.id)).where(
             POST_SAVE.c.by == person, POST_SAVE.c.at >= since
         )
-        return await self.database.read(lambda connection: connection.execute(query).scalar_one())
+        return await self.database.read(
+            lambda connection: connection.execute(query).scalar_one()
+        )
 
     async def posts_saved_in(self, text: str) -> frozenset[PostId]:
         """Return the posts that people saved, or removed, one by one up to a text.
@@ -144,7 +152,11 @@ class PostSaves(StorePart):
         newest = select(SCHEDULE.c.sha256).order_by(SCHEDULE.c.id.desc()).limit(1)
 
         def read(connection: Connection) -> frozenset[PostId]:
-            active, digest, seen = connection.scalar(newest), hash_text(text), dict[str, PostId]()
+            active, digest, seen = (
+                connection.scalar(newest),
+                hash_text(text),
+                dict[str, PostId](),
+            )
             while (
                 digest not in {active, *seen}
                 and (save := _find_save_of(connection, digest)) is not None
@@ -161,7 +173,11 @@ class PostSaves(StorePart):
         after the other before the first is in force have the same base version. So the text that
         each was made from decides.
         """
-        newest = select(SCHEDULE.c.id, SCHEDULE.c.sha256).order_by(SCHEDULE.c.id.desc()).limit(1)
+        newest = (
+            select(SCHEDULE.c.id, SCHEDULE.c.sha256)
+            .order_by(SCHEDULE.c.id.desc())
+            .limit(1)
+        )
 
         def read(connection: Connection) -> bool:
             active, digest = connection.execute(newest).first(), hash_text(text)
@@ -201,7 +217,9 @@ def find_savers(connection: Connection, posts: Sequence[Post]) -> Mapping[PostId
     bodies = {post.id: _hash_body(post) for post in posts}
     savers: dict[PostId, str] = {}
     for ids in batches(sorted(bodies), POSTS_PER_QUERY):
-        query = select(POST_SAVE).where(POST_SAVE.c.post.in_(ids)).order_by(POST_SAVE.c.id)
+        query = (
+            select(POST_SAVE).where(POST_SAVE.c.post.in_(ids)).order_by(POST_SAVE.c.id)
+        )
         savers |= {
             row.post: row.by
             for row in connection.execute(query)
@@ -255,7 +273,8 @@ class PostWriters:
 
     def dump(self) -> str:
         return json.dumps(
-            {name: sorted(approved) for name, approved in self.approved.items()}, ensure_ascii=False
+            {name: sorted(approved) for name, approved in self.approved.items()},
+            ensure_ascii=False,
         )
 
 
@@ -270,7 +289,11 @@ class _Saves:
     @property
     def sources(self) -> set[str]:
         """The posts that this one was copied from."""
-        return {row.copied_from for row in self.rows if row.copied_from not in {None, row.post}}
+        return {
+            row.copied_from
+            for row in self.rows
+            if row.copied_from not in {None, row.post}
+        }
 
 
 def read_writers(
@@ -286,9 +309,13 @@ def read_writers(
     while waiting:
         read = _read_saves(store, connection, waiting)
         saves |= read
-        waiting = {name for found in read.values() for name in found.sources} - saves.keys()
+        waiting = {
+            name for found in read.values() for name in found.sources
+        } - saves.keys()
     writers: dict[str, PostWriters] = {}
-    for _ in range(len(saves)):  # a chain of copies is done after one round, a circle after more
+    for _ in range(
+        len(saves)
+    ):  # a chain of copies is done after one round, a circle after more
         before = {post: found.approved for post, found in writers.items()}
         for post in reversed(saves):
             writers[post] = _join_saves(saves, post, writers)
@@ -304,7 +331,9 @@ def _read_saves(
     approved = read_approved_presentations(store, connection, posts)
     found = {post: _Saves() for post in sorted(posts)}
     for ids in batches(sorted(posts), POSTS_PER_QUERY):
-        columns = select(POST.c.id, POST.c.writers, POST.c.last_save, POST.c.content_hash)
+        columns = select(
+            POST.c.id, POST.c.writers, POST.c.last_save, POST.c.content_hash
+        )
         for row in connection.execute(
             columns.where(POST.c.id.in_(ids)).order_by(POST.c.id).with_for_update()
         ):
@@ -314,7 +343,9 @@ def _read_saves(
             }
             found[row.id].stored = PostWriters(approved=names, last_save=row.last_save)
             found[row.id].content_hash = row.content_hash
-        saves = select(POST_SAVE).where(POST_SAVE.c.post.in_(ids), POST_SAVE.c.body_sha256 != "")
+        saves = select(POST_SAVE).where(
+            POST_SAVE.c.post.in_(ids), POST_SAVE.c.body_sha256 != ""
+        )
         for save in connection.execute(saves.order_by(POST_SAVE.c.id)):
             if save.id > found[save.post].stored.last_save:
                 found[save.post].rows.append(save)
@@ -326,7 +357,9 @@ def _join_saves(
 ) -> PostWriters:
     """Return the writers of a post by its saves, and by the writers of its sources so far."""
     own = saves[post]
-    joined = PostWriters(approved=dict(own.stored.approved), last_save=own.stored.last_save)
+    joined = PostWriters(
+        approved=dict(own.stored.approved), last_save=own.stored.last_save
+    )
     for save in own.rows:
         source = writers.get(save.copied_from) if save.copied_from != post else None
         if source is not None:
@@ -337,7 +370,10 @@ def _join_saves(
 
 
 def find_writers(
-    store: BaseStore, connection: Connection, posts: Sequence[Post], new: Collection[PostId]
+    store: BaseStore,
+    connection: Connection,
+    posts: Sequence[Post],
+    new: Collection[PostId],
 ) -> Mapping[str, PostWriters]:
     """Return the writers of these posts until now.
 
@@ -393,7 +429,10 @@ def find_authorship(
 
 
 def note_left_out(
-    store: BaseStore, transaction: Transaction, posts: Collection[str], source: PostSource
+    store: BaseStore,
+    transaction: Transaction,
+    posts: Collection[str],
+    source: PostSource,
 ) -> None:
     """Note the writers of a version's words about posts that stay as they are.
 
@@ -410,11 +449,15 @@ def note_left_out(
         )
 
 
-def add_writers(store: BaseStore, transaction: Transaction, people: Mapping[str, str]) -> None:
+def add_writers(
+    store: BaseStore, transaction: Transaction, people: Mapping[str, str]
+) -> None:
     """Note the people that put another text into some posts without a save."""
     for post, writers in read_writers(store, transaction.connection, people).items():
         values = {"writers": writers.add(people[post]).dump()}
-        transaction.connection.execute(update(POST).where(POST.c.id == post).values(values))
+        transaction.connection.execute(
+            update(POST).where(POST.c.id == post).values(values)
+        )
 
 
 def hash_words(post: Post) -> Fingerprint:
@@ -444,7 +487,9 @@ def _find_hands_of(connection: Connection, source: PostSource) -> Sequence[str]:
     """Return all file owners that may have changed unsaved parts, the last one at the end."""
     if source.schedule_text is None:
         return () if source.file_owner is None else (source.file_owner,)
-    return _find_hands(connection, source.schedule_text, source.base_version, source.file_owner)
+    return _find_hands(
+        connection, source.schedule_text, source.base_version, source.file_owner
+    )
 
 
 def _find_hands_before(connection: Connection, save: PostSave) -> Sequence[str]:
@@ -477,7 +522,9 @@ def _find_hands(
 def _find_save_of(connection: Connection, digest: str) -> Row[Any] | None:
     """Return the last save that made the file a text of this hash."""
     query = (
-        select(POST_SAVE).where(POST_SAVE.c.text_sha256 == digest).order_by(POST_SAVE.c.id.desc())
+        select(POST_SAVE)
+        .where(POST_SAVE.c.text_sha256 == digest)
+        .order_by(POST_SAVE.c.id.desc())
     )
     return connection.execute(query.limit(1)).first()
 
@@ -493,7 +540,9 @@ def delete_old_saves(before: datetime, transaction: Transaction) -> None:
     )
 
 
-def _is_made_from(connection: Connection, digest: str, version: int, active: str) -> bool:
+def _is_made_from(
+    connection: Connection, digest: str, version: int, active: str
+) -> bool:
     """Return True if saves lead from the active version to a text of the hash `digest`.
 
     `active` is the hash of the active version.
@@ -514,7 +563,9 @@ def _read_saves_of(connection: Connection, digest: str) -> Sequence[Row[Any]]:
 
     They are left out if the text was in force and has been replaced since.
     """
-    replaced = exists().where(SCHEDULE.c.sha256 == digest, SCHEDULE.c.id > POST_SAVE.c.base_version)
+    replaced = exists().where(
+        SCHEDULE.c.sha256 == digest, SCHEDULE.c.id > POST_SAVE.c.base_version
+    )
     return connection.execute(
         select(POST_SAVE).where(POST_SAVE.c.text_sha256 == digest, ~replaced)
     ).all()

@@ -135,7 +135,9 @@ class SignIns(StorePart):
             "created_at": now,
             "seen_at": now,
         }
-        connection.execute(insert(AUTH_SESSION).values(**row, expires_at=now + SESSION_LIFETIME))
+        connection.execute(
+            insert(AUTH_SESSION).values(**row, expires_at=now + SESSION_LIFETIME)
+        )
         write_audit(
             transaction,
             now,
@@ -146,7 +148,9 @@ class SignIns(StorePart):
         )
         return session
 
-    async def find_session(self, session: str, *, is_use: bool = True) -> Session | None:
+    async def find_session(
+        self, session: str, *, is_use: bool = True
+    ) -> Session | None:
         """Return a session that is valid now, or None. Record its use if `is_use`.
 
         None means that it has ended.
@@ -168,14 +172,21 @@ class SignIns(StorePart):
         if row is None:
             return None
         if is_use and row["seen_at"] <= now - SEEN_INTERVAL:
-            seen = update(AUTH_SESSION).where(AUTH_SESSION.c.id_hash == id_hash).values(seen_at=now)
-            await self.database.write(lambda transaction: transaction.connection.execute(seen))
+            seen = (
+                update(AUTH_SESSION)
+                .where(AUTH_SESSION.c.id_hash == id_hash)
+                .values(seen_at=now)
+            )
+            await self.database.write(
+                lambda transaction: transaction.connection.execute(seen)
+            )
         stepped_up_at = row["stepped_up_at"]
         return Session(
             principal=Principal(user=to_user(row), method="session"),
             created_at=row[AUTH_SESSION.c.created_at],
             expires_at=row["expires_at"],
-            is_stepped_up=stepped_up_at is not None and stepped_up_at > now - STEP_UP_LIFETIME,
+            is_stepped_up=stepped_up_at is not None
+            and stepped_up_at > now - STEP_UP_LIFETIME,
             audit_number=row["audit_number"] or 0,
         )
 
@@ -191,21 +202,35 @@ class SignIns(StorePart):
             AUTH_SESSION.c.expires_at > now,
             AUTH_SESSION.c.seen_at > now - SESSION_IDLE_LIFETIME,
         )
-        values = {"id_hash": hash_secret(replaced), "stepped_up_at": now, "seen_at": now}
-        user = transaction.connection.scalar(changed.values(values).returning(AUTH_SESSION.c.user))
+        values = {
+            "id_hash": hash_secret(replaced),
+            "stepped_up_at": now,
+            "seen_at": now,
+        }
+        user = transaction.connection.scalar(
+            changed.values(values).returning(AUTH_SESSION.c.user)
+        )
         if user is None:
             raise NoSuchItemError("session", "")
-        write_audit(transaction, now, by, event="session_stepped_up", subject=f"user:{user}")
+        write_audit(
+            transaction, now, by, event="session_stepped_up", subject=f"user:{user}"
+        )
         return replaced
 
     @in_transaction
     def end_session(self, transaction: Transaction, session: str, by: Actor) -> bool:
         """End a session at sign-out. Returns False if it had ended before."""
-        ended = delete(AUTH_SESSION).where(AUTH_SESSION.c.id_hash == hash_secret(session))
+        ended = delete(AUTH_SESSION).where(
+            AUTH_SESSION.c.id_hash == hash_secret(session)
+        )
         user = transaction.connection.scalar(ended.returning(AUTH_SESSION.c.user))
         if user is not None:
             write_audit(
-                transaction, self.runtime.now(), by, event="session_ended", subject=f"user:{user}"
+                transaction,
+                self.runtime.now(),
+                by,
+                event="session_ended",
+                subject=f"user:{user}",
             )
         return user is not None
 
@@ -224,25 +249,39 @@ class SignIns(StorePart):
         Raises RefusedError for a permission that the user has nowhere: the token would grow with a
         later role. Raises SignInError as `start_session` does.
         """
-        now, token = self.runtime.now(), f"{TOKEN_PREFIX}{secrets.token_urlsafe(TOKEN_BYTES)}"
+        now, token = (
+            self.runtime.now(),
+            f"{TOKEN_PREFIX}{secrets.token_urlsafe(TOKEN_BYTES)}",
+        )
         connection = transaction.connection
         if signed_in is not None:
             require_current(connection, signed_in)
         query = select(AUTH_USER).where(AUTH_USER.c.name == user).with_for_update()
         known = connection.execute(query).mappings().one_or_none()
         if known is None:
-            raise NoSuchItemError("user", user, connection.scalars(select(AUTH_USER.c.name)).all())
+            raise NoSuchItemError(
+                "user", user, connection.scalars(select(AUTH_USER.c.name)).all()
+            )
         if missing := set(scope) - permissions_of(to_user(known)):
             raise RefusedError(
                 "token_wider_than_roles", name=user, scope=", ".join(sorted(missing))
             )
         connection.execute(delete(AUTH_TOKEN).where(AUTH_TOKEN.c.expires_at <= now))
-        row = {"token_hash": hash_secret(token), "user": user, "scope": dump_scope(scope)}
+        row = {
+            "token_hash": hash_secret(token),
+            "user": user,
+            "scope": dump_scope(scope),
+        }
         times = {"created_at": now, "used_at": now, "expires_at": now + TOKEN_LIFETIME}
         connection.execute(insert(AUTH_TOKEN).values(**row, **times))
         detail = {"scope": dump_scope(scope)}
         write_audit(
-            transaction, now, by, event="token_issued", subject=f"user:{user}", detail=detail
+            transaction,
+            now,
+            by,
+            event="token_issued",
+            subject=f"user:{user}",
+            detail=detail,
         )
         return token
 
@@ -268,10 +307,18 @@ class SignIns(StorePart):
         if row is None:
             return None
         if row["used_at"] <= now - SEEN_INTERVAL:
-            used = update(AUTH_TOKEN).where(AUTH_TOKEN.c.id == row["id"]).values(used_at=now)
-            await self.database.write(lambda transaction: transaction.connection.execute(used))
+            used = (
+                update(AUTH_TOKEN)
+                .where(AUTH_TOKEN.c.id == row["id"])
+                .values(used_at=now)
+            )
+            await self.database.write(
+                lambda transaction: transaction.connection.execute(used)
+            )
         return Principal(
-            user=to_user(row), method=f"token {row['id']}", scope=load_scope(row["scope"])
+            user=to_user(row),
+            method=f"token {row['id']}",
+            scope=load_scope(row["scope"]),
         )
 
     async def open_link(
@@ -283,13 +330,22 @@ class SignIns(StorePart):
         has, if any. Another browser than the first is refused, with an alert.
         """
         known = select(AUTH_USER.c.name).where(*self._is_link(link))
-        if await self.database.read(lambda connection: connection.scalar(known)) is None:
+        if (
+            await self.database.read(lambda connection: connection.scalar(known))
+            is None
+        ):
             return None  # anybody may ask: nothing is locked for what is none
         return await self._open_known_link(link, browser, source, begins=begins)
 
     @in_transaction
     def _open_known_link(
-        self, transaction: Transaction, link: str, browser: str, source: str, *, begins: bool
+        self,
+        transaction: Transaction,
+        link: str,
+        browser: str,
+        source: str,
+        *,
+        begins: bool,
     ) -> OpenedLink | None:
         now, connection = self.runtime.now(), transaction.connection
         is_it = self._is_link(link)
@@ -316,24 +372,37 @@ class SignIns(StorePart):
                     subject=subject,
                     detail={"source": source},
                 )
-            keep_alert(transaction, now, LINK_OPENED_ELSEWHERE, subject, {"user": user.name})
+            keep_alert(
+                transaction, now, LINK_OPENED_ELSEWHERE, subject, {"user": user.name}
+            )
             return OpenedLink(user=user, is_elsewhere=True)
         if holder is None and begins:
             browser = secrets.token_urlsafe(LINK_BYTES)
             connection.execute(
-                update(AUTH_USER).where(*is_it).values(link_browser_hash=hash_secret(browser))
+                update(AUTH_USER)
+                .where(*is_it)
+                .values(link_browser_hash=hash_secret(browser))
             )
             write_audit(
-                transaction, now, by, event="link_begun", subject=subject, detail={"source": source}
+                transaction,
+                now,
+                by,
+                event="link_begun",
+                subject=subject,
+                detail={"source": source},
             )
         return OpenedLink(user=user, browser=browser)
 
     def _is_link(self, link: str) -> Sequence[ColumnElement[bool]]:
-        return AUTH_USER.c.link_hash == hash_secret(link), *has_open_link(self.runtime.now())
+        return AUTH_USER.c.link_hash == hash_secret(link), *has_open_link(
+            self.runtime.now()
+        )
 
     async def sessions_of(self, user: str) -> Sequence[SessionEntry]:
         """Return a user's valid sessions, the one used last first."""
-        query = select(AUTH_SESSION).where(*self._valid_sessions(), AUTH_SESSION.c.user == user)
+        query = select(AUTH_SESSION).where(
+            *self._valid_sessions(), AUTH_SESSION.c.user == user
+        )
         rows = await self.database.read(
             lambda connection: connection.execute(
                 query.order_by(AUTH_SESSION.c.seen_at.desc())
@@ -341,7 +410,10 @@ class SignIns(StorePart):
         )
         return [
             SessionEntry(
-                id=row.id_hash, source=row.source, created_at=row.created_at, seen_at=row.seen_at
+                id=row.id_hash,
+                source=row.source,
+                created_at=row.created_at,
+                seen_at=row.seen_at,
             )
             for row in rows
         ]
@@ -353,7 +425,9 @@ class SignIns(StorePart):
             .where(*self._valid_tokens(), AUTH_TOKEN.c.user == user)
             .order_by(AUTH_TOKEN.c.id)
         )
-        rows = await self.database.read(lambda connection: connection.execute(query).all())
+        rows = await self.database.read(
+            lambda connection: connection.execute(query).all()
+        )
         return [
             TokenEntry(
                 id=row.id,
@@ -374,11 +448,15 @@ class SignIns(StorePart):
         query = select(
             used.c.user, func.max(used.c.at, type_=AUTH_SESSION.c.seen_at.type)
         ).group_by(used.c.user)
-        rows = await self.database.read(lambda connection: connection.execute(query).all())
+        rows = await self.database.read(
+            lambda connection: connection.execute(query).all()
+        )
         return {row[0]: row[1] for row in rows}
 
     @in_transaction
-    def end_session_of(self, transaction: Transaction, user: str, session: str, by: Actor) -> bool:
+    def end_session_of(
+        self, transaction: Transaction, user: str, session: str, by: Actor
+    ) -> bool:
         """End one of a user's sessions, by its entry. Returns False if it had ended before."""
         ended = delete(AUTH_SESSION).where(
             AUTH_SESSION.c.id_hash == session, AUTH_SESSION.c.user == user
@@ -386,35 +464,58 @@ class SignIns(StorePart):
         is_ended = transaction.connection.execute(ended).rowcount > 0
         if is_ended:
             write_audit(
-                transaction, self.runtime.now(), by, event="session_ended", subject=f"user:{user}"
+                transaction,
+                self.runtime.now(),
+                by,
+                event="session_ended",
+                subject=f"user:{user}",
             )
         return is_ended
 
     @in_transaction
-    def end_token(self, transaction: Transaction, user: str, token: int, by: Actor) -> bool:
+    def end_token(
+        self, transaction: Transaction, user: str, token: int, by: Actor
+    ) -> bool:
         """End one of a user's tokens. Returns False if it had ended before."""
-        ended = delete(AUTH_TOKEN).where(AUTH_TOKEN.c.id == token, AUTH_TOKEN.c.user == user)
+        ended = delete(AUTH_TOKEN).where(
+            AUTH_TOKEN.c.id == token, AUTH_TOKEN.c.user == user
+        )
         is_ended = transaction.connection.execute(ended).rowcount > 0
         if is_ended:
             detail = {"token": str(token)}
             now = self.runtime.now()
             write_audit(
-                transaction, now, by, event="token_ended", subject=f"user:{user}", detail=detail
+                transaction,
+                now,
+                by,
+                event="token_ended",
+                subject=f"user:{user}",
+                detail=detail,
             )
         return is_ended
 
     def _valid_sessions(self) -> tuple[ColumnElement[bool], ...]:
         now = self.runtime.now()
-        return AUTH_SESSION.c.expires_at > now, AUTH_SESSION.c.seen_at > now - SESSION_IDLE_LIFETIME
+        return (
+            AUTH_SESSION.c.expires_at > now,
+            AUTH_SESSION.c.seen_at > now - SESSION_IDLE_LIFETIME,
+        )
 
     def _valid_tokens(self) -> tuple[ColumnElement[bool], ...]:
         now = self.runtime.now()
-        return AUTH_TOKEN.c.expires_at > now, AUTH_TOKEN.c.used_at > now - TOKEN_IDLE_LIFETIME
+        return (
+            AUTH_TOKEN.c.expires_at > now,
+            AUTH_TOKEN.c.used_at > now - TOKEN_IDLE_LIFETIME,
+        )
 
     async def count_valid(self, user: str) -> tuple[int, int]:
         """Return how many sessions and how many tokens of a user are valid now."""
-        sessions = select(func.count()).where(*self._valid_sessions(), AUTH_SESSION.c.user == user)
-        tokens = select(func.count()).where(*self._valid_tokens(), AUTH_TOKEN.c.user == user)
+        sessions = select(func.count()).where(
+            *self._valid_sessions(), AUTH_SESSION.c.user == user
+        )
+        tokens = select(func.count()).where(
+            *self._valid_tokens(), AUTH_TOKEN.c.user == user
+        )
         return await self.database.read(
             lambda connection: (
                 connection.execute(sessions).scalar_one(),
@@ -423,6 +524,10 @@ class SignIns(StorePart):
         )
 
 
-def _count_entries(connection: Connection, event: str, subject: str, since: datetime) -> int:
+def _count_entries(
+    connection: Connection, event: str, subject: str, since: datetime
+) -> int:
     is_one = (AUDIT.c.subject == subject, AUDIT.c.event == event, AUDIT.c.at > since)
-    return connection.execute(select(func.count()).select_from(AUDIT).where(*is_one)).scalar_one()
+    return connection.execute(
+        select(func.count()).select_from(AUDIT).where(*is_one)
+    ).scalar_one()

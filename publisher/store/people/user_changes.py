@@ -93,7 +93,12 @@ class UserChanges(StorePart):
 
     @in_transaction
     def submit(
-        self, transaction: Transaction, change: UserChange, by: Actor, *, breaks_glass: bool = False
+        self,
+        transaction: Transaction,
+        change: UserChange,
+        by: Actor,
+        *,
+        breaks_glass: bool = False,
     ) -> ChangedUser:
         """Make a change of a user, or keep it as a request for a second administrator.
 
@@ -122,7 +127,9 @@ class UserChanges(StorePart):
             "expires_at": now + REQUEST_LIFETIME,
         }
         added = (
-            connection.execute(insert(USER_REQUEST).values(columns).returning(USER_REQUEST))
+            connection.execute(
+                insert(USER_REQUEST).values(columns).returning(USER_REQUEST)
+            )
             .mappings()
             .one()
         )
@@ -131,7 +138,12 @@ class UserChanges(StorePart):
 
     @in_transaction
     def confirm(
-        self, transaction: Transaction, number: int, by: Actor, *, breaks_glass: bool = False
+        self,
+        transaction: Transaction,
+        number: int,
+        by: Actor,
+        *,
+        breaks_glass: bool = False,
     ) -> ChangedUser:
         """Make a change that another administrator has requested.
 
@@ -142,7 +154,9 @@ class UserChanges(StorePart):
         is no administrator any more. A person that breaks the glass may confirm any request.
         """
         now = self.runtime.now()
-        known = {row["name"]: to_user(row) for row in lock_users(transaction.connection)}
+        known = {
+            row["name"]: to_user(row) for row in lock_users(transaction.connection)
+        }
         request = self._take_request(transaction, number)
         requester = known.get(request.by)
         if requester is None or not requester.is_active_admin:
@@ -151,10 +165,19 @@ class UserChanges(StorePart):
             raise RefusedError("user_request_own", name=request.change.user)
         self._end_request(transaction, request.change.user)
         _audit_request(
-            transaction, now, by, "user_change_confirmed", request.change, requested_by=request.by
+            transaction,
+            now,
+            by,
+            "user_change_confirmed",
+            request.change,
+            requested_by=request.by,
         )
         link = self.users.apply(
-            transaction, request.change, by, requested_by=request.by, breaks_glass=breaks_glass
+            transaction,
+            request.change,
+            by,
+            requested_by=request.by,
+            breaks_glass=breaks_glass,
         )
         return ChangedUser(change=request.change, link=link)
 
@@ -165,7 +188,12 @@ class UserChanges(StorePart):
         self._end_request(transaction, request.change.user)
         facts = {"requested_by": request.by}
         _audit_request(
-            transaction, self.runtime.now(), by, "user_change_declined", request.change, **facts
+            transaction,
+            self.runtime.now(),
+            by,
+            "user_change_declined",
+            request.change,
+            **facts,
         )
         return request.change
 
@@ -196,14 +224,18 @@ class UserChanges(StorePart):
         query = query.where(
             AUDIT.c.subject == f"user:{name}", AUDIT.c.event == "user_reset", is_recent
         )
-        rows = await self.database.read(lambda connection: connection.execute(query).all())
+        rows = await self.database.read(
+            lambda connection: connection.execute(query).all()
+        )
         resets = []
         for row in rows:
             detail = json.loads(row.detail)
             requested_by = detail.get("requested_by", "")
             by, second = (requested_by, row.name) if requested_by else (row.name, "")
             factors = _load_factors(json.dumps(detail.get("factors", [])))
-            resets.append(SignInReset(at=row.at, by=by, confirmed_by=second, factors=factors))
+            resets.append(
+                SignInReset(at=row.at, by=by, confirmed_by=second, factors=factors)
+            )
         return resets
 
     def _take_request(self, transaction: Transaction, number: int) -> UserRequest:
@@ -211,14 +243,20 @@ class UserChanges(StorePart):
         query = select(USER_REQUEST).where(
             USER_REQUEST.c.id == number, USER_REQUEST.c.expires_at > self.runtime.now()
         )
-        row = transaction.connection.execute(query.with_for_update()).mappings().one_or_none()
+        row = (
+            transaction.connection.execute(query.with_for_update())
+            .mappings()
+            .one_or_none()
+        )
         if row is None:
             raise RefusedError("user_request_over", number=str(number))
         return _to_request(row)
 
     def _end_request(self, transaction: Transaction, user: str) -> None:
         """End the request about a user, and all that have expired."""
-        is_over = or_(USER_REQUEST.c.user == user, USER_REQUEST.c.expires_at <= self.runtime.now())
+        is_over = or_(
+            USER_REQUEST.c.user == user, USER_REQUEST.c.expires_at <= self.runtime.now()
+        )
         transaction.connection.execute(delete(USER_REQUEST).where(is_over))
 
 
@@ -248,14 +286,21 @@ def _to_request(row: RowMapping, before: User | None = None) -> UserRequest:
 
 
 def _audit_request(
-    transaction: Transaction, now: datetime, by: Actor, event: str, change: UserChange, **facts: str
+    transaction: Transaction,
+    now: datetime,
+    by: Actor,
+    event: str,
+    change: UserChange,
+    **facts: str,
 ) -> None:
     detail: dict[str, object] = {"change": change.kind.value, **facts}
     if change.kind is UserChangeKind.RESET:
         detail["factors"] = sorted(change.factors)
     else:
         detail["roles"] = dump_grants(change.grants)
-    write_audit(transaction, now, by, event=event, subject=f"user:{change.user}", detail=detail)
+    write_audit(
+        transaction, now, by, event=event, subject=f"user:{change.user}", detail=detail
+    )
 
 
 def _counts_as_admin(row: RowMapping, now: datetime) -> bool:

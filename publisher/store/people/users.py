@@ -39,7 +39,13 @@ from publisher.store.approvals.duty import end_duty
 from publisher.store.approvals.guard import end_approvals_of
 from publisher.store.base import BaseStore, StorePart
 from publisher.store.db.database import Transaction, in_transaction
-from publisher.store.db.rows import batches, clear_alerts, raise_alert, replace_alerts, write_audit
+from publisher.store.db.rows import (
+    batches,
+    clear_alerts,
+    raise_alert,
+    replace_alerts,
+    write_audit,
+)
 from publisher.store.db.tables import AUDIT, DELIVERY, POST, load_post
 from publisher.store.db.user_tables import (
     AUTH_SESSION,
@@ -191,10 +197,14 @@ class Users(StorePart):
                     transaction, change, by, facts, is_alerted=not breaks_glass
                 )
             case UserChangeKind.RESET:
-                return self._reset(transaction, change, by, facts, is_alerted=not breaks_glass)
+                return self._reset(
+                    transaction, change, by, facts, is_alerted=not breaks_glass
+                )
 
     @in_transaction
-    def add(self, transaction: Transaction, name: str, grants: Collection[Grant], by: Actor) -> str:
+    def add(
+        self, transaction: Transaction, name: str, grants: Collection[Grant], by: Actor
+    ) -> str:
         """Add a user and return a one-time link. A returning user is the same one with new grants.
 
         No second administrator is asked: that is `UserChanges.submit`. Raises RefusedError for a
@@ -202,23 +212,45 @@ class Users(StorePart):
         if the first user is no administrator.
         """
         return self.apply(
-            transaction, UserChange(kind=UserChangeKind.ADD, user=name, grants=tuple(grants)), by
+            transaction,
+            UserChange(kind=UserChangeKind.ADD, user=name, grants=tuple(grants)),
+            by,
         )
 
     def _add(
-        self, transaction: Transaction, change: UserChange, by: Actor, facts: Mapping[str, str]
+        self,
+        transaction: Transaction,
+        change: UserChange,
+        by: Actor,
+        facts: Mapping[str, str],
     ) -> str:
         now, connection, name = self.runtime.now(), transaction.connection, change.user
         known = lock_users(connection)
         require_possible(change, known)
-        values = {"grants": dump_grants(change.grants), "state": UserState.ENABLED.value}
+        values = {
+            "grants": dump_grants(change.grants),
+            "state": UserState.ENABLED.value,
+        }
         if any(row["name"] == name for row in known):
-            connection.execute(update(AUTH_USER).where(AUTH_USER.c.name == name).values(values))
+            connection.execute(
+                update(AUTH_USER).where(AUTH_USER.c.name == name).values(values)
+            )
         else:
-            key = {"name": name, "name_skeleton": name_skeleton(name), "created_at": now}
+            key = {
+                "name": name,
+                "name_skeleton": name_skeleton(name),
+                "created_at": now,
+            }
             connection.execute(insert(AUTH_USER).values(**key, **values))
         detail = {"roles": dump_grants(change.grants), **facts}
-        write_audit(transaction, now, by, event="user_added", subject=f"user:{name}", detail=detail)
+        write_audit(
+            transaction,
+            now,
+            by,
+            event="user_added",
+            subject=f"user:{name}",
+            detail=detail,
+        )
         return self._issue_link(transaction, name, now)
 
     @in_transaction
@@ -231,7 +263,9 @@ class Users(StorePart):
         `disable`.
         """
         self.apply(
-            transaction, UserChange(kind=UserChangeKind.CHANGE, user=name, grants=tuple(grants)), by
+            transaction,
+            UserChange(kind=UserChangeKind.CHANGE, user=name, grants=tuple(grants)),
+            by,
         )
 
     def _change_grants(
@@ -253,9 +287,16 @@ class Users(StorePart):
         self._change_user(transaction, name, {"grants": dump_grants(grants)})
         detail: dict[str, object] = {"roles": dump_grants(grants), **facts}
         if set(to_user(row).grants) - set(grants):
-            detail["approvals_ended"] = end_approvals_of(transaction, now, name, by, "user_changed")
+            detail["approvals_ended"] = end_approvals_of(
+                transaction, now, name, by, "user_changed"
+            )
         write_audit(
-            transaction, now, by, event="user_changed", subject=f"user:{name}", detail=detail
+            transaction,
+            now,
+            by,
+            event="user_changed",
+            subject=f"user:{name}",
+            detail=detail,
         )
         return link
 
@@ -273,7 +314,12 @@ class Users(StorePart):
         ended = end_approvals_of(transaction, now, name, by, "user_disabled")
         detail = {"approvals_ended": ended} if ended else {}
         write_audit(
-            transaction, now, by, event="user_disabled", subject=f"user:{name}", detail=detail
+            transaction,
+            now,
+            by,
+            event="user_disabled",
+            subject=f"user:{name}",
+            detail=detail,
         )
 
     async def read_traces(self, name: str) -> PersonTraces:
@@ -289,15 +335,23 @@ class Users(StorePart):
                 if kind == "secret" and event in SECRET_EVENTS:
                     secrets_seen.add(rest)
                 elif kind == "account" or "@" in subject:
-                    accounts.add(rest if kind == "account" else subject.rpartition("@")[2])
+                    accounts.add(
+                        rest if kind == "account" else subject.rpartition("@")[2]
+                    )
                 else:
                     posts.add(rest if kind == "post" else subject.partition("#")[0])
                 if system := json.loads(detail).get(SYSTEM_USER_KEY):
                     uids.add(system["uid"])
             for names in batches(sorted(posts), MAX_NAMES_PER_QUERY):
-                of_posts = select(DELIVERY.c.account).where(DELIVERY.c.post.in_(names)).distinct()
+                of_posts = (
+                    select(DELIVERY.c.account)
+                    .where(DELIVERY.c.post.in_(names))
+                    .distinct()
+                )
                 accounts.update(connection.scalars(of_posts))
-                for body in connection.scalars(select(POST.c.body).where(POST.c.id.in_(names))):
+                for body in connection.scalars(
+                    select(POST.c.body).where(POST.c.id.in_(names))
+                ):
                     # what is not planned yet has no delivery
                     accounts.update(load_post(body).accounts)
             return PersonTraces(
@@ -310,7 +364,11 @@ class Users(StorePart):
 
     @in_transaction
     def leave(
-        self, transaction: Transaction, name: str, secrets_seen: Collection[str], by: Actor
+        self,
+        transaction: Transaction,
+        name: str,
+        secrets_seen: Collection[str],
+        by: Actor,
     ) -> Departure:
         """Mark a user as left: sessions, tokens, link, drafts, open approvals and duty end at once.
 
@@ -319,7 +377,9 @@ class Users(StorePart):
         """
         now, connection = self.runtime.now(), transaction.connection
         _get_row(connection, name)
-        self._change_user(transaction, name, {"state": UserState.LEFT.value, **NO_SIGN_IN})
+        self._change_user(
+            transaction, name, {"state": UserState.LEFT.value, **NO_SIGN_IN}
+        )
         connection.execute(delete(RECOVERY_CODE).where(RECOVERY_CODE.c.user == name))
         connection.execute(delete(DRAFT).where(DRAFT.c.user == name))
         sessions, tokens = end_sign_ins(connection, name)
@@ -327,15 +387,31 @@ class Users(StorePart):
         approvals = end_approvals_of(transaction, now, name, by, "user_left")
         for secret in sorted(secrets_seen):
             replace_alerts(
-                transaction, now, ROTATION_DUE, f"secret:{secret}", {"secret": secret, "user": name}
+                transaction,
+                now,
+                ROTATION_DUE,
+                f"secret:{secret}",
+                {"secret": secret, "user": name},
             )
         detail = {"approvals": approvals, "secrets": sorted(secrets_seen)}
-        write_audit(transaction, now, by, event="user_left", subject=f"user:{name}", detail=detail)
+        write_audit(
+            transaction,
+            now,
+            by,
+            event="user_left",
+            subject=f"user:{name}",
+            detail=detail,
+        )
         return Departure(sessions=sessions, tokens=tokens, approvals=approvals)
 
     @in_transaction
     def enable(
-        self, transaction: Transaction, name: str, by: Actor, *, breaks_glass: bool = False
+        self,
+        transaction: Transaction,
+        name: str,
+        by: Actor,
+        *,
+        breaks_glass: bool = False,
     ) -> None:
         """Enable a disabled or suspended user, with the old password.
 
@@ -344,7 +420,9 @@ class Users(StorePart):
         now, connection = self.runtime.now(), transaction.connection
         _require_present(_get_row(connection, name))
         connection.execute(
-            update(AUTH_USER).where(AUTH_USER.c.name == name).values(state=UserState.ENABLED.value)
+            update(AUTH_USER)
+            .where(AUTH_USER.c.name == name)
+            .values(state=UserState.ENABLED.value)
         )
         write_audit(transaction, now, by, event="user_enabled", subject=f"user:{name}")
         if breaks_glass:
@@ -367,7 +445,9 @@ class Users(StorePart):
         No second administrator is asked: that is `UserChanges.submit`. Raises NoSuchItemError, or
         RefusedError for a departed user.
         """
-        change = UserChange(kind=UserChangeKind.RESET, user=name, factors=frozenset(factors))
+        change = UserChange(
+            kind=UserChangeKind.RESET, user=name, factors=frozenset(factors)
+        )
         return self.apply(transaction, change, by)
 
     def _reset(
@@ -388,19 +468,30 @@ class Users(StorePart):
         _require_present(row)
         is_reset = change.kind is UserChangeKind.RESET
         factors = change.factors if is_reset else frozenset(SignInFactor)
-        values: dict[str, object] = {"state": UserState.ENABLED.value} if is_reset else {}
+        values: dict[str, object] = (
+            {"state": UserState.ENABLED.value} if is_reset else {}
+        )
         if SignInFactor.PASSWORD in factors:
             values["password_hash"] = None
         if SignInFactor.SECOND_FACTOR in factors:
             awaits = row["awaits_second_factor"] or row["totp_secret"] is not None
             values |= {**NO_SECOND_FACTOR, "awaits_second_factor": awaits}
-            connection.execute(delete(RECOVERY_CODE).where(RECOVERY_CODE.c.user == name))
+            connection.execute(
+                delete(RECOVERY_CODE).where(RECOVERY_CODE.c.user == name)
+            )
         self._update_user(transaction, name, values)
         end_sign_ins(connection, name)
         detail: dict[str, object] = {"factors": sorted(factors), **facts}
         if ended := end_approvals_of(transaction, now, name, by, "user_reset"):
             detail["approvals_ended"] = ended
-        write_audit(transaction, now, by, event="user_reset", subject=f"user:{name}", detail=detail)
+        write_audit(
+            transaction,
+            now,
+            by,
+            event="user_reset",
+            subject=f"user:{name}",
+            detail=detail,
+        )
         if is_alerted and is_trusted((*to_user(row).grants, *change.grants)):
             requested_by = facts.get("requested_by", "")
             alert = {
@@ -416,7 +507,9 @@ class Users(StorePart):
 
         `link` is a link that no browser has begun with, or the key of the browser that has.
         """
-        query = select(AUTH_USER).where(_is_usable(link), *has_open_link(self.runtime.now()))
+        query = select(AUTH_USER).where(
+            _is_usable(link), *has_open_link(self.runtime.now())
+        )
         row = await self.database.read(
             lambda connection: connection.execute(query).mappings().one_or_none()
         )
@@ -424,7 +517,11 @@ class Users(StorePart):
 
     @in_transaction
     def activate(
-        self, transaction: Transaction, link: str, sign_in: NewSignIn, by: Callable[[str], Actor]
+        self,
+        transaction: Transaction,
+        link: str,
+        sign_in: NewSignIn,
+        by: Callable[[str], Actor],
     ) -> User:
         """Use up a one-time link, and store the password and second factor if they are new.
 
@@ -437,15 +534,22 @@ class Users(StorePart):
         if sign_in.password_hash is not None:
             values["password_hash"] = sign_in.password_hash
         if sign_in.totp_secret is not None:
-            factor = {"totp_secret": sign_in.totp_secret, "totp_step": sign_in.totp_step}
+            factor = {
+                "totp_secret": sign_in.totp_secret,
+                "totp_step": sign_in.totp_step,
+            }
             values |= {**factor, "awaits_second_factor": False}
         name = connection.scalar(used.values(values).returning(AUTH_USER.c.name))
         if name is None:
             raise RefusedError("link_invalid")
         if sign_in.totp_secret is not None:
-            connection.execute(delete(RECOVERY_CODE).where(RECOVERY_CODE.c.user == name))
+            connection.execute(
+                delete(RECOVERY_CODE).where(RECOVERY_CODE.c.user == name)
+            )
         for code in sign_in.recovery_codes:
-            connection.execute(insert(RECOVERY_CODE).values(user=name, code_hash=hash_secret(code)))
+            connection.execute(
+                insert(RECOVERY_CODE).values(user=name, code_hash=hash_secret(code))
+            )
         end_sign_ins(connection, name)
         detail = {"second_factor": str(sign_in.totp_secret is not None).lower()}
         write_audit(
@@ -491,7 +595,9 @@ class Users(StorePart):
         if row is None:
             return None
         return SignInProofs(
-            user=to_user(row), password_hash=row["password_hash"], totp_secret=row["totp_secret"]
+            user=to_user(row),
+            password_hash=row["password_hash"],
+            totp_secret=row["totp_secret"],
         )
 
     @in_transaction
@@ -511,13 +617,25 @@ class Users(StorePart):
     @in_transaction
     def use_recovery_code(self, transaction: Transaction, name: str, code: str) -> bool:
         """Use up a recovery code. Returns False if it is none, or was used already."""
-        is_code = (RECOVERY_CODE.c.user == name, RECOVERY_CODE.c.code_hash == hash_secret(code))
-        return transaction.connection.execute(delete(RECOVERY_CODE).where(*is_code)).rowcount == 1
+        is_code = (
+            RECOVERY_CODE.c.user == name,
+            RECOVERY_CODE.c.code_hash == hash_secret(code),
+        )
+        return (
+            transaction.connection.execute(
+                delete(RECOVERY_CODE).where(*is_code)
+            ).rowcount
+            == 1
+        )
 
     @in_transaction
-    def record_break_glass(self, transaction: Transaction, by: Actor, command: str) -> None:
+    def record_break_glass(
+        self, transaction: Transaction, by: Actor, command: str
+    ) -> None:
         """Record a command that was given without sign-in, with a red alert."""
-        record_break_glass(transaction, self.runtime.now(), by, f"command:{command}", command)
+        record_break_glass(
+            transaction, self.runtime.now(), by, f"command:{command}", command
+        )
 
     async def mark_unproved(self, by: Actor, command: str) -> None:
         """Do the work of `record_break_glass` if nobody could sign in and there are users.
@@ -544,7 +662,9 @@ class Users(StorePart):
         """
         connection = transaction.connection
         before = _list_admins(connection)
-        connection.execute(update(AUTH_USER).where(AUTH_USER.c.name == name).values(values))
+        connection.execute(
+            update(AUTH_USER).where(AUTH_USER.c.name == name).values(values)
+        )
         after = _list_admins(connection)
         _note_ended_admins(connection, before - after, self.runtime.now())
         return before, after
@@ -552,7 +672,11 @@ class Users(StorePart):
     def _issue_link(self, transaction: Transaction, name: str, now: datetime) -> str:
         """Store and return a new one-time link. It ends the one before."""
         link = secrets.token_urlsafe(LINK_BYTES)
-        values = {**NO_LINK, "link_hash": hash_secret(link), "link_expires_at": now + LINK_LIFETIME}
+        values = {
+            **NO_LINK,
+            "link_hash": hash_secret(link),
+            "link_expires_at": now + LINK_LIFETIME,
+        }
         transaction.connection.execute(
             update(AUTH_USER).where(AUTH_USER.c.name == name).values(values)
         )
@@ -568,9 +692,20 @@ def record_break_glass(
     The name is claimed, so the alert names the system user beside it.
     """
     user = "?" if by.system is None else by.system.user or f"uid {by.system.uid}"
-    write_audit(transaction, at, by, event=BREAK_GLASS, subject=subject, detail={"action": action})
+    write_audit(
+        transaction,
+        at,
+        by,
+        event=BREAK_GLASS,
+        subject=subject,
+        detail={"action": action},
+    )
     raise_alert(
-        transaction, at, BREAK_GLASS, subject, {"user": user, "by": by.name, "action": action}
+        transaction,
+        at,
+        BREAK_GLASS,
+        subject,
+        {"user": user, "by": by.name, "action": action},
     )
 
 
@@ -580,7 +715,11 @@ def end_sign_ins(connection: Connection, user: str | None = None) -> tuple[int, 
     Steps that only lead to a sign-in end too: a one-time link, and a password that waits for its
     code.
     """
-    ended = update(AUTH_USER) if user is None else update(AUTH_USER).where(AUTH_USER.c.name == user)
+    ended = (
+        update(AUTH_USER)
+        if user is None
+        else update(AUTH_USER).where(AUTH_USER.c.name == user)
+    )
     connection.execute(ended.values({**NO_LINK, "epoch": AUTH_USER.c.epoch + 1}))
     forget_codes(connection, user)
     sessions, tokens = (
@@ -615,7 +754,9 @@ def suspend_all(connection: Connection, now: datetime) -> int:
     connection.execute(delete(USER_REQUEST))
     _note_ended_admins(connection, _list_admins(connection), now)
     suspended = update(AUTH_USER).where(AUTH_USER.c.state == UserState.ENABLED.value)
-    return connection.execute(suspended.values(state=UserState.SUSPENDED.value)).rowcount
+    return connection.execute(
+        suspended.values(state=UserState.SUSPENDED.value)
+    ).rowcount
 
 
 def require_possible(change: UserChange, known: Sequence[RowMapping]) -> None:
@@ -627,23 +768,34 @@ def require_possible(change: UserChange, known: Sequence[RowMapping]) -> None:
             raise NoSuchItemError("user", name, [row["name"] for row in known])
         _require_present(row)
         return
-    same = next((row for row in known if row["name_skeleton"] == name_skeleton(name)), None)
+    same = next(
+        (row for row in known if row["name_skeleton"] == name_skeleton(name)), None
+    )
     if same is not None and (same["name"] != name or same["state"] != UserState.LEFT):
         raise RefusedError("user_exists", name=name, other=same["name"])
     if same is None and not is_usable_name(name):
         raise RefusedError(
-            "user_name_unusable", name=name, characters=" ".join(NAME_BREAKING_CHARACTERS)
+            "user_name_unusable",
+            name=name,
+            characters=" ".join(NAME_BREAKING_CHARACTERS),
         )
-    if not known and not User(name=name, grants=change.grants, has_password=True).is_active_admin:
+    if (
+        not known
+        and not User(name=name, grants=change.grants, has_password=True).is_active_admin
+    ):
         raise RefusedError("first_user_admin")
 
 
 def _list_admins(connection: Connection) -> frozenset[str]:
     """Return the names of the users that can administer users, with all users locked."""
-    return frozenset(row["name"] for row in lock_users(connection) if to_user(row).is_active_admin)
+    return frozenset(
+        row["name"] for row in lock_users(connection) if to_user(row).is_active_admin
+    )
 
 
-def _note_ended_admins(connection: Connection, names: Collection[str], now: datetime) -> None:
+def _note_ended_admins(
+    connection: Connection, names: Collection[str], now: datetime
+) -> None:
     connection.execute(
         update(AUTH_USER).where(AUTH_USER.c.name.in_(names)).values(admin_ended_at=now)
     )
@@ -656,13 +808,18 @@ def _get_row(connection: Connection, name: str) -> RowMapping:
         .one_or_none()
     )
     if row is None:
-        raise NoSuchItemError("user", name, connection.scalars(select(AUTH_USER.c.name)).all())
+        raise NoSuchItemError(
+            "user", name, connection.scalars(select(AUTH_USER.c.name)).all()
+        )
     return row
 
 
 def has_open_link(now: datetime) -> tuple[ColumnElement[bool], ...]:
     """Return the conditions of a user with a one-time link that has not expired."""
-    return AUTH_USER.c.link_expires_at > now, AUTH_USER.c.state == UserState.ENABLED.value
+    return (
+        AUTH_USER.c.link_expires_at > now,
+        AUTH_USER.c.state == UserState.ENABLED.value,
+    )
 
 
 def _is_usable(link: str) -> ColumnElement[bool]:
@@ -671,7 +828,9 @@ def _is_usable(link: str) -> ColumnElement[bool]:
     An unused link is one that no browser has begun with.
     """
     hashed = hash_secret(link)
-    is_unbegun = and_(AUTH_USER.c.link_hash == hashed, AUTH_USER.c.link_browser_hash.is_(None))
+    is_unbegun = and_(
+        AUTH_USER.c.link_hash == hashed, AUTH_USER.c.link_browser_hash.is_(None)
+    )
     return or_(is_unbegun, AUTH_USER.c.link_browser_hash == hashed)
 
 
@@ -686,7 +845,9 @@ def lock_users(connection: Connection) -> Sequence[RowMapping]:
     Of two administrators that disable each other, one must fail.
     """
     return (
-        connection.execute(select(AUTH_USER).order_by(AUTH_USER.c.name).with_for_update())
+        connection.execute(
+            select(AUTH_USER).order_by(AUTH_USER.c.name).with_for_update()
+        )
         .mappings()
         .all()
     )

@@ -62,7 +62,14 @@ _OWN_ROWS = (CREDENTIAL, KNOWN_ACCOUNT, MODE_OVERRIDE, MONITOR_SCHEDULE)
 """Tables with at most one row for each account."""
 
 
-_SHARED_ROWS = (ATTEMPT, DELIVERY, OBSERVED_POST, ORPHANED_ATTEMPT, PRESENCE, RENDERED_POST)
+_SHARED_ROWS = (
+    ATTEMPT,
+    DELIVERY,
+    OBSERVED_POST,
+    ORPHANED_ATTEMPT,
+    PRESENCE,
+    RENDERED_POST,
+)
 
 
 class AccountStore(StorePart):
@@ -76,11 +83,17 @@ class AccountStore(StorePart):
         now = self.runtime.now()
 
         def is_known(connection: Connection) -> bool:
-            found = {to_presence(row): row for row in connection.execute(select(PRESENCE))}
-            wanted = {policy.presence: account for account, policy in self.store.policies.items()}
+            found = {
+                to_presence(row): row for row in connection.execute(select(PRESENCE))
+            }
+            wanted = {
+                policy.presence: account
+                for account, policy in self.store.policies.items()
+            }
             return (
                 all(
-                    one in found and (found[one].account, found[one].until) == (wanted[one], None)
+                    one in found
+                    and (found[one].account, found[one].until) == (wanted[one], None)
                     for one in wanted
                 )
                 and not _outdated(self.store, found.values())
@@ -95,17 +108,23 @@ class AccountStore(StorePart):
             rows = connection.execute(select(PRESENCE)).all()
             for row in _outdated(self.store, rows):
                 connection.execute(
-                    update(PRESENCE).where(is_presence(to_presence(row))).values(until=now)
+                    update(PRESENCE)
+                    .where(is_presence(to_presence(row)))
+                    .values(until=now)
                 )
             for account, policy in self.store.policies.items():
                 presence = policy.presence
-                if other := claim_presence(self.store, connection, account, presence, now):
+                if other := claim_presence(
+                    self.store, connection, account, presence, now
+                ):
                     code = (
                         "account_ids_exchanged"
                         if other in self.store.policies
                         else "account_renamed"
                     )
-                    raise RefusedError(code, old=other, new=account, identity=presence.identity)
+                    raise RefusedError(
+                        code, old=other, new=account, identity=presence.identity
+                    )
             for old, account in _reused_ids(self.store, connection).items():
                 raise RefusedError("account_id_used", old=old, account=account)
 
@@ -125,12 +144,22 @@ class AccountStore(StorePart):
             DELIVERY.c.occurrence == ONCE_OCCURRENCE,
             DELIVERY.c.account.in_(select(FORMER_ID.c.account)),
         )
-        rows = await self.database.read(lambda connection: connection.execute(query).all())
-        return {(PostId(row.post), AccountId(row.account)): Marker(code=row.marker) for row in rows}
+        rows = await self.database.read(
+            lambda connection: connection.execute(query).all()
+        )
+        return {
+            (PostId(row.post), AccountId(row.account)): Marker(code=row.marker)
+            for row in rows
+        }
 
     @in_transaction
     def rename(
-        self, transaction: Transaction, old: AccountId, new: AccountId, by: Actor, reason: str
+        self,
+        transaction: Transaction,
+        old: AccountId,
+        new: AccountId,
+        by: Actor,
+        reason: str,
     ) -> int:
         """Give an account of the settings, `new`, everything stored under its former id.
 
@@ -145,15 +174,23 @@ class AccountStore(StorePart):
         connection, now = transaction.connection, self.runtime.now()
         self._require_same_account(connection, old, new, now)
         keys = _open_occurrences(connection, old)
-        number = connection.scalar(select(func.count()).where(DELIVERY.c.account == old)) or 0
+        number = (
+            connection.scalar(select(func.count()).where(DELIVERY.c.account == old))
+            or 0
+        )
         for table in _OWN_ROWS:
-            if connection.execute(select(table).where(table.c.account == old)).first() is not None:
+            if (
+                connection.execute(select(table).where(table.c.account == old)).first()
+                is not None
+            ):
                 connection.execute(delete(table).where(table.c.account == new))
         # it is asked for again
         connection.execute(delete(CREDENTIAL).where(CREDENTIAL.c.account == old))
         connection.execute(delete(OBSERVED_POST).where(OBSERVED_POST.c.account == new))
         for table in (*_OWN_ROWS, *_SHARED_ROWS):
-            connection.execute(update(table).where(table.c.account == old).values(account=new))
+            connection.execute(
+                update(table).where(table.c.account == old).values(account=new)
+            )
         _rename_pause(connection, old, new)
         _rename_in_alerts(connection, old, new)
         _rename_in_posts(connection, old, new)
@@ -163,7 +200,12 @@ class AccountStore(StorePart):
             record_contents(self.store, transaction, keys, (), by)
         detail = {"old": old, "new": new, "posts": number, "reason": reason}
         write_audit(
-            transaction, now, by, event="account_renamed", subject=f"account:{new}", detail=detail
+            transaction,
+            now,
+            by,
+            event="account_renamed",
+            subject=f"account:{new}",
+            detail=detail,
         )
         return number
 
@@ -173,7 +215,9 @@ class AccountStore(StorePart):
         policies = self.store.policies
         if old in policies:
             raise RefusedError("rename_still_in_settings", old=old, new=new)
-        alive = WORKER.c.stopped_at.is_(None) & (WORKER.c.heartbeat_at > now - STOPPED_FOR)
+        alive = WORKER.c.stopped_at.is_(None) & (
+            WORKER.c.heartbeat_at > now - STOPPED_FOR
+        )
         if names := connection.scalars(
             select(WORKER.c.id).where(alive).order_by(WORKER.c.id)
         ).all():
@@ -210,7 +254,8 @@ def lock_filing(
     if not accounts:
         return
     owners = {
-        to_presence(row): AccountId(row.account) for row in connection.execute(select(PRESENCE))
+        to_presence(row): AccountId(row.account)
+        for row in connection.execute(select(PRESENCE))
     }
     for account in sorted(accounts & store.policies.keys()):
         presence = store.policies[account].presence
@@ -234,20 +279,27 @@ def _outdated(
         for row in rows
         if row.until is None
         and row.account in present
-        and present[AccountId(row.account)] != replace(to_presence(row), identity=row.spelled_as)
+        and present[AccountId(row.account)]
+        != replace(to_presence(row), identity=row.spelled_as)
     ]
 
 
-def _reused_ids(store: BaseStore, connection: Connection) -> Mapping[AccountId, AccountId]:
+def _reused_ids(
+    store: BaseStore, connection: Connection
+) -> Mapping[AccountId, AccountId]:
     """Return the ids of the settings that another account had before, with its present id.
 
     The other account was renamed.
     """
-    rows = connection.execute(select(FORMER_ID).where(FORMER_ID.c.id.in_(list(store.policies))))
+    rows = connection.execute(
+        select(FORMER_ID).where(FORMER_ID.c.id.in_(list(store.policies)))
+    )
     return {AccountId(row.id): AccountId(row.account) for row in rows}
 
 
-def _open_occurrences(connection: Connection, account: AccountId) -> list[OccurrenceKey]:
+def _open_occurrences(
+    connection: Connection, account: AccountId
+) -> list[OccurrenceKey]:
     query = select(DELIVERY.c.post, DELIVERY.c.occurrence).where(
         DELIVERY.c.account == account, in_open_state(DELIVERY, *OPEN_STATES)
     )
@@ -260,18 +312,24 @@ def _open_occurrences(connection: Connection, account: AccountId) -> list[Occurr
 def _rename_pause(connection: Connection, old: AccountId, new: AccountId) -> None:
     """Let a pause of the account hold under its new id."""
     if (
-        connection.execute(select(PAUSE).where(PAUSE.c.scope == f"account:{old}")).first()
+        connection.execute(
+            select(PAUSE).where(PAUSE.c.scope == f"account:{old}")
+        ).first()
         is not None
     ):
         connection.execute(delete(PAUSE).where(PAUSE.c.scope == f"account:{new}"))
         connection.execute(
-            update(PAUSE).where(PAUSE.c.scope == f"account:{old}").values(scope=f"account:{new}")
+            update(PAUSE)
+            .where(PAUSE.c.scope == f"account:{old}")
+            .values(scope=f"account:{new}")
         )
 
 
 def _rename_in_alerts(connection: Connection, old: AccountId, new: AccountId) -> None:
     """Let open alerts be about the new id, so that they end when their cause does."""
-    for row in connection.execute(select(ALERT).where(ALERT.c.cleared_at.is_(None))).all():
+    for row in connection.execute(
+        select(ALERT).where(ALERT.c.cleared_at.is_(None))
+    ).all():
         facts = json.loads(row.facts)
         renamed = {**facts, "account": new} if facts.get("account") == old else facts
         head, sign, name = row.subject.rpartition("@")
@@ -285,7 +343,10 @@ def _rename_in_alerts(connection: Connection, old: AccountId, new: AccountId) ->
         else:
             subject = row.subject
         if (subject, renamed) != (row.subject, facts):
-            values = {"subject": subject, "facts": json.dumps(renamed, ensure_ascii=False)}
+            values = {
+                "subject": subject,
+                "facts": json.dumps(renamed, ensure_ascii=False),
+            }
             connection.execute(update(ALERT).where(ALERT.c.id == row.id).values(values))
 
 
@@ -294,7 +355,9 @@ def _rename_in_posts(connection: Connection, old: AccountId, new: AccountId) -> 
     named = POST.c.body.contains(json.dumps(old, ensure_ascii=False), autoescape=True)
     for row in connection.execute(select(POST.c.id, POST.c.body).where(named)).all():
         post = load_post(row.body)
-        accounts = tuple(new if account == old else account for account in post.accounts)
+        accounts = tuple(
+            new if account == old else account for account in post.accounts
+        )
         body = dump_post(replace(post, accounts=accounts))
         connection.execute(update(POST).where(POST.c.id == row.id).values(body=body))
 
@@ -310,12 +373,18 @@ def _rename_in_grants(connection: Connection, old: AccountId, new: AccountId) ->
                 for grant in user.grants
             ]
             is_user = AUTH_USER.c.name == user.name
-            connection.execute(update(AUTH_USER).where(is_user).values(grants=dump_grants(grants)))
+            connection.execute(
+                update(AUTH_USER).where(is_user).values(grants=dump_grants(grants))
+            )
 
 
 def _record_former_id(
     connection: Connection, old: AccountId, new: AccountId, now: datetime
 ) -> None:
-    connection.execute(delete(FORMER_ID).where(FORMER_ID.c.id == new))  # it has its old id back
-    connection.execute(update(FORMER_ID).where(FORMER_ID.c.account == old).values(account=new))
+    connection.execute(
+        delete(FORMER_ID).where(FORMER_ID.c.id == new)
+    )  # it has its old id back
+    connection.execute(
+        update(FORMER_ID).where(FORMER_ID.c.account == old).values(account=new)
+    )
     connection.execute(insert(FORMER_ID).values(id=old, account=new, at=now))

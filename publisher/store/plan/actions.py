@@ -159,29 +159,42 @@ class OperatorActions(StorePart):
             detail=detail,
         )
 
-    async def confirmation_request(self, delivery: DeliveryId) -> ConfirmationRequest | None:
+    async def confirmation_request(
+        self, delivery: DeliveryId
+    ) -> ConfirmationRequest | None:
         """Return the statement about a delivery that waits for a second person, if any.
 
         It is about the delivery's last attempt.
         """
         is_outdated = exists().where(
-            ATTEMPT.c.delivery == delivery, ATTEMPT.c.intended_at > DECISION_REQUEST.c.at
+            ATTEMPT.c.delivery == delivery,
+            ATTEMPT.c.intended_at > DECISION_REQUEST.c.at,
         )
         query = select(DECISION_REQUEST).where(
             DECISION_REQUEST.c.delivery == delivery, ~is_outdated
         )
-        row = await self.database.read(lambda connection: connection.execute(query).one_or_none())
-        return ConfirmationRequest(url=row.url, by=row.by, reason=row.reason) if row else None
+        row = await self.database.read(
+            lambda connection: connection.execute(query).one_or_none()
+        )
+        return (
+            ConfirmationRequest(url=row.url, by=row.by, reason=row.reason)
+            if row
+            else None
+        )
 
     @in_transaction
-    def end_confirmation_request(self, transaction: Transaction, delivery: DeliveryId) -> None:
+    def end_confirmation_request(
+        self, transaction: Transaction, delivery: DeliveryId
+    ) -> None:
         """Forget the request: it was confirmed, or decided otherwise."""
         transaction.connection.execute(
             delete(DECISION_REQUEST).where(DECISION_REQUEST.c.delivery == delivery)
         )
 
     @in_transaction
-    def pause(self, transaction: Transaction, scope: str, by: Actor, reason: str) -> datetime:
+    def pause(
+        self, transaction: Transaction, scope: str, by: Actor, reason: str
+    ) -> datetime:
         """Stop new calls in a scope, and return the start of the stop.
 
         The scope is `all`, `platform:P`, `account:A` or `post:P`. No intent follows this.
@@ -192,7 +205,14 @@ class OperatorActions(StorePart):
         transaction.connection.execute(
             insert(PAUSE).values(scope=scope, at=now, by=by.name, reason=reason)
         )
-        write_audit(transaction, now, by, event="paused", subject=scope, detail={"reason": reason})
+        write_audit(
+            transaction,
+            now,
+            by,
+            event="paused",
+            subject=scope,
+            detail={"reason": reason},
+        )
         return now
 
     @in_transaction
@@ -246,7 +266,9 @@ class OperatorActions(StorePart):
         )
         return self._change_alert(transaction, query, by, "alert_restored")
 
-    def _change_alert(self, transaction: Transaction, query: Update, by: Actor, event: str) -> bool:
+    def _change_alert(
+        self, transaction: Transaction, query: Update, by: Actor, event: str
+    ) -> bool:
         changed = transaction.connection.execute(
             query.returning(ALERT.c.code, ALERT.c.subject)
         ).all()
@@ -263,7 +285,11 @@ class OperatorActions(StorePart):
 
     @in_transaction
     def resume(
-        self, transaction: Transaction, scope: str, by: Actor, paused_at: datetime | None = None
+        self,
+        transaction: Transaction,
+        scope: str,
+        by: Actor,
+        paused_at: datetime | None = None,
     ) -> bool:
         """Lift a pause and clear its alert. Return True if there was one.
 
@@ -279,16 +305,21 @@ class OperatorActions(StorePart):
             raise RefusedError("pause_changed")
         if since is not None:
             began_at = literal(since, DELIVERY.c.due_at.type)
-            delayed_since = case((DELIVERY.c.due_at > began_at, DELIVERY.c.due_at), else_=began_at)
+            delayed_since = case(
+                (DELIVERY.c.due_at > began_at, DELIVERY.c.due_at), else_=began_at
+            )
             late = select(DELIVERY).where(
                 in_state(DELIVERY, State.DUE, State.RETRYING),
                 is_in_scope(DELIVERY, scope),
                 DELIVERY.c.first_attempt_deadline.is_not(None),
-                delayed_since + DELIVERY.c.max_delay < literal(now, DELIVERY.c.due_at.type),
+                delayed_since + DELIVERY.c.max_delay
+                < literal(now, DELIVERY.c.due_at.type),
             )
             expired = Expired(reason="too_late")
             found = read_deliveries(connection, late.with_for_update())
-            changes = [StateChange(before=delivery, event=expired) for delivery in found]
+            changes = [
+                StateChange(before=delivery, event=expired) for delivery in found
+            ]
             self.store.transition_all(transaction, changes, MAINTENANCE)
         result = connection.execute(delete(PAUSE).where(PAUSE.c.scope == scope))
         if scope == SCOPE_ALL:
@@ -317,8 +348,13 @@ class OperatorActions(StorePart):
             update(POST).where(POST.c.id == post).values(is_cancelled=True)
         )
         now, detail = self.runtime.now(), {"reason": reason}
-        write_audit(transaction, now, by, event="cancelled", subject=post, detail=detail)
-        of_post = (ALERT.c.subject.startswith(f"{post}{mark}", autoescape=True) for mark in "@#")
+        write_audit(
+            transaction, now, by, event="cancelled", subject=post, detail=detail
+        )
+        of_post = (
+            ALERT.c.subject.startswith(f"{post}{mark}", autoescape=True)
+            for mark in "@#"
+        )
         clear_outcome_alerts(transaction, now, or_(*of_post))
         return cancel_matching(
             self.store, transaction, {"post": post}, by, reason="cancelled_by_person"
@@ -344,7 +380,9 @@ class OperatorActions(StorePart):
         lock_planning(transaction)
         require_no_newer(transaction, post, newest)
         if account is None:
-            connection.execute(update(POST).where(POST.c.id == post).values(is_cancelled=True))
+            connection.execute(
+                update(POST).where(POST.c.id == post).values(is_cancelled=True)
+            )
         now = self.runtime.now()
         write_audit(
             transaction,
@@ -358,7 +396,10 @@ class OperatorActions(StorePart):
         # locked first: nothing may become published between the two queries below and be cancelled
         # instead
         connection.execute(
-            select(DELIVERY.c.id).where(*conditions).order_by(DELIVERY.c.id).with_for_update()
+            select(DELIVERY.c.id)
+            .where(*conditions)
+            .order_by(DELIVERY.c.id)
+            .with_for_update()
         )
         may_be_published = or_(
             DELIVERY.c.state.in_([state.value for state in MAYBE_PUBLISHED_STATES]),
@@ -369,9 +410,12 @@ class OperatorActions(StorePart):
         )
         request = RetractionRequested(reason=reason)
         retracted = [
-            self.store.transition(transaction, delivery, request, by) for delivery in deliveries
+            self.store.transition(transaction, delivery, request, by)
+            for delivery in deliveries
         ]
-        cancel_matching(self.store, transaction, target, by, reason="cancelled_by_person")
+        cancel_matching(
+            self.store, transaction, target, by, reason="cancelled_by_person"
+        )
         return retracted
 
     @in_transaction
@@ -382,7 +426,9 @@ class OperatorActions(StorePart):
         """
         now = self.runtime.now()
         ordered = load_post(
-            transaction.connection.scalars(select(POST.c.body).where(POST.c.id == post)).one()
+            transaction.connection.scalars(
+                select(POST.c.body).where(POST.c.id == post)
+            ).one()
         )
         expires_at = make_occurrence(ordered, ONCE_OCCURRENCE, now).expires_at
         needs_approval = bool(self.store.approval_rules.chain_for(ordered.kind))
@@ -394,8 +440,11 @@ class OperatorActions(StorePart):
                 next_action_at=now,
                 expires_at=expires_at,
                 updated_at=now,
-                is_due_when_approved=or_(DELIVERY.c.is_due_when_approved, literal(needs_approval)),
-                first_attempt_deadline=literal(now, DELIVERY.c.due_at.type) + DELIVERY.c.max_delay,
+                is_due_when_approved=or_(
+                    DELIVERY.c.is_due_when_approved, literal(needs_approval)
+                ),
+                first_attempt_deadline=literal(now, DELIVERY.c.due_at.type)
+                + DELIVERY.c.max_delay,
                 version=DELIVERY.c.version + 1,
             )
         )
@@ -426,10 +475,14 @@ class OperatorActions(StorePart):
             "version": DELIVERY.c.version + 1,
         }
         corrections = update(DELIVERY).where(DELIVERY.c.id.in_(deliveries))
-        due = corrections.where(DELIVERY.c.state.in_([State.DUE.value, State.RETRYING.value]))
+        due = corrections.where(
+            DELIVERY.c.state.in_([State.DUE.value, State.RETRYING.value])
+        )
         pending = corrections.where(DELIVERY.c.state == State.PENDING.value)
         transaction.connection.execute(due.values(values))
-        transaction.connection.execute(pending.values(**values, due_at=now, next_action_at=now))
+        transaction.connection.execute(
+            pending.values(**values, due_at=now, next_action_at=now)
+        )
 
     async def confirm_clock(self, by: Actor) -> ClockReading:
         """Confirm this machine's clock as it is now, so that a daemon that distrusts it continues.
@@ -437,10 +490,18 @@ class OperatorActions(StorePart):
         Raises RefusedError where a platform contradicts it, in this process or in the daemon: both
         may be wrong.
         """
-        reading, subject = self.runtime.read_clocks(), f"{CLOCK_SUBJECT_PREFIX}{self.store.worker}"
-        is_proven, offset = self.runtime.is_clock_proven(), self.runtime.server_clock_offset
+        reading, subject = (
+            self.runtime.read_clocks(),
+            f"{CLOCK_SUBJECT_PREFIX}{self.store.worker}",
+        )
+        is_proven, offset = (
+            self.runtime.is_clock_proven(),
+            self.runtime.server_clock_offset,
+        )
         if offset is not None:
-            raise RefusedError("clock_contradicted", seconds=f"{offset.total_seconds():+.0f}")
+            raise RefusedError(
+                "clock_contradicted", seconds=f"{offset.total_seconds():+.0f}"
+            )
 
         def write_reading(transaction: Transaction) -> None:
             alerts = () if is_proven else open_alerts(transaction.connection, subject)
@@ -454,7 +515,12 @@ class OperatorActions(StorePart):
             )
             detail = {"at": reading.at.isoformat()}
             write_audit(
-                transaction, reading.at, by, event="clock_confirmed", subject=subject, detail=detail
+                transaction,
+                reading.at,
+                by,
+                event="clock_confirmed",
+                subject=subject,
+                detail=detail,
             )
 
         await self.database.write(write_reading)
@@ -463,10 +529,17 @@ class OperatorActions(StorePart):
     async def confirmed_clock_reading(self) -> ClockReading | None:
         """Return the reading of this machine's clocks that a person confirmed last, if any."""
         query = select(WORKER_STATE.c.clock_at, WORKER_STATE.c.clock_ticks).where(
-            WORKER_STATE.c.worker == self.store.worker, WORKER_STATE.c.clock_at.is_not(None)
+            WORKER_STATE.c.worker == self.store.worker,
+            WORKER_STATE.c.clock_at.is_not(None),
         )
-        row = await self.database.read(lambda connection: connection.execute(query).one_or_none())
-        return ClockReading(at=row.clock_at, monotonic_seconds=row.clock_ticks) if row else None
+        row = await self.database.read(
+            lambda connection: connection.execute(query).one_or_none()
+        )
+        return (
+            ClockReading(at=row.clock_at, monotonic_seconds=row.clock_ticks)
+            if row
+            else None
+        )
 
     @in_transaction
     def record_action(
@@ -505,14 +578,20 @@ class OperatorActions(StorePart):
 
     @in_transaction
     def _write_heartbeat(
-        self, transaction: Transaction, *, is_start: bool, loaded: LoadedFiles | None = None
+        self,
+        transaction: Transaction,
+        *,
+        is_start: bool,
+        loaded: LoadedFiles | None = None,
     ) -> bool:
         now, connection = self.runtime.now(), transaction.connection
         if not is_original_database(self.database, connection):
             return False
         boot_id = self.runtime.boot_id()
         its_row = WORKER.c.id == self.store.worker
-        known = connection.execute(select(WORKER).where(its_row).with_for_update()).one_or_none()
+        known = connection.execute(
+            select(WORKER).where(its_row).with_for_update()
+        ).one_or_none()
         if (
             self.database.is_shared
             and known is not None
@@ -521,7 +600,10 @@ class OperatorActions(StorePart):
             and now - known.heartbeat_at < HEARTBEAT_TIMEOUT
         ):
             raise RefusedError(
-                "worker_name_taken", worker=self.store.worker, host=known.host, pid=str(known.pid)
+                "worker_name_taken",
+                worker=self.store.worker,
+                host=known.host,
+                pid=str(known.pid),
             )
         if is_start:
             self._record_approval_rules(transaction, now)
@@ -538,7 +620,9 @@ class OperatorActions(StorePart):
         if known is not None:
             connection.execute(update(WORKER).where(its_row).values(values))
         else:
-            connection.execute(insert(WORKER).values(id=self.store.worker, **process, **alive))
+            connection.execute(
+                insert(WORKER).values(id=self.store.worker, **process, **alive)
+            )
         return True
 
     def _record_approval_rules(self, transaction: Transaction, now: datetime) -> None:
@@ -551,7 +635,9 @@ class OperatorActions(StorePart):
         key = {"key": APPROVAL_RULES_KEY}
         present = hash_rules(rules) if rules.is_active else "none"
         stored = connection.scalar(
-            select(DATABASE_INFO.c.value).where(DATABASE_INFO.c.key == APPROVAL_RULES_KEY)
+            select(DATABASE_INFO.c.value).where(
+                DATABASE_INFO.c.key == APPROVAL_RULES_KEY
+            )
         )
         if present == (stored or "none"):
             return
@@ -613,7 +699,12 @@ class OperatorActions(StorePart):
             transaction.connection.execute(insert(MODE_OVERRIDE).values(row))
         detail = {"mode": mode.value if mode else "settings", "reason": reason}
         write_audit(
-            transaction, now, by, event="mode_changed", subject=f"account:{account}", detail=detail
+            transaction,
+            now,
+            by,
+            event="mode_changed",
+            subject=f"account:{account}",
+            detail=detail,
         )
 
     @in_transaction
@@ -626,26 +717,40 @@ class OperatorActions(StorePart):
         """
         lock_planning(transaction)
         deliveries = read_deliveries(
-            transaction.connection, select(DELIVERY).where(DELIVERY.c.account == account)
+            transaction.connection,
+            select(DELIVERY).where(DELIVERY.c.account == account),
         )
         waiting = [delivery for delivery in deliveries if is_not_started(delivery)]
         resolution = Resolved(to=State.CANCELLED, reason=reason)
         changes = [
-            StateChange(before=one, event=resolution) for one in waiting if one.state is State.HELD
+            StateChange(before=one, event=resolution)
+            for one in waiting
+            if one.state is State.HELD
         ]
         self.store.transition_all(transaction, changes, by)
         cancel_matching(
-            self.store, transaction, {"account": account}, by, reason="account_offboarded"
+            self.store,
+            transaction,
+            {"account": account},
+            by,
+            reason="account_offboarded",
         )
         return len(waiting)
 
     @in_transaction
     def request_offboarding(
-        self, transaction: Transaction, account: AccountId, login: LoginId, by: Actor, reason: str
+        self,
+        transaction: Transaction,
+        account: AccountId,
+        login: LoginId,
+        by: Actor,
+        reason: str,
     ) -> None:
         """Record that an account's offboarding was requested, with its login."""
         detail = {"login": login, "reason": reason}
-        self._record_offboarding(transaction, account, "offboarding_requested", by, detail)
+        self._record_offboarding(
+            transaction, account, "offboarding_requested", by, detail
+        )
 
     @in_transaction
     def finish_offboarding(
@@ -669,7 +774,9 @@ class OperatorActions(StorePart):
         subjects += (subject_of_job(job, account) for job in ACCOUNT_JOBS)
         for subject in subjects:
             clear_alerts(transaction, subject, self.runtime.now())
-        self._record_offboarding(transaction, account, "offboarded", by, {"login": login})
+        self._record_offboarding(
+            transaction, account, "offboarded", by, {"login": login}
+        )
 
     def _record_offboarding(
         self,
@@ -692,7 +799,12 @@ class OperatorActions(StorePart):
         )
         if transaction.connection.scalar(newest) not in {event, "offboarded"}:
             write_audit(
-                transaction, self.runtime.now(), by, event=event, subject=subject, detail=detail
+                transaction,
+                self.runtime.now(),
+                by,
+                event=event,
+                subject=subject,
+                detail=detail,
             )
 
 
@@ -700,11 +812,15 @@ def require_version(delivery: Delivery, seen: int | None) -> None:
     """Raise RefusedError if a delivery has changed since a person has seen it."""
     if seen is not None and delivery.version != seen:
         raise RefusedError(
-            "changed_meanwhile", subject=subject_of(delivery), state=delivery.state.value
+            "changed_meanwhile",
+            subject=subject_of(delivery),
+            state=delivery.state.value,
         )
 
 
-def require_no_newer(transaction: Transaction, post: PostId, seen: DeliveryId | None) -> None:
+def require_no_newer(
+    transaction: Transaction, post: PostId, seen: DeliveryId | None
+) -> None:
     """Raise RefusedError if a post has deliveries after the newest that a person has seen.
 
     Changes of the seen deliveries are no reason to refuse. A post that is being sent can still be

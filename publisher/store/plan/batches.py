@@ -68,15 +68,21 @@ class OccurrenceChange:
 
     @property
     def size(self) -> int:
-        new = sum(len(item.planned.accounts) for item in self.rendered if item.planned.is_new)
+        new = sum(
+            len(item.planned.accounts) for item in self.rendered if item.planned.is_new
+        )
         changed = sum(
-            len(item.planned.accounts) for item in self.rendered if not item.planned.is_new
+            len(item.planned.accounts)
+            for item in self.rendered
+            if not item.planned.is_new
         )
         removed = sum(len(target.accounts) for target in self.removed_targets)
         return new + CHANGE_SIZE * (changed + removed + self.unschedules)
 
 
-def split_into_batches(plan: Plan, rendered: Sequence[RenderedOccurrence]) -> Sequence[PlanBatch]:
+def split_into_batches(
+    plan: Plan, rendered: Sequence[RenderedOccurrence]
+) -> Sequence[PlanBatch]:
     """Split a plan into batches; there is always at least one.
 
     Urgent posts come first, then the earliest due. An occurrence never precedes the one it follows,
@@ -86,7 +92,9 @@ def split_into_batches(plan: Plan, rendered: Sequence[RenderedOccurrence]) -> Se
     for change in _list_changes(plan, rendered):
         size += change.size
         batch = batches[-1]
-        if size > limit and (batch.rendered or batch.removed_targets or batch.removed_posts):
+        if size > limit and (
+            batch.rendered or batch.removed_targets or batch.removed_posts
+        ):
             limit, size = NEXT_BATCH_SIZE, change.size
             batches.append(batch := PlanBatch())
         batch.rendered += change.rendered
@@ -100,13 +108,17 @@ def join_batches(batches: Sequence[PlanBatch]) -> PlanBatch:
     """Return one batch for all that several have."""
     return PlanBatch(
         rendered=[item for batch in batches for item in batch.rendered],
-        removed_targets=[target for batch in batches for target in batch.removed_targets],
+        removed_targets=[
+            target for batch in batches for target in batch.removed_targets
+        ],
         removed_posts=[post for batch in batches for post in batch.removed_posts],
         is_last=True,
     )
 
 
-def _list_changes(plan: Plan, rendered: Sequence[RenderedOccurrence]) -> Iterator[OccurrenceChange]:
+def _list_changes(
+    plan: Plan, rendered: Sequence[RenderedOccurrence]
+) -> Iterator[OccurrenceChange]:
     """Yield the changes of all occurrences, in write order."""
     changes: dict[OccurrenceKey, OccurrenceChange] = {}
     for item in rendered:
@@ -128,7 +140,9 @@ def _list_changes(plan: Plan, rendered: Sequence[RenderedOccurrence]) -> Iterato
     # be sent.
     ordered.sort(
         key=lambda change: (
-            change.turn if change.rendered else (*first_turns[change.key.post][:2], False)
+            change.turn
+            if change.rendered
+            else (*first_turns[change.key.post][:2], False)
         )
     )
     last = {change.key.post: change for change in ordered}
@@ -137,7 +151,10 @@ def _list_changes(plan: Plan, rendered: Sequence[RenderedOccurrence]) -> Iterato
             last[post].unschedules = True
         else:
             ordered.insert(
-                0, OccurrenceChange(key=OccurrenceKey(post=post, occurrence=""), unschedules=True)
+                0,
+                OccurrenceChange(
+                    key=OccurrenceKey(post=post, occurrence=""), unschedules=True
+                ),
             )
     return _originals_first(ordered)
 
@@ -156,7 +173,10 @@ def _originals_first(changes: Sequence[OccurrenceChange]) -> Iterator[Occurrence
         ].key.post not in posts:
             chain.append(originals[0])
             posts.append(originals[0].key.post)
-        for one in [*(one for post in reversed(posts[1:]) for one in by_post.pop(post)), change]:
+        for one in [
+            *(one for post in reversed(posts[1:]) for one in by_post.pop(post)),
+            change,
+        ]:
             if one.key not in yielded:
                 yielded.add(one.key)
                 yield one

@@ -44,7 +44,9 @@ _REPLACED_TEXTS = (
     .where(
         DELIVERY.c.rendered_hash != RENDERED_POST.c.fingerprint,
         ~exists().where(ATTEMPT.c.delivery == DELIVERY.c.id),
-        ~exists().where(ORPHANED_ATTEMPT.c.rendered_hash == RENDERED_POST.c.fingerprint),
+        ~exists().where(
+            ORPHANED_ATTEMPT.c.rendered_hash == RENDERED_POST.c.fingerprint
+        ),
     )
 )
 """The texts that deliveries had before an edit. No call has been made for these deliveries."""
@@ -66,7 +68,9 @@ def write_contents(
             for rendered_post in item.revision.rendered_posts
             for image in rendered_post.images
         ):
-            needed_until[image.sha256] = max(expires_at, needed_until.get(image.sha256, expires_at))
+            needed_until[image.sha256] = max(
+                expires_at, needed_until.get(image.sha256, expires_at)
+            )
     for digest, expires_at in sorted(needed_until.items()):
         is_image = MEDIA.c.sha256 == digest
         stored_until = connection.scalar(select(MEDIA.c.shown_until).where(is_image))
@@ -80,7 +84,9 @@ def write_contents(
             }
             connection.execute(insert(MEDIA), [row])
         elif stored_until < expires_at:
-            connection.execute(update(MEDIA).where(is_image).values(shown_until=expires_at))
+            connection.execute(
+                update(MEDIA).where(is_image).values(shown_until=expires_at)
+            )
     for item in rendered:
         if item.planned.post.id in cancelled:
             continue
@@ -109,13 +115,17 @@ def write_contents(
             connection.execute(insert(RENDERED_POST), rows)
 
 
-def delete_replaced_texts(transaction: Transaction, rendered: Sequence[RenderedOccurrence]) -> None:
+def delete_replaced_texts(
+    transaction: Transaction, rendered: Sequence[RenderedOccurrence]
+) -> None:
     """Delete the texts that these occurrences had before an edit, unless somebody needs them.
 
     A text is needed if it may have been sent, or if a reviewer has seen it.
     """
     connection = transaction.connection
-    revised = {item.planned.occurrence.key for item in rendered if not item.planned.is_new}
+    revised = {
+        item.planned.occurrence.key for item in rendered if not item.planned.is_new
+    }
     for batch in batches(sorted(revised), KEYS_PER_QUERY):
         keys = [(key.post, key.occurrence) for key in batch]
         is_of_keys = tuple_(RENDERED_POST.c.post, RENDERED_POST.c.occurrence).in_(keys)
@@ -123,7 +133,9 @@ def delete_replaced_texts(transaction: Transaction, rendered: Sequence[RenderedO
         if not replaced:
             continue
         is_text = tuple_(APPROVABLE_TEXT.c.post, APPROVABLE_TEXT.c.occurrence).in_(keys)
-        reviewed = select(APPROVABLE_TEXT.c.rendered_hashes).where(is_text, _IS_REVIEWED)
+        reviewed = select(APPROVABLE_TEXT.c.rendered_hashes).where(
+            is_text, _IS_REVIEWED
+        )
         for hashes in connection.scalars(reviewed):
             replaced.difference_update(json.loads(hashes).values())
         for unused in batches(sorted(replaced), KEYS_PER_QUERY):

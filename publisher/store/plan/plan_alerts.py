@@ -54,7 +54,9 @@ def make_plan_alerts(
     if hosts:
         settings = (SETTINGS_DIFFER, {"hosts": "、".join(hosts), **facts})
     return {
-        LEFT_OUT_SUBJECT: (POSTS_LEFT_OUT, left_out_facts(left_out)) if left_out else None,
+        LEFT_OUT_SUBJECT: (POSTS_LEFT_OUT, left_out_facts(left_out))
+        if left_out
+        else None,
         SETTINGS_SUBJECT: settings,
     }
 
@@ -62,19 +64,28 @@ def make_plan_alerts(
 def name_posts(posts: Collection[str]) -> str:
     """Return the ids of posts as text; many are cut short."""
     named = sorted(posts)
-    return "、".join(named[:MAX_NAMED_POSTS]) + ("…" if len(named) > MAX_NAMED_POSTS else "")
+    return "、".join(named[:MAX_NAMED_POSTS]) + (
+        "…" if len(named) > MAX_NAMED_POSTS else ""
+    )
 
 
 def left_out_facts(left_out: Sequence[Problem]) -> dict[str, str]:
     """Return the facts of the alert about posts that are left out, with each problem as JSON."""
-    names = dict.fromkeys(problem.facts.get("name", problem.facts["post"]) for problem in left_out)
+    names = dict.fromkeys(
+        problem.facts.get("name", problem.facts["post"]) for problem in left_out
+    )
     problems = [{"code": problem.code, **problem.facts} for problem in left_out]
-    return {"posts": name_posts(names), "problems": json.dumps(problems, ensure_ascii=False)}
+    return {
+        "posts": name_posts(names),
+        "problems": json.dumps(problems, ensure_ascii=False),
+    }
 
 
 def find_outdated(connection: Connection, alerts: PlanAlerts) -> PlanAlerts:
     """Return the alerts that are not open as they must be."""
-    wanted = {subject: [content] if content else [] for subject, content in alerts.items()}
+    wanted = {
+        subject: [content] if content else [] for subject, content in alerts.items()
+    }
     return {
         subject: alerts[subject]
         for subject, found in wanted.items()
@@ -82,14 +93,19 @@ def find_outdated(connection: Connection, alerts: PlanAlerts) -> PlanAlerts:
     }
 
 
-def keep_plan_alerts(transaction: Transaction, now: datetime, alerts: PlanAlerts) -> None:
+def keep_plan_alerts(
+    transaction: Transaction, now: datetime, alerts: PlanAlerts
+) -> None:
     for subject, content in alerts.items():
         code, facts = content or (None, {})
         replace_alerts(transaction, now, code, subject, facts)
 
 
 def report_removed(
-    transaction: Transaction, now: datetime, taken: Collection[PostId], restored: Collection[PostId]
+    transaction: Transaction,
+    now: datetime,
+    taken: Collection[PostId],
+    restored: Collection[PostId],
 ) -> None:
     """Keep one alert naming the posts with a loss, until it is back or seen by a person."""
     is_open = (
@@ -122,11 +138,15 @@ def find_unreported(
 
     An alert that is over counts as well.
     """
-    query = select(ALERT.c.subject, ALERT.c.facts).where(ALERT.c.code == ACCOUNTS_ADDED_LATE)
+    query = select(ALERT.c.subject, ALERT.c.facts).where(
+        ALERT.c.code == ACCOUNTS_ADDED_LATE
+    )
     named: dict[str, set[str]] = defaultdict(set)
     for subject, facts in connection.execute(query) if late_accounts else ():
         named[subject] |= set(json.loads(facts)["accounts"].split("、"))
-    return [late for late in late_accounts if not set(late.accounts) <= named[late.post]]
+    return [
+        late for late in late_accounts if not set(late.accounts) <= named[late.post]
+    ]
 
 
 def raise_late_account_alerts(

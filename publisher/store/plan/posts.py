@@ -11,7 +11,16 @@ from datetime import datetime
 from functools import partial
 from hashlib import sha256
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, func, insert, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    RowMapping,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
 
 from publisher.domain.account import AccountId, AccountPolicy
 from publisher.domain.delivery import (
@@ -46,7 +55,11 @@ from publisher.store.approvals.guard import record_contents
 from publisher.store.base import HEARTBEAT_TIMEOUT, StorePart
 from publisher.store.database_identity import set_worker_state
 from publisher.store.db.alert_tables import ALERT
-from publisher.store.db.database import ConcurrentUpdateError, Transaction, in_transaction
+from publisher.store.db.database import (
+    ConcurrentUpdateError,
+    Transaction,
+    in_transaction,
+)
 from publisher.store.db.filters import in_state
 from publisher.store.db.rows import (
     audit_entry,
@@ -190,7 +203,9 @@ class PostStore(StorePart):
 
     async def schedule_version(self) -> int:
         """Return the number of the schedule version in force, 0 before the first."""
-        return await self.database.read(lambda connection: connection.scalar(NEWEST_VERSION) or 0)
+        return await self.database.read(
+            lambda connection: connection.scalar(NEWEST_VERSION) or 0
+        )
 
     async def plan_basis(self) -> tuple[int, int, Sequence[str]]:
         """Return the version in force, the newest audit entry, and the settings of all daemons.
@@ -198,7 +213,9 @@ class PostStore(StorePart):
         The entry is 0 before the first. Every change that a plan depends on has an entry. So a plan
         stays complete while these are the same.
         """
-        settings = select(func.aggregate_strings(WORKER_STATE.c.config_hash, HASH_SEPARATOR))
+        settings = select(
+            func.aggregate_strings(WORKER_STATE.c.config_hash, HASH_SEPARATOR)
+        )
         basis = select(
             NEWEST_VERSION.scalar_subquery(),
             select(func.coalesce(func.max(AUDIT.c.id), 0)).scalar_subquery(),
@@ -211,9 +228,14 @@ class PostStore(StorePart):
 
     async def hosts_with_other_settings(self, config_hash: str) -> list[str]:
         """Return the hosts of other running daemons that planned last with other settings."""
-        has_others = (*self._is_running_elsewhere(), WORKER_STATE.c.config_hash != config_hash)
+        has_others = (
+            *self._is_running_elsewhere(),
+            WORKER_STATE.c.config_hash != config_hash,
+        )
         query = select(WORKER.c.host).where(*has_others)
-        return await self.database.read(lambda connection: sorted(set(connection.scalars(query))))
+        return await self.database.read(
+            lambda connection: sorted(set(connection.scalars(query)))
+        )
 
     def _is_running_elsewhere(self) -> Sequence[ColumnElement[bool]]:
         """Return the conditions for another daemon that runs, and for its state."""
@@ -226,7 +248,9 @@ class PostStore(StorePart):
 
     async def config_hash(self) -> str | None:
         """Return the settings hash of this worker's last plan; None before the first plan."""
-        query = select(WORKER_STATE.c.config_hash).where(WORKER_STATE.c.worker == self.store.worker)
+        query = select(WORKER_STATE.c.config_hash).where(
+            WORKER_STATE.c.worker == self.store.worker
+        )
         return await self.database.read(lambda connection: connection.scalar(query))
 
     async def set_config_hash(self, config_hash: str) -> None:
@@ -240,7 +264,9 @@ class PostStore(StorePart):
     async def active_schedule_text(self) -> str | None:
         """Return the text of the schedule version in force, or None before the first."""
         query = select(SCHEDULE.c.text).order_by(SCHEDULE.c.id.desc()).limit(1)
-        text: str | None = await self.database.read(lambda connection: connection.scalar(query))
+        text: str | None = await self.database.read(
+            lambda connection: connection.scalar(query)
+        )
         return text
 
     async def is_accepted(self, sha256: str, since: int) -> bool:
@@ -250,7 +276,10 @@ class PostStore(StorePart):
             .where(SCHEDULE.c.sha256 == sha256, SCHEDULE.c.id >= since)
             .limit(1)
         )
-        return await self.database.read(lambda connection: connection.scalar(query)) is not None
+        return (
+            await self.database.read(lambda connection: connection.scalar(query))
+            is not None
+        )
 
     async def is_old_schedule(self, text: str) -> bool:
         """Return True if a shared database once had this text in force, and has another one now.
@@ -263,13 +292,16 @@ class PostStore(StorePart):
         database = self.database
         return (
             database.is_shared
-            and await database.read(lambda connection: connection.scalar(query)) is not None
+            and await database.read(lambda connection: connection.scalar(query))
+            is not None
         )
 
     async def get_post(self, post: PostId) -> Post | None:
         """Return a post as last accepted."""
         query = select(POST.c.body).where(POST.c.id == post)
-        body: str | None = await self.database.read(lambda connection: connection.scalar(query))
+        body: str | None = await self.database.read(
+            lambda connection: connection.scalar(query)
+        )
         return load_post(body) if body else None
 
     async def resend_blocker(self, post: Post, account: AccountId) -> str | None:
@@ -295,7 +327,10 @@ class PostStore(StorePart):
     async def is_cancelled(self, post: PostId) -> bool:
         """Return True if a person has cancelled the post."""
         query = select(POST.c.id).where(POST.c.id == post, POST.c.is_cancelled)
-        return await self.database.read(lambda connection: connection.scalar(query)) is not None
+        return (
+            await self.database.read(lambda connection: connection.scalar(query))
+            is not None
+        )
 
     async def corrected_by(self, post: PostId) -> PostId | None:
         """Return the correction that has ended the wish to publish a post, if one has."""
@@ -315,7 +350,10 @@ class PostStore(StorePart):
         was made. Raises RefusedError when another person has ordered the same new occurrence
         meanwhile.
         """
-        batches, write = split_into_batches(commit.plan, commit.rendered), self.database.write
+        batches, write = (
+            split_into_batches(commit.plan, commit.rendered),
+            self.database.write,
+        )
         if commit.base_version is None:
             batches = [join_batches(batches)]
         if commit.posts:
@@ -323,16 +361,24 @@ class PostStore(StorePart):
                 lambda connection: find_changed_posts(connection, commit)
             )
             commit = replace(commit, posts=changed)
-        inserted, version, remaining = await write(partial(self._begin_plan, commit, batches, by))
+        inserted, version, remaining = await write(
+            partial(self._begin_plan, commit, batches, by)
+        )
         for batch in remaining:
             try:
-                inserted += await write(partial(self._continue_plan, commit, batch, version, by))
+                inserted += await write(
+                    partial(self._continue_plan, commit, batch, version, by)
+                )
             except ConcurrentUpdateError:
                 break
         return inserted
 
     def _begin_plan(
-        self, commit: PlanCommit, batches: Sequence[PlanBatch], by: Actor, transaction: Transaction
+        self,
+        commit: PlanCommit,
+        batches: Sequence[PlanBatch],
+        by: Actor,
+        transaction: Transaction,
     ) -> tuple[int, int, Sequence[PlanBatch]]:
         """Write a version with the first batch. Return the new deliveries, version, and rest.
 
@@ -345,7 +391,9 @@ class PostStore(StorePart):
             NEWEST_VERSION
         ):
             raise ConcurrentUpdateError(commit.base_version)
-        first, *remaining = [join_batches(batches)] if covers_new_posts(transaction) else batches
+        first, *remaining = (
+            [join_batches(batches)] if covers_new_posts(transaction) else batches
+        )
         # asked again inside the transaction: two people may order the same in the same second
         if commit.is_resend:
             new = [item.planned for item in first.rendered if item.planned.is_new]
@@ -396,7 +444,9 @@ class PostStore(StorePart):
         connection = transaction.connection
         stopped = {
             row.id
-            for row in post_rows(connection, [item.planned.post.id for item in batch.rendered])
+            for row in post_rows(
+                connection, [item.planned.post.id for item in batch.rendered]
+            )
             if row.is_cancelled or (row.corrected_by and not commit.is_resend)
         }
         if commit.is_refresh:
@@ -407,16 +457,22 @@ class PostStore(StorePart):
                 {action.subject: action.by.name for action in commit.actions},
             )
         write_contents(transaction, commit.media, batch.rendered, stopped)
-        wanted = [item for item in batch.rendered if item.planned.post.id not in stopped]
+        wanted = [
+            item for item in batch.rendered if item.planned.post.id not in stopped
+        ]
         written = self._write_deliveries(
             transaction, wanted, now, is_ordered=not commit.is_scheduled
         )
         attach_orphans(self.store, transaction)
         keys = [
-            (item.planned.post, item.planned.occurrence.key.occurrence) for item in batch.rendered
+            (item.planned.post, item.planned.occurrence.key.occurrence)
+            for item in batch.rendered
         ]
         mark_new_unresolved(
-            self.store, transaction, keys, is_new_version=commit.schedule_text is not None
+            self.store,
+            transaction,
+            keys,
+            is_new_version=commit.schedule_text is not None,
         )
         self.runtime.hit_failpoint_now("plan.after_insert")
         gone = frozenset(commit.plan.removed_posts)
@@ -433,7 +489,9 @@ class PostStore(StorePart):
         if self.store.approval_rules.is_active:
             # what is approved of a post that leaves the schedule stays approved: it may come back
             changed = {
-                target.key for target in batch.removed_targets if target.key.post not in gone
+                target.key
+                for target in batch.removed_targets
+                if target.key.post not in gone
             }
             changed |= {item.planned.occurrence.key for item in wanted}
             record_contents(self.store, transaction, changed, written.edited, by)
@@ -458,7 +516,9 @@ class PostStore(StorePart):
         inserted, edited, restored = 0, set(), set()
         for item in wanted:
             if item.planned.is_new:
-                inserted += self._insert_deliveries(transaction, item, now, is_ordered=is_ordered)
+                inserted += self._insert_deliveries(
+                    transaction, item, now, is_ordered=is_ordered
+                )
                 continue
             is_edited, is_restored = self._revise_deliveries(transaction, item)
             edited |= {item.planned.occurrence.key} if is_edited else set()
@@ -480,10 +540,16 @@ class PostStore(StorePart):
                     "occurrence": target.key.occurrence,
                     "account": account,
                 }
-                cancel_matching(self.store, transaction, of_account, PLANNER, reason=reason)
+                cancel_matching(
+                    self.store, transaction, of_account, PLANNER, reason=reason
+                )
         for post in batch.removed_posts:
             cancel_matching(
-                self.store, transaction, {"post": post}, PLANNER, reason=REMOVAL_REASONS[0]
+                self.store,
+                transaction,
+                {"post": post},
+                PLANNER,
+                reason=REMOVAL_REASONS[0],
             )
             transaction.connection.execute(
                 update(POST).where(POST.c.id == post).values(is_scheduled=False)
@@ -496,10 +562,15 @@ class PostStore(StorePart):
             ALERT.c.code == "reload_refused", ALERT.c.cleared_at.is_(None)
         )
         if reason not in [
-            json.loads(facts)["reason"] for facts in transaction.connection.scalars(query)
+            json.loads(facts)["reason"]
+            for facts in transaction.connection.scalars(query)
         ]:
             replace_alerts(
-                transaction, self.runtime.now(), "reload_refused", "schedule", {"reason": reason}
+                transaction,
+                self.runtime.now(),
+                "reload_refused",
+                "schedule",
+                {"reason": reason},
             )
 
     @in_transaction
@@ -519,10 +590,14 @@ class PostStore(StorePart):
             if version != transaction.connection.scalar(NEWEST_VERSION):
                 raise ConcurrentUpdateError(version)
             keep_plan_alerts(
-                transaction, self.runtime.now(), find_outdated(transaction.connection, alerts)
+                transaction,
+                self.runtime.now(),
+                find_outdated(transaction.connection, alerts),
             )
 
-        if await self.database.read(lambda connection: find_outdated(connection, alerts)):
+        if await self.database.read(
+            lambda connection: find_outdated(connection, alerts)
+        ):
             await self.database.write(report)
 
     async def report_late_accounts(self, late_accounts: Sequence[LateAccounts]) -> None:
@@ -539,7 +614,11 @@ class PostStore(StorePart):
         logins = {policy.account.login for policy in self.store.policies.values()}
         new = sorted(logins - set(transaction.connection.scalars(select(LOGIN.c.id))))
         rows = [
-            {"id": login, "cooldown_until": UNIX_EPOCH, "routine_cooldown_until": UNIX_EPOCH}
+            {
+                "id": login,
+                "cooldown_until": UNIX_EPOCH,
+                "routine_cooldown_until": UNIX_EPOCH,
+            }
             for login in new
         ]
         if rows:
@@ -563,8 +642,13 @@ class PostStore(StorePart):
             clear_alerts(transaction, "schedule", now)
             keep_plan_alerts(transaction, now, commit.alerts)
             raise_late_account_alerts(transaction, now, commit.plan.late_accounts)
-        stored = {row.id: row for row in post_rows(connection, [post.id for post in commit.posts])}
-        authorship = find_authorship(self.store, connection, commit.posts, stored.keys(), commit)
+        stored = {
+            row.id: row
+            for row in post_rows(connection, [post.id for post in commit.posts])
+        }
+        authorship = find_authorship(
+            self.store, connection, commit.posts, stored.keys(), commit
+        )
         note_left_out(self.store, transaction, commit.plan.left_out_posts, commit)
         new = []
         for post in commit.posts:
@@ -577,7 +661,9 @@ class PostStore(StorePart):
                 **authorship[post.id],
             }
             if row is None:
-                planned_hash = "" if commit.base_version is not None else post.target_hash
+                planned_hash = (
+                    "" if commit.base_version is not None else post.target_hash
+                )
                 once = {
                     "id": post.id,
                     "in_force_since": now,
@@ -588,25 +674,38 @@ class PostStore(StorePart):
             else:
                 if load_post(row.body).trigger != post.trigger:
                     values["in_force_since"] = now
-                connection.execute(update(POST).where(POST.c.id == post.id).values(values))
+                connection.execute(
+                    update(POST).where(POST.c.id == post.id).values(values)
+                )
         if new:
             connection.execute(insert(POST), new)
 
     def _insert_deliveries(
-        self, transaction: Transaction, item: RenderedOccurrence, now: datetime, *, is_ordered: bool
+        self,
+        transaction: Transaction,
+        item: RenderedOccurrence,
+        now: datetime,
+        *,
+        is_ordered: bool,
     ) -> int:
         """Insert the deliveries that do not exist yet, with their audit entries. Returns how many.
 
         An account joins no occurrence that has been called meanwhile, nor a one-time post that a
         person sends to it.
         """
-        key, post, revision = item.planned.occurrence.key, item.planned.post, item.revision.id
+        key, post, revision = (
+            item.planned.occurrence.key,
+            item.planned.post,
+            item.revision.id,
+        )
         is_of_key = DELIVERY.c.occurrence == key.occurrence
         if item.planned.is_late_addition:
             if _lock_occurrence(transaction.connection, key)[1]:
                 return 0
             if isinstance(post.trigger, OneTimeTrigger):
-                is_of_key = or_(is_of_key, in_state(DELIVERY, *OPEN_STATES, State.PUBLISHED))
+                is_of_key = or_(
+                    is_of_key, in_state(DELIVERY, *OPEN_STATES, State.PUBLISHED)
+                )
         query = select(DELIVERY.c.account).where(DELIVERY.c.post == key.post, is_of_key)
         existing = set(transaction.connection.scalars(query))
         is_ordered_now = is_ordered and item.planned.occurrence.due_at <= now
@@ -616,7 +715,12 @@ class PostStore(StorePart):
         waits = is_immediate and bool(self.store.approval_rules.chain_for(post.kind))
         rows = [
             delivery_row(
-                item, revision, rendered_post, self.store.policies, now, is_due_when_approved=waits
+                item,
+                revision,
+                rendered_post,
+                self.store.policies,
+                now,
+                is_due_when_approved=waits,
             )
             for rendered_post in item.revision.rendered_posts
             if rendered_post.account not in existing
@@ -628,7 +732,11 @@ class PostStore(StorePart):
                 str(row["post"]), str(row["occurrence"]), str(row["account"])
             )
             entry = audit_entry(
-                now, PLANNER, event="planned", subject=subject, after=State.PENDING.value
+                now,
+                PLANNER,
+                event="planned",
+                subject=subject,
+                after=State.PENDING.value,
             )
             write_entries(transaction, [entry])
         return len(rows)
@@ -642,7 +750,9 @@ class PostStore(StorePart):
         is_immediate = planned.scheduled_at is not None or (
             isinstance(trigger, OneTimeTrigger) and trigger.at is None
         )
-        return is_immediate and bool(self.store.approval_rules.chain_for(planned.post.kind))
+        return is_immediate and bool(
+            self.store.approval_rules.chain_for(planned.post.kind)
+        )
 
     def _revise_deliveries(
         self, transaction: Transaction, item: RenderedOccurrence
@@ -663,14 +773,20 @@ class PostStore(StorePart):
         rows, has_started = _lock_occurrence(connection, occurrence.key)
         revision, is_edited, has_restored = item.revision.id, False, False
         has_no_time = self._is_due_when_approved(planned)
-        live = read_live_deliveries(connection, [planned.post.id]).get(planned.post.id, frozenset())
-        sent_elsewhere = find_sent_elsewhere(planned.post, occurrence.key.occurrence, live)
+        live = read_live_deliveries(connection, [planned.post.id]).get(
+            planned.post.id, frozenset()
+        )
+        sent_elsewhere = find_sent_elsewhere(
+            planned.post, occurrence.key.occurrence, live
+        )
         for rendered_post in item.revision.rendered_posts:
             row = rows.get(rendered_post.account)
             if row is None:
                 continue
             delivery = to_delivery(row)
-            is_restored = delivery.is_restorable and delivery.account not in sent_elsewhere
+            is_restored = (
+                delivery.is_restorable and delivery.account not in sent_elsewhere
+            )
             if not is_restored and delivery.state not in REVISABLE_STATES:
                 continue
             was_sent_ahead = (
@@ -679,20 +795,26 @@ class PostStore(StorePart):
             )
             if (
                 is_restored
-                and (row["first_attempt_deadline"] or row["expires_at"]) <= self.runtime.now()
+                and (row["first_attempt_deadline"] or row["expires_at"])
+                <= self.runtime.now()
             ):
                 was_sent_ahead = False  # it is too late for that
             content = Revised(
                 rendered_hash=rendered_post.fingerprint,
                 due_at=delivery.due_at if was_sent_ahead else occurrence.due_at,
-                expires_at=delivery.expires_at if was_sent_ahead else occurrence.expires_at,
+                expires_at=delivery.expires_at
+                if was_sent_ahead
+                else occurrence.expires_at,
                 max_delay=planned.post.max_delay,
                 is_urgent=planned.post.is_urgent,
                 has_started=has_started,
                 extra_parts=len(rendered_post.extra_parts),
                 kind=planned.post.kind.value,
                 is_due_when_approved=has_no_time
-                or (row["is_due_when_approved"] and row["scheduled_at"] == occurrence.due_at),
+                or (
+                    row["is_due_when_approved"]
+                    and row["scheduled_at"] == occurrence.due_at
+                ),
             )
             event = Restored(content=content) if is_restored else content
             after = self.store.transition(transaction, delivery, event, PLANNER)
@@ -706,8 +828,13 @@ class PostStore(StorePart):
             )
             has_restored = has_restored or is_restored
             if after.rendered_hash == rendered_post.fingerprint:
-                values |= {"revision_hash": revision, "marker": rendered_post.marker.code}
-            connection.execute(update(DELIVERY).where(DELIVERY.c.id == after.id).values(values))
+                values |= {
+                    "revision_hash": revision,
+                    "marker": rendered_post.marker.code,
+                }
+            connection.execute(
+                update(DELIVERY).where(DELIVERY.c.id == after.id).values(values)
+            )
         return is_edited, has_restored
 
 
@@ -719,9 +846,13 @@ def _lock_occurrence(
     It is also True if such a call may have begun.
     """
     matches_key = (DELIVERY.c.post == key.post, DELIVERY.c.occurrence == key.occurrence)
-    locked = select(DELIVERY).where(*matches_key).order_by(DELIVERY.c.id).with_for_update()
+    locked = (
+        select(DELIVERY).where(*matches_key).order_by(DELIVERY.c.id).with_for_update()
+    )
     rows = {row["account"]: row for row in connection.execute(locked).mappings()}
-    return rows, connection.execute(_STARTED_ATTEMPTS.where(*matches_key)).first() is not None
+    return rows, connection.execute(
+        _STARTED_ATTEMPTS.where(*matches_key)
+    ).first() is not None
 
 
 def _require_unstarted(
@@ -733,10 +864,21 @@ def _require_unstarted(
     """
     for item in rendered:
         key = item.planned.occurrence.key
-        is_of_key = (DELIVERY.c.post == key.post, DELIVERY.c.occurrence == key.occurrence)
-        locked = select(DELIVERY.c.id).where(*is_of_key).order_by(DELIVERY.c.id).with_for_update()
+        is_of_key = (
+            DELIVERY.c.post == key.post,
+            DELIVERY.c.occurrence == key.occurrence,
+        )
+        locked = (
+            select(DELIVERY.c.id)
+            .where(*is_of_key)
+            .order_by(DELIVERY.c.id)
+            .with_for_update()
+        )
         transaction.connection.execute(locked).all()
-        if transaction.connection.execute(_STARTED_ATTEMPTS.where(*is_of_key)).first() is not None:
+        if (
+            transaction.connection.execute(_STARTED_ATTEMPTS.where(*is_of_key)).first()
+            is not None
+        ):
             raise RefusedError("refresh_after_call", post=key.post)
         clear_alerts(transaction, f"{OUTDATED_PREFIX}{key.post}", now)
 
@@ -747,7 +889,9 @@ def find_changed_posts(connection: Connection, commit: PlanCommit) -> list[Post]
     A comparison of thousands takes long. So it is done before the transaction, because a call's
     intent would have to wait in it.
     """
-    stored = {row.id: row for row in post_rows(connection, [post.id for post in commit.posts])}
+    stored = {
+        row.id: row for row in post_rows(connection, [post.id for post in commit.posts])
+    }
     return [
         post
         for post in commit.posts
@@ -764,7 +908,11 @@ def _require_resendable(
     for planned in new:
         for account in planned.accounts:
             if blocker := _resend_blocker(
-                connection, planned.post, account, now, planned.occurrence.key.occurrence
+                connection,
+                planned.post,
+                account,
+                now,
+                planned.occurrence.key.occurrence,
             ):
                 raise RefusedError(blocker, post=planned.post.id, account=account)
 
@@ -781,16 +929,21 @@ def _resend_blocker(
     An orphaned attempt of `occurrence` itself does not block it.
     """
     if (
-        connection.scalar(select(POST.c.id).where(POST.c.id == post.id, POST.c.is_cancelled))
+        connection.scalar(
+            select(POST.c.id).where(POST.c.id == post.id, POST.c.is_cancelled)
+        )
         is not None
     ):
         return "resend_cancelled"
     is_one_off = isinstance(post.trigger, OneTimeTrigger)
     states = [
-        state.value for state in (OPEN_STATES | {State.PUBLISHED} if is_one_off else OPEN_STATES)
+        state.value
+        for state in (OPEN_STATES | {State.PUBLISHED} if is_one_off else OPEN_STATES)
     ]
     blocking = select(DELIVERY.c.id).where(
-        DELIVERY.c.post == post.id, DELIVERY.c.account == account, DELIVERY.c.state.in_(states)
+        DELIVERY.c.post == post.id,
+        DELIVERY.c.account == account,
+        DELIVERY.c.state.in_(states),
     )
     if isinstance(post.trigger, CronTrigger):  # its later occurrences do not block it
         blocking = blocking.where(DELIVERY.c.due_at <= now)
@@ -802,7 +955,9 @@ def _resend_blocker(
         if (one.post, one.account) == (post.id, account)
     ]
     return (
-        "resend_attempt_orphaned" if any(one.occurrence != occurrence for one in orphans) else None
+        "resend_attempt_orphaned"
+        if any(one.occurrence != occurrence for one in orphans)
+        else None
     )
 
 

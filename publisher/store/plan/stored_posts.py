@@ -10,7 +10,16 @@ from collections.abc import Set as AbstractSet
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, Select, and_, func, or_, select
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    RowMapping,
+    Select,
+    and_,
+    func,
+    or_,
+    select,
+)
 
 from publisher.domain.account import AccountId
 from publisher.domain.delivery import (
@@ -69,32 +78,45 @@ _OCCURRENCE_KEYS = select(DELIVERY.c.post, DELIVERY.c.occurrence)
 _LAST_SCHEDULED = select(
     DELIVERY.c.post,
     DELIVERY.c.occurrence,
-    func.max(DELIVERY.c.scheduled_at, type_=DELIVERY.c.scheduled_at.type).label("scheduled_at"),
+    func.max(DELIVERY.c.scheduled_at, type_=DELIVERY.c.scheduled_at.type).label(
+        "scheduled_at"
+    ),
 )
 _OPEN_OCCURRENCES = _OCCURRENCE_KEYS.where(in_open_state(DELIVERY, *REVISABLE_STATES))
 
 
-def read_stored_posts(connection: Connection, posts: Sequence[Post], now: datetime) -> StoredPosts:
+def read_stored_posts(
+    connection: Connection, posts: Sequence[Post], now: datetime
+) -> StoredPosts:
     """Return the stored state of the scheduled posts and of `posts`.
 
     An occurrence comes with all its deliveries while one of them is open, while one of `posts`
     could still be sent with its delay, or where its post has changed. Of any other occurrence only
     the scheduled time is given.
     """
-    rows = {row.id: row for row in connection.execute(_POSTS.where(POST.c.is_scheduled))}
+    rows = {
+        row.id: row for row in connection.execute(_POSTS.where(POST.c.is_scheduled))
+    }
     unscheduled = list(
         batches([post.id for post in posts if post.id not in rows], QUERY_BATCH_SIZE)
     )
     for ids in unscheduled:
-        rows |= {row.id: row for row in connection.execute(_POSTS.where(POST.c.id.in_(ids)))}
+        rows |= {
+            row.id: row for row in connection.execute(_POSTS.where(POST.c.id.in_(ids)))
+        }
     edited = [
         post.id
         for post in posts
-        if (row := rows.get(post.id)) and is_edited(post, row.content_hash, row.target_hash)
+        if (row := rows.get(post.id))
+        and is_edited(post, row.content_hash, row.target_hash)
     ]
     changed = [
         *edited,
-        *(post.id for post in posts if post.id in rows and not rows[post.id].is_scheduled),
+        *(
+            post.id
+            for post in posts
+            if post.id in rows and not rows[post.id].is_scheduled
+        ),
     ]
     occurrences: dict[str, dict[str, StoredOccurrence]] = defaultdict(dict)
     for row in rows.values():
@@ -102,11 +124,15 @@ def read_stored_posts(connection: Connection, posts: Sequence[Post], now: dateti
             occurrences[row.id][ONCE_OCCURRENCE] = _finished_occurrence(row.once_at)
     scopes = [POST.c.is_scheduled, *(POST.c.id.in_(ids) for ids in unscheduled)]
     for scope in scopes:
-        recurring = _LAST_SCHEDULED.where(_is_in(scope), *_is_recurring_since(now - CRON_LOOKBACK))
+        recurring = _LAST_SCHEDULED.where(
+            _is_in(scope), *_is_recurring_since(now - CRON_LOOKBACK)
+        )
         for recent in connection.execute(
             recurring.group_by(DELIVERY.c.post, DELIVERY.c.occurrence)
         ):
-            occurrences[recent.post][recent.occurrence] = _finished_occurrence(recent.scheduled_at)
+            occurrences[recent.post][recent.occurrence] = _finished_occurrence(
+                recent.scheduled_at
+            )
     accounts = {post.id: frozenset(post.accounts) for post in posts}
     sendable_since = now - max((post.max_delay for post in posts), default=timedelta())
     for query in _complete_occurrences(scopes, changed, sendable_since):
@@ -119,13 +145,17 @@ def read_stored_posts(connection: Connection, posts: Sequence[Post], now: dateti
     for record in orphaned_attempts(connection):
         orphans[record.post].append(record)
     lost_something = [
-        post for post, found in occurrences.items() if any(map(_may_come_back, found.values()))
+        post
+        for post, found in occurrences.items()
+        if any(map(_may_come_back, found.values()))
     ]
     live = read_live_deliveries(connection, lost_something)
     accepted = {row.id: load_post(row.body) for row in post_rows(connection, edited)}
     targets = {post.id: post.target_hash for post in posts}
     lost = {
-        PostId(post): _lost_post(records) for post, records in orphans.items() if post not in rows
+        PostId(post): _lost_post(records)
+        for post, records in orphans.items()
+        if post not in rows
     }
     return lost | {
         PostId(row.id): StoredPost(
@@ -160,7 +190,9 @@ def read_live_deliveries(
 
     They are given by occurrence and account. A `cron` delivery is one that a `cron` has planned.
     """
-    is_meant = or_(DELIVERY.c.occurrence == ONCE_OCCURRENCE, DELIVERY.c.occurrence.contains("."))
+    is_meant = or_(
+        DELIVERY.c.occurrence == ONCE_OCCURRENCE, DELIVERY.c.occurrence.contains(".")
+    )
     columns = select(DELIVERY.c.post, DELIVERY.c.occurrence, DELIVERY.c.account)
     query = columns.where(is_meant, in_state(DELIVERY, *OPEN_STATES, State.PUBLISHED))
     live: dict[str, set[tuple[str, AccountId]]] = defaultdict(set)
@@ -175,16 +207,23 @@ def is_edited(post: Post, content_hash: str, target_hash: str) -> bool:
 
     The entry of some is unknown. Their `target_hash` is empty.
     """
-    return post.content_hash != content_hash or target_hash not in {"", post.target_hash}
+    return post.content_hash != content_hash or target_hash not in {
+        "",
+        post.target_hash,
+    }
 
 
 def _complete_occurrences(
-    scopes: Sequence[ColumnElement[bool]], changed: Sequence[PostId], sendable_since: datetime
+    scopes: Sequence[ColumnElement[bool]],
+    changed: Sequence[PostId],
+    sendable_since: datetime,
 ) -> Iterator[Select[Any]]:
     """Yield queries for the keys of the occurrences that are read with all their deliveries."""
     yield _OPEN_OCCURRENCES
     for scope in scopes:
-        sendable = _OCCURRENCE_KEYS.where(_is_in(scope), DELIVERY.c.scheduled_at >= sendable_since)
+        sendable = _OCCURRENCE_KEYS.where(
+            _is_in(scope), DELIVERY.c.scheduled_at >= sendable_since
+        )
         yield sendable.where(DELIVERY.c.occurrence == ONCE_OCCURRENCE)
         yield sendable.where(*_is_recurring_since(sendable_since))
     for ids in batches(changed, QUERY_BATCH_SIZE):
@@ -202,12 +241,14 @@ def _read_deliveries(
 ) -> Mapping[OccurrenceKey, list[RowMapping]]:
     """Return all deliveries of the occurrences with these keys."""
     keys = query.distinct().subquery()
-    is_key = and_(DELIVERY.c.post == keys.c.post, DELIVERY.c.occurrence == keys.c.occurrence)
+    is_key = and_(
+        DELIVERY.c.post == keys.c.post, DELIVERY.c.occurrence == keys.c.occurrence
+    )
     deliveries: dict[OccurrenceKey, list[RowMapping]] = defaultdict(list)
     for row in connection.execute(select(*_COLUMNS).join(keys, is_key)).mappings():
-        deliveries[OccurrenceKey(post=PostId(row["post"]), occurrence=row["occurrence"])].append(
-            row
-        )
+        deliveries[
+            OccurrenceKey(post=PostId(row["post"]), occurrence=row["occurrence"])
+        ].append(row)
     return deliveries
 
 
@@ -243,10 +284,18 @@ def _stored_occurrence(
     """
     revisable = [row for row in rows if row["state"] in REVISABLE_STATES]
     wanted = [row for row in revisable if row["desired"] not in DESIRED_NO_SEND]
-    untargeted = [row for row in revisable if row["desired"] == DesiredState.NOT_TARGETED]
-    hashes = {row["content_hash"] for row in wanted if named is None or row["account"] in named}
+    untargeted = [
+        row for row in revisable if row["desired"] == DesiredState.NOT_TARGETED
+    ]
+    hashes = {
+        row["content_hash"]
+        for row in wanted
+        if named is None or row["account"] in named
+    }
     removed = [row for row in rows if row["reason"] in REMOVAL_REASONS]
-    ended = [row for row in rows if row["state"] in RESTORABLE_STATES and _is_uncalled(row)]
+    ended = [
+        row for row in rows if row["state"] in RESTORABLE_STATES and _is_uncalled(row)
+    ]
     return StoredOccurrence(
         due_at=max(row["scheduled_at"] for row in wanted or rows),
         content_hash=hashes.pop() if len(hashes) == 1 else "",
@@ -258,10 +307,14 @@ def _stored_occurrence(
             AccountId(row["account"]) for row in removed if not _is_uncalled(row)
         ),
         restorable_accounts=frozenset(
-            AccountId(row["account"]) for row in ended if row["reason"] in REMOVAL_REASONS
+            AccountId(row["account"])
+            for row in ended
+            if row["reason"] in REMOVAL_REASONS
         ),
         orphaned_accounts=frozenset(
-            AccountId(row["account"]) for row in ended if row["reason"] == "original_not_published"
+            AccountId(row["account"])
+            for row in ended
+            if row["reason"] == "original_not_published"
         ),
         expired_accounts={
             AccountId(row["account"]): row["content_hash"]
@@ -270,7 +323,8 @@ def _stored_occurrence(
         },
         is_due_when_approved=any(row["is_due_when_approved"] for row in wanted),
         awaits_approval=all(
-            row["is_due_when_approved"] and row["state"] == State.PENDING for row in wanted or rows
+            row["is_due_when_approved"] and row["state"] == State.PENDING
+            for row in wanted or rows
         ),
     )
 
@@ -280,9 +334,12 @@ def _is_uncalled(row: RowMapping) -> bool:
 
     It is the same as `is_uncalled`.
     """
-    has_report = any(row[column] is not None for column in ("reported_url", "remote_id", "ticket"))
+    has_report = any(
+        row[column] is not None for column in ("reported_url", "remote_id", "ticket")
+    )
     return (
-        not (_may_have_been_called(row) or has_report) and row["desired"] not in DESIRED_BY_PERSON
+        not (_may_have_been_called(row) or has_report)
+        and row["desired"] not in DESIRED_BY_PERSON
     )
 
 

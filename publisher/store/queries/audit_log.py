@@ -43,7 +43,13 @@ from publisher.store.comparison import void_authority
 from publisher.store.db.database import GENESIS_KEY, Transaction, in_transaction
 from publisher.store.db.intent_journal import JournalRecord
 from publisher.store.db.monitor_tables import FORMER_ID
-from publisher.store.db.rows import AUDIT_BROKEN, clear_alerts, keep_alert, open_alerts, write_audit
+from publisher.store.db.rows import (
+    AUDIT_BROKEN,
+    clear_alerts,
+    keep_alert,
+    open_alerts,
+    write_audit,
+)
 from publisher.store.db.tables import AUDIT, DATABASE_INFO
 from publisher.store.lost_attempts import RECOVERY_MAINTENANCE, subject_of_record
 
@@ -134,7 +140,9 @@ class AuditLog(StorePart):
         return await self.database.read(read)
 
     async def mismatched_checkpoints(
-        self, checkpoints: Sequence[Checkpoint], is_ours: SignatureCheck = reject_signature
+        self,
+        checkpoints: Sequence[Checkpoint],
+        is_ours: SignatureCheck = reject_signature,
     ) -> Sequence[Checkpoint]:
         """Return the checkpoints with differing or missing entries.
 
@@ -150,12 +158,15 @@ class AuditLog(StorePart):
             chain = connection.scalar(_GENESIS)
             stored = {(chain, row.id, row.hash) for row in connection.execute(query)}
             lost = [
-                item for item in checkpoints if (item.chain, item.sequence, item.hash) not in stored
+                item
+                for item in checkpoints
+                if (item.chain, item.sequence, item.hash) not in stored
             ]
             if not lost:
                 return lost
             acceptances = [
-                parse_accepted_loss(row.name, row.detail) for row in connection.execute(accepted)
+                parse_accepted_loss(row.name, row.detail)
+                for row in connection.execute(accepted)
             ]
             losses = [
                 loss
@@ -163,7 +174,9 @@ class AuditLog(StorePart):
                 if item is not None and is_ours(item.signing_text, item.signature)
                 for loss in item.losses
             ]
-            return [item for item in lost if not any(loss.covers(item) for loss in losses)]
+            return [
+                item for item in lost if not any(loss.covers(item) for loss in losses)
+            ]
 
         return await self.database.read(read)
 
@@ -177,12 +190,19 @@ class AuditLog(StorePart):
         known = select(AUDIT.c.detail).where(
             AUDIT.c.event.in_([RESTORED_EVENT, OLDER_DATABASE_EVENT])
         )
-        if any(cut in parse_cut_checkpoints(detail) for detail in connection.scalars(known)):
+        if any(
+            cut in parse_cut_checkpoints(detail) for detail in connection.scalars(known)
+        ):
             return
         now, by = self.runtime.now(), RECOVERY_MAINTENANCE
         detail = {"cut": [{"sequence": lost.sequence, "hash": lost.hash}]}
         write_audit(
-            transaction, now, by, event=OLDER_DATABASE_EVENT, subject="database", detail=detail
+            transaction,
+            now,
+            by,
+            event=OLDER_DATABASE_EVENT,
+            subject="database",
+            detail=detail,
         )
         void_authority(transaction, now, by, "older")
 
@@ -223,7 +243,10 @@ class AuditLog(StorePart):
         """
 
         def read(connection: Connection) -> ChainVerifier:
-            unseen = {(subject_of_record(record), record.attempt): record for record in records}
+            unseen = {
+                (subject_of_record(record), record.attempt): record
+                for record in records
+            }
 
             def discard_recorded(entries: Iterator[ChainEntry]) -> Iterator[ChainEntry]:
                 for entry in entries:
@@ -246,7 +269,10 @@ class AuditLog(StorePart):
         return await self.database.read(read)
 
     async def export(
-        self, write: Callable[[str], object], since: datetime | None, until: datetime | None
+        self,
+        write: Callable[[str], object],
+        since: datetime | None,
+        until: datetime | None,
     ) -> int:
         """Write a header and the entries of a time span, one per line. Return how many entries.
 
@@ -263,7 +289,9 @@ class AuditLog(StorePart):
             bounds = connection.execute(span).one()
             first, last = bounds[0] or 1, bounds[1] or 0
             genesis = str(connection.scalar(_GENESIS))
-            previous = connection.scalar(select(AUDIT.c.hash).where(AUDIT.c.id == first - 1))
+            previous = connection.scalar(
+                select(AUDIT.c.hash).where(AUDIT.c.id == first - 1)
+            )
             header = ExportHeader(
                 format=EXPORT_FORMAT,
                 database=self.name,
@@ -284,7 +312,9 @@ class AuditLog(StorePart):
 
     async def search(self, wanted: AuditFilter, limit: int) -> Sequence[AuditRecord]:
         """Return entries, newest first."""
-        conditions: list[ColumnElement[bool]] = [] if wanted.has_jobs else [_IS_OF_PERSON]
+        conditions: list[ColumnElement[bool]] = (
+            [] if wanted.has_jobs else [_IS_OF_PERSON]
+        )
         if wanted.text:
             conditions.append(AUDIT.c.subject.icontains(wanted.text, autoescape=True))
         if wanted.by:
@@ -309,7 +339,9 @@ class AuditLog(StorePart):
         rows = await self.database.read(
             lambda connection: connection.execute(query).mappings().all()
         )
-        return [AuditRecord(**{**row, "detail": load_detail(row["detail"])}) for row in rows]
+        return [
+            AuditRecord(**{**row, "detail": load_detail(row["detail"])}) for row in rows
+        ]
 
     async def _list_limits(
         self, accounts: Collection[AccountId] | None
@@ -323,10 +355,17 @@ class AuditLog(StorePart):
         former = select(FORMER_ID.c.id).where(FORMER_ID.c.account.in_(accounts))
         names = [
             *accounts,
-            *await self.database.read(lambda connection: connection.scalars(former).all()),
+            *await self.database.read(
+                lambda connection: connection.scalars(former).all()
+            ),
         ]
-        own = [AUDIT.c.subject.endswith(f"@{account}", autoescape=True) for account in names]
-        return [or_(AUDIT.c.subject.in_([f"account:{account}" for account in names]), *own)]
+        own = [
+            AUDIT.c.subject.endswith(f"@{account}", autoescape=True)
+            for account in names
+        ]
+        return [
+            or_(AUDIT.c.subject.in_([f"account:{account}" for account in names]), *own)
+        ]
 
     async def events_of_people(
         self, accounts: Collection[AccountId] | None = None
@@ -337,18 +376,34 @@ class AuditLog(StorePart):
         """
         limits = await self._list_limits(accounts)
         query = (
-            select(AUDIT.c.event).where(_IS_OF_PERSON, *limits).distinct().order_by(AUDIT.c.event)
+            select(AUDIT.c.event)
+            .where(_IS_OF_PERSON, *limits)
+            .distinct()
+            .order_by(AUDIT.c.event)
         )
-        return await self.database.read(lambda connection: connection.scalars(query).all())
+        return await self.database.read(
+            lambda connection: connection.scalars(query).all()
+        )
 
-    async def people(self, accounts: Collection[AccountId] | None = None) -> Sequence[str]:
+    async def people(
+        self, accounts: Collection[AccountId] | None = None
+    ) -> Sequence[str]:
         """Return the names of the people that have acted; if given, on these accounts."""
         limits = await self._list_limits(accounts)
-        query = select(AUDIT.c.name).where(_IS_OF_PERSON, *limits).distinct().order_by(AUDIT.c.name)
-        return await self.database.read(lambda connection: connection.scalars(query).all())
+        query = (
+            select(AUDIT.c.name)
+            .where(_IS_OF_PERSON, *limits)
+            .distinct()
+            .order_by(AUDIT.c.name)
+        )
+        return await self.database.read(
+            lambda connection: connection.scalars(query).all()
+        )
 
     @in_transaction
-    def raise_alert_once(self, transaction: Transaction, code: str, reason: str) -> None:
+    def raise_alert_once(
+        self, transaction: Transaction, code: str, reason: str
+    ) -> None:
         """Raise an alert about the audit, unless it is open already. Its subject is its code."""
         if not open_alerts(transaction.connection, code):
             keep_alert(transaction, self.runtime.now(), code, code, {"reason": reason})
@@ -381,11 +436,15 @@ def _chain_entries(
     It includes entries with a number below 1. They are not ours.
     """
     query = (
-        _CHAIN_ENTRIES if last is None else _CHAIN_ENTRIES.where(AUDIT.c.id.between(first, last))
+        _CHAIN_ENTRIES
+        if last is None
+        else _CHAIN_ENTRIES.where(AUDIT.c.id.between(first, last))
     )
     rows = connection.execution_options(yield_per=AUDIT_PAGE_SIZE).execute(query)
     for number, at, *fields, previous, digest in rows:
-        yield ChainEntry(sequence=number, fields=(at, *fields), previous=previous, hash=digest)
+        yield ChainEntry(
+            sequence=number, fields=(at, *fields), previous=previous, hash=digest
+        )
 
 
 @contextmanager
@@ -417,7 +476,9 @@ def _recorded_attempts(entry: ChainEntry) -> list[AttemptKey]:
             return [(str(subject), int(str(json.loads(str(text))["attempt"])))]
         if event in {"attempts_recovered", "attempt_orphaned"}:
             detail = json.loads(str(text))
-            records = [JournalRecord.from_row(row) for row in detail.get("calls", [detail])]
+            records = [
+                JournalRecord.from_row(row) for row in detail.get("calls", [detail])
+            ]
             return [(subject_of_record(record), record.attempt) for record in records]
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         pass

@@ -145,7 +145,9 @@ class Figures:
 
 
 def _part(
-    name: str, *columns: ColumnElement[Any] | str, conditions: Sequence[ColumnElement[bool]] = ()
+    name: str,
+    *columns: ColumnElement[Any] | str,
+    conditions: Sequence[ColumnElement[bool]] = (),
 ) -> Select[Any]:
     """Return one part of the frame: its rows have a name, an instant, a code, words, a number."""
     labels = ("name", "at", "code", "detail", "number")
@@ -153,10 +155,14 @@ def _part(
         (literal_column(column) if isinstance(column, str) else column).label(label)
         for label, column in zip(labels, columns, strict=True)
     ]
-    return select(literal_column(f"'{name}'", String).label("part"), *values).where(*conditions)
+    return select(literal_column(f"'{name}'", String).label("part"), *values).where(
+        *conditions
+    )
 
 
-_IS_ALIVE = and_(WORKER.c.stopped_at.is_(None), WORKER.c.heartbeat_at > bindparam("alive_since"))
+_IS_ALIVE = and_(
+    WORKER.c.stopped_at.is_(None), WORKER.c.heartbeat_at > bindparam("alive_since")
+)
 _IS_HELD_UP = (
     # asked first: while posts are sent, none is counted
     or_(~exists().where(_IS_ALIVE), exists().where(PAUSE.c.scope == SCOPE_ALL)),
@@ -218,7 +224,9 @@ class DashboardQueries(StorePart):
     async def count_sending(self) -> int:
         """Return how many calls are under way."""
         query = select(func.count()).where(in_open_state(DELIVERY, State.SENDING))
-        return await self.database.read(lambda connection: connection.execute(query).scalar_one())
+        return await self.database.read(
+            lambda connection: connection.execute(query).scalar_one()
+        )
 
     async def board(
         self,
@@ -235,7 +243,9 @@ class DashboardQueries(StorePart):
         query = (
             count_by_state(self.runtime.now())
             .add_columns(
-                func.aggregate_strings(DELIVERY.c.account, ACCOUNT_SEPARATOR).label("accounts"),
+                func.aggregate_strings(DELIVERY.c.account, ACCOUNT_SEPARATOR).label(
+                    "accounts"
+                ),
                 func.min(DELIVERY.c.next_action_at, type_=DELIVERY.c.due_at.type).label(
                     "next_action_at"
                 ),
@@ -253,11 +263,15 @@ class DashboardQueries(StorePart):
         def read(connection: Connection) -> list[BoardRow]:
             groups: dict[OccurrenceKey, list[Row[Any]]] = defaultdict(list)
             for row in connection.execute(query):
-                groups[OccurrenceKey(post=PostId(row.post), occurrence=row.occurrence)].append(row)
+                groups[
+                    OccurrenceKey(post=PostId(row.post), occurrence=row.occurrence)
+                ].append(row)
             of_posts = select(POST.c.id, POST.c.body).where(
                 POST.c.id.in_(sorted({key.post for key in groups}))
             )
-            bodies = {row.id: json.loads(row.body) for row in connection.execute(of_posts)}
+            bodies = {
+                row.id: json.loads(row.body) for row in connection.execute(of_posts)
+            }
             found = [
                 make_board_row(summarize(key, bodies[key.post], rows), rows)
                 for key, rows in groups.items()
@@ -273,14 +287,21 @@ class DashboardQueries(StorePart):
         """
         if until - since > MAX_CHANGES:
             return None
-        query = select(AUDIT.c.subject).where(AUDIT.c.id > since, AUDIT.c.id <= until).distinct()
-        subjects = await self.database.read(lambda connection: connection.scalars(query).all())
+        query = (
+            select(AUDIT.c.subject)
+            .where(AUDIT.c.id > since, AUDIT.c.id <= until)
+            .distinct()
+        )
+        subjects = await self.database.read(
+            lambda connection: connection.scalars(query).all()
+        )
         named = {
             subject.partition("@")[0].partition("#")[0].removeprefix("post:")
             for subject in subjects
         }
         if any(
-            name in WIDE_SUBJECTS or name.startswith(("account:", "platform:")) for name in named
+            name in WIDE_SUBJECTS or name.startswith(("account:", "platform:"))
+            for name in named
         ):
             return None
         return {PostId(name) for name in named if ":" not in name}
@@ -320,7 +341,9 @@ class DashboardQueries(StorePart):
             AUDIT.c.subject.startswith(USER_SUBJECT_PREFIX),
         )
         query = select(AUDIT.c.subject).where(*is_theirs).distinct()
-        subjects = await self.database.read(lambda connection: connection.scalars(query).all())
+        subjects = await self.database.read(
+            lambda connection: connection.scalars(query).all()
+        )
         return {subject.removeprefix(USER_SUBJECT_PREFIX) for subject in subjects}
 
     async def audit_number(self) -> int:
@@ -331,20 +354,27 @@ class DashboardQueries(StorePart):
         """Return a value that changes when something begins or ceases to wait for a person."""
         is_held = in_open_state(DELIVERY, State.HELD)
         is_task = and_(
-            in_open_state(DELIVERY, State.SUBMITTED), DELIVERY.c.ticket.contains("manual_task")
+            in_open_state(DELIVERY, State.SUBMITTED),
+            DELIVERY.c.ticket.contains("manual_task"),
         )
-        waiting = select(func.count(), func.max(DELIVERY.c.updated_at)).where(or_(is_held, is_task))
+        waiting = select(func.count(), func.max(DELIVERY.c.updated_at)).where(
+            or_(is_held, is_task)
+        )
         paused = select(func.count(), func.max(PAUSE.c.at))
         approved = select(
-            func.count(APPROVAL.c.id), func.max(APPROVAL.c.id), func.max(APPROVAL.c.ended_at)
+            func.count(APPROVAL.c.id),
+            func.max(APPROVAL.c.id),
+            func.max(APPROVAL.c.ended_at),
         )
-        texts = select(func.count(), func.max(APPROVABLE_TEXT.c.returned_at)).select_from(
-            APPROVABLE_TEXT
-        )
+        texts = select(
+            func.count(), func.max(APPROVABLE_TEXT.c.returned_at)
+        ).select_from(APPROVABLE_TEXT)
         is_held_up = and_(
             in_open_state(DELIVERY, State.DUE), DELIVERY.c.reason == AWAITING_APPROVAL
         )
-        unsent = select(func.count()).where(or_(in_open_state(DELIVERY, State.PENDING), is_held_up))
+        unsent = select(func.count()).where(
+            or_(in_open_state(DELIVERY, State.PENDING), is_held_up)
+        )
         parts = (waiting, paused, approved, texts, unsent)
         return await self.database.read(
             lambda connection: [tuple(connection.execute(each).one()) for each in parts]
@@ -355,7 +385,9 @@ class DashboardQueries(StorePart):
 
         If accounts are given, return the figures of these alone, without alerts and refusals.
         """
-        return await self.database.read(lambda connection: self._read_figures(connection, accounts))
+        return await self.database.read(
+            lambda connection: self._read_figures(connection, accounts)
+        )
 
     def _read_figures(
         self, connection: Connection, accounts: Collection[AccountId] | None
@@ -372,25 +404,37 @@ class DashboardQueries(StorePart):
         is_due = (in_open_state(DELIVERY, State.DUE), is_theirs)
         due_at = connection.scalar(select(func.min(DELIVERY.c.due_at)).where(*is_due))
         scopes = connection.scalars(select(PAUSE.c.scope)).all()
-        known = None if accounts is None else {f"account:{account}" for account in accounts}
+        known = (
+            None if accounts is None else {f"account:{account}" for account in accounts}
+        )
         open_rows, recent_rows = (
             connection.execute(
-                select(*by_state, func.count()).where(*which, is_theirs).group_by(*by_state)
+                select(*by_state, func.count())
+                .where(*which, is_theirs)
+                .group_by(*by_state)
             ).all()
             for which in ((is_open,), is_recent)
         )
-        by_code = select(ALERT.c.code, func.count()).where(*is_shown).group_by(ALERT.c.code)
+        by_code = (
+            select(ALERT.c.code, func.count()).where(*is_shown).group_by(ALERT.c.code)
+        )
         alert_rows = connection.execute(by_code).all() if accounts is None else ()
         return Figures(
             daemon=daemon,
-            heartbeat_age=None if daemon.heartbeat_at is None else now - daemon.heartbeat_at,
+            heartbeat_age=None
+            if daemon.heartbeat_at is None
+            else now - daemon.heartbeat_at,
             is_paused=SCOPE_ALL in scopes,
             paused_accounts=sum(
                 scope.startswith("account:") and (known is None or scope in known)
                 for scope in scopes
             ),
-            lateness=timedelta(0) if due_at is None else max(now - due_at, timedelta(0)),
-            open_deliveries={(platform, state): number for platform, state, number in open_rows},
+            lateness=timedelta(0)
+            if due_at is None
+            else max(now - due_at, timedelta(0)),
+            open_deliveries={
+                (platform, state): number for platform, state, number in open_rows
+            },
             recent_deliveries={
                 (platform, state): number for platform, state, number in recent_rows
             },
@@ -431,14 +475,19 @@ class DashboardQueries(StorePart):
         ]
         officers = [
             DutyOfficer(
-                name=row.name, phone=row.code, at=row.at, grants=load_grants(row.detail or "[]")
+                name=row.name,
+                phone=row.code,
+                at=row.at,
+                grants=load_grants(row.detail or "[]"),
             )
             for row in parts["officer"]
         ]
         return FrameFacts(
             daemon=daemon,
             pauses=sorted(pauses, key=lambda pause: pause.at),
-            alerts=sorted(alerts, key=lambda one: (BANNER_ALERTS.index(one.code), -one.id)),
+            alerts=sorted(
+                alerts, key=lambda one: (BANNER_ALERTS.index(one.code), -one.id)
+            ),
             officers=sorted(officers, key=lambda officer: officer.name),
             audit_number=newest.number or 0,
         )
@@ -448,7 +497,10 @@ class DashboardQueries(StorePart):
         is_started = WORKER.c.stopped_at.is_(None)
         heartbeats = select(
             func.max(WORKER.c.heartbeat_at),
-            func.max(case((is_started, WORKER.c.heartbeat_at)), type_=WORKER.c.heartbeat_at.type),
+            func.max(
+                case((is_started, WORKER.c.heartbeat_at)),
+                type_=WORKER.c.heartbeat_at.type,
+            ),
         )
         last, started = connection.execute(heartbeats).one()
         now, heartbeat_at = self.runtime.now(), started or last
@@ -468,6 +520,10 @@ def make_board_row(summary: OccurrenceSummary, rows: Sequence[Row[Any]]) -> Boar
             dict.fromkeys(map(AccountId, row.accounts.split(ACCOUNT_SEPARATOR)), glyph)
         )
     checks = [
-        row.next_action_at for row in rows if row.next_action_at and sign_of(row) is Glyph.CHECKING
+        row.next_action_at
+        for row in rows
+        if row.next_action_at and sign_of(row) is Glyph.CHECKING
     ]
-    return BoardRow(summary=summary, seats=seats, next_check_at=min(checks, default=None))
+    return BoardRow(
+        summary=summary, seats=seats, next_check_at=min(checks, default=None)
+    )

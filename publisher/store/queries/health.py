@@ -26,7 +26,8 @@ It counts from the call's due time, and is ample.
 CHECK_GRACE = timedelta(minutes=15)
 """A read of an account may wait for other reads of its login."""
 _LAST_WRITE = func.max(
-    func.coalesce(WORKER.c.stopped_at, WORKER.c.heartbeat_at), type_=WORKER.c.heartbeat_at.type
+    func.coalesce(WORKER.c.stopped_at, WORKER.c.heartbeat_at),
+    type_=WORKER.c.heartbeat_at.type,
 )
 
 
@@ -54,7 +55,11 @@ def read_health(
         with engine.connect() as connection:
             own = connection.scalar(select(_LAST_WRITE).where(WORKER.c.id == worker))
             heartbeat_at = own or connection.scalar(select(_LAST_WRITE))
-            stuck = [item for item in _read_stuck(connection, now) if item.account in accounts]
+            stuck = [
+                item
+                for item in _read_stuck(connection, now)
+                if item.account in accounts
+            ]
             return HealthReading(heartbeat_at=heartbeat_at, stuck=stuck)
     finally:
         engine.dispose()
@@ -82,7 +87,10 @@ def _read_stuck(connection: Connection, now: datetime) -> Sequence[Delivery]:
             in_open_state(DELIVERY, State.DUE),
             DELIVERY.c.desired == DesiredState.AS_PLANNED.value,
             DELIVERY.c.due_at <= should_be_sent,
-            or_(DELIVERY.c.next_action_at.is_(None), DELIVERY.c.next_action_at <= should_be_sent),
+            or_(
+                DELIVERY.c.next_action_at.is_(None),
+                DELIVERY.c.next_action_at <= should_be_sent,
+            ),
             is_idle,
             ~is_in_cooldown(should_be_sent),
             ~is_paused(DELIVERY),

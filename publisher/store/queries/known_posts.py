@@ -49,7 +49,8 @@ def read_known_posts(url: str) -> Mapping[PostId, KnownPost] | None:
         return None
     return {
         PostId(post): KnownPost(
-            is_waiting=bool(is_waiting), counts_as_open=bool(is_kept and (is_waiting or repeats))
+            is_waiting=bool(is_waiting),
+            counts_as_open=bool(is_kept and (is_waiting or repeats)),
         )
         for post, is_kept, repeats, is_waiting in rows
     }
@@ -80,7 +81,9 @@ def _read(url: str, query: str) -> Sequence[tuple[Any, ...]] | None:
     psycopg = import_module("psycopg")
     try:
         server = "postgresql://" + url.partition("://")[2]
-        with psycopg.connect(server, connect_timeout=QUERY_TIMEOUT_SECONDS) as connection:
+        with psycopg.connect(
+            server, connect_timeout=QUERY_TIMEOUT_SECONDS
+        ) as connection:
             found: Sequence[tuple[Any, ...]] = connection.execute(query).fetchall()
             return found
     except psycopg.Error:
@@ -93,13 +96,19 @@ def group_filed_texts(rows: Iterable[Sequence[Any]]) -> list[FiledTexts]:
     They are separate if a person has moved some accounts of an occurrence.
     """
     found = []
-    for (post, occurrence), deliveries in groupby(rows, key=lambda row: (row[0], row[1])):
+    for (post, occurrence), deliveries in groupby(
+        rows, key=lambda row: (row[0], row[1])
+    ):
         same = list(deliveries)
         has_started = any(bool(row[-1]) for row in same)
-        waiting = sorted((row for row in same if row[-2]), key=lambda row: tuple(row[4:7]))
+        waiting = sorted(
+            (row for row in same if row[-2]), key=lambda row: tuple(row[4:7])
+        )
         for times, together in groupby(waiting, key=lambda row: tuple(row[4:7])):
             own = list(together)
-            due_at, scheduled_at, expires_at = (_EPOCH + timedelta(microseconds=at) for at in times)
+            due_at, scheduled_at, expires_at = (
+                _EPOCH + timedelta(microseconds=at) for at in times
+            )
             found.append(
                 FiledTexts(
                     key=OccurrenceKey(post=post, occurrence=occurrence),

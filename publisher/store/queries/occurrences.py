@@ -107,7 +107,9 @@ class OccurrenceSummary:
     @property
     def by_glyph(self) -> Mapping[Glyph, int]:
         """The number of accounts by sign, the worst first."""
-        whole = sum((Counter(numbers) for numbers in self.counts.values()), Counter[Glyph]())
+        whole = sum(
+            (Counter(numbers) for numbers in self.counts.values()), Counter[Glyph]()
+        )
         return {glyph: whole[glyph] for glyph in Glyph if whole[glyph]}
 
     @property
@@ -264,7 +266,10 @@ class OccurrenceQueries(StorePart):
         return await self.database.read(read)
 
     async def of_post(
-        self, post: PostId, accounts: Collection[AccountId] | None = None, limit: int = PAGE_SIZE
+        self,
+        post: PostId,
+        accounts: Collection[AccountId] | None = None,
+        limit: int = PAGE_SIZE,
     ) -> Sequence[OccurrenceSummary]:
         """Return the occurrences of a post, latest due first; on these accounts, if given."""
 
@@ -281,17 +286,26 @@ class OccurrenceQueries(StorePart):
         return await self.database.read(read)
 
     def _summaries(
-        self, connection: Connection, keys: FromClause, accounts: Collection[AccountId] | None
+        self,
+        connection: Connection,
+        keys: FromClause,
+        accounts: Collection[AccountId] | None,
     ) -> list[OccurrenceSummary]:
         """Return the summaries of the occurrences that a query names.
 
         If given, they are of these accounts. It takes two statements.
         """
-        is_key = and_(DELIVERY.c.post == keys.c.post, DELIVERY.c.occurrence == keys.c.occurrence)
+        is_key = and_(
+            DELIVERY.c.post == keys.c.post, DELIVERY.c.occurrence == keys.c.occurrence
+        )
         groups: dict[OccurrenceKey, list[Row[Any]]] = defaultdict(list)
-        counts = count_by_state(self.runtime.now()).join(keys, is_key).where(is_on(accounts))
+        counts = (
+            count_by_state(self.runtime.now()).join(keys, is_key).where(is_on(accounts))
+        )
         for row in connection.execute(counts):
-            groups[OccurrenceKey(post=PostId(row.post), occurrence=row.occurrence)].append(row)
+            groups[
+                OccurrenceKey(post=PostId(row.post), occurrence=row.occurrence)
+            ].append(row)
         posts = select(POST.c.id, POST.c.body).where(
             POST.c.id.in_(sorted({key.post for key in groups}))
         )
@@ -302,7 +316,9 @@ class OccurrenceQueries(StorePart):
     async def post(self, post: PostId) -> StoredPostDetails | None:
         """Return a post as it is in force; None if it was never accepted."""
         query = select(POST).where(POST.c.id == post)
-        row = await self.database.read(lambda connection: connection.execute(query).one_or_none())
+        row = await self.database.read(
+            lambda connection: connection.execute(query).one_or_none()
+        )
         if row is None:
             return None
         return StoredPostDetails(
@@ -327,21 +343,27 @@ class OccurrenceQueries(StorePart):
         marks = [*(f'"at":"{month}-' for month in months), '"text":']
         may_be_due = or_(*map(POST.c.body.contains, marks))
         query = select(POST.c.body).where(is_in_force(), may_be_due)
-        bodies = await self.database.read(lambda connection: connection.scalars(query).all())
+        bodies = await self.database.read(
+            lambda connection: connection.scalars(query).all()
+        )
         return [load_post(body) for body in bodies]
 
     async def related(
         self, post: Post, accounts: Collection[AccountId] | None = None
     ) -> Sequence[RelatedPost]:
         """Return the post that a post follows, and its followers; on these accounts, if given."""
-        follows = POST.c.body.contains(f'"follows":{json.dumps(post.id)}', autoescape=True)
+        follows = POST.c.body.contains(
+            f'"follows":{json.dumps(post.id)}', autoescape=True
+        )
         is_filed = exists().where(DELIVERY.c.post == POST.c.id, is_on(accounts))
         query = (
             select(POST.c.id, POST.c.body, is_filed.label("is_filed"))
             .where(or_(POST.c.id == post.follows, follows))
             .order_by(POST.c.id)
         )
-        rows = await self.database.read(lambda connection: connection.execute(query).all())
+        rows = await self.database.read(
+            lambda connection: connection.execute(query).all()
+        )
         found = []
         for row in rows:
             body = json.loads(row.body)
@@ -363,12 +385,16 @@ class OccurrenceQueries(StorePart):
         query = select(DELIVERY).where(
             DELIVERY.c.post == key.post, DELIVERY.c.occurrence == key.occurrence
         )
-        return await self.database.read(lambda connection: read_deliveries(connection, query))
+        return await self.database.read(
+            lambda connection: read_deliveries(connection, query)
+        )
 
     async def delivery(self, key: OccurrenceKey, account: AccountId) -> Delivery | None:
         """Return one delivery, if there is one."""
         names = (DELIVERY.c.post, DELIVERY.c.occurrence, DELIVERY.c.account)
-        query = select(DELIVERY).where(tuple_(*names) == tuple_(key.post, key.occurrence, account))
+        query = select(DELIVERY).where(
+            tuple_(*names) == tuple_(key.post, key.occurrence, account)
+        )
         row = await self.database.read(
             lambda connection: connection.execute(query).mappings().one_or_none()
         )
@@ -382,7 +408,9 @@ class OccurrenceQueries(StorePart):
             .where(DELIVERY.c.post == key.post, DELIVERY.c.occurrence == key.occurrence)
             .order_by(DELIVERY.c.account)
         )
-        bodies = await self.database.read(lambda connection: connection.scalars(query).all())
+        bodies = await self.database.read(
+            lambda connection: connection.scalars(query).all()
+        )
         return [load_rendered_post(body) for body in bodies]
 
     async def filed_texts(self) -> Sequence[FiledTexts]:
@@ -394,7 +422,9 @@ class OccurrenceQueries(StorePart):
 
     async def rendition(self, fingerprint: str) -> RenderedPost | None:
         """Return the final text with this fingerprint, if it is still kept."""
-        query = select(RENDERED_POST.c.body).where(RENDERED_POST.c.fingerprint == fingerprint)
+        query = select(RENDERED_POST.c.body).where(
+            RENDERED_POST.c.fingerprint == fingerprint
+        )
         body = await self.database.read(lambda connection: connection.scalar(query))
         return load_rendered_post(body) if body else None
 
@@ -406,7 +436,9 @@ class OccurrenceQueries(StorePart):
             lambda connection: find_concerned(connection, posts, accounts)
         )
 
-    async def is_on_any(self, post: PostId, accounts: Collection[AccountId] | None) -> bool:
+    async def is_on_any(
+        self, post: PostId, accounts: Collection[AccountId] | None
+    ) -> bool:
         """Return True if a post concerns one of the accounts; for None always."""
         return bool(await self.concerned([post], accounts))
 
@@ -416,14 +448,18 @@ class OccurrenceQueries(StorePart):
             APPROVAL.c.post == key.post, APPROVAL.c.occurrence == key.occurrence
         )
         rows = await self.database.read(
-            lambda connection: connection.execute(query.order_by(APPROVAL.c.id)).mappings().all()
+            lambda connection: (
+                connection.execute(query.order_by(APPROVAL.c.id)).mappings().all()
+            )
         )
         return [GivenApproval(**row) for row in rows]
 
     async def media(self, sha256: str) -> tuple[str, bytes] | None:
         """Return the type and the bytes of a stored picture, if it is still kept."""
         query = select(MEDIA.c.media_type, MEDIA.c.data).where(MEDIA.c.sha256 == sha256)
-        row = await self.database.read(lambda connection: connection.execute(query).one_or_none())
+        row = await self.database.read(
+            lambda connection: connection.execute(query).one_or_none()
+        )
         return (row.media_type, row.data) if row else None
 
     async def newest_readbacks(self, post: PostId) -> Mapping[DeliveryId, Readback]:
@@ -443,10 +479,15 @@ class OccurrenceQueries(StorePart):
     async def find_marker(self, typed: str) -> tuple[OccurrenceKey, AccountId] | None:
         """Return the delivery with a bulletin number, typed in any way; None if there is none."""
         code = normalize(typed).upper()
-        query = select(DELIVERY.c.post, DELIVERY.c.occurrence, DELIVERY.c.account).where(
-            DELIVERY.c.marker == f"{code[: MARKER_LENGTH // 2]}-{code[MARKER_LENGTH // 2 :]}"
+        query = select(
+            DELIVERY.c.post, DELIVERY.c.occurrence, DELIVERY.c.account
+        ).where(
+            DELIVERY.c.marker
+            == f"{code[: MARKER_LENGTH // 2]}-{code[MARKER_LENGTH // 2 :]}"
         )
-        row = await self.database.read(lambda connection: connection.execute(query).first())
+        row = await self.database.read(
+            lambda connection: connection.execute(query).first()
+        )
         return (
             (
                 OccurrenceKey(post=PostId(row.post), occurrence=row.occurrence),
@@ -469,7 +510,9 @@ class OccurrenceQueries(StorePart):
             .where(in_open_state(DELIVERY, *OPEN_STATES))
             .group_by(DELIVERY.c.account)
         )
-        rows = await self.database.read(lambda connection: connection.execute(query).all())
+        rows = await self.database.read(
+            lambda connection: connection.execute(query).all()
+        )
         return {
             row.account: OpenCounts(
                 is_open=row.is_open,
@@ -488,7 +531,9 @@ class OccurrenceQueries(StorePart):
         )
         if account is not None:
             query = query.where(OBSERVED_POST.c.account == account)
-        query = query.order_by(OBSERVED_POST.c.published_at.desc()).limit(MAX_FOREIGN_POSTS)
+        query = query.order_by(OBSERVED_POST.c.published_at.desc()).limit(
+            MAX_FOREIGN_POSTS
+        )
         rows = await self.database.read(
             lambda connection: connection.execute(query).mappings().all()
         )
@@ -527,8 +572,13 @@ class OccurrenceQueries(StorePart):
             .group_by(crowded.c.due_at)
             .order_by(crowded.c.due_at)
         )
-        rows = await self.database.read(lambda connection: connection.execute(query).all())
-        return [Clash(due_at=row.due_at, logins=row.logins, number=row.number) for row in rows]
+        rows = await self.database.read(
+            lambda connection: connection.execute(query).all()
+        )
+        return [
+            Clash(due_at=row.due_at, logins=row.logins, number=row.number)
+            for row in rows
+        ]
 
     async def busiest_logins(
         self,
@@ -549,12 +599,21 @@ class OccurrenceQueries(StorePart):
         )
         query = (
             select(DELIVERY.c.platform, DELIVERY.c.login, func.count().label("number"))
-            .where(DELIVERY.c.is_pruned.in_([False, True]), *unsent, is_on(accounts), is_by(logins))
+            .where(
+                DELIVERY.c.is_pruned.in_([False, True]),
+                *unsent,
+                is_on(accounts),
+                is_by(logins),
+            )
             .group_by(DELIVERY.c.platform, DELIVERY.c.login)
             .order_by(func.count(), DELIVERY.c.login.desc())
         )
-        rows = await self.database.read(lambda connection: connection.execute(query).all())
-        return {Platform(row.platform): (LoginId(row.login), row.number) for row in rows}
+        rows = await self.database.read(
+            lambda connection: connection.execute(query).all()
+        )
+        return {
+            Platform(row.platform): (LoginId(row.login), row.number) for row in rows
+        }
 
 
 def is_on(accounts: Collection[AccountId] | None) -> ColumnElement[bool]:
@@ -573,7 +632,9 @@ def is_for_any(body: Mapping[str, Any], accounts: Collection[AccountId]) -> bool
 
 
 def find_concerned(
-    connection: Connection, posts: Collection[PostId], accounts: Collection[AccountId] | None
+    connection: Connection,
+    posts: Collection[PostId],
+    accounts: Collection[AccountId] | None,
 ) -> Collection[PostId]:
     """Return the posts that are for one of the accounts, or have or had a delivery there.
 
@@ -581,13 +642,25 @@ def find_concerned(
     """
     if accounts is None:
         return frozenset(posts)
-    filed = select(DELIVERY.c.post).where(DELIVERY.c.post.in_(posts), is_on(accounts)).distinct()
-    rows = connection.execute(select(POST.c.id, POST.c.body).where(POST.c.id.in_(posts)))
-    planned = [row.id for row in rows if not set(accounts).isdisjoint(load_post(row.body).accounts)]
+    filed = (
+        select(DELIVERY.c.post)
+        .where(DELIVERY.c.post.in_(posts), is_on(accounts))
+        .distinct()
+    )
+    rows = connection.execute(
+        select(POST.c.id, POST.c.body).where(POST.c.id.in_(posts))
+    )
+    planned = [
+        row.id
+        for row in rows
+        if not set(accounts).isdisjoint(load_post(row.body).accounts)
+    ]
     return frozenset([*connection.scalars(filed), *planned])
 
 
-def list_conditions(wanted: OccurrenceFilter, now: datetime) -> list[ColumnElement[bool]]:
+def list_conditions(
+    wanted: OccurrenceFilter, now: datetime
+) -> list[ColumnElement[bool]]:
     """Return the conditions on deliveries of a filter."""
     conditions: list[ColumnElement[bool]] = [is_on(wanted.accounts)]
     if wanted.before is not None:
@@ -595,18 +668,25 @@ def list_conditions(wanted: OccurrenceFilter, now: datetime) -> list[ColumnEleme
     if wanted.kind:
         conditions.append(DELIVERY.c.kind == wanted.kind)
     if wanted.level:
-        is_of_level = POST.c.body.contains(f'"level":{json.dumps(wanted.level)}', autoescape=True)
+        is_of_level = POST.c.body.contains(
+            f'"level":{json.dumps(wanted.level)}', autoescape=True
+        )
         conditions.append(DELIVERY.c.post.in_(select(POST.c.id).where(is_of_level)))
     if wanted.text:
         words = or_(
-            *(column.icontains(wanted.text, autoescape=True) for column in (POST.c.id, POST.c.body))
+            *(
+                column.icontains(wanted.text, autoescape=True)
+                for column in (POST.c.id, POST.c.body)
+            )
         )
         conditions.append(DELIVERY.c.post.in_(select(POST.c.id).where(words)))
     if wanted.glyph is Glyph.ACTION:
         conditions += [in_open_state(DELIVERY, *OPEN_STATES), needs_person(now)]
     elif wanted.glyph is not None:
         conditions.append(
-            in_state(DELIVERY, *(state for state in State if GLYPHS[state] is wanted.glyph))
+            in_state(
+                DELIVERY, *(state for state in State if GLYPHS[state] is wanted.glyph)
+            )
         )
     return conditions
 
@@ -621,7 +701,9 @@ def needs_person(now: datetime) -> ColumnElement[bool]:
     is_unapproved = or_(
         DELIVERY.c.reason == AWAITING_APPROVAL,
         exists().where(
-            ALERT.c.subject == name, ALERT.c.code == APPROVAL_NEEDED, ALERT.c.cleared_at.is_(None)
+            ALERT.c.subject == name,
+            ALERT.c.code == APPROVAL_NEEDED,
+            ALERT.c.cleared_at.is_(None),
         ),
     )
     is_soon = DELIVERY.c.due_at <= literal(now + REMINDER_LEAD, DELIVERY.c.due_at.type)
@@ -645,12 +727,20 @@ def needs_person(now: datetime) -> ColumnElement[bool]:
 def count_by_state(now: datetime) -> Select[Any]:
     """Return the query of delivery counts by occurrence, platform, state, and need of a person."""
     is_action = needs_person(now).label("is_action")
-    by = (DELIVERY.c.post, DELIVERY.c.occurrence, DELIVERY.c.platform, DELIVERY.c.state, is_action)
+    by = (
+        DELIVERY.c.post,
+        DELIVERY.c.occurrence,
+        DELIVERY.c.platform,
+        DELIVERY.c.state,
+        is_action,
+    )
     return select(
         *by,
         func.count().label("number"),
         func.min(DELIVERY.c.due_at, type_=DELIVERY.c.due_at.type).label("due_at"),
-        func.max(DELIVERY.c.expires_at, type_=DELIVERY.c.expires_at.type).label("expires_at"),
+        func.max(DELIVERY.c.expires_at, type_=DELIVERY.c.expires_at.type).label(
+            "expires_at"
+        ),
         func.max(cast(DELIVERY.c.is_urgent, Integer)).label("is_urgent"),
         func.max(DELIVERY.c.follows).label("follows"),
     ).group_by(*by)
@@ -658,7 +748,9 @@ def count_by_state(now: datetime) -> Select[Any]:
 
 def sign_of(row: Row[Any]) -> Glyph:
     """Return the sign of a group of `count_by_state`."""
-    state = State(row.state) if row.state in frozenset(State) else State.HELD  # of a newer release
+    state = (
+        State(row.state) if row.state in frozenset(State) else State.HELD
+    )  # of a newer release
     return Glyph.ACTION if row.is_action else GLYPHS[state]
 
 

@@ -21,7 +21,12 @@ from sqlalchemy import (
 )
 
 from publisher.domain.account import AccountId, Mode
-from publisher.domain.delivery import MAYBE_PUBLISHED_STATES, WAITING_STATES, Delivery, State
+from publisher.domain.delivery import (
+    MAYBE_PUBLISHED_STATES,
+    WAITING_STATES,
+    Delivery,
+    State,
+)
 from publisher.domain.post import DeliveryId, OccurrenceKey, PostId, RenderedPost
 from publisher.store.base import StorePart
 from publisher.store.db.approval_tables import DECISION_REQUEST
@@ -98,9 +103,15 @@ class PostProgress:
         numbers: Counter[str] = Counter()
         for group in self.groups:
             if name := name_stop(group):
-                number = group.number if account is None else list_accounts(group).count(account)
+                number = (
+                    group.number
+                    if account is None
+                    else list_accounts(group).count(account)
+                )
                 numbers[name] += number
-        return StopCounts(**{name: numbers[name] for name in ("published", "doubtful", "unsent")})
+        return StopCounts(
+            **{name: numbers[name] for name in ("published", "doubtful", "unsent")}
+        )
 
 
 def list_accounts(group: Row[Any]) -> list[AccountId]:
@@ -129,12 +140,18 @@ class ProgressQueries(StorePart):
         It takes two statements.
         """
         stored = select(POST).where(POST.c.id == post)
-        has_parts = case((DELIVERY.c.parts_done > 0, true()), else_=false()).label("has_parts")
+        has_parts = case((DELIVERY.c.parts_done > 0, true()), else_=false()).label(
+            "has_parts"
+        )
         is_shown = case((is_on(accounts), true()), else_=false()).label("is_shown")
-        names = func.aggregate_strings(DELIVERY.c.account, ACCOUNT_SEPARATOR).label("accounts")
+        names = func.aggregate_strings(DELIVERY.c.account, ACCOUNT_SEPARATOR).label(
+            "accounts"
+        )
         groups = (
             count_by_state(self.runtime.now())
-            .add_columns(has_parts, is_shown, names, func.max(DELIVERY.c.id).label("newest"))
+            .add_columns(
+                has_parts, is_shown, names, func.max(DELIVERY.c.id).label("newest")
+            )
             .group_by(has_parts, is_shown)
             .where(DELIVERY.c.post == post)
         )
@@ -167,7 +184,9 @@ class ProgressQueries(StorePart):
     ) -> Sequence[FiledDelivery]:
         """Return deliveries of a post: all, or those of an occurrence, or on an account."""
         text = RENDERED_POST.c.body if has_texts else null()
-        query = _FILED.add_columns(text.label("its_text")).where(DELIVERY.c.post == post)
+        query = _FILED.add_columns(text.label("its_text")).where(
+            DELIVERY.c.post == post
+        )
         query = query.select_from(_WITH_TEXT if has_texts else _SURROUNDED)
         if occurrence is not None:
             query = query.where(DELIVERY.c.occurrence == occurrence)
@@ -188,7 +207,8 @@ _REQUEST_NAMES = ("url", "by", "reason")
 _OVERRIDE_NAMES = ("account", "mode", "at", "by", "reason")
 _SURROUNDED = (
     DELIVERY.outerjoin(
-        DECISION_REQUEST, and_(DECISION_REQUEST.c.delivery == DELIVERY.c.id, ~_WAS_SENT_SINCE)
+        DECISION_REQUEST,
+        and_(DECISION_REQUEST.c.delivery == DELIVERY.c.id, ~_WAS_SENT_SINCE),
     )
     .outerjoin(MODE_OVERRIDE, MODE_OVERRIDE.c.account == DELIVERY.c.account)
     .outerjoin(LOGIN, LOGIN.c.id == DELIVERY.c.login)
@@ -205,7 +225,9 @@ _FILED = select(
 )
 
 
-def list_occurrences(body: str, groups: Sequence[Row[Any]]) -> Sequence[OccurrenceSummary]:
+def list_occurrences(
+    body: str, groups: Sequence[Row[Any]]
+) -> Sequence[OccurrenceSummary]:
     """Return the latest occurrences of shown groups, latest due first."""
     loaded, by_key = json.loads(body), defaultdict[OccurrenceKey, list[Row[Any]]](list)
     for group in groups:
@@ -213,14 +235,19 @@ def list_occurrences(body: str, groups: Sequence[Row[Any]]) -> Sequence[Occurren
             key = OccurrenceKey(post=PostId(group.post), occurrence=group.occurrence)
             by_key[key].append(group)
     found = [summarize(key, loaded, rows) for key, rows in by_key.items()]
-    return sorted(found, key=lambda item: (item.due_at, item.key), reverse=True)[:PAGE_SIZE]
+    return sorted(found, key=lambda item: (item.due_at, item.key), reverse=True)[
+        :PAGE_SIZE
+    ]
 
 
 def to_filed(row: RowMapping) -> FiledDelivery:
     request = {name: row[f"request_{name}"] for name in _REQUEST_NAMES}
     override = {name: row[f"override_{name}"] for name in _OVERRIDE_NAMES}
     if override["mode"] is not None:
-        override |= {"account": AccountId(override["account"]), "mode": Mode(override["mode"])}
+        override |= {
+            "account": AccountId(override["account"]),
+            "mode": Mode(override["mode"]),
+        }
     cooldown = None
     if row["routine_until"] is not None:
         cooldown = LoginCooldown(

@@ -21,7 +21,14 @@ from sqlalchemy import (
 )
 
 from publisher.domain.account import AccountId, LoadedFiles, LoginId, Mode
-from publisher.domain.delivery import FINAL_STATES, OPEN_STATES, Attempt, Delivery, Readback, State
+from publisher.domain.delivery import (
+    FINAL_STATES,
+    OPEN_STATES,
+    Attempt,
+    Delivery,
+    Readback,
+    State,
+)
 from publisher.domain.evergreen import EvergreenPost, EvergreenUse
 from publisher.domain.post import EvergreenTrigger, PostId
 from publisher.domain.reports import METRIC_NAMES, ReportRow
@@ -31,7 +38,12 @@ from publisher.store.base import StorePart
 from publisher.store.db.alert_tables import ALERT
 from publisher.store.db.filters import in_open_state, is_in_force
 from publisher.store.db.monitor_tables import FORMER_ID, REACH
-from publisher.store.db.rows import ACCOUNT_PAUSED, QUERY_BATCH_SIZE, batches, subject_of
+from publisher.store.db.rows import (
+    ACCOUNT_PAUSED,
+    QUERY_BATCH_SIZE,
+    batches,
+    subject_of,
+)
 from publisher.store.db.tables import (
     ATTEMPT,
     AUDIT,
@@ -52,7 +64,8 @@ from publisher.store.db.tables import (
 from publisher.store.system_alerts import MACHINE_SUBJECT
 
 HELD_WITH_ACCOUNT = frozenset(
-    f"held.{reason}" for reason in (HoldReason.AUTH, HoldReason.CAPTCHA, HoldReason.ACCOUNT)
+    f"held.{reason}"
+    for reason in (HoldReason.AUTH, HoldReason.CAPTCHA, HoldReason.ACCOUNT)
 )
 """Alerts about deliveries held for a reason that also pauses their account."""
 MAX_STATUS_AGE = timedelta(days=7)
@@ -76,7 +89,9 @@ def is_about(subject: str) -> ColumnElement[bool]:
     return or_(AUDIT.c.subject == subject, AUDIT.c.subject.in_(former))
 
 
-_NEWEST_METRICS = select(func.max(REACH.c.id).label("id")).group_by(REACH.c.delivery).subquery()
+_NEWEST_METRICS = (
+    select(func.max(REACH.c.id).label("id")).group_by(REACH.c.delivery).subquery()
+)
 _REPORT_ROWS = (
     select(
         DELIVERY,
@@ -85,7 +100,9 @@ _REPORT_ROWS = (
     )
     .outerjoin(RENDERED_POST, RENDERED_POST.c.fingerprint == DELIVERY.c.rendered_hash)
     .outerjoin(
-        REACH, (REACH.c.delivery == DELIVERY.c.id) & REACH.c.id.in_(select(_NEWEST_METRICS.c.id))
+        REACH,
+        (REACH.c.delivery == DELIVERY.c.id)
+        & REACH.c.id.in_(select(_NEWEST_METRICS.c.id)),
     )
     .order_by(DELIVERY.c.due_at, DELIVERY.c.id)
 )
@@ -222,11 +239,17 @@ class Queries(StorePart):
 
     async def has_older_deliveries(self) -> bool:
         """Return True if `current_deliveries` leaves out some."""
-        query, is_open = select(DELIVERY.c.id).limit(1), in_open_state(DELIVERY, *OPEN_STATES)
+        query, is_open = (
+            select(DELIVERY.c.id).limit(1),
+            in_open_state(DELIVERY, *OPEN_STATES),
+        )
         older = query.where(
             ~DELIVERY.c.is_pruned, DELIVERY.c.due_at < self._recent_cutoff, ~is_open
         )
-        return bool(await self._rows(older) or await self._rows(query.where(DELIVERY.c.is_pruned)))
+        return bool(
+            await self._rows(older)
+            or await self._rows(query.where(DELIVERY.c.is_pruned))
+        )
 
     async def has_post(self, post: PostId) -> bool:
         """Return True if a post was ever accepted."""
@@ -234,7 +257,9 @@ class Queries(StorePart):
 
     async def post_ids(self) -> frozenset[PostId]:
         """Return the ids of all posts ever accepted."""
-        return frozenset(PostId(row["id"]) for row in await self._rows(select(POST.c.id)))
+        return frozenset(
+            PostId(row["id"]) for row in await self._rows(select(POST.c.id))
+        )
 
     async def post_ids_from(self, start: str) -> Collection[str]:
         """Return the ids of all posts ever accepted that begin so."""
@@ -249,7 +274,9 @@ class Queries(StorePart):
             for ids in batches(sorted(posts), QUERY_BATCH_SIZE)
         ]
         return {
-            PostId(row["id"]): json.loads(row["body"])["title"] for rows in read for row in rows
+            PostId(row["id"]): json.loads(row["body"])["title"]
+            for rows in read
+            for row in rows
         }
 
     async def evergreen_posts(self) -> Sequence[EvergreenPost]:
@@ -261,14 +288,25 @@ class Queries(StorePart):
                 load_post(body)
                 for body in connection.scalars(select(POST.c.body).where(*is_in_drawer))
             ]
-            names = [post.id for post in posts if isinstance(post.trigger, EvergreenTrigger)]
-            columns = (DELIVERY.c.post, DELIVERY.c.account, DELIVERY.c.due_at, DELIVERY.c.state)
+            names = [
+                post.id for post in posts if isinstance(post.trigger, EvergreenTrigger)
+            ]
+            columns = (
+                DELIVERY.c.post,
+                DELIVERY.c.account,
+                DELIVERY.c.due_at,
+                DELIVERY.c.state,
+            )
             uses: dict[str, list[EvergreenUse]] = defaultdict(list)
             used = select(*columns).where(DELIVERY.c.post.in_(names))
             for row in connection.execute(used) if names else ():
-                use = EvergreenUse(account=row.account, due_at=row.due_at, state=State(row.state))
+                use = EvergreenUse(
+                    account=row.account, due_at=row.due_at, state=State(row.state)
+                )
                 uses[row.post].append(use)
-            kept = sorted((post for post in posts if post.id in names), key=lambda post: post.id)
+            kept = sorted(
+                (post for post in posts if post.id in names), key=lambda post: post.id
+            )
             return [EvergreenPost(post=post, deliveries=uses[post.id]) for post in kept]
 
         return await self.database.read(read)
@@ -297,28 +335,43 @@ class Queries(StorePart):
 
     async def alerts_about(self, post: PostId) -> Sequence[Alert]:
         """Return all open alerts about a post that nobody has dismissed, newest first."""
-        return [alert for alert in await self._open_alerts() if alert.facts.get("post") == post]
+        return [
+            alert
+            for alert in await self._open_alerts()
+            if alert.facts.get("post") == post
+        ]
 
     async def _open_alerts(self) -> list[Alert]:
-        query = select(ALERT).where(is_shown(self.runtime.now())).order_by(ALERT.c.id.desc())
+        query = (
+            select(ALERT)
+            .where(is_shown(self.runtime.now()))
+            .order_by(ALERT.c.id.desc())
+        )
         return [to_alert(row) for row in await self._rows(query)]
 
     async def acknowledged_alerts(self) -> Sequence[Alert]:
         """Return the open alerts that a person has acknowledged, newest first."""
-        query = select(ALERT).where(ALERT.c.cleared_at.is_(None), ALERT.c.dismissed_at.is_not(None))
-        return [to_alert(row) for row in await self._rows(query.order_by(ALERT.c.id.desc()))]
+        query = select(ALERT).where(
+            ALERT.c.cleared_at.is_(None), ALERT.c.dismissed_at.is_not(None)
+        )
+        return [
+            to_alert(row) for row in await self._rows(query.order_by(ALERT.c.id.desc()))
+        ]
 
     async def pauses(self) -> Sequence[Pause]:
-        return [Pause(**row) for row in await self._rows(select(PAUSE).order_by(PAUSE.c.at))]
+        return [
+            Pause(**row) for row in await self._rows(select(PAUSE).order_by(PAUSE.c.at))
+        ]
 
     async def cooldowns(self) -> Mapping[LoginId, LoginCooldown]:
         """Return the logins that may not send yet."""
-        query = select(LOGIN.c.id, LOGIN.c.cooldown_until, LOGIN.c.routine_cooldown_until).where(
-            LOGIN.c.routine_cooldown_until > self.runtime.now()
-        )
+        query = select(
+            LOGIN.c.id, LOGIN.c.cooldown_until, LOGIN.c.routine_cooldown_until
+        ).where(LOGIN.c.routine_cooldown_until > self.runtime.now())
         return {
             row["id"]: LoginCooldown(
-                urgent_until=row["cooldown_until"], routine_until=row["routine_cooldown_until"]
+                urgent_until=row["cooldown_until"],
+                routine_until=row["routine_cooldown_until"],
             )
             for row in await self._rows(query)
         }
@@ -338,15 +391,21 @@ class Queries(StorePart):
 
         The oldest is first.
         """
-        rows = await self._rows(select(AUDIT).where(is_about(subject)).order_by(AUDIT.c.id))
+        rows = await self._rows(
+            select(AUDIT).where(is_about(subject)).order_by(AUDIT.c.id)
+        )
         return [_audit_line(row) for row in rows]
 
     async def delivery_history(self, delivery: Delivery) -> DeliveryHistory:
         attempts = await self._rows(
-            select(ATTEMPT).where(ATTEMPT.c.delivery == delivery.id).order_by(ATTEMPT.c.number)
+            select(ATTEMPT)
+            .where(ATTEMPT.c.delivery == delivery.id)
+            .order_by(ATTEMPT.c.number)
         )
         readbacks = await self._rows(
-            select(READBACK).where(READBACK.c.delivery == delivery.id).order_by(READBACK.c.id)
+            select(READBACK)
+            .where(READBACK.c.delivery == delivery.id)
+            .order_by(READBACK.c.id)
         )
         entries = await self._rows(
             select(AUDIT).where(is_about(subject_of(delivery))).order_by(AUDIT.c.id)
@@ -373,10 +432,12 @@ class Queries(StorePart):
         history = DeliveryHistory(
             delivery=delivery,
             attempts=[
-                to_attempt(row) for row in await self._rows(attempts.order_by(ATTEMPT.c.number))
+                to_attempt(row)
+                for row in await self._rows(attempts.order_by(ATTEMPT.c.number))
             ],
             readbacks=[
-                to_readback(row) for row in await self._rows(readbacks.order_by(READBACK.c.id))
+                to_readback(row)
+                for row in await self._rows(readbacks.order_by(READBACK.c.id))
             ],
             audit_lines=[_audit_line(row) for row in entries if row["subject"] != post],
         )
@@ -386,14 +447,26 @@ class Queries(StorePart):
         """Return the overrides in force, oldest first."""
         query = select(MODE_OVERRIDE).order_by(MODE_OVERRIDE.c.at)
         return [
-            ModeOverride(**{**row, "account": AccountId(row["account"]), "mode": Mode(row["mode"])})
+            ModeOverride(
+                **{
+                    **row,
+                    "account": AccountId(row["account"]),
+                    "mode": Mode(row["mode"]),
+                }
+            )
             for row in await self._rows(query)
         ]
 
-    async def metrics_series(self, post: PostId | None = None) -> Sequence[MetricsPoint]:
+    async def metrics_series(
+        self, post: PostId | None = None
+    ) -> Sequence[MetricsPoint]:
         """Return all metrics, or the metrics of one post, by delivery and then oldest first."""
-        columns = (REACH.c[name].label(f"metrics_{name}") for name in ("at", *METRIC_NAMES))
-        query = select(DELIVERY, *columns).join(REACH, REACH.c.delivery == DELIVERY.c.id)
+        columns = (
+            REACH.c[name].label(f"metrics_{name}") for name in ("at", *METRIC_NAMES)
+        )
+        query = select(DELIVERY, *columns).join(
+            REACH, REACH.c.delivery == DELIVERY.c.id
+        )
         if post is not None:
             query = query.where(DELIVERY.c.post == post)
         query = query.order_by(DELIVERY.c.due_at, DELIVERY.c.id, REACH.c.at)
@@ -419,7 +492,9 @@ class Queries(StorePart):
         )
 
         def read(connection: Connection) -> list[ReportRow]:
-            kinds = {row.id: load_post(row.body).kind for row in connection.execute(posts)}
+            kinds = {
+                row.id: load_post(row.body).kind for row in connection.execute(posts)
+            }
             report = []
             for row in connection.execute(_REPORT_ROWS.where(*is_due)).mappings():
                 delivery = to_delivery(row)
@@ -505,7 +580,9 @@ _ALERT_COLUMNS = (
 
 
 def to_alert(row: RowMapping) -> Alert:
-    return Alert(**{name: row[name] for name in _ALERT_COLUMNS}, facts=json.loads(row["facts"]))
+    return Alert(
+        **{name: row[name] for name in _ALERT_COLUMNS}, facts=json.loads(row["facts"])
+    )
 
 
 def _to_worker(row: RowMapping) -> WorkerStatus:
@@ -514,7 +591,9 @@ def _to_worker(row: RowMapping) -> WorkerStatus:
     if row["settings_hash"] is not None:
         accounts = frozenset(map(AccountId, json.loads(row["accounts"])))
         loaded = LoadedFiles(
-            settings=row["settings_hash"], templates=row["templates_hash"], accounts=accounts
+            settings=row["settings_hash"],
+            templates=row["templates_hash"],
+            accounts=accounts,
         )
     return WorkerStatus(**{name: row[name] for name in names}, loaded=loaded)
 

@@ -85,7 +85,10 @@ class StatusSnapshot:
         return self.loaded_accounts is None or account in self.loaded_accounts
 
     def is_alive(self, worker: WorkerStatus) -> bool:
-        return worker.stopped_at is None and self.now - worker.heartbeat_at < HEARTBEAT_TIMEOUT
+        return (
+            worker.stopped_at is None
+            and self.now - worker.heartbeat_at < HEARTBEAT_TIMEOUT
+        )
 
 
 async def take_snapshot(
@@ -100,7 +103,9 @@ async def take_snapshot(
     Without a post, old ended deliveries are read only with `shows_all`.
     """
     alerts, is_whole = await queries.alerts(), shows_all or post is not None
-    deliveries = await (queries.deliveries(post) if is_whole else queries.current_deliveries())
+    deliveries = await (
+        queries.deliveries(post) if is_whole else queries.current_deliveries()
+    )
     return StatusSnapshot(
         now=queries.runtime.now(),
         workers=await queries.workers(),

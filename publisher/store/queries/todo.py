@@ -93,7 +93,9 @@ class WaitingQueries(StorePart):
             DELIVERY.c.id.in_(needing).label("needs_person"),
         )
         query = select(*columns).where(DELIVERY.c.id.in_(shown))
-        rows = connection.execute(query.order_by(DELIVERY.c.due_at, DELIVERY.c.id)).all()
+        rows = connection.execute(
+            query.order_by(DELIVERY.c.due_at, DELIVERY.c.id)
+        ).all()
         contents = group_contents(
             row for row in rows if row.desired != DesiredState.NOT_TARGETED.value
         )

@@ -18,7 +18,11 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, func, insert, select
 
-from publisher.domain.audit_chain import RESTORED_EVENT, Checkpoint, parse_cut_checkpoints
+from publisher.domain.audit_chain import (
+    RESTORED_EVENT,
+    Checkpoint,
+    parse_cut_checkpoints,
+)
 from publisher.domain.delivery import Actor
 from publisher.domain.errors import RefusedError
 from publisher.runtime.clock import Runtime
@@ -73,7 +77,9 @@ class BackupInfo:
     checksum: str
 
 
-def make_backup(source: Path, target: Path, journal: Path, runtime: Runtime) -> BackupInfo:
+def make_backup(
+    source: Path, target: Path, journal: Path, runtime: Runtime
+) -> BackupInfo:
     """Copy a database to a part file, check it, and only then give it its final name.
 
     Raises RefusedError when the database is damaged, FileExistsError rather than overwrite
@@ -97,7 +103,9 @@ def make_backup(source: Path, target: Path, journal: Path, runtime: Runtime) -> 
         sync(part)
         runtime.hit_failpoint_now("backup.before_rename")
         try:
-            os.link(part, target)  # unlike a rename, it never replaces a file created meanwhile
+            os.link(
+                part, target
+            )  # unlike a rename, it never replaces a file created meanwhile
         except FileExistsError:
             raise
         except OSError:  # a file system without links, as on many USB sticks
@@ -178,10 +186,14 @@ def read_checkpoint(file: Path, runtime: Runtime) -> Checkpoint | None:
 
 def restore_details(file: Path) -> list[str]:
     """Return the details of earlier restores in a database's audit; none if it is unreadable."""
-    query = "SELECT detail FROM audit WHERE event = ? AND subject = 'database' ORDER BY id"
+    query = (
+        "SELECT detail FROM audit WHERE event = ? AND subject = 'database' ORDER BY id"
+    )
     try:
         with closing(_open(file)) as connection:
-            return [detail for (detail,) in connection.execute(query, (RESTORED_EVENT,))]
+            return [
+                detail for (detail,) in connection.execute(query, (RESTORED_EVENT,))
+            ]
     except sqlite3.DatabaseError:
         return []
 
@@ -204,7 +216,9 @@ def merge_wal(file: Path) -> None:
     sync(file)
 
 
-def _write_info(part: Path, source: Path, newest: JournalRecord | None, at: datetime) -> BackupInfo:
+def _write_info(
+    part: Path, source: Path, newest: JournalRecord | None, at: datetime
+) -> BackupInfo:
     with closing(connect_sqlite(part)) as connection, connection:
         stored = _database_info(connection)
         connection.execute("DELETE FROM database_info WHERE key = ?", (BACKUP_KEY,))
@@ -219,7 +233,8 @@ def _write_info(part: Path, source: Path, newest: JournalRecord | None, at: date
         )
         info = replace(info, checksum=_checksum_of(connection, info))
         connection.execute(
-            "INSERT INTO database_info VALUES (?, ?)", (BACKUP_KEY, json.dumps(asdict(info)))
+            "INSERT INTO database_info VALUES (?, ?)",
+            (BACKUP_KEY, json.dumps(asdict(info))),
         )
     return info
 
@@ -227,7 +242,11 @@ def _write_info(part: Path, source: Path, newest: JournalRecord | None, at: date
 def _read_info(connection: sqlite3.Connection) -> BackupInfo | None:
     try:
         row: dict[str, Any] = json.loads(_database_info(connection)[BACKUP_KEY])
-        newest = JournalRecord.from_row(row["newest_record"]) if row["newest_record"] else None
+        newest = (
+            JournalRecord.from_row(row["newest_record"])
+            if row["newest_record"]
+            else None
+        )
         return BackupInfo(**{**row, "newest_record": newest})
     except (ValueError, TypeError, KeyError, AttributeError):
         return None
@@ -254,7 +273,9 @@ def _checksum_of(connection: sqlite3.Connection, info: BackupInfo) -> str:
     )
     for (table,) in connection.execute(tables).fetchall():
         digest.update(table.encode())
-        for row in connection.execute(f"SELECT * FROM {quote_identifier(table)} ORDER BY rowid"):  # noqa: S608 # quoted
+        for row in connection.execute(
+            f"SELECT * FROM {quote_identifier(table)} ORDER BY rowid"  # noqa: S608 # quoted
+        ):
             if (table, row[0]) != ("database_info", BACKUP_KEY):
                 digest.update(repr(row).encode())
     return digest.hexdigest()
@@ -285,7 +306,9 @@ def _reject_damage(
         if not is_corrupt(error):
             raise OSError(5, str(error), str(file)) from error
         is_other = code == "backup_damaged" and "not a database" in str(error)
-        raise RefusedError("not_a_backup" if is_other else code, file=str(file)) from error
+        raise RefusedError(
+            "not_a_backup" if is_other else code, file=str(file)
+        ) from error
 
 
 def _open(file: Path) -> sqlite3.Connection:
@@ -330,7 +353,9 @@ def stage_copy(
     info = read_backup_info(source) if source is not None else stored_backup_info(file)
     if source is not None and info is not None:
         if info.environment != environment:
-            raise RefusedError("other_environment", stamped=info.environment, wanted=environment)
+            raise RefusedError(
+                "other_environment", stamped=info.environment, wanted=environment
+            )
         expected = genesis_of(file) or expected_chain
         if expected is not None and expected != info.chain:
             raise RefusedError("backup_of_another", file=str(source))
@@ -352,7 +377,11 @@ def remove_staging(staging: Path) -> None:
 
 
 def read_intents(
-    journal: Path, info: BackupInfo | None, begins_at: datetime, *, allows_incomplete: bool
+    journal: Path,
+    info: BackupInfo | None,
+    begins_at: datetime,
+    *,
+    allows_incomplete: bool,
 ) -> RecoveredIntents:
     """Read the journal, and check that it holds every attempt since a backup or `begins_at`.
 
@@ -361,7 +390,10 @@ def read_intents(
     """
     contents = read_journal(journal)
     taken_at = datetime.fromisoformat(info.at) if info else begins_at
-    newest, complete_since = info.newest_record if info else None, contents.complete_since
+    newest, complete_since = (
+        info.newest_record if info else None,
+        contents.complete_since,
+    )
     problem = None
     if not journal.exists():
         problem = "journal_missing"
@@ -371,14 +403,19 @@ def read_intents(
         problem = "journal_mismatch"
     elif newest is not None and newest not in contents.records:
         is_compacted = (
-            complete_since is not None and datetime.fromisoformat(newest.at) <= complete_since
+            complete_since is not None
+            and datetime.fromisoformat(newest.at) <= complete_since
         )
         problem = None if is_compacted else "journal_mismatch"
     if problem is not None and not allows_incomplete:
         raise RefusedError(
-            problem, journal=str(journal), line=str(next(iter(contents.damaged_lines), 0))
+            problem,
+            journal=str(journal),
+            line=str(next(iter(contents.damaged_lines), 0)),
         )
-    return RecoveredIntents(records=contents.records, since=taken_at if allows_incomplete else None)
+    return RecoveredIntents(
+        records=contents.records, since=taken_at if allows_incomplete else None
+    )
 
 
 def checkpoints_to_compare(
@@ -389,9 +426,13 @@ def checkpoints_to_compare(
     The restores are of the present file.
     """
     details = restore_details(file) if file is not None else []
-    cut = [checkpoint for detail in details for checkpoint in parse_cut_checkpoints(detail)]
+    cut = [
+        checkpoint for detail in details for checkpoint in parse_cut_checkpoints(detail)
+    ]
     return [
-        *dict.fromkeys([*cut, *((checkpoint.sequence, checkpoint.hash) for checkpoint in newest)])
+        *dict.fromkeys(
+            [*cut, *((checkpoint.sequence, checkpoint.hash) for checkpoint in newest)]
+        )
     ]
 
 
@@ -402,8 +443,12 @@ def last_known_at(connection: Connection) -> datetime | None:
     earlier one. People may have cancelled posts since the last heartbeat. An accepted database that
     still waits for workers knows no more than when it was accepted.
     """
-    first, last = connection.execute(select(func.min(AUDIT.c.at), func.max(AUDIT.c.at))).one()
-    heartbeat_at: datetime | None = connection.scalar(select(func.max(WORKER.c.heartbeat_at)))
+    first, last = connection.execute(
+        select(func.min(AUDIT.c.at), func.max(AUDIT.c.at))
+    ).one()
+    heartbeat_at: datetime | None = connection.scalar(
+        select(func.max(WORKER.c.heartbeat_at))
+    )
     until: datetime | None = min(heartbeat_at, last) if heartbeat_at and last else first
     accepted = accepted_until(connection)
     return min(until, accepted) if until and accepted else until
@@ -424,10 +469,16 @@ def finish_restore(  # noqa: PLR0913, PLR0917 # who restored what, from where, a
     worker is alive on a shared database.
     """
     now, connection = store.runtime.now(), transaction.connection
-    begins_at = datetime.fromisoformat(info.at) if info else last_known_at(connection) or now
+    begins_at = (
+        datetime.fromisoformat(info.at) if info else last_known_at(connection) or now
+    )
     if store.database.is_shared:
         accept_restored(
-            transaction, store.worker, now, begins_at, awaits_others=intents.since is None
+            transaction,
+            store.worker,
+            now,
+            begins_at,
+            awaits_others=intents.since is None,
         )
     if (file := sqlite_file(str(store.database.engine.url))) is not None:
         take_over_folder(transaction, file.parent, now, by)
@@ -440,16 +491,27 @@ def finish_restore(  # noqa: PLR0913, PLR0917 # who restored what, from where, a
     cut = [checkpoint for checkpoint in checkpoints if checkpoint not in held]
     cut_entries = [{"sequence": number, "hash": digest} for number, digest in cut]
     detail = {"taken_at": begins_at.isoformat(), "calls": len(lost), "cut": cut_entries}
-    write_audit(transaction, now, by, event=RESTORED_EVENT, subject="database", detail=detail)
+    write_audit(
+        transaction, now, by, event=RESTORED_EVENT, subject="database", detail=detail
+    )
     if cut:
         clear_alerts(transaction, AUDIT_BROKEN, now)
-        raise_alert(transaction, now, AUDIT_BROKEN, AUDIT_BROKEN, {"reason": str(max(cut)[0])})
+        raise_alert(
+            transaction, now, AUDIT_BROKEN, AUDIT_BROKEN, {"reason": str(max(cut)[0])}
+        )
     connection.execute(delete(PAUSE).where(PAUSE.c.scope == "all"))
     connection.execute(
-        insert(PAUSE).values(scope="all", at=now, by=by.name, reason=RESTORE_PAUSE_REASON)
+        insert(PAUSE).values(
+            scope="all", at=now, by=by.name, reason=RESTORE_PAUSE_REASON
+        )
     )
     write_audit(
-        transaction, now, by, event="paused", subject="all", detail={"reason": RESTORE_PAUSE_REASON}
+        transaction,
+        now,
+        by,
+        event="paused",
+        subject="all",
+        detail={"reason": RESTORE_PAUSE_REASON},
     )
     recovered = {delivery.id for delivery in recover(store, transaction, lost, by)}
     unresolved = 0

@@ -121,7 +121,10 @@ def find_copied_folder(connection: Connection, folder: Path) -> CopiedFolder | N
     )
     if stored is None:
         return None
-    original, present = FolderIdentity(**json.loads(stored)), FolderIdentity.read(folder)
+    original, present = (
+        FolderIdentity(**json.loads(stored)),
+        FolderIdentity.read(folder),
+    )
     if original.is_same(present):
         return None
     newest = (
@@ -138,7 +141,9 @@ def find_copied_folder(connection: Connection, folder: Path) -> CopiedFolder | N
     )
 
 
-def take_over_folder(transaction: Transaction, folder: Path, now: datetime, by: Actor) -> None:
+def take_over_folder(
+    transaction: Transaction, folder: Path, now: datetime, by: Actor
+) -> None:
     """Record a person's order to use a database in this folder from now on.
 
     It is an audit entry if the database is a copy.
@@ -213,7 +218,9 @@ class ProcessLock:
         except BlockingIOError as error:
             os.close(folder)
             raise _second_daemon(locked) from error
-        except OSError:  # a network file system locks no folders; the file alone is locked there
+        except (
+            OSError
+        ):  # a network file system locks no folders; the file alone is locked there
             pass
         try:
             return cls(locked, folder, _lock_by_name(locked, lock_file))

@@ -16,7 +16,12 @@ from publisher.domain.errors import RefusedError
 from publisher.runtime.clock import Runtime
 from publisher.store.comparison import void_authority
 from publisher.store.database_identity import store_identity
-from publisher.store.db.database import MOVED_TO_KEY, Transaction, append_entries, open_engine
+from publisher.store.db.database import (
+    MOVED_TO_KEY,
+    Transaction,
+    append_entries,
+    open_engine,
+)
 from publisher.store.db.rows import audit_entry
 from publisher.store.db.tables import DATABASE_INFO, MEDIA
 from publisher.store.recovery.folder import FOLDER_KEY
@@ -42,18 +47,26 @@ async def copy_to_postgres(
         # a query may hold one as well
         shown = make_url(target).set(query={}).render_as_string(hide_password=True)
         try:
-            with old.begin() as from_source:  # on SQLite this keeps every other writer out
+            with (
+                old.begin() as from_source
+            ):  # on SQLite this keeps every other writer out
                 with new.begin() as to_target:
                     counts = _copy(from_source, to_target)
                     entry = audit_entry(
-                        runtime.now(), by, event="database_moved", subject="database", detail=counts
+                        runtime.now(),
+                        by,
+                        event="database_moved",
+                        subject="database",
+                        detail=counts,
                     )
                     unit = Transaction(to_target)
                     void_authority(unit, runtime.now(), by, "moved")
                     append_entries(to_target, [entry, *unit.audit_entries])
                 runtime.hit_failpoint_now("migrate.mid")
                 append_entries(from_source, [{**entry, "event": "database_moved_away"}])
-                from_source.execute(insert(DATABASE_INFO).values(key=MOVED_TO_KEY, value=shown))
+                from_source.execute(
+                    insert(DATABASE_INFO).values(key=MOVED_TO_KEY, value=shown)
+                )
         finally:
             old.dispose()
             new.dispose()
@@ -66,7 +79,9 @@ def _copy(source: Connection, target: Connection) -> Mapping[str, int]:
     """Copy every row, unless exactly that was done before. Return the row counts by table."""
     digests, counts = _digests(source)
     digest = sha256(repr(sorted(digests.items())).encode()).hexdigest()
-    copied_from = select(DATABASE_INFO.c.value).where(DATABASE_INFO.c.key == COPIED_FROM_KEY)
+    copied_from = select(DATABASE_INFO.c.value).where(
+        DATABASE_INFO.c.key == COPIED_FROM_KEY
+    )
     copied = target.scalar(copied_from.with_for_update())
     if copied == digest:
         return counts
@@ -78,10 +93,16 @@ def _copy(source: Connection, target: Connection) -> Mapping[str, int]:
     for table in (*_tables(), DATABASE_INFO):
         for rows in _pages(source, table):
             target.execute(insert(table), [dict(row) for row in rows])
-        for column in table.primary_key.columns:  # new rows are numbered after the copied ones
-            sequence = target.scalar(select(func.pg_get_serial_sequence(table.name, column.name)))
+        for (
+            column
+        ) in table.primary_key.columns:  # new rows are numbered after the copied ones
+            sequence = target.scalar(
+                select(func.pg_get_serial_sequence(table.name, column.name))
+            )
             if sequence is not None:
-                next_value = select(func.coalesce(func.max(column), 0) + 1).scalar_subquery()
+                next_value = select(
+                    func.coalesce(func.max(column), 0) + 1
+                ).scalar_subquery()
                 target.execute(select(func.setval(sequence, next_value, False)))  # noqa: FBT003 # it has no keyword
     if _digests(target) != (digests, counts):
         raise RefusedError("copy_differs")
@@ -97,13 +118,17 @@ def _tables() -> list[Table]:
 
     That table has rows even in an empty database.
     """
-    return [table for table in SQLModel.metadata.sorted_tables if table is not DATABASE_INFO]
+    return [
+        table for table in SQLModel.metadata.sorted_tables if table is not DATABASE_INFO
+    ]
 
 
 def _pages(connection: Connection, table: Table) -> Iterator[Sequence[RowMapping]]:
     size = IMAGES_PER_PAGE if table is MEDIA else ROWS_PER_PAGE
     query = select(table).order_by(*table.primary_key.columns)
-    rows = connection.execute(query.execution_options(stream_results=True, max_row_buffer=size))
+    rows = connection.execute(
+        query.execution_options(stream_results=True, max_row_buffer=size)
+    )
     yield from rows.mappings().partitions(size)
 
 
@@ -122,7 +147,9 @@ def _digests(connection: Connection) -> tuple[Mapping[str, str], Mapping[str, in
 
     digests, counts = {}, {}
     for table in (*_tables(), DATABASE_INFO):
-        rows = sorted(digest_row(row) for page in _pages(connection, table) for row in page)
+        rows = sorted(
+            digest_row(row) for page in _pages(connection, table) for row in page
+        )
         digests[table.name] = sha256(b"".join(rows)).hexdigest()
         counts[table.name] = len(rows)
     return digests, counts

@@ -21,7 +21,11 @@ from publisher.runtime.clock import Runtime
 from publisher.runtime.files import put_in_place, replace_contents
 from publisher.runtime.shared_files import share
 from publisher.store.comparison import is_comparison_expected
-from publisher.store.database_identity import current_identity, stored_identity, workers_to_compare
+from publisher.store.database_identity import (
+    current_identity,
+    stored_identity,
+    workers_to_compare,
+)
 from publisher.store.db.database import MOVED_TO_KEY, is_corrupt, sqlite_file
 from publisher.store.db.intent_journal import (
     TAIL_BYTES,
@@ -99,22 +103,30 @@ def migrate(
         if file is None:
             # hosts that start together migrate one after the other; the lock ends with the
             # connection
-            connection.execute(select(func.pg_advisory_lock(func.hashtext("publisher/migration"))))
+            connection.execute(
+                select(func.pg_advisory_lock(func.hashtext("publisher/migration")))
+            )
             if connection.exec_driver_sql("SHOW fsync").scalar_one() == "off":
                 raise RefusedError("database_unsafe")
         _run_migrations(connection, runtime)
         keys = ("environment", MOVED_TO_KEY, BACKUP_KEY)
-        rows = connection.execute(select(DATABASE_INFO).where(DATABASE_INFO.c.key.in_(keys)))
+        rows = connection.execute(
+            select(DATABASE_INFO).where(DATABASE_INFO.c.key.in_(keys))
+        )
         info = {row.key: row.value for row in rows}
         stamped = info.get("environment")
         if MOVED_TO_KEY in info:
             raise RefusedError("database_moved", to=info[MOVED_TO_KEY])
         if stamped is None:
-            connection.execute(insert(DATABASE_INFO).values(key="environment", value=environment))
+            connection.execute(
+                insert(DATABASE_INFO).values(key="environment", value=environment)
+            )
         elif stamped != environment:
             raise RefusedError("other_environment", stamped=stamped, wanted=environment)
         if BACKUP_KEY in info and journal is not None:
-            raise RefusedError("database_is_copy", at=str(json.loads(info[BACKUP_KEY])["at"]))
+            raise RefusedError(
+                "database_is_copy", at=str(json.loads(info[BACKUP_KEY])["at"])
+            )
         connection.commit()
 
 
@@ -152,18 +164,22 @@ def _connect(url: str, *, may_write: bool = True) -> Iterator[Connection]:
     file = sqlite_file(url)
     if file is None:
         engine = create_engine(
-            make_url(url).set(drivername="postgresql+psycopg"), connect_args=CONNECT_ARGS
+            make_url(url).set(drivername="postgresql+psycopg"),
+            connect_args=CONNECT_ARGS,
         )
     else:
         require_safe_companions(file)
         engine = create_engine(
-            url if may_write else f"sqlite:///{file.absolute().as_uri()}?mode=ro&uri=true"
+            url
+            if may_write
+            else f"sqlite:///{file.absolute().as_uri()}?mode=ro&uri=true"
         )
     try:
         with engine.connect() as connection:
             if file is not None:
                 require_own_schema(
-                    lambda sql: [tuple(row) for row in connection.exec_driver_sql(sql)], file
+                    lambda sql: [tuple(row) for row in connection.exec_driver_sql(sql)],
+                    file,
                 )
             yield connection
     except DatabaseError as error:
@@ -183,7 +199,9 @@ def check_integrity(url: str) -> None:
     file = sqlite_file(url)
     if file is None or not file.is_file():
         return
-    with _connect(url, may_write=file.with_name(f"{file.name}-journal").exists()) as connection:
+    with _connect(
+        url, may_write=file.with_name(f"{file.name}-journal").exists()
+    ) as connection:
         _require_integrity(connection, file)
 
 
@@ -196,7 +214,9 @@ def _run_migrations(connection: Connection, runtime: Runtime) -> None:
     version = _read_migration(connection)
     if version == NEWEST_MIGRATION:
         return
-    if version is not None and not list(MIGRATIONS_FOLDER.glob(f"versions/{version}_*.py")):
+    if version is not None and not list(
+        MIGRATIONS_FOLDER.glob(f"versions/{version}_*.py")
+    ):
         raise RefusedError("database_newer", version=version)
     if version is not None and connection.dialect.name == "sqlite":
         _require_integrity(connection, Path(str(connection.engine.url.database)))
@@ -206,7 +226,9 @@ def _run_migrations(connection: Connection, runtime: Runtime) -> None:
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS_FOLDER))
     config.attributes["connection"] = connection
-    config.attributes["after_step"] = lambda **_step: runtime.hit_failpoint_now("migrate.mid")
+    config.attributes["after_step"] = lambda **_step: runtime.hit_failpoint_now(
+        "migrate.mid"
+    )
     driver = connection.connection.driver_connection
     if connection.dialect.name == "sqlite" and driver is not None:
         # all steps are one transaction here too; by itself the driver begins none before a change
@@ -237,7 +259,10 @@ def check_against_journal(url: str, journal: Path) -> None:
             if stored_identity(connection) != current_identity(connection):
                 raise RefusedError("database_replaced")
             return
-        if not journal.exists() and connection.scalar(select(ATTEMPT.c.id).limit(1)) is not None:
+        if (
+            not journal.exists()
+            and connection.scalar(select(ATTEMPT.c.id).limit(1)) is not None
+        ):
             raise RefusedError("journal_missing", journal=str(journal))
         contents = read_journal(journal, TAIL_BYTES)
         missing = missing_from(connection, contents.records)
@@ -245,7 +270,9 @@ def check_against_journal(url: str, journal: Path) -> None:
         line = next(iter(read_journal(journal).damaged_lines), 0)
         raise RefusedError("journal_damaged", journal=str(journal), line=str(line))
     if missing:
-        raise RefusedError("database_older", missing=str(len(missing)), journal=str(journal))
+        raise RefusedError(
+            "database_older", missing=str(len(missing)), journal=str(journal)
+        )
 
 
 def check_folder(url: str) -> None:
@@ -293,7 +320,9 @@ def check_journals_compared(url: str) -> None:
             raise RefusedError("waiting_for_workers", workers=", ".join(workers))
 
 
-def check_awaited_journal(url: str, worker: WorkerId, journal: Path, now: datetime) -> None:
+def check_awaited_journal(
+    url: str, worker: WorkerId, journal: Path, now: datetime
+) -> None:
     """Reject an awaited worker if its journal cannot prove its sends.
 
     Others of a shared database wait for it. Otherwise it would count as compared. Raises
@@ -308,7 +337,9 @@ def check_awaited_journal(url: str, worker: WorkerId, journal: Path, now: dateti
             require_own_journal(connection, worker, journal)
 
 
-def require_own_journal(connection: Connection, worker: WorkerId, journal: Path) -> None:
+def require_own_journal(
+    connection: Connection, worker: WorkerId, journal: Path
+) -> None:
     """Reject a journal that cannot prove this worker's sends. Raises RefusedError, OSError."""
     if problem := journal_problem(connection, worker, journal):
         line = (
@@ -332,7 +363,9 @@ def commit_swap(incoming: Path, file: Path, at: datetime) -> Path:
 def pending_swaps(file: Path) -> list[Path]:
     """Return the files that are to replace a database, the earliest commit first."""
     ready = file.parent.glob(f"*{READY_INFIX}*")
-    return sorted(one for one in ready if one.name.rpartition(READY_INFIX)[0] == file.name)
+    return sorted(
+        one for one in ready if one.name.rpartition(READY_INFIX)[0] == file.name
+    )
 
 
 def finish_swaps(file: Path, journal: Path, runtime: Runtime) -> None:

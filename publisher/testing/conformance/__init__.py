@@ -36,7 +36,11 @@ from publisher.testing.conformance.harness import (
 from publisher.testing.conformance.publish_checks import PublishChecks
 from publisher.testing.conformance.readback_checks import ReadChecks
 from publisher.testing.conformance.rules import BrokenRuleError, ConformanceRule
-from publisher.testing.fault_front import FrontResponse, ResponseFormat, open_fault_front
+from publisher.testing.fault_front import (
+    FrontResponse,
+    ResponseFormat,
+    open_fault_front,
+)
 
 __all__ = [
     "AdapterConformance",
@@ -81,7 +85,9 @@ class AdapterConformance(PublishChecks, ReadChecks, GeneralChecks, ABC):
         """Yield a fresh harness for the adapter and its platform, behind a fault front."""
         async with (
             self.open_platform() as (platform, secret),
-            open_fault_front(platform.base_url, response_format=self.response_format) as front,
+            open_fault_front(
+                platform.base_url, response_format=self.response_format
+            ) as front,
         ):
             harness = Harness(
                 platform=platform,

@@ -14,7 +14,9 @@ class AdapterFault:
 
     def __str__(self) -> str:
         facts = (
-            f"{key}={value}" for key, value in self.facts.items() if not isinstance(value, Mapping)
+            f"{key}={value}"
+            for key, value in self.facts.items()
+            if not isinstance(value, Mapping)
         )
         return "-".join([self.kind, *facts])
 
@@ -43,8 +45,15 @@ UNKNOWN_OUTCOME_FAULTS = (
     ),
     make_fault("status", code=500, body='{"error":"down"}', acts=True),
     make_fault("status", code=200, acts=True),
-    make_fault("status", code=302, headers={"location": "http://127.0.0.1:1/elsewhere"}, acts=True),
-    make_fault("status", code=307, headers={"location": "http://127.0.0.1:1/elsewhere"}),
+    make_fault(
+        "status",
+        code=302,
+        headers={"location": "http://127.0.0.1:1/elsewhere"},
+        acts=True,
+    ),
+    make_fault(
+        "status", code=307, headers={"location": "http://127.0.0.1:1/elsewhere"}
+    ),
     make_fault("api_error", code=UNLISTED_ERROR_CODE),
     make_fault("api_error", code=UNLISTED_ERROR_CODE, acts=True),
     make_fault("delay"),

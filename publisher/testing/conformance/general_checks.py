@@ -64,11 +64,15 @@ class GeneralChecks:
         """
         return replace(rendered, text="公" * by + rendered.text)
 
-    def _lengthen_to_limit(self, harness: Harness, sample: RenderedPost) -> RenderedPost:
+    def _lengthen_to_limit(
+        self, harness: Harness, sample: RenderedPost
+    ) -> RenderedPost:
         limit = harness.capabilities.text_limit_beside(len(sample.images))
         count_text = harness.capabilities.count_text
         spare = bisect_right(
-            range(limit + 1), limit, key=lambda by: count_text(self.lengthen(sample, by).text)
+            range(limit + 1),
+            limit,
+            key=lambda by: count_text(self.lengthen(sample, by).text),
         )
         return self.lengthen(sample, max(spare - 1, 0))
 
@@ -89,10 +93,14 @@ class GeneralChecks:
         what = f"one over the limit of {harness.capabilities.text_limit}, but nothing is said"
         ConformanceRule.LENGTH_MEASURED.require(_errors(harness, over), what)
 
-    async def test_the_platform_takes_texts_up_to_the_limit(self, harness: Harness) -> None:
+    async def test_the_platform_takes_texts_up_to_the_limit(
+        self, harness: Harness
+    ) -> None:
         """A text of exactly the limit, by the adapter's count, is published with all its words."""
         request = harness.make_request()
-        request = replace(request, rendered=self._lengthen_to_limit(harness, request.rendered))
+        request = replace(
+            request, rendered=self._lengthen_to_limit(harness, request.rendered)
+        )
         outcome = await publish_once(harness, harness.build_adapter(), request)
         ConformanceRule.LENGTH_MEASURED.require(
             isinstance(outcome, Published | Submitted),
@@ -155,11 +163,13 @@ class GeneralChecks:
         if isinstance(metrics, Mapping):
             unrequested = set(metrics) - {receipt.remote_id for receipt in receipts}
             ConformanceRule.READS_OR_SAYS_SO.require(
-                not unrequested, f"metrics of posts that nobody asked for: {unrequested}"
+                not unrequested,
+                f"metrics of posts that nobody asked for: {unrequested}",
             )
         else:
             ConformanceRule.READS_OR_SAYS_SO.require(
-                isinstance(metrics, ReadFailure), f"neither metrics nor Unknown: {metrics!r}"
+                isinstance(metrics, ReadFailure),
+                f"neither metrics nor Unknown: {metrics!r}",
             )
 
     async def test_shows_what_is_new(self, harness: Harness) -> None:
@@ -170,7 +180,11 @@ class GeneralChecks:
         recent = await adapter.list_recent()
         if isinstance(recent, ReadFailure):
             return
-        live = {post.remote_id for post in await harness.platform.posts() if post.is_published}
+        live = {
+            post.remote_id
+            for post in await harness.platform.posts()
+            if post.is_published
+        }
         seen = [post.remote_id for post in recent]
         ConformanceRule.READS_OR_SAYS_SO.require(
             set(seen) <= live, f"{set(seen) - live} is shown, but not live"
@@ -184,7 +198,9 @@ class GeneralChecks:
             at == sorted(at, reverse=True), f"not newest first: {at}"
         )
 
-    @pytest.mark.parametrize("kind", [None, "drop_after", "html", "api_error", "expire_token"])
+    @pytest.mark.parametrize(
+        "kind", [None, "drop_after", "html", "api_error", "expire_token"]
+    )
     async def test_never_leaks_a_secret(
         self, harness: Harness, kind: str | None, caplog: pytest.LogCaptureFixture
     ) -> None:
@@ -193,7 +209,9 @@ class GeneralChecks:
         adapter, request = harness.build_adapter(), harness.make_request()
         facts = {"code": UNLISTED_ERROR_CODE} if kind == "api_error" else {}
         async with (
-            harness.fault(FaultTarget.ANY, make_fault(kind, **facts)) if kind else nullcontext()
+            harness.fault(FaultTarget.ANY, make_fault(kind, **facts))
+            if kind
+            else nullcontext()
         ):
             outcome = await publish_once(harness, adapter, request)
             found = {
@@ -203,7 +221,9 @@ class GeneralChecks:
                 "the result of list_recent": await adapter.list_recent(),
             }
             if isinstance(outcome, Submitted):
-                found["the result of check_ticket"] = await adapter.check_ticket(outcome.ticket)
+                found["the result of check_ticket"] = await adapter.check_ticket(
+                    outcome.ticket
+                )
         places = {
             **{place: f"{value!r} {value}" for place, value in found.items()},
             "the adapter's repr": f"{adapter!r} {adapter}",
@@ -212,14 +232,22 @@ class GeneralChecks:
                 f"the repr of a {call.method} request": repr(call)
                 for call in harness.call_tally.requests
             },
-            **{f"the log of {record.name}": record.getMessage() for record in caplog.records},
+            **{
+                f"the log of {record.name}": record.getMessage()
+                for record in caplog.records
+            },
         }
         hidden = {
-            name: value for name, value in harness.secret.items() if name not in self.public_fields
+            name: value
+            for name, value in harness.secret.items()
+            if name not in self.public_fields
         }
         kept = {
             **hidden,
-            **{f"token {number}": value for number, value in enumerate(harness.call_tally.tokens)},
+            **{
+                f"token {number}": value
+                for number, value in enumerate(harness.call_tally.tokens)
+            },
         }
         shown = [
             f"{name} is in {place}: {text.replace(value, '…')[:MAX_EXCERPT_CHARACTERS]}"

@@ -161,7 +161,9 @@ class FaultInjector(Protocol):
     (docs/simulator.md).
     """
 
-    async def inject_fault(self, target: FaultTarget, kind: str, **facts: object) -> bool:
+    async def inject_fault(
+        self, target: FaultTarget, kind: str, **facts: object
+    ) -> bool:
         """Inject a fault into every such call until `clear_faults`.
 
         Return False if this server cannot.
@@ -229,13 +231,19 @@ class CountingHttp:
     def _tag(self, request: HttpRequest, call: str) -> HttpRequest:
         return replace(
             request,
-            headers={**request.headers, TAG_HEADER: f"{self.tag} {self.tally.method} {call}"},
+            headers={
+                **request.headers,
+                TAG_HEADER: f"{self.tag} {self.tally.method} {call}",
+            },
         )
 
     async def _unless_held(
         self, call: Coroutine[None, None, HttpResponse | NotSent | Unknown]
     ) -> HttpResponse | NotSent | Unknown:
-        response, held = asyncio.create_task(call), asyncio.create_task(self.held.wait())
+        response, held = (
+            asyncio.create_task(call),
+            asyncio.create_task(self.held.wait()),
+        )
         try:
             await asyncio.wait({response, held}, return_when=asyncio.FIRST_COMPLETED)
             return response.result() if response.done() else Unknown(reason="timeout")
@@ -249,7 +257,9 @@ def count_pictures(request: HttpRequest, images: Sequence[bytes]) -> int:
     """Return how many of these pictures a request carries."""
     bodies = [*(part.data for part in request.uploads), request.content or b""]
     return sum(
-        image in body or base64.b64encode(image) in body for body in bodies for image in images
+        image in body or base64.b64encode(image) in body
+        for body in bodies
+        for image in images
     )
 
 
@@ -319,7 +329,9 @@ class ObservedAdapter:
     async def check_health(self) -> HealthCheckResult:
         return await self._observe("check_health", self.inner.check_health())
 
-    async def read_metrics(self, receipts: Sequence[Receipt]) -> Mapping[str, Reach] | ReadFailure:
+    async def read_metrics(
+        self, receipts: Sequence[Receipt]
+    ) -> Mapping[str, Reach] | ReadFailure:
         return await self._observe("read_metrics", self.inner.read_metrics(receipts))
 
     async def list_recent(self) -> Sequence[ObservedPost] | ReadFailure:
@@ -332,16 +344,23 @@ class ObservedAdapter:
         finally:
             self.tally.method = ""
         untagged = [
-            request for request in self.front.requests if not request.tag.startswith(self.tag)
+            request
+            for request in self.front.requests
+            if not request.tag.startswith(self.tag)
         ]
-        calls = [f"{request.method} {request.target.partition('?')[0]}" for request in untagged]
+        calls = [
+            f"{request.method} {request.target.partition('?')[0]}"
+            for request in untagged
+        ]
         # `fetch_date`, which cannot be tagged
         past = [call for call in calls if not call.endswith("/robots.txt")]
         ConformanceRule.CLIENT_GIVEN.require(
             not past, f"{method} called {past} without the given client"
         )
         is_read = method != "publish" and self.tally.create_count > created
-        ConformanceRule.ONE_CREATE.require(not is_read, f"{method} made a creating call")
+        ConformanceRule.ONE_CREATE.require(
+            not is_read, f"{method} made a creating call"
+        )
         return result
 
 
@@ -429,7 +448,9 @@ class Harness:
             return
 
         context = AdapterContext(
-            http=CountingHttp(http, self.call_tally, self.images, self._tag, self._held, is_closed),
+            http=CountingHttp(
+                http, self.call_tally, self.images, self._tag, self._held, is_closed
+            ),
             secret=lambda: self.secret if secret is None else secret,
             tokens=self._tokens,
             state=state or self.adapter_state,
@@ -437,7 +458,10 @@ class Harness:
             failpoint=ignore_failpoint,
         )
         return ObservedAdapter(
-            self.factory.create(account, context), self.call_tally, self.front, self._tag
+            self.factory.create(account, context),
+            self.call_tally,
+            self.front,
+            self._tag,
         )
 
     async def prepare(self) -> None:
@@ -453,14 +477,22 @@ class Harness:
 
         The attempt is made now.
         """
-        newest_id = await self.post_manually("一小时前的旧消息", "这是一小时前由人工发布的旧消息。")
+        newest_id = await self.post_manually(
+            "一小时前的旧消息", "这是一小时前由人工发布的旧消息。"
+        )
         if self.has_movable_clock:
             await self.advance_time(timedelta(hours=1))
-            return Baseline(newest_id=newest_id, taken_at=self.now() - timedelta(minutes=2))
-        await asyncio.sleep(REAL_CLOCK_GAP_SECONDS)  # the platform's clock cannot be moved
+            return Baseline(
+                newest_id=newest_id, taken_at=self.now() - timedelta(minutes=2)
+            )
+        await asyncio.sleep(
+            REAL_CLOCK_GAP_SECONDS
+        )  # the platform's clock cannot be moved
         return Baseline(newest_id=newest_id, taken_at=self.now())
 
-    def make_request(self, *, attempt: int = 1, start_by: float | None = None) -> SendRequest:
+    def make_request(
+        self, *, attempt: int = 1, start_by: float | None = None
+    ) -> SendRequest:
         """Return the send request of a new delivery.
 
         Its baseline is the account's existing post.
@@ -481,7 +513,8 @@ class Harness:
         )
         name_method = get_hook(self.factory, "call_method")
         return replace(
-            request, method=name_method(self.account, rendered, is_urgent=request.is_urgent)
+            request,
+            method=name_method(self.account, rendered, is_urgent=request.is_urgent),
         )
 
     def make_marker(self, number: int) -> Marker:
@@ -490,13 +523,17 @@ class Harness:
         A real server still has the posts of earlier runs.
         """
         run = "" if self.has_movable_clock else f"-{self._run}"
-        key = OccurrenceKey(post=PostId(f"conformance{run}-{number}"), occurrence=ONCE_OCCURRENCE)
+        key = OccurrenceKey(
+            post=PostId(f"conformance{run}-{number}"), occurrence=ONCE_OCCURRENCE
+        )
         return derive_marker(key, self.account.id)
 
     async def created_posts(self) -> Sequence[PlatformPost]:
         """Return the posts created on the account since `prepare`, except manual ones."""
         return [
-            post for post in await self.platform.posts() if post.remote_id not in self._known_ids
+            post
+            for post in await self.platform.posts()
+            if post.remote_id not in self._known_ids
         ]
 
     async def post_manually(self, title: str, text: str) -> str:
@@ -520,7 +557,9 @@ class Harness:
         is_on_the_way = injector is None or kind in TRANSPORT_KINDS | PLAIN_KINDS
         seen = len(self.front.exchanges)
         made = {post.remote_id for post in await self.created_posts()}
-        if is_on_the_way or not (injector and await injector.inject_fault(target, kind, **facts)):
+        if is_on_the_way or not (
+            injector and await injector.inject_fault(target, kind, **facts)
+        ):
             ConformanceRule.FAULT_BITES.require(
                 self.front.can(kind),
                 f"nothing makes the fault {name}: add it to the test platform, "
@@ -530,7 +569,13 @@ class Harness:
             injected = self._inject_on_the_way(target, kind, facts)
         try:
             yield
-            count = injected.count if injected else await injector.fault_count() if injector else 0
+            count = (
+                injected.count
+                if injected
+                else await injector.fault_count()
+                if injector
+                else 0
+            )
             is_ignored = injected is None and await self._is_ignored(
                 target, kind, facts, seen, made
             )
@@ -558,15 +603,21 @@ class Harness:
         published at once. Or reads got the same result as before.
         """
         if target is FaultTarget.CREATE:
-            new = [post for post in await self.created_posts() if post.remote_id not in made]
+            new = [
+                post
+                for post in await self.created_posts()
+                if post.remote_id not in made
+            ]
             if kind == "review":
                 return any(post.is_published for post in new)
             return bool(new) and kind in REFUSAL_KINDS and not facts.get("acts")
         exchanges = [
-            (replace(request, headers=()), response) for request, response in self.front.exchanges
+            (replace(request, headers=()), response)
+            for request, response in self.front.exchanges
         ]
         before = {
-            request: (response.status, response.body) for request, response in exchanges[:seen]
+            request: (response.status, response.body)
+            for request, response in exchanges[:seen]
         }
         after = [
             (response.status, response.body) == before.get(request)
@@ -600,18 +651,26 @@ class Harness:
             self._shift += duration
             await self.platform.advance_time(duration)
         elif duration:
-            await asyncio.sleep(self.settle_time.total_seconds())  # its clock cannot be moved
+            await asyncio.sleep(
+                self.settle_time.total_seconds()
+            )  # its clock cannot be moved
 
     async def wait_until_visible(self) -> None:
         """Wait for everything that a platform may still do late."""
-        await self.advance_time(self.capabilities.server_delay + self.capabilities.listing_lag)
+        await self.advance_time(
+            self.capabilities.server_delay + self.capabilities.listing_lag
+        )
 
-    async def follow_ticket(self, adapter: Adapter, finding: ReadbackResult) -> ReadbackResult:
+    async def follow_ticket(
+        self, adapter: Adapter, finding: ReadbackResult
+    ) -> ReadbackResult:
         """Follow a ticket to its end."""
         for _ in range(MAX_FOLLOW_UPS):
             if not isinstance(finding, Submitted):
                 break
-            await self.advance_time(max(finding.check_again_at - self.now(), timedelta(0)))
+            await self.advance_time(
+                max(finding.check_again_at - self.now(), timedelta(0))
+            )
             finding = await adapter.check_ticket(finding.ticket)
         return finding
 

@@ -24,7 +24,11 @@ from publisher.testing.conformance.faults import (
     AdapterFault,
     make_fault,
 )
-from publisher.testing.conformance.harness import FaultTarget, Harness, MemoryAdapterState
+from publisher.testing.conformance.harness import (
+    FaultTarget,
+    Harness,
+    MemoryAdapterState,
+)
 from publisher.testing.conformance.rules import ConformanceRule
 from publisher.testing.conformance.verdicts import (
     count_uploads,
@@ -56,7 +60,8 @@ class PublishChecks:
             f"{harness.call_tally.create_count} creating calls",
         )
         ConformanceRule.ONE_CREATE.require(
-            len(await harness.created_posts()) == 1, "the platform did not make the one post"
+            len(await harness.created_posts()) == 1,
+            "the platform did not make the one post",
         )
         await verify_outcome(harness, request, outcome)
 
@@ -74,7 +79,11 @@ class PublishChecks:
     async def test_publishes_every_picture(self, harness: Harness) -> None:
         """A post with two pictures is published with both."""
         capabilities, request = harness.capabilities, harness.make_request()
-        if not request.images or capabilities.picture_limit == 1 or capabilities.is_article:
+        if (
+            not request.images
+            or capabilities.picture_limit == 1
+            or capabilities.is_article
+        ):
             pytest.skip(
                 "NOT APPLICABLE: one picture at most, or an article, whose text names its pictures"
             )
@@ -117,7 +126,8 @@ class PublishChecks:
         async with harness.fault(FaultTarget.CREATE, fault):
             outcome = await publish_once(harness, adapter, request)
         ConformanceRule.HONEST_OUTCOME.require(
-            isinstance(outcome, Unknown), f"after {fault} comes {outcome!r}, not Unknown"
+            isinstance(outcome, Unknown),
+            f"after {fault} comes {outcome!r}, not Unknown",
         )
         await verify_outcome(harness, request, outcome)
 
@@ -152,14 +162,18 @@ class PublishChecks:
         Five unreadable responses pause a platform.
         """
         async with harness.fault(FaultTarget.CREATE, fault):
-            outcome = await publish_once(harness, harness.build_adapter(), harness.make_request())
+            outcome = await publish_once(
+                harness, harness.build_adapter(), harness.make_request()
+            )
         ConformanceRule.SERVER_ERROR_NAMED.require(
             outcome == Unknown(reason="server_error"),
             f"after {fault} comes {outcome!r}, not Unknown(reason='server_error')",
         )
 
     @pytest.mark.parametrize("failure", ["refused", "dns", "tls"])
-    async def test_what_never_left_is_not_sent(self, harness: Harness, failure: str) -> None:
+    async def test_what_never_left_is_not_sent(
+        self, harness: Harness, failure: str
+    ) -> None:
         """Without a connection nothing is created, and the outcome is NotSent."""
         with pytest.MonkeyPatch.context() as patch:
             adapter = harness.build_adapter(
@@ -200,7 +214,8 @@ class PublishChecks:
             harness.call_tally.requests, "not even an attempt used the given client"
         )
         ConformanceRule.CLIENT_GIVEN.require(
-            not await harness.created_posts(), "a post was made without the given client"
+            not await harness.created_posts(),
+            "a post was made without the given client",
         )
 
     async def test_needs_credentials(self, harness: Harness) -> None:
@@ -211,7 +226,9 @@ class PublishChecks:
         is_auth = isinstance(outcome, CredentialExpired) or (
             isinstance(outcome, Blocked) and outcome.hold_reason is HoldReason.AUTH
         )
-        ConformanceRule.PROBE_TELLS.require(is_auth, f"there are no credentials, but {outcome!r}")
+        ConformanceRule.PROBE_TELLS.require(
+            is_auth, f"there are no credentials, but {outcome!r}"
+        )
         ConformanceRule.HONEST_OUTCOME.require(
             not await harness.created_posts(), "a post was made without credentials"
         )
@@ -227,18 +244,26 @@ class PublishChecks:
         )
         if await harness.created_posts():
             return
-        outcome = await publish_once(harness, harness.build_adapter(), replace(request, attempt=2))
+        outcome = await publish_once(
+            harness, harness.build_adapter(), replace(request, attempt=2)
+        )
         is_taken = isinstance(outcome, Published | Submitted)
-        ConformanceRule.ONE_REFRESH.require(is_taken, f"the sign-in works again, but {outcome!r}")
+        ConformanceRule.ONE_REFRESH.require(
+            is_taken, f"the sign-in works again, but {outcome!r}"
+        )
         await verify_outcome(harness, request, outcome)
 
-    async def test_a_second_attempt_makes_no_second_post_of_its_own(self, harness: Harness) -> None:
+    async def test_a_second_attempt_makes_no_second_post_of_its_own(
+        self, harness: Harness
+    ) -> None:
         """An attempt after a lost reply creates at most one post, and denies none."""
         request = harness.make_request()
         async with harness.fault(FaultTarget.CREATE, make_fault("drop_before")):
             await publish_once(harness, harness.build_adapter(), request)
         await harness.advance_time(timedelta(minutes=10))
-        outcome = await publish_once(harness, harness.build_adapter(), replace(request, attempt=2))
+        outcome = await publish_once(
+            harness, harness.build_adapter(), replace(request, attempt=2)
+        )
         await verify_outcome(harness, request, outcome)
 
     async def test_all_attempts_carry_one_key(self, harness: Harness) -> None:
@@ -255,7 +280,9 @@ class PublishChecks:
         keys = [self.get_idempotency_key(call) for call in created_by]
         if not self.has_idempotency_key and keys[0] is None:
             pytest.skip("NOT APPLICABLE: the platform has no idempotency key")
-        ConformanceRule.ONE_KEY.require(None not in keys, f"a creating call carries no key: {keys}")
+        ConformanceRule.ONE_KEY.require(
+            None not in keys, f"a creating call carries no key: {keys}"
+        )
         first, second, other = [*keys, None, None][:3]
         ConformanceRule.ONE_KEY.require(
             first == second, f"two attempts of one delivery carry {first} and {second}"
@@ -282,14 +309,19 @@ class PublishChecks:
             )
         seen = len(harness.call_tally.requests)
         await harness.advance_time(timedelta(minutes=10))
-        await publish_once(harness, harness.build_adapter(), replace(request, attempt=2))
+        await publish_once(
+            harness, harness.build_adapter(), replace(request, attempt=2)
+        )
         again = count_uploads(harness, since=seen)
         ConformanceRule.MEDIA_STORED_ONCE.require(
-            not again, f"{again} of {first} pictures were stored again for the second attempt"
+            not again,
+            f"{again} of {first} pictures were stored again for the second attempt",
         )
 
 
-def _make_unreachable(failure: str, base_url: str, monkeypatch: pytest.MonkeyPatch) -> str:
+def _make_unreachable(
+    failure: str, base_url: str, monkeypatch: pytest.MonkeyPatch
+) -> str:
     """Return a base URL that cannot be connected to."""
     match failure:
         case "tls":

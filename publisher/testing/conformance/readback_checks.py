@@ -59,11 +59,15 @@ class ReadChecks:
     """The number of posts that push ours off the first page."""
 
     @pytest.mark.parametrize("how", TEXT_REWRITES)
-    async def test_knows_its_post_by_the_marker(self, harness: Harness, how: str) -> None:
+    async def test_knows_its_post_by_the_marker(
+        self, harness: Harness, how: str
+    ) -> None:
         """The platform's changes to the text do not hide the post."""
         request = harness.make_request()
         if rewrite_text(request.text, how=how) == request.text:
-            pytest.skip(f"NOT APPLICABLE: the sample has nothing that changes with {how}")
+            pytest.skip(
+                f"NOT APPLICABLE: the sample has nothing that changes with {how}"
+            )
         async with harness.fault(FaultTarget.CREATE, make_fault("rewrite", how=how)):
             await publish_once(harness, harness.build_adapter(), request)
             await harness.wait_until_visible()
@@ -94,14 +98,19 @@ class ReadChecks:
         request = harness.make_request()
         async with harness.fault(FaultTarget.CREATE, make_fault("drop_before")):
             await publish_once(harness, harness.build_adapter(), request)
-        await harness.post_manually("别人的新消息", "这是别人刚刚发布的消息，与本条无关。")
+        await harness.post_manually(
+            "别人的新消息", "这是别人刚刚发布的消息，与本条无关。"
+        )
         await harness.wait_until_visible()
         await verify_readback(harness, request)
 
     @pytest.mark.parametrize("number", ["another's", "none"])
     async def test_ignores_lookalikes(self, harness: Harness, number: str) -> None:
         """A post with our words, but without our marker, is at most a possible match."""
-        request, code = harness.make_request(), harness.make_marker(LOOKALIKE_NUMBER).code
+        request, code = (
+            harness.make_request(),
+            harness.make_marker(LOOKALIKE_NUMBER).code,
+        )
         async with harness.fault(FaultTarget.CREATE, make_fault("drop_before")):
             await publish_once(harness, harness.build_adapter(), request)
         title, text = (
@@ -116,9 +125,14 @@ class ReadChecks:
             f"{remote_id} has our words with {number} marker, but find says {finding!r}",
         )
 
-    async def test_ignores_lookalikes_in_a_list_that_cuts_its_words(self, harness: Harness) -> None:
+    async def test_ignores_lookalikes_in_a_list_that_cuts_its_words(
+        self, harness: Harness
+    ) -> None:
         """A post that begins like ours is at most a possible match if the list has no marker."""
-        request, code = harness.make_request(), harness.make_marker(LOOKALIKE_NUMBER).code
+        request, code = (
+            harness.make_request(),
+            harness.make_marker(LOOKALIKE_NUMBER).code,
+        )
         async with harness.fault(FaultTarget.CREATE, make_fault("drop_before")):
             await publish_once(harness, harness.build_adapter(), request)
         title, text = (
@@ -128,7 +142,9 @@ class ReadChecks:
         remote_id = await harness.post_manually(title, text)
         await harness.wait_until_visible()
         async with harness.fault(
-            FaultTarget.LIST, make_fault("rewrite", how="excerpt", characters=12), is_needed=False
+            FaultTarget.LIST,
+            make_fault("rewrite", how="excerpt", characters=12),
+            is_needed=False,
         ):
             finding = await harness.find_post(request)
         ConformanceRule.ADOPTS_ITS_OWN_ONLY.require(
@@ -155,7 +171,9 @@ class ReadChecks:
             f"{receipt.remote_id} is older than the attempt, but find says {finding!r}",
         )
 
-    async def test_a_list_of_another_account_proves_nothing(self, harness: Harness) -> None:
+    async def test_a_list_of_another_account_proves_nothing(
+        self, harness: Harness
+    ) -> None:
         """If the lists name another account, `find_post` is Unknown."""
         request, _ = await _publish_visible(harness)
         async with harness.fault(FaultTarget.LIST, make_fault("wrong_account")):
@@ -165,29 +183,42 @@ class ReadChecks:
             f"the list is another account's, but find says {finding!r}",
         )
 
-    async def test_recent_posts_of_another_account_are_not_shown(self, harness: Harness) -> None:
+    async def test_recent_posts_of_another_account_are_not_shown(
+        self, harness: Harness
+    ) -> None:
         """If the newest posts name another account, `list_recent` is Unknown."""
         await _publish_visible(harness)
         async with harness.fault(FaultTarget.RECENT, make_fault("wrong_account")):
             recent = await harness.build_adapter().list_recent()
         ConformanceRule.RIGHT_ACCOUNT.require(
-            isinstance(recent, Unknown), f"the list is another account's, but it says {recent!r}"
+            isinstance(recent, Unknown),
+            f"the list is another account's, but it says {recent!r}",
         )
 
-    async def test_a_post_of_another_account_is_not_followed(self, harness: Harness) -> None:
+    async def test_a_post_of_another_account_is_not_followed(
+        self, harness: Harness
+    ) -> None:
         """If the read of a post names another account, `check_ticket` is Unknown."""
         _, receipt = await _publish_visible(harness)
         async with harness.fault(FaultTarget.TICKET, make_fault("wrong_account")):
-            finding = await harness.build_adapter().check_ticket(Ticket(payload=receipt.remote_id))
+            finding = await harness.build_adapter().check_ticket(
+                Ticket(payload=receipt.remote_id)
+            )
         ConformanceRule.RIGHT_ACCOUNT.require(
-            isinstance(finding, Unknown), f"the post is another account's, but it says {finding!r}"
+            isinstance(finding, Unknown),
+            f"the post is another account's, but it says {finding!r}",
         )
 
-    async def test_a_login_of_another_account_is_blocked(self, harness: Harness) -> None:
+    async def test_a_login_of_another_account_is_blocked(
+        self, harness: Harness
+    ) -> None:
         """If the login belongs to another account, the health check is Blocked as such."""
         async with harness.fault(FaultTarget.PROBE, make_fault("wrong_account")):
             health = await harness.build_adapter().check_health()
-        is_noticed = isinstance(health, Blocked) and health.hold_reason is HoldReason.WRONG_ACCOUNT
+        is_noticed = (
+            isinstance(health, Blocked)
+            and health.hold_reason is HoldReason.WRONG_ACCOUNT
+        )
         ConformanceRule.RIGHT_ACCOUNT.require(
             is_noticed, f"the login is another account's, but it says {health!r}"
         )
@@ -200,7 +231,9 @@ class ReadChecks:
         _, receipt = await _publish_visible(harness)
         ticket = Ticket(payload=receipt.remote_id)
         finding = await harness.build_adapter().check_ticket(ticket)
-        is_honest = is_found_as(finding, receipt.remote_id) or isinstance(finding, Unknown)
+        is_honest = is_found_as(finding, receipt.remote_id) or isinstance(
+            finding, Unknown
+        )
         ConformanceRule.FIND_PAST_BASELINE.require(
             is_honest, f"{receipt.remote_id} is live, but {finding!r}"
         )
@@ -220,7 +253,8 @@ class ReadChecks:
             isinstance(finding, NotFound | Unknown), f"ours was never sent, {finding!r}"
         )
         reaches = (
-            not isinstance(finding, NotFound) or finding.covered_since <= request.baseline.taken_at
+            not isinstance(finding, NotFound)
+            or finding.covered_since <= request.baseline.taken_at
         )
         ConformanceRule.FIND_PAST_BASELINE.require(
             reaches, f"{finding!r} does not reach back to {request.baseline.taken_at}"
@@ -229,7 +263,8 @@ class ReadChecks:
         is_far = readable is None or readable > self.later_post_count
         is_honest = is_far or isinstance(finding, Unknown)
         ConformanceRule.FIND_PAST_BASELINE.require(
-            is_honest, f"only {readable} of {self.later_post_count} can be read, but {finding!r}"
+            is_honest,
+            f"only {readable} of {self.later_post_count} can be read, but {finding!r}",
         )
 
     async def test_ignores_posts_of_other_deliveries(self, harness: Harness) -> None:
@@ -268,7 +303,10 @@ class ReadChecks:
         async with harness.fault(FaultTarget.LIST, fault):
             finding = await harness.find_post(request)
         is_found = is_found_as(finding, receipt.remote_id)
-        is_alike = isinstance(finding, PossibleMatch) and finding.remote_id == receipt.remote_id
+        is_alike = (
+            isinstance(finding, PossibleMatch)
+            and finding.remote_id == receipt.remote_id
+        )
         is_honest = is_found or is_alike or isinstance(finding, Unknown)
         ConformanceRule.FIND_PAST_BASELINE.require(
             is_honest, f"{fault}: {receipt.remote_id} is live, but {finding!r}"
@@ -280,7 +318,9 @@ class ReadChecks:
     ) -> None:
         """All reads report a failed read as Unknown."""
         request, receipt = await _publish_visible(harness)
-        await harness.advance_time(harness.capabilities.first_metrics_after + timedelta(days=1))
+        await harness.advance_time(
+            harness.capabilities.first_metrics_after + timedelta(days=1)
+        )
         adapter = harness.build_adapter()
         async with harness.fault(FaultTarget.ANY, fault):
             answers = {
@@ -288,20 +328,31 @@ class ReadChecks:
                 for name, read in _get_reads(harness, request, receipt).items()
             }
         wrong = {
-            name: answer for name, answer in answers.items() if not isinstance(answer, Unknown)
+            name: answer
+            for name, answer in answers.items()
+            if not isinstance(answer, Unknown)
         }
         ConformanceRule.READS_OR_SAYS_SO.require(not wrong, f"{fault}, but {wrong!r}")
 
-    async def test_says_when_the_platform_wants_fewer_calls(self, harness: Harness) -> None:
+    async def test_says_when_the_platform_wants_fewer_calls(
+        self, harness: Harness
+    ) -> None:
         """A read refused with 429 is RateLimited with its end, and makes no further call."""
         request, receipt = await _publish_visible(harness)
-        await harness.advance_time(harness.capabilities.first_metrics_after + timedelta(days=1))
+        await harness.advance_time(
+            harness.capabilities.first_metrics_after + timedelta(days=1)
+        )
         headers = {"retry-after": str(RATE_LIMIT_PERIOD.seconds)}
-        async with harness.fault(FaultTarget.ANY, make_fault("status", code=429, headers=headers)):
+        async with harness.fault(
+            FaultTarget.ANY, make_fault("status", code=429, headers=headers)
+        ):
             for name, read in _get_reads(harness, request, receipt).items():
                 before, calls = harness.now(), len(harness.call_tally.requests)
                 answer = await read(harness.build_adapter())
-                if isinstance(answer, Unknown) and len(harness.call_tally.requests) == calls:
+                if (
+                    isinstance(answer, Unknown)
+                    and len(harness.call_tally.requests) == calls
+                ):
                     continue  # the platform has no such read
                 until = answer.until if isinstance(answer, RateLimited) else None
                 ConformanceRule.READS_OR_SAYS_SO.require(
@@ -309,11 +360,13 @@ class ReadChecks:
                 )
                 is_kept = until is not None and until >= before + RATE_LIMIT_PERIOD
                 ConformanceRule.READS_OR_SAYS_SO.require(
-                    is_kept, f"{name} must wait for {RATE_LIMIT_PERIOD}, but says {answer!r}"
+                    is_kept,
+                    f"{name} must wait for {RATE_LIMIT_PERIOD}, but says {answer!r}",
                 )
                 count = len(harness.call_tally.requests) - calls
                 ConformanceRule.READS_OR_SAYS_SO.require(
-                    count == 1, f"{name} made {count} calls though the first was limited"
+                    count == 1,
+                    f"{name} made {count} calls though the first was limited",
                 )
 
     async def test_sees_that_the_platform_took_it_down(self, harness: Harness) -> None:
@@ -335,7 +388,11 @@ class ReadChecks:
             ConformanceRule.RETRACTION_CONFIRMED.require(
                 isinstance(result, Deleted), f"taken down, but {result!r}"
             )
-            live = [post.remote_id for post in await harness.platform.posts() if post.is_published]
+            live = [
+                post.remote_id
+                for post in await harness.platform.posts()
+                if post.is_published
+            ]
             ConformanceRule.RETRACTION_CONFIRMED.require(
                 receipt.remote_id not in live, f"{result!r}, but it is still live"
             )
@@ -350,7 +407,9 @@ class ReadChecks:
         async with harness.fault(FaultTarget.RETRACT, fault):
             result = await harness.build_adapter().retract(receipt)
         is_live = receipt.remote_id in {
-            post.remote_id for post in await harness.platform.posts() if post.is_published
+            post.remote_id
+            for post in await harness.platform.posts()
+            if post.is_published
         }
         is_honest = isinstance(result, (Unknown, Rejected if is_live else Deleted))
         ConformanceRule.RETRACTION_CONFIRMED.require(
@@ -361,7 +420,9 @@ class ReadChecks:
             isinstance(again, Deleted), f"repeated after {fault}, but {again!r}"
         )
 
-    async def test_waits_out_what_the_platform_does_late(self, harness: Harness) -> None:
+    async def test_waits_out_what_the_platform_does_late(
+        self, harness: Harness
+    ) -> None:
         """The visibility window covers the longest server delay and listing lag, and one timeout.
 
         The timeout is a margin: after it the request may still wait in a queue of the platform.
@@ -371,7 +432,11 @@ class ReadChecks:
             timing.has_valid_order,
             f"not request_timeout < lease_timeout < visibility_window: {timing!r}",
         )
-        least = capabilities.server_delay + capabilities.listing_lag + timing.request_timeout
+        least = (
+            capabilities.server_delay
+            + capabilities.listing_lag
+            + timing.request_timeout
+        )
         ConformanceRule.FIND_PAST_BASELINE.require(
             timing.visibility_window >= least,
             f"visibility_window {timing.visibility_window} is under {least}",
@@ -410,7 +475,9 @@ def _get_reads(
     """Return all reads of an adapter, by name; the deletion among them where there is one."""
     reads: dict[str, Callable[[Adapter], Awaitable[object]]] = {
         "find_post": lambda adapter: adapter.find_post(request),
-        "check_ticket": lambda adapter: adapter.check_ticket(Ticket(payload=receipt.remote_id)),
+        "check_ticket": lambda adapter: adapter.check_ticket(
+            Ticket(payload=receipt.remote_id)
+        ),
         "check_health": lambda adapter: adapter.check_health(),
         "list_recent": lambda adapter: adapter.list_recent(),
         "read_metrics": lambda adapter: adapter.read_metrics([receipt]),
@@ -422,7 +489,9 @@ def _get_reads(
 
 def _skip_without_deletion(harness: Harness) -> None:
     if not harness.capabilities.can_retract:
-        pytest.skip("NOT APPLICABLE: the platform has no call that deletes a post (can_retract)")
+        pytest.skip(
+            "NOT APPLICABLE: the platform has no call that deletes a post (can_retract)"
+        )
 
 
 async def _publish_visible(harness: Harness) -> tuple[SendRequest, Receipt]:
@@ -433,6 +502,7 @@ async def _publish_visible(harness: Harness) -> tuple[SendRequest, Receipt]:
     finding = await harness.find_post(request)
     if not isinstance(finding, Published):
         raise BrokenRuleError(
-            ConformanceRule.FIND_PAST_BASELINE, f"our post is live, but find says {finding!r}"
+            ConformanceRule.FIND_PAST_BASELINE,
+            f"our post is live, but find says {finding!r}",
         )
     return request, finding.receipt

@@ -36,7 +36,9 @@ def is_found_as(finding: object, remote_id: str) -> bool:
     return isinstance(finding, Published) and finding.receipt.remote_id == remote_id
 
 
-async def publish_once(harness: Harness, adapter: Adapter, request: SendRequest) -> Outcome:
+async def publish_once(
+    harness: Harness, adapter: Adapter, request: SendRequest
+) -> Outcome:
     """Make one attempt. Raises BrokenRuleError for more than one creating call or post."""
     calls, count = harness.call_tally.create_count, len(await harness.created_posts())
     outcome = await adapter.publish(request)
@@ -45,12 +47,15 @@ async def publish_once(harness: Harness, adapter: Adapter, request: SendRequest)
         f"{harness.call_tally.create_count - calls} creating calls",
     )
     ConformanceRule.ONE_CREATE.require(
-        len(await harness.created_posts()) - count <= 1, "one attempt created more than one post"
+        len(await harness.created_posts()) - count <= 1,
+        "one attempt created more than one post",
     )
     return outcome
 
 
-async def publish_well(harness: Harness, adapter: Adapter, request: SendRequest) -> Outcome:
+async def publish_well(
+    harness: Harness, adapter: Adapter, request: SendRequest
+) -> Outcome:
     """Make one attempt with nothing in its way.
 
     Raises BrokenRuleError unless it succeeds.
@@ -70,7 +75,10 @@ def verify_content(harness: Harness, request: SendRequest, post: PlatformPost) -
     rendered, shown = request.rendered, _to_words(post.text)
     title = rendered.title if harness.capabilities.title_limits[1] else ""
     for words in (title, *_LINK.split(request.text)):
-        missing, whole = words[:MAX_EXCERPT_CHARACTERS], post.text[:MAX_EXCERPT_CHARACTERS]
+        missing, whole = (
+            words[:MAX_EXCERPT_CHARACTERS],
+            post.text[:MAX_EXCERPT_CHARACTERS],
+        )
         ConformanceRule.WHOLE_CONTENT.require(
             _to_words(words) in shown, f"{missing!r} is missing in {whole!r}"
         )
@@ -97,7 +105,9 @@ def _to_words(text: str) -> str:
     return normalize(unescape(_TAG.sub("", text)))
 
 
-async def verify_outcome(harness: Harness, request: SendRequest, outcome: Outcome) -> None:
+async def verify_outcome(
+    harness: Harness, request: SendRequest, outcome: Outcome
+) -> None:
     """Wait for late effects, check the outcome by the created posts, then check the readback.
 
     The effects are the platform's. Raises BrokenRuleError.
@@ -143,7 +153,9 @@ async def verify_readback(harness: Harness, request: SendRequest) -> None:
     ConformanceRule.ADOPTS_ITS_OWN_ONLY.require(
         is_honest, f"nothing of ours is live, but find says {finding!r}"
     )
-    is_certain = created or not harness.capabilities.can_resend or isinstance(finding, NotFound)
+    is_certain = (
+        created or not harness.capabilities.can_resend or isinstance(finding, NotFound)
+    )
     ConformanceRule.FIND_PAST_BASELINE.require(
         is_certain, f"the list is short and whole, but find says {finding!r}"
     )

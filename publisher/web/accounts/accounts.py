@@ -22,9 +22,18 @@ from publisher.domain.silence import SilenceClock, SilenceLevel
 from publisher.domain.user import Permission
 from publisher.engine.planner import schedule_evergreen
 from publisher.store.monitor.login_health import AccountHealth
-from publisher.store.queries.occurrences import ForeignPost, OccurrenceFilter, OpenCounts
+from publisher.store.queries.occurrences import (
+    ForeignPost,
+    OccurrenceFilter,
+    OpenCounts,
+)
 from publisher.store.queries.queries import Alert, ModeOverride, Pause
-from publisher.web.kit.forms import ActionForm, find_account, read_paused_at, read_reason
+from publisher.web.kit.forms import (
+    ActionForm,
+    find_account,
+    read_paused_at,
+    read_reason,
+)
 from publisher.web.kit.frame import Moment, read_frame_facts, read_moment
 from publisher.web.kit.live_parts import NO_PARTS, Parts, item_id, stream_path
 from publisher.web.kit.page import load_macro, redirect, render_page
@@ -103,7 +112,9 @@ async def read_lines(
     found = await store.login_health.list_accounts()
     counts, alerts = await store.occurrences.open_counts(), await store.queries.alerts()
     foreign: dict[AccountId, list[ForeignPost]] = {}
-    since = visitor.site.runtime.now() - (FOREIGN_POST_AGE if account is None else RECENT)
+    since = visitor.site.runtime.now() - (
+        FOREIGN_POST_AGE if account is None else RECENT
+    )
     for post in await store.occurrences.foreign_posts(since, account):
         foreign.setdefault(post.account, []).append(post)
     grouped, waiting = group_alerts(alerts), moment.waiting.by_account
@@ -118,7 +129,8 @@ async def read_lines(
             foreign.get(item.account.id, ()),
         )
         for item in found
-        if (reach is None or item.account.id in reach) and account in {None, item.account.id}
+        if (reach is None or item.account.id in reach)
+        and account in {None, item.account.id}
     ]
 
 
@@ -177,7 +189,9 @@ def describe_account(  # noqa: PLR0913, PLR0917 # all that is known of an accoun
 
 
 def is_refused(health: AccountHealth) -> bool:
-    return health.mode is Mode.API and isinstance(health.health, CredentialExpired | Blocked)
+    return health.mode is Mode.API and isinstance(
+        health.health, CredentialExpired | Blocked
+    )
 
 
 def _judge(  # noqa: PLR0913, PLR0917 # all that may be wrong
@@ -206,9 +220,15 @@ def _judge(  # noqa: PLR0913, PLR0917 # all that may be wrong
         )
         yield AccountStatus.ACTION, t(code), formatter.health(health.health)
     if foreign:
-        says = t("pages_account_foreign_says", at=formatter.time(foreign[0].published_at))
+        says = t(
+            "pages_account_foreign_says", at=formatter.time(foreign[0].published_at)
+        )
         yield AccountStatus.WARN, t("pages_account_foreign"), says
-    if days_left is not None and days_left <= MAX_DAYS_SHOWN // 2 and health.mode is Mode.API:
+    if (
+        days_left is not None
+        and days_left <= MAX_DAYS_SHOWN // 2
+        and health.mode is Mode.API
+    ):
         yield (
             AccountStatus.WARN,
             t("pages_account_days", days=days_left),
@@ -239,7 +259,9 @@ class RegionRow:
 
 
 def group_regions(
-    lines: Sequence[AccountLine], names: AccountNames, regions: Mapping[str, Mapping[str, str]]
+    lines: Sequence[AccountLine],
+    names: AccountNames,
+    regions: Mapping[str, Mapping[str, str]],
 ) -> Sequence[RegionRow]:
     """Return the regions in the order of the settings; an account without one has its own row."""
     rows: dict[str, dict[Platform, list[AccountLine]]] = {}
@@ -248,7 +270,9 @@ def group_regions(
         key = line.account.region or line.account.id
         labels[key] = regions.get(key, {}).get("name") or key
         rows.setdefault(key, {}).setdefault(line.account.platform, []).append(line)
-    return [RegionRow(key=key, name=labels[key], lines=found) for key, found in rows.items()]
+    return [
+        RegionRow(key=key, name=labels[key], lines=found) for key, found in rows.items()
+    ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -280,7 +304,9 @@ class AccountBoard:
     def needing(self) -> Sequence[AccountLine]:
         """The accounts that need somebody, the worst first."""
         found = [
-            line for line in self.lines if line.status in {AccountStatus.ACTION, AccountStatus.WARN}
+            line
+            for line in self.lines
+            if line.status in {AccountStatus.ACTION, AccountStatus.WARN}
         ]
         return sorted(found, key=lambda line: list(AccountStatus).index(line.status))
 
@@ -290,7 +316,8 @@ class AccountBoard:
         found = [
             line
             for line in self.lines
-            if self.platform in {None, line.account.platform} and self.status in {None, line.status}
+            if self.platform in {None, line.account.platform}
+            and self.status in {None, line.status}
         ]
         return sorted(
             found,
@@ -309,7 +336,9 @@ class AccountBoard:
         """The rows, in two columns if they are many."""
         rows = self.rows
         half = -(-len(rows) // 2)
-        return [rows[:half], rows[half:]] if len(rows) > MAX_ROWS_OF_ONE_COLUMN else [rows]
+        return (
+            [rows[:half], rows[half:]] if len(rows) > MAX_ROWS_OF_ONE_COLUMN else [rows]
+        )
 
 
 async def read_account_board(
@@ -324,9 +353,12 @@ async def read_account_board(
         names=name_accounts(settings, visitor.messages),
         regions_of_settings=settings.regions,
         platform=next(
-            (platform for platform in platforms if platform == query.get("platform")), None
+            (platform for platform in platforms if platform == query.get("platform")),
+            None,
         ),
-        status=next((status for status in AccountStatus if status == query.get("status")), None),
+        status=next(
+            (status for status in AccountStatus if status == query.get("status")), None
+        ),
     )
 
 
@@ -367,7 +399,8 @@ async def read_live(
         return NO_PARTS
     board = await read_account_board(visitor, page)
     make_cell, make_row = (
-        load_macro(visitor, "accounts/parts", name) for name in ("account_cell", "account_row")
+        load_macro(visitor, "accounts/parts", name)
+        for name in ("account_cell", "account_row")
     )
     # a region in which no account is of the chosen status any more stays
     shown = {row.key: row for row in board.rows}
@@ -400,11 +433,16 @@ async def read_live_cards(
     board = await site.shared.get(key, partial(read_account_board, visitor, page))
     make_card = load_macro(visitor, "accounts/parts", "account_card")
     second_form = partial(find_second_form, visitor, board.names)
-    cards = {line.card: make_card(line, board.names, second_form(line)) for line in board.needing}
+    cards = {
+        line.card: make_card(line, board.names, second_form(line))
+        for line in board.needing
+    }
     return Parts(items=cards, wanted=cards)
 
 
-def find_second_form(visitor: Visitor, names: AccountNames, line: AccountLine) -> ActionForm | None:
+def find_second_form(
+    visitor: Visitor, names: AccountNames, line: AccountLine
+) -> ActionForm | None:
     """Return the form that helps an account in need, besides the steps on its page.
 
     None if nothing helps at once.
@@ -420,7 +458,11 @@ def find_second_form(visitor: Visitor, names: AccountNames, line: AccountLine) -
     if pause is not None:
         is_own = pause.scope == f"account:{account.id}"
         return resume_form(visitor, line, name) if is_own and may_operate else None
-    if line.foreign and account.is_exclusive and visitor.may(Permission.STOP, [account.id]):
+    if (
+        line.foreign
+        and account.is_exclusive
+        and visitor.may(Permission.STOP, [account.id])
+    ):
         return pause_form(visitor, line, name)
     return None
 
@@ -431,12 +473,16 @@ async def load_line(request: Request, moment: Moment | None = None) -> AccountLi
     Raises NoSuchItemError, also for one outside the visitor's reach.
     """
     account, visitor = AccountId(request.path_params["account"]), get_visitor(request)
-    for line in await read_lines(visitor, moment or await read_moment(visitor), account):
+    for line in await read_lines(
+        visitor, moment or await read_moment(visitor), account
+    ):
         return line
     raise NoSuchItemError("account", account, get_site(request).settings.accounts)
 
 
-async def open_line(request: Request, permission: Permission) -> tuple[Moment, AccountLine]:
+async def open_line(
+    request: Request, permission: Permission
+) -> tuple[Moment, AccountLine]:
     """Return the account of a form, with its moment. Raises SignInError without the permission."""
     moment = await read_moment(get_visitor(request))
     line = await load_line(request, moment)
@@ -468,7 +514,9 @@ def resume_form(visitor: Visitor, line: AccountLine, name: str) -> ActionForm:
         back=path,
         label=t("pages_resume_account"),
         title=t("pages_resume_account_title", name=name),
-        texts=[visitor.formatter.pause("pages_paused", line.pause)] if line.pause else [],
+        texts=[visitor.formatter.pause("pages_paused", line.pause)]
+        if line.pause
+        else [],
         confirm=t("pages_resume_account"),
         keep=t("pages_resume_keep"),
         fields={"paused_at": line.pause.at.isoformat() if line.pause else ""},
@@ -502,8 +550,14 @@ def evergreen_form(request: Request, line: AccountLine, post: Post) -> ActionFor
         path=f"{path}/evergreen",
         back=path,
         label=t("pages_evergreen"),
-        title=t("pages_evergreen_title", name=name_of(request, line.account.id), title=post.title),
-        texts=[t("pages_evergreen_approval" if needs_approval else "pages_evergreen_says")],
+        title=t(
+            "pages_evergreen_title",
+            name=name_of(request, line.account.id),
+            title=post.title,
+        ),
+        texts=[
+            t("pages_evergreen_approval" if needs_approval else "pages_evergreen_says")
+        ],
         confirm=t("pages_evergreen_confirm"),
         keep=t("pages_evergreen_keep"),
         fields={"post": post.id},
@@ -559,14 +613,17 @@ async def show_account(request: Request) -> Response:
         health=line.login,
         policy=site.store.policies[account.id],
         override=line.override,
-        may_probe=line.mode is Mode.API and visitor.may(Permission.OPERATE, [account.id]),
+        may_probe=line.mode is Mode.API
+        and visitor.may(Permission.OPERATE, [account.id]),
         may_offboard=visitor.may(Permission.CREDENTIALS, [account.id]),
         is_leaving=await is_leaving(request, account.id),
         forms=[
             *([evergreen_form(request, line, evergreen)] if evergreen else []),
             *list_forms(visitor, line, name),
         ],
-        posts=await site.store.occurrences.find(OccurrenceFilter(accounts=[account.id])),
+        posts=await site.store.occurrences.find(
+            OccurrenceFilter(accounts=[account.id])
+        ),
         foreign=line.recent,
     )
 
@@ -575,7 +632,9 @@ async def is_leaving(request: Request, account: AccountId) -> bool:
     """Return True if an account is on its way out, and something is left to do."""
     history = await get_site(request).store.queries.audit_history(f"account:{account}")
     steps = [
-        entry.event for entry in history if entry.event in {"offboarding_requested", "offboarded"}
+        entry.event
+        for entry in history
+        if entry.event in {"offboarding_requested", "offboarded"}
     ]
     return steps[-1:] == ["offboarding_requested"]
 
@@ -590,16 +649,29 @@ async def show_pause(request: Request) -> Response:
 
 
 def name_of(request: Request, account: AccountId) -> str:
-    return name_accounts(get_site(request).settings, get_visitor(request).messages).name(account)
+    return name_accounts(
+        get_site(request).settings, get_visitor(request).messages
+    ).name(account)
 
 
 async def pause(request: Request) -> Response:
     account, visitor = find_account(request, Permission.STOP).id, get_visitor(request)
     reason = read_reason(await request.form())
-    at = await get_site(request).store.actions.pause(f"account:{account}", visitor.actor, reason)
-    undo = f"/accounts/{account}/resume" if visitor.may(Permission.OPERATE, [account]) else ""
-    facts, undo_fields = {"name": name_of(request, account)}, {"paused_at": at.isoformat()}
-    done = Notice(code="pages_account_now_paused", facts=facts, undo=undo, undo_fields=undo_fields)
+    at = await get_site(request).store.actions.pause(
+        f"account:{account}", visitor.actor, reason
+    )
+    undo = (
+        f"/accounts/{account}/resume"
+        if visitor.may(Permission.OPERATE, [account])
+        else ""
+    )
+    facts, undo_fields = (
+        {"name": name_of(request, account)},
+        {"paused_at": at.isoformat()},
+    )
+    done = Notice(
+        code="pages_account_now_paused", facts=facts, undo=undo, undo_fields=undo_fields
+    )
     return redirect(request, f"/accounts/{account}", done)
 
 
@@ -622,7 +694,9 @@ async def resume(request: Request) -> Response:
     await check_command_access(site.store, site.settings)
     await site.store.actions.resume(f"account:{account.id}", actor, paused_at)
     await site.store.login_health.request_probe(account)
-    done = Notice(code="pages_account_resumed", facts={"name": name_of(request, account.id)})
+    done = Notice(
+        code="pages_account_resumed", facts={"name": name_of(request, account.id)}
+    )
     return redirect(request, f"/accounts/{account.id}", done)
 
 
@@ -638,14 +712,20 @@ async def probe(request: Request) -> Response:
     if (await health.read_modes())[account.id] is not Mode.API:
         raise RefusedError("pages_probe_not_api")
     await health.request_probe(account, get_visitor(request).actor)
-    done = Notice(code="pages_probe_ordered", facts={"name": name_of(request, account.id)})
+    done = Notice(
+        code="pages_probe_ordered", facts={"name": name_of(request, account.id)}
+    )
     return redirect(request, f"/accounts/{account.id}", done)
 
 
 async def show_mode(request: Request) -> Response:
     moment, line = await open_line(request, Permission.OPERATE)
     mode = next(
-        (mode for mode in (*Mode, SETTINGS_MODE) if mode == request.query_params.get("mode")),
+        (
+            mode
+            for mode in (*Mode, SETTINGS_MODE)
+            if mode == request.query_params.get("mode")
+        ),
         SETTINGS_MODE,
     )
     return await show_form(
@@ -662,7 +742,10 @@ async def set_mode(request: Request) -> Response:
     """
     site, visitor, form = get_site(request), get_visitor(request), await request.form()
     account, reason = find_account(request, Permission.OPERATE), read_reason(form)
-    mode, text = (await site.store.login_health.read_modes())[account.id], str(form.get("mode", ""))
+    mode, text = (
+        (await site.store.login_health.read_modes())[account.id],
+        str(form.get("mode", "")),
+    )
     if text not in {*Mode, SETTINGS_MODE}:
         raise RefusedError("web_bad_request")
     if str(form.get("seen", "")) != mode.value:
@@ -677,7 +760,9 @@ async def set_mode(request: Request) -> Response:
         raise RefusedError("mode_off_in_settings", account=account.id)
     if wanted is Mode.API and (blocker := find_api_blocker(account)):
         raise RefusedError(
-            "mode_not_api", account=account.id, reason=visitor.messages.describe(blocker)
+            "mode_not_api",
+            account=account.id,
+            reason=visitor.messages.describe(blocker),
         )
     if wanted is not Mode.OFF:
         await check_command_access(site.store, site.settings)
@@ -686,7 +771,9 @@ async def set_mode(request: Request) -> Response:
         "name": name_of(request, account.id),
         "mode": visitor.messages.translate(f"mode_{wanted or account.mode}"),
     }
-    return redirect(request, f"/accounts/{account.id}", Notice(code="pages_mode_set", facts=facts))
+    return redirect(
+        request, f"/accounts/{account.id}", Notice(code="pages_mode_set", facts=facts)
+    )
 
 
 async def show_evergreen(request: Request) -> Response:
@@ -713,5 +800,7 @@ async def schedule_post(request: Request) -> Response:
     await schedule_evergreen(site.application.planner, account, visitor.actor)
     facts = {"title": post.title, "name": name_of(request, line.account.id)}
     return redirect(
-        request, f"/accounts/{account}", Notice(code="pages_evergreen_done", facts=facts)
+        request,
+        f"/accounts/{account}",
+        Notice(code="pages_evergreen_done", facts=facts),
     )

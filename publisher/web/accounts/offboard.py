@@ -8,7 +8,12 @@ from starlette.responses import Response
 from publisher.domain.account import AccountId
 from publisher.domain.errors import NoSuchItemError
 from publisher.domain.user import Permission
-from publisher.engine.offboard import Offboarding, find_account, offboard_account, read_offboarding
+from publisher.engine.offboard import (
+    Offboarding,
+    find_account,
+    offboard_account,
+    read_offboarding,
+)
 from publisher.store.monitor.kept_secrets import SecretRemoval
 from publisher.store.store import Store
 from publisher.web.kit.access import keep_form
@@ -52,7 +57,11 @@ async def _render(
     problem: str = "",
     reason: str = "",
 ) -> Response:
-    site, visitor, leaving = get_site(request), get_visitor(request), offboarding.leaving
+    site, visitor, leaving = (
+        get_site(request),
+        get_visitor(request),
+        offboarding.leaving,
+    )
     history = await site.store.queries.audit_history(f"account:{leaving.account}")
     reasons = [
         str(entry.detail.get("reason", ""))
@@ -60,7 +69,9 @@ async def _render(
         if entry.event == "offboarding_requested"
     ]
     platform = leaving.login.partition("/")[0]
-    shared: list[str] = [key for key in leaving.shared_with if visitor.may(Permission.VIEW, [key])]
+    shared: list[str] = [
+        key for key in leaving.shared_with if visitor.may(Permission.VIEW, [key])
+    ]
     if hidden := len(leaving.shared_with) - len(shared):
         shared.append(visitor.messages.translate("web_accounts", number=hidden))
     return await render_page(
@@ -114,7 +125,11 @@ async def offboard(request: Request) -> Response:
         )
     if "cancel" in form and read_number(form, "cancel") < find_newest(before):
         return await _render(
-            request, before, 409, visitor.messages.translate("pages_offboard_changed"), reason
+            request,
+            before,
+            409,
+            visitor.messages.translate("pages_offboard_changed"),
+            reason,
         )
     step = await offboard_account(
         site.store,
@@ -132,11 +147,15 @@ async def offboard(request: Request) -> Response:
             account=account, name=visitor.actor.name, sign_in=visitor.actor.sign_in
         )
         is_answered = await order_removal(site.store, order)
-        after = await read_offboarding(site.store, site.settings, before.leaving, has_secrets=False)
+        after = await read_offboarding(
+            site.store, site.settings, before.leaving, has_secrets=False
+        )
         left = "pages_offboard_kept" if is_answered else "pages_offboard_ordered"
         code = "pages_offboard_done" if after.is_done else left
     facts = {
         "name": name_accounts(site.settings, visitor.messages).name(account),
         "cancelled": step.cancelled,
     }
-    return redirect(request, f"/accounts/{account}/offboard", Notice(code=code, facts=facts))
+    return redirect(
+        request, f"/accounts/{account}/offboard", Notice(code=code, facts=facts)
+    )

@@ -39,14 +39,20 @@ async def pause_all(request: Request) -> Response:
     site.frame_facts = None
     following = safe_path(str(form.get("next", "")))
     undo = "/resume" if visitor.may_everywhere(Permission.OPERATE) else ""
-    done = Notice(code="web_done_paused", undo=undo, undo_fields={"paused_at": at.isoformat()})
+    done = Notice(
+        code="web_done_paused", undo=undo, undo_fields={"paused_at": at.isoformat()}
+    )
     return redirect(request, following, done)
 
 
 async def show_resume(request: Request) -> Response:
     facts = await get_site(request).store.dashboard.frame_facts()
     return await render_page(
-        request, "accounts/resume_all", pause=facts.pause, daemon=facts.daemon, problem=""
+        request,
+        "accounts/resume_all",
+        pause=facts.pause,
+        daemon=facts.daemon,
+        problem="",
     )
 
 
@@ -69,7 +75,9 @@ async def resume_all(request: Request) -> Response:
                 "daemon": facts.daemon,
                 "problem": problem,
             }
-            return await render_page(request, "accounts/resume_all", status=422, **values)
+            return await render_page(
+                request, "accounts/resume_all", status=422, **values
+            )
     await check_command_access(site.store, site.settings)
     await site.store.actions.resume(SCOPE_ALL, get_visitor(request).actor, paused_at)
     site.frame_facts = None

@@ -37,10 +37,13 @@ async def read_alerts(visitor: Visitor) -> tuple[Sequence[Alert], Sequence[Alert
     """Return the open alerts and the acknowledged ones, as far as the visitor may see them."""
     queries = visitor.site.store.queries
     alerts, acknowledged = await queries.alerts(), await queries.acknowledged_alerts()
-    named = {name_post(alert) for alert in (*alerts, *acknowledged) if "post" in alert.facts}
+    named = {
+        name_post(alert) for alert in (*alerts, *acknowledged) if "post" in alert.facts
+    }
     posts = await visitor.find_visible(named)
     shown, known = (
-        [one for one in found if visitor.sees_alert(one, posts)] for found in (alerts, acknowledged)
+        [one for one in found if visitor.sees_alert(one, posts)]
+        for found in (alerts, acknowledged)
     )
     return shown, known
 
@@ -68,7 +71,9 @@ async def read_live(
     }
     sentence = load_macro(visitor, "alerts/parts", "alert_sentence")(len(alerts))
     return Parts(
-        fixed={"verdict": sentence}, items=rows, wanted=[alert_element(alert) for alert in alerts]
+        fixed={"verdict": sentence},
+        items=rows,
+        wanted=[alert_element(alert) for alert in alerts],
     )
 
 

@@ -14,7 +14,12 @@ from publisher.domain.approval import Approval, Stage
 from publisher.domain.errors import ApprovalError, SignInError
 from publisher.domain.post import PostId, RenderedPost
 from publisher.domain.user import Permission
-from publisher.engine.approvals import approve_content, compare_contents, list_approvers, waits_for
+from publisher.engine.approvals import (
+    approve_content,
+    compare_contents,
+    list_approvers,
+    waits_for,
+)
 from publisher.store.approvals.decisions import ApprovalTask, find_refusal
 from publisher.store.approvals.duty import DutyOfficer
 from publisher.store.queries.todo import Waiting
@@ -25,7 +30,12 @@ from publisher.web.kit.live_parts import Parts, stream_path
 from publisher.web.kit.page import load_macro, redirect, render_page
 from publisher.web.kit.seats import AccountNames, name_accounts
 from publisher.web.kit.site import Notice, Visitor, get_site, get_visitor
-from publisher.web.kit.todo import TodoKind, approval_path, list_todo, make_visitor_approver
+from publisher.web.kit.todo import (
+    TodoKind,
+    approval_path,
+    list_todo,
+    make_visitor_approver,
+)
 
 RETURN_REASONS = ("web_return_facts", "web_return_words", "web_return_time")
 
@@ -127,7 +137,11 @@ async def show_changes(request: Request) -> Response:
         return redirect(request, approval_path(task.key))
     before = await store.approvals.contents(task.key, last.fingerprint)
     after = await store.approvals.contents(task.key, task.status.fingerprint)
-    articles = {name for name, policy in store.policies.items() if policy.capabilities.is_article}
+    articles = {
+        name
+        for name, policy in store.policies.items()
+        if policy.capabilities.is_article
+    }
     page = await describe_task(request, moment, task, last)
     return await render_page(
         request,
@@ -136,15 +150,26 @@ async def show_changes(request: Request) -> Response:
         page=page,
         stream=page.stream,
         changes=await asyncio.to_thread(
-            compare_contents, keep_visible(visitor, before), keep_visible(visitor, after), articles
+            compare_contents,
+            keep_visible(visitor, before),
+            keep_visible(visitor, after),
+            articles,
         ),
-        sees_all=visitor.may(Permission.VIEW, [rendered.account for rendered in (*before, *after)]),
+        sees_all=visitor.may(
+            Permission.VIEW, [rendered.account for rendered in (*before, *after)]
+        ),
     )
 
 
-def keep_visible(visitor: Visitor, contents: Sequence[RenderedPost]) -> Sequence[RenderedPost]:
+def keep_visible(
+    visitor: Visitor, contents: Sequence[RenderedPost]
+) -> Sequence[RenderedPost]:
     """Return the texts of the accounts that a visitor sees."""
-    return [rendered for rendered in contents if visitor.may(Permission.VIEW, [rendered.account])]
+    return [
+        rendered
+        for rendered in contents
+        if visitor.may(Permission.VIEW, [rendered.account])
+    ]
 
 
 async def find_task(request: Request, waiting: Waiting) -> ApprovalTask | None:
@@ -164,7 +189,9 @@ async def find_task(request: Request, waiting: Waiting) -> ApprovalTask | None:
     approver = make_visitor_approver(visitor)
     return next(
         (task for task in tasks if waits_for(task, approver)),
-        next((task for task in tasks if task.status.missing), tasks[0] if tasks else None),
+        next(
+            (task for task in tasks if task.status.missing), tasks[0] if tasks else None
+        ),
     )
 
 
@@ -190,10 +217,14 @@ async def render_task(  # noqa: PLR0913 # what is wrong with what was sent
     last = await store.approvals.last_approved(task.key, visitor.user.name)
     names = name_accounts(get_site(request).settings, visitor.messages)
     contents = sorted(
-        keep_visible(visitor, await store.approvals.contents(task.key, task.status.fingerprint)),
+        keep_visible(
+            visitor, await store.approvals.contents(task.key, task.status.fingerprint)
+        ),
         key=lambda one: names.order(one.account),
     )
-    order = [account.platform for account in get_site(request).settings.accounts.values()]
+    order = [
+        account.platform for account in get_site(request).settings.accounts.values()
+    ]
     there = dict.fromkeys(rendered.platform for rendered in contents)
     platforms = [
         *(name for name in dict.fromkeys(order) if name in there),
@@ -201,7 +232,8 @@ async def render_task(  # noqa: PLR0913 # what is wrong with what was sent
     ]
     wanted = request.query_params.get("platform")
     chosen = next(
-        (name for name in platforms if name == wanted), platforms[0] if platforms else None
+        (name for name in platforms if name == wanted),
+        platforms[0] if platforms else None,
     )
     page = await describe_task(request, moment, task, last)
     return await render_page(
@@ -230,19 +262,35 @@ async def describe_task(
     """Return the values that the pages show of an occurrence."""
     visitor = get_visitor(request)
     approver = make_visitor_approver(visitor)
-    mine = [item for item in moment.todo if item.is_mine and item.kind is TodoKind.APPROVE]
+    mine = [
+        item for item in moment.todo if item.is_mine and item.kind is TodoKind.APPROVE
+    ]
     refusal = find_refusal(task, approver)
     return ApprovalPage(
         task=task,
-        accounts=[account for account in task.accounts if visitor.may(Permission.VIEW, [account])],
+        accounts=[
+            account
+            for account in task.accounts
+            if visitor.may(Permission.VIEW, [account])
+        ],
         names=name_accounts(get_site(request).settings, visitor.messages),
         place=next(
-            (number for number, item in enumerate(mine, 1) if item.subject == task.name), None
+            (
+                number
+                for number, item in enumerate(mine, 1)
+                if item.subject == task.name
+            ),
+            None,
         ),
         places=len(mine),
-        last=last if last is not None and last.fingerprint != task.status.fingerprint else None,
-        refusal=await explain_refusal(request, task, refusal) if refusal is not None else "",
-        may_end=bool(task.status.approvals) and visitor.may(Permission.STOP, task.accounts),
+        last=last
+        if last is not None and last.fingerprint != task.status.fingerprint
+        else None,
+        refusal=await explain_refusal(request, task, refusal)
+        if refusal is not None
+        else "",
+        may_end=bool(task.status.approvals)
+        and visitor.may(Permission.STOP, task.accounts),
         may_release=not task.status.is_approved
         and may_release(visitor, task, moment.facts.officers),
     )
@@ -261,10 +309,14 @@ async def read_live(
     is_same = any(task.status.fingerprint == page.get("fingerprint") for task in tasks)
     changed = tasks[0] if tasks and not is_same else None
     path = approval_path(changed.key, "/changes") if changed else ""
-    return Parts(fixed={"stale": load_macro(visitor, "approvals/parts", "stale")(changed, path)})
+    return Parts(
+        fixed={"stale": load_macro(visitor, "approvals/parts", "stale")(changed, path)}
+    )
 
 
-def may_release(visitor: Visitor, task: ApprovalTask, on_duty: Sequence[DutyOfficer]) -> bool:
+def may_release(
+    visitor: Visitor, task: ApprovalTask, on_duty: Sequence[DutyOfficer]
+) -> bool:
     """Return True if the visitor is on duty, may send or approve this, and has not released it."""
     if not any(
         visitor.may(permission, task.accounts)
@@ -276,7 +328,9 @@ def may_release(visitor: Visitor, task: ApprovalTask, on_duty: Sequence[DutyOffi
     return visitor.user.name in officers and visitor.user.name not in released
 
 
-async def explain_refusal(request: Request, task: ApprovalTask, refusal: ApprovalError) -> str:
+async def explain_refusal(
+    request: Request, task: ApprovalTask, refusal: ApprovalError
+) -> str:
     """Return the reason why there is no button.
 
     It describes the person's role, not the reply of a command.
@@ -299,7 +353,8 @@ def describe_text(
     of_platform = [rendered for rendered in contents if rendered.platform == platform]
     wanted = request.query_params.get("account")
     shown = next(
-        (rendered for rendered in of_platform if rendered.account == wanted), of_platform[0]
+        (rendered for rendered in of_platform if rendered.account == wanted),
+        of_platform[0],
     )
     policy = get_site(request).store.policies.get(shown.account)
     if policy is None:
@@ -321,7 +376,10 @@ def describe_text(
 async def give_approval(request: Request) -> Response:
     """Record an approval of the content of the form, and go on to the next one that waits."""
     site, form = get_site(request), await request.form()
-    post, fingerprint = PostId(request.path_params["post"]), str(form.get("fingerprint", ""))
+    post, fingerprint = (
+        PostId(request.path_params["post"]),
+        str(form.get("fingerprint", "")),
+    )
     if not get_visitor(request).is_stepped_up:
         try:
             await step_up(request, str(form.get("code", "")))
@@ -346,7 +404,10 @@ async def give_approval(request: Request) -> Response:
     facts = {"title": done.post.title, "stage": done.status.approvals[-1].stage}
     code = "web_done_approved_last" if done.status.is_approved else "web_done_approved"
     notice = Notice(
-        code=code, facts=facts, undo=approval_path(done.key, "/end"), undo_fields={"own": "1"}
+        code=code,
+        facts=facts,
+        undo=approval_path(done.key, "/end"),
+        undo_fields={"own": "1"},
     )
     return redirect(request, await find_next_path(request), notice)
 
@@ -382,7 +443,8 @@ async def render_stale(request: Request, error: ApprovalError) -> Response:
     if error.code == "approval_barred":
         return await render_task(request, moment, task, status=409)
     problem = get_visitor(request).messages.translate(
-        "web_changed_meanwhile", by=task.saved_by or task.file_owner or task.status.author
+        "web_changed_meanwhile",
+        by=task.saved_by or task.file_owner or task.status.author,
     )
     return await render_task(request, moment, task, problem, status=409)
 
@@ -392,7 +454,8 @@ async def find_next_path(request: Request) -> str:
     visitor = get_visitor(request)
     items = list_todo(visitor, await visitor.site.store.waiting.read(), ())
     return next(
-        (item.path for item in items if item.is_mine and item.kind is TodoKind.APPROVE), "/inbox"
+        (item.path for item in items if item.is_mine and item.kind is TodoKind.APPROVE),
+        "/inbox",
     )
 
 
@@ -404,7 +467,11 @@ async def show_return(request: Request) -> Response:
         return await render_none(request, moment)
     page = await describe_task(request, moment, task, None)
     return await render_page(
-        request, "approvals/approve_return", moment=moment, page=page, stream=page.stream
+        request,
+        "approvals/approve_return",
+        moment=moment,
+        page=page,
+        stream=page.stream,
     )
 
 
@@ -432,19 +499,26 @@ async def return_text(request: Request) -> Response:
     # no one gives others' yeses back
     undo = "" if task.status.counted else approval_path(task.key, "/return/undo")
     undo_fields = {"fingerprint": task.status.fingerprint}
-    done = Notice(code="web_done_returned", facts=facts, undo=undo, undo_fields=undo_fields)
+    done = Notice(
+        code="web_done_returned", facts=facts, undo=undo, undo_fields=undo_fields
+    )
     return redirect(request, await find_next_path(request), done)
 
 
 async def undo_return(request: Request) -> Response:
     """Take back one's own return, so that the text waits for approvals again."""
     visitor, form = get_visitor(request), await request.form()
-    post, fingerprint = PostId(request.path_params["post"]), str(form.get("fingerprint", ""))
+    post, fingerprint = (
+        PostId(request.path_params["post"]),
+        str(form.get("fingerprint", "")),
+    )
     async with visitor.hiding(post):
         task = await get_site(request).store.approvals.undo_return(
             post, fingerprint, visitor.actor, partial(require_approval, visitor)
         )
-    return redirect(request, approval_path(task.key), Notice(code="web_done_return_undone"))
+    return redirect(
+        request, approval_path(task.key), Notice(code="web_done_return_undone")
+    )
 
 
 async def end_approvals(request: Request) -> Response:
@@ -466,6 +540,7 @@ async def end_approvals(request: Request) -> Response:
     if result.is_too_late:
         raise ApprovalError("unapprove_too_late", post=task.name)
     notice = Notice(
-        code="web_done_ended", facts={"title": task.post.title, "number": result.approvals}
+        code="web_done_ended",
+        facts={"title": task.post.title, "number": result.approvals},
     )
     return redirect(request, approval_path(task.key), notice)

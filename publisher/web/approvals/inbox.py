@@ -87,7 +87,9 @@ class InboxView:
     @property
     def others(self) -> Sequence[TodoItem]:
         return [
-            item for item in self.items if not item.is_mine and self.chosen in {None, item.kind}
+            item
+            for item in self.items
+            if not item.is_mine and self.chosen in {None, item.kind}
         ]
 
     @property
@@ -98,7 +100,9 @@ class InboxView:
 
 async def show_inbox(request: Request) -> Response:
     visitor = get_visitor(request)
-    chosen = next((kind for kind in TodoKind if kind == request.query_params.get("kind")), None)
+    chosen = next(
+        (kind for kind in TodoKind if kind == request.query_params.get("kind")), None
+    )
     moment = await read_moment(visitor)
     view = InboxView(items=moment.todo, chosen=chosen)
     return await render_page(
@@ -106,7 +110,9 @@ async def show_inbox(request: Request) -> Response:
         "approvals/inbox",
         moment=moment,
         stream=stream_path(
-            "inbox", [item.element for item in [*view.listed, *view.others]], kind=chosen or ""
+            "inbox",
+            [item.element for item in [*view.listed, *view.others]],
+            kind=chosen or "",
         ),
         view=view,
         done=await read_done(visitor, chosen),
@@ -118,7 +124,9 @@ async def show_inbox(request: Request) -> Response:
 async def read_done(visitor: Visitor, chosen: TodoKind | None) -> DoneList:
     """Return the visitor's recent decisions, of all kinds or of the chosen one."""
     store, since = visitor.site.store, visitor.site.runtime.now() - DONE_PERIOD
-    events = frozenset().union(*DECISIONS.values()) if chosen is None else DECISIONS[chosen]
+    events = (
+        frozenset().union(*DECISIONS.values()) if chosen is None else DECISIONS[chosen]
+    )
     wanted = AuditFilter(by=visitor.user.name, events=events, since=since)
     entries = await store.audit.search(wanted, MAX_ENTRIES)
     orders = group_orders(entries)
@@ -140,7 +148,9 @@ async def read_done(visitor: Visitor, chosen: TodoKind | None) -> DoneList:
     listed = done[:MAX_DONE] + [
         one for one in done[MAX_DONE:] if one.approval and one.approval.can_be_ended
     ]
-    has_more = len(entries) == MAX_ENTRIES or len(orders) > MAX_DONE or len(done) > len(listed)
+    has_more = (
+        len(entries) == MAX_ENTRIES or len(orders) > MAX_DONE or len(done) > len(listed)
+    )
     return DoneList(items=listed, has_more=has_more)
 
 
@@ -187,8 +197,12 @@ async def read_live(
     make_item = load_macro(visitor, "approvals/inbox_parts", "inbox_item")
     return Parts(
         fixed={
-            "verdict": load_macro(visitor, "approvals/inbox_parts", "inbox_sentence")(view),
-            "inbox-tabs": load_macro(visitor, "approvals/inbox_parts", "inbox_tabs")(view),
+            "verdict": load_macro(visitor, "approvals/inbox_parts", "inbox_sentence")(
+                view
+            ),
+            "inbox-tabs": load_macro(visitor, "approvals/inbox_parts", "inbox_tabs")(
+                view
+            ),
         },
         items={
             item.element: make_item(item, item in view.listed[:1])

@@ -68,7 +68,10 @@ def read_filter(visitor: Visitor, query: Mapping[str, str]) -> AuditFilter:
 
 
 def make_sentence(
-    visitor: Visitor, record: AuditRecord, names: AccountNames, titles: Mapping[PostId, str]
+    visitor: Visitor,
+    record: AuditRecord,
+    names: AccountNames,
+    titles: Mapping[PostId, str],
 ) -> AuditSentence:
     line = AuditLine(
         at=record.at,
@@ -103,7 +106,9 @@ def split_subject(subject: str) -> tuple[PostId, AccountId]:
     return PostId(named.partition("#")[0]), AccountId(account)
 
 
-def name_subject(subject: str, names: AccountNames, titles: Mapping[PostId, str]) -> str:
+def name_subject(
+    subject: str, names: AccountNames, titles: Mapping[PostId, str]
+) -> str:
     """Return the subject of an entry as pages call it: 《title》, region and platform, or both."""
     post, account = split_subject(subject)
     parts = [
@@ -212,7 +217,12 @@ async def write_table(visitor: Visitor, wanted: AuditFilter, file: IO[bytes]) ->
     while found := await visitor.site.store.audit.search(wanted, EXPORT_PAGE_SIZE):
         for item in await make_sentences(visitor, found):
             record = item.record
-            cells = (visitor.formatter.time(record.at), record.name, item.text, item.subject)
+            cells = (
+                visitor.formatter.time(record.at),
+                record.name,
+                item.text,
+                item.subject,
+            )
             writer.writerow([record.id, *map(safe_cell, cells), record.hash])
         file.write(buffer.getvalue().encode("utf-8", "replace"))
         buffer.seek(0)

@@ -111,7 +111,9 @@ def read_logins(request: Request) -> Collection[LoginId] | None:
     """
     accounts = get_site(request).settings.accounts
     return (
-        {accounts[key].login for key in read_reach(request) or ()} if read_chosen(request) else None
+        {accounts[key].login for key in read_reach(request) or ()}
+        if read_chosen(request)
+        else None
     )
 
 
@@ -124,7 +126,10 @@ def read_chosen(request: Request) -> str:
 def list_choices(request: Request) -> Sequence[tuple[str, Sequence[tuple[str, str]]]]:
     """Return the visitor's names of accounts to choose from, by kind, each with its label."""
     site, visitor = get_site(request), get_visitor(request)
-    reach, names = visitor.reach(Permission.VIEW), name_accounts(site.settings, visitor.messages)
+    reach, names = (
+        visitor.reach(Permission.VIEW),
+        name_accounts(site.settings, visitor.messages),
+    )
     accounts = [key for key in site.settings.accounts if reach is None or key in reach]
     return [
         (sort, [(key, names.name(key)) for key in sorted(accounts, key=names.order)])
@@ -161,7 +166,11 @@ async def read_entries(
 ) -> tuple[Sequence[CalendarEntry], Mapping[AccountId, datetime]]:
     """Return the entries of a time span, and the time of each account's next unfiled post."""
     site, visitor = get_site(request), get_visitor(request)
-    now, reach, may_write = site.runtime.now(), read_reach(request), visitor.may(Permission.WRITE)
+    now, reach, may_write = (
+        site.runtime.now(),
+        read_reach(request),
+        visitor.may(Permission.WRITE),
+    )
     filed = await site.store.occurrences.between(start, end, reach)
     posts = await site.store.occurrences.planned_posts(start, end)
     zone = site.settings.timezone
@@ -169,12 +178,17 @@ async def read_entries(
     def expand() -> tuple[Sequence[CalendarEntry], Mapping[AccountId, datetime]]:
         known = {(item.key.post, item.key.occurrence) for item in filed}
         entries = [
-            make_entry(item, can_be_moved=may_write and is_movable(item, now)) for item in filed
+            make_entry(item, can_be_moved=may_write and is_movable(item, now))
+            for item in filed
         ]
         upcoming: dict[AccountId, datetime] = {}
         for post in posts:
             accounts = [key for key in post.accounts if reach is None or key in reach]
-            times = list_unfiled(post, max(start, now), end, zone, known) if accounts else []
+            times = (
+                list_unfiled(post, max(start, now), end, zone, known)
+                if accounts
+                else []
+            )
             can_be_moved = may_write and isinstance(post.trigger, OneTimeTrigger)
             entries += [
                 make_planned_entry(post, at, len(accounts), can_be_moved=can_be_moved)
@@ -188,12 +202,20 @@ async def read_entries(
 
 
 def list_unfiled(
-    post: Post, start: datetime, end: datetime, zone: ZoneInfo, known: Collection[tuple[str, str]]
+    post: Post,
+    start: datetime,
+    end: datetime,
+    zone: ZoneInfo,
+    known: Collection[tuple[str, str]],
 ) -> list[datetime]:
     """Return the instants of a post in a time span that have nothing filed yet."""
     if isinstance(post.trigger, OneTimeTrigger):
         at = post.trigger.at
-        is_due = at is not None and start <= at < end and (post.id, ONCE_OCCURRENCE) not in known
+        is_due = (
+            at is not None
+            and start <= at < end
+            and (post.id, ONCE_OCCURRENCE) not in known
+        )
         return [at] if at is not None and is_due else []
     times = list_cron_times(post, start, end - timedelta(seconds=1), zone)
     return [at for at in times if (post.id, at.isoformat()) not in known]
@@ -214,7 +236,8 @@ def make_entry(item: OccurrenceSummary, *, can_be_moved: bool) -> CalendarEntry:
         title=item.title,
         kind=item.kind,
         level=item.level,
-        path=f"/posts/{item.key.post}" + (f"/{item.key.occurrence}" if item.is_repeating else ""),
+        path=f"/posts/{item.key.post}"
+        + (f"/{item.key.occurrence}" if item.is_repeating else ""),
         total=item.total,
         glyph=item.glyph,
         done=item.by_glyph.get(Glyph.PUBLISHED, 0),
@@ -248,17 +271,27 @@ async def find_silent(
     paused = {pause.scope for pause in facts.pauses}
     found = []
     for account, clock in (await site.store.silence.clocks(zone)).items():
-        if not start <= clock.red_on <= end or (reach is not None and account not in reach):
+        if not start <= clock.red_on <= end or (
+            reach is not None and account not in reach
+        ):
             continue
         filed = counts[account].next_due_at if account in counts else None
         following = min(
-            (at for at in (filed, upcoming.get(account)) if at is not None), default=None
+            (at for at in (filed, upcoming.get(account)) if at is not None),
+            default=None,
         )
         is_paused = f"account:{account}" in paused
-        if is_paused or following is None or following.astimezone(zone).date() > clock.red_on:
+        if (
+            is_paused
+            or following is None
+            or following.astimezone(zone).date() > clock.red_on
+        ):
             found.append(
                 SilentAccount(
-                    account=account, name=names.name(account), on=clock.red_on, is_paused=is_paused
+                    account=account,
+                    name=names.name(account),
+                    on=clock.red_on,
+                    is_paused=is_paused,
                 )
             )
     return sorted(found, key=lambda item: (item.on, names.order(item.account)))
@@ -274,12 +307,15 @@ async def read_days(
     start, end = midnight(first, zone), midnight(last, zone)
     entries, upcoming = await read_entries(request, start, end)
     silent = await find_silent(request, max(first, today), last, upcoming)
-    clashes = await site.store.occurrences.clashes(start, end, reach, read_logins(request))
+    clashes = await site.store.occurrences.clashes(
+        start, end, reach, read_logins(request)
+    )
     await asyncio.to_thread(mark_day, month)  # the holidays are slow to load
     by_day = await asyncio.to_thread(group_by_day, entries, zone)
     days = [first + timedelta(days=number) for number in range((last - first).days)]
     return [
-        make_day(day, month, today, by_day.get(day, ()), zone, clashes, silent) for day in days
+        make_day(day, month, today, by_day.get(day, ()), zone, clashes, silent)
+        for day in days
     ], silent
 
 
@@ -302,14 +338,22 @@ async def show_calendar(request: Request) -> Response:
     following = (month + timedelta(days=31)).replace(day=1)
     first = month - timedelta(days=month.weekday())
     days, silent = await read_days(
-        request, first, following + timedelta(days=-following.weekday() % WEEK_DAYS), month
+        request,
+        first,
+        following + timedelta(days=-following.weekday() % WEEK_DAYS),
+        month,
     )
-    day = parse_day(query.get("day", "")) or (today if month <= today < following else month)
+    day = parse_day(query.get("day", "")) or (
+        today if month <= today < following else month
+    )
     return await render_calendar(
         request,
         "calendar/calendar",
         month=month,
-        weeks=[days[number : number + WEEK_DAYS] for number in range(0, len(days), WEEK_DAYS)],
+        weeks=[
+            days[number : number + WEEK_DAYS]
+            for number in range(0, len(days), WEEK_DAYS)
+        ],
         before=(month - timedelta(days=1)).strftime("%Y-%m"),
         after=following.strftime("%Y-%m"),
         today=today,
@@ -335,7 +379,8 @@ def make_day(  # noqa: PLR0913, PLR0917 # all that a day shows
         mark=mark_day(day),
         entries=entries,
         clash=next(
-            (clash for clash in clashes if clash.due_at.astimezone(zone).date() == day), None
+            (clash for clash in clashes if clash.due_at.astimezone(zone).date() == day),
+            None,
         ),
         silent=[item.name for item in silent if item.on == day],
     )
@@ -366,7 +411,9 @@ def parse_day(text: str) -> date | None:
     return day if 2000 <= day.year <= 2200 else None
 
 
-async def read_quotas(request: Request, day: date) -> Sequence[tuple[Platform, int, int]]:
+async def read_quotas(
+    request: Request, day: date
+) -> Sequence[tuple[Platform, int, int]]:
     """Return the used and the allowed posts of each platform's fullest login on a day.
 
     The tightest platform comes first.
@@ -377,7 +424,8 @@ async def read_quotas(request: Request, day: date) -> Sequence[tuple[Platform, i
         start, start + timedelta(days=1), reach, read_logins(request)
     )
     limits = {
-        policy.account.login: policy.rate_limit.per_day for policy in site.store.policies.values()
+        policy.account.login: policy.rate_limit.per_day
+        for policy in site.store.policies.values()
     }
     quotas = [
         (platform, number, limits[login])
@@ -417,7 +465,9 @@ def make_rows(days: Sequence[CalendarDay], zone: ZoneInfo) -> Sequence[HourRow]:
     for is_shown, group in groupby(range(24), used.__contains__):
         hours = list(group)
         if is_shown:
-            filled = [[(day.day, cells[day.day, hour]) for day in days] for hour in hours]
+            filled = [
+                [(day.day, cells[day.day, hour]) for day in days] for hour in hours
+            ]
             rows += [
                 HourRow(start=hour, end=hour + 1, days=row)
                 for hour, row in zip(hours, filled, strict=True)

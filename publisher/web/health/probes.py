@@ -3,7 +3,12 @@
 import ipaddress
 from collections.abc import Iterator, Mapping
 
-from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    REGISTRY,
+    CollectorRegistry,
+    generate_latest,
+)
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from starlette.requests import Request
@@ -40,9 +45,13 @@ async def show_metrics(request: Request) -> Response:
         else is_local(request) and not token
     )
     if token and principal is None:
-        await site.store.users.attempts.note_refusal(RefusalKind.TOKEN, "", find_source(request))
+        await site.store.users.attempts.note_refusal(
+            RefusalKind.TOKEN, "", find_source(request)
+        )
     if not may_see:
-        return PlainTextResponse("", status_code=401, headers={"www-authenticate": "Bearer"})
+        return PlainTextResponse(
+            "", status_code=401, headers={"www-authenticate": "Bearer"}
+        )
     reach = None if principal is None else find_reach(site, principal, Permission.VIEW)
     now, (read_at, text) = site.runtime.monotonic(), site.metrics.get(reach, (0.0, b""))
     if not text or now - read_at >= FIGURES_LIFETIME_SECONDS:
@@ -62,11 +71,13 @@ def is_local(request: Request) -> bool:
     It is False if a proxy on this machine passes on another's request.
     """
     is_passed_on = (
-        get_site(request).settings.dashboard.proxy is not None and request.url.scheme == "https"
+        get_site(request).settings.dashboard.proxy is not None
+        and request.url.scheme == "https"
     )
     try:
         is_loopback = (
-            request.client is not None and ipaddress.ip_address(request.client.host).is_loopback
+            request.client is not None
+            and ipaddress.ip_address(request.client.host).is_loopback
         )
     except ValueError:
         return False
@@ -86,24 +97,34 @@ async def measure(site: Site, accounts: frozenset[AccountId] | None) -> bytes:
     """
     figures = await site.store.dashboard.figures(accounts)
     registry = CollectorRegistry()
-    registry.register(FigureCollector(figures, [*await describe_accounts(site, accounts)]))
+    registry.register(
+        FigureCollector(figures, [*await describe_accounts(site, accounts)])
+    )
     return generate_latest(registry) + generate_latest(REGISTRY)
 
 
-async def describe_accounts(site: Site, accounts: frozenset[AccountId] | None) -> list[Metric]:
+async def describe_accounts(
+    site: Site, accounts: frozenset[AccountId] | None
+) -> list[Metric]:
     """Return the figures of accounts that are not off: login, its days left, and today's quota."""
     labels = ["account", "platform"]
     healthy = GaugeMetricFamily(
         "publisher_account_login_ok", "1 if its last check was fine", labels=labels
     )
     days = GaugeMetricFamily(
-        "publisher_account_days_left", "Days until the credentials expire", labels=labels
+        "publisher_account_days_left",
+        "Days until the credentials expire",
+        labels=labels,
     )
     quota = GaugeMetricFamily(
-        "publisher_account_quota_left", "Posts that may still be sent today", labels=labels
+        "publisher_account_quota_left",
+        "Posts that may still be sent today",
+        labels=labels,
     )
     for item in await site.store.login_health.list_accounts():
-        if item.mode is Mode.OFF or not (accounts is None or item.account.id in accounts):
+        if item.mode is Mode.OFF or not (
+            accounts is None or item.account.id in accounts
+        ):
             continue
         values = [item.account.id, item.account.platform]
         quota.add_metric(values, item.quota_left)
@@ -123,15 +144,23 @@ class FigureCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         figures = self.figures
-        yield gauge("publisher_up", "1 while a daemon runs", float(figures.daemon.is_running))
+        yield gauge(
+            "publisher_up", "1 while a daemon runs", float(figures.daemon.is_running)
+        )
         if figures.heartbeat_age is not None:
             age = figures.heartbeat_age.total_seconds()
             yield gauge(
-                "publisher_heartbeat_age_seconds", "Time since the last heartbeat of a daemon", age
+                "publisher_heartbeat_age_seconds",
+                "Time since the last heartbeat of a daemon",
+                age,
             )
-        yield gauge("publisher_paused", "1 while everything is paused", float(figures.is_paused))
         yield gauge(
-            "publisher_paused_accounts", "Accounts that are paused", figures.paused_accounts
+            "publisher_paused", "1 while everything is paused", float(figures.is_paused)
+        )
+        yield gauge(
+            "publisher_paused_accounts",
+            "Accounts that are paused",
+            figures.paused_accounts,
         )
         late = figures.lateness.total_seconds()
         yield gauge(
@@ -156,7 +185,9 @@ class FigureCollector(Collector):
                 family.add_metric([platform, state], number)
             yield family
         alerts = GaugeMetricFamily(
-            "publisher_alerts_open", "Open alerts that nobody has dismissed", labels=["code"]
+            "publisher_alerts_open",
+            "Open alerts that nobody has dismissed",
+            labels=["code"],
         )
         for code, number in figures.alerts.items():
             alerts.add_metric([code], number)

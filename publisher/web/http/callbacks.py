@@ -22,7 +22,12 @@ from publisher.runtime.logs import log
 from publisher.secrets import SecretError, open_vault, read_secret
 from publisher.store.deliveries.outbox import Outbox
 from publisher.store.monitor.adapter_state import StoredAdapterState
-from publisher.web.http.server import HttpServer, ServerRequest, ServerResponse, ThrottledLog
+from publisher.web.http.server import (
+    HttpServer,
+    ServerRequest,
+    ServerResponse,
+    ThrottledLog,
+)
 
 MAX_NONCES = 10_000
 """How many messages are remembered. An older one is rejected by its own timestamp."""
@@ -48,10 +53,14 @@ class CallbackEndpoint:
     def verify(self, query: Mapping[str, str], now: datetime) -> str | Problem:
         return self.callbacks.verify(self.account, self.secret, query, now)
 
-    def verify_endpoint(self, callback: CallbackRequest, now: datetime) -> str | Problem:
+    def verify_endpoint(
+        self, callback: CallbackRequest, now: datetime
+    ) -> str | Problem:
         return self.callbacks.verify_endpoint(self.account, self.secret, callback, now)
 
-    def parse(self, callback: CallbackRequest, now: datetime) -> CallbackEvent | Problem | None:
+    def parse(
+        self, callback: CallbackRequest, now: datetime
+    ) -> CallbackEvent | Problem | None:
         return self.callbacks.parse(self.account, self.secret, callback, now)
 
 
@@ -65,7 +74,9 @@ def make_endpoint_finder(
     read again after SECRET_CACHE_SECONDS, measured by `clock`.
     """
     accounts = {
-        key: account for key, account in settings.accounts.items() if account.mode is not Mode.OFF
+        key: account
+        for key, account in settings.accounts.items()
+        if account.mode is not Mode.OFF
     }
     factories = load_factories(accounts.values())
     endpoints: dict[AccountId, tuple[float, CallbackEndpoint | None]] = {}
@@ -74,7 +85,9 @@ def make_endpoint_finder(
         account = accounts.get(AccountId(name))
         if account is None or account.platform != platform:
             return None
-        callbacks: PlatformCallbacks | None = get_hook(factories[account.platform], "callbacks")
+        callbacks: PlatformCallbacks | None = get_hook(
+            factories[account.platform], "callbacks"
+        )
         if callbacks is None:
             return None
         read_at, endpoint = endpoints.get(account.id, (-SECRET_CACHE_SECONDS, None))
@@ -83,7 +96,9 @@ def make_endpoint_finder(
             endpoints[account.id] = clock(), endpoint
         return endpoint
 
-    def read_endpoint(account: Account, callbacks: PlatformCallbacks) -> CallbackEndpoint | None:
+    def read_endpoint(
+        account: Account, callbacks: PlatformCallbacks
+    ) -> CallbackEndpoint | None:
         try:
             secret = read_secret(
                 account.secret,
@@ -99,12 +114,18 @@ def make_endpoint_finder(
     return find
 
 
-async def check_now(outbox: Outbox, endpoint: CallbackEndpoint, event: CallbackEvent) -> int:
+async def check_now(
+    outbox: Outbox, endpoint: CallbackEndpoint, event: CallbackEvent
+) -> int:
     """Schedule the check of an event's delivery for now, and save the platform's reason."""
     if event.reason and is_storable(event.job_id):
-        state = StoredAdapterState(database=outbox.database, login=endpoint.account.login)
+        state = StoredAdapterState(
+            database=outbox.database, login=endpoint.account.login
+        )
         await state.set(f"said:{event.job_id}", replace_unstorable(event.reason))
-    return await outbox.check_now(endpoint.account.id, partial(endpoint.callbacks.matches, event))
+    return await outbox.check_now(
+        endpoint.account.id, partial(endpoint.callbacks.matches, event)
+    )
 
 
 @dataclass(slots=True)
@@ -153,8 +174,14 @@ class CallbackHandler:
         if isinstance(nonce, Problem):
             return self._refuse(endpoint, nonce)
         if request.method == "GET":
-            echo = endpoint.verify_endpoint(CallbackRequest(query=request.query), self.now())
-            return self._refuse(endpoint, echo) if isinstance(echo, Problem) else (200, echo)
+            echo = endpoint.verify_endpoint(
+                CallbackRequest(query=request.query), self.now()
+            )
+            return (
+                self._refuse(endpoint, echo)
+                if isinstance(echo, Problem)
+                else (200, echo)
+            )
         accepted = 200, endpoint.callbacks.acknowledgement
         # a refusal would count as a failure, and it would be sent again
         if self._is_repeated(endpoint, nonce):
@@ -163,7 +190,9 @@ class CallbackHandler:
         if self._is_repeated(endpoint, nonce):  # it arrived on two connections at once
             return accepted
         self.nonces.add(endpoint.account.id, nonce, self.now())
-        event = endpoint.parse(CallbackRequest(query=request.query, body=body), self.now())
+        event = endpoint.parse(
+            CallbackRequest(query=request.query, body=body), self.now()
+        )
         if isinstance(event, Problem):
             return self._refuse(endpoint, event)
         if event is not None:
@@ -188,7 +217,9 @@ class CallbackHandler:
         account, now = endpoint.account.id, self.now()
         last = self.recent_checks.seen_at(account, event.job_id)
         if last is not None and timedelta(0) <= now - last < CHECK_NOW_INTERVAL:
-            self.rejection_log.warn("callback_too_soon", "callback_too_soon", account=account)
+            self.rejection_log.warn(
+                "callback_too_soon", "callback_too_soon", account=account
+            )
             return
         self.recent_checks.add(account, event.job_id, now)
         try:
@@ -198,10 +229,14 @@ class CallbackHandler:
             self.nonces.discard(account, nonce)
             self.recent_checks.discard(account, event.job_id)
             raise
-        log.info("callback_received", account=account, number=event.job_id, checked=checked)
+        log.info(
+            "callback_received", account=account, number=event.job_id, checked=checked
+        )
 
     def _refuse(self, endpoint: CallbackEndpoint, problem: Problem) -> ServerResponse:
-        self.rejection_log.warn("callback_refused", problem.code, account=endpoint.account.id)
+        self.rejection_log.warn(
+            "callback_refused", problem.code, account=endpoint.account.id
+        )
         return FORBIDDEN_RESPONSE
 
 
@@ -229,7 +264,9 @@ async def serve_callbacks(
         listening_socket = await asyncio.to_thread(bind_socket, listen)
     except OSError as error:
         log.error(
-            "callbacks_listen_failed", listen=listen, error=error.strerror or type(error).__name__
+            "callbacks_listen_failed",
+            listen=listen,
+            error=error.strerror or type(error).__name__,
         )
         report("callbacks_listen_failed", address=listen)
         yield
@@ -240,7 +277,9 @@ async def serve_callbacks(
         check_now=partial(check_now, application.store.outbox),
         now=application.runtime.now,
     )
-    async with HttpServer(listening_socket=listening_socket, handler=handler.handle).serving():
+    async with HttpServer(
+        listening_socket=listening_socket, handler=handler.handle
+    ).serving():
         try:
             yield
         finally:

@@ -65,7 +65,11 @@ def security_headers(*, is_secure: bool) -> Mapping[str, str]:
     """Return the headers of every response. With TLS, the browser is to use nothing else."""
     return {
         **HEADERS,
-        **({"strict-transport-security": STRICT_TRANSPORT_SECURITY} if is_secure else {}),
+        **(
+            {"strict-transport-security": STRICT_TRANSPORT_SECURITY}
+            if is_secure
+            else {}
+        ),
     }
 
 
@@ -94,13 +98,17 @@ class KnownHosts:
     with a session here.
     """
 
-    def __init__(self, app: ASGIApp, *, hosts: Collection[str], is_on_loopback: bool) -> None:
+    def __init__(
+        self, app: ASGIApp, *, hosts: Collection[str], is_on_loopback: bool
+    ) -> None:
         self.app = app
         self.hosts = hosts
         self.is_on_loopback = is_on_loopback
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and (reason := self.find_refusal(Headers(scope=scope))):
+        if scope["type"] == "http" and (
+            reason := self.find_refusal(Headers(scope=scope))
+        ):
             await PlainTextResponse(reason, status_code=403)(scope, receive, send)
         else:
             await self.app(scope, receive, send)
@@ -114,7 +122,9 @@ class KnownHosts:
             return ""
         is_from_other_port = headers.get("sec-fetch-site") == "same-site"
         origin = headers.get("origin")
-        if is_from_other_port or (origin is not None and not is_origin_of(origin, host)):
+        if is_from_other_port or (
+            origin is not None and not is_origin_of(origin, host)
+        ):
             return "Another server on this host may not use the dashboard."
         return ""
 
@@ -131,7 +141,9 @@ class SameOrigin:
         self.trusted_origins = trusted_origins
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or self.is_allowed(scope["method"], Headers(scope=scope)):
+        if scope["type"] != "http" or self.is_allowed(
+            scope["method"], Headers(scope=scope)
+        ):
             await self.app(scope, receive, send)
         else:
             reason = "Another site may change nothing here."
@@ -191,7 +203,11 @@ def find_hosts(settings: Settings) -> tuple[Collection[str], bool]:
     """
     host, _port = split_host_port(settings.dashboard.listen)
     is_on_loopback = is_loopback(host) and not settings.dashboard.is_secure
-    own = {urlsplit(settings.dashboard.url).hostname or ""} if settings.dashboard.url else set()
+    own = (
+        {urlsplit(settings.dashboard.url).hostname or ""}
+        if settings.dashboard.url
+        else set()
+    )
     if is_on_loopback:
         return {*LOOPBACK_HOSTS, host, *own}, True
     return ({*own, host} if own else set()), False
@@ -204,7 +220,9 @@ class BoundedBodies:
     is still kept. `find_user` returns the name of the signed-in user, empty for nobody.
     """
 
-    def __init__(self, app: ASGIApp, *, find_user: Callable[[Scope], Awaitable[str]]) -> None:
+    def __init__(
+        self, app: ASGIApp, *, find_user: Callable[[Scope], Awaitable[str]]
+    ) -> None:
         self.app = app
         self.find_user = find_user
         self.uploads_of_users: Counter[str] = Counter()
@@ -216,7 +234,9 @@ class BoundedBodies:
         if scope["type"] != "http" or scope["method"] in {"GET", "HEAD"}:
             await self.app(scope, receive, send)
             return
-        content_type, options = parse_options_header(Headers(scope=scope).get("content-type"))
+        content_type, options = parse_options_header(
+            Headers(scope=scope).get("content-type")
+        )
         # its codec would read the fields, and some take the square of the length
         if options.get(b"charset", b"utf-8").lower() != b"utf-8":
             response = PlainTextResponse("Unsupported Media Type", status_code=415)
@@ -233,13 +253,15 @@ class BoundedBodies:
             await self.app(scope, body.receive, send)
         except BodyRefusedError as error:
             headers = {"retry-after": "30"} if error.status == 503 else None
-            await PlainTextResponse(error.reason, status_code=error.status, headers=headers)(
-                scope, receive, send
-            )
+            await PlainTextResponse(
+                error.reason, status_code=error.status, headers=headers
+            )(scope, receive, send)
         except TimeoutError:
             if body.is_complete:
                 raise
-            await PlainTextResponse("Request Timeout", status_code=408)(scope, receive, send)
+            await PlainTextResponse("Request Timeout", status_code=408)(
+                scope, receive, send
+            )
         finally:
             body.end()
 
@@ -249,7 +271,9 @@ class BoundedBodies:
         Raises BodyRefusedError if there are too many.
         """
         if user := await self.find_user(scope):
-            return count_body(self.uploads_of_users, user, each=MAX_UPLOADS_EACH, most=MAX_UPLOADS)
+            return count_body(
+                self.uploads_of_users, user, each=MAX_UPLOADS_EACH, most=MAX_UPLOADS
+            )
         most = MAX_UPLOADS_WITHOUT_SESSION
         return count_body(
             self.uploads_of_others, find_peer(scope), each=MAX_UPLOADS_EACH, most=most
@@ -261,9 +285,13 @@ class BoundedBodies:
         Raises BodyRefusedError as above.
         """
         if user := await self.find_user(scope):
-            return count_body(self.unfinished_of_users, user, each=MAX_UNFINISHED_EACH, most=None)
+            return count_body(
+                self.unfinished_of_users, user, each=MAX_UNFINISHED_EACH, most=None
+            )
         peer, each = find_peer(scope), MAX_UNFINISHED_EACH
-        return count_body(self.unfinished_of_others, peer, each=each, most=MAX_UNFINISHED)
+        return count_body(
+            self.unfinished_of_others, peer, each=each, most=MAX_UNFINISHED
+        )
 
 
 def count_body(
@@ -319,7 +347,9 @@ class BoundedBody:
         if message["type"] == "http.request":
             self.received += len(message.get("body", b""))
             self.is_complete = not message.get("more_body", False)
-            self.separators += 0 if self.is_multipart else message.get("body", b"").count(b"&")
+            self.separators += (
+                0 if self.is_multipart else message.get("body", b"").count(b"&")
+            )
         if self.received > self.limit or self.separators > MAX_FORM_FIELDS:
             raise BodyRefusedError(413, "Content Too Large")
         if self.received > MAX_BODY_BYTES and self.end_upload is None:
@@ -343,8 +373,14 @@ class BoundedBody:
 
 
 def find_body_limit(scope: Scope) -> int:
-    has_files = Headers(scope=scope).get("content-type", "").startswith("multipart/form-data")
-    return MAX_UPLOAD_BYTES if has_files and scope["path"] in UPLOAD_PATHS else MAX_BODY_BYTES
+    has_files = (
+        Headers(scope=scope).get("content-type", "").startswith("multipart/form-data")
+    )
+    return (
+        MAX_UPLOAD_BYTES
+        if has_files and scope["path"] in UPLOAD_PATHS
+        else MAX_BODY_BYTES
+    )
 
 
 def find_peer(scope: Scope) -> str:

@@ -41,7 +41,9 @@ class ThrottledLog:
     """
 
     interval_seconds: float = LOG_INTERVAL_SECONDS
-    _intervals: dict[LogKey, tuple[Counter[str], asyncio.TimerHandle]] = field(default_factory=dict)
+    _intervals: dict[LogKey, tuple[Counter[str], asyncio.TimerHandle]] = field(
+        default_factory=dict
+    )
 
     def warn(self, event: str, reason: str, **facts: str) -> None:
         key = (event, tuple(sorted(facts.items())))
@@ -66,7 +68,9 @@ class ThrottledLog:
 
         event, facts = key
         log.warning(event, **dict(facts), reasons=dict(reasons))
-        timer = asyncio.get_running_loop().call_later(self.interval_seconds, end_interval)
+        timer = asyncio.get_running_loop().call_later(
+            self.interval_seconds, end_interval
+        )
         self._intervals[key] = Counter(), timer
 
 
@@ -80,13 +84,22 @@ Some systems refuse an unlimited value.
 def raise_descriptor_limit() -> None:
     """Raise the soft limit, 1024 by default under systemd, to the hard one."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = MAX_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, MAX_DESCRIPTORS)
+    wanted = (
+        MAX_DESCRIPTORS
+        if hard == resource.RLIM_INFINITY
+        else min(hard, MAX_DESCRIPTORS)
+    )
     if soft == resource.RLIM_INFINITY or soft >= wanted:
         return
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
     except (OSError, ValueError) as error:
-        log.warning("descriptor_limit_unchanged", soft=soft, hard=hard, error=type(error).__name__)
+        log.warning(
+            "descriptor_limit_unchanged",
+            soft=soft,
+            hard=hard,
+            error=type(error).__name__,
+        )
 
 
 def descriptor_limit() -> int:
@@ -202,7 +215,9 @@ class _Connection:
     """True while we wait for its bytes; only then may it be closed in favour of another."""
     has_received: bool = False
     head_lines: int = 0
-    http: h11.Connection = field(default_factory=lambda: h11.Connection(h11.SERVER, MAX_HEAD_BYTES))
+    http: h11.Connection = field(
+        default_factory=lambda: h11.Connection(h11.SERVER, MAX_HEAD_BYTES)
+    )
 
     async def read_request(self) -> ServerRequest:
         """Read the head. Raises _BadRequestError and _ConnectionLostError."""
@@ -215,7 +230,9 @@ class _Connection:
             raise _BadRequestError(400)
         path, _, query = event.target.decode("latin-1").partition("?")
         try:
-            pairs = parse_qsl(query, keep_blank_values=True, max_num_fields=MAX_QUERY_FIELDS)
+            pairs = parse_qsl(
+                query, keep_blank_values=True, max_num_fields=MAX_QUERY_FIELDS
+            )
         except ValueError:
             raise _BadRequestError(400) from None
         fields = dict(pairs)
@@ -224,7 +241,9 @@ class _Connection:
         ):
             raise _BadRequestError(400)
         method = event.method.decode("latin-1")
-        return ServerRequest(method=method, path=unquote(path), query=fields, body=self._read_body)
+        return ServerRequest(
+            method=method, path=unquote(path), query=fields, body=self._read_body
+        )
 
     async def _read_body(self) -> bytes:
         """Read the body. Raises _BadRequestError and _ConnectionLostError."""
@@ -248,7 +267,9 @@ class _Connection:
                 if self.has_received:
                     await asyncio.sleep(self.limits.read_interval_seconds)
                 self.has_received = True
-                data = await asyncio.get_running_loop().sock_recv(self.stream, max_bytes)
+                data = await asyncio.get_running_loop().sock_recv(
+                    self.stream, max_bytes
+                )
                 if self.http.their_state is h11.IDLE:
                     self.head_lines += data.partition(b"\r\n\r\n")[0].count(b"\n")
                     if self.head_lines > MAX_HEAD_LINES:
@@ -273,7 +294,9 @@ class _Connection:
             "connection: close\r\n\r\n"
         )
         async with _time_limit(self.limits.response_timeout_seconds):
-            await asyncio.get_running_loop().sock_sendall(self.stream, head.encode() + content)
+            await asyncio.get_running_loop().sock_sendall(
+                self.stream, head.encode() + content
+            )
             self.stream.shutdown(socket.SHUT_WR)
             with contextlib.suppress(BlockingIOError):
                 self.stream.recv(MAX_BODY_BYTES)
@@ -334,7 +357,9 @@ class HttpServer:
             ):
                 try:
                     stream, address = self.listening_socket.accept()
-                except OSError:  # the client has gone, or the system is out of resources
+                except (
+                    OSError
+                ):  # the client has gone, or the system is out of resources
                     break
                 self._admit(stream, peer_key(address[0]))
             await asyncio.sleep(self.limits.accept_interval_seconds)
@@ -351,7 +376,12 @@ class HttpServer:
             candidates = own if is_peer_full else list(self.connections)
             self.rejection_log.warn("connections_refused", "full")
             oldest = next(
-                (connection for connection in candidates if connection.is_awaiting_bytes), None
+                (
+                    connection
+                    for connection in candidates
+                    if connection.is_awaiting_bytes
+                ),
+                None,
             )
             if oldest is None:
                 stream.close()
@@ -359,7 +389,9 @@ class HttpServer:
             self.connections.pop(oldest).cancel()
         stream.setblocking(False)  # noqa: FBT003 # the socket's own signature
         connection = _Connection(stream=stream, peer=peer, limits=self.limits)
-        task = self.connections[connection] = asyncio.create_task(self._serve(connection))
+        task = self.connections[connection] = asyncio.create_task(
+            self._serve(connection)
+        )
 
         def remove(task: asyncio.Task[None]) -> None:
             self.connections.pop(connection, None)
@@ -397,7 +429,9 @@ def peer_key(address: str) -> str:
     ip = ipaddress.ip_address(address.partition("%")[0])
     if isinstance(ip, ipaddress.IPv4Address):
         return str(ip)
-    return str(ip.ipv4_mapped or ipaddress.ip_network((ip, IPV6_PREFIX_LENGTH), strict=False))
+    return str(
+        ip.ipv4_mapped or ipaddress.ip_network((ip, IPV6_PREFIX_LENGTH), strict=False)
+    )
 
 
 @contextlib.asynccontextmanager

@@ -39,7 +39,9 @@ async def run_enabled_dashboard(
 
 @contextlib.asynccontextmanager
 async def run_dashboard(
-    settings: Settings, set_alert: Callable[[str], Awaitable[None]], output: IO[bytes] | None = None
+    settings: Settings,
+    set_alert: Callable[[str], Awaitable[None]],
+    output: IO[bytes] | None = None,
 ) -> AsyncIterator[None]:
     """Keep the dashboard running in a process of its own, as long as the block lasts.
 
@@ -56,7 +58,9 @@ async def run_dashboard(
 
 
 async def keep_running(
-    settings: Settings, set_alert: Callable[[str], Awaitable[None]], output: IO[bytes] | None
+    settings: Settings,
+    set_alert: Callable[[str], Awaitable[None]],
+    output: IO[bytes] | None,
 ) -> None:
     """Start the process, and again whenever it ends, after a pause that doubles.
 
@@ -76,7 +80,10 @@ async def keep_running(
     vault, failures = open_vault(settings.workspace), 0
     while True:
         environment = await asyncio.to_thread(
-            make_dashboard_environment, os.environ, secrets_dir=settings.secrets_dir, vault=vault
+            make_dashboard_environment,
+            os.environ,
+            secrets_dir=settings.secrets_dir,
+            vault=vault,
         )
         process = await asyncio.create_subprocess_exec(
             *command,

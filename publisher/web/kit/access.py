@@ -70,7 +70,9 @@ def set_session_cookie(request: Request, response: Response, session_id: str) ->
     """Let the browser keep a session until it is closed."""
     site = get_site(request)
     name = cookie_name(site, SESSION_COOKIE)
-    response.set_cookie(name, session_id, secure=site.is_secure, httponly=True, samesite="lax")
+    response.set_cookie(
+        name, session_id, secure=site.is_secure, httponly=True, samesite="lax"
+    )
 
 
 def clear_session_cookie(request: Request, response: Response) -> None:
@@ -107,9 +109,13 @@ async def identify(request: Request) -> Visitor:
 
 async def find_user(site: Site, scope: Scope) -> str:
     """Return the name of the user of a request; empty for a visitor without a session."""
-    session_id = HTTPConnection(scope).cookies.get(cookie_name(site, SESSION_COOKIE), "")
+    session_id = HTTPConnection(scope).cookies.get(
+        cookie_name(site, SESSION_COOKIE), ""
+    )
     session = (
-        await site.store.sign_ins.find_session(session_id, is_use=False) if session_id else None
+        await site.store.sign_ins.find_session(session_id, is_use=False)
+        if session_id
+        else None
     )
     user = "" if session is None else session.principal.user.name
     site.known_sessions.note(session_id, user)
@@ -121,7 +127,9 @@ def find_known_user(site: Site, scope: Scope) -> str | None:
 
     It is None for a new session, and empty without any.
     """
-    session_id = HTTPConnection(scope).cookies.get(cookie_name(site, SESSION_COOKIE), "")
+    session_id = HTTPConnection(scope).cookies.get(
+        cookie_name(site, SESSION_COOKIE), ""
+    )
     return site.known_sessions.find_user(session_id) if session_id else ""
 
 
@@ -194,7 +202,12 @@ async def has_storable_texts(request: Request) -> bool:
             for name, text in (await request.form()).multi_items()
             if isinstance(text, str)
         ]
-    return all(map(is_storable, [*request.path_params.values(), *(text for _name, text in fields)]))
+    return all(
+        map(
+            is_storable,
+            [*request.path_params.values(), *(text for _name, text in fields)],
+        )
+    )
 
 
 async def note_denial(visitor: Visitor) -> None:
@@ -237,7 +250,9 @@ async def ask_to_sign_in(request: Request) -> Response:
             PERSONAL_PATHS
         )
         following, resumed = (
-            (request.url.path, keep_form(form)) if is_kept else (find_own_page(request), "")
+            (request.url.path, keep_form(form))
+            if is_kept
+            else (find_own_page(request), "")
         )
     values: dict[str, Any] = {
         "next": following,
@@ -280,7 +295,9 @@ def read_kept_form(kept: str) -> Sequence[tuple[str, str]]:
     return ()
 
 
-async def render_problem(request: Request, status: int, code: str, **facts: object) -> Response:
+async def render_problem(
+    request: Request, status: int, code: str, **facts: object
+) -> Response:
     """Return a page that says why nothing was done."""
     visitor = get_visitor(request)
     translate = visitor.messages.translate
@@ -291,7 +308,9 @@ async def render_problem(request: Request, status: int, code: str, **facts: obje
         "text": translate(code, **facts),
     }
     hint = visitor.messages.hint(code, **facts)
-    return await render_page(request, "problem", status=status, number=status, help=hint, **values)
+    return await render_page(
+        request, "problem", status=status, number=status, help=hint, **values
+    )
 
 
 async def step_up(request: Request, code: str) -> None:
@@ -302,7 +321,12 @@ async def step_up(request: Request, code: str) -> None:
     site, visitor = get_site(request), get_visitor(request)
     session = hash_secret(visitor.session_id)
     await check_code(
-        site.store.users, visitor.user, code, visitor.source, site.load_user_key, session=session
+        site.store.users,
+        visitor.user,
+        code,
+        visitor.source,
+        site.load_user_key,
+        session=session,
     )
     replaced = await site.store.sign_ins.step_up(visitor.session_id, visitor.actor)
     stepped_up = await site.store.sign_ins.find_session(replaced)
@@ -316,14 +340,18 @@ def keep_session(request: Request, response: Response) -> None:
         set_session_cookie(request, response, get_visitor(request).session_id)
 
 
-async def go_on(request: Request, session_id: str, following: str, resumed: str) -> Response:
+async def go_on(
+    request: Request, session_id: str, following: str, resumed: str
+) -> Response:
     """Go on to the visitor's page under a new session. A kept form is shown, ready to be sent."""
     if resumed:
         # another person may have filled in the form: a post is reviewed before this one saves it
         kept = read_kept_form(resumed)
         fields = [(name, value) for name, value in kept if name != "do"]
         fields.append(("do", "refresh"))
-        response: Response = await render_page(request, "resume", next=following, fields=fields)
+        response: Response = await render_page(
+            request, "resume", next=following, fields=fields
+        )
     else:
         response = redirect(request, following)
     set_session_cookie(request, response, session_id)

@@ -62,7 +62,9 @@ def read_url(form: FormData) -> str:
     text = str(form.get("url", "")).strip()[:MAX_URL_CHARACTERS]
     return (
         text
-        if text.startswith(("https://", "http://")) and text.isprintable() and " " not in text
+        if text.startswith(("https://", "http://"))
+        and text.isprintable()
+        and " " not in text
         else ""
     )
 
@@ -90,14 +92,18 @@ def seen_state(delivery: Delivery) -> str:
     Readings that change nothing leave it as it is.
     """
     reason = delivery.reason or ""
-    return f"{delivery.state} {delivery.attempts} {delivery.parts_done} {reason}".strip()
+    return (
+        f"{delivery.state} {delivery.attempts} {delivery.parts_done} {reason}".strip()
+    )
 
 
 def require_seen(delivery: Delivery, form: FormData) -> None:
     """Raise RefusedError if a delivery is not as its form was drawn any more."""
     if str(form.get("seen", "")) != seen_state(delivery):
         subject = f"{delivery.key.post}@{delivery.account}"
-        raise RefusedError("changed_meanwhile", subject=subject, state=delivery.state.value)
+        raise RefusedError(
+            "changed_meanwhile", subject=subject, state=delivery.state.value
+        )
 
 
 def find_account(request: Request, permission: Permission) -> Account:

@@ -36,7 +36,9 @@ MENU: Sequence[MenuEntry] = (
     MenuEntry(name="write", path="/write", icon="pencil", group=0),
     MenuEntry(name="today", path="/today", icon="sun", group=1, is_main=True),
     MenuEntry(name="inbox", path="/inbox", icon="inbox", group=1, is_main=True),
-    MenuEntry(name="calendar", path="/calendar", icon="calendar-days", group=1, is_main=True),
+    MenuEntry(
+        name="calendar", path="/calendar", icon="calendar-days", group=1, is_main=True
+    ),
     MenuEntry(name="posts", path="/posts", icon="file-text", group=1),
     MenuEntry(name="accounts", path="/accounts", icon="shield-check", group=2),
     MenuEntry(name="assist", path="/assist", icon="hand", group=2),
@@ -90,20 +92,29 @@ async def read_moment(visitor: Visitor) -> Moment:
     """Return the state of all for a visitor, in three statements."""
     store = visitor.site.store
     facts, waiting = await read_facts_now(visitor.site), await store.waiting.read()
-    return Moment(facts=facts, waiting=waiting, todo=list_todo(visitor, waiting, facts.pauses))
+    return Moment(
+        facts=facts, waiting=waiting, todo=list_todo(visitor, waiting, facts.pauses)
+    )
 
 
-async def read_frame(site: Site, visitor: Visitor, moment: Moment | None = None) -> Frame:
+async def read_frame(
+    site: Site, visitor: Visitor, moment: Moment | None = None
+) -> Frame:
     """Return the frame of a signed-in visitor; at the moment of the page, if it has read that."""
     number = visitor.audit_number
     facts = await read_frame_facts(site, number) if moment is None else moment.facts
-    badges = await read_badges(visitor, facts.pauses) if moment is None else count_mine(moment.todo)
+    badges = (
+        await read_badges(visitor, facts.pauses)
+        if moment is None
+        else count_mine(moment.todo)
+    )
     beat = facts.daemon.heartbeat_at
     return Frame(
         menu=[
             entry
             for entry in MENU
-            if (needed := site.pages.get(entry.path)) is not None and visitor.may(needed)
+            if (needed := site.pages.get(entry.path)) is not None
+            and visitor.may(needed)
         ],
         facts=facts,
         officers=visitor.limit_officers(facts.officers),
@@ -122,7 +133,9 @@ async def read_badges(visitor: Visitor, pauses: Sequence[Pause]) -> Mapping[str,
     async def count() -> Mapping[str, int]:
         return count_mine(list_todo(visitor, await site.store.waiting.read(), pauses))
 
-    return await site.todo.get(("badges", visitor.principal, visitor.audit_number), count)
+    return await site.todo.get(
+        ("badges", visitor.principal, visitor.audit_number), count
+    )
 
 
 async def read_live_todo(visitor: Visitor) -> Sequence[TodoItem]:
@@ -140,7 +153,9 @@ async def read_live_todo(visitor: Visitor) -> Sequence[TodoItem]:
     async def make() -> Sequence[TodoItem]:
         return list_todo(visitor, waiting, facts.pauses)
 
-    return await site.todo.get(("items", visitor.principal, visitor.lang, *version), make)
+    return await site.todo.get(
+        ("items", visitor.principal, visitor.lang, *version), make
+    )
 
 
 async def read_frame_facts(site: Site, at_least: int = 0) -> FrameFacts:
@@ -165,7 +180,11 @@ async def read_facts_now(site: Site) -> FrameFacts:
 
 def choose_banner(visitor: Visitor, facts: FrameFacts) -> Banner | None:
     """Return the most severe matter that concerns everybody, if there is any."""
-    translate, formatter, daemon = visitor.messages.translate, visitor.formatter, facts.daemon
+    translate, formatter, daemon = (
+        visitor.messages.translate,
+        visitor.formatter,
+        facts.daemon,
+    )
     waiting = ""
     if daemon.waiting and daemon.next_due_at is not None:
         due = visitor.clock.when(daemon.next_due_at)
@@ -197,7 +216,9 @@ def choose_banner(visitor: Visitor, facts: FrameFacts) -> Banner | None:
         title = translate(f"web_banner_{alert.code}")
         # the title says enough
         text = formatter.alert(alert) if visitor.sees_alert(alert, ()) else ""
-        return Banner(kind=alert.code, tone=tone, icon="triangle-alert", title=title, text=text)
+        return Banner(
+            kind=alert.code, tone=tone, icon="triangle-alert", title=title, text=text
+        )
     return None
 
 

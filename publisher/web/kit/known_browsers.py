@@ -53,7 +53,11 @@ def keep_browser(request: Request, response: Response, user: User) -> None:
     except SecretError as error:
         log.warning("browser_not_kept", error=error.code)
         return
-    others = [sealed for _browser, name, sealed in _read_browsers(request) if name != user.name]
+    others = [
+        sealed
+        for _browser, name, sealed in _read_browsers(request)
+        if name != user.name
+    ]
     own = key.encrypt(
         "\0".join((PURPOSE, secrets.token_hex(ID_BYTES), user.name)).encode()
     ).decode()
@@ -70,9 +74,9 @@ def keep_browser(request: Request, response: Response, user: User) -> None:
 def _read_browsers(request: Request) -> Iterator[tuple[str, str, str]]:
     """Yield the id, the user and the sealed form of each entry of the cookie that is ours."""
     site = get_site(request)
-    entries: Sequence[str] = request.cookies.get(cookie_name(site, BROWSER_COOKIE), "").split("~")[
-        :MAX_USERS
-    ]
+    entries: Sequence[str] = request.cookies.get(
+        cookie_name(site, BROWSER_COOKIE), ""
+    ).split("~")[:MAX_USERS]
     if not any(entries):
         return
     try:
@@ -82,7 +86,9 @@ def _read_browsers(request: Request) -> Iterator[tuple[str, str, str]]:
         return
     for sealed in entries:
         try:
-            purpose, browser, user = key.decrypt(sealed.encode(), KEPT_SECONDS).decode().split("\0")
+            purpose, browser, user = (
+                key.decrypt(sealed.encode(), KEPT_SECONDS).decode().split("\0")
+            )
         except (InvalidToken, ValueError):
             continue
         if purpose == PURPOSE:

@@ -57,9 +57,13 @@ class Limits:
     _waiting: list[Turn] = field(default_factory=list)
     _current: Turn | None = None
     _numbers: Iterator[int] = field(default_factory=partial(count, step=-1))
-    _attempts: BoundedDict[str, deque[float]] = field(default_factory=lambda: BoundedDict(MAX_KEYS))
+    _attempts: BoundedDict[str, deque[float]] = field(
+        default_factory=lambda: BoundedDict(MAX_KEYS)
+    )
     """The instants of the admitted attempts by key, the oldest first."""
-    _known: BoundedDict[str, None] = field(default_factory=lambda: BoundedDict(MAX_KEYS))
+    _known: BoundedDict[str, None] = field(
+        default_factory=lambda: BoundedDict(MAX_KEYS)
+    )
     """Addresses with an earlier successful sign-in."""
     _monotonic: Callable[[], float] = time.monotonic
 
@@ -81,13 +85,18 @@ class Limits:
         attempts = len(self._attempts.get(f"address {address}", ()))
         is_last = address not in self._known or attempts > MAX_KNOWN_ATTEMPTS
         mine = Turn(
-            is_last, attempts, next(self._numbers), asyncio.get_running_loop().create_future()
+            is_last,
+            attempts,
+            next(self._numbers),
+            asyncio.get_running_loop().create_future(),
         )
         insort(self._waiting, mine)
         if len(self._waiting) > MAX_WAITING:
             last = self._waiting.pop()
             if not last.begins.done():
-                last.begins.set_exception(SignInError("sign_in_delayed", seconds=str(BUSY_SECONDS)))
+                last.begins.set_exception(
+                    SignInError("sign_in_delayed", seconds=str(BUSY_SECONDS))
+                )
         self._begin_next()
         try:
             await mine.begins

@@ -85,5 +85,6 @@ def stream_path(view: str, items: Iterable[str] = (), **page: str) -> str:
 def read_items(kind: str, digits: str) -> Collection[str]:
     """Return the ids of the items of a kind that an address names."""
     return {
-        f"{kind}-{digits[start : start + ID_DIGITS]}" for start in range(0, len(digits), ID_DIGITS)
+        f"{kind}-{digits[start : start + ID_DIGITS]}"
+        for start in range(0, len(digits), ID_DIGITS)
     }

@@ -26,7 +26,10 @@ def load_templates() -> Environment:
     """
     environment = Environment(
         loader=ChoiceLoader(
-            [PackageLoader("publisher.web", "html"), PackageLoader("publisher.web", ".")]
+            [
+                PackageLoader("publisher.web", "html"),
+                PackageLoader("publisher.web", "."),
+            ]
         ),
         autoescape=True,
         undefined=StrictUndefined,
@@ -57,7 +60,9 @@ async def render_page(
     them, `stream` is the address of the live parts of the page, besides its frame.
     """
     site, visitor = get_site(request), get_visitor(request)
-    frame = await read_frame(site, visitor, moment) if visitor.session is not None else None
+    frame = (
+        await read_frame(site, visitor, moment) if visitor.session is not None else None
+    )
     notice = site.notices.pop(visitor.session_id, None) if visitor.session_id else None
     values = {"stream": stream_path("frame"), "path": request.url.path, **values}
     text = render(visitor, f"{template}.html", frame=frame, notice=notice, **values)
@@ -66,7 +71,9 @@ async def render_page(
 
 def render(visitor: Visitor, template: str, **values: Any) -> str:  # noqa: ANN401 # whatever the template shows
     """Render a template in the visitor's language."""
-    return load_templates().get_template(template).render(**page_values(visitor), **values)
+    return (
+        load_templates().get_template(template).render(**page_values(visitor), **values)
+    )
 
 
 def load_macro(visitor: Visitor, template: str, name: str) -> Callable[..., str]:
@@ -75,7 +82,9 @@ def load_macro(visitor: Visitor, template: str, name: str) -> Callable[..., str]
     It makes a part of a page.
     """
     module = (
-        load_templates().get_template(f"{template}.html").make_module(dict(page_values(visitor)))
+        load_templates()
+        .get_template(f"{template}.html")
+        .make_module(dict(page_values(visitor)))
     )
     macro: Callable[..., str] = getattr(module, name)
     return macro

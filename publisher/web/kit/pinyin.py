@@ -45,7 +45,10 @@ def _load_library() -> Callable[..., list[str]]:
     from pypinyin import lazy_pinyin, load_phrases_dict  # noqa: PLC0415
 
     load_phrases_dict(
-        {name: [[syllable] for syllable in readings.split()] for name, readings in PLACES.items()}
+        {
+            name: [[syllable] for syllable in readings.split()]
+            for name, readings in PLACES.items()
+        }
     )
     return lazy_pinyin
 

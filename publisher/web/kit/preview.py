@@ -81,11 +81,14 @@ class RenderTurns:
 
     async def _wait(self, user: str, *, is_save: bool, is_replaceable: bool) -> bool:
         waiting = _Waiting(
-            turn=asyncio.get_running_loop().create_future(), is_replaceable=is_replaceable
+            turn=asyncio.get_running_loop().create_future(),
+            is_replaceable=is_replaceable,
         )
         queues = self._saves if is_save else self._previews
         own = queues.setdefault(user, deque())
-        if is_replaceable and (older := next((each for each in own if each.is_replaceable), None)):
+        if is_replaceable and (
+            older := next((each for each in own if each.is_replaceable), None)
+        ):
             own.remove(older)
             older.end(has_turn=False)
         if len(own) >= MAX_WAITING_PER_USER:
@@ -96,7 +99,11 @@ class RenderTurns:
         except asyncio.CancelledError:
             if waiting in own:
                 own.remove(waiting)
-            elif waiting.turn.done() and not waiting.turn.cancelled() and waiting.turn.result():
+            elif (
+                waiting.turn.done()
+                and not waiting.turn.cancelled()
+                and waiting.turn.result()
+            ):
                 self._pass_on()  # the turn came in the same moment
             raise
 
@@ -131,7 +138,10 @@ class Articles:
         """
         own = self._kept.setdefault(user, OrderedDict())
         if rendered.fingerprint not in own:
-            own[rendered.fingerprint] = rendered.title, embed_media(rendered.text, media)
+            own[rendered.fingerprint] = (
+                rendered.title,
+                embed_media(rendered.text, media),
+            )
         own.move_to_end(rendered.fingerprint)
         size = sum(len(text) for _title, text in own.values())
         while len(own) > 1 and (
@@ -162,12 +172,18 @@ def embed_media(text: str, media: Mapping[str, tuple[str, bytes]]) -> str:
         nonlocal room
         media_type, data = media.get(found[1], ("image/png", b""))
         room -= len(data)
-        return f"data:{media_type};base64,{base64.b64encode(data).decode()}" if room >= 0 else ""
+        return (
+            f"data:{media_type};base64,{base64.b64encode(data).decode()}"
+            if room >= 0
+            else ""
+        )
 
     return MEDIA_REFERENCE.sub(data_url, text)
 
 
-def split_overflow(rendered: RenderedPost, capabilities: Capabilities) -> tuple[str, str]:
+def split_overflow(
+    rendered: RenderedPost, capabilities: Capabilities
+) -> tuple[str, str]:
     """Return the part of a text that fits, by the platform's own count, and the excess."""
     text, limit = rendered.text, capabilities.text_limit_beside(len(rendered.images))
     if capabilities.count_text(text) <= limit:
@@ -194,10 +210,14 @@ def choose_texts(
         rendered.account: rendered for rendered in check.result.rendered_posts
     }
     chosen = {
-        room.platform: texts.get(next(iter(fields.get(f"shown.{room.platform}", ())), ""))
+        room.platform: texts.get(
+            next(iter(fields.get(f"shown.{room.platform}", ())), "")
+        )
         for room in check.rooms
     }
-    return {room.platform: chosen[room.platform] or room.rendered for room in check.rooms}
+    return {
+        room.platform: chosen[room.platform] or room.rendered for room in check.rooms
+    }
 
 
 def list_choices(
@@ -206,8 +226,12 @@ def list_choices(
     """Return the accounts with previews and their names, in the order of the regions."""
     names = name_accounts(settings, messages)
     choices: dict[Platform, list[tuple[AccountId, str]]] = defaultdict(list)
-    for rendered in sorted(check.result.rendered_posts, key=lambda one: names.order(one.account)):
-        choices[rendered.platform].append((rendered.account, names.region(rendered.account)))
+    for rendered in sorted(
+        check.result.rendered_posts, key=lambda one: names.order(one.account)
+    ):
+        choices[rendered.platform].append(
+            (rendered.account, names.region(rendered.account))
+        )
     return choices
 
 

@@ -29,8 +29,14 @@ def list_recipients(
 ) -> Sequence[tuple[str, Sequence[tuple[str, str, int]]]]:
     """Return the possible recipients by kind of name: name, label, and number of accounts."""
     settings, messages = site.settings, visitor.messages
-    active = {key for key, account in settings.accounts.items() if account.mode is not Mode.OFF}
-    counts = {name: len(active & set(members)) for name, members in site.members.items()}
+    active = {
+        key
+        for key, account in settings.accounts.items()
+        if account.mode is not Mode.OFF
+    }
+    counts = {
+        name: len(active & set(members)) for name, members in site.members.items()
+    }
     platforms = sorted({account.platform for account in settings.accounts.values()})
     regions = {
         account.region: settings.regions.get(account.region or "", {})
@@ -40,7 +46,11 @@ def list_recipients(
         (
             "platform",
             [
-                (f"platform:{name}", messages.platform_name(name), counts[f"platform:{name}"])
+                (
+                    f"platform:{name}",
+                    messages.platform_name(name),
+                    counts[f"platform:{name}"],
+                )
                 for name in platforms
             ],
         ),
@@ -53,7 +63,10 @@ def list_recipients(
                 if code
             ],
         ),
-        ("account", [(str(key), str(key), 1) for key in settings.accounts if key in active]),
+        (
+            "account",
+            [(str(key), str(key), 1) for key in settings.accounts if key in active],
+        ),
     ]
 
 
@@ -71,7 +84,9 @@ def list_own_recipients(
     ]
 
 
-async def count_recipients(visitor: Visitor, to: object) -> Sequence[PlatformRecipients]:
+async def count_recipients(
+    visitor: Visitor, to: object
+) -> Sequence[PlatformRecipients]:
     """Count a post's recipients among the accounts that the visitor may see, even if it is invalid.
 
     They are in the order of the accounts.
@@ -79,17 +94,25 @@ async def count_recipients(visitor: Visitor, to: object) -> Sequence[PlatformRec
     site = visitor.site
     chosen = find_accounts({"to": to}, site.application.planner.schedule_context)
     accounts = [
-        site.settings.accounts[key] for key in chosen if visitor.may(Permission.VIEW, [key])
+        site.settings.accounts[key]
+        for key in chosen
+        if visitor.may(Permission.VIEW, [key])
     ]
     facts = await read_frame_facts(site, visitor.audit_number)
     paused = {pause.scope for pause in facts.pauses}
     return [
         PlatformRecipients(
             platform=platform,
-            number=len(those := [account for account in accounts if account.platform == platform]),
+            number=len(
+                those := [
+                    account for account in accounts if account.platform == platform
+                ]
+            ),
             by_hand=sum(account.mode is Mode.ASSISTED for account in those),
             paused=sum(
-                not paused.isdisjoint({SCOPE_ALL, f"platform:{platform}", f"account:{account.id}"})
+                not paused.isdisjoint(
+                    {SCOPE_ALL, f"platform:{platform}", f"account:{account.id}"}
+                )
                 for account in those
             ),
         )

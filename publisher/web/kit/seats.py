@@ -54,12 +54,16 @@ class AccountNames:
         if accounts is None:
             return self.places
         seen = {self.seats[account] for account in accounts if account in self.seats}
-        return [name if number in seen else "" for number, name in enumerate(self.places)]
+        return [
+            name if number in seen else "" for number, name in enumerate(self.places)
+        ]
 
     def platform_order(self, platform: Platform) -> tuple[int, str]:
         """Return the sort key: the platforms in the order of the settings."""
         known = platform in self.platforms
-        return self.platforms.index(platform) if known else len(self.platforms), platform
+        return self.platforms.index(platform) if known else len(
+            self.platforms
+        ), platform
 
     def order(self, account: AccountId) -> tuple[int, int, str]:
         """Return the sort key: the regions in settings order, and in each the accounts."""
@@ -76,17 +80,30 @@ def name_accounts(settings: Settings, messages: Messages) -> AccountNames:
     If a region has several accounts on a platform, they carry their own names too.
     """
     seats = {region: number for number, region in enumerate(settings.regions)}
-    crowded = Counter((account.platform, account.region) for account in settings.accounts.values())
+    crowded = Counter(
+        (account.platform, account.region) for account in settings.accounts.values()
+    )
     short: dict[AccountId, str] = {}
     numbers: dict[AccountId, int] = {}
     for key, account in settings.accounts.items():
-        region = settings.regions.get(account.region or "", {}).get("name") or account.region or key
-        is_alone = account.region is not None and crowded[account.platform, account.region] == 1
+        region = (
+            settings.regions.get(account.region or "", {}).get("name")
+            or account.region
+            or key
+        )
+        is_alone = (
+            account.region is not None
+            and crowded[account.platform, account.region] == 1
+        )
         short[key] = (
-            region if is_alone or region == key else f"{region} {account.forum or account.identity}"
+            region
+            if is_alone or region == key
+            else f"{region} {account.forum or account.identity}"
         )
         numbers[key] = seats.setdefault(account.region or key, len(seats))
-    platforms = list(dict.fromkeys(account.platform for account in settings.accounts.values()))
+    platforms = list(
+        dict.fromkeys(account.platform for account in settings.accounts.values())
+    )
     names = {platform: messages.platform_short_name(platform) for platform in platforms}
     shown = {key: names[account.platform] for key, account in settings.accounts.items()}
     full = {key: f"{name} · {shown[key]}" for key, name in short.items()}
@@ -144,11 +161,16 @@ def map_seats(
         if seat not in by_seat or glyph.rank < by_seat[seat].rank:
             by_seat[seat] = glyph
     seat_count = max([*names.seats.values(), *by_seat], default=0) + 1
-    marks = [by_seat[seat].value if seat in by_seat else EMPTY_SEAT for seat in range(seat_count)]
+    marks = [
+        by_seat[seat].value if seat in by_seat else EMPTY_SEAT
+        for seat in range(seat_count)
+    ]
     lines: dict[str, list[str]] = {}
     for first in range(0, seat_count, SEATS_PER_ROW):
         y = SEAT_PITCH * (first // SEATS_PER_ROW) + 7
-        for mark, run in groupby(enumerate(marks[first : first + SEATS_PER_ROW]), itemgetter(1)):
+        for mark, run in groupby(
+            enumerate(marks[first : first + SEATS_PER_ROW]), itemgetter(1)
+        ):
             columns = [column for column, _mark in run]
             starts, length = (
                 (columns, 0)
@@ -160,7 +182,9 @@ def map_seats(
             )
     counts = Counter(glyphs.values())
     few = (
-        glyph for glyph in (Glyph.ACTION, Glyph.FAILED) if 0 < counts[glyph] <= MAX_NAMED_EXCEPTIONS
+        glyph
+        for glyph in (Glyph.ACTION, Glyph.FAILED)
+        if 0 < counts[glyph] <= MAX_NAMED_EXCEPTIONS
     )
     return SeatMap(
         platform=platform,
@@ -168,9 +192,13 @@ def map_seats(
         done=counts[Glyph.PUBLISHED],
         by_glyph={glyph: counts[glyph] for glyph in Glyph if counts[glyph]},
         exceptions={
-            glyph: [names.region(key) for key in ordered if glyphs[key] is glyph] for glyph in few
+            glyph: [names.region(key) for key in ordered if glyphs[key] is glyph]
+            for glyph in few
         },
-        named=[NamedSeat(account=key, name=names.region(key), glyph=glyphs[key]) for key in ordered]
+        named=[
+            NamedSeat(account=key, name=names.region(key), glyph=glyphs[key])
+            for key in ordered
+        ]
         if len(glyphs) <= MAX_NAMED_SEATS
         else (),
         width=SEAT_PITCH * min(seat_count, SEATS_PER_ROW) + 1,

@@ -51,7 +51,11 @@ from publisher.store.store import Store
 from publisher.web.kit.limits import Limits
 from publisher.web.kit.preview import Articles, RenderTurns
 
-LANG_COOKIE, THEME_COOKIE, SIZE_COOKIE = "publisher_lang", "publisher_theme", "publisher_size"
+LANG_COOKIE, THEME_COOKIE, SIZE_COOKIE = (
+    "publisher_lang",
+    "publisher_theme",
+    "publisher_size",
+)
 KEYS_COOKIE = "publisher_keys"
 PREFERENCES: Mapping[str, tuple[str, Collection[str]]] = {
     "lang": (LANG_COOKIE, LANGUAGES),
@@ -125,10 +129,14 @@ class Shared:
         default_factory=lambda: BoundedDict(MAX_SHARED)
     )
 
-    async def get(self, key: tuple[object, ...], make: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    async def get(
+        self, key: tuple[object, ...], make: Callable[[], Coroutine[Any, Any, T]]
+    ) -> T:
         """Return the value of a key, or make it. A failed one is made again the next time."""
         task = self._kept.get(key)
-        if task is None or (task.done() and (task.cancelled() or task.exception() is not None)):
+        if task is None or (
+            task.done() and (task.cancelled() or task.exception() is not None)
+        ):
             task = self._kept[key] = asyncio.create_task(make())
         return cast("T", await asyncio.shield(task))
 
@@ -173,7 +181,10 @@ class Streams:
         First some of their own have to end, or some seconds have to pass.
         """
         openings = self.openings.get(user, deque[float]())
-        is_hasty = len(openings) == MAX_STREAMS_PER_USER and now - openings[0] < OPENING_SECONDS
+        is_hasty = (
+            len(openings) == MAX_STREAMS_PER_USER
+            and now - openings[0] < OPENING_SECONDS
+        )
         return is_hasty or len(self.by_user.get(user, ())) >= MAX_HELD_PER_USER
 
     def add(self, stream: OpenStream, now: float) -> None:
@@ -182,7 +193,9 @@ class Streams:
         If there are too many, displace the oldest one of its session, its user or the user with the
         most. Nobody who opens many pages takes the place of others.
         """
-        self.openings.setdefault(stream.user, deque(maxlen=MAX_STREAMS_PER_USER)).append(now)
+        self.openings.setdefault(
+            stream.user, deque(maxlen=MAX_STREAMS_PER_USER)
+        ).append(now)
         own = self.by_user.setdefault(stream.user, [])
         own.append(stream)
         of_user = [each for each in own if not each.is_displaced]
@@ -193,14 +206,18 @@ class Streams:
             of_user[0].is_displaced = True
         elif sum(map(len, self.by_user.values())) > MAX_STREAMS:
             open_streams = (
-                [each for each in held if not each.is_displaced] for held in self.by_user.values()
+                [each for each in held if not each.is_displaced]
+                for held in self.by_user.values()
             )
             max(open_streams, key=len)[0].is_displaced = True
 
     def end_session(self, session_id: str) -> None:
         """Let the streams of a session look whether it has ended."""
         for stream in (
-            each for own in self.by_user.values() for each in own if each.session_id == session_id
+            each
+            for own in self.by_user.values()
+            for each in own
+            if each.session_id == session_id
         ):
             stream.ending.set()
 
@@ -220,7 +237,9 @@ class Streams:
 class KnownSessions:
     """The users of sessions that were valid at the last look-up, by hash of the session id."""
 
-    _users: BoundedDict[str, str] = field(default_factory=lambda: BoundedDict(MAX_KNOWN_SESSIONS))
+    _users: BoundedDict[str, str] = field(
+        default_factory=lambda: BoundedDict(MAX_KNOWN_SESSIONS)
+    )
 
     def note(self, session_id: str, user: str) -> None:
         """Note the user of a session; empty for one that is not valid, or no longer."""
@@ -257,7 +276,9 @@ class Site:
     """The files that this process has read at its start."""
     pages: Mapping[str, Permission] = field(default_factory=dict)
     """The permissions of the pages in the table of routes, by path."""
-    metrics: dict[frozenset[AccountId] | None, tuple[float, bytes]] = field(default_factory=dict)
+    metrics: dict[frozenset[AccountId] | None, tuple[float, bytes]] = field(
+        default_factory=dict
+    )
     """The figures of the accounts that a user may see, and their time in monotonic seconds.
 
     The key None means all accounts.
@@ -289,7 +310,9 @@ class Site:
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
-        self.members = list_members(self.settings.accounts.values(), self.settings.groups)
+        self.members = list_members(
+            self.settings.accounts.values(), self.settings.groups
+        )
         self.loaded_files = describe_loaded_files(self.settings)
 
     @property
@@ -320,7 +343,9 @@ class Site:
     @property
     def load_user_key(self) -> LoadUserKey:
         vault = open_vault(self.settings.workspace)
-        return partial(load_user_key, vault, self.settings.secrets_dir, creates_missing=True)
+        return partial(
+            load_user_key, vault, self.settings.secrets_dir, creates_missing=True
+        )
 
     def note_opening(self, post: PostId, name: str) -> None:
         """Note that an officer on duty has opened an urgent post.
@@ -397,10 +422,16 @@ class Visitor:
     @property
     def role(self) -> UserRole:
         """Return the role that a user is called by: the first granted one, `viewer` last."""
-        roles = [grant.role for grant in self.user.grants if grant.role is not UserRole.VIEWER]
+        roles = [
+            grant.role
+            for grant in self.user.grants
+            if grant.role is not UserRole.VIEWER
+        ]
         return min(roles, key=list(UserRole).index, default=UserRole.VIEWER)
 
-    def may(self, permission: Permission, accounts: Collection[AccountId] | None = None) -> bool:
+    def may(
+        self, permission: Permission, accounts: Collection[AccountId] | None = None
+    ) -> bool:
         """Return True if the visitor may do something on all of these accounts.
 
         Without accounts it is True if they may do it on some account.
@@ -430,7 +461,9 @@ class Visitor:
 
     async def find_visible(self, posts: Collection[PostId]) -> Collection[PostId]:
         """Return the posts that concern an account visible to the visitor."""
-        return await self.site.store.occurrences.concerned(posts, self.reach(Permission.VIEW))
+        return await self.site.store.occurrences.concerned(
+            posts, self.reach(Permission.VIEW)
+        )
 
     async def require_visible(self, post: PostId) -> None:
         """Raise NoSuchItemError for a post on no account visible to the visitor.
@@ -458,19 +491,27 @@ class Visitor:
         People and their telephones are shown to users that share an account with them.
         """
         reach = self.reach(Permission.VIEW)
-        return tuple(grants) if reach is None else limit_grants(grants, reach, self.site.members)
+        return (
+            tuple(grants)
+            if reach is None
+            else limit_grants(grants, reach, self.site.members)
+        )
 
     def limit_person(self, user: User) -> User | None:
         """Return a person as the visitor may see them, None if not at all."""
         grants = self.limit_grants(user.grants)
         return (
-            replace(user, grants=grants) if grants or self.may_everywhere(Permission.VIEW) else None
+            replace(user, grants=grants)
+            if grants or self.may_everywhere(Permission.VIEW)
+            else None
         )
 
     def limit_officers(self, officers: Iterable[DutyOfficer]) -> Sequence[DutyOfficer]:
         """Return the officers on duty that the visitor may see."""
         is_limited = not self.may_everywhere(Permission.VIEW)
-        return [one for one in officers if not is_limited or self.limit_grants(one.grants)]
+        return [
+            one for one in officers if not is_limited or self.limit_grants(one.grants)
+        ]
 
     def sees_alert(self, alert: Alert, posts: Collection[PostId]) -> bool:
         """Return True if the visitor may see an alert. `posts` are the visible ones of its posts.
@@ -487,7 +528,11 @@ class Visitor:
         ]
         if named:
             return all(self.may(Permission.VIEW, [AccountId(name)]) for name in named)
-        return name_post(alert) in posts if "post" in facts else alert.code in GENERAL_ALERTS
+        return (
+            name_post(alert) in posts
+            if "post" in facts
+            else alert.code in GENERAL_ALERTS
+        )
 
     def may_everywhere(self, permission: Permission) -> bool:
         """Return True if the visitor may do something in the whole workspace."""
@@ -497,14 +542,16 @@ class Visitor:
         """Raise SignInError unless the visitor may do something on all of these accounts."""
         if not self.may(permission, accounts):
             raise SignInError(
-                "web_not_permitted", permission=self.messages.translate(f"web_may_{permission}")
+                "web_not_permitted",
+                permission=self.messages.translate(f"web_may_{permission}"),
             )
 
     def require_everywhere(self, permission: Permission) -> None:
         """Raise SignInError unless the visitor may do something in the whole workspace."""
         if not self.may_everywhere(permission):
             raise SignInError(
-                "web_not_permitted", permission=self.messages.translate(f"web_may_{permission}")
+                "web_not_permitted",
+                permission=self.messages.translate(f"web_may_{permission}"),
             )
 
 
@@ -557,7 +604,9 @@ class Clock:
         """Return a day with its weekday, such as 1月11日 星期一."""
         local = instant.astimezone(self.timezone)
         weekday = self.translate(f"web_{WEEKDAYS[local.weekday()]}_long")
-        return self.translate("web_day", month=local.month, day=local.day, weekday=weekday)
+        return self.translate(
+            "web_day", month=local.month, day=local.day, weekday=weekday
+        )
 
     def time_left(self, instant: datetime) -> str:
         """Return the time until an instant within the next two hours, else the empty text."""

@@ -57,7 +57,10 @@ def find_files(folder: Traversable, prefix: str) -> list[tuple[str, StaticFile]]
                 (
                     name,
                     StaticFile(
-                        path=path, content_type=content_type, body=body, compressed=compressed
+                        path=path,
+                        content_type=content_type,
+                        body=body,
+                        compressed=compressed,
                     ),
                 )
             )

@@ -72,7 +72,9 @@ def todo_id(kind: TodoKind, about: str, reason: str = "") -> str:
     return item_id("todo", kind, about, reason)
 
 
-def list_todo(visitor: Visitor, waiting: Waiting, pauses: Sequence[Pause]) -> Sequence[TodoItem]:
+def list_todo(
+    visitor: Visitor, waiting: Waiting, pauses: Sequence[Pause]
+) -> Sequence[TodoItem]:
     """Return everybody's waiting items, the most urgent first; items without deadline come last."""
     found = [
         *list_approvals(visitor, waiting.tasks),
@@ -95,10 +97,15 @@ def count_mine(items: Sequence[TodoItem]) -> Mapping[str, int]:
     return {"inbox": len(mine), "assist": mine.count(TodoKind.ASSIST)}
 
 
-def list_approvals(visitor: Visitor, tasks: Sequence[ApprovalTask]) -> Sequence[TodoItem]:
+def list_approvals(
+    visitor: Visitor, tasks: Sequence[ApprovalTask]
+) -> Sequence[TodoItem]:
     """Return the occurrences without an approval, and the visitor's own returned posts."""
     approver, items = make_visitor_approver(visitor), []
-    translate, comma = visitor.messages.translate, visitor.messages.translate("list_names")
+    translate, comma = (
+        visitor.messages.translate,
+        visitor.messages.translate("list_names"),
+    )
     for task in tasks:
         if not (task.status.missing and visitor.sees_any(task.accounts)):
             continue
@@ -108,13 +115,19 @@ def list_approvals(visitor: Visitor, tasks: Sequence[ApprovalTask]) -> Sequence[
         if task.status.is_emergency:
             text = translate("web_todo_review", stages=stages)
         elif returned is not None:
-            text = translate("web_todo_returned", by=returned.by, reason=returned.reason)
+            text = translate(
+                "web_todo_returned", by=returned.by, reason=returned.reason
+            )
         elif task.is_edit:
             text = translate(
-                "web_todo_changed", by=task.saved_by or task.file_owner or "?", stages=stages
+                "web_todo_changed",
+                by=task.saved_by or task.file_owner or "?",
+                stages=stages,
             )
         else:
-            text = translate("web_todo_approve", author=task.status.author, stages=stages)
+            text = translate(
+                "web_todo_approve", author=task.status.author, stages=stages
+            )
         is_returned = returned is not None and not task.status.is_emergency
         is_mine = is_author if is_returned else waits_for(task, approver)
         items.append(
@@ -144,31 +157,48 @@ def make_visitor_approver(visitor: Visitor) -> Approver:
 
 def approval_path(key: OccurrenceKey, part: str = "") -> str:
     """Return the address of an occurrence's approval page, or of a part of it."""
-    query = "" if key.occurrence == ONCE_OCCURRENCE else f"?{urlencode({'at': key.occurrence})}"
+    query = (
+        ""
+        if key.occurrence == ONCE_OCCURRENCE
+        else f"?{urlencode({'at': key.occurrence})}"
+    )
     return f"/approve/{quote(key.post, safe='')}{part}{query}"
 
 
-def _list_deliveries(visitor: Visitor, deliveries: Sequence[WaitingDelivery]) -> Sequence[TodoItem]:
+def _list_deliveries(
+    visitor: Visitor, deliveries: Sequence[WaitingDelivery]
+) -> Sequence[TodoItem]:
     """Return held posts, a card for each occurrence and reason, and posts to place by hand."""
-    groups: dict[tuple[TodoKind, OccurrenceKey, str], list[WaitingDelivery]] = defaultdict(list)
+    groups: dict[tuple[TodoKind, OccurrenceKey, str], list[WaitingDelivery]] = (
+        defaultdict(list)
+    )
     for delivery in deliveries:
         if not visitor.sees_any([delivery.account]):
             continue
         if delivery.state is State.HELD:
-            groups[TodoKind.RESOLVE, delivery.key, delivery.reason or ""].append(delivery)
+            groups[TodoKind.RESOLVE, delivery.key, delivery.reason or ""].append(
+                delivery
+            )
         else:
             groups[TodoKind.ASSIST, delivery.key, delivery.account].append(delivery)
     names = name_accounts(visitor.site.settings, visitor.messages)
-    return [_to_item(visitor, names, kind, group) for (kind, _key, _part), group in groups.items()]
+    return [
+        _to_item(visitor, names, kind, group)
+        for (kind, _key, _part), group in groups.items()
+    ]
 
 
 def _to_item(
-    visitor: Visitor, names: AccountNames, kind: TodoKind, group: Sequence[WaitingDelivery]
+    visitor: Visitor,
+    names: AccountNames,
+    kind: TodoKind,
+    group: Sequence[WaitingDelivery],
 ) -> TodoItem:
     first, formatter = group[0], visitor.formatter
     permission = Permission.OPERATE if kind is TodoKind.RESOLVE else Permission.ASSIST
     place = "/".join(
-        quote(part, safe="") for part in (first.key.post, first.key.occurrence, first.account)
+        quote(part, safe="")
+        for part in (first.key.post, first.key.occurrence, first.account)
     )
     path = f"/assist/{place}" if kind is TodoKind.ASSIST else f"/deliveries/{place}"
     if len(group) > 1:

@@ -30,7 +30,9 @@ class Places:
     """
 
     taken: int = 0
-    waiting: OrderedDict[str, deque[asyncio.Future[bool]]] = field(default_factory=OrderedDict)
+    waiting: OrderedDict[str, deque[asyncio.Future[bool]]] = field(
+        default_factory=OrderedDict
+    )
 
     def take(self, client: str) -> asyncio.Future[bool]:
         """Return a future: True once there is a place, False if its client has gone before."""
@@ -189,10 +191,19 @@ class FairTurns:
                     user = await self.find_user(scope)
                 turn.end()
             if user:
-                turn.places, turn.is_own = self.of_users.setdefault(user, Places()), True
+                turn.places, turn.is_own = (
+                    self.of_users.setdefault(user, Places()),
+                    True,
+                )
             if await turn.begin():
-                await self.app(scope, partial(turn.receive, receive), partial(turn.send, send))
+                await self.app(
+                    scope, partial(turn.receive, receive), partial(turn.send, send)
+                )
         finally:
             turn.end()
-            if user and not turn.places.taken and self.of_users.get(user) is turn.places:
+            if (
+                user
+                and not turn.places.taken
+                and self.of_users.get(user) is turn.places
+            ):
                 del self.of_users[user]

@@ -29,10 +29,18 @@ async def list_tasks(visitor: Visitor) -> Sequence[OpenManualTask]:
 
 async def show_tasks(request: Request) -> Response:
     site, visitor = get_site(request), get_visitor(request)
-    names, tasks = name_accounts(site.settings, visitor.messages), await list_tasks(visitor)
+    names, tasks = (
+        name_accounts(site.settings, visitor.messages),
+        await list_tasks(visitor),
+    )
     stream = stream_path("assist", map(task_element, tasks))
     return await render_page(
-        request, "manual/assist", stream=stream, tasks=tasks, names=names, task_element=task_element
+        request,
+        "manual/assist",
+        stream=stream,
+        tasks=tasks,
+        names=names,
+        task_element=task_element,
     )
 
 
@@ -45,9 +53,14 @@ async def read_live(
     visitor: Visitor, _page: Mapping[str, str], _posts: Collection[PostId] | None
 ) -> Parts:
     """Return how many tasks there are, and each of them."""
-    names, tasks = name_accounts(visitor.site.settings, visitor.messages), await list_tasks(visitor)
+    names, tasks = (
+        name_accounts(visitor.site.settings, visitor.messages),
+        await list_tasks(visitor),
+    )
     make_card = load_macro(visitor, "manual/parts", "task_card")
-    cards = {task_element(task): make_card(task, task_element(task), names) for task in tasks}
+    cards = {
+        task_element(task): make_card(task, task_element(task), names) for task in tasks
+    }
     sentence = load_macro(visitor, "manual/parts", "assist_sentence")(tasks)
     return Parts(fixed={"verdict": sentence}, items=cards, wanted=cards)
 
@@ -74,7 +87,8 @@ async def show_task(request: Request) -> Response:
     if task is None:
         params = request.path_params
         return redirect(
-            request, f"/deliveries/{params['post']}/{params['occurrence']}/{params['account']}"
+            request,
+            f"/deliveries/{params['post']}/{params['occurrence']}/{params['account']}",
         )
     return await _render_task(request, task)
 
@@ -113,14 +127,20 @@ async def report_done(request: Request) -> Response:
     account = AccountId(params["account"])
     visitor.require(Permission.ASSIST, [account])
     if task is None:
-        key = OccurrenceKey(post=PostId(params["post"]), occurrence=params["occurrence"])
+        key = OccurrenceKey(
+            post=PostId(params["post"]), occurrence=params["occurrence"]
+        )
         delivery = await site.store.occurrences.delivery(key, account)
         # it was found before a person reported it
         if delivery is not None and delivery.state is State.PUBLISHED:
-            return redirect(request, delivery_path(delivery), Notice(code="pages_assist_found"))
+            return redirect(
+                request, delivery_path(delivery), Notice(code="pages_assist_found")
+            )
         raise RefusedError("changed_meanwhile", subject=f"{key.post}@{account}")
     if str(form.get("seen", "")) != seen_state(task.delivery):
-        raise RefusedError("changed_meanwhile", subject=f"{task.delivery.key.post}@{account}")
+        raise RefusedError(
+            "changed_meanwhile", subject=f"{task.delivery.key.post}@{account}"
+        )
     url = read_url(form)
     if not url:
         return await _render_task(

@@ -8,9 +8,18 @@ from starlette.responses import Response
 from publisher.config import Environment, Settings
 from publisher.domain.errors import RefusedError, SignInError
 from publisher.domain.user import PERSONAL_PERMISSIONS, Permission, permissions_of
-from publisher.engine.authentication import change_password, check_password, list_agency_words
+from publisher.engine.authentication import (
+    change_password,
+    check_password,
+    list_agency_words,
+)
 from publisher.store.people.users import hash_secret
-from publisher.web.kit.access import MAX_RESUMED_CHARACTERS, clear_session_cookie, go_on, step_up
+from publisher.web.kit.access import (
+    MAX_RESUMED_CHARACTERS,
+    clear_session_cookie,
+    go_on,
+    step_up,
+)
 from publisher.web.kit.forms import read_number
 from publisher.web.kit.page import redirect, render_page, safe_path
 from publisher.web.kit.site import PREFERENCES, Notice, get_site, get_visitor
@@ -56,7 +65,9 @@ def list_token_scopes(settings: Settings) -> Sequence[Permission]:
     In live operation, these exclude everything that takes a person with password and code.
     """
     is_live = settings.environment is Environment.LIVE
-    return [each for each in Permission if not (is_live and each in PERSONAL_PERMISSIONS)]
+    return [
+        each for each in Permission if not (is_live and each in PERSONAL_PERMISSIONS)
+    ]
 
 
 async def enter_step_up(request: Request) -> Response:
@@ -69,7 +80,12 @@ async def enter_step_up(request: Request) -> Response:
     except SignInError as error:
         problem = visitor.messages.translate(error.code, **error.facts)
         return await render_page(
-            request, "people/step_up", status=422, next=following, resume=resumed, problem=problem
+            request,
+            "people/step_up",
+            status=422,
+            next=following,
+            resume=resumed,
+            problem=problem,
         )
     return await go_on(request, get_visitor(request).session_id, following, resumed)
 
@@ -87,7 +103,9 @@ async def replace_password(request: Request) -> Response:
         )
     except SignInError as error:
         code = "web_password_wrong" if error.code == "sign_in_failed" else error.code
-        return await _render_me(request, {"old": translate(code, **error.facts)}, status=422)
+        return await _render_me(
+            request, {"old": translate(code, **error.facts)}, status=422
+        )
     password = str(form.get("password", ""))
     try:
         if password != str(form.get("password_again", "")):
@@ -122,12 +140,16 @@ async def issue_token(request: Request) -> Response:
     site, visitor, form = get_site(request), get_visitor(request), await request.form()
     translate, name = visitor.messages.translate, visitor.user.name
     scope = {
-        each for each in list_token_scopes(site.settings) if str(each) in form.getlist("scope")
+        each
+        for each in list_token_scopes(site.settings)
+        if str(each) in form.getlist("scope")
     }
     if not visitor.is_stepped_up:
         raise SignInError("web_step_up_needed")
     if not scope:
-        return await _render_me(request, {"scope": translate("web_scope_missing")}, status=422)
+        return await _render_me(
+            request, {"scope": translate("web_scope_missing")}, status=422
+        )
     try:
         site.limits.require_attempt(visitor.source, name)
         user = await check_password(
@@ -139,13 +161,25 @@ async def issue_token(request: Request) -> Response:
             request, {"token_password": translate(code, **error.facts)}, status=422
         )
     try:
-        token = await site.store.sign_ins.issue_token(name, scope, visitor.actor, signed_in=user)
+        token = await site.store.sign_ins.issue_token(
+            name, scope, visitor.actor, signed_in=user
+        )
     except RefusedError:
-        return await _render_me(request, {"scope": translate("web_scope_not_yours")}, status=422)
-    return redirect(request, "/me", Notice(code="web_done_token", facts={"token": token}))
+        return await _render_me(
+            request, {"scope": translate("web_scope_not_yours")}, status=422
+        )
+    return redirect(
+        request, "/me", Notice(code="web_done_token", facts={"token": token})
+    )
 
 
 async def end_token(request: Request) -> Response:
-    store, visitor, form = get_site(request).store, get_visitor(request), await request.form()
-    await store.sign_ins.end_token(visitor.user.name, read_number(form, "token"), visitor.actor)
+    store, visitor, form = (
+        get_site(request).store,
+        get_visitor(request),
+        await request.form(),
+    )
+    await store.sign_ins.end_token(
+        visitor.user.name, read_number(form, "token"), visitor.actor
+    )
     return redirect(request, "/me", Notice(code="web_done_token_ended"))

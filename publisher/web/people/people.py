@@ -8,7 +8,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from publisher.domain.characters import remove_forbidden_characters
-from publisher.domain.errors import ApprovalError, NoSuchItemError, RefusedError, SignInError
+from publisher.domain.errors import (
+    ApprovalError,
+    NoSuchItemError,
+    RefusedError,
+    SignInError,
+)
 from publisher.domain.user import (
     Grant,
     GrantSyntaxError,
@@ -80,7 +85,11 @@ def list_targets(visitor: Visitor) -> Sequence[str]:
     """
     reach, members = visitor.reach(Permission.VIEW), visitor.site.members
     names = [*sorted(members), *visitor.site.settings.accounts]
-    return [name for name in names if reach is None or reach.issuperset(members.get(name, [name]))]
+    return [
+        name
+        for name in names
+        if reach is None or reach.issuperset(members.get(name, [name]))
+    ]
 
 
 async def load_person(request: Request) -> User:
@@ -89,7 +98,9 @@ async def load_person(request: Request) -> User:
     Raises NoSuchItemError for others.
     """
     name = read_person(request)
-    user = get_visitor(request).limit_person(await get_site(request).store.users.get(name))
+    user = get_visitor(request).limit_person(
+        await get_site(request).store.users.get(name)
+    )
     if user is None:
         raise NoSuchItemError("user", name)
     return user
@@ -130,7 +141,8 @@ async def read_grants(request: Request) -> Sequence[Grant]:
     """
     form, site = await request.form(), get_site(request)
     columns = [
-        [str(value).strip() for value in form.getlist(key)] for key in ("role", "stages", "targets")
+        [str(value).strip() for value in form.getlist(key)]
+        for key in ("role", "stages", "targets")
     ]
     grants = []
     for role, stages, targets in zip(*columns, strict=False):
@@ -145,7 +157,9 @@ async def read_grants(request: Request) -> Sequence[Grant]:
             raise RefusedError(error.code, value=error.value) from None
     if not grants:
         raise RefusedError("web_roles_missing")
-    if unknown := find_unknown_targets(grants, site.settings.accounts, site.settings.groups):
+    if unknown := find_unknown_targets(
+        grants, site.settings.accounts, site.settings.groups
+    ):
         raise RefusedError("grant_target_unknown", value=", ".join(unknown))
     return grants
 
@@ -193,7 +207,9 @@ def show_change(request: Request, changed: ChangedUser) -> Response:
     change = changed.change
     if changed.request is not None:
         facts = {"change": get_visitor(request).formatter.user_request(changed.request)}
-        return redirect(request, "/people", Notice(code="web_done_requested", facts=facts))
+        return redirect(
+            request, "/people", Notice(code="web_done_requested", facts=facts)
+        )
     get_site(request).streams.end_user(change.user)
     link = {"link": make_link(request, changed.link)} if changed.link else {}
     is_renewed = bool(link) and change.kind is UserChangeKind.CHANGE
@@ -207,7 +223,8 @@ async def confirm_request(request: Request) -> Response:
     require_administrator(request)
     store, visitor = get_site(request).store, get_visitor(request)
     return show_change(
-        request, await store.user_changes.confirm(read_request_number(request), visitor.actor)
+        request,
+        await store.user_changes.confirm(read_request_number(request), visitor.actor),
     )
 
 
@@ -215,7 +232,9 @@ async def decline_request(request: Request) -> Response:
     """End a request, another administrator's or one's own."""
     require_administrator(request)
     store, visitor = get_site(request).store, get_visitor(request)
-    change = await store.user_changes.decline(read_request_number(request), visitor.actor)
+    change = await store.user_changes.decline(
+        read_request_number(request), visitor.actor
+    )
     facts = {"change": visitor.formatter.user_change(change)}
     return redirect(request, "/people", Notice(code="web_done_declined", facts=facts))
 
@@ -237,10 +256,16 @@ def make_link(request: Request, link: str) -> str:
 
 async def change_roles(request: Request) -> Response:
     require_administrator(request)
-    store, visitor, name = get_site(request).store, get_visitor(request), read_person(request)
+    store, visitor, name = (
+        get_site(request).store,
+        get_visitor(request),
+        read_person(request),
+    )
     try:
         change = UserChange(
-            kind=UserChangeKind.CHANGE, user=name, grants=tuple(await read_grants(request))
+            kind=UserChangeKind.CHANGE,
+            user=name,
+            grants=tuple(await read_grants(request)),
         )
         changed = await store.user_changes.submit(change, visitor.actor)
     except RefusedError as error:
@@ -255,7 +280,9 @@ async def disable_person(request: Request) -> Response:
     await store.users.disable(name, get_visitor(request).actor)
     get_site(request).streams.end_user(name)
     notice = Notice(
-        code="web_done_disabled", facts={"name": name}, undo=f"{person_path(name)}/enable"
+        code="web_done_disabled",
+        facts={"name": name},
+        undo=f"{person_path(name)}/enable",
     )
     return redirect(request, person_path(name), notice)
 
@@ -265,7 +292,9 @@ async def enable_person(request: Request) -> Response:
     store, name = get_site(request).store, read_person(request)
     await store.users.enable(name, get_visitor(request).actor)
     return redirect(
-        request, person_path(name), Notice(code="web_done_enabled", facts={"name": name})
+        request,
+        person_path(name),
+        Notice(code="web_done_enabled", facts={"name": name}),
     )
 
 
@@ -275,10 +304,14 @@ async def reset_person(request: Request) -> Response:
     name, form = read_person(request), await request.form()
     is_second = "second_factor" in form
     factor = SignInFactor.SECOND_FACTOR if is_second else SignInFactor.PASSWORD
-    change = UserChange(kind=UserChangeKind.RESET, user=name, factors=frozenset({factor}))
+    change = UserChange(
+        kind=UserChangeKind.RESET, user=name, factors=frozenset({factor})
+    )
     return show_change(
         request,
-        await get_site(request).store.user_changes.submit(change, get_visitor(request).actor),
+        await get_site(request).store.user_changes.submit(
+            change, get_visitor(request).actor
+        ),
     )
 
 
@@ -292,7 +325,11 @@ def read_phone(form: FormData) -> str:
 async def change_duty(request: Request) -> Response:
     """Put somebody on duty, or off it."""
     require_administrator(request)
-    store, visitor, form = get_site(request).store, get_visitor(request), await request.form()
+    store, visitor, form = (
+        get_site(request).store,
+        get_visitor(request),
+        await request.form(),
+    )
     name, is_on, phone = str(form.get("name", "")), "on" in form, read_phone(form)
     await store.users.get(name)
     try:
@@ -338,7 +375,15 @@ async def leave(request: Request) -> Response:
     require_administrator(request)
     site, name = get_site(request), read_person(request)
     touched = await read_touched(site.store, site.settings, name, has_secrets=False)
-    departure = await site.store.users.leave(name, touched.secrets, get_visitor(request).actor)
+    departure = await site.store.users.leave(
+        name, touched.secrets, get_visitor(request).actor
+    )
     site.streams.end_user(name)
-    facts = {"name": name, "number": len(departure.approvals), "secrets": len(touched.secrets)}
-    return redirect(request, person_path(name), Notice(code="web_done_left", facts=facts))
+    facts = {
+        "name": name,
+        "number": len(departure.approvals),
+        "secrets": len(touched.secrets),
+    }
+    return redirect(
+        request, person_path(name), Notice(code="web_done_left", facts=facts)
+    )

@@ -64,7 +64,13 @@ async def show_login(request: Request) -> Response:
         return await render_page(request, "first_run")
     following = safe_path(request.query_params.get("next", ""))
     return await render_page(
-        request, "login", name="", problem="", next=following, resume="", is_expired=False
+        request,
+        "login",
+        name="",
+        problem="",
+        next=following,
+        resume="",
+        is_expired=False,
     )
 
 
@@ -80,7 +86,11 @@ async def log_in(request: Request) -> Response:
     except SignInError as error:
         problem = visitor.messages.translate(error.code, **error.facts)
         status = 429 if error.code == "sign_in_delayed" else 422
-        values: dict[str, Any] = {"next": following, "resume": resumed, "is_expired": bool(resumed)}
+        values: dict[str, Any] = {
+            "next": following,
+            "resume": resumed,
+            "is_expired": bool(resumed),
+        }
         return await render_page(
             request, "login", status=status, name=name, problem=problem, **values
         )
@@ -113,7 +123,9 @@ async def check_limited_password(request: Request, name: str, password: str) -> 
     turn: RequestTurn = request.scope[TURN]
     turn.end()  # from here on sign-ins have an order of their own
     async with site.limits.turn(counted_as):
-        user = await check_password(site.store.users, name, password, source, counted_as=counted_as)
+        user = await check_password(
+            site.store.users, name, password, source, counted_as=counted_as
+        )
     site.limits.note_success(counted_as, name)
     return user
 
@@ -132,7 +144,9 @@ async def enter_code(request: Request) -> Response:
         return redirect(request, "/login")
     try:
         name = pending.user.name
-        site.limits.require_attempt(find_browser(request, name) or visitor.source, f"{name} code")
+        site.limits.require_attempt(
+            find_browser(request, name) or visitor.source, f"{name} code"
+        )
         code = str(form.get("code", ""))
         principal = await check_code(
             site.store.users, pending.user, code, visitor.source, site.load_user_key
@@ -142,21 +156,32 @@ async def enter_code(request: Request) -> Response:
         if error.code == "sign_in_ended":
             return await _begin_again(request, pending, problem)
         status = 429 if error.code == "sign_in_delayed" else 422
-        return await render_page(request, "people/login_code", status=status, problem=problem)
-    site.pending_sign_ins.pop(hash_secret(request.cookies[cookie_name(site, PENDING_COOKIE)]), None)
+        return await render_page(
+            request, "people/login_code", status=status, problem=problem
+        )
+    site.pending_sign_ins.pop(
+        hash_secret(request.cookies[cookie_name(site, PENDING_COOKIE)]), None
+    )
     response = await _start_session(
         request, pending.user, principal.method, pending.next, pending.resumed
     )
     response.delete_cookie(
-        cookie_name(site, PENDING_COOKIE), secure=site.is_secure, httponly=True, samesite="lax"
+        cookie_name(site, PENDING_COOKIE),
+        secure=site.is_secure,
+        httponly=True,
+        samesite="lax",
     )
     return response
 
 
-async def _begin_again(request: Request, pending: PendingSignIn, problem: str) -> Response:
+async def _begin_again(
+    request: Request, pending: PendingSignIn, problem: str
+) -> Response:
     """Ask for name and password again. The ones that were right before no longer are."""
     site = get_site(request)
-    site.pending_sign_ins.pop(hash_secret(request.cookies[cookie_name(site, PENDING_COOKIE)]), None)
+    site.pending_sign_ins.pop(
+        hash_secret(request.cookies[cookie_name(site, PENDING_COOKIE)]), None
+    )
     values: dict[str, Any] = {
         "next": pending.next,
         "resume": pending.resumed,
@@ -166,7 +191,10 @@ async def _begin_again(request: Request, pending: PendingSignIn, problem: str) -
     }
     response = await render_page(request, "login", status=401, **values)
     response.delete_cookie(
-        cookie_name(site, PENDING_COOKIE), secure=site.is_secure, httponly=True, samesite="lax"
+        cookie_name(site, PENDING_COOKIE),
+        secure=site.is_secure,
+        httponly=True,
+        samesite="lax",
     )
     return response
 
@@ -176,10 +204,14 @@ def _find_pending(request: Request) -> PendingSignIn | None:
     pending = site.pending_sign_ins.get(
         hash_secret(request.cookies.get(cookie_name(site, PENDING_COOKIE), ""))
     )
-    return pending if pending is not None and pending.until > site.runtime.now() else None
+    return (
+        pending if pending is not None and pending.until > site.runtime.now() else None
+    )
 
 
-def _drop_oldest_of_user(pending: MutableMapping[str, PendingSignIn], user: str) -> None:
+def _drop_oldest_of_user(
+    pending: MutableMapping[str, PendingSignIn], user: str
+) -> None:
     """Make room among a user's own sign-ins.
 
     Anybody with one known password must not push out other users' sign-ins.
@@ -202,11 +234,20 @@ async def _start_session(
     was_reset = bool(await site.store.user_changes.recent_resets(user.name))
     if was_reset and not resumed:
         following = f"/me/resets?{urlencode({'next': following})}"
-    request.state.visitor = visitor = replace(visitor, session_id=session_id, session=session)
-    if was_reset and resumed:  # the form goes first, what has failed is shown the next time
+    request.state.visitor = visitor = replace(
+        visitor, session_id=session_id, session=session
+    )
+    if (
+        was_reset and resumed
+    ):  # the form goes first, what has failed is shown the next time
         site.notices[session_id] = Notice(code="web_resets_title")
-    elif (failed := await site.store.users.attempts.take_failures(user.name)) is not None:
-        at, source = visitor.clock.when(failed.last_at), failed.source.removeprefix("address ")
+    elif (
+        failed := await site.store.users.attempts.take_failures(user.name)
+    ) is not None:
+        at, source = (
+            visitor.clock.when(failed.last_at),
+            failed.source.removeprefix("address "),
+        )
         facts = {"number": failed.number, "at": at, "source": source}
         site.notices[session_id] = Notice(code="web_failed_sign_ins", facts=facts)
     response = await go_on(request, session_id, following, resumed)
@@ -270,10 +311,14 @@ async def _read_link(request: Request) -> str:
     return read_link(str((await request.form()).get("link", "")))
 
 
-async def _open_link(request: Request, link: str, *, begins: bool) -> OpenedLink | Response:
+async def _open_link(
+    request: Request, link: str, *, begins: bool
+) -> OpenedLink | Response:
     """Return the opened link, or a page that explains why this browser may not go on."""
     site, source = get_site(request), get_visitor(request).source
-    opened = await site.store.sign_ins.open_link(link, _browser_key(request), source, begins=begins)
+    opened = await site.store.sign_ins.open_link(
+        link, _browser_key(request), source, begins=begins
+    )
     if opened is None:
         return await render_page(request, "people/link_invalid", status=404)
     if opened.is_elsewhere:
@@ -299,7 +344,10 @@ async def set_up(request: Request) -> Response:
     browser = _browser_key(request)
     if (known := await site.store.users.find_link(browser)) is None:
         return await render_page(request, "people/link_invalid", status=404)
-    is_skipped, is_left = "skip" in form and may_skip_setup(site, known), known.has_second_factor
+    is_skipped, is_left = (
+        "skip" in form and may_skip_setup(site, known),
+        known.has_second_factor,
+    )
     pending = site.pending_setups.get(hash_secret(browser))
     if pending is None and not is_skipped and not is_left:
         problem = visitor.messages.translate("web_setup_again")
@@ -311,7 +359,9 @@ async def set_up(request: Request) -> Response:
     )
     try:
         site.limits.require_attempt(visitor.source, "setup")
-        if not (is_skipped or known.has_password) and password != form.get("password_again"):
+        if not (is_skipped or known.has_password) and password != form.get(
+            "password_again"
+        ):
             raise RefusedError("passwords_differ")  # noqa: TRY301 # shown like the others
         user = await activate_user(
             site.store.users,
@@ -328,7 +378,9 @@ async def set_up(request: Request) -> Response:
         )
     except RefusedError as error:
         problem = visitor.messages.translate(error.code, **error.facts)
-        is_of_code = error.code == "code_wrong" or (is_left and isinstance(error, SignInError))
+        is_of_code = error.code == "code_wrong" or (
+            is_left and isinstance(error, SignInError)
+        )
         key = "code" if is_of_code else "password"
         status = 429 if error.code == "sign_in_delayed" else 422
         return await _render_setup(request, key, problem, status=status)
@@ -336,7 +388,10 @@ async def set_up(request: Request) -> Response:
     site.limits.note_success(visitor.source, "setup")
     response = await _start_session(request, user, LINK_METHOD, "/today")
     response.delete_cookie(
-        cookie_name(site, SETUP_COOKIE), secure=site.is_secure, httponly=True, samesite="strict"
+        cookie_name(site, SETUP_COOKIE),
+        secure=site.is_secure,
+        httponly=True,
+        samesite="strict",
     )
     return response
 
@@ -372,7 +427,9 @@ def keep_setup(site: Site, browser: str, user: User, now: datetime) -> SecondFac
     key = hash_secret(browser)
     pending = site.pending_setups.get(key)
     if pending is None or pending.until <= now:
-        pending = PendingSetup(factor=make_second_factor(user.name), until=now + SETUP_LIFETIME)
+        pending = PendingSetup(
+            factor=make_second_factor(user.name), until=now + SETUP_LIFETIME
+        )
         site.pending_setups[key] = pending
     return pending.factor
 
@@ -386,5 +443,7 @@ def may_skip_setup(site: Site, user: User) -> bool:
         return False
     host, _port = split_host_port(site.settings.dashboard.listen)
     return (
-        site.settings.environment is Environment.DRILL and is_loopback(host) and not site.is_secure
+        site.settings.environment is Environment.DRILL
+        and is_loopback(host)
+        and not site.is_secure
     )

@@ -14,12 +14,22 @@ from publisher.domain.errors import NoSuchItemError, RefusedError
 from publisher.domain.glyph import Glyph
 from publisher.domain.post import DeliveryId, OccurrenceKey, Post, PostId
 from publisher.domain.user import Permission
-from publisher.engine.decisions import CONFIRM, RULINGS, Resolution, can_be_resolved, decide
+from publisher.engine.decisions import (
+    CONFIRM,
+    RULINGS,
+    Resolution,
+    can_be_resolved,
+    decide,
+)
 from publisher.engine.planner import resend_post
 from publisher.store.db.rows import ACCOUNT_PAUSED
 from publisher.store.plan.posts import AuditAction
 from publisher.store.queries.occurrences import StopCounts
-from publisher.store.queries.progress import ConfirmationRequest, FiledDelivery, PostProgress
+from publisher.store.queries.progress import (
+    ConfirmationRequest,
+    FiledDelivery,
+    PostProgress,
+)
 from publisher.store.queries.queries import Alert, Pause
 from publisher.store.queries.snapshot import StatusSnapshot
 from publisher.web.kit.forms import (
@@ -77,10 +87,14 @@ class DeliveryView:
 
 
 def delivery_path(delivery: Delivery) -> str:
-    return f"/deliveries/{delivery.key.post}/{delivery.key.occurrence}/{delivery.account}"
+    return (
+        f"/deliveries/{delivery.key.post}/{delivery.key.occurrence}/{delivery.account}"
+    )
 
 
-async def load_delivery_view(request: Request, *, has_texts: bool = False) -> DeliveryView:
+async def load_delivery_view(
+    request: Request, *, has_texts: bool = False
+) -> DeliveryView:
     """Return the delivery of the path.
 
     Raises NoSuchItemError, also for one outside the visitor's accounts.
@@ -97,7 +111,9 @@ async def read_delivery_view(
 ) -> DeliveryView:
     """Return one delivery. Raises NoSuchItemError, also for one outside the visitor's accounts."""
     store = visitor.site.store
-    filed = await store.progress.deliveries(key.post, key.occurrence, account, has_texts=has_texts)
+    filed = await store.progress.deliveries(
+        key.post, key.occurrence, account, has_texts=has_texts
+    )
     progress = await store.progress.post(key.post)
     if not filed or progress is None or not visitor.may(Permission.VIEW, [account]):
         raise NoSuchItemError("delivery", f"{key.post}@{account}")
@@ -106,7 +122,10 @@ async def read_delivery_view(
 
 
 def view_delivery(
-    visitor: Visitor, progress: PostProgress, filed: FiledDelivery, pauses: Sequence[Pause]
+    visitor: Visitor,
+    progress: PostProgress,
+    filed: FiledDelivery,
+    pauses: Sequence[Pause],
 ) -> DeliveryView:
     """Return the view of a post's delivery."""
     delivery = filed.delivery
@@ -129,7 +148,9 @@ def place_of(delivery: Delivery) -> str:
     return url if url.startswith(("https://", "http://")) else ""
 
 
-async def explain(visitor: Visitor, view: DeliveryView, alerts: Sequence[Alert]) -> Explanation:
+async def explain(
+    visitor: Visitor, view: DeliveryView, alerts: Sequence[Alert]
+) -> Explanation:
     """Return the words about one delivery, as `why` gives them. `alerts` are all that are shown."""
     queries, delivery, filed = visitor.site.store.queries, view.delivery, view.filed
     history, entries = await queries.read_histories(delivery)
@@ -137,7 +158,9 @@ async def explain(visitor: Visitor, view: DeliveryView, alerts: Sequence[Alert])
         now=visitor.site.runtime.now(),
         workers=await queries.workers(),
         pauses=view.pauses,
-        alerts=[alert for alert in alerts if alert.facts.get("post") == delivery.key.post],
+        alerts=[
+            alert for alert in alerts if alert.facts.get("post") == delivery.key.post
+        ],
         pause_alerts=[alert for alert in alerts if alert.code == ACCOUNT_PAUSED],
         mode_overrides=[filed.override] if filed.override else (),
         cooldowns={delivery.login: filed.cooldown} if filed.cooldown else {},
@@ -203,7 +226,11 @@ def retract_form(visitor: Visitor, view: DeliveryView) -> ActionForm:
         label=t("pages_retract"),
         title=t("pages_retract_one_title", name=view.name),
         texts=[
-            t("pages_retract_says", live=view.stops.published, doubtful=view.stops.doubtful),
+            t(
+                "pages_retract_says",
+                live=view.stops.published,
+                doubtful=view.stops.doubtful,
+            ),
             t("pages_retract_for_good"),
         ],
         confirm=t("pages_retract_confirm", number=view.stops.maybe_published),
@@ -235,7 +262,9 @@ def list_forms(visitor: Visitor, view: DeliveryView) -> Sequence[ActionForm]:
     accounts, delivery = [view.delivery.account], view.delivery
     forms: list[ActionForm] = []
     if visitor.may(Permission.OPERATE, accounts):
-        forms += [ruling_form(visitor, view, ruling) for ruling in list_rulings(view, visitor)]
+        forms += [
+            ruling_form(visitor, view, ruling) for ruling in list_rulings(view, visitor)
+        ]
     if delivery.can_be_resent and visitor.may(Permission.SEND, accounts):
         forms.append(resend_form(visitor, view))
     if (
@@ -248,9 +277,16 @@ def list_forms(visitor: Visitor, view: DeliveryView) -> Sequence[ActionForm]:
 
 
 async def show_delivery(request: Request) -> Response:
-    view, visitor = await load_delivery_view(request, has_texts=True), get_visitor(request)
+    view, visitor = (
+        await load_delivery_view(request, has_texts=True),
+        get_visitor(request),
+    )
     key, store = view.delivery.key, get_site(request).store
-    page = {"post": key.post, "occurrence": key.occurrence, "account": view.delivery.account}
+    page = {
+        "post": key.post,
+        "occurrence": key.occurrence,
+        "account": view.delivery.account,
+    }
     return await render_page(
         request,
         "posts/delivery",
@@ -262,7 +298,8 @@ async def show_delivery(request: Request) -> Response:
         place=place_of(view.delivery),
         rendered=view.filed.rendered,
         policy=store.policies.get(view.delivery.account),
-        is_task=view.line.glyph is Glyph.ACTION and view.delivery.manual_task is not None,
+        is_task=view.line.glyph is Glyph.ACTION
+        and view.delivery.manual_task is not None,
     )
 
 
@@ -273,17 +310,25 @@ async def read_live(
 
     Its buttons stay. An action that was drawn from older data is refused.
     """
-    key = OccurrenceKey(post=PostId(page.get("post", "")), occurrence=page.get("occurrence", ""))
+    key = OccurrenceKey(
+        post=PostId(page.get("post", "")), occurrence=page.get("occurrence", "")
+    )
     if posts is not None and key.post not in posts:
         return NO_PARTS
     try:
-        view = await read_delivery_view(visitor, key, AccountId(page.get("account", "")))
+        view = await read_delivery_view(
+            visitor, key, AccountId(page.get("account", ""))
+        )
     except NoSuchItemError:
         return NO_PARTS
-    explanation = await explain(visitor, view, await visitor.site.store.queries.alerts())
+    explanation = await explain(
+        visitor, view, await visitor.site.store.queries.alerts()
+    )
     words = load_macro(visitor, "posts/why", "why_words")(view.delivery, explanation)
     facts = load_macro(visitor, "posts/why", "delivery_facts")(view)
-    return Parts(fixed={"delivery-facts": facts, "why-words": words}, wanted=[view.version])
+    return Parts(
+        fixed={"delivery-facts": facts, "why-words": words}, wanted=[view.version]
+    )
 
 
 async def show_resolve(request: Request) -> Response:
@@ -307,12 +352,16 @@ async def resolve(request: Request) -> Response:
     if not reason or (ruling == Resolution.PUBLISHED and not url):
         t = visitor.messages.translate
         problem = "" if reason else t("pages_reason_needed")
-        url_problem = "" if url or ruling != Resolution.PUBLISHED else t("pages_url_needed")
+        url_problem = (
+            "" if url or ruling != Resolution.PUBLISHED else t("pages_url_needed")
+        )
         asked = ruling_form(visitor, view, ruling)
         return await show_form(
             request, asked, 422, problem=problem, url_problem=url_problem, url=url
         )
-    if ruling != Resolution.CANCEL:  # which can lead to no post, whatever the database has lost
+    if (
+        ruling != Resolution.CANCEL
+    ):  # which can lead to no post, whatever the database has lost
         await check_command_access(site.store, site.settings)
     decision = await decide(
         site.store,
@@ -340,7 +389,9 @@ def require_resendable(delivery: Delivery) -> None:
     """Raise RefusedError unless a delivery has ended without a post that is published."""
     if not delivery.can_be_resent:
         subject = f"{delivery.key.post}@{delivery.account}"
-        raise RefusedError("changed_meanwhile", subject=subject, state=delivery.state.value)
+        raise RefusedError(
+            "changed_meanwhile", subject=subject, state=delivery.state.value
+        )
 
 
 async def resend(request: Request) -> Response:
@@ -353,17 +404,24 @@ async def resend(request: Request) -> Response:
     require_resendable(view.delivery)
     if not reason:
         problem = visitor.messages.translate("pages_reason_needed")
-        return await show_form(request, resend_form(visitor, view), 422, problem=problem)
+        return await show_form(
+            request, resend_form(visitor, view), 422, problem=problem
+        )
     if account not in site.application.planner.post_renderer.accounts:
         raise NoSuchItemError("account", account)
     await check_command_access(site.store, site.settings)
     subject = visitor.formatter.subject(view.delivery)
     action = AuditAction(
-        event="resend_requested", subject=subject, by=visitor.actor, detail={"reason": reason}
+        event="resend_requested",
+        subject=subject,
+        by=visitor.actor,
+        detail={"reason": reason},
     )
     await resend_post(site.application.planner, view.post, [account], [action])
     return redirect(
-        request, f"/posts/{view.post.id}", Notice(code="pages_resent", facts={"name": view.name})
+        request,
+        f"/posts/{view.post.id}",
+        Notice(code="pages_resent", facts={"name": view.name}),
     )
 
 
@@ -381,10 +439,14 @@ async def retract(request: Request) -> Response:
     visitor.require(Permission.RETRACT, [account])
     if not reason:
         problem = visitor.messages.translate("pages_reason_needed")
-        return await show_form(request, retract_form(visitor, view), 422, problem=problem)
+        return await show_form(
+            request, retract_form(visitor, view), 422, problem=problem
+        )
     ordered = await site.store.actions.retract(
         view.post.id, account, visitor.actor, reason, DeliveryId(newest)
     )
     return redirect(
-        request, view.path, Notice(code="pages_retracting", facts={"number": len(ordered)})
+        request,
+        view.path,
+        Notice(code="pages_retracting", facts={"number": len(ordered)}),
     )

@@ -30,7 +30,12 @@ from publisher.web.posts.deliveries import (
     view_delivery,
 )
 from publisher.web.posts.post_actions import list_buttons
-from publisher.web.posts.posts import DeliveryLine, PostView, load_post_view, read_post_view
+from publisher.web.posts.posts import (
+    DeliveryLine,
+    PostView,
+    load_post_view,
+    read_post_view,
+)
 from publisher.web.posts.texts import compare_texts
 
 TABS = ("action", "checking", "all")
@@ -44,21 +49,27 @@ async def show_post(request: Request) -> Response:
     site, visitor, query = get_site(request), get_visitor(request), request.query_params
     moment = await read_moment(visitor)
     view = await load_post_view(request, moment, has_texts=True)
-    if (sitting := find_seat(view, query.get("platform", ""), query.get("seat", ""))) is not None:
+    if (
+        sitting := find_seat(view, query.get("platform", ""), query.get("seat", ""))
+    ) is not None:
         return redirect(request, delivery_path(sitting))
     platform = find_platform(view, query.get("platform", ""))
     tab = next((tab for tab in TABS if tab == query.get("tab")), None)
     if tab is None:
         tab = next((tab for tab in TABS if view.lines_of(tab, platform)), "all")
     lines = view.lines_of(tab, platform)
-    opened = next((line for line in lines if line.delivery.account == query.get("open")), None)
+    opened = next(
+        (line for line in lines if line.delivery.account == query.get("open")), None
+    )
     if opened is None and tab == "action" and "open" not in query:
         opened = next(iter(lines), None)
     opened_view = view_opened(visitor, view, opened) if opened else None
     rendered_posts = view.rendered
     checked = list_checked(visitor, view)
     alerts = await site.store.queries.alerts()
-    buttons = [button for button in list_buttons(visitor, view, alerts) if button.is_offered]
+    buttons = [
+        button for button in list_buttons(visitor, view, alerts) if button.is_offered
+    ]
     figures = sum_reach(await site.store.queries.metrics_series(view.key.post), view)
     return await render_page(
         request,
@@ -84,7 +95,9 @@ async def show_post(request: Request) -> Response:
         platform=platform,
         lines=lines,
         opened=opened,
-        explanation=await explain(visitor, opened_view, alerts) if opened_view else None,
+        explanation=await explain(visitor, opened_view, alerts)
+        if opened_view
+        else None,
         opened_forms=list_forms(visitor, opened_view) if opened_view else (),
         place_of=place_of,
         buttons=buttons,
@@ -100,7 +113,8 @@ async def show_post(request: Request) -> Response:
         alerts=[
             alert
             for alert in alerts
-            if is_about(alert, view.key.post) and visitor.sees_alert(alert, [view.key.post])
+            if is_about(alert, view.key.post)
+            and visitor.sees_alert(alert, [view.key.post])
         ],
         related=await site.store.occurrences.related(
             view.details.post, visitor.reach(Permission.VIEW)
@@ -160,7 +174,12 @@ def find_seat(view: PostView, platform: str, seat: str) -> Delivery | None:
 def find_platform(view: PostView, name: str) -> str:
     """Return the platform of this name if the post is on it, else the empty text."""
     return next(
-        (line.delivery.platform for line in view.lines if line.delivery.platform == name), ""
+        (
+            line.delivery.platform
+            for line in view.lines
+            if line.delivery.platform == name
+        ),
+        "",
     )
 
 
@@ -168,7 +187,11 @@ async def read_live(
     visitor: Visitor, page: Mapping[str, str], posts: Collection[PostId] | None
 ) -> Parts:
     """Return each account's progress, facts, counts, approvals, and the opened account's words."""
-    post, tab, opened = PostId(page.get("post", "")), page.get("tab", "all"), page.get("open", "")
+    post, tab, opened = (
+        PostId(page.get("post", "")),
+        page.get("tab", "all"),
+        page.get("open", ""),
+    )
     if posts is not None and post not in posts:
         return NO_PARTS
     try:
@@ -190,11 +213,15 @@ async def read_live(
     for line in (line for line in view.lines if line.delivery.account == opened):
         alerts = await visitor.site.store.queries.alerts()
         words = await explain(visitor, view_opened(visitor, view, line), alerts)
-        fixed["why-words"] = load_macro(visitor, "posts/why", "why_words")(line.delivery, words)
+        fixed["why-words"] = load_macro(visitor, "posts/why", "why_words")(
+            line.delivery, words
+        )
     return Parts(
         fixed=fixed,
         items={
-            line.element: make_row(line, view, tab, platform, line.delivery.account == opened)
+            line.element: make_row(
+                line, view, tab, platform, line.delivery.account == opened
+            )
             for line in view.lines
         },
         wanted=[line.element for line in view.lines_of(tab, platform)],
@@ -205,12 +232,21 @@ def choose_previews(
     rendered_posts: Sequence[RenderedPost], view: PostView, account: str
 ) -> Sequence[RenderedPost]:
     """Return one text of each platform: of the chosen account's region, else of the first."""
-    seat = view.names.order(AccountId(account))[0] if account in view.names.seats else None
+    seat = (
+        view.names.order(AccountId(account))[0] if account in view.names.seats else None
+    )
     chosen: dict[Platform, RenderedPost] = {}
-    for rendered in sorted(rendered_posts, key=lambda item: view.names.order(item.account)):
-        if rendered.platform not in chosen or view.names.order(rendered.account)[0] == seat:
+    for rendered in sorted(
+        rendered_posts, key=lambda item: view.names.order(item.account)
+    ):
+        if (
+            rendered.platform not in chosen
+            or view.names.order(rendered.account)[0] == seat
+        ):
             chosen[rendered.platform] = rendered
-    return [chosen[platform] for platform in sorted(chosen, key=view.names.platform_order)]
+    return [
+        chosen[platform] for platform in sorted(chosen, key=view.names.platform_order)
+    ]
 
 
 def sum_reach(
@@ -220,7 +256,10 @@ def sum_reach(
 
     A figure that no platform gives is left out.
     """
-    accounts, latest = {item.id for item in view.deliveries}, dict[str, dict[int, int]]()
+    accounts, latest = (
+        {item.id for item in view.deliveries},
+        dict[str, dict[int, int]](),
+    )
     figures: dict[str, list[tuple[datetime, int]]] = {}
     for point in sorted(series, key=lambda item: item.at):
         if point.delivery.id not in accounts:
@@ -229,14 +268,19 @@ def sum_reach(
             value = getattr(point.reach, name)
             if value is not None:
                 latest.setdefault(name, {})[point.delivery.id] = value
-                figures.setdefault(name, []).append((point.at, sum(latest[name].values())))
+                figures.setdefault(name, []).append(
+                    (point.at, sum(latest[name].values()))
+                )
     return figures
 
 
 def draw_steps(points: Sequence[tuple[datetime, int]]) -> str:
     """Return the path of a figure over time: a step at each reading, no guess between two."""
     start, end = points[0][0], points[-1][0]
-    span, top = (end - start).total_seconds() or 1.0, max(value for _at, value in points) or 1
+    span, top = (
+        (end - start).total_seconds() or 1.0,
+        max(value for _at, value in points) or 1,
+    )
     places = [
         (
             round(CHART_WIDTH * (at - start).total_seconds() / span),
@@ -244,7 +288,9 @@ def draw_steps(points: Sequence[tuple[datetime, int]]) -> str:
         )
         for at, value in points
     ]
-    return f"M{places[0][0]} {places[0][1]}" + "".join(f"H{x}V{y}" for x, y in places[1:])
+    return f"M{places[0][0]} {places[0][1]}" + "".join(
+        f"H{x}V{y}" for x, y in places[1:]
+    )
 
 
 async def show_texts(request: Request) -> Response:
@@ -255,7 +301,9 @@ async def show_texts(request: Request) -> Response:
     rendered_posts = {item.account: item for item in view.rendered}
     shown = [item.account for item in view.deliveries if item.account in rendered_posts]
     pair = [
-        rendered_posts[AccountId(query[name])] for name in ("a", "b") if query.get(name) in shown
+        rendered_posts[AccountId(query[name])]
+        for name in ("a", "b")
+        if query.get(name) in shown
     ]
     return await render_page(
         request,
@@ -263,7 +311,9 @@ async def show_texts(request: Request) -> Response:
         moment=moment,
         view=view,
         post=view.details.post,
-        comparison=compare_texts([rendered_posts[account] for account in shown], site.settings),
+        comparison=compare_texts(
+            [rendered_posts[account] for account in shown], site.settings
+        ),
         accounts=sorted(shown, key=view.names.order),
         pair=pair,
         changes=list(compare_lines(*pair)) if len(pair) == 2 else [],
@@ -271,13 +321,16 @@ async def show_texts(request: Request) -> Response:
     )
 
 
-def compare_lines(first: RenderedPost, second: RenderedPost) -> Iterator[tuple[str, str]]:
+def compare_lines(
+    first: RenderedPost, second: RenderedPost
+) -> Iterator[tuple[str, str]]:
     """Yield the lines of two texts, each with a prefix.
 
     The prefix is `-` for the first alone, `+` for the second alone, or a space.
     """
     before, after = (
-        [item.title, *"\n".join(item.all_parts).splitlines()] for item in (first, second)
+        [item.title, *"\n".join(item.all_parts).splitlines()]
+        for item in (first, second)
     )
     for span in compare_sequences(before, after):
         if span.is_same:

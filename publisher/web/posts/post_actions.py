@@ -42,7 +42,11 @@ MAX_LISTED = 600
 def post_path(view: PostView) -> str:
     """Return the path of the visitor's view of a post."""
     post = view.key.post
-    return f"/posts/{post}" if len(view.occurrences) < 2 else f"/posts/{post}/{view.key.occurrence}"
+    return (
+        f"/posts/{post}"
+        if len(view.occurrences) < 2
+        else f"/posts/{post}/{view.key.occurrence}"
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +66,10 @@ async def open_post(request: Request, action: str) -> OpenedPost:
     progress = await read_progress(visitor, PostId(request.path_params["post"]))
     visitor.require(PERMISSIONS[action], progress.accounts)
     post, occurrences = progress.details.post, progress.occurrences
-    shown, back = choose_occurrence(occurrences, "", site.runtime.now()), f"/posts/{post.id}"
+    shown, back = (
+        choose_occurrence(occurrences, "", site.runtime.now()),
+        f"/posts/{post.id}",
+    )
     if shown is not None and len(occurrences) > 1:
         back += f"/{shown.key.occurrence}"
     return OpenedPost(post=post, back=back)
@@ -77,7 +84,9 @@ def cancel_form(visitor: Visitor, view: PostView) -> ActionForm:
         back=post_path(view),
         label=t("pages_cancel"),
         title=t("pages_cancel_title", number=number),
-        texts=[t("pages_cancel_says", number=number, published=view.stops.maybe_published)],
+        texts=[
+            t("pages_cancel_says", number=number, published=view.stops.maybe_published)
+        ],
         confirm=t("pages_cancel_confirm", number=number),
         keep=t("pages_cancel_keep"),
         icon="x",
@@ -101,7 +110,11 @@ def retract_form(visitor: Visitor, view: PostView) -> ActionForm:
         label=t("pages_retract"),
         title=t("pages_retract_title", number=number),
         texts=[
-            t("pages_retract_says", live=view.stops.published, doubtful=view.stops.doubtful),
+            t(
+                "pages_retract_says",
+                live=view.stops.published,
+                doubtful=view.stops.doubtful,
+            ),
             *([t("pages_retract_all_times")] if len(view.occurrences) > 1 else []),
             *([t("pages_retract_unsent", number=unsent)] if unsent else []),
             t("pages_retract_for_good"),
@@ -124,7 +137,10 @@ def refresh_form(visitor: Visitor, view: PostView) -> ActionForm:
         back=post_path(view),
         label=t("pages_refresh"),
         title=t("pages_refresh_title"),
-        texts=[t("pages_refresh_says"), *([t("pages_refresh_approvals")] if view.tasks else [])],
+        texts=[
+            t("pages_refresh_says"),
+            *([t("pages_refresh_approvals")] if view.tasks else []),
+        ],
         confirm=t("pages_refresh"),
         keep=t("pages_refresh_keep"),
         icon="repeat",
@@ -155,7 +171,9 @@ def resume_form(visitor: Visitor, view: PostView) -> ActionForm:
         back=post_path(view),
         label=t("pages_resume_post"),
         title=t("pages_resume_post_title"),
-        texts=[visitor.formatter.pause("pages_paused", view.pause)] if view.pause else [],
+        texts=[visitor.formatter.pause("pages_paused", view.pause)]
+        if view.pause
+        else [],
         confirm=t("pages_resume_post_confirm", number=view.stops.unsent),
         keep=t("pages_resume_keep"),
         fields={"paused_at": view.pause.at.isoformat() if view.pause else ""},
@@ -183,7 +201,9 @@ class PostButton:
         return item_id("button", self.verb)
 
 
-def list_buttons(visitor: Visitor, view: PostView, alerts: Sequence[Alert]) -> Sequence[PostButton]:
+def list_buttons(
+    visitor: Visitor, view: PostView, alerts: Sequence[Alert]
+) -> Sequence[PostButton]:
     """Return all that may ever be done to a post, the likeliest first and danger last."""
     site, post, stops = visitor.site, view.details.post, view.stops
     accounts = view.progress.accounts
@@ -191,10 +211,17 @@ def list_buttons(visitor: Visitor, view: PostView, alerts: Sequence[Alert]) -> S
     def may(permission: Permission) -> bool:
         return visitor.may(permission, accounts)
 
-    def link(verb: str, path: str, icon: str, style: str = "", *, is_offered: bool) -> PostButton:
+    def link(
+        verb: str, path: str, icon: str, style: str = "", *, is_offered: bool
+    ) -> PostButton:
         label = visitor.messages.translate(f"pages_link_{verb}")
         return PostButton(
-            verb=verb, path=path, label=label, icon=icon, style=style, is_offered=is_offered
+            verb=verb,
+            path=path,
+            label=label,
+            icon=icon,
+            style=style,
+            is_offered=is_offered,
         )
 
     def ask(form: ActionForm, style: str = "", *, is_offered: bool) -> PostButton:
@@ -212,12 +239,14 @@ def list_buttons(visitor: Visitor, view: PostView, alerts: Sequence[Alert]) -> S
     writes = "/write" in site.pages and may(Permission.WRITE)
     is_in_force = view.details.is_in_force
     lacks_approval = (
-        any(task.status.missing for task in view.tasks) and "/approve/{post}" in site.pages
+        any(task.status.missing for task in view.tasks)
+        and "/approve/{post}" in site.pages
     )
     is_paused, is_unsent = view.pause is not None, bool(stops.unsent)
     is_published = bool(stops.maybe_published)
     is_outdated = any(
-        alert.code == TEXT_OUTDATED and alert.facts.get("post") == post.id for alert in alerts
+        alert.code == TEXT_OUTDATED and alert.facts.get("post") == post.id
+        for alert in alerts
     )
     return [
         link(
@@ -233,20 +262,33 @@ def list_buttons(visitor: Visitor, view: PostView, alerts: Sequence[Alert]) -> S
             "pencil",
             is_offered=writes and is_in_force and "/posts/{post}/edit" in site.pages,
         ),
-        ask(refresh_form(visitor, view), is_offered=is_outdated and may(Permission.SEND)),
+        ask(
+            refresh_form(visitor, view), is_offered=is_outdated and may(Permission.SEND)
+        ),
         link("copy", f"/write?like={post.id}", "copy", is_offered=writes),
-        link("correct", f"/posts/{post.id}/correct", "pencil", is_offered=writes and is_published),
-        ask(resume_form(visitor, view), is_offered=is_paused and may(Permission.OPERATE)),
+        link(
+            "correct",
+            f"/posts/{post.id}/correct",
+            "pencil",
+            is_offered=writes and is_published,
+        ),
+        ask(
+            resume_form(visitor, view), is_offered=is_paused and may(Permission.OPERATE)
+        ),
         ask(
             pause_form(visitor, view),
             is_offered=is_unsent and not is_paused and may(Permission.STOP),
         ),
         ask(
             cancel_form(visitor, view),
-            is_offered=is_unsent and not view.details.is_cancelled and may(Permission.STOP),
+            is_offered=is_unsent
+            and not view.details.is_cancelled
+            and may(Permission.STOP),
         ),
         ask(
-            retract_form(visitor, view), "stop", is_offered=is_published and may(Permission.RETRACT)
+            retract_form(visitor, view),
+            "stop",
+            is_offered=is_published and may(Permission.RETRACT),
         ),
     ]
 
@@ -261,16 +303,29 @@ async def read_live_buttons(
     post, named = PostId(page.get("post", "")), page.get("occurrence", "")
     site = visitor.site
     number = (await read_frame_facts(site)).audit_number
-    key = ("post", post, named, visitor.reach(Permission.VIEW), visitor.lang, number, site.beat)
+    key = (
+        "post",
+        post,
+        named,
+        visitor.reach(Permission.VIEW),
+        visitor.lang,
+        number,
+        site.beat,
+    )
     try:
         view = await site.shared.get(key, partial(read_post_view, visitor, post, named))
     except NoSuchItemError:
         return NO_PARTS
     buttons = list_buttons(visitor, view, await site.store.queries.alerts_about(post))
     make_button, make_dialog = (
-        load_macro(visitor, "parts/action", name) for name in ("post_button", "action_dialog")
+        load_macro(visitor, "parts/action", name)
+        for name in ("post_button", "action_dialog")
     )
-    forms = [button.form for button in buttons if button.form is not None and button.is_offered]
+    forms = [
+        button.form
+        for button in buttons
+        if button.form is not None and button.is_offered
+    ]
     return Parts(
         items={button.element: make_button(button) for button in buttons}
         | {form.dialog: make_dialog(form) for form in forms},
@@ -311,8 +366,13 @@ async def open_form(
     visitor = get_visitor(request)
     moment = await read_moment(visitor)
     view = await open_view(request, action, moment)
-    words, status = visitor.messages.translate(problem) if problem else "", 422 if problem else 200
-    return await show_form(request, make(visitor, view), status, problem=words, moment=moment)
+    words, status = (
+        visitor.messages.translate(problem) if problem else "",
+        422 if problem else 200,
+    )
+    return await show_form(
+        request, make(visitor, view), status, problem=words, moment=moment
+    )
 
 
 async def show_form(  # noqa: PLR0913 # what was typed, and what is wrong with it
@@ -347,9 +407,14 @@ async def cancel(request: Request) -> Response:
     reason, newest = read_reason(form), DeliveryId(read_number(form, "newest"))
     if not reason:
         return await open_form(request, "cancel", cancel_form, "pages_reason_needed")
-    opened, actions = await open_post(request, "cancel"), get_site(request).store.actions
+    opened, actions = (
+        await open_post(request, "cancel"),
+        get_site(request).store.actions,
+    )
     number = await actions.cancel_post(opened.post.id, visitor.actor, reason, newest)
-    return redirect(request, opened.back, Notice(code="pages_cancelled", facts={"number": number}))
+    return redirect(
+        request, opened.back, Notice(code="pages_cancelled", facts={"number": number})
+    )
 
 
 async def show_retract(request: Request) -> Response:
@@ -366,7 +431,9 @@ async def show_retract(request: Request) -> Response:
         "posts/retraction",
         moment=moment,
         stream=stream_path(
-            "retraction", [line.element_of_time for line in retraction.lines], post=view.key.post
+            "retraction",
+            [line.element_of_time for line in retraction.lines],
+            post=view.key.post,
         ),
         view=view,
         post=view.details.post,
@@ -392,14 +459,22 @@ async def read_retraction(visitor: Visitor, post: PostId) -> Retraction:
     """Return how far taking a post down is; without a line if nobody has ordered it."""
     store = visitor.site.store
     ordered = [
-        delivery for delivery in await store.queries.deliveries(post) if is_retracted(delivery)
+        delivery
+        for delivery in await store.queries.deliveries(post)
+        if is_retracted(delivery)
     ]
-    readbacks, groups = await store.occurrences.newest_readbacks(post), group_retracted(ordered)
+    readbacks, groups = (
+        await store.occurrences.newest_readbacks(post),
+        group_retracted(ordered),
+    )
     shown = [delivery for found in groups.values() for delivery in found][:MAX_LISTED]
     return Retraction(
         groups=groups,
         lines=[describe_delivery(visitor, delivery, ()) for delivery in shown],
-        proofs={item.id: list_proofs(item, readbacks.get(item.id), visitor) for item in shown},
+        proofs={
+            item.id: list_proofs(item, readbacks.get(item.id), visitor)
+            for item in shown
+        },
         left_out=len(ordered) - len(shown),
     )
 
@@ -423,7 +498,9 @@ async def read_live(
         line.element_of_time: make_row(line, retraction.proofs[line.delivery.id], view)
         for line in retraction.lines
     }
-    chips = load_macro(visitor, "posts/retraction_parts", "retraction_chips")(retraction)
+    chips = load_macro(visitor, "posts/retraction_parts", "retraction_chips")(
+        retraction
+    )
     return Parts(fixed={"verdict": chips}, items=rows, wanted=rows)
 
 
@@ -440,22 +517,30 @@ def group_retracted(deliveries: Sequence[Delivery]) -> Mapping[str, Sequence[Del
     }
     known = {state for found in states.values() for state in found}
     groups = {
-        name: [item for item in deliveries if item.state in found] for name, found in states.items()
+        name: [item for item in deliveries if item.state in found]
+        for name, found in states.items()
     }
     groups["checking"] += [item for item in deliveries if item.state not in known]
     return groups
 
 
-def list_proofs(delivery: Delivery, newest: Readback | None, visitor: Visitor) -> Sequence[str]:
+def list_proofs(
+    delivery: Delivery, newest: Readback | None, visitor: Visitor
+) -> Sequence[str]:
     """Return the words about the proof that a post is gone, or about the missing proof."""
     readbacks = [newest] if newest else []
-    history = DeliveryHistory(delivery=delivery, attempts=[], readbacks=readbacks, audit_lines=[])
+    history = DeliveryHistory(
+        delivery=delivery, attempts=[], readbacks=readbacks, audit_lines=[]
+    )
     return [text.strip() for text in format_retraction(history, visitor.formatter)]
 
 
 def is_retracted(delivery: Delivery) -> bool:
     """True if people have ordered that a delivery is taken down, with any result."""
-    return delivery.is_retraction_requested or delivery.state in {State.RETRACTING, State.RETRACTED}
+    return delivery.is_retraction_requested or delivery.state in {
+        State.RETRACTING,
+        State.RETRACTED,
+    }
 
 
 def needs_retraction(delivery: Delivery) -> bool:
@@ -471,7 +556,10 @@ async def retract(request: Request) -> Response:
     reason, newest = read_reason(form), DeliveryId(read_number(form, "newest"))
     if not reason:
         return await open_form(request, "retract", retract_form, "pages_reason_needed")
-    opened, actions = await open_post(request, "retract"), get_site(request).store.actions
+    opened, actions = (
+        await open_post(request, "retract"),
+        get_site(request).store.actions,
+    )
     post = opened.post.id
     number = len(await actions.retract(post, None, visitor.actor, reason, newest))
     done = Notice(code="pages_retracting", facts={"number": number})
@@ -488,12 +576,16 @@ async def refresh(request: Request) -> Response:
     Raises RefusedError if this process has read older ones.
     """
     opened, site = await open_post(request, "refresh"), get_site(request)
-    if await asyncio.to_thread(find_newer_files, site.settings.workspace, site.loaded_files):
+    if await asyncio.to_thread(
+        find_newer_files, site.settings.workspace, site.loaded_files
+    ):
         raise RefusedError("refresh_files_changed")
     await check_command_access(site.store, site.settings)
     visitor = get_visitor(request)
     async with site.render_turns.take(visitor.user.name, is_save=True):
-        number = await refresh_texts(site.application.planner, opened.post.id, visitor.actor)
+        number = await refresh_texts(
+            site.application.planner, opened.post.id, visitor.actor
+        )
     code = "pages_refreshed" if number else "pages_refresh_unchanged"
     return redirect(request, opened.back, Notice(code=code, facts={"number": number}))
 
@@ -505,10 +597,14 @@ async def show_pause(request: Request) -> Response:
 async def pause(request: Request) -> Response:
     opened, visitor = await open_post(request, "pause"), get_visitor(request)
     post, reason = opened.post, read_reason(await request.form())
-    at = await get_site(request).store.actions.pause(f"post:{post.id}", visitor.actor, reason)
+    at = await get_site(request).store.actions.pause(
+        f"post:{post.id}", visitor.actor, reason
+    )
     may_undo = visitor.may(PERMISSIONS["resume"], post.accounts)
     undo = f"/posts/{post.id}/resume" if may_undo else ""
-    done = Notice(code="pages_post_paused", undo=undo, undo_fields={"paused_at": at.isoformat()})
+    done = Notice(
+        code="pages_post_paused", undo=undo, undo_fields={"paused_at": at.isoformat()}
+    )
     return redirect(request, opened.back, done)
 
 
@@ -529,10 +625,17 @@ async def show_correct(request: Request) -> Response:
     """Show the corrections of a post that are in the schedule, and the way to write one."""
     visitor = get_visitor(request)
     moment = await read_moment(visitor)
-    view, reach = await open_view(request, "correct", moment), visitor.reach(Permission.VIEW)
-    related = await get_site(request).store.occurrences.related(view.details.post, reach)
+    view, reach = (
+        await open_view(request, "correct", moment),
+        visitor.reach(Permission.VIEW),
+    )
+    related = await get_site(request).store.occurrences.related(
+        view.details.post, reach
+    )
     corrections = [
-        item for item in related if item.kind in CORRECTING_KINDS and not item.is_original
+        item
+        for item in related
+        if item.kind in CORRECTING_KINDS and not item.is_original
     ]
     post = view.details.post
     repeats = not isinstance(post.trigger, OneTimeTrigger)
@@ -565,7 +668,9 @@ async def correct(request: Request) -> Response:
         raise NoSuchItemError("post", name)
     visitor.require(Permission.SEND, correction.accounts)
     await check_command_access(site.store, site.settings)
-    plan = await send_correction(site.application.planner, correction, visitor.actor, is_new=False)
+    plan = await send_correction(
+        site.application.planner, correction, visitor.actor, is_new=False
+    )
     await site.store.maintenance.promote_requested([name])
     facts = {
         "number": len(plan.send_now),

@@ -11,7 +11,13 @@ from starlette.responses import Response
 
 from publisher.app.format import manual_task_code, message_args, pauses_covering
 from publisher.domain.account import AccountId, Platform
-from publisher.domain.delivery import CHECKED_STATES, OPEN_STATES, WAITING_STATES, Delivery, State
+from publisher.domain.delivery import (
+    CHECKED_STATES,
+    OPEN_STATES,
+    WAITING_STATES,
+    Delivery,
+    State,
+)
 from publisher.domain.errors import NoSuchItemError
 from publisher.domain.glyph import Glyph, choose_glyph
 from publisher.domain.kinds import PostKind
@@ -50,7 +56,9 @@ async def show_posts(request: Request) -> Response:
     wanted = OccurrenceFilter(
         text=query.get("q", "").strip()[:MAX_QUERY_CHARACTERS],
         kind=next((kind for kind in PostKind if kind == query.get("kind")), ""),
-        level=next((level for level in WarningLevel if level == query.get("level")), ""),
+        level=next(
+            (level for level in WarningLevel if level == query.get("level")), ""
+        ),
         glyph=glyph,
         before=parse_instant(query.get("before", "")),
         accounts=visitor.reach(Permission.VIEW),
@@ -157,14 +165,19 @@ class PostView:
     @property
     def next_check_at(self) -> datetime | None:
         """The time of the next read of an account to find out the outcome of a call."""
-        times = (item.next_action_at for item in self.deliveries if item.state in CHECKED_STATES)
+        times = (
+            item.next_action_at
+            for item in self.deliveries
+            if item.state in CHECKED_STATES
+        )
         return min(filter(None, times), default=None)
 
     @property
     def is_before_its_time(self) -> bool:
         """True while nothing was sent: the texts matter most then."""
         return all(
-            delivery.state in {State.PENDING, State.CANCELLED} for delivery in self.deliveries
+            delivery.state in {State.PENDING, State.CANCELLED}
+            for delivery in self.deliveries
         )
 
     def lines_of(self, tab: str, platform: str = "") -> Sequence[DeliveryLine]:
@@ -176,7 +189,8 @@ class PostView:
         return [
             line
             for line in self.lines
-            if (wanted is None or line.glyph in wanted) and platform in {"", line.delivery.platform}
+            if (wanted is None or line.glyph in wanted)
+            and platform in {"", line.delivery.platform}
         ]
 
 
@@ -212,7 +226,9 @@ async def read_post_view(
     summary = choose_occurrence(occurrences, named, site.runtime.now())
     if named and summary is None:
         raise NoSuchItemError("post", f"{post}#{named}")
-    key = summary.key if summary else OccurrenceKey(post=post, occurrence=ONCE_OCCURRENCE)
+    key = (
+        summary.key if summary else OccurrenceKey(post=post, occurrence=ONCE_OCCURRENCE)
+    )
     # what was sent again is the same post to people
     is_whole = not named and key.occurrence == ONCE_OCCURRENCE
     filed = await site.store.progress.deliveries(
@@ -223,14 +239,17 @@ async def read_post_view(
     if is_whole:
         deliveries = list(keep_newest(deliveries))
     accounts = [item.account for item in deliveries] or [
-        account for account in progress.details.post.accounts if reach is None or account in reach
+        account
+        for account in progress.details.post.accounts
+        if reach is None or account in reach
     ]
     tasks, pauses = await read_rest(visitor, post, moment)
     tasks = [task for task in tasks if task.key == key]
     names = name_accounts(site.settings, visitor.messages)
     is_unapproved = any(not task.status.is_approved for task in tasks)
     lines = [
-        describe_delivery(visitor, item, pauses, is_unapproved=is_unapproved) for item in deliveries
+        describe_delivery(visitor, item, pauses, is_unapproved=is_unapproved)
+        for item in deliveries
     ]
     return PostView(
         details=progress.details,
@@ -239,7 +258,10 @@ async def read_post_view(
         names=names,
         summary=summary,
         occurrences=occurrences,
-        lines=sorted(lines, key=lambda line: (line.glyph.rank, names.order(line.delivery.account))),
+        lines=sorted(
+            lines,
+            key=lambda line: (line.glyph.rank, names.order(line.delivery.account)),
+        ),
         accounts=accounts,
         maps=map_platforms(lines, names),
         tasks=tasks,
@@ -281,8 +303,12 @@ def choose_occurrence(
     An occurrence that a person ordered has a fraction of a second in its name.
     """
     if named:
-        return next((item for item in occurrences if item.key.occurrence == named), None)
-    planned = [item for item in occurrences if "." not in item.key.occurrence] or occurrences
+        return next(
+            (item for item in occurrences if item.key.occurrence == named), None
+        )
+    planned = [
+        item for item in occurrences if "." not in item.key.occurrence
+    ] or occurrences
     due = [item for item in planned if item.due_at <= now]
     return due[0] if due else planned[-1] if planned else None
 
@@ -298,11 +324,15 @@ def keep_newest(deliveries: Sequence[Delivery]) -> Sequence[Delivery]:
     return list(newest.values())
 
 
-def map_platforms(lines: Sequence[DeliveryLine], names: AccountNames) -> Sequence[SeatMap]:
+def map_platforms(
+    lines: Sequence[DeliveryLine], names: AccountNames
+) -> Sequence[SeatMap]:
     """Return a seat map for each platform that has deliveries."""
     glyphs: dict[Platform, dict[AccountId, Glyph]] = {}
     for line in lines:
-        glyphs.setdefault(line.delivery.platform, {})[line.delivery.account] = line.glyph
+        glyphs.setdefault(line.delivery.platform, {})[line.delivery.account] = (
+            line.glyph
+        )
     return [
         map_seats(platform, glyphs[platform], names)
         for platform in sorted(glyphs, key=names.platform_order)
@@ -310,12 +340,19 @@ def map_platforms(lines: Sequence[DeliveryLine], names: AccountNames) -> Sequenc
 
 
 def describe_delivery(
-    visitor: Visitor, delivery: Delivery, pauses: Sequence[Pause], *, is_unapproved: bool = False
+    visitor: Visitor,
+    delivery: Delivery,
+    pauses: Sequence[Pause],
+    *,
+    is_unapproved: bool = False,
 ) -> DeliveryLine:
     """Return a delivery as one line of a table."""
     formatter, covering = visitor.formatter, pauses_covering(pauses, delivery)
     glyph = choose_glyph(
-        delivery, visitor.site.runtime.now(), is_paused=bool(covering), is_unapproved=is_unapproved
+        delivery,
+        visitor.site.runtime.now(),
+        is_paused=bool(covering),
+        is_unapproved=is_unapproved,
     )
     if glyph is Glyph.ACTION and covering and delivery.state in WAITING_STATES:
         text = formatter.pause("pages_paused", covering[0])
@@ -328,7 +365,9 @@ def describe_delivery(
     elif delivery.state is State.PUBLISHED and delivery.receipt is not None:
         text = (
             visitor.messages.translate(
-                "manually_confirmed" if delivery.receipt.is_manually_confirmed else "is_verified"
+                "manually_confirmed"
+                if delivery.receipt.is_manually_confirmed
+                else "is_verified"
             )
             if delivery.verified_at or delivery.receipt.is_manually_confirmed
             else ""

@@ -32,7 +32,11 @@ async def show_search(request: Request) -> Response:
     wanted = OccurrenceFilter(text=text, accounts=reach)
     posts = await site.store.occurrences.find(wanted, MAX_POSTS) if text else ()
     exact = sorted(posts, key=lambda post: post.key.post != text)
-    accounts = [key for key in find_accounts(request, text, names) if reach is None or key in reach]
+    accounts = [
+        key
+        for key in find_accounts(request, text, names)
+        if reach is None or key in reach
+    ]
     return await render_page(
         request,
         "posts/search",
@@ -61,7 +65,9 @@ def is_spelt(name: str, typed: str) -> bool:
     )
 
 
-def find_accounts(request: Request, text: str, names: AccountNames) -> Sequence[AccountId]:
+def find_accounts(
+    request: Request, text: str, names: AccountNames
+) -> Sequence[AccountId]:
     """Return the accounts with a text in their id, name, identity or region, in settings order.
 
     A name is also found by its pinyin.

@@ -40,9 +40,13 @@ class TextComparison:
         return sum(map(len, self.shared.values()))
 
 
-def compare_texts(rendered_posts: Sequence[RenderedPost], settings: Settings) -> TextComparison:
+def compare_texts(
+    rendered_posts: Sequence[RenderedPost], settings: Settings
+) -> TextComparison:
     """Group the texts of an occurrence by content, without number, link and facts of the region."""
-    groups: dict[Platform, dict[str, list[RenderedPost]]] = defaultdict(lambda: defaultdict(list))
+    groups: dict[Platform, dict[str, list[RenderedPost]]] = defaultdict(
+        lambda: defaultdict(list)
+    )
     for rendered in rendered_posts:
         groups[rendered.platform][_blank_facts(rendered, settings)].append(rendered)
     return TextComparison(
@@ -68,6 +72,8 @@ def _blank_facts(rendered: RenderedPost, settings: Settings) -> str:
             *(image.alt for image in rendered.images),
         ]
     )
-    for value in sorted({rendered.link or "", *facts.values()} - {""}, key=len, reverse=True):
+    for value in sorted(
+        {rendered.link or "", *facts.values()} - {""}, key=len, reverse=True
+    ):
         text = text.replace(value, MARKER_PLACE)
     return text.replace(rendered.marker.code, MARKER_PLACE)

@@ -73,13 +73,17 @@ class TodayRow:
     @property
     def is_folded(self) -> bool:
         """True if the row is finished. The page folds finished rows with a time long past."""
-        return not OPEN_GLYPHS.union(EVENTFUL_GLYPHS).intersection(self.summary.by_glyph)
+        return not OPEN_GLYPHS.union(EVENTFUL_GLYPHS).intersection(
+            self.summary.by_glyph
+        )
 
     def is_under(self, tab: str) -> bool:
         """Return True if the row is listed under a tab."""
         if tab == "finished":
             return self.is_folded
-        return tab != "eventful" or not EVENTFUL_GLYPHS.isdisjoint(self.summary.by_glyph)
+        return tab != "eventful" or not EVENTFUL_GLYPHS.isdisjoint(
+            self.summary.by_glyph
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +109,9 @@ class Today:
     @property
     def is_folded_verified(self) -> bool:
         """True if all that is folded away is published, so that nothing in it was given up."""
-        return all(row.summary.by_glyph.keys() == {Glyph.PUBLISHED} for row in self.folded)
+        return all(
+            row.summary.by_glyph.keys() == {Glyph.PUBLISHED} for row in self.folded
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,14 +126,18 @@ class Board:
     def make_row(self, row: BoardRow) -> TodayRow:
         """Return the row of a post with its maps."""
         ordered = sorted(row.seats, key=self._order)
-        maps = [map_seats(platform, row.seats[platform], self.names) for platform in ordered]
+        maps = [
+            map_seats(platform, row.seats[platform], self.names) for platform in ordered
+        ]
         return self._make(row.summary, maps, self.describe(row))
 
     def make_line(self, summary: OccurrenceSummary) -> TodayRow:
         """Return a post that is still to come, without maps."""
         return self._make(summary, (), "")
 
-    def _make(self, summary: OccurrenceSummary, maps: Sequence[SeatMap], sentence: str) -> TodayRow:
+    def _make(
+        self, summary: OccurrenceSummary, maps: Sequence[SeatMap], sentence: str
+    ) -> TodayRow:
         missing = self.missing.get(name_occurrence(summary.key))
         rules = self.visitor.site.settings.approval_rules
         return TodayRow(
@@ -177,7 +187,11 @@ def row_element(key: OccurrenceKey) -> str:
 def post_path(summary: OccurrenceSummary) -> str:
     """Return the address of an occurrence's page."""
     path = f"/posts/{quote(summary.key.post, safe='')}"
-    return f"{path}/{quote(summary.key.occurrence, safe='')}" if summary.is_repeating else path
+    return (
+        f"{path}/{quote(summary.key.occurrence, safe='')}"
+        if summary.is_repeating
+        else path
+    )
 
 
 def day_bounds(site: Site, day: date) -> tuple[datetime, datetime]:
@@ -238,12 +252,18 @@ async def read_today(visitor: Visitor, moment: Moment, day: date, tab: str) -> T
     return Today(
         day=day,
         is_today=is_today,
-        verdict=decide_verdict(visitor, facts, rows, mine, others, coming[0] if coming else None),
+        verdict=decide_verdict(
+            visitor, facts, rows, mine, others, coming[0] if coming else None
+        ),
         mine=mine,
         others=others,
         coming=[(day_bounds(site, each)[0], lines) for each, lines in by_day.items()],
         rows=sorted(
-            [row for row in shown if row.element not in {row.element for row in folded}],
+            [
+                row
+                for row in shown
+                if row.element not in {row.element for row in folded}
+            ],
             key=lambda row: (row.summary.glyph.rank, row.summary.due_at),
         ),
         folded=folded,
@@ -257,7 +277,11 @@ async def read_today(visitor: Visitor, moment: Moment, day: date, tab: str) -> T
                 *(item.element for item in [*mine[:MAX_LISTED], *others]),
                 *(unlisted_id(item.element) for item in mine[MAX_LISTED:]),
                 *(line.coming_element for line in lines[:MAX_NEXT]),
-                *(unlisted_id(line.coming_element) for line in lines[MAX_NEXT:] if line.day > day),
+                *(
+                    unlisted_id(line.coming_element)
+                    for line in lines[MAX_NEXT:]
+                    if line.day > day
+                ),
             ],
             day=day.isoformat(),
             tab=tab,
@@ -276,7 +300,9 @@ async def read_coming(visitor: Visitor) -> Sequence[OccurrenceSummary]:
     site, now = visitor.site, visitor.site.runtime.now()
     today = now.astimezone(site.settings.timezone).date()
     _start, end = day_bounds(site, today + timedelta(days=1))
-    found = await site.store.occurrences.between(now, end, visitor.reach(Permission.VIEW))
+    found = await site.store.occurrences.between(
+        now, end, visitor.reach(Permission.VIEW)
+    )
     return sorted(
         (item for item in found if item.glyph is not Glyph.ENDED),
         key=lambda item: (item.due_at, item.key),
@@ -302,23 +328,40 @@ def decide_verdict(  # noqa: PLR0913, PLR0917 # everything that decides
         title = translate("web_verdict_paused", number=daemon.waiting)
         return Verdict(tone="danger", icon="circle-pause", title=title, text=text)
     if mine:
-        first = min((item.until for item in mine if item.until is not None), default=None)
-        is_soon = first is not None and first - now <= SOON
-        due = visitor.clock.when(first) if first and first - now < timedelta(hours=24) else ""
-        title = translate(
-            "web_verdict_mine_by" if due else "web_verdict_mine", number=len(mine), due=due
+        first = min(
+            (item.until for item in mine if item.until is not None), default=None
         )
-        return Verdict(tone="danger" if is_soon else "warn", icon="bell", title=title, text=text)
+        is_soon = first is not None and first - now <= SOON
+        due = (
+            visitor.clock.when(first)
+            if first and first - now < timedelta(hours=24)
+            else ""
+        )
+        title = translate(
+            "web_verdict_mine_by" if due else "web_verdict_mine",
+            number=len(mine),
+            due=due,
+        )
+        return Verdict(
+            tone="danger" if is_soon else "warn", icon="bell", title=title, text=text
+        )
     code = "web_verdict_others" if others else "web_verdict_calm"
-    return Verdict(tone="fine", icon="check", title=translate(code, number=len(others)), text=text)
+    return Verdict(
+        tone="fine", icon="check", title=translate(code, number=len(others)), text=text
+    )
 
 
 def count_line(
     visitor: Visitor, rows: Sequence[TodayRow], following: OccurrenceSummary | None
 ) -> str:
     """Return the counts of the day in one line, and the next post."""
-    translate, comma = visitor.messages.translate, visitor.messages.translate("web_comma")
-    counts: Counter[Glyph] = sum((Counter(row.summary.by_glyph) for row in rows), Counter())
+    translate, comma = (
+        visitor.messages.translate,
+        visitor.messages.translate("web_comma"),
+    )
+    counts: Counter[Glyph] = sum(
+        (Counter(row.summary.by_glyph) for row in rows), Counter()
+    )
     said = []
     if rows:
         parts = [
@@ -327,12 +370,19 @@ def count_line(
             if counts[glyph]
         ]
         said.append(
-            translate("web_counts", posts=len(rows), number=counts.total(), parts=comma.join(parts))
+            translate(
+                "web_counts",
+                posts=len(rows),
+                number=counts.total(),
+                parts=comma.join(parts),
+            )
         )
     if following is not None and not counts[Glyph.SENDING]:
         due = visitor.clock.when(following.due_at)
         said.append(
-            translate("web_following", due=due, title=following.title, number=following.total)
+            translate(
+                "web_following", due=due, title=following.title, number=following.total
+            )
         )
     return " ".join(said)
 
@@ -342,6 +392,8 @@ def find_feeds(site: Site) -> str:
     if site.settings.environment is not Environment.DRILL:
         return ""
     addresses = [
-        account.base_url for account in site.settings.accounts.values() if account.base_url
+        account.base_url
+        for account in site.settings.accounts.values()
+        if account.base_url
     ]
     return f"{addresses[0]}/_sim/" if addresses else ""

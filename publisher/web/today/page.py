@@ -65,7 +65,9 @@ async def read_live_rows(
     day = parse_day(page.get("day", ""))
     if day is None:
         return NO_PARTS
-    rows = await read_board(visitor, day, list_missing(await read_live_todo(visitor)), posts)
+    rows = await read_board(
+        visitor, day, list_missing(await read_live_todo(visitor)), posts
+    )
     make_row = load_macro(visitor, "today/parts", "post_row")
     return Parts(
         items={row.element: make_row(row) for row in rows},
@@ -81,13 +83,17 @@ async def read_live_coming(
     if day is None or "is_today" not in page:
         return NO_PARTS
     start, end = day_bounds(site, day)[0], day_bounds(site, day + timedelta(days=1))[1]
-    found = await site.store.occurrences.between(start, end, visitor.reach(Permission.VIEW), posts)
+    found = await site.store.occurrences.between(
+        start, end, visitor.reach(Permission.VIEW), posts
+    )
     board = make_board(visitor, list_missing(await read_live_todo(visitor)))
     lines = [board.make_line(summary) for summary in found]
     make_line = load_macro(visitor, "today/parts", "coming_line")
     return Parts(
         items={line.coming_element: make_line(line) for line in lines},
-        wanted=[line.coming_element for line in lines if line.day > day and not line.is_over],
+        wanted=[
+            line.coming_element for line in lines if line.day > day and not line.is_over
+        ],
     )
 
 
@@ -107,13 +113,17 @@ async def read_live_todo_parts(
         facts.audit_number,
         site.beat // BEATS_PER_REFRESH,
     )
-    rows = await site.shared.get(("board", day, *key), partial(read_board, visitor, day, {}))
+    rows = await site.shared.get(
+        ("board", day, *key), partial(read_board, visitor, day, {})
+    )
     coming = await site.shared.get(("coming", *key), partial(read_coming, visitor))
     is_today = day == site.runtime.now().astimezone(site.settings.timezone).date()
     following = next(iter(coming), None) if is_today else None
     verdict = decide_verdict(visitor, facts, rows, mine, others, following)
     make_item = load_macro(visitor, "today/parts", "todo_item")
-    next_day = [item_id("todo", "next day")] if "is_today" in page and not is_today else []
+    next_day = (
+        [item_id("todo", "next day")] if "is_today" in page and not is_today else []
+    )
     return Parts(
         fixed={
             "verdict": load_macro(visitor, "today/parts", "verdict")(verdict),

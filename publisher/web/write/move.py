@@ -37,15 +37,23 @@ async def move_post(request: Request) -> Response:
     was, at = (read_local(str(sent.get(name, ""))) for name in ("was", "at"))
     schedule, base = await read_visible_entry(request, post)
     fields = fill_edit(schedule, base, zone)
-    if first(fields, "when") != "once" or {**fields, **fill_instant("at", was, zone)} != fields:
+    if (
+        first(fields, "when") != "once"
+        or {**fields, **fill_instant("at", was, zone)} != fields
+    ):
         raise RefusedError("web_move_changed", title=str(base.get("title", post)))
-    form = await make_form(request, {**fields, **fill_instant("at", at, zone), "tried": ["1"]})
+    form = await make_form(
+        request, {**fields, **fill_instant("at", at, zone), "tried": ["1"]}
+    )
     approvals = await count_approvals(site, post)
     try:
         result = await save_change(request, make_change(form))
     except OSError as error:
         return await show_form(
-            request, form, status=409, refused=InvalidEdit(own=[describe_failure(error)])
+            request,
+            form,
+            status=409,
+            refused=InvalidEdit(own=[describe_failure(error)]),
         )
     if not isinstance(result, SavedEdit):
         return await show_result(request, form, result)
@@ -72,7 +80,9 @@ async def move_post(request: Request) -> Response:
 
 async def count_approvals(site: Site, post: PostId) -> int:
     """Return how many approvals of a post count, at its present time."""
-    return sum(len(task.status.counted) for task in await site.store.approvals.tasks(post))
+    return sum(
+        len(task.status.counted) for task in await site.store.approvals.tasks(post)
+    )
 
 
 def read_local(text: str) -> datetime:

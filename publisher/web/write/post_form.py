@@ -53,7 +53,9 @@ def require_length_of_post(fields: Fields) -> None:
 
     Raises HTTPException.
     """
-    written = [value for name, values in fields.items() if name != "base" for value in values]
+    written = [
+        value for name, values in fields.items() if name != "base" for value in values
+    ]
     length = sum(map(len, written)) + len(first(fields, "base"))
     if (
         len(fields) > MAX_POST_FIELDS
@@ -86,9 +88,12 @@ def fill_form(entry: Entry, zone: ZoneInfo) -> dict[str, list[str]]:
     images = [image for image in entry.get("images", ()) if isinstance(image, Mapping)]
     fields["image_file"] = [str(image.get("file", "")) for image in images]
     fields["image_alt"] = [str(image.get("alt", "")) for image in images]
-    fields |= {f"text.{name}": [str(words)] for name, words in entry.get("text", {}).items()}
     fields |= {
-        f"data.{name}": [format_value(value)] for name, value in entry.get("data", {}).items()
+        f"text.{name}": [str(words)] for name, words in entry.get("text", {}).items()
+    }
+    fields |= {
+        f"data.{name}": [format_value(value)]
+        for name, value in entry.get("data", {}).items()
     }
     return fields
 
@@ -115,7 +120,9 @@ def fill_instant(name: str, moment: datetime, zone: ZoneInfo) -> dict[str, list[
 def fill_repeat(cron: str, days: str) -> dict[str, list[str]]:
     """Return a cron expression in words where there are words for it."""
     match cron.split():
-        case [minute, hour, "*", "*", weekday] if minute.isdecimal() and hour.isdecimal():
+        case [minute, hour, "*", "*", weekday] if (
+            minute.isdecimal() and hour.isdecimal()
+        ):
             clock = f"{int(hour):02}:{int(minute):02}"
             if weekday == "*":
                 return {
@@ -149,9 +156,12 @@ def read_value(text: str, sample: object) -> object:
     match sample:
         case [Mapping() as table, *_]:
             names = list(table)
-            parts = [line.replace("＝", "=").split("=", len(names) - 1) for line in lines]
+            parts = [
+                line.replace("＝", "=").split("=", len(names) - 1) for line in lines
+            ]
             return [
-                dict(zip(names, (part.strip() for part in line), strict=False)) for line in parts
+                dict(zip(names, (part.strip() for part in line), strict=False))
+                for line in parts
             ] or None
         case list():
             return lines or None
@@ -160,13 +170,19 @@ def read_value(text: str, sample: object) -> object:
 
 
 def read_entry(
-    fields: Fields, base: Entry, samples: Mapping[str, TemplateSample], zone: ZoneInfo, author: str
+    fields: Fields,
+    base: Entry,
+    samples: Mapping[str, TemplateSample],
+    zone: ZoneInfo,
+    author: str,
 ) -> dict[str, Any]:
     """Return the post that the form makes of `base`. The base is empty for a new post.
 
     Unchanged fields keep their value: an instant with an offset, or data that no field shows.
     """
-    sent = {name: [clean_text(value) for value in values] for name, values in fields.items()}
+    sent = {
+        name: [clean_text(value) for value in values] for name, values in fields.items()
+    }
     before = fill_form(base, zone)
     entry = dict(base) or {"author": author}
     template = first(sent, "template") or default_template(first(sent, "kind"), samples)
@@ -174,7 +190,8 @@ def read_entry(
         sent["template"] = [template]
     for group in list_groups():
         if not base or any(
-            sent_values(sent, name) != sent_values(before, name) for name in group.fields
+            sent_values(sent, name) != sent_values(before, name)
+            for name in group.fields
         ):
             for key in group.keys:
                 entry.pop(key, None)
@@ -184,7 +201,9 @@ def read_entry(
     shapes = {key: sample.data.get(key, "") for key in (*sample.needs, *sample.offers)}
     read_table(entry, "data", sent, before, shapes)
     if template != base.get("template") and "data" in entry and shapes:
-        entry["data"] = {key: value for key, value in entry["data"].items() if key in shapes}
+        entry["data"] = {
+            key: value for key, value in entry["data"].items() if key in shapes
+        }
     return {key: value for key, value in entry.items() if value != {}}
 
 
@@ -198,7 +217,11 @@ def sent_values(fields: Fields, name: str) -> list[str]:
 
 
 def read_table(
-    entry: dict[str, Any], table: str, sent: Fields, before: Fields, shapes: Mapping[str, object]
+    entry: dict[str, Any],
+    table: str,
+    sent: Fields,
+    before: Fields,
+    shapes: Mapping[str, object],
 ) -> None:
     """Read the fields `TABLE.NAME` into a table of the post."""
     values = dict(entry.get(table, {}))
@@ -248,14 +271,18 @@ def list_groups() -> Iterable[FieldGroup]:
         fields=["when", *times, "until_time"], keys=["at", *_CRON_KEYS], read=read_time
     )
     yield FieldGroup(fields=["to"], keys=["to"], read=read_recipients)
-    yield FieldGroup(fields=["expires_date", "expires_time"], keys=["expires"], read=read_expiry)
+    yield FieldGroup(
+        fields=["expires_date", "expires_time"], keys=["expires"], read=read_expiry
+    )
     yield text("max_delay")
     yield FieldGroup(
         fields=["urgent"],
         keys=["urgent"],
         read=lambda fields: {"urgent": True} if first(fields, "urgent") else {},
     )
-    yield FieldGroup(fields=["image_file", "image_alt"], keys=["images"], read=read_images)
+    yield FieldGroup(
+        fields=["image_file", "image_alt"], keys=["images"], read=read_images
+    )
 
 
 def read_follows(fields: Fields) -> Mapping[str, Any]:
@@ -278,13 +305,17 @@ def read_images(fields: Fields) -> Mapping[str, Any]:
     pairs = zip(fields.get("image_file", ()), fields.get("image_alt", ()), strict=False)
     removed = set(fields.get("image_removed", ()))
     images = [
-        {"file": file, "alt": alt.strip()} for file, alt in pairs if file and file not in removed
+        {"file": file, "alt": alt.strip()}
+        for file, alt in pairs
+        if file and file not in removed
     ]
     return {"images": images} if images else {}
 
 
 def read_expiry(fields: Fields) -> Mapping[str, Any]:
-    moment = read_instant(first(fields, "expires_date"), first(fields, "expires_time"), "23:59")
+    moment = read_instant(
+        first(fields, "expires_date"), first(fields, "expires_time"), "23:59"
+    )
     return {} if moment is None else {"expires": moment}
 
 
@@ -307,11 +338,17 @@ def read_repeat(fields: Fields) -> Mapping[str, Any]:
         keys = {"cron": first(fields, "cron").strip(), "days": first(fields, "days")}
     else:
         hour, _, minute = first(fields, "repeat_time").partition(":")
-        at = f"{int(minute)} {int(hour)}" if hour.isdecimal() and minute.isdecimal() else "?"
+        at = (
+            f"{int(minute)} {int(hour)}"
+            if hour.isdecimal() and minute.isdecimal()
+            else "?"
+        )
         keys = {"cron": f"{at} * * {repeat if repeat in WEEKDAYS else '*'}"}
         keys["days"] = "working" if repeat == "working" else "all"
     bounds = {
-        key: read_instant(first(fields, f"{key}_date"), first(fields, f"{key}_time"), clock)
+        key: read_instant(
+            first(fields, f"{key}_date"), first(fields, f"{key}_time"), clock
+        )
         for key, clock in (("from", "00:00"), ("until", "23:59"))
     }
     return {
@@ -321,7 +358,9 @@ def read_repeat(fields: Fields) -> Mapping[str, Any]:
     }
 
 
-def read_instant(day: str, clock: str, default_clock: str = "") -> datetime | str | None:
+def read_instant(
+    day: str, clock: str, default_clock: str = ""
+) -> datetime | str | None:
     """Return an instant in the workspace's zone.
 
     Invalid text is returned as typed, for the loader to refuse.
@@ -329,7 +368,9 @@ def read_instant(day: str, clock: str, default_clock: str = "") -> datetime | st
     if not day and not clock:
         return None
     try:
-        return datetime.combine(date.fromisoformat(day), time.fromisoformat(clock or default_clock))
+        return datetime.combine(
+            date.fromisoformat(day), time.fromisoformat(clock or default_clock)
+        )
     except ValueError:
         return f"{day} {clock}".strip()
 
@@ -349,7 +390,9 @@ def suggest_id(title: str, now: datetime) -> str:
 
     It is stable, and readable for a person that knows the post.
     """
-    beginning = title[:MAX_ID_CHARACTERS]  # the time of a long one grows with its square
+    beginning = title[
+        :MAX_ID_CHARACTERS
+    ]  # the time of a long one grows with its square
     syllables = [
         part.lower()
         for part in spell_syllables(beginning, errors="ignore")

@@ -41,19 +41,33 @@ async def remove_post(request: Request) -> Response:
     except OSError as error:
         return await render_removal(request, [describe_failure(error)], status=409)
     if isinstance(result, SavedEdit):
-        is_accepted = await wait_until_accepted(site.store, result, ACCEPTED_WITHIN_SECONDS)
-        code = "web_write_done_removed" if is_accepted else "web_write_done_removed_waiting"
+        is_accepted = await wait_until_accepted(
+            site.store, result, ACCEPTED_WITHIN_SECONDS
+        )
+        code = (
+            "web_write_done_removed"
+            if is_accepted
+            else "web_write_done_removed_waiting"
+        )
         return redirect(
             request, "/today", Notice(code=code, facts={"title": base.get("title", "")})
         )
-    problems = [*result.own, *result.elsewhere] if isinstance(result, InvalidEdit) else []
+    problems = (
+        [*result.own, *result.elsewhere] if isinstance(result, InvalidEdit) else []
+    )
     return await render_removal(request, problems, status=409, is_changed=not problems)
 
 
 async def render_removal(
-    request: Request, problems: Collection[Problem], *, status: int = 200, is_changed: bool = False
+    request: Request,
+    problems: Collection[Problem],
+    *,
+    status: int = 200,
+    is_changed: bool = False,
 ) -> Response:
-    schedule, entry = await read_visible_entry(request, PostId(str(request.path_params["post"])))
+    schedule, entry = await read_visible_entry(
+        request, PostId(str(request.path_params["post"]))
+    )
     messages = get_visitor(request).messages
     return await render_page(
         request,

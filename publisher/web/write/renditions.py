@@ -30,7 +30,9 @@ async def load_rendition(request: Request) -> RenderedPost:
     """
     fingerprint = request.path_params["fingerprint"]
     rendered = await get_site(request).store.occurrences.rendition(fingerprint)
-    if rendered is None or not get_visitor(request).may(Permission.VIEW, [rendered.account]):
+    if rendered is None or not get_visitor(request).may(
+        Permission.VIEW, [rendered.account]
+    ):
         raise NoSuchItemError("text", fingerprint)
     return rendered
 

@@ -12,7 +12,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from publisher.domain.characters import is_same_name
-from publisher.domain.errors import ApprovalError, NoSuchItemError, RefusedError, SignInError
+from publisher.domain.errors import (
+    ApprovalError,
+    NoSuchItemError,
+    RefusedError,
+    SignInError,
+)
 from publisher.domain.kinds import PostKind
 from publisher.domain.post import PostId
 from publisher.domain.user import Permission
@@ -59,7 +64,9 @@ async def show_urgent(request: Request) -> Response:
 async def send_urgent(request: Request) -> Response:
     """Show each platform's preview, and then save the post for its release."""
     form = await read_sent_form(request)
-    form = await make_post_form(request, {**form.fields, **URGENT_FIELDS, "tried": ["1"]})
+    form = await make_post_form(
+        request, {**form.fields, **URGENT_FIELDS, "tried": ["1"]}
+    )
     step = form.fields.get("do", ["preview"])[0]
     lane = await read_lane(request)
     if step == "edit":
@@ -93,7 +100,9 @@ async def read_lane(request: Request) -> dict[str, Any]:
     officers = visitor.limit_officers(on_duty)
     return {
         "is_preview": False,
-        "is_on_duty": any(is_same_name(officer.name, visitor.user.name) for officer in on_duty),
+        "is_on_duty": any(
+            is_same_name(officer.name, visitor.user.name) for officer in on_duty
+        ),
         "others": [
             officer.label
             for officer in officers
@@ -120,7 +129,9 @@ async def _release_own(request: Request, post: PostId) -> None:
             await _release(request, post, task.status.fingerprint, words)
 
 
-async def _release(request: Request, post: PostId, fingerprint: str, reason: str) -> None:
+async def _release(
+    request: Request, post: PostId, fingerprint: str, reason: str
+) -> None:
     store, visitor = get_site(request).store, get_visitor(request)
     await release_in_emergency(
         store,
@@ -136,7 +147,9 @@ async def _release(request: Request, post: PostId, fingerprint: str, reason: str
 def require_release(visitor: Visitor, task: ApprovalTask) -> None:
     """Raise SignInError unless the visitor may release an occurrence: as its author, or another."""
     is_author = is_same_name(task.status.author, visitor.user.name)
-    visitor.require(Permission.WRITE if is_author else Permission.APPROVE, task.accounts)
+    visitor.require(
+        Permission.WRITE if is_author else Permission.APPROVE, task.accounts
+    )
 
 
 async def show_release(request: Request) -> Response:
@@ -144,7 +157,9 @@ async def show_release(request: Request) -> Response:
     return await render_release(request)
 
 
-async def render_release(request: Request, problem: str = "", *, status: int = 200) -> Response:
+async def render_release(
+    request: Request, problem: str = "", *, status: int = 200
+) -> Response:
     site, visitor = get_site(request), get_visitor(request)
     post = PostId(str(request.path_params["post"]))
     stored = await site.store.posts.get_post(post)
@@ -152,18 +167,28 @@ async def render_release(request: Request, problem: str = "", *, status: int = 2
         raise NoSuchItemError("post", post)
     tasks = await site.store.approvals.tasks(post)
     task = tasks[0] if tasks else None
-    released = [item for item in task.status.in_time if item.is_emergency] if task else []
+    released = (
+        [item for item in task.status.in_time if item.is_emergency] if task else []
+    )
     contents = (
-        await site.store.approvals.contents(task.key, task.status.fingerprint) if task else ()
+        await site.store.approvals.contents(task.key, task.status.fingerprint)
+        if task
+        else ()
     )
     contents = [
-        rendered for rendered in contents if visitor.may(Permission.VIEW, [rendered.account])
+        rendered
+        for rendered in contents
+        if visitor.may(Permission.VIEW, [rendered.account])
     ]
     shown = {rendered.platform: rendered for rendered in reversed(contents)}
     lane = await read_lane(request)
     is_author = task is not None and is_same_name(task.status.author, visitor.user.name)
-    has_released = any(is_same_name(item.person, visitor.user.name) for item in released)
-    may_release = is_author or (task is not None and visitor.may(Permission.APPROVE, task.accounts))
+    has_released = any(
+        is_same_name(item.person, visitor.user.name) for item in released
+    )
+    may_release = is_author or (
+        task is not None and visitor.may(Permission.APPROVE, task.accounts)
+    )
     if lane["is_on_duty"] and may_release and not is_author:
         site.note_opening(post, visitor.user.name)
     done = [visitor.user.name, *(item.person for item in released)]
@@ -186,7 +211,11 @@ async def render_release(request: Request, problem: str = "", *, status: int = 2
         and lane["is_on_duty"]
         and not has_released
         and may_release,
-        shown=[rendered for rendered in shown.values() if rendered.account in site.store.policies],
+        shown=[
+            rendered
+            for rendered in shown.values()
+            if rendered.account in site.store.policies
+        ],
         policies=site.store.policies,
         summaries=await site.store.occurrences.of_post(post),
         problem=problem,
@@ -200,7 +229,10 @@ async def release(request: Request) -> Response:
     It is the author's own, or that of another officer, and the latter sends the post.
     """
     form = await request.form()
-    post, fingerprint = PostId(str(request.path_params["post"])), str(form.get("fingerprint", ""))
+    post, fingerprint = (
+        PostId(str(request.path_params["post"])),
+        str(form.get("fingerprint", "")),
+    )
     if not get_visitor(request).is_stepped_up:
         try:
             await step_up(request, str(form.get("code", "")))

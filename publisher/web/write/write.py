@@ -16,7 +16,13 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from publisher.domain.delivery import MAYBE_PUBLISHED_STATES
-from publisher.domain.errors import NoSuchItemError, Problem, RefusedError, Severity, SignInError
+from publisher.domain.errors import (
+    NoSuchItemError,
+    Problem,
+    RefusedError,
+    Severity,
+    SignInError,
+)
 from publisher.domain.kinds import PostKind
 from publisher.domain.post import ONCE_OCCURRENCE, PostId, WarningLevel
 from publisher.domain.user import Permission
@@ -50,7 +56,12 @@ from publisher.schedule.edit import (
 )
 from publisher.store.queries.occurrences import OccurrenceFilter
 from publisher.web.kit.page import redirect, render, render_page
-from publisher.web.kit.preview import choose_texts, list_choices, measure_title, split_overflow
+from publisher.web.kit.preview import (
+    choose_texts,
+    list_choices,
+    measure_title,
+    split_overflow,
+)
 from publisher.web.kit.recipients import count_recipients, list_own_recipients
 from publisher.web.kit.site import Notice, Site, Visitor, get_site, get_visitor
 from publisher.web.write.post_form import (
@@ -132,7 +143,9 @@ async def read_sent_form(request: Request) -> Form:
         require_length_of_post(fields)
         for name, value in sent.multi_items():
             if name == "picture" and not isinstance(value, str) and value.filename:
-                await keep_upload(request, value, fields, str(sent.get("picture_alt", "")))
+                await keep_upload(
+                    request, value, fields, str(sent.get("picture_alt", ""))
+                )
     return await make_form(request, fields)
 
 
@@ -142,7 +155,9 @@ async def keep_upload(
     site, user = get_site(request), get_visitor(request).user.name
     try:
         async with site.render_turns.take(user):
-            kept = await keep_picture(site.application.planner, await upload.read(), user)
+            kept = await keep_picture(
+                site.application.planner, await upload.read(), user
+            )
     except (RefusedError, OSError) as error:
         kept = describe_failure(error)
     if isinstance(kept, Problem):
@@ -171,8 +186,12 @@ async def make_form(request: Request, fields: Fields) -> Form:
     base, entry = await asyncio.to_thread(read)
     suggested = ""
     if not base and not entry.get("id"):
-        suggested = suggest_id(str(entry.get("title", "")), planner.now.astimezone(zone))
-        entry["id"] = number_id(suggested, await site.store.queries.post_ids_from(suggested))
+        suggested = suggest_id(
+            str(entry.get("title", "")), planner.now.astimezone(zone)
+        )
+        entry["id"] = number_id(
+            suggested, await site.store.queries.post_ids_from(suggested)
+        )
     return Form(fields=fields, base=base, entry=entry, suggested_id=suggested)
 
 
@@ -198,7 +217,9 @@ async def show_write(request: Request) -> Response:
     if draft_id:
         draft = await site.store.drafts.get(draft_id, visitor.user.name)
         fields: Fields = {**json.loads(draft.content), "draft": [draft.id]}
-        return await show_form(request, await make_form(request, fields), saved_at=draft.updated_at)
+        return await show_form(
+            request, await make_form(request, fields), saved_at=draft.updated_at
+        )
     fields = suggest_fields(request)
     if like := request.query_params.get("like"):
         fields = {**fields, **await copy_fields(request, PostId(like))}
@@ -225,9 +246,15 @@ def suggest_fields(request: Request) -> Fields:
 async def copy_fields(request: Request, post: PostId) -> Fields:
     """Return the fields of an earlier post, for a new one like it. Raises NoSuchItemError."""
     schedule, entry = await read_visible_entry(request, post)
-    stored = await get_site(request).store.posts.get_post(post) if schedule.is_valid else None
+    stored = (
+        await get_site(request).store.posts.get_post(post)
+        if schedule.is_valid
+        else None
+    )
     kept = {
-        key: value for key, value in entry.items() if key not in {"id", "at", "expires", "author"}
+        key: value
+        for key, value in entry.items()
+        if key not in {"id", "at", "expires", "author"}
     }
     return {
         **fill_form(kept, get_site(request).settings.timezone),
@@ -236,13 +263,17 @@ async def copy_fields(request: Request, post: PostId) -> Fields:
     }
 
 
-async def read_visible_entry(request: Request, post: PostId) -> tuple[ScheduleText, Entry]:
+async def read_visible_entry(
+    request: Request, post: PostId
+) -> tuple[ScheduleText, Entry]:
     """Return the schedule and one post of it.
 
     Raises NoSuchItemError, also for one outside the visitor's accounts.
     """
     planner = get_site(request).application.planner
-    schedule = await read_schedule_text(planner, get_site(request).settings.schedule_file)
+    schedule = await read_schedule_text(
+        planner, get_site(request).settings.schedule_file
+    )
     visitor = get_visitor(request)
     try:
         entry = await read_entry(schedule, post)
@@ -256,14 +287,20 @@ async def read_visible_entry(request: Request, post: PostId) -> tuple[ScheduleTe
 
 async def show_edit(request: Request) -> Response:
     """Show a post of schedule.toml in the form."""
-    schedule, base = await read_visible_entry(request, PostId(str(request.path_params["post"])))
+    schedule, base = await read_visible_entry(
+        request, PostId(str(request.path_params["post"]))
+    )
     fields = fill_edit(schedule, base, get_site(request).settings.timezone)
     return await show_form(request, await make_form(request, fields))
 
 
 def fill_edit(schedule: ScheduleText, base: Entry, zone: ZoneInfo) -> Fields:
     """Return the fields of the form for a post of the schedule, as it is there."""
-    return {**fill_form(base, zone), "base": [dump_entry(base)], "base_sha256": [schedule.sha256]}
+    return {
+        **fill_form(base, zone),
+        "base": [dump_entry(base)],
+        "base_sha256": [schedule.sha256],
+    }
 
 
 async def show_form(  # noqa: PLR0913 # what the page shows besides the form
@@ -282,7 +319,9 @@ async def show_form(  # noqa: PLR0913 # what the page shows besides the form
     site, visitor = get_site(request), get_visitor(request)
     invalid = refused if isinstance(refused, InvalidEdit) else None
     async with site.render_turns.take(visitor.user.name):
-        values = await read_live_values(request, form, refused=invalid, saved_at=saved_at)
+        values = await read_live_values(
+            request, form, refused=invalid, saved_at=saved_at
+        )
     originals = await site.store.occurrences.find(
         OccurrenceFilter(accounts=visitor.reach(Permission.VIEW)), MAX_ORIGINALS
     )
@@ -301,13 +340,18 @@ async def show_form(  # noqa: PLR0913 # what the page shows besides the form
         ],
         "repeats": REPEATS,
         "originals": {
-            item.key.post: item.title for item in originals if item.key.post != form.base.get("id")
+            item.key.post: item.title
+            for item in originals
+            if item.key.post != form.base.get("id")
         },
         "recipients": list_own_recipients(site, visitor),
-        "platforms": sorted({account.platform for account in site.settings.accounts.values()}),
+        "platforms": sorted(
+            {account.platform for account in site.settings.accounts.values()}
+        ),
         "drafts": drafts,
         "elsewhere": [
-            visitor.messages.format_problem(item) for item in (invalid.elsewhere if invalid else ())
+            visitor.messages.format_problem(item)
+            for item in (invalid.elsewhere if invalid else ())
         ],
         "zone_name": site.settings.timezone.key,
         "was_sent": not form.is_new
@@ -315,7 +359,10 @@ async def show_form(  # noqa: PLR0913 # what the page shows besides the form
         "lane": lane,
     }
     return await render_page(
-        request, "write/write" if lane is None else "write/urgent", status=status, **values
+        request,
+        "write/write" if lane is None else "write/urgent",
+        status=status,
+        **values,
     )
 
 
@@ -341,13 +388,21 @@ def list_data_fields(site: Site, visitor: Visitor) -> Sequence[Mapping[str, Any]
         for key in (*sample.needs, *sample.offers):
             value = sample.data.get(key, "")
             field = found.setdefault(
-                key, {"key": key, "is_list": isinstance(value, list), "uses": {}, "needed": []}
+                key,
+                {
+                    "key": key,
+                    "is_list": isinstance(value, list),
+                    "uses": {},
+                    "needed": [],
+                },
             )
             field["uses"][name] = sample.explain(key, visitor.lang)
             if key in sample.needs:
                 field["needed"].append(name)
             field["is_table"] = (
-                isinstance(value, list) and bool(value) and isinstance(value[0], Mapping)
+                isinstance(value, list)
+                and bool(value)
+                and isinstance(value[0], Mapping)
             )
             field["is_more"] = not field["needed"] and not field["is_list"]
     return sorted(found.values(), key=lambda field: not field["needed"])
@@ -363,17 +418,31 @@ async def read_live_values(
     """Return the live values of a form: problems by field, room by platform, previews, draft."""
     site, visitor = get_site(request), get_visitor(request)
     check = await check_entry(
-        site.application.planner, form.entry, visitor.reach(Permission.VIEW), is_new=form.is_new
+        site.application.planner,
+        form.entry,
+        visitor.reach(Permission.VIEW),
+        is_new=form.is_new,
     )
-    if check.post is not None and not visitor.may(Permission.WRITE, check.post.accounts):
+    if check.post is not None and not visitor.may(
+        Permission.WRITE, check.post.accounts
+    ):
         check = replace(check, problems=[*check.problems, NOT_YOURS])
     found = list(check.problems)
     if refused is not None and refused.own:
-        found = [*refused.own, *(problem for problem in check.problems if not problem.is_error)]
-    shown = [problem for problem in found if form.is_tried or problem.code not in INCOMPLETE_CODES]
+        found = [
+            *refused.own,
+            *(problem for problem in check.problems if not problem.is_error),
+        ]
+    shown = [
+        problem
+        for problem in found
+        if form.is_tried or problem.code not in INCOMPLETE_CODES
+    ]
     notes: dict[str, list[Mapping[str, Any]]] = {}
     for problem in shown:
-        notes.setdefault(find_field(problem), []).append(describe_problem(visitor, problem))
+        notes.setdefault(find_field(problem), []).append(
+            describe_problem(visitor, problem)
+        )
     if (picture := getattr(request.state, "picture_problem", None)) is not None:
         notes.setdefault("images", []).append(describe_problem(visitor, picture))
     if check.post is not None and first(form.fields, "when") == "once":
@@ -381,7 +450,9 @@ async def read_live_values(
     texts, seen = choose_texts(form.fields, check), set(form.fields.get("seen", ()))
     for room in check.rooms:
         if room.capabilities.is_article:
-            site.articles.keep(visitor.user.name, texts[room.platform], check.result.media)
+            site.articles.keep(
+                visitor.user.name, texts[room.platform], check.result.media
+            )
     return {
         "form": form,
         "value": partial(first, form.fields),
@@ -404,18 +475,23 @@ async def read_live_values(
         "saved_at": saved_at,
         "account_name": partial(name_account, site),
         "next_days": [
-            (at, mark_day(at.astimezone(site.settings.timezone))) for at in check.next_times
+            (at, mark_day(at.astimezone(site.settings.timezone)))
+            for at in check.next_times
         ],
         "note_keys": list_note_keys(site),
     }
 
 
-async def find_clashes(visitor: Visitor, check: PostCheck) -> Sequence[Mapping[str, Any]]:
+async def find_clashes(
+    visitor: Visitor, check: PostCheck
+) -> Sequence[Mapping[str, Any]]:
     """Return the advice about other posts due on the same accounts in the same minute, if any."""
     if check.post is None or check.due_at is None:
         return ()
     minute = check.due_at.replace(second=0, microsecond=0)
-    accounts = [key for key in check.post.accounts if visitor.may(Permission.VIEW, [key])]
+    accounts = [
+        key for key in check.post.accounts if visitor.may(Permission.VIEW, [key])
+    ]
     same = await visitor.site.store.occurrences.between(
         minute, minute + timedelta(minutes=1), accounts
     )
@@ -425,7 +501,11 @@ async def find_clashes(visitor: Visitor, check: PostCheck) -> Sequence[Mapping[s
     problem = Problem(
         code="web_write_clash",
         severity=Severity.WARNING,
-        facts={"title": others[0].title, "number": str(len(others)), "at": minute.isoformat()},
+        facts={
+            "title": others[0].title,
+            "number": str(len(others)),
+            "at": minute.isoformat(),
+        },
     )
     return [describe_problem(visitor, problem)]
 
@@ -463,7 +543,11 @@ def list_note_keys(site: Site) -> Sequence[str]:
 
 def find_field(problem: Problem) -> str:
     """Return the field of a problem, empty for one of the whole post."""
-    path = problem.location.path if problem.location is not None else problem.facts.get("field", "")
+    path = (
+        problem.location.path
+        if problem.location is not None
+        else problem.facts.get("field", "")
+    )
     key = path.partition("[")[0]
     if key in TIME_KEYS:
         return "when"
@@ -479,7 +563,9 @@ def describe_problem(visitor: Visitor, problem: Problem) -> Mapping[str, Any]:
     """
     messages = visitor.messages
     place = problem.location.path if problem.location is not None else ""
-    identity = json.dumps([problem.code, place, problem.facts], sort_keys=True, default=str)
+    identity = json.dumps(
+        [problem.code, place, problem.facts], sort_keys=True, default=str
+    )
     return {
         "key": hashlib.sha256(identity.encode()).hexdigest()[:16],
         "code": problem.code,
@@ -500,8 +586,12 @@ def read_diff(form: Form) -> Sequence[str]:
 
 def name_account(site: Site, account: str) -> str:
     """Return the name of an account in a preview: the agency of its region."""
-    found = next((item for key, item in site.settings.accounts.items() if key == account), None)
-    facts = site.settings.regions.get(found.region or "", {}) if found is not None else {}
+    found = next(
+        (item for key, item in site.settings.accounts.items() if key == account), None
+    )
+    facts = (
+        site.settings.regions.get(found.region or "", {}) if found is not None else {}
+    )
     return str(facts.get("police") or account)
 
 
@@ -539,9 +629,13 @@ async def keep_draft(request: Request, form: Form) -> tuple[datetime | None, str
     """
     drafts, user = get_site(request).store.drafts, get_visitor(request).user.name
     if form.draft:
-        with contextlib.suppress(NoSuchItemError):  # it was saved or deleted in another window
+        with contextlib.suppress(
+            NoSuchItemError
+        ):  # it was saved or deleted in another window
             return await drafts.change(form.draft, user, form.content), form.draft
-    draft = await drafts.create(user, form.content, str(form.base.get("id", "")) or None)
+    draft = await drafts.create(
+        user, form.content, str(form.base.get("id", "")) or None
+    )
     return draft.updated_at, draft.id
 
 
@@ -551,7 +645,9 @@ async def save_form(request: Request) -> Response:
     form = replace(form, fields={**form.fields, "tried": ["1"]})
     action = first(form.fields, "do")
     if action == "refresh":
-        return await show_form(request, replace(form, fields={**form.fields, "tried": []}))
+        return await show_form(
+            request, replace(form, fields={**form.fields, "tried": []})
+        )
     if action == "draft":
         return await leave_draft(request, form)
     if getattr(request.state, "picture_problem", None) is not None:
@@ -559,14 +655,21 @@ async def save_form(request: Request) -> Response:
     try:
         original = await find_original(request, form)
         change = replace(
-            make_change(form), copied_from=original, copied_hash=first(form.fields, "like_hash")
+            make_change(form),
+            copied_from=original,
+            copied_hash=first(form.fields, "like_hash"),
         )
         result = await save_change(request, change)
     except SignInError:  # for the accounts that the post has, or had before
-        return await show_form(request, form, status=422, refused=InvalidEdit(own=[NOT_YOURS]))
+        return await show_form(
+            request, form, status=422, refused=InvalidEdit(own=[NOT_YOURS])
+        )
     except (RefusedError, OSError) as error:
         return await show_form(
-            request, form, status=409, refused=InvalidEdit(own=[describe_failure(error)])
+            request,
+            form,
+            status=409,
+            refused=InvalidEdit(own=[describe_failure(error)]),
         )
     return await show_result(request, form, result)
 
@@ -576,13 +679,16 @@ def describe_failure(error: RefusedError | OSError) -> Problem:
     if isinstance(error, RefusedError):
         return Problem(code=error.code, facts=error.facts)
     return Problem(
-        code="web_write_failed", facts={"reason": error.strerror or type(error).__name__}
+        code="web_write_failed",
+        facts={"reason": error.strerror or type(error).__name__},
     )
 
 
 async def leave_draft(request: Request, form: Form) -> Response:
     saved_at, draft_id = await keep_draft(request, form)
-    if saved_at is None:  # the last write was a moment ago: the page keeps what is newer
+    if (
+        saved_at is None
+    ):  # the last write was a moment ago: the page keeps what is newer
         fields = {**form.fields, "draft": [draft_id], "tried": []}
         return await show_form(request, replace(form, fields=fields))
     return redirect(request, f"/write/{draft_id}", Notice(code="web_write_draft_kept"))
@@ -604,7 +710,11 @@ async def find_original(request: Request, form: Form) -> PostId | None:
     if not (form.is_new and like):
         return None
     stored = await get_site(request).store.posts.get_post(like)
-    return like if stored is None or get_visitor(request).sees_any(stored.accounts) else None
+    return (
+        like
+        if stored is None or get_visitor(request).sees_any(stored.accounts)
+        else None
+    )
 
 
 async def save_change(request: Request, change: PostChange) -> EditResult:
@@ -634,7 +744,9 @@ async def show_result(
     site, visitor = get_site(request), get_visitor(request)
     match result:
         case InvalidEdit():
-            with contextlib.suppress(RefusedError):  # the form itself is shown again in any case
+            with contextlib.suppress(
+                RefusedError
+            ):  # the form itself is shown again in any case
                 _saved_at, draft = await keep_draft(request, form)
                 form = replace(form, fields={**form.fields, "draft": [draft]})
             return await show_form(request, form, status=422, refused=result)
@@ -643,9 +755,13 @@ async def show_result(
         case SavedEdit():
             if form.draft:
                 await site.store.drafts.delete(form.draft, visitor.user.name)
-            is_accepted = await wait_until_accepted(site.store, result, ACCEPTED_WITHIN_SECONDS)
+            is_accepted = await wait_until_accepted(
+                site.store, result, ACCEPTED_WITHIN_SECONDS
+            )
             following = f"/posts/{result.id}" if is_accepted else "/today"
-            return redirect(request, following, describe_save(site, form, is_accepted=is_accepted))
+            return redirect(
+                request, following, describe_save(site, form, is_accepted=is_accepted)
+            )
 
 
 def describe_save(site: Site, form: Form, *, is_accepted: bool) -> Notice:
@@ -661,7 +777,9 @@ def describe_save(site: Site, form: Form, *, is_accepted: bool) -> Notice:
     )
 
 
-async def show_conflict(request: Request, form: Form, conflict: EditConflict) -> Response:
+async def show_conflict(
+    request: Request, form: Form, conflict: EditConflict
+) -> Response:
     """Show the conflicting wishes of two people, field by field. Equal fields are not shown."""
     site = get_site(request)
     saver = await site.store.saves.last_saver(PostId(str(form.entry.get("id", ""))))
@@ -670,7 +788,9 @@ async def show_conflict(request: Request, form: Form, conflict: EditConflict) ->
         for name, values in form.fields.items()
         if name not in {"base", "base_sha256", "do"}
     }
-    kept = {name: values for name, values in kept.items() if not name.startswith("pick.")}
+    kept = {
+        name: values for name, values in kept.items() if not name.startswith("pick.")
+    }
     if conflict.theirs is None:
         kept["id"] = [str(form.base.get("id", ""))]  # it comes back as the same post
     base = dump_entry(conflict.theirs) if conflict.theirs is not None else ""
@@ -691,7 +811,9 @@ async def delete_draft(request: Request) -> Response:
     draft = str(request.path_params["draft"])
     await get_site(request).store.drafts.delete(draft, get_visitor(request).user.name)
     return redirect(
-        request, "/write", Notice(code="web_write_draft_deleted", undo=f"/write/{draft}/restore")
+        request,
+        "/write",
+        Notice(code="web_write_draft_deleted", undo=f"/write/{draft}/restore"),
     )
 
 

@@ -31,4 +31,6 @@ if __name__ == "__main__":
         for login, text in map(job_of, range(int(COUNT[0]))):
             post(login, text)
     else:
-        huey.create_consumer(workers=IN_FLIGHT, worker_type="thread", periodic=False).run()
+        huey.create_consumer(
+            workers=IN_FLIGHT, worker_type="thread", periodic=False
+        ).run()

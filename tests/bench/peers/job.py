@@ -18,7 +18,13 @@ def job_of(number: int) -> tuple[str, str]:
     return str(FIRST_UID + number % ACCOUNTS), TEXT.format(number=number)
 
 
-def request_of(base_url: str, login: str, text: str) -> tuple[str, dict[str, str], dict[str, str]]:
+def request_of(
+    base_url: str, login: str, text: str
+) -> tuple[str, dict[str, str], dict[str, str]]:
     """Return URL, headers and form of the call."""
     headers = {"authorization": f"OAuth2 {login}", "connection": "close"}
-    return f"{base_url}/2/statuses/share.json", headers, {"status": text, "rip": "192.0.2.1"}
+    return (
+        f"{base_url}/2/statuses/share.json",
+        headers,
+        {"status": text, "rip": "192.0.2.1"},
+    )

@@ -41,7 +41,8 @@ def enqueue(url: str, count: int) -> None:
     SQLModel.metadata.create_all(engine)
     with Session(engine) as session:
         session.add_all(
-            NaiveJob(login=login, text=text) for login, text in map(job_of, range(count))
+            NaiveJob(login=login, text=text)
+            for login, text in map(job_of, range(count))
         )
         session.commit()
 
@@ -54,7 +55,9 @@ async def work(url: str, base_url: str) -> None:
     async def send(job: NaiveJob) -> None:
         async with places:
             target, headers, form = request_of(base_url, job.login, job.text)
-            async with httpx.AsyncClient(verify=tls) as client:  # a fresh connection for each post
+            async with httpx.AsyncClient(
+                verify=tls
+            ) as client:  # a fresh connection for each post
                 response = await client.post(target, headers=headers, data=form)
             job.remote_id = response.raise_for_status().json()["idstr"]
             with Session(engine) as session:

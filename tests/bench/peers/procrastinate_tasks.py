@@ -22,7 +22,9 @@ app = App(connector=PsycopgConnector(conninfo=DATABASE, max_size=IN_FLIGHT))
 async def post(login: str, text: str) -> str:
     """Post; that it is done is the status of the job."""
     target, headers, form = request_of(BASE_URL, login, text)
-    async with httpx.AsyncClient(verify=TLS) as client:  # a fresh connection for each post
+    async with httpx.AsyncClient(
+        verify=TLS
+    ) as client:  # a fresh connection for each post
         response = await client.post(target, headers=headers, data=form)
     number: str = response.raise_for_status().json()["idstr"]
     return number
@@ -41,7 +43,9 @@ async def retry_stalled_jobs(context: JobContext, timestamp: int) -> None:
 async def enqueue(count: int) -> None:
     async with app.open_async():
         await app.schema_manager.apply_schema_async()
-        jobs = [{"login": login, "text": text} for login, text in map(job_of, range(count))]
+        jobs = [
+            {"login": login, "text": text} for login, text in map(job_of, range(count))
+        ]
         await post.batch_defer_async(*jobs)
 
 

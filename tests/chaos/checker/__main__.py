@@ -15,7 +15,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         prog="verdict", description="Judge a run by the artefacts that it left."
     )
-    parser.add_argument("folder", type=Path, help="the run's artefacts; see docs/checker.md")
+    parser.add_argument(
+        "folder", type=Path, help="the run's artefacts; see docs/checker.md"
+    )
     parser.add_argument("--json", action="store_true", help="one JSON document")
     options = parser.parse_args()
     if not options.folder.is_dir():
@@ -38,7 +40,9 @@ def _print(verdict: RunVerdict) -> None:
     lines = []
     for finding in verdict.findings:
         why = f": {finding.why_not}" if finding.why_not else ""
-        lines.append(f"{finding.invariant.id:4} {finding.invariant.name:34} {finding.word}{why}")
+        lines.append(
+            f"{finding.invariant.id:4} {finding.invariant.name:34} {finding.word}{why}"
+        )
         lines += [
             f"     {one.subject}: {one.what} [{', '.join(one.evidence)}]"
             for one in finding.violations[:MOST_SHOWN]

@@ -78,7 +78,12 @@ class Given:
                 else None
             )
             yes = Yes(
-                act.name, detail["stage"], detail["fingerprint"], is_emergency, act.row, scheduled
+                act.name,
+                detail["stage"],
+                detail["fingerprint"],
+                is_emergency,
+                act.row,
+                scheduled,
             )
             self.by_name[act.subject].append(yes)
         elif act.event in ENDS_EVERYTHING:
@@ -104,7 +109,9 @@ class Given:
         if delivery.post in self.sent_ahead:
             return yeses
         latest = at + MOST_ADVANCE + settings.tolerance + settings.clock_error
-        return [yes for yes in yeses if yes.scheduled is None or yes.scheduled <= latest]
+        return [
+            yes for yes in yeses if yes.scheduled is None or yes.scheduled <= latest
+        ]
 
 
 @dataclass(slots=True)
@@ -127,7 +134,9 @@ class Writers:
             self.waiting.append(act)
         elif act.event == SAVE_FAILED:
             self.waiting = [
-                one for one in self.waiting if (one.subject, one.name) != (act.subject, act.name)
+                one
+                for one in self.waiting
+                if (one.subject, one.name) != (act.subject, act.name)
             ]
         elif act.event == ACCEPTED:
             self._accept(act.detail["sha256"])
@@ -162,7 +171,9 @@ class Writers:
         history = self.given.history
         if not self.present[post]:
             return
-        for delivery in (one for one in history.deliveries.values() if one.post == post):
+        for delivery in (
+            one for one in history.deliveries.values() if one.post == post
+        ):
             yeses = self.given.by_name[_name_of(delivery)]
             for shown in (
                 one
@@ -171,7 +182,9 @@ class Writers:
             ):
                 of_it = [yes for yes in yeses if yes.fingerprint == shown.fingerprint]
                 if of_it and not [
-                    *_stages_missing(history, delivery, shown, of_it, self.present[post])
+                    *_stages_missing(
+                        history, delivery, shown, of_it, self.present[post]
+                    )
                 ]:
                     self.present[post].clear()
 
@@ -198,7 +211,9 @@ def approved_by_people(history: History) -> Iterator[Violation]:
             continue
         if act.event == RESOLVED:
             yield from _confirmed_by_two(history, delivery, act)
-        elif (attempt := attempts.get((delivery.id, act.detail.get("attempt", 0)))) is not None:
+        elif (
+            attempt := attempts.get((delivery.id, act.detail.get("attempt", 0)))
+        ) is not None:
             counted = given.counted(delivery, attempt.intended)
             yield from _approved(
                 history, delivery, attempt, act, counted, writers.present[delivery.post]
@@ -207,7 +222,11 @@ def approved_by_people(history: History) -> Iterator[Violation]:
 
 
 def _name_of(delivery: RecordedDelivery) -> str:
-    return delivery.post if delivery.label == "once" else f"{delivery.post}#{delivery.label}"
+    return (
+        delivery.post
+        if delivery.label == "once"
+        else f"{delivery.post}#{delivery.label}"
+    )
 
 
 def _approved(  # noqa: PLR0917 # an intent, and what is known of its approvals
@@ -262,10 +281,16 @@ def _stages_missing(
     writers: Collection[str],
 ) -> Iterator[str]:
     """Yield the stages that a content has not passed by people other than its writers."""
-    counted = {_same(name) for name in (*shown.barred, *writers, *_authors(history, delivery))}
+    counted = {
+        _same(name) for name in (*shown.barred, *writers, *_authors(history, delivery))
+    }
     given: dict[str, int] = defaultdict(int)
     for yes in yeses:
-        if not yes.is_emergency and _same(yes.person) not in counted and _may(history, yes):
+        if (
+            not yes.is_emergency
+            and _same(yes.person) not in counted
+            and _may(history, yes)
+        ):
             counted.add(_same(yes.person))
             given[yes.stage] += 1
     for stage in history.settings.stages_of(delivery.kind):
@@ -274,7 +299,10 @@ def _stages_missing(
 
 
 def _is_released(
-    history: History, delivery: RecordedDelivery, shown: Approvable, yeses: Sequence[Yes]
+    history: History,
+    delivery: RecordedDelivery,
+    shown: Approvable,
+    yeses: Sequence[Yes],
 ) -> bool:
     """Whether the author and another officer on duty have released it in an emergency."""
     officers = history.settings.officers
@@ -308,9 +336,9 @@ def _same(name: str) -> str:
 
 def _fingerprints(history: History, shown: Approvable) -> set[str]:
     """Give the fingerprint of all that an occurrence sends, for each kind that its post has had."""
-    kinds = {one.kind for one in history.deliveries.values() if one.post == shown.post} | set(
-        history.settings.stages
-    )
+    kinds = {
+        one.kind for one in history.deliveries.values() if one.post == shown.post
+    } | set(history.settings.stages)
     return {_fingerprint(shown.renditions, kind) for kind in kinds}
 
 
@@ -319,7 +347,9 @@ def _fingerprint(renditions: Mapping[str, str], kind: str) -> str:
 
     Each text is named by the hash of its own words.
     """
-    lines = sorted([account, kind, rendition] for account, rendition in renditions.items())
+    lines = sorted(
+        [account, kind, rendition] for account, rendition in renditions.items()
+    )
     return hashlib.sha256(
         json.dumps(lines, ensure_ascii=False, separators=(",", ":")).encode()
     ).hexdigest()
@@ -333,22 +363,30 @@ def _approved_again(history: History) -> Iterator[Violation]:
     recovered = recovered_calls(history)
     approvals = [one for one in history.actions if one.kind == "approve"]
     for action in (one for one in history.actions if one.kind == "unapprove"):
-        for delivery in (one for one in history.deliveries.values() if one.post == action.post):
+        for delivery in (
+            one for one in history.deliveries.values() if one.post == action.post
+        ):
             stages = history.settings.stages_of(delivery.kind)
             for attempt in history.attempts_of.get(delivery.id, ()):
                 is_later = attempt.intended > action.at + history.settings.tolerance
                 if not is_later or (attempt.rendition, attempt.stamp) in recovered:
                     continue
-                people = {one.by for one in approvals if _is_between(one, action, attempt)}
+                people = {
+                    one.by for one in approvals if _is_between(one, action, attempt)
+                }
                 if len(people) < sum(stage.people for stage in stages):
                     what = (
                         "sent after its approvals were ended, "
                         f"and {len(people)} had approved it again"
                     )
-                    yield Violation(delivery.subject, what, (attempt.row, f"actions:{action.line}"))
+                    yield Violation(
+                        delivery.subject, what, (attempt.row, f"actions:{action.line}")
+                    )
 
 
-def _is_between(approval: PersonAction, end: PersonAction, attempt: RecordedAttempt) -> bool:
+def _is_between(
+    approval: PersonAction, end: PersonAction, attempt: RecordedAttempt
+) -> bool:
     return (
         approval.post == end.post
         and approval.at >= end.asked
@@ -362,14 +400,21 @@ def _confirmed_by_two(
     """A post that only people report as published, and nobody has seen, needs the word of two."""
     if act.after != "published" or not delivery.is_manually_confirmed:
         return
-    people = {_same(act.name), *(_same(name) for name in _requested_by(history, delivery, act))}
+    people = {
+        _same(act.name),
+        *(_same(name) for name in _requested_by(history, delivery, act)),
+    }
     if len(people) < PEOPLE_WHO_CONFIRM:
         yield Violation(
-            delivery.subject, "published by the word of one person", (delivery.row, act.row)
+            delivery.subject,
+            "published by the word of one person",
+            (delivery.row, act.row),
         )
 
 
-def _requested_by(history: History, delivery: RecordedDelivery, act: AuditedAct) -> Sequence[str]:
+def _requested_by(
+    history: History, delivery: RecordedDelivery, act: AuditedAct
+) -> Sequence[str]:
     """Return the people that requested a decision of another person: the entry before it.
 
     Only entries on the same delivery count.

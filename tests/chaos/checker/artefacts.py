@@ -29,7 +29,15 @@ TABLES = {
 """The tables that are read, and the column that orders each."""
 DATABASE_FILE, DATABASE_URL = "publisher.db", "database.url"
 JOURNALS, ANCHORS = "intents*.jsonl", "audit-anchors*.log"
-LISTS = ("log", "actions", "timings", "metrics", "connections", "interruptions", "messages")
+LISTS = (
+    "log",
+    "actions",
+    "timings",
+    "metrics",
+    "connections",
+    "interruptions",
+    "messages",
+)
 """Artefacts with one JSON object a line. The simulator gives the log as one JSON array."""
 DOCUMENTS = ("posts", "plan", "settings", "status", "instants", "earlier")
 CANARIES = "canaries.txt"
@@ -79,17 +87,23 @@ def _rows(folder: Path) -> Rows | None:
 
 def rows_of_file(file: Path) -> Rows:
     """Read a SQLite file without changing it. Raises ValueError when it is none."""
-    with closing(sqlite3.connect(f"{file.resolve().as_uri()}?mode=ro", uri=True)) as connection:
+    with closing(
+        sqlite3.connect(f"{file.resolve().as_uri()}?mode=ro", uri=True)
+    ) as connection:
         connection.row_factory = sqlite3.Row
         try:
             known = {
                 row["name"]
-                for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+                for row in connection.execute(
+                    "SELECT name FROM sqlite_master WHERE type = 'table'"
+                )
             }
             return {
                 table: [
                     dict(row)
-                    for row in connection.execute(f"SELECT * FROM {table} ORDER BY {key}")  # noqa: S608
+                    for row in connection.execute(
+                        f"SELECT * FROM {table} ORDER BY {key}"  # noqa: S608
+                    )
                 ]
                 for table, key in TABLES.items()
                 if table in known
@@ -111,7 +125,9 @@ def rows_of_server(url: str) -> Rows:
             ).fetchall()
             known = {row["tablename"] for row in found}
             return {
-                table: connection.execute(f"SELECT * FROM {table} ORDER BY {key}").fetchall()  # noqa: S608
+                table: connection.execute(
+                    f"SELECT * FROM {table} ORDER BY {key}"  # noqa: S608
+                ).fetchall()
                 for table, key in TABLES.items()
                 if table in known
             }
@@ -134,7 +150,9 @@ def _understood(file: Path, text: str) -> Any:
         raise ValueError(f"{file}: {error}") from error
 
 
-def _torn_files(folder: Path, names: str) -> Sequence[Sequence[tuple[int, Table]]] | None:
+def _torn_files(
+    folder: Path, names: str
+) -> Sequence[Sequence[tuple[int, Table]]] | None:
     """Return the whole lines of each such file; one that a crash has torn was never finished."""
     return [[*whole_lines(file)] for file in sorted(folder.glob(names))] or None
 
@@ -154,17 +172,23 @@ def _leaks(folder: Path) -> Sequence[tuple[str, str]] | None:
     file = folder / CANARIES
     lines = file.read_text("utf-8").splitlines() if file.exists() else []
     canaries = [
-        line.removeprefix("canary:").strip() for line in lines if line.startswith("canary:")
+        line.removeprefix("canary:").strip()
+        for line in lines
+        if line.startswith("canary:")
     ]
     places = [
-        folder / line.removeprefix("path:").strip() for line in lines if line.startswith("path:")
+        folder / line.removeprefix("path:").strip()
+        for line in lines
+        if line.startswith("path:")
     ]
     if not canaries or not places:
         return None
     for place in places:
         if not place.exists():
             raise ValueError(f"{file}: no such path: {place}")
-    spellings = [(canary, spelling) for canary in canaries for spelling in _spellings(canary)]
+    spellings = [
+        (canary, spelling) for canary in canaries for spelling in _spellings(canary)
+    ]
     return sorted(
         {
             (canary[:SHOWN] + "…", str(path))
@@ -187,12 +211,17 @@ def _in(path: Path, spellings: Sequence[tuple[str, bytes]]) -> Iterator[str]:
 def _spellings(canary: str) -> set[bytes]:
     """Return a secret as itself and in the common encodings of programs."""
     raw = canary.encode()
-    coded = {base64.b64encode(b"\0" * shift + raw)[4 * bool(shift) : -4] for shift in range(3)}
+    coded = {
+        base64.b64encode(b"\0" * shift + raw)[4 * bool(shift) : -4]
+        for shift in range(3)
+    }
     return {
         raw,
         quote(canary, safe="").encode(),
         json.dumps(canary)[1:-1].encode(),
         raw.hex().encode(),
         canary.encode("utf-16-le"),
-        *(part for part in coded if len(part) >= 8),  # shorter ones stand anywhere by chance
+        *(
+            part for part in coded if len(part) >= 8
+        ),  # shorter ones stand anywhere by chance
     }

@@ -76,7 +76,9 @@ def at_most_one(history: History) -> Iterator[Violation]:
         for earlier, later in pairwise(creations):
             if not _may_follow(history, history.deliveries[key], earlier, later):
                 subject, count = history.deliveries[key].subject, len(creations)
-                yield Violation(subject, f"made {count} times", (earlier.where, later.where))
+                yield Violation(
+                    subject, f"made {count} times", (earlier.where, later.where)
+                )
     yield from _doubled_parts(history)
 
 
@@ -86,7 +88,11 @@ def _subjects(history: History, keys: set[int]) -> str:
 
 def _by_call(creation: Creation) -> set[int]:
     """Return the delivery of an attempt's call, for a post without our marker and text."""
-    return {creation.call.attempt.delivery} if creation.call and creation.call.attempt else set()
+    return (
+        {creation.call.attempt.delivery}
+        if creation.call and creation.call.attempt
+        else set()
+    )
 
 
 def _may_follow(
@@ -95,11 +101,15 @@ def _may_follow(
     gone = [
         e
         for e in history.log
-        if e.kind == "removed" and e.post_id == earlier.act.post_id and e.at <= later.act.at
+        if e.kind == "removed"
+        and e.post_id == earlier.act.post_id
+        and e.at <= later.act.at
     ]
     acts = history.acts_on.get(delivery.subject, ())
     return any(
-        act.role == "person" and act.event == "resolved" and entry.at <= act.at <= later.act.at
+        act.role == "person"
+        and act.event == "resolved"
+        and entry.at <= act.at <= later.act.at
         for act in acts
         for entry in gone
     )
@@ -122,7 +132,10 @@ def _doubled_parts(history: History) -> Iterator[Violation]:
 
 
 def _require_parts(history: History) -> None:
-    if any(creation.is_part and creation.copy is None for creation in trace_of(history).creations):
+    if any(
+        creation.is_part and creation.copy is None
+        for creation in trace_of(history).creations
+    ):
         raise NotJudgedError(
             "posts.json lacks parts that were made: it takes GET /_sim/posts?floors=1"
         )
@@ -136,23 +149,33 @@ def intent_before_call(history: History) -> Iterator[Violation]:
     """
     journal = {(line.rendition, line.stamp) for line in history.journal}
     latest = max((act.at for act in history.audit), default=0.0)
-    kept_since = min([*history.journals_kept_since, round((latest - JOURNAL_RETENTION) * MICRO)])
+    kept_since = min(
+        [*history.journals_kept_since, round((latest - JOURNAL_RETENTION) * MICRO)]
+    )
     trace = trace_of(history)
     for call in trace.calls:
         attempt = call.attempt
         if attempt is None or (call.is_resend and call.recv.endpoint not in KEYED):
-            again = f"; attempt:{attempt.id} had made its call already" if attempt else ""
-            yield Violation(_account(call), f"a call without an attempt{again}", (call.where,))
+            again = (
+                f"; attempt:{attempt.id} had made its call already" if attempt else ""
+            )
+            yield Violation(
+                _account(call), f"a call without an attempt{again}", (call.where,)
+            )
         elif (attempt.rendition, attempt.stamp) not in journal and (
             attempt.ended is None or attempt.stamp > kept_since
         ):
             subject = history.deliveries[attempt.delivery].subject
-            yield Violation(subject, "a call not in the journal", (call.where, attempt.row))
+            yield Violation(
+                subject, "a call not in the journal", (call.where, attempt.row)
+            )
     for creation in trace.creations:
         attempt = creation.call.attempt if creation.call else None
         if attempt and creation.owner and attempt.delivery != creation.owner.id:
             yield Violation(
-                creation.owner.subject, "made by another's attempt", (creation.where, attempt.row)
+                creation.owner.subject,
+                "made by another's attempt",
+                (creation.where, attempt.row),
             )
     yield from _forgotten(history)
 
@@ -179,7 +202,9 @@ def _forgotten(history: History) -> Iterator[Violation]:
             what = f"the journal announces attempt {line.attempt}, the database does not know it"
             yield Violation(f"delivery {line.delivery}", what, evidence)
         elif (
-            line.key and delivery and line.key != (delivery.post, delivery.label, delivery.account)
+            line.key
+            and delivery
+            and line.key != (delivery.post, delivery.label, delivery.account)
         ):
             yield Violation(delivery.subject, "another's name in the journal", evidence)
     for attempt in history.attempts:
@@ -204,23 +229,33 @@ def sent_as_frozen(history: History) -> Iterator[Violation]:
     for frozen in history.words.values():
         if _fingerprint(frozen.body) != frozen.fingerprint:
             where = (f"rendered_post:{frozen.fingerprint}",)
-            yield Violation(frozen.account, "frozen words do not fit their fingerprint", where)
+            yield Violation(
+                frozen.account, "frozen words do not fit their fingerprint", where
+            )
     for name, digest in history.media.items():
         if name != digest:
-            yield Violation(name, "kept bytes do not fit their hash", (f"media:{name}",))
+            yield Violation(
+                name, "kept bytes do not fit their hash", (f"media:{name}",)
+            )
     for creation in trace_of(history).creations:
         attempt = creation.call.attempt if creation.call else None
         words = history.words.get(attempt.rendition) if attempt else None
         if attempt and words and creation.copy:
             delivery = history.deliveries[attempt.delivery]
             for what in _differences(creation, creation.copy, words, attempt.part):
-                evidence = (creation.where, attempt.row, f"rendered_post:{words.fingerprint}")
+                evidence = (
+                    creation.where,
+                    attempt.row,
+                    f"rendered_post:{words.fingerprint}",
+                )
                 yield Violation(delivery.subject, what, evidence)
             yield from _unasked(history, delivery, words, creation, creation.copy)
     _require_parts(history)
 
 
-def _differences(creation: Creation, copy: PublishedCopy, words: Words, part: int) -> Iterator[str]:
+def _differences(
+    creation: Creation, copy: PublishedCopy, words: Words, part: int
+) -> Iterator[str]:
     if not copy.is_rewritten and received_words(copy) != sent_words(words, part):
         yield "the text that arrived is not the frozen one"
     # such a picture never reaches us as bytes
@@ -239,14 +274,21 @@ def _unasked(
     """Yield differences from the words and pictures that the makers of the run asked for."""
     duty = history.duty_of(delivery)
     evidence = (creation.where, f"rendered_post:{words.fingerprint}")
-    if duty and duty.text_sha256 not in {None, hashlib.sha256(words.text.encode()).hexdigest()}:
+    if duty and duty.text_sha256 not in {
+        None,
+        hashlib.sha256(words.text.encode()).hexdigest(),
+    }:
         yield Violation(delivery.subject, "not the text that was asked for", evidence)
     if duty and duty.images is not None and set(duty.images) != set(words.pictures):
-        yield Violation(delivery.subject, "not the pictures that were asked for", evidence)
+        yield Violation(
+            delivery.subject, "not the pictures that were asked for", evidence
+        )
     arrived = f"{copy.title}\n{copy.text}\n{copy.html}"
     if duty and not copy.is_rewritten and not creation.is_part:
         for said in (said for said in duty.says if said not in arrived):
-            yield Violation(delivery.subject, f"what arrived does not say: {said}", evidence)
+            yield Violation(
+                delivery.subject, f"what arrived does not say: {said}", evidence
+            )
 
 
 def _fingerprint(body: Mapping[str, Any]) -> str:
@@ -268,7 +310,9 @@ def _edits_are_kept(history: History) -> Iterator[Violation]:
     ]
     since = [version.at for version, _posts in versions]
     for call in trace_of(history).calls:
-        delivery = history.deliveries.get(call.attempt.delivery) if call.attempt else None
+        delivery = (
+            history.deliveries.get(call.attempt.delivery) if call.attempt else None
+        )
         if delivery is None or "." in delivery.label:
             continue
         slack, began = history.settings.tolerance, call.recv.began
@@ -311,16 +355,22 @@ def _differs_from(
     words = history.words.get(call.attempt.rendition if call.attempt else "")
     evidence = (call.where, f"schedule:{version.id}")
     if post is None:
-        yield Violation(delivery.subject, "a call for what was taken out of the schedule", evidence)
+        yield Violation(
+            delivery.subject, "a call for what was taken out of the schedule", evidence
+        )
     elif _is_left_out(history, delivery, post):
         yield Violation(
-            delivery.subject, "a call where the schedule names the account no more", evidence
+            delivery.subject,
+            "a call where the schedule names the account no more",
+            evidence,
         )
     elif words and post.get("title") != words.title:
         edited = _edited_at(delivery.post, words.title, known)
         if not _was_wanted(history, delivery, edited, call.recv.began):
             yield Violation(
-                delivery.subject, f"a call says “{words.title}”, which was edited", evidence
+                delivery.subject,
+                f"a call says “{words.title}”, which was edited",
+                evidence,
             )
 
 
@@ -332,28 +382,44 @@ def _posts_of(version: ScheduleVersion) -> Posts | None:
         return None
 
 
-def _is_left_out(history: History, delivery: RecordedDelivery, post: Mapping[str, Any]) -> bool:
+def _is_left_out(
+    history: History, delivery: RecordedDelivery, post: Mapping[str, Any]
+) -> bool:
     """Whether a post that names all its accounts one by one does not name this one."""
     named = set(post.get("to", ()))
     return (
-        bool(named) and named <= history.settings.accounts.keys() and delivery.account not in named
+        bool(named)
+        and named <= history.settings.accounts.keys()
+        and delivery.account not in named
     )
 
 
-def _edited_at(post: str, title: str, known: Sequence[tuple[ScheduleVersion, Posts]]) -> float:
+def _edited_at(
+    post: str, title: str, known: Sequence[tuple[ScheduleVersion, Posts]]
+) -> float:
     """Give since when the schedule has another title than this."""
     last = max(
-        (place for place, (_version, posts) in enumerate(known) if _title(posts, post) == title),
+        (
+            place
+            for place, (_version, posts) in enumerate(known)
+            if _title(posts, post) == title
+        ),
         default=-1,
     )
-    return next(version.at for version, posts in known[last + 1 :] if _title(posts, post) != title)
+    return next(
+        version.at
+        for version, posts in known[last + 1 :]
+        if _title(posts, post) != title
+    )
 
 
 def _title(posts: Posts, post: str) -> object:
     return posts.get(post, {}).get("title")
 
 
-def _was_wanted(history: History, delivery: RecordedDelivery, since: float, until: float) -> bool:
+def _was_wanted(
+    history: History, delivery: RecordedDelivery, since: float, until: float
+) -> bool:
     """True if a person, asked about the edit, has released the old words."""
     asked, slack = None, history.settings.tolerance
     for act in history.acts_on.get(delivery.subject, ()):
@@ -379,21 +445,34 @@ def published_is_true(history: History) -> Iterator[Violation]:
         if delivery.state != "published" or delivery.is_manually_confirmed:
             continue
         copy = history.copies.get(delivery.remote_id or "")
-        if copy is None or (copy.platform, copy.account) != history.identity_of(delivery):
-            what = f"published as {delivery.remote_id}, which was not made on this account"
+        if copy is None or (copy.platform, copy.account) != history.identity_of(
+            delivery
+        ):
+            what = (
+                f"published as {delivery.remote_id}, which was not made on this account"
+            )
             yield Violation(delivery.subject, what, (delivery.row,))
         elif marked.get(copy.id, delivery).id != delivery.id:
             what = f"published as {copy.id}, which is {marked[copy.id].subject}"
             yield Violation(delivery.subject, what, (delivery.row, f"posts:{copy.id}"))
         elif deleted := next(
-            (one for one in history.log if one.post_id == copy.id and _is_our_deletion(one)), None
+            (
+                one
+                for one in history.log
+                if one.post_id == copy.id and _is_our_deletion(one)
+            ),
+            None,
         ):
             what = f"published as {copy.id}, which a call of ours has deleted"
-            yield Violation(delivery.subject, what, (delivery.row, f"log:{deleted.seq}"))
+            yield Violation(
+                delivery.subject, what, (delivery.row, f"log:{deleted.seq}")
+            )
     yield from _shared_ids(history)
     yield from _denied(history)
     for call in trace_of(history).calls:
-        is_foreign = call.reply is not None and FOREIGN in (call.reply.fault or "").split("+")
+        is_foreign = call.reply is not None and FOREIGN in (
+            call.reply.fault or ""
+        ).split("+")
         if is_foreign and call.attempt and call.attempt.outcome == "published":
             what = "an answer that named another account was believed"
             yield Violation(_account(call), what, (call.where, call.attempt.row))
@@ -410,11 +489,15 @@ def _denied(history: History) -> Iterator[Violation]:
     """
     for delivery in history.deliveries.values():
         is_absent = (
-            delivery.state == "held" and delivery.reason in NOT_MADE and delivery.remote_id is None
+            delivery.state == "held"
+            and delivery.reason in NOT_MADE
+            and delivery.remote_id is None
         )
         is_ended = delivery.state in ENDED or is_absent
         acts = history.acts_on.get(delivery.subject, ())
-        if not is_ended or any(act.event == "resolved" and act.role == "person" for act in acts):
+        if not is_ended or any(
+            act.event == "resolved" and act.role == "person" for act in acts
+        ):
             continue
         for creation in live_copies(history, delivery):
             what = f"{delivery.state} ({delivery.reason}), and {creation.act.post_id} is live"
@@ -443,18 +526,23 @@ def live_is_explained(history: History) -> Iterator[Violation]:
     for policy in history.settings.accounts.values():
         accounts[policy.platform, policy.identity].append(policy)
     made = [creation for creation in trace_of(history).creations if creation.copy]
-    owners = {creation.act.post_id: creation.owner or creation.by_call for creation in made}
+    owners = {
+        creation.act.post_id: creation.owner or creation.by_call for creation in made
+    }
     live = (one for one in history.deliveries.values() if one.state != "removed")
     owned = {(history.identity_of(one), one.remote_id) for one in live}
     for copy in history.copies.values():
         ours = accounts.get((copy.platform, copy.account), [])
         # a part goes with it
-        is_removed = copy.is_removed or history.copies.get(copy.thread or "", copy).is_removed
+        is_removed = (
+            copy.is_removed or history.copies.get(copy.thread or "", copy).is_removed
+        )
         if not ours or is_removed or not copy.is_visible or copy.created < began:
             continue
-        is_ours = ((copy.platform, copy.account), copy.thread or copy.id) in owned or _is_open(
-            owners.get(copy.id)
-        )
+        is_ours = (
+            (copy.platform, copy.account),
+            copy.thread or copy.id,
+        ) in owned or _is_open(owners.get(copy.id))
         if not is_ours and not _is_explained(history, copy, ended):
             yield Violation(
                 f"{copy.platform} {copy.account}",
@@ -468,7 +556,13 @@ def _is_open(owner: RecordedDelivery | None) -> bool:
     if owner is None:
         return False
     is_vouched = owner.state == "published" and owner.is_manually_confirmed
-    return is_vouched or owner.state in {"sending", "unknown", "submitted", "retracting", "held"}
+    return is_vouched or owner.state in {
+        "sending",
+        "unknown",
+        "submitted",
+        "retracting",
+        "held",
+    }
 
 
 def _is_explained(history: History, copy: PublishedCopy, ended: float) -> bool:
@@ -481,15 +575,24 @@ def _is_explained(history: History, copy: PublishedCopy, ended: float) -> bool:
         for name, policy in history.settings.accounts.items()
         if policy.identity == copy.account
     ]
-    seen = [one for one in history.sightings if one.account in names and one.remote_id == copy.id]
+    seen = [
+        one
+        for one in history.sightings
+        if one.account in names and one.remote_id == copy.id
+    ]
     watched = _watched_within(history, copy) + LATE
     latest = _open_until(history, names, copy.created) + watched
-    latest += sum(one.ends - one.begins for one in history.plan.outages if one.ends > copy.created)
+    latest += sum(
+        one.ends - one.begins for one in history.plan.outages if one.ends > copy.created
+    )
     reported = any(one.seen <= latest and _is_alerted(history, one) for one in seen)
     is_made_here = any(
-        entry.post_id == copy.id and entry.kind == "act" and entry.endpoint for entry in history.log
+        entry.post_id == copy.id and entry.kind == "act" and entry.endpoint
+        for entry in history.log
     )
-    is_unseen = not is_made_here and (ended < latest or _is_pushed_off(history, copy, latest))
+    is_unseen = not is_made_here and (
+        ended < latest or _is_pushed_off(history, copy, latest)
+    )
     return any(one.predates_monitoring for one in seen) or reported or is_unseen
 
 
@@ -499,12 +602,21 @@ def _open_until(history: History, names: Sequence[str], made: float) -> float:
     The call began before the instant `made`, and the post was made then.
     """
     ends = [made]
-    for delivery in (one for one in history.deliveries.values() if one.account in names):
-        moves = [act for act in history.acts_on.get(delivery.subject, ()) if act.after is not None]
+    for delivery in (
+        one for one in history.deliveries.values() if one.account in names
+    ):
+        moves = [
+            act
+            for act in history.acts_on.get(delivery.subject, ())
+            if act.after is not None
+        ]
         before = [act for act in moves if act.at <= made + history.settings.tolerance]
         if before and before[-1].after in OPEN:
             ends.append(
-                next((act.at for act in moves[len(before) :] if act.after not in OPEN), inf)
+                next(
+                    (act.at for act in moves[len(before) :] if act.after not in OPEN),
+                    inf,
+                )
             )
     return max(ends)
 
@@ -521,16 +633,26 @@ def _is_pushed_off(history: History, copy: PublishedCopy, latest: float) -> bool
         for one in history.copies.values()
         if (one.platform, one.account) == (copy.platform, copy.account)
     ]
-    threads = sorted((one for one in same if one.thread is None), key=lambda one: one.created)
+    threads = sorted(
+        (one for one in same if one.thread is None), key=lambda one: one.created
+    )
     later = threads[threads.index(copy) + 1 :] if copy in threads else ()
     return (
-        sum(one.created <= latest and (one.is_visible or one.is_removed) for one in later) >= size
+        sum(
+            one.created <= latest and (one.is_visible or one.is_removed)
+            for one in later
+        )
+        >= size
     )
 
 
 def _watched_within(history: History, copy: PublishedCopy) -> float:
     """Return the longest time, in seconds, between two reads of a copy's account by the monitor."""
-    own = [one for one in history.settings.accounts.values() if one.identity == copy.account]
+    own = [
+        one
+        for one in history.settings.accounts.values()
+        if one.identity == copy.account
+    ]
     return max((one.watch_every or 0 for one in own), default=0.0)
 
 
@@ -557,7 +679,9 @@ def one_sender(history: History) -> Iterator[Violation]:
                 or (first.ended or second.intended) > second.intended
             ):
                 yield Violation(
-                    subject, "two attempts at once, or under one epoch", (first.row, second.row)
+                    subject,
+                    "two attempts at once, or under one epoch",
+                    (first.row, second.row),
                 )
     yield from _overlapping(history)
 
@@ -588,7 +712,9 @@ def one_text(history: History) -> Iterator[Violation]:
     for (post, label), deliveries in live.items():
         if not set.intersection(*(_revisions(history, one) for one in deliveries)):
             evidence = tuple(one.row for one in deliveries)
-            yield Violation(f"{post} {label}", "copies of different revisions are live", evidence)
+            yield Violation(
+                f"{post} {label}", "copies of different revisions are live", evidence
+            )
 
 
 def _revisions(history: History, delivery: RecordedDelivery) -> set[str]:
@@ -598,5 +724,7 @@ def _revisions(history: History, delivery: RecordedDelivery) -> set[str]:
     same.
     """
     attempts = history.attempts_of.get(delivery.id, ())
-    words = history.words.get(attempts[-1].rendition if attempts else delivery.rendition)
+    words = history.words.get(
+        attempts[-1].rendition if attempts else delivery.rendition
+    )
     return {delivery.revision, words.revision} if words else {delivery.revision}

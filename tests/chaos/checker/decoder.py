@@ -47,7 +47,10 @@ def history_of(found: Artefacts) -> History:
     """Return the run behind the artefacts. Raises ValueError for a wrong shape."""
     try:
         return History(
-            given=_given(found), **_platforms(found), **_database(found), **_words(found)
+            given=_given(found),
+            **_platforms(found),
+            **_database(found),
+            **_words(found),
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(
@@ -74,14 +77,17 @@ def _given(found: Artefacts) -> frozenset[str]:
 def _platforms(found: Artefacts) -> dict[str, Any]:
     return {
         "log": [_entry(line) for line in found.lists.get("log", ())],
-        "copies": {line["id"]: _copy(line) for line in found.documents.get("posts", ())},
+        "copies": {
+            line["id"]: _copy(line) for line in found.documents.get("posts", ())
+        },
     }
 
 
 def _database(found: Artefacts) -> dict[str, Any]:
     rows = found.rows or {}
     true = Stamps(
-        _plan(found.documents.get("plan", {})).clocks, found.documents.get("instants", {})
+        _plan(found.documents.get("plan", {})).clocks,
+        found.documents.get("instants", {}),
     )
     earlier = _earlier(found.documents.get("earlier", ()), rows)
     past = {one.id for one in earlier}
@@ -99,10 +105,14 @@ def _database(found: Artefacts) -> dict[str, Any]:
             if row["id"] not in past
         },
         "attempts": [
-            _attempt(row, true) for row in rows.get("attempt", ()) if row["delivery"] not in past
+            _attempt(row, true)
+            for row in rows.get("attempt", ())
+            if row["delivery"] not in past
         ],
         "readbacks": [
-            _readback(row, true) for row in rows.get("readback", ()) if row["delivery"] not in past
+            _readback(row, true)
+            for row in rows.get("readback", ())
+            if row["delivery"] not in past
         ],
         "audit": [_act(row, true) for row in rows.get("audit", ())],
         "alerts": [_alert(row, true) for row in rows.get("alert", ())],
@@ -114,11 +124,14 @@ def _database(found: Artefacts) -> dict[str, Any]:
         },
         "versions": [_version(row, true) for row in rows.get("schedule", ())],
         "media": {
-            row["sha256"]: hashlib.sha256(row["data"]).hexdigest() for row in rows.get("media", ())
+            row["sha256"]: hashlib.sha256(row["data"]).hexdigest()
+            for row in rows.get("media", ())
         },
         "sightings": [_sighting(row, true) for row in rows.get("observed_post", ())],
         "approvables": [_approvable(row) for row in rows.get("approvable_text", ())],
-        "database_info": {row["key"]: row["value"] for row in rows.get("database_info", ())},
+        "database_info": {
+            row["key"]: row["value"] for row in rows.get("database_info", ())
+        },
         "journals_kept_since": [
             max((_kept_since(value) for _line, value in journal), default=0)
             for journal in found.journals or ()
@@ -133,11 +146,15 @@ def _database(found: Artefacts) -> dict[str, Any]:
     }
 
 
-def _earlier(known: Sequence[Table], rows: Mapping[str, Sequence[Table]]) -> Sequence[Earlier]:
+def _earlier(
+    known: Sequence[Table], rows: Mapping[str, Sequence[Table]]
+) -> Sequence[Earlier]:
     now = {row["id"]: row for row in rows.get("delivery", ())} if known else {}
     return [
         Earlier(
-            id=one["id"], before=one, after={name: now.get(one["id"], {}).get(name) for name in one}
+            id=one["id"],
+            before=one,
+            after={name: now.get(one["id"], {}).get(name) for name in one},
         )
         for one in known
     ]
@@ -156,12 +173,21 @@ def _words(found: Artefacts) -> dict[str, Any]:
         "plan": _plan(documents.get("plan", {})),
         "settings": _settings(documents.get("settings", {})),
         "status": _status(documents.get("status", ())),
-        "actions": [_action(line, value) for line, value in enumerate(lists.get("actions", ()), 1)],
-        "interruptions": [_interruption(value) for value in lists.get("interruptions", ())],
-        "messages": [
-            _message(line, value) for line, value in enumerate(lists.get("messages", ()), 1)
+        "actions": [
+            _action(line, value)
+            for line, value in enumerate(lists.get("actions", ()), 1)
         ],
-        **{name: lists.get(name, ()) for name in ("timings", "metrics", "connections", "anchors")},
+        "interruptions": [
+            _interruption(value) for value in lists.get("interruptions", ())
+        ],
+        "messages": [
+            _message(line, value)
+            for line, value in enumerate(lists.get("messages", ()), 1)
+        ],
+        **{
+            name: lists.get(name, ())
+            for name in ("timings", "metrics", "connections", "anchors")
+        },
         "leaks": found.leaks or (),
         "replay": history_of(found.replay) if found.replay else None,
     }
@@ -179,7 +205,11 @@ def seconds(value: str | float | None) -> float | None:
 
 def post_id(remote_id: str | None) -> str | None:
     """Return the platform's own name of a post. A mass send adds the job's number to the page's."""
-    return remote_id.split("-")[1] if remote_id and remote_id.startswith("mass-") else remote_id
+    return (
+        remote_id.split("-")[1]
+        if remote_id and remote_id.startswith("mass-")
+        else remote_id
+    )
 
 
 def instant_of(label: str) -> str:
@@ -218,7 +248,12 @@ def _entry(line: Table) -> SimulatorLogEntry:
     platform = line["platform"] or ""
     account = line["account"] or ""
     return _fill(
-        SimulatorLogEntry, line, at=line["t"], began=began, platform=platform, account=account
+        SimulatorLogEntry,
+        line,
+        at=line["t"],
+        began=began,
+        platform=platform,
+        account=account,
     )
 
 
@@ -300,7 +335,13 @@ def _act(row: Table, true: Stamps) -> AuditedAct:
 
 def _alert(row: Table, true: Stamps) -> RecordedAlert:
     at, cleared = true.of("alert", row, "at"), true.of_any("alert", row, "cleared_at")
-    return _fill(RecordedAlert, row, at=at, cleared=cleared, facts=_json(row.get("facts") or "{}"))
+    return _fill(
+        RecordedAlert,
+        row,
+        at=at,
+        cleared=cleared,
+        facts=_json(row.get("facts") or "{}"),
+    )
 
 
 def _notice(row: Table, true: Stamps) -> RecordedNotice:
@@ -329,12 +370,22 @@ def _frozen(row: Table) -> Words:
         "text": body["text"],
         "body": body,
     }
-    return _fill(Words, row, revision=row["revision_hash"], pictures=pictures, parts=parts, **known)
+    return _fill(
+        Words,
+        row,
+        revision=row["revision_hash"],
+        pictures=pictures,
+        parts=parts,
+        **known,
+    )
 
 
 def _version(row: Table, true: Stamps) -> ScheduleVersion:
     return _fill(
-        ScheduleVersion, row, at=true.of("schedule", row, "accepted_at"), text=row["text"] or ""
+        ScheduleVersion,
+        row,
+        at=true.of("schedule", row, "accepted_at"),
+        text=row["text"] or "",
     )
 
 
@@ -359,9 +410,15 @@ def _kept_since(value: Table) -> int:
 
 
 def _intent(line: int, value: Table) -> Intent:
-    key = (value["post"], value["occurrence"], value["account"]) if value.get("post") else None
+    key = (
+        (value["post"], value["occurrence"], value["account"])
+        if value.get("post")
+        else None
+    )
     stamp = round(_certain(value["at"]) * MICRO)
-    return _fill(Intent, value, line=line, key=key, rendition=value["rendered_hash"], stamp=stamp)
+    return _fill(
+        Intent, value, line=line, key=key, rendition=value["rendered_hash"], stamp=stamp
+    )
 
 
 def _plan(value: Table) -> ExpectedPlan:
@@ -370,8 +427,12 @@ def _plan(value: Table) -> ExpectedPlan:
         began=seconds(value.get("began_at")),
         faults_ended=seconds(value.get("faults_end_at")),
         ended=seconds(value.get("ended_at")),
-        outages=tuple(_fill(Outage, one, **_span(one)) for one in value.get("outages", ())),
-        clocks=tuple(_fill(WrongClock, one, **_span(one)) for one in value.get("clocks", ())),
+        outages=tuple(
+            _fill(Outage, one, **_span(one)) for one in value.get("outages", ())
+        ),
+        clocks=tuple(
+            _fill(WrongClock, one, **_span(one)) for one in value.get("clocks", ())
+        ),
         issues=tuple(_issue(one) for one in value.get("versions", ())),
     )
 
@@ -381,7 +442,9 @@ def _span(value: Table) -> dict[str, float]:
 
 
 def _issue(value: Table) -> Issue:
-    duties, later = (frozenset(map(tuple, value.get(name, ()))) for name in ("duties", "later"))
+    duties, later = (
+        frozenset(map(tuple, value.get(name, ()))) for name in ("duties", "later")
+    )
     return Issue(sha256=value["sha256"], duties=duties, later=later)
 
 
@@ -400,7 +463,13 @@ def _duty(value: Table) -> Duty:
 
 def _action(line: int, value: Table) -> PersonAction:
     at = _certain(value["at"])
-    return _fill(PersonAction, value, line=line, at=at, asked=seconds(value.get("asked_at")) or at)
+    return _fill(
+        PersonAction,
+        value,
+        line=line,
+        at=at,
+        asked=seconds(value.get("asked_at")) or at,
+    )
 
 
 def _interruption(value: Table) -> Interruption:
@@ -418,7 +487,9 @@ def _settings(value: Table) -> RunSettings:
     platforms = value.get("platforms", {})
     accounts = {
         one["id"]: _fill(
-            RecordedPolicy, {**platforms.get(one["platform"], {}), **one}, account=one["id"]
+            RecordedPolicy,
+            {**platforms.get(one["platform"], {}), **one},
+            account=one["id"],
         )
         for one in value.get("accounts", ())
     }
@@ -432,6 +503,7 @@ def _settings(value: Table) -> RunSettings:
             kind: [_fill(RequiredStage, one) for one in stages]
             for kind, stages in value.get("stages", {}).items()
         },
-        approvers=approvers and {name: frozenset(stages) for name, stages in approvers.items()},
+        approvers=approvers
+        and {name: frozenset(stages) for name, stages in approvers.items()},
         officers=None if officers is None else frozenset(officers),
     )

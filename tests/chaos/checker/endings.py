@@ -71,11 +71,15 @@ STOPS = frozenset({"cancel", "retract"})
 def nothing_ends_silently(history: History) -> Iterator[Violation]:
     """I2: each plan is in the database, ends with a reason, or waits for an alerted person."""
     for duty in (
-        duty for duty in history.plan.duties if not duty.every and duty.key not in history.past
+        duty
+        for duty in history.plan.duties
+        if not duty.every and duty.key not in history.past
     ):
         if duty.key not in history.by_key and not _was_stopped(history, duty, None):
             yield Violation(
-                f"{duty.post}@{duty.account}", "planned, and not in the database", ("plan",)
+                f"{duty.post}@{duty.account}",
+                "planned, and not in the database",
+                ("plan",),
             )
     for delivery in history.deliveries.values():
         if delivery.state not in STATES:
@@ -86,8 +90,12 @@ def nothing_ends_silently(history: History) -> Iterator[Violation]:
             delivery.reason and _is_shown_red(history, delivery)
         ):
             yield _about(delivery, "held without a reason or an open alert")
-        elif delivery.state not in {*ENDED, "published", "held"} and _is_stuck(history, delivery):
-            yield _about(delivery, f"still {delivery.state} after the faults have stopped")
+        elif delivery.state not in {*ENDED, "published", "held"} and _is_stuck(
+            history, delivery
+        ):
+            yield _about(
+                delivery, f"still {delivery.state} after the faults have stopped"
+            )
     yield from _misshown(history)
 
 
@@ -130,15 +138,24 @@ def _may_still_appear(history: History, delivery: RecordedDelivery) -> bool:
 
     No list proves its end.
     """
-    is_asked = delivery.state == "retracting" and delivery.has_ticket and "posts" in history.given
-    return is_asked and _is_shown_red(history, delivery) and not any(live_copies(history, delivery))
+    is_asked = (
+        delivery.state == "retracting"
+        and delivery.has_ticket
+        and "posts" in history.given
+    )
+    return (
+        is_asked
+        and _is_shown_red(history, delivery)
+        and not any(live_copies(history, delivery))
+    )
 
 
 def _entered(history: History, delivery: RecordedDelivery) -> float:
     """Since when it stands in its state: looking at it again and again is no progress."""
     acts = reversed(history.acts_on.get(delivery.subject, ()))
     return next(
-        (act.at for act in acts if act.after == delivery.state != act.before), delivery.updated
+        (act.at for act in acts if act.after == delivery.state != act.before),
+        delivery.updated,
     )
 
 
@@ -147,7 +164,9 @@ def _is_paused(history: History, delivery: RecordedDelivery) -> bool:
     for act in history.audit:
         if act.event in {"paused", "resumed"}:
             standing[act.subject] = act.event == "paused"
-    return any(is_paused and covers(scope, delivery) for scope, is_paused in standing.items())
+    return any(
+        is_paused and covers(scope, delivery) for scope, is_paused in standing.items()
+    )
 
 
 def _awaits_original(history: History, delivery: RecordedDelivery) -> bool:
@@ -157,11 +176,17 @@ def _awaits_original(history: History, delivery: RecordedDelivery) -> bool:
         for one in history.deliveries.values()
         if (one.post, one.account) == (delivery.follows, delivery.account)
     ]
-    return delivery.follows is not None and not any(one.state == "published" for one in originals)
+    return delivery.follows is not None and not any(
+        one.state == "published" for one in originals
+    )
 
 
 def _rests(delivery: RecordedDelivery, ended: float) -> bool:
-    return delivery.next is not None and delivery.next > ended and delivery.next <= delivery.expires
+    return (
+        delivery.next is not None
+        and delivery.next > ended
+        and delivery.next <= delivery.expires
+    )
 
 
 def _misshown(history: History) -> Iterator[Violation]:
@@ -170,19 +195,25 @@ def _misshown(history: History) -> Iterator[Violation]:
         for (post, label, account), one in history.by_key.items()
     }
     for row in history.status:
-        delivery = by_instant.get((row["post"], instant_of(row["occurrence"]), row["account"]))
+        delivery = by_instant.get(
+            (row["post"], instant_of(row["occurrence"]), row["account"])
+        )
         if delivery is None or delivery.state != row["state"]:
             subject = f"{row['post']}@{row['account']}"
             stored = delivery.state if delivery else "nothing"
             what = f"staff are shown {row['state']}, the database says {stored}"
-            yield Violation(subject, what, ("status", delivery.row if delivery else "delivery"))
+            yield Violation(
+                subject, what, ("status", delivery.row if delivery else "delivery")
+            )
 
 
 def nothing_is_lost(history: History) -> Iterator[Violation]:
     """I9: each post was published if its time allowed, or had its planned end. Reasons are true."""
     recover, ended = history.settings.recover_within, history.plan.ended
     if recover is None or ended is None:
-        raise NotJudgedError("settings.json names no recover_within, or plan.json no end")
+        raise NotJudgedError(
+            "settings.json names no recover_within, or plan.json no end"
+        )
     for delivery in history.deliveries.values():
         yield from _falsely_ended(history, delivery)
         duty = history.duty_of(delivery)
@@ -193,7 +224,10 @@ def nothing_is_lost(history: History) -> Iterator[Violation]:
             or _is_excused(history, delivery, duty)
         ):
             continue
-        if "published" not in duty.ends or _worked(history, delivery, duty, ended) >= recover:
+        if (
+            "published" not in duty.ends
+            or _worked(history, delivery, duty, ended) >= recover
+        ):
             what = f"{delivery.state} ({delivery.reason}), not {' or '.join(sorted(duty.ends))}"
             yield Violation(delivery.subject, what, (delivery.row, "plan"))
     yield from _not_made_up_for(history, recover)
@@ -244,10 +278,12 @@ def _falsely_ended(history: History, delivery: RecordedDelivery) -> Iterator[Vio
 
 def _was_refused(history: History, delivery: RecordedDelivery) -> bool:
     refused = any(
-        attempt.outcome == "rejected" for attempt in history.attempts_of.get(delivery.id, ())
+        attempt.outcome == "rejected"
+        for attempt in history.attempts_of.get(delivery.id, ())
     )
     return refused or any(
-        readback.finding == "rejected" for readback in history.readbacks_of.get(delivery.id, ())
+        readback.finding == "rejected"
+        for readback in history.readbacks_of.get(delivery.id, ())
     )
 
 
@@ -273,9 +309,17 @@ def _was_tried_in_time(history: History, delivery: RecordedDelivery, at: float) 
 
     While a machine cannot write its journal nothing is tried. That is as if no daemon ran.
     """
-    tries = [one for one in history.attempts_of.get(delivery.id, ()) if one.outcome == "not_sent"]
+    tries = [
+        one
+        for one in history.attempts_of.get(delivery.id, ())
+        if one.outcome == "not_sent"
+    ]
     tries = [one for one in tries if one.detail.get("reason") not in NOTHING_TRIED]
-    if not tries or delivery.max_delay < NOW_OR_NEVER or "interruptions" not in history.given:
+    if (
+        not tries
+        or delivery.max_delay < NOW_OR_NEVER
+        or "interruptions" not in history.given
+    ):
         return False
     stops = [(one.at, one.until) for one in history.interruptions]
     stops += [
@@ -286,7 +330,9 @@ def _was_tried_in_time(history: History, delivery: RecordedDelivery, at: float) 
     return not any(begins < at and tries[0].intended < ends for begins, ends in stops)
 
 
-def _was_left_to_expire(history: History, delivery: RecordedDelivery, at: float) -> bool:
+def _was_left_to_expire(
+    history: History, delivery: RecordedDelivery, at: float
+) -> bool:
     """True if only a review could hide it until after its end, and a timely read was not enough.
 
     Changes by people since that read may have given it another end.
@@ -295,12 +341,19 @@ def _was_left_to_expire(history: History, delivery: RecordedDelivery, at: float)
     own = [one for one in history.attempts_of.get(delivery.id, ()) if one.intended < at]
     if not own or own[-1].ended is None:
         return False
-    last, slack = own[-1].ended, history.settings.tolerance + history.settings.clock_error
+    last, slack = (
+        own[-1].ended,
+        history.settings.tolerance + history.settings.clock_error,
+    )
     since = max([last, *(act.at for act in acts if act.role in {"person", "planner"})])
     reads = [
-        act.at for act in acts if (act.event, act.after) == (HIDDEN, "unknown") and act.at > since
+        act.at
+        for act in acts
+        if (act.event, act.after) == (HIDDEN, "unknown") and act.at > since
     ]
-    is_over_before = delivery.expires + slack <= last + history.policy_of(delivery).review
+    is_over_before = (
+        delivery.expires + slack <= last + history.policy_of(delivery).review
+    )
     return is_over_before and any(one < delivery.expires - slack for one in reads)
 
 
@@ -315,21 +368,29 @@ def _not_made_up_for(history: History, recover: float) -> Iterator[Violation]:
             if (one.post, one.account) == (newest.post, newest.account)
         )
         later = [one.state for one in same if newest.due <= one.due <= until]
-        if until < newest.due + newest.max_delay and not {"published", "held"} & {*later}:
+        if until < newest.due + newest.max_delay and not {"published", "held"} & {
+            *later
+        }:
             what = f"missed in an outage, and {newest.state} ({newest.reason}) after it"
             yield Violation(newest.subject, what, (newest.row, "plan"))
 
 
-def _worked(history: History, delivery: RecordedDelivery, duty: Duty, ended: float) -> float:
+def _worked(
+    history: History, delivery: RecordedDelivery, duty: Duty, ended: float
+) -> float:
     """For so many seconds of its time its account worked and was not paused."""
     begins = delivery.due if duty.due is None else duty.due
     ends = min(delivery.expires if duty.expires is None else duty.expires, ended)
     marks = {begins, ends}
     outages = [
-        (one.begins, one.ends) for one in history.plan.outages if covers(one.scope, delivery)
+        (one.begins, one.ends)
+        for one in history.plan.outages
+        if covers(one.scope, delivery)
     ]
     outages += [
-        (since, to) for scope, since, to, _evidence in pauses(history) if covers(scope, delivery)
+        (since, to)
+        for scope, since, to, _evidence in pauses(history)
+        if covers(scope, delivery)
     ]
     marks |= {mark for outage in outages for mark in outage if begins < mark < ends}
     spans = pairwise(sorted(marks)) if begins < ends else ()
@@ -349,7 +410,8 @@ def _is_excused(history: History, delivery: RecordedDelivery, duty: Duty) -> boo
             delivery.reason != "not_published" or _allows_no_second(history, delivery)
         )
     if delivery.follows and (
-        delivery.state in {"due", "pending"} or delivery.reason == "original_not_published"
+        delivery.state in {"due", "pending"}
+        or delivery.reason == "original_not_published"
     ):
         return _awaits_original(history, delivery)
     if delivery.state == "expired" and delivery.reason == "superseded":
@@ -390,21 +452,29 @@ def _was_left_out(history: History, delivery: RecordedDelivery) -> bool:
     is_left_out = any(
         one.sha256 in accepted and key not in one.duties for one in history.plan.issues
     )
-    return is_left_out and any(alert.code == "reload_refused" for alert in history.alerts)
+    return is_left_out and any(
+        alert.code == "reload_refused" for alert in history.alerts
+    )
 
 
 def _allows_no_second(history: History, delivery: RecordedDelivery) -> bool:
     """True if the platform allows no second call, or its answer to this delivery forbade it."""
-    calls = (call for call in trace_of(history).calls if call.recv.fault and call.attempt)
+    calls = (
+        call for call in trace_of(history).calls if call.recv.fault and call.attempt
+    )
     own = (
-        call.recv.fault for call in calls if call.attempt and call.attempt.delivery == delivery.id
+        call.recv.fault
+        for call in calls
+        if call.attempt and call.attempt.delivery == delivery.id
     )
     return not history.policy_of(delivery).allows_second(delivery) or any(
         NO_SECOND & set((fault or "").split("+")) for fault in own
     )
 
 
-def _was_stopped(history: History, duty: Duty, delivery: RecordedDelivery | None) -> bool:
+def _was_stopped(
+    history: History, duty: Duty, delivery: RecordedDelivery | None
+) -> bool:
     """True if a person ordered it not to be live, corrected it, or decided on its end."""
     acts: Sequence[AuditedAct] = [
         *history.acts_on.get(duty.post, ()),
@@ -417,11 +487,17 @@ def _was_stopped(history: History, duty: Duty, delivery: RecordedDelivery | None
         or (act.role == "person" and act.event == "resolved" and act.after in ENDED)
         for act in acts
     )
-    return by_audit or any(_concerns(action, duty.post, duty.account) for action in history.actions)
+    return by_audit or any(
+        _concerns(action, duty.post, duty.account) for action in history.actions
+    )
 
 
 def _concerns(action: PersonAction, post: str, account: str) -> bool:
-    return action.kind in STOPS and action.post == post and action.account in {None, account}
+    return (
+        action.kind in STOPS
+        and action.post == post
+        and action.account in {None, account}
+    )
 
 
 def trouble_raises_alert(history: History) -> Iterator[Violation]:
@@ -443,8 +519,11 @@ def trouble_raises_alert(history: History) -> Iterator[Violation]:
             same = history.alerts_on.get(act.subject.partition("#")[0], ())
             alerts += [one for one in same if one.code == MISSED]
         reported = any(
-            act.at <= alert.at + history.settings.tolerance and alert.at <= act.at + ALERT_SECONDS
+            act.at <= alert.at + history.settings.tolerance
+            and alert.at <= act.at + ALERT_SECONDS
             for alert in alerts
         )
         if not reported:
-            yield Violation(act.subject, f"{act.after}, and no alert was raised", (act.row,))
+            yield Violation(
+                act.subject, f"{act.after}, and no alert was raised", (act.row,)
+            )

@@ -327,7 +327,9 @@ class Stamps:
     """
 
     clocks: tuple[WrongClock, ...] = ()
-    instants: Mapping[str, Mapping[str, Mapping[str, float]]] = field(default_factory=dict)
+    instants: Mapping[str, Mapping[str, Mapping[str, float]]] = field(
+        default_factory=dict
+    )
 
     def __call__(self, stamp: float) -> float:
         found = (
@@ -539,7 +541,9 @@ class History:
 
     @cached_property
     def by_key(self) -> Mapping[tuple[str, str, str], RecordedDelivery]:
-        return {(one.post, one.label, one.account): one for one in self.deliveries.values()}
+        return {
+            (one.post, one.label, one.account): one for one in self.deliveries.values()
+        }
 
     @cached_property
     def past(self) -> AbstractSet[tuple[str, str, str]]:
@@ -560,7 +564,9 @@ class History:
     def acts_on(self) -> Mapping[str, Sequence[AuditedAct]]:
         """The audit by subject, in its order, without deliveries that ended before."""
         past = {subject_of(*key) for key in self.past}
-        return _grouped([act for act in self.audit if act.subject not in past], "subject")
+        return _grouped(
+            [act for act in self.audit if act.subject not in past], "subject"
+        )
 
     @cached_property
     def alerts_on(self) -> Mapping[str, Sequence[RecordedAlert]]:
@@ -574,7 +580,9 @@ class History:
         """Return the delivery's own duty, or that of all instants of its post."""
         repeated = self.duties.get((delivery.post, ANY_TIME, delivery.account))
         is_its_instant = (
-            repeated and repeated.every and _seconds_of(delivery.label) % repeated.every == 0
+            repeated
+            and repeated.every
+            and _seconds_of(delivery.label) % repeated.every == 0
         )
         own = self.duties.get((delivery.post, delivery.label, delivery.account))
         return own or (repeated if is_its_instant else None)
@@ -588,7 +596,9 @@ class History:
         """Return the settings of its account. Raises NotJudgedError if they do not name it."""
         if policy := self.settings.accounts.get(delivery.account):
             return policy
-        raise NotJudgedError(f"settings.json does not name the account {delivery.account}")
+        raise NotJudgedError(
+            f"settings.json does not name the account {delivery.account}"
+        )
 
     def identity_of(self, delivery: RecordedDelivery) -> tuple[str, str]:
         """Give the platform and the account's own name there."""

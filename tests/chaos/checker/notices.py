@@ -4,7 +4,14 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby, pairwise
 from operator import attrgetter
 
-from .history import History, Interruption, Message, RecordedAlert, RecordedNotice, Violation
+from .history import (
+    History,
+    Interruption,
+    Message,
+    RecordedAlert,
+    RecordedNotice,
+    Violation,
+)
 
 NOTIFY_SECONDS = 60.0
 """Seconds until people must be notified of an alert, and until a due notice must be tried."""
@@ -34,7 +41,9 @@ def people_are_notified(history: History) -> Iterator[Violation]:
     """
     if "messages" not in history.given:
         return  # there were no channels
-    notices_of = {alert: list(each) for alert, each in _grouped(history.notices, "alert")}
+    notices_of = {
+        alert: list(each) for alert, each in _grouped(history.notices, "alert")
+    }
     for alert in history.alerts:
         notices = notices_of.get(alert.id, [])
         yield from _not_reported(history, alert, notices)
@@ -70,7 +79,9 @@ def _not_closed(
         and (other.cleared is None or other.cleared > alert.cleared)
         for other in history.alerts_on.get(alert.subject, ())
     )
-    is_unnoticed = alert.code == ABOUT_A_CHANNEL or limit >= alert.cleared + UNNOTICED_SECONDS
+    is_unnoticed = (
+        alert.code == ABOUT_A_CHANNEL or limit >= alert.cleared + UNNOTICED_SECONDS
+    )
     is_exempt = (
         is_replaced
         or (is_unnoticed and not notices)
@@ -83,7 +94,9 @@ def _not_closed(
         yield _about(alert, "over, and nobody was notified of that")
 
 
-def _opened_twice(alert: RecordedAlert, notices: Sequence[RecordedNotice]) -> Iterator[Violation]:
+def _opened_twice(
+    alert: RecordedAlert, notices: Sequence[RecordedNotice]
+) -> Iterator[Violation]:
     if len({notice.key for notice in notices if notice.kind == OPENED}) > 1:
         yield _about(alert, "reported as new twice")
 
@@ -100,7 +113,9 @@ def _sent_twice(history: History) -> Iterator[Violation]:
             )
             if next(between, None) is None:
                 yield Violation(
-                    f"notice {key}", f"sent twice to {channel}", (f"messages:{second.line}",)
+                    f"notice {key}",
+                    f"sent twice to {channel}",
+                    (f"messages:{second.line}",),
                 )
 
 
@@ -121,13 +136,22 @@ def _lost(
             waits_since = max(notice.at, notice.next or 0.0)
             if _working_until(history, waits_since, NOTIFY_SECONDS) < _end(history):
                 yield Violation(
-                    f"notice {notice.key}", f"due, and not sent to {notice.channel}", evidence
+                    f"notice {notice.key}",
+                    f"due, and not sent to {notice.channel}",
+                    evidence,
                 )
         elif not notice.is_sent and notice.ended - notice.at < GIVE_UP_SECONDS:
             later = (
-                other for other in notices_of.get(notice.alert, ()) if other.at >= notice.ended
+                other
+                for other in notices_of.get(notice.alert, ())
+                if other.at >= notice.ended
             )
-            if next((other for other in later if other.channel == notice.channel), None) is None:
+            if (
+                next(
+                    (other for other in later if other.channel == notice.channel), None
+                )
+                is None
+            ):
                 yield Violation(
                     f"notice {notice.key}",
                     f"given up, and {notice.channel} got nothing else",
@@ -147,7 +171,9 @@ def _working_until(history: History, since: float, seconds: float) -> float:
 def _end_of(history: History, interruption: Interruption) -> float:
     """Give when a daemon could work again; of one that was stopped the plan knows for how long."""
     planned = (
-        one.ends for one in history.plan.outages if one.begins <= interruption.at <= one.ends
+        one.ends
+        for one in history.plan.outages
+        if one.begins <= interruption.at <= one.ends
     )
     return max(interruption.until, *planned, interruption.at)
 
@@ -164,10 +190,13 @@ def _grouped(
     notices: Sequence[RecordedNotice], name: str
 ) -> Iterator[tuple[int | None, Iterator[RecordedNotice]]]:
     ordered = sorted(
-        notices, key=lambda one: (-1 if one.alert is None else one.alert, one.at, one.id)
+        notices,
+        key=lambda one: (-1 if one.alert is None else one.alert, one.at, one.id),
     )
     return groupby(ordered, key=attrgetter(name))
 
 
 def _about(alert: RecordedAlert, what: str) -> Violation:
-    return Violation(f"{alert.code} about {alert.subject}", what, (f"alert:{alert.id}",))
+    return Violation(
+        f"{alert.code} about {alert.subject}", what, (f"alert:{alert.id}",)
+    )

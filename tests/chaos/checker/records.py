@@ -64,24 +64,38 @@ def not_again_blindly(history: History) -> Iterator[Violation]:
     parts: dict[tuple[int, int], list[RecordedAttempt]] = defaultdict(list)
     lists, endless, recovered = _lists(history), float("inf"), recovered_calls(history)
     heard = {
-        call.attempt.id: call.recv.at for call in reversed(trace_of(history).calls) if call.attempt
+        call.attempt.id: call.recv.at
+        for call in reversed(trace_of(history).calls)
+        if call.attempt
     }
-    for attempt in (one for attempts in history.attempts_of.values() for one in attempts):
+    for attempt in (
+        one for attempts in history.attempts_of.values() for one in attempts
+    ):
         parts[attempt.delivery, attempt.part].append(attempt)
     for (key, part), attempts in parts.items():
         delivery, alone = history.deliveries[key], 0
-        readbacks = [f"readback:{readback.id}" for readback in history.readbacks_of.get(key, ())]
+        readbacks = [
+            f"readback:{readback.id}" for readback in history.readbacks_of.get(key, ())
+        ]
         for what in (
-            _begun_wrongly(history, delivery, parts.get((key, part - 1), []), attempts[0])
+            _begun_wrongly(
+                history, delivery, parts.get((key, part - 1), []), attempts[0]
+            )
             if part
             else ()
         ):
             yield Violation(
-                delivery.subject, f"part {part} was {what}", (attempts[0].row, *readbacks)
+                delivery.subject,
+                f"part {part} was {what}",
+                (attempts[0].row, *readbacks),
             )
         for first, second in pairwise(attempts):
             is_recovered = (second.rendition, second.stamp) in recovered
-            if first.outcome in CLEAR or is_recovered or _decided(history, delivery, first, second):
+            if (
+                first.outcome in CLEAR
+                or is_recovered
+                or _decided(history, delivery, first, second)
+            ):
                 continue
             alone += 1
             faults = [*_not_shown(history, delivery, first, second, alone, lists)]
@@ -93,7 +107,9 @@ def not_again_blindly(history: History) -> Iterator[Violation]:
                     "sent again before the visibility window was over, by the platform's clock"
                 )
             for what in faults:
-                yield Violation(delivery.subject, what, (first.row, second.row, *readbacks))
+                yield Violation(
+                    delivery.subject, what, (first.row, second.row, *readbacks)
+                )
     for call in trace_of(history).calls:
         if call.attempt and call.attempt.outcome == "not_sent":
             what = "written down as not sent, yet the platform received it"
@@ -134,8 +150,14 @@ def _may_begin(
         and readback.at <= first.intended
         for readback in history.readbacks_of.get(delivery.id, ())
     )
-    is_known = any(one.outcome == "published" and one.intended <= first.intended for one in before)
-    return is_known or is_seen or _decided(history, delivery, before[-1] if before else None, first)
+    is_known = any(
+        one.outcome == "published" and one.intended <= first.intended for one in before
+    )
+    return (
+        is_known
+        or is_seen
+        or _decided(history, delivery, before[-1] if before else None, first)
+    )
 
 
 def _decided(
@@ -144,9 +166,14 @@ def _decided(
     first: RecordedAttempt | None,
     second: RecordedAttempt,
 ) -> bool:
-    acts, since = history.acts_on.get(delivery.subject, ()), first.intended if first else 0.0
+    acts, since = (
+        history.acts_on.get(delivery.subject, ()),
+        first.intended if first else 0.0,
+    )
     return any(
-        act.role == "person" and act.event == "resolved" and since <= act.at <= second.intended
+        act.role == "person"
+        and act.event == "resolved"
+        and since <= act.at <= second.intended
         for act in acts
     )
 
@@ -189,18 +216,22 @@ def _not_shown(  # noqa: PLR0917 # one pair of attempts, and what is known besid
         yield "sent again a second time"
     if len(complete) < READBACKS_NEEDED:
         yield f"sent again after {len(complete)} complete readbacks"
-    elif first.ended is None or max(one.at for one in complete) <= first.ended + _visibility_window(
-        history, delivery
-    ):
+    elif first.ended is None or max(
+        one.at for one in complete
+    ) <= first.ended + _visibility_window(history, delivery):
         yield "sent again before the visibility window was over"
     read = lists.get(history.identity_of(delivery), ())
     ends = [*(one.at for one in readbacks), second.intended][1:]
     for readback, end in zip(readbacks, ends, strict=True):
         since = [one for one in read if readback.at <= one.at < end]
-        is_emptied = bool(since) and all(EMPTIED in (one.fault or "").split("+") for one in since)
+        is_emptied = bool(since) and all(
+            EMPTIED in (one.fault or "").split("+") for one in since
+        )
         if readback in complete and is_emptied and _had_posts(history, delivery, end):
             yield "sent again after a list that the platform had emptied"
-    if any(one.finding not in {"not_found", "rate_limited", "unknown"} for one in readbacks):
+    if any(
+        one.finding not in {"not_found", "rate_limited", "unknown"} for one in readbacks
+    ):
         yield "sent again though a readback had found something"
 
 
@@ -211,7 +242,9 @@ def _visibility_window(history: History, delivery: RecordedDelivery) -> float:
     """
     policy = history.policy_of(delivery)
     if policy.visibility_window is None:
-        raise NotJudgedError(f"settings.json names no visibility window for {delivery.account}")
+        raise NotJudgedError(
+            f"settings.json names no visibility window for {delivery.account}"
+        )
     return max(policy.visibility_window, policy.review)
 
 
@@ -226,7 +259,9 @@ def _had_posts(history: History, delivery: RecordedDelivery, until: float) -> bo
     )
 
 
-def _reaches_back(history: History, readback: RecordedReadback, attempt: RecordedAttempt) -> bool:
+def _reaches_back(
+    history: History, readback: RecordedReadback, attempt: RecordedAttempt
+) -> bool:
     """True if a readback reaches back before the call.
 
     A list that was read whole names the baseline itself.
@@ -253,18 +288,28 @@ def legal_steps(history: History) -> Iterator[Violation]:
             ):
                 yield _step(act, f"{act.before} was left by {act.event}")
             elif act.after not in to:
-                yield _step(act, f"no such step: {act.before} + {act.event} -> {act.after}")
+                yield _step(
+                    act, f"no such step: {act.before} + {act.event} -> {act.after}"
+                )
             elif act.role not in who:
-                yield _step(act, f"{act.event} from {act.before} was brought by {act.role}")
+                yield _step(
+                    act, f"{act.event} from {act.before} was brought by {act.role}"
+                )
         yield from _comes_back(acts)
     restored = {
         subject
         for subject, acts in history.acts_on.items()
         if any(act.event == "reinstated" for act in acts)
     }
-    back = {delivery.id for delivery in history.deliveries.values() if delivery.subject in restored}
+    back = {
+        delivery.id
+        for delivery in history.deliveries.values()
+        if delivery.subject in restored
+    }
     for past in (
-        past for past in history.earlier if past.before != past.after and past.id not in back
+        past
+        for past in history.earlier
+        if past.before != past.after and past.id not in back
     ):
         what = f"ended before the run as {past.before}, and is {past.after}"
         yield Violation(f"delivery {past.id}", what, (f"delivery:{past.id}",))
@@ -278,7 +323,9 @@ def _comes_back(acts: Sequence[AuditedAct]) -> Iterator[Violation]:
     for number, act in enumerate(acts):
         if act.event != "reinstated":
             continue
-        ended_by = next((one.role for one in reversed(acts[:number]) if one.after in ENDED), None)
+        ended_by = next(
+            (one.role for one in reversed(acts[:number]) if one.after in ENDED), None
+        )
         if ended_by == "person":
             yield _step(act, "came back though a person had ended it")
 
@@ -290,11 +337,13 @@ def _unseen(history: History, delivery: RecordedDelivery) -> Iterator[Violation]
             until = act.at + history.settings.tolerance
             number = act.detail.get("attempt")
             if not any(
-                (readback.finding, readback.attempt) == (act.event, number) and readback.at <= until
+                (readback.finding, readback.attempt) == (act.event, number)
+                and readback.at <= until
                 for readback in readbacks
             ):
                 yield _step(
-                    act, f"{act.event} resolved an unknown outcome, and no readback has seen it"
+                    act,
+                    f"{act.event} resolved an unknown outcome, and no readback has seen it",
                 )
         if act.event == "deleted" and act.after == "removed":
             until = act.at + history.settings.tolerance
@@ -316,10 +365,13 @@ def _was_untouched(history: History, restored: AuditedAct) -> bool:
 
     No call can have begun for it.
     """
-    before = [act for act in history.acts_on.get(restored.subject, ()) if act.id < restored.id]
+    before = [
+        act for act in history.acts_on.get(restored.subject, ()) if act.id < restored.id
+    ]
     ends = [act for act in before if act.after == restored.before]
     started = max(
-        sum(act.event == "attempt_started" for act in before), restored.detail.get("attempt") or 0
+        sum(act.event == "attempt_started" for act in before),
+        restored.detail.get("attempt") or 0,
     )
     ids = [
         delivery.id
@@ -342,9 +394,15 @@ def _step(act: AuditedAct, what: str) -> Violation:
 
 def _versions(history: History, delivery: RecordedDelivery) -> Iterator[Violation]:
     """An action to send or to correct moves all waiting deliveries of a post, and is one entry."""
-    acts = [act for act in history.acts_on.get(delivery.subject, ()) if "version" in act.detail]
+    acts = [
+        act
+        for act in history.acts_on.get(delivery.subject, ())
+        if "version" in act.detail
+    ]
     sent = [
-        act.id for act in history.acts_on.get(delivery.post, ()) if act.event == "send_requested"
+        act.id
+        for act in history.acts_on.get(delivery.post, ())
+        if act.event == "send_requested"
     ]
     sent += [
         act.id
@@ -362,9 +420,15 @@ def _versions(history: History, delivery: RecordedDelivery) -> Iterator[Violatio
         if not least <= second - first <= most:
             evidence = (
                 delivery.row,
-                *(f"audit:{number}" for number in (before, after) if 0 < number < float("inf")),
+                *(
+                    f"audit:{number}"
+                    for number in (before, after)
+                    if 0 < number < float("inf")
+                ),
             )
-            yield Violation(delivery.subject, f"version {first}, then {second}", evidence)
+            yield Violation(
+                delivery.subject, f"version {first}, then {second}", evidence
+            )
 
 
 def _is_by(act: AuditedAct, correction: str) -> bool:
@@ -375,16 +439,27 @@ def once_each(history: History) -> Iterator[Violation]:
     """I17: no instant of a post is filed twice for an account, and none that nobody asked for."""
     found: dict[tuple[str, str, str], list[RecordedDelivery]] = defaultdict(list)
     for delivery in history.deliveries.values():
-        found[delivery.post, instant_of(delivery.label), delivery.account].append(delivery)
+        found[delivery.post, instant_of(delivery.label), delivery.account].append(
+            delivery
+        )
     for (post, instant, account), same in found.items():
         if len(same) > 1:
             evidence = tuple(one.row for one in same)
-            yield Violation(f"{post}@{account}", f"{instant} was filed {len(same)} times", evidence)
-    asked = {(duty.post, instant_of(duty.occurrence), duty.account) for duty in history.plan.duties}
+            yield Violation(
+                f"{post}@{account}", f"{instant} was filed {len(same)} times", evidence
+            )
+    asked = {
+        (duty.post, instant_of(duty.occurrence), duty.account)
+        for duty in history.plan.duties
+    }
     for (post, instant, account), (delivery, *_more) in found.items():
-        is_asked = (post, instant, account) in asked or history.duty_of(delivery) is not None
+        is_asked = (post, instant, account) in asked or history.duty_of(
+            delivery
+        ) is not None
         if not is_asked and not _ordered_again(history, delivery):
-            yield Violation(delivery.subject, "filed, and nobody asked for it", (delivery.row,))
+            yield Violation(
+                delivery.subject, "filed, and nobody asked for it", (delivery.row,)
+            )
 
 
 def _ordered_again(history: History, delivery: RecordedDelivery) -> bool:
@@ -418,7 +493,9 @@ def audit_is_whole(history: History) -> Iterator[Violation]:
     yield from _chain(history)
 
 
-def _gaps(delivery: RecordedDelivery, acts: Sequence[AuditedAct]) -> Iterator[Violation]:
+def _gaps(
+    delivery: RecordedDelivery, acts: Sequence[AuditedAct]
+) -> Iterator[Violation]:
     state, evidence = None, delivery.row
     for act in (act for act in acts if act.after is not None):
         if act.before != state:
@@ -434,13 +511,19 @@ def _unwritten(history: History) -> Iterator[Violation]:
     used: set[int] = set()
     for action in history.actions:
         act = next(
-            (act for act in history.audit if act.id not in used and _records(history, act, action)),
+            (
+                act
+                for act in history.audit
+                if act.id not in used and _records(history, act, action)
+            ),
             None,
         )
         if act is None:
             evidence = (f"actions:{action.line}",)
             yield Violation(
-                _target(action), f"{action.kind} by {action.by} is not in the audit", evidence
+                _target(action),
+                f"{action.kind} by {action.by} is not in the audit",
+                evidence,
             )
         else:
             used.add(act.id)
@@ -458,10 +541,14 @@ def _records(history: History, act: AuditedAct, action: PersonAction) -> bool:
     slack = history.settings.tolerance
     is_then = action.asked - slack <= act.at <= action.at + slack
     is_it = (
-        act.subject == action.scope if action.scope else _is_about(act, action.post, action.account)
+        act.subject == action.scope
+        if action.scope
+        else _is_about(act, action.post, action.account)
     )
     is_so = (
-        act.event in WRITTEN.get(action.kind, ()) and act.name == action.by and act.role == "person"
+        act.event in WRITTEN.get(action.kind, ())
+        and act.name == action.by
+        and act.role == "person"
     )
     return is_so and is_then and is_it
 
@@ -470,13 +557,21 @@ def _chain(history: History) -> Iterator[Violation]:
     """Each entry of a chain must fit its number and its predecessor, up to the last anchor."""
     if not history.audit or "hash" not in history.audit[0].columns:
         return
-    if history.is_exact and not any(one.kind == "clock" for one in history.interruptions):
+    if history.is_exact and not any(
+        one.kind == "clock" for one in history.interruptions
+    ):
         for first, second in pairwise(history.audit):
             if first.columns["at"] > second.columns["at"] + MICRO:
-                yield Violation(second.subject, "older than the entry before it", (second.row,))
+                yield Violation(
+                    second.subject, "older than the entry before it", (second.row,)
+                )
     hashes = {0: history.database_info.get("audit_genesis")}
     for number, act in enumerate(history.audit, 1):
-        text = [number, *(act.columns[name] for name in FIELDS), act.columns["previous"]]
+        text = [
+            number,
+            *(act.columns[name] for name in FIELDS),
+            act.columns["previous"],
+        ]
         found = hashlib.sha256(
             PREFIX + json.dumps(text, separators=(",", ":")).encode()
         ).hexdigest()
@@ -486,14 +581,18 @@ def _chain(history: History) -> Iterator[Violation]:
             or found != act.columns["hash"]
             or expected not in {None, act.columns["previous"]}
         ):
-            yield Violation(act.subject, f"the chain breaks at entry {number}", (act.row,))
+            yield Violation(
+                act.subject, f"the chain breaks at entry {number}", (act.row,)
+            )
             return
         hashes[number] = found
     for line, anchor in enumerate(history.anchors, 1):
         is_of_this_chain = anchor.get("chain") in {None, hashes[0]}
         if hashes.get(anchor["sequence"]) != anchor["hash"] or not is_of_this_chain:
             what = f"entry {anchor['sequence']} is not what was anchored"
-            yield Violation("audit", what, (f"anchors:{line}", f"audit:{anchor['sequence']}"))
+            yield Violation(
+                "audit", what, (f"anchors:{line}", f"audit:{anchor['sequence']}")
+            )
 
 
 def all_or_nothing(history: History) -> Iterator[Violation]:
@@ -509,19 +608,24 @@ def all_or_nothing(history: History) -> Iterator[Violation]:
     issues = {one.sha256: one.duties for one in history.plan.issues}
     filed = _filed(history)
     latest = (
-        issues.get(history.versions[-1].sha256, frozenset()) if history.versions else frozenset()
+        issues.get(history.versions[-1].sha256, frozenset())
+        if history.versions
+        else frozenset()
     )
     asked: set[tuple[str, str, str]] = set()
     for version in history.versions:
         evidence = (f"schedule:{version.id}",)
         is_whole = (
-            not version.text or hashlib.sha256(version.text.encode()).hexdigest() == version.sha256
+            not version.text
+            or hashlib.sha256(version.text.encode()).hexdigest() == version.sha256
         )
         if not is_whole or version.sha256 not in issues:
             yield Violation("schedule", "in force is what nobody handed out", evidence)
             return
         filed_before = {key for key, at in filed.items() if at < version.at}
-        is_large = len(issues[version.sha256] - filed_before) > history.settings.together
+        is_large = (
+            len(issues[version.sha256] - filed_before) > history.settings.together
+        )
         duties = issues[version.sha256] - history.past
         asked |= duties
         then = (
@@ -529,15 +633,25 @@ def all_or_nothing(history: History) -> Iterator[Violation]:
             if is_large
             else {key for key, at in filed.items() if at <= version.at}
         )
-        missing = (key for key in duties - then if not _was_stopped(history, key, version.at))
-        for key in sorted(key for key in missing if not _was_added_late(history, key, version.at)):
-            yield Violation("@".join((key[0], key[2])), "left out of its version", evidence)
+        missing = (
+            key for key in duties - then if not _was_stopped(history, key, version.at)
+        )
+        for key in sorted(
+            key for key in missing if not _was_added_late(history, key, version.at)
+        ):
+            yield Violation(
+                "@".join((key[0], key[2])), "left out of its version", evidence
+            )
     asked |= {key for one in history.plan.issues for key in one.later}
     for key in sorted(filed.keys() - asked):
         duty = history.duty_of(history.by_key[key])
-        if not (duty and duty.every) and not _ordered_again(history, history.by_key[key]):
+        if not (duty and duty.every) and not _ordered_again(
+            history, history.by_key[key]
+        ):
             yield Violation(
-                history.by_key[key].subject, "filed without any version", (history.by_key[key].row,)
+                history.by_key[key].subject,
+                "filed without any version",
+                (history.by_key[key].row,),
             )
 
 
@@ -575,9 +689,13 @@ def _was_added_late(history: History, key: tuple[str, str, str], at: float) -> b
 def _has_begun(history: History, delivery: RecordedDelivery, at: float) -> bool:
     return (
         delivery.due <= at
-        or any(attempt.intended <= at for attempt in history.attempts_of.get(delivery.id, ()))
         or any(
-            act.after in ENDED and act.at <= at for act in history.acts_on.get(delivery.subject, ())
+            attempt.intended <= at
+            for attempt in history.attempts_of.get(delivery.id, ())
+        )
+        or any(
+            act.after in ENDED and act.at <= at
+            for act in history.acts_on.get(delivery.subject, ())
         )
     )
 
@@ -587,5 +705,7 @@ def _filed(history: History) -> Mapping[tuple[str, str, str], float]:
     found = {}
     for key, delivery in history.by_key.items():
         acts = history.acts_on.get(delivery.subject, ())
-        found[key] = next((act.at for act in acts if act.event == "planned"), float("inf"))
+        found[key] = next(
+            (act.at for act in acts if act.event == "planned"), float("inf")
+        )
     return found

@@ -13,17 +13,26 @@ def secrets_stay_secret(history: History) -> Iterator[Violation]:
 
 def only_allowed_places(history: History) -> Iterator[Violation]:
     """I23: the database has its environment's stamp, and connections went to allowed hosts only."""
-    wanted, stamped = history.settings.environment, history.database_info.get("environment")
+    wanted, stamped = (
+        history.settings.environment,
+        history.database_info.get("environment"),
+    )
     if wanted is not None and stamped != wanted:
         yield Violation(
-            "database", f"stamped {stamped}, run as {wanted}", ("database_info:environment",)
+            "database",
+            f"stamped {stamped}, run as {wanted}",
+            ("database_info:environment",),
         )
     if "connections" not in history.given:
-        raise NotJudgedError("connections.jsonl is missing: nobody recorded where calls went")
+        raise NotJudgedError(
+            "connections.jsonl is missing: nobody recorded where calls went"
+        )
     for line, connection in enumerate(history.connections, 1):
         if connection["host"] not in history.settings.hosts:
             yield Violation(
-                connection["host"], "a place that is not allowed", (f"connections:{line}",)
+                connection["host"],
+                "a place that is not allowed",
+                (f"connections:{line}",),
             )
 
 
@@ -62,14 +71,20 @@ def replayable(history: History) -> Iterator[Violation]:
                 None,
             )
             line = place or min(len(mine), len(theirs)) + 1
-            yield Violation("replay", f"the {what}s part at line {line}", (f"{what}:{line}",))
+            yield Violation(
+                "replay", f"the {what}s part at line {line}", (f"{what}:{line}",)
+            )
 
 
 def _deeds(history: History) -> Sequence[tuple[str, ...]]:
     return [
-        (entry.kind, entry.platform, entry.account, entry.endpoint or "") for entry in history.log
+        (entry.kind, entry.platform, entry.account, entry.endpoint or "")
+        for entry in history.log
     ]
 
 
 def _steps(history: History) -> Sequence[tuple[str, ...]]:
-    return [(act.subject, act.event, act.before or "", act.after or "") for act in history.audit]
+    return [
+        (act.subject, act.event, act.before or "", act.after or "")
+        for act in history.audit
+    ]

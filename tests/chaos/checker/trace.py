@@ -109,7 +109,9 @@ def trace_of(history: History) -> Trace:
         markers, texts = _keys(history)
         calls = _calls(history, markers)
         by_seq = {call.recv.seq: call for call in calls}
-        _KNOWN[history] = Trace(calls=calls, creations=_creations(history, by_seq, markers, texts))
+        _KNOWN[history] = Trace(
+            calls=calls, creations=_creations(history, by_seq, markers, texts)
+        )
     return _KNOWN[history]
 
 
@@ -124,21 +126,33 @@ def recovered_calls(history: History) -> set[tuple[str, int]]:
         if act.event in {"attempts_recovered", "attempt_orphaned"}
     ]
     calls = [call for detail in reported for call in detail.get("calls", [detail])]
-    return {(call["rendered_hash"], round((seconds(call["at"]) or 0.0) * MICRO)) for call in calls}
+    return {
+        (call["rendered_hash"], round((seconds(call["at"]) or 0.0) * MICRO))
+        for call in calls
+    }
 
 
 def live_copies(history: History, delivery: RecordedDelivery) -> Iterator[Creation]:
     """Yield the posts that were made for a delivery and are still shown."""
     for creation in trace_of(history).creations:
-        is_its = (creation.owner or creation.by_call) is delivery and not creation.is_part
-        if is_its and creation.copy and creation.copy.is_visible and not creation.copy.is_removed:
+        is_its = (
+            creation.owner or creation.by_call
+        ) is delivery and not creation.is_part
+        if (
+            is_its
+            and creation.copy
+            and creation.copy.is_visible
+            and not creation.copy.is_removed
+        ):
             yield creation
 
 
 def folded(text: str) -> str:
     """Return a text without the parts that platforms change: case, width, spaces, brackets."""
     return "".join(
-        letter for letter in unicodedata.normalize("NFKC", text).casefold() if letter.isalnum()
+        letter
+        for letter in unicodedata.normalize("NFKC", text).casefold()
+        if letter.isalnum()
     )
 
 
@@ -163,23 +177,34 @@ def _calls(history: History, markers: Markers) -> list[CreatingCall]:
         for entry in history.log
         if entry.kind == "act" and entry.post_id and entry.call
     }
-    replies = {entry.call: entry for entry in history.log if entry.kind == "reply" and entry.call}
+    replies = {
+        entry.call: entry
+        for entry in history.log
+        if entry.kind == "reply" and entry.call
+    }
     attempts = _attempts_of(history)
     used: set[int] = set()
     calls = []
     for recv in sorted(
-        (entry for entry in history.log if _may_create(entry)), key=lambda entry: entry.seq
+        (entry for entry in history.log if _may_create(entry)),
+        key=lambda entry: entry.seq,
     ):
         act, reply = acts.get(recv.seq), replies.get(recv.seq)
         owner = _marked(history.copies.get(act.post_id or "") if act else None, markers)
         like_it = attempts[recv.platform, recv.account, recv.endpoint in PARTS]
         under_way = _under_way(recv, like_it, history.settings.tolerance)
-        if owner and under_way and all(attempt.delivery != owner.id for attempt in under_way):
+        if (
+            owner
+            and under_way
+            and all(attempt.delivery != owner.id for attempt in under_way)
+        ):
             under_way = _held_up(recv, like_it, used, owner) or under_way
         attempt = _best(under_way, used, owner)
         is_resend = attempt is not None and attempt.id in used
         used |= {attempt.id} if attempt else set()
-        calls.append(CreatingCall(recv=recv, reply=reply, attempt=attempt, is_resend=is_resend))
+        calls.append(
+            CreatingCall(recv=recv, reply=reply, attempt=attempt, is_resend=is_resend)
+        )
     return calls
 
 
@@ -187,7 +212,9 @@ def _may_create(entry: SimulatorLogEntry) -> bool:
     return entry.kind == "recv" and entry.endpoint in CREATING and bool(entry.account)
 
 
-def _attempts_of(history: History) -> Mapping[tuple[str, str, bool], list[RecordedAttempt]]:
+def _attempts_of(
+    history: History,
+) -> Mapping[tuple[str, str, bool], list[RecordedAttempt]]:
     """Return the attempts by account on the platform, oldest first, with further parts apart."""
     found: dict[tuple[str, str, bool], list[RecordedAttempt]] = defaultdict(list)
     for attempt in sorted(history.attempts, key=lambda one: (one.intended, one.id)):
@@ -223,9 +250,13 @@ def _held_up(
 ) -> Sequence[RecordedAttempt]:
     """Return the attempts of the delivery that had just ended in doubt when the call came."""
     own = [
-        attempt for attempt in attempts if attempt.delivery == owner.id and attempt.id not in used
+        attempt
+        for attempt in attempts
+        if attempt.delivery == owner.id and attempt.id not in used
     ]
-    doubts = [one for one in own if one.ended is not None and one.outcome in {None, "unknown"}]
+    doubts = [
+        one for one in own if one.ended is not None and one.outcome in {None, "unknown"}
+    ]
     return [
         one
         for one in doubts
@@ -237,7 +268,9 @@ def _best(
     attempts: Sequence[RecordedAttempt], used: set[int], owner: RecordedDelivery | None
 ) -> RecordedAttempt | None:
     """Return the best attempt: for the delivery itself, then without a call, then the newest."""
-    own = [attempt for attempt in attempts if owner and attempt.delivery == owner.id] or attempts
+    own = [
+        attempt for attempt in attempts if owner and attempt.delivery == owner.id
+    ] or attempts
     chosen = [attempt for attempt in own if attempt.id not in used] or own
     return chosen[-1] if chosen else None
 
@@ -272,7 +305,9 @@ def _keys(history: History) -> tuple[Markers, Texts]:
     markers: dict[Identity, list[tuple[str, RecordedDelivery]]] = defaultdict(list)
     texts: dict[tuple[Identity, Said], RecordedDelivery] = {}
     for delivery in history.deliveries.values():
-        tried = {attempt.rendition for attempt in history.attempts_of.get(delivery.id, ())}
+        tried = {
+            attempt.rendition for attempt in history.attempts_of.get(delivery.id, ())
+        }
         for fingerprint in {delivery.rendition, *tried} & history.words.keys():
             words, identity = history.words[fingerprint], history.identity_of(delivery)
             markers[identity].append((folded(words.marker), delivery))
@@ -285,10 +320,18 @@ def _marked(copy: PublishedCopy | None, markers: Markers) -> RecordedDelivery | 
         return None
     text = folded(f"{copy.title} {copy.text} {copy.html}")
     return next(
-        (owner for code, owner in markers.get((copy.platform, copy.account), ()) if code in text),
+        (
+            owner
+            for code, owner in markers.get((copy.platform, copy.account), ())
+            if code in text
+        ),
         None,
     )
 
 
 def _worded(copy: PublishedCopy | None, texts: Texts) -> RecordedDelivery | None:
-    return texts.get(((copy.platform, copy.account), received_words(copy))) if copy else None
+    return (
+        texts.get(((copy.platform, copy.account), received_words(copy)))
+        if copy
+        else None
+    )

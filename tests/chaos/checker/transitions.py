@@ -98,7 +98,10 @@ Step = tuple[str, str]
 
 
 def _steps() -> dict[Step, tuple[frozenset[str], frozenset[str]]]:
-    cells = [[cell.strip() for cell in line.split("|")] for line in TABLE.strip().splitlines()]
+    cells = [
+        [cell.strip() for cell in line.split("|")]
+        for line in TABLE.strip().splitlines()
+    ]
     return {
         (before, event): (frozenset(to.split()), frozenset(who.split()))
         for before, event, to, who in cells

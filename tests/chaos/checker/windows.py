@@ -59,14 +59,18 @@ def only_in_its_window(history: History) -> Iterator[Violation]:
     yield from _made_up_for(history)
 
 
-def _kept_back(history: History, delivery: RecordedDelivery, call: CreatingCall) -> bool:
+def _kept_back(
+    history: History, delivery: RecordedDelivery, call: CreatingCall
+) -> bool:
     """True if limits, a doubt or the way there kept the login from calling: that is not late.
 
     A post that may be late by less than a minute goes now or never. A missing way does not excuse
     it.
     """
     others = (
-        one for one in history.attempts if one.login == delivery.login and one is not call.attempt
+        one
+        for one in history.attempts
+        if one.login == delivery.login and one is not call.attempt
     )
     before = [one for one in others if one.intended < call.recv.began]
     due, _expires, max_delay = _window(history, delivery)
@@ -94,7 +98,9 @@ def _was_full(
     """Whether its login had made as many calls within an hour as it may, before it was too late."""
     policy = history.settings.accounts.get(delivery.account)
     most = policy.per_hour if policy else None
-    calls = sorted(one.intended for one in before if one.outcome != "not_sent" and not one.part)
+    calls = sorted(
+        one.intended for one in before if one.outcome != "not_sent" and not one.part
+    )
     pairs = zip(calls, calls[(most or 1) - 1 :], strict=False)
     return most is not None and any(
         last - first < HOUR and last + HOUR > delivery.due for first, last in pairs
@@ -107,16 +113,24 @@ def _made_up_for(history: History) -> Iterator[Violation]:
     for call, delivery in _calls_with_owner(history):
         first.setdefault(delivery.id, call)
     for older, newer in (
-        pair for _outage, missed in missed_occurrences(history) for pair in pairwise(missed)
+        pair
+        for _outage, missed in missed_occurrences(history)
+        for pair in pairwise(missed)
     ):
         call = first.get(older.id)
         latest = newer.due + history.settings.clock_error
-        if call and call.recv.began > latest and not _released(history, older, call.recv.began):
+        if (
+            call
+            and call.recv.began > latest
+            and not _released(history, older, call.recv.began)
+        ):
             what = f"missed and sent, though {newer.label} was missed as well"
             yield Violation(older.subject, what, (call.where, older.row, newer.row))
 
 
-def missed_occurrences(history: History) -> Iterator[tuple[Outage, Sequence[RecordedDelivery]]]:
+def missed_occurrences(
+    history: History,
+) -> Iterator[tuple[Outage, Sequence[RecordedDelivery]]]:
     """Yield the instants of repeating posts that each outage covered, by account, oldest first."""
     repeating = [
         one
@@ -137,7 +151,9 @@ def _is_ordered(history: History, delivery: RecordedDelivery) -> bool:
     return any(act.event == "resend_requested" for act in acts)
 
 
-def _calls_with_owner(history: History) -> Iterator[tuple[CreatingCall, RecordedDelivery]]:
+def _calls_with_owner(
+    history: History,
+) -> Iterator[tuple[CreatingCall, RecordedDelivery]]:
     for call in trace_of(history).calls:
         if call.attempt and call.attempt.delivery in history.deliveries:
             yield call, history.deliveries[call.attempt.delivery]
@@ -155,16 +171,22 @@ def _window(history: History, delivery: RecordedDelivery) -> tuple[float, float,
     own = (delivery.due, delivery.expires, delivery.max_delay)
     said = (duty.due, duty.expires, duty.max_delay) if duty else (None, None, None)
     due, expires, max_delay = (
-        mine if theirs is None else theirs for mine, theirs in zip(own, said, strict=True)
+        mine if theirs is None else theirs
+        for mine, theirs in zip(own, said, strict=True)
     )
     return due, expires, max_delay
 
 
 def _released(history: History, delivery: RecordedDelivery, until: float) -> bool:
     """Whether a person has let it go, or sent it sooner, by then."""
-    acts = [*history.acts_on.get(delivery.subject, ()), *history.acts_on.get(delivery.post, ())]
+    acts = [
+        *history.acts_on.get(delivery.subject, ()),
+        *history.acts_on.get(delivery.post, ()),
+    ]
     return any(
-        act.role == "person" and act.event in {"resolved", "send_requested"} and act.at <= until
+        act.role == "person"
+        and act.event in {"resolved", "send_requested"}
+        and act.at <= until
         for act in acts
     )
 
@@ -180,13 +202,17 @@ def pause_holds(history: History) -> Iterator[Violation]:
             late = begins + GRACE + history.settings.tolerance < call.recv.began < ends
             if late and covers(scope, delivery):
                 yield Violation(
-                    delivery.subject, f"a call while {scope} was paused", (call.where, evidence)
+                    delivery.subject,
+                    f"a call while {scope} was paused",
+                    (call.where, evidence),
                 )
     for scope, begins, ends, evidence in _audited_pauses(history.audit):
         for delivery, attempt in _announced_after(history, begins, ends):
             if covers(scope, delivery):
                 yield Violation(
-                    delivery.subject, f"an intent while {scope} was paused", (attempt.row, evidence)
+                    delivery.subject,
+                    f"an intent while {scope} was paused",
+                    (attempt.row, evidence),
                 )
 
 
@@ -198,7 +224,10 @@ def _announced_after(
     Yield none where instants are too inexact to separate an action from its neighbours.
     """
     for attempt in history.attempts if history.is_exact else ():
-        if begins + ORDERED < attempt.intended < ends and attempt.delivery in history.deliveries:
+        if (
+            begins + ORDERED < attempt.intended < ends
+            and attempt.delivery in history.deliveries
+        ):
             yield history.deliveries[attempt.delivery], attempt
 
 
@@ -219,7 +248,9 @@ Pause = tuple[str, float, float, str]
 
 def pauses(history: History) -> Sequence[Pause]:
     """Return every pause, by the audit and by the people that ordered it."""
-    by_people = [action for action in history.actions if action.kind in {"pause", "resume"}]
+    by_people = [
+        action for action in history.actions if action.kind in {"pause", "resume"}
+    ]
     return [*_audited_pauses(history.audit), *_requested_pauses(by_people)]
 
 
@@ -242,7 +273,12 @@ def _requested_pauses(actions: Sequence[PersonAction]) -> Iterator[Pause]:
                 for one in actions[place:]
                 if one.kind == "resume" and one.scope == action.scope
             )
-            yield action.scope, action.at, next(later, float("inf")), f"actions:{action.line}"
+            yield (
+                action.scope,
+                action.at,
+                next(later, float("inf")),
+                f"actions:{action.line}",
+            )
 
 
 def limits_are_kept(history: History) -> Iterator[Violation]:
@@ -260,9 +296,17 @@ def limits_are_kept(history: History) -> Iterator[Violation]:
         known = by_login.get(login)
         if known is None:
             continue
-        for name, window, most in (("hour", HOUR, known.per_hour), ("day", DAY, known.per_day)):
+        for name, window, most in (
+            ("hour", HOUR, known.per_hour),
+            ("day", DAY, known.per_day),
+        ):
             yield from _crowded(
-                login, name, window, most, calls, max(GRACE, history.settings.clock_error)
+                login,
+                name,
+                window,
+                most,
+                calls,
+                max(GRACE, history.settings.clock_error),
             )
         yield from _hurried(history, login, known.min_interval, calls)
     yield from _restless(history)
@@ -284,14 +328,23 @@ def _crowded(  # noqa: PLR0917 # one login, one window
     """
     for place, first in enumerate(calls):
         last = place + (most or 0)
-        if most and last < len(calls) and calls[last].recv.at - first.recv.at < window - slack:
+        if (
+            most
+            and last < len(calls)
+            and calls[last].recv.at - first.recv.at < window - slack
+        ):
             yield Violation(
-                login, f"more than {most} calls within one {name}", (first.where, calls[last].where)
+                login,
+                f"more than {most} calls within one {name}",
+                (first.where, calls[last].where),
             )
 
 
 def _hurried(
-    history: History, login: str, min_interval: float | None, calls: Sequence[CreatingCall]
+    history: History,
+    login: str,
+    min_interval: float | None,
+    calls: Sequence[CreatingCall],
 ) -> Iterator[Violation]:
     attempts = sorted(
         {call.attempt.id: call.attempt for call in calls if call.attempt}.values(),
@@ -355,8 +408,13 @@ def _hasty(history: History) -> Iterator[Violation]:
                 if earlier.reply and earlier.attempt
                 else (0.0, None)
             )
-            is_heard = ended is not None and ended <= min(call.recv.began, at + HEARD_WITHIN)
-            if is_heard and call.recv.began < at + (wait or 0.0) - history.settings.tolerance:
+            is_heard = ended is not None and ended <= min(
+                call.recv.began, at + HEARD_WITHIN
+            )
+            if (
+                is_heard
+                and call.recv.began < at + (wait or 0.0) - history.settings.tolerance
+            ):
                 what = f"called {call.recv.began - at:.1f} s after a 429, not {wait}"
                 yield Violation(call.recv.account, what, (earlier.where, call.where))
         if (
@@ -379,7 +437,9 @@ def retract_wins(history: History) -> Iterator[Violation]:
         began = call.recv.began - GRACE - history.settings.tolerance
         if delivery.id in ordered and began > ordered[delivery.id][0]:
             evidence = (call.where, ordered[delivery.id][1])
-            yield Violation(delivery.subject, "a call after its retraction was ordered", evidence)
+            yield Violation(
+                delivery.subject, "a call after its retraction was ordered", evidence
+            )
         for act in history.acts_on.get(delivery.subject, ()):
             if (
                 act.event == "cancelled"
@@ -387,23 +447,36 @@ def retract_wins(history: History) -> Iterator[Violation]:
                 and not _came_back(history, act, call.recv.began)
             ):
                 yield Violation(
-                    delivery.subject, "a call after it was withdrawn", (call.where, act.row)
+                    delivery.subject,
+                    "a call after it was withdrawn",
+                    (call.where, act.row),
                 )
-    for act in (act for acts in history.acts_on.values() for act in acts if act.event in STOPPED):
+    for act in (
+        act for acts in history.acts_on.values() for act in acts if act.event in STOPPED
+    ):
         for delivery, attempt in _announced_after(history, act.at, float("inf")):
-            if delivery.subject == act.subject and not _came_back(history, act, attempt.intended):
+            if delivery.subject == act.subject and not _came_back(
+                history, act, attempt.intended
+            ):
                 yield Violation(
-                    act.subject, f"an intent after it was {act.event}", (attempt.row, act.row)
+                    act.subject,
+                    f"an intent after it was {act.event}",
+                    (attempt.row, act.row),
                 )
     for delivery in (history.deliveries[key] for key in ordered):
         is_red = delivery.state in {"retracting", "held"} and any(
-            alert.cleared is None for alert in history.alerts_on.get(delivery.subject, ())
+            alert.cleared is None
+            for alert in history.alerts_on.get(delivery.subject, ())
         )
         for creation in (
-            () if is_red or delivery.is_manually_confirmed else live_copies(history, delivery)
+            ()
+            if is_red or delivery.is_manually_confirmed
+            else live_copies(history, delivery)
         ):
             where = (creation.where, delivery.row, ordered[delivery.id][1])
-            yield Violation(delivery.subject, "live though retracted, and not in red", where)
+            yield Violation(
+                delivery.subject, "live though retracted, and not in red", where
+            )
 
 
 def _came_back(history: History, stop: AuditedAct, at: float) -> bool:
@@ -411,7 +484,8 @@ def _came_back(history: History, stop: AuditedAct, at: float) -> bool:
     acts = history.acts_on.get(stop.subject, ())
     slack = history.settings.tolerance
     return stop.event == "cancelled" and any(
-        act.event == "reinstated" and act.id > stop.id and act.at <= at + slack for act in acts
+        act.event == "reinstated" and act.id > stop.id and act.at <= at + slack
+        for act in acts
     )
 
 
@@ -420,12 +494,16 @@ def _retractions(history: History) -> dict[int, tuple[float, str]]:
     found: dict[int, tuple[float, str]] = {}
     for delivery in history.deliveries.values():
         acts = history.acts_on.get(delivery.subject, ())
-        reported = [(act.at, act.row) for act in acts if act.event == "retraction_requested"]
+        reported = [
+            (act.at, act.row) for act in acts if act.event == "retraction_requested"
+        ]
         filed = next((act.at for act in acts if act.event == "planned"), 0.0)
         reported += [
             (action.at, f"actions:{action.line}")
             for action in history.actions
-            if action.kind == "retract" and action.post == delivery.post and action.at >= filed
+            if action.kind == "retract"
+            and action.post == delivery.post
+            and action.at >= filed
             if action.account in {None, delivery.account}
         ]
         if reported:
@@ -443,7 +521,9 @@ def faults_stay_local(history: History) -> Iterator[Violation]:
         )
     later = _p99(during) - _p99(calm)
     if later > MOST_DELAY:
-        yield Violation("healthy accounts", f"delayed by {later:.1f} s (p99)", ("timings",))
+        yield Violation(
+            "healthy accounts", f"delayed by {later:.1f} s (p99)", ("timings",)
+        )
 
 
 def _p99(values: Sequence[float]) -> float:

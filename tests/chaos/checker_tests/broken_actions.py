@@ -75,7 +75,12 @@ def began_under_a_pause(run: SampleRun) -> None:
 @breaks("I14")
 def ordered_pause_forgotten(run: SampleRun) -> None:
     """The action alone is known; the database has forgotten it."""
-    action = {"kind": "pause", "at": run.call("busy")["t"] - 10, "by": "wang", "scope": "post:busy"}
+    action = {
+        "kind": "pause",
+        "at": run.call("busy")["t"] - 10,
+        "by": "wang",
+        "scope": "post:busy",
+    }
     run.lists["actions"].append(action)
 
 
@@ -101,9 +106,9 @@ def missed_and_made_up_for(run: SampleRun) -> None:
 @breaks("I10")
 def no_alert_about_the_missed(run: SampleRun) -> None:
     """The alert that stands for the missed instants is about another post."""
-    next(one for one in run.rows["alert"] if one["code"] == "occurrences_missed")["subject"] = (
-        "plain"
-    )
+    next(one for one in run.rows["alert"] if one["code"] == "occurrences_missed")[
+        "subject"
+    ] = "plain"
 
 
 @breaks("I16")
@@ -114,7 +119,9 @@ def called_after_the_retraction(run: SampleRun) -> None:
         for one in run.lists["actions"]
         if (one["kind"], one.get("post")) == ("retract", "retracted")
     )
-    action.update(asked_at=run.call("retracted")["t"] - 5, at=run.call("retracted")["t"] - 5)
+    action.update(
+        asked_at=run.call("retracted")["t"] - 5, at=run.call("retracted")["t"] - 5
+    )
     run.audit("retracted", "planned")[0]["at"] -= round(HOUR * MICRO)
 
 

@@ -23,26 +23,40 @@ class SampleRun(Artefacts):
         return [row for row in self.rows["delivery"] if row["post"] == name][number]
 
     def attempts(self, name: str) -> list[Row]:
-        return [row for row in self.rows["attempt"] if row["delivery"] == self.row(name)["id"]]
+        return [
+            row
+            for row in self.rows["attempt"]
+            if row["delivery"] == self.row(name)["id"]
+        ]
 
     def readbacks(self, name: str) -> list[Row]:
-        return [row for row in self.rows["readback"] if row["delivery"] == self.row(name)["id"]]
+        return [
+            row
+            for row in self.rows["readback"]
+            if row["delivery"] == self.row(name)["id"]
+        ]
 
     def audit(self, name: str, event: str) -> list[Row]:
         """Return the entries about a scenario's deliveries, or a scope like `post:NAME`."""
         named = (f"{name}@", f"{name}#")
         entries = [row for row in self.rows["audit"] if row["event"] == event]
         return [
-            row for row in entries if row["subject"] == name or row["subject"].startswith(named)
+            row
+            for row in entries
+            if row["subject"] == name or row["subject"].startswith(named)
         ]
 
     def alert(self, name: str) -> Row:
-        return next(row for row in self.rows["alert"] if row["subject"].startswith(f"{name}@"))
+        return next(
+            row for row in self.rows["alert"] if row["subject"].startswith(f"{name}@")
+        )
 
     def words(self, row: Row) -> Row:
         """Return the rendered post of a delivery."""
         return next(
-            one for one in self.rows["rendered_post"] if one["fingerprint"] == row["rendered_hash"]
+            one
+            for one in self.rows["rendered_post"]
+            if one["fingerprint"] == row["rendered_hash"]
         )
 
     def copy(self, name: str) -> Row:
@@ -52,17 +66,25 @@ class SampleRun(Artefacts):
     def parts(self) -> list[Row]:
         """Return the further parts of the thread with several parts, as on the platform."""
         thread = self.copy("parts")["id"]
-        return [post for post in self.documents["posts"] if post["extra"].get("thread") == thread]
+        return [
+            post
+            for post in self.documents["posts"]
+            if post["extra"].get("thread") == thread
+        ]
 
     def duty(self, name: str) -> Row:
-        return next(one for one in self.documents["plan"]["duties"] if one["post"] == name)
+        return next(
+            one for one in self.documents["plan"]["duties"] if one["post"] == name
+        )
 
     def status(self, name: str) -> Row:
         return next(one for one in self.documents["status"] if one["post"] == name)
 
     def entry(self, post: Row, kind: str) -> Row:
         return next(
-            one for one in self.lists["log"] if one["post_id"] == post["id"] and one["kind"] == kind
+            one
+            for one in self.lists["log"]
+            if one["post_id"] == post["id"] and one["kind"] == kind
         )
 
     def call(self, name: str) -> Row:
@@ -78,7 +100,9 @@ class SampleRun(Artefacts):
         )
 
     def add_entry(self, like: Row, **changes: Any) -> None:
-        self.lists["log"].append({**like, "seq": self.lists["log"][-1]["seq"] + 1, **changes})
+        self.lists["log"].append(
+            {**like, "seq": self.lists["log"][-1]["seq"] + 1, **changes}
+        )
 
     def make_twice(self, copy: Row, **changes: Any) -> None:
         """Let the platform make a post twice in one call."""
@@ -87,8 +111,17 @@ class SampleRun(Artefacts):
 
     def add_unknown_post(self, *, later: int = 0) -> None:
         """Add an unseen Weibo post by somebody, then `later` posts that are removed in the end."""
-        [known] = (one for one in self.documents["posts"] if one["id"] == self.by_hand["remote_id"])
-        made = {**known, "id": "unknown", "text": "不明内容", "created": known["created"] + 60}
+        [known] = (
+            one
+            for one in self.documents["posts"]
+            if one["id"] == self.by_hand["remote_id"]
+        )
+        made = {
+            **known,
+            "id": "unknown",
+            "text": "不明内容",
+            "created": known["created"] + 60,
+        }
         self.documents["posts"] += [
             made,
             *({**made, "id": f"removed-{n}", **REMOVED} for n in range(later)),
@@ -97,7 +130,9 @@ class SampleRun(Artefacts):
     @property
     def by_hand(self) -> Row:
         """Return the monitor's sighting of a post that a person made on Weibo."""
-        seen = (one for one in self.rows["observed_post"] if not one["predates_monitoring"])
+        seen = (
+            one for one in self.rows["observed_post"] if not one["predates_monitoring"]
+        )
         return next(one for one in seen if one["account"].startswith("weibo"))
 
     def see_late(self, seconds: float) -> None:
@@ -125,8 +160,12 @@ class SampleRun(Artefacts):
     def accept(self, text: str, begins: float, ends: float) -> None:
         """Let a version of the schedule be in force between two instants, and drop others there."""
         versions = self.rows["schedule"]
-        kept = [one for one in versions if not begins <= one["accepted_at"] / MICRO <= ends]
-        kept.append({**versions[-1], "text": text, "accepted_at": round(begins * MICRO)})
+        kept = [
+            one for one in versions if not begins <= one["accepted_at"] / MICRO <= ends
+        ]
+        kept.append(
+            {**versions[-1], "text": text, "accepted_at": round(begins * MICRO)}
+        )
         self.rows["schedule"] = sorted(kept, key=lambda one: one["accepted_at"])
 
 

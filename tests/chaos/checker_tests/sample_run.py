@@ -21,7 +21,13 @@ from tests.simulation.artefacts import artefacts_of
 from tests.simulation.patched_runtime import JOB_TIMES
 from tests.simulation.platforms import BUSY, CREATING, LISTING
 from tests.simulation.simulation import ENDED, Shape, Simulation, opened
-from tests.simulation.workspace import SchedulePost, Waits, identity_of, instant, platform_of
+from tests.simulation.workspace import (
+    SchedulePost,
+    Waits,
+    identity_of,
+    instant,
+    platform_of,
+)
 
 ACCOUNTS = ("tieba-a", "wechat-a", "weibo-a", "weibo-b")
 WAITS = Waits(deadline=3, lease=5, visibility=20, review=24)
@@ -38,7 +44,11 @@ LONG_TEXT = "凡自称客服要求转账退款的都是诈骗，请挂断电话�
 LOST: Fault = {"kind": "drop_before"}
 MADE: Fault = {"kind": "drop_after"}
 LATE: Fault = {"kind": "list_late", "seconds": 8}
-TOO_MANY: Fault = {"kind": "status", "code": 429, "headers": {"Retry-After": str(RETRY_AFTER)}}
+TOO_MANY: Fault = {
+    "kind": "status",
+    "code": 429,
+    "headers": {"Retry-After": str(RETRY_AFTER)},
+}
 EXPIRED: Fault = {"kind": "expire_token"}
 EXCERPT: Fault = {"kind": "rewrite", "how": "excerpt", "characters": 9}
 Faults = Sequence[tuple[Fault, ...]]
@@ -78,11 +88,21 @@ class ScriptedFaults:
 
     def load(self, scenario: PostCourse) -> None:
         for sort in ("creations", "reads", "deletions"):
-            self.waiting[identity_of(scenario.account), sort] = deque(getattr(scenario, sort))
+            self.waiting[identity_of(scenario.account), sort] = deque(
+                getattr(scenario, sort)
+            )
 
-    def collect_faults(self, _platform: str, account: str, endpoint: str) -> tuple[Fault, ...]:
+    def collect_faults(
+        self, _platform: str, account: str, endpoint: str
+    ) -> tuple[Fault, ...]:
         is_creation = endpoint in CREATING or endpoint == "/c/c/post/add_pc"
-        sort = "creations" if is_creation else "reads" if endpoint in LISTING else "deletions"
+        sort = (
+            "creations"
+            if is_creation
+            else "reads"
+            if endpoint in LISTING
+            else "deletions"
+        )
         waiting = self.waiting[account, sort]
         return waiting.popleft() if waiting else ()
 
@@ -103,7 +123,9 @@ def _kill_at(failpoint: str, times: int = 1) -> Action:
     def action(simulation: Simulation, *_whose: str) -> None:
         for number in range(1, times + 1):
             simulation.crash_plan.at_failpoints[failpoint] = 1
-            simulation.pass_until(lambda number=number: simulation.crashes[failpoint] == number, 60)
+            simulation.pass_until(
+                lambda number=number: simulation.crashes[failpoint] == number, 60
+            )
 
     return action
 
@@ -135,7 +157,8 @@ def _resend(simulation: Simulation, post: str, account: str) -> None:
 
 def _edit(simulation: Simulation, post: str, _account: str, **changes: Any) -> None:
     simulation.edit(
-        post, **changes or {"title": f"{simulation.workspace.entries[post].title}（改）"}
+        post,
+        **changes or {"title": f"{simulation.workspace.entries[post].title}（改）"},
     )
     simulation.pass_time(4)  # a file that was saved in two steps is whole by then
     simulation.run_command(simulation.reload())
@@ -151,10 +174,14 @@ def _post_alike(simulation: Simulation, post: str, account: str) -> None:
     """Somebody posts the same text without its marker."""
     frozen = "SELECT body FROM rendered_post WHERE fingerprint = ?"
     body = json.loads(
-        simulation.rows(frozen, _delivery(simulation, post, account)["rendered_hash"])[0]["body"]
+        simulation.rows(frozen, _delivery(simulation, post, account)["rendered_hash"])[
+            0
+        ]["body"]
     )
     text = body["text"].replace(body["marker"]["code"], "")
-    simulation.platforms.post_by_hand(platform_of(account), identity_of(account), "", text)
+    simulation.platforms.post_by_hand(
+        platform_of(account), identity_of(account), "", text
+    )
 
 
 def _remove(simulation: Simulation, post: str, account: str) -> None:
@@ -183,14 +210,20 @@ EARLIER = "earlier"
 SHARED: Mapping[str, PostCourse] = {
     EARLIER: PostCourse(actions=[("pending", _command("cancel"))], due=60.0),
     "plain": PostCourse(others=("tieba-a", "wechat-a", "weibo-b")),
-    "poison": PostCourse(actions=[("pending", _kill_at("claim.after_commit", times=2))]),
-    "found-after-death": PostCourse(actions=[("pending", _kill_at("outcome.before_commit"))]),
+    "poison": PostCourse(
+        actions=[("pending", _kill_at("claim.after_commit", times=2))]
+    ),
+    "found-after-death": PostCourse(
+        actions=[("pending", _kill_at("outcome.before_commit"))]
+    ),
     "not-sent": PostCourse(actions=[("pending", _event("disconnect", "refused", 6.0))]),
     "edited": PostCourse(
         creations=[(TOO_MANY,)], others=("weibo-b",), actions=[("retrying", _edit)]
     ),
     "expired": PostCourse(
-        actions=[("pending", _event("stop_for", 60.0))], entry={"expires": 20.0}, due=10.0
+        actions=[("pending", _event("stop_for", 60.0))],
+        entry={"expires": 20.0},
+        due=10.0,
     ),
     "missed": PostCourse(
         actions=[("pending", _event("stop_for", 150.0))],
@@ -211,15 +244,21 @@ SEPARATE: Mapping[str, PostCourse] = {
     "found": PostCourse(creations=[(MADE, LATE)], reads=[(TOO_MANY,), (LOST,)]),
     "absent": PostCourse(account="weibo-b", creations=[(LOST,)]),
     "absent-twice": PostCourse(creations=[(LOST,), (LOST,)]),
-    "refused": PostCourse(account="weibo-b", creations=[({"kind": "api_error", "code": 20020},)]),
+    "refused": PostCourse(
+        account="weibo-b", creations=[({"kind": "api_error", "code": 20020},)]
+    ),
     "refused-by-review": PostCourse(
-        account="wechat-a", creations=[({"kind": "review", "seconds": 6, "verdict": "refuse"},)]
+        account="wechat-a",
+        creations=[({"kind": "review", "seconds": 6, "verdict": "refuse"},)],
     ),
     "blocked": PostCourse(
-        creations=[({"kind": "captcha"},)], actions=[("held", _resolve(Resolution.RESEND))]
+        creations=[({"kind": "captcha"},)],
+        actions=[("held", _resolve(Resolution.RESEND))],
     ),
     "signed-out": PostCourse(
-        account="weibo-b", creations=[(EXPIRED,), (EXPIRED,)], actions=[("held", _resume)]
+        account="weibo-b",
+        creations=[(EXPIRED,), (EXPIRED,)],
+        actions=[("held", _resume)],
     ),
     **{
         f"alike-{resolution}": PostCourse(
@@ -227,7 +266,11 @@ SEPARATE: Mapping[str, PostCourse] = {
             creations=[(LOST,)],
             actions=[("unknown", _post_alike), ("held", _resolve(resolution))],
         )
-        for resolution in (Resolution.RESEND, Resolution.NOT_PUBLISHED, Resolution.CANCEL)
+        for resolution in (
+            Resolution.RESEND,
+            Resolution.NOT_PUBLISHED,
+            Resolution.CANCEL,
+        )
     },
     "cancelled": PostCourse(actions=[("pending", _command("cancel"))], due=60.0),
     "retracted": PostCourse(
@@ -235,14 +278,18 @@ SEPARATE: Mapping[str, PostCourse] = {
         actions=[("published", _command("retract"))],
     ),
     "retracted-unknown": PostCourse(
-        account="weibo-b", creations=[(MADE,)], actions=[("unknown", _command("retract"))]
+        account="weibo-b",
+        creations=[(MADE,)],
+        actions=[("unknown", _command("retract"))],
     ),
     "removed-unknown": PostCourse(
         creations=[(MADE,)],
         reads=[(EXCERPT,)],
         actions=[("held", _remove), ("held", _resolve(Resolution.RESEND))],
     ),
-    "mass-sent": PostCourse(account="wechat-a", creations=[(EXPIRED,)], entry={"urgent": True}),
+    "mass-sent": PostCourse(
+        account="wechat-a", creations=[(EXPIRED,)], entry={"urgent": True}
+    ),
     "paused": PostCourse(actions=[("pending", _pause)]),
     "sent-now": PostCourse(
         account="tieba-a", actions=[("pending", _command("send"))], due=20 * HOUR
@@ -250,14 +297,19 @@ SEPARATE: Mapping[str, PostCourse] = {
     "revised": PostCourse(account="tieba-a", actions=[("pending", _edit)], due=20.0),
     "parts": PostCourse(
         account="tieba-a",
-        creations=[(MADE, LATE), (MADE, LATE), ({"kind": "api_error", "code": 2230204},)],
+        creations=[
+            (MADE, LATE),
+            (MADE, LATE),
+            ({"kind": "api_error", "code": 2230204},),
+        ],
         entry={"body": LONG_TEXT},
     ),
     "part-absent": PostCourse(
         account="tieba-a", creations=[(), (LOST,)], entry={"body": LONG_TEXT}
     ),
     "edited-unknown": PostCourse(
-        creations=[(LOST,)], actions=[("unknown", _edit), ("held", _resolve(Resolution.RESEND))]
+        creations=[(LOST,)],
+        actions=[("unknown", _edit), ("held", _resolve(Resolution.RESEND))],
     ),
     "left-out": PostCourse(
         account="weibo-b", creations=[(LOST,)], actions=[("unknown", _leave_out)]
@@ -266,14 +318,18 @@ SEPARATE: Mapping[str, PostCourse] = {
 }
 """Scenarios that concern one account, played beside the ones of other accounts."""
 WATCHED: Mapping[str, PostCourse] = {
-    "removed": PostCourse(actions=[("published", _remove_watched), ("removed", _resend)]),
+    "removed": PostCourse(
+        actions=[("published", _remove_watched), ("removed", _resend)]
+    ),
 }
 """Scenarios that take hours, played at last."""
 
 
 def simulate() -> SampleRun:
     """Play all scenarios, and return the artefacts of the run."""
-    shape = Shape(accounts=ACCOUNTS, storm=0.0, pace=PACE, waits=WAITS, needs_approval=True)
+    shape = Shape(
+        accounts=ACCOUNTS, storm=0.0, pace=PACE, waits=WAITS, needs_approval=True
+    )
     with Patch() as patch, opened("sample", shape, []) as simulation:
         patch.put(patched_runtime, "JOB_TIMES", {**JOB_TIMES, "monitor": (30.0, 0.5)})
         faults = ScriptedFaults()
@@ -319,8 +375,12 @@ def _play(
             (scenario.ends, None),
         ]:
             latest = simulation.loop.time() + LONGEST
-            while (state := _delivery(simulation, name, scenario.account)["state"]) not in states:
-                assert simulation.loop.time() < latest, f"{name} is {state}, not {states}"
+            while (
+                state := _delivery(simulation, name, scenario.account)["state"]
+            ) not in states:
+                assert simulation.loop.time() < latest, (
+                    f"{name} is {state}, not {states}"
+                )
                 yield True
             if action is not None:
                 action(simulation, name, scenario.account)
@@ -346,7 +406,9 @@ def _add_post(simulation: Simulation, name: str, scenario: PostCourse) -> None:
 
 def _delivery(simulation: Simulation, post: str, account: str) -> Any:
     return simulation.rows(
-        "SELECT * FROM delivery WHERE post = ? AND account = ? ORDER BY id", post, account
+        "SELECT * FROM delivery WHERE post = ? AND account = ? ORDER BY id",
+        post,
+        account,
     )[-1]
 
 
@@ -370,7 +432,8 @@ def _complete(run: Artefacts, simulation: Simulation) -> SampleRun:
     ]
     run.lists |= {
         "timings": [
-            {"delay": number / 20, "during_fault": number % 2 == 0} for number in range(20)
+            {"delay": number / 20, "during_fault": number % 2 == 0}
+            for number in range(20)
         ],
         "metrics": [{"rss": 50_000}],
         "connections": [{"host": "127.0.0.1", "port": 8710}],

@@ -9,7 +9,14 @@ from tests.chaos.artefacts import LISTED
 from tests.chaos.checker.decoder import history_of
 from tests.chaos.checker.verdict import INVARIANTS, judge_invariant
 from tests.chaos.checker_tests.broken_actions import EXACT
-from tests.chaos.checker_tests.mutation import HOUR, MICRO, MUTATIONS, Row, SampleRun, breaks
+from tests.chaos.checker_tests.mutation import (
+    HOUR,
+    MICRO,
+    MUTATIONS,
+    Row,
+    SampleRun,
+    breaks,
+)
 
 pytestmark = pytest.mark.long
 LISTS = ("/2/statuses/user_timeline.json", "/2/statuses/user_timeline/biz.json")
@@ -32,7 +39,9 @@ def says_another_marker(run: SampleRun) -> None:
     """The words of one delivery carry another delivery's marker: the two keys disagree."""
     mine = run.row("busy")
     other = next(
-        one for one in run.rows["delivery"] if one["account"] == mine["account"] and one is not mine
+        one
+        for one in run.rows["delivery"]
+        if one["account"] == mine["account"] and one is not mine
     )
     marker = json.loads(run.words(mine)["body"])["marker"]
     for row, code in ((mine, "0000-0000"), (other, marker["code"])):
@@ -72,7 +81,9 @@ def part_without_an_intent(run: SampleRun) -> None:
 @breaks("I3")
 def not_in_the_journal(run: SampleRun) -> None:
     mine = run.row("found")["id"]
-    run.journals = [[line for line in run.journals[0] if line[1].get("delivery") != mine]]
+    run.journals = [
+        [line for line in run.journals[0] if line[1].get("delivery") != mine]
+    ]
 
 
 @breaks("I3")
@@ -86,9 +97,15 @@ def recovered_otherwise(run: SampleRun) -> None:
     """Only the very calls that the audit says were recovered are excused."""
     run.rows["attempt"].remove(run.attempts("absent-twice")[-1])
     detail = json.dumps(
-        {"calls": [{"rendered_hash": "0" * 64, "at": run.documents["plan"]["began_at"]}]}
+        {
+            "calls": [
+                {"rendered_hash": "0" * 64, "at": run.documents["plan"]["began_at"]}
+            ]
+        }
     )
-    run.add_row("audit", run.rows["audit"][0], event="attempts_recovered", detail=detail)
+    run.add_row(
+        "audit", run.rows["audit"][0], event="attempts_recovered", detail=detail
+    )
 
 
 @breaks("I4")
@@ -113,13 +130,20 @@ def approved_what_one_account_gets(run: SampleRun) -> None:
 @breaks("I5")
 def approved_by_who_wrote_it_before_another_saved(run: SampleRun) -> None:
     """The words were in force by the time of the yes; the last to save was somebody else."""
-    wrote, moved, accepted = [row for row in run.rows["audit"] if row["event"] == "planned"][:3]
+    wrote, moved, accepted = [
+        row for row in run.rows["audit"] if row["event"] == "planned"
+    ][:3]
     for entry, name in ((wrote, "wang"), (moved, "sun")):
         entry.update(
-            event="post_saved", name=name, subject="busy", detail=json.dumps({"schedule": name})
+            event="post_saved",
+            name=name,
+            subject="busy",
+            detail=json.dumps({"schedule": name}),
         )
     accepted.update(
-        event="schedule_accepted", subject="schedule", detail=json.dumps({"sha256": "sun"})
+        event="schedule_accepted",
+        subject="schedule",
+        detail=json.dumps({"sha256": "sun"}),
     )
 
 
@@ -145,7 +169,14 @@ def sent_after_it_was_unapproved(run: SampleRun) -> None:
 def published_by_one_persons_word(run: SampleRun) -> None:
     run.row("busy")["is_manually_confirmed"] = True
     published = run.audit("busy", "published")[0]
-    run.add_row("audit", published, event="resolved", role="person", name="li", after="published")
+    run.add_row(
+        "audit",
+        published,
+        event="resolved",
+        role="person",
+        name="li",
+        after="published",
+    )
 
 
 def first_readbacks(run: SampleRun) -> list[Row]:
@@ -175,7 +206,10 @@ def empty_lists(run: SampleRun, number: int, fault: str) -> None:
         if one["at"] > begins
     )
     for entry in run.lists["log"]:
-        is_its = entry["endpoint"] in LISTS and entry["account"] == run.copy("found")["account"]
+        is_its = (
+            entry["endpoint"] in LISTS
+            and entry["account"] == run.copy("found")["account"]
+        )
         if is_its and begins <= entry["t"] * MICRO < ends:
             entry["fault"] = fault
 
@@ -183,7 +217,9 @@ def empty_lists(run: SampleRun, number: int, fault: str) -> None:
 @breaks("I7")
 def part_before_the_last_was_published(run: SampleRun) -> None:
     [found] = [
-        one for one in run.readbacks("parts") if (one["attempt"], one["result"]) == (2, "published")
+        one
+        for one in run.readbacks("parts")
+        if (one["attempt"], one["result"]) == (2, "published")
     ]
     run.rows["readback"].remove(found)
 
@@ -194,13 +230,22 @@ def believed_a_clock_set_ahead(run: SampleRun) -> None:
     first, second = run.attempts("absent")
     made = run.call("absent")
     sooner = made["t"] - first["ended_at"] / MICRO - 3.0
-    for entry in (one for one in run.lists["log"] if made["seq"] in {one["seq"], one.get("call")}):
+    for entry in (
+        one for one in run.lists["log"] if made["seq"] in {one["seq"], one.get("call")}
+    ):
         entry["t"] -= sooner
     made["began"] = made["t"]
-    ahead = {"from": first["ended_at"] / MICRO, "to": made["t"] + 10.0, "ahead": 8 * HOUR}
+    ahead = {
+        "from": first["ended_at"] / MICRO,
+        "to": made["t"] + 10.0,
+        "ahead": 8 * HOUR,
+    }
     run.documents["plan"]["clocks"].append(ahead)
     later = round((8 * HOUR - sooner) * MICRO)
-    second |= {name: second[name] + later for name in ("baseline_at", "intended_at", "ended_at")}
+    second |= {
+        name: second[name] + later
+        for name in ("baseline_at", "intended_at", "ended_at")
+    }
     for readback in (one for one in run.readbacks("absent") if one["attempt"] == 1):
         readback["at"] = first["ended_at"] + round(8 * HOUR * MICRO)
 
@@ -209,7 +254,9 @@ def believed_a_clock_set_ahead(run: SampleRun) -> None:
 def one_id_twice(run: SampleRun) -> None:
     mine = run.row("found")
     theirs = [
-        one for one in run.rows["delivery"] if one["account"] == mine["account"] and one is not mine
+        one
+        for one in run.rows["delivery"]
+        if one["account"] == mine["account"] and one is not mine
     ]
     next(one for one in theirs if one["remote_id"])["remote_id"] = mine["remote_id"]
 
@@ -222,7 +269,9 @@ def held_for_a_review_that_it_outlives(run: SampleRun) -> None:
     review.
     """
     last = run.attempts("absent")[-1]
-    last["intended_at"] = max(attempt["intended_at"] for attempt in run.rows["attempt"]) + MICRO
+    last["intended_at"] = (
+        max(attempt["intended_at"] for attempt in run.rows["attempt"]) + MICRO
+    )
     last["ended_at"] = last["intended_at"] + MICRO
     expires_at = last["ended_at"] + round(HOUR * MICRO)
     run.row("absent").update(
@@ -258,7 +307,11 @@ def too_late_though_tried(run: SampleRun) -> None:
     """It found no way in time; nothing has kept the daemon from another try."""
     [act] = run.audit("expired", "expired")
     act["detail"] = act["detail"].replace('"reason": "expired"', '"reason": "too_late"')
-    facts = {"outcome": "not_sent", "detail": '{"reason": "connect"}', "ended_at": act["at"]}
+    facts = {
+        "outcome": "not_sent",
+        "detail": '{"reason": "connect"}',
+        "ended_at": act["at"],
+    }
     like = {**run.attempts("plain")[0], "delivery": run.row("expired")["id"], **facts}
     run.add_row("attempt", like, intended_at=act["at"] - 2 * MICRO)
 
@@ -268,7 +321,9 @@ def cancelled_by_no_version(run: SampleRun) -> None:
     """It is recorded as removed from the schedule, but its return was never refused."""
     run.duty("left-out")["end"] = "published"
     run.row("left-out")["reason"] = "removed_from_schedule"
-    run.rows["alert"] = [one for one in run.rows["alert"] if one["code"] != "reload_refused"]
+    run.rows["alert"] = [
+        one for one in run.rows["alert"] if one["code"] != "reload_refused"
+    ]
 
 
 @breaks("I9")
@@ -280,7 +335,9 @@ def cancelled_where_it_may_expire(run: SampleRun) -> None:
 
 def external_post(run: SampleRun) -> tuple[Row, Row]:
     """Return the monitor's sighting of a foreign post, and the alert about it."""
-    seen = next(one for one in run.rows["observed_post"] if not one["predates_monitoring"])
+    seen = next(
+        one for one in run.rows["observed_post"] if not one["predates_monitoring"]
+    )
     subject = f"account:{seen['account']}/by-hand"
     return seen, next(one for one in run.rows["alert"] if one["subject"] == subject)
 
@@ -340,7 +397,14 @@ def came_back_against_a_person(run: SampleRun) -> None:
     """A delivery that a person has ended stays ended, even if the file says otherwise."""
     [act] = run.audit("expired", "expired")
     act.update(role="person", event="resolved")
-    run.add_row("audit", act, role="planner", event="reinstated", before="expired", after="pending")
+    run.add_row(
+        "audit",
+        act,
+        role="planner",
+        event="reinstated",
+        before="expired",
+        after="pending",
+    )
 
 
 @breaks("I13")
@@ -349,10 +413,14 @@ def two_calls_at_once(run: SampleRun) -> None:
     first = run.attempts("busy")[0]
     where = ("recv", "/2/statuses/share.json", run.copy("busy")["account"])
     calls = [
-        one for one in run.lists["log"] if (one["kind"], one["endpoint"], one["account"]) == where
+        one
+        for one in run.lists["log"]
+        if (one["kind"], one["endpoint"], one["account"]) == where
     ]
     call = next(
-        one for one in calls if first["intended_at"] <= one["t"] * MICRO <= first["ended_at"]
+        one
+        for one in calls
+        if first["intended_at"] <= one["t"] * MICRO <= first["ended_at"]
     )
     run.reply(call)["seq"] = run.lists["log"][-1]["seq"] + 1
 
@@ -398,14 +466,18 @@ def left_out_of_a_large_version(run: SampleRun) -> None:
 @breaks("I22")
 def left_out_without_an_alert(run: SampleRun) -> None:
     """An account was added too late to a post, but people were not alerted to that."""
-    run.rows["alert"] = [one for one in run.rows["alert"] if one["code"] != "accounts_added_late"]
+    run.rows["alert"] = [
+        one for one in run.rows["alert"] if one["code"] != "accounts_added_late"
+    ]
 
 
 @breaks("I22")
 def left_out_in_time(run: SampleRun) -> None:
     """An alert says that an account was added too late, but the post had not begun."""
     [alert] = (one for one in run.rows["alert"] if one["code"] == "accounts_added_late")
-    run.add_row("alert", alert, subject="later", at=run.rows["schedule"][0]["accepted_at"])
+    run.add_row(
+        "alert", alert, subject="later", at=run.rows["schedule"][0]["accepted_at"]
+    )
     for version in run.documents["plan"]["versions"]:
         if any(duty[0] == "later" for duty in version["duties"]):
             version["duties"].append(["later", "once", "weibo-b"])
@@ -420,10 +492,14 @@ for invariant, changes in {
             run.copy("rewritten"), text=f"转发 {run.copy('rewritten')['text']}"
         ),
         # A person's decision does not excuse a copy while the first one is published.
-        "made_again_after_a_decision": lambda run: run.make_twice(run.copy("alike-resend")),
+        "made_again_after_a_decision": lambda run: run.make_twice(
+            run.copy("alike-resend")
+        ),
     },
     "I2": {
-        "hidden_hold": lambda run: run.alert("poison").update(cleared_at=run.alert("poison")["at"]),
+        "hidden_hold": lambda run: run.alert("poison").update(
+            cleared_at=run.alert("poison")["at"]
+        ),
         "ended_without_reason": lambda run: run.row("refused").update(reason=None),
         "never_filed": lambda run: run.documents["plan"]["duties"].append(
             {**run.duty("plain"), "post": "lost"}
@@ -431,15 +507,21 @@ for invariant, changes in {
         "shown_otherwise": lambda run: run.status("poison").update(state="published"),
     },
     "I3": {
-        "called_twice_in_one_attempt": lambda run: run.add_entry(run.call("found-after-death")),
-        "intended_for_another_part": lambda run: run.attempts("parts")[-1].update(part=1),
+        "called_twice_in_one_attempt": lambda run: run.add_entry(
+            run.call("found-after-death")
+        ),
+        "intended_for_another_part": lambda run: run.attempts("parts")[-1].update(
+            part=1
+        ),
         "intended_after_the_call": lambda run: run.attempts("found")[0].update(
             intended_at=round((run.call("found")["t"] + 1) * MICRO)
         ),
         "intended_and_forgotten": lambda run: run.rows["attempt"].remove(
             run.attempts("absent-twice")[-1]
         ),
-        "intended_under_another_name": lambda run: run.journals[0][0][1].update(post="another"),
+        "intended_under_another_name": lambda run: run.journals[0][0][1].update(
+            post="another"
+        ),
         "attempted_for_nobody": lambda run: run.add_row(
             "attempt", run.attempts("found")[0], delivery=9999
         ),
@@ -447,9 +529,13 @@ for invariant, changes in {
     "I4": {
         "arrived_changed": lambda run: run.copy("busy").update(text="不明内容"),
         "part_arrived_changed": lambda run: run.parts()[-1].update(text="不明内容"),
-        "arrived_with_another_picture": lambda run: run.copy("busy").update(images=["0" * 64]),
+        "arrived_with_another_picture": lambda run: run.copy("busy").update(
+            images=["0" * 64]
+        ),
         "not_what_was_asked": lambda run: run.duty("busy").update(text_sha256="0" * 64),
-        "arrived_without_the_words": lambda run: run.duty("busy").update(says=["第2区公安"]),
+        "arrived_without_the_words": lambda run: run.duty("busy").update(
+            says=["第2区公安"]
+        ),
         "kept_picture_changed": lambda run: run.rows["media"].append(
             {"sha256": "0" * 64, "data": b"other"}
         ),
@@ -466,26 +552,34 @@ for invariant, changes in {
         "approved_twice_by_one": lambda run: yes_of(run).update(name="Ｌi "),
         "approved_by_anybody": lambda run: yes_of(run).update(name="sun"),
         "restored_meanwhile": lambda run: yes_of(run).update(event="restored"),
-        "other_words_approved": lambda run: run.attempts("busy")[0].update(rendered_hash="0" * 64),
+        "other_words_approved": lambda run: run.attempts("busy")[0].update(
+            rendered_hash="0" * 64
+        ),
     },
     "I6": {
-        "called_too_early": lambda run: run.duty("busy").update(due=run.call("busy")["t"] + 60),
+        "called_too_early": lambda run: run.duty("busy").update(
+            due=run.call("busy")["t"] + 60
+        ),
         "called_after_expiry": lambda run: run.duty("busy").update(
             expires=run.call("busy")["t"] - 1
         ),
         "called_too_late": lambda run: run.duty("plain").update(max_delay=-10),
     },
     "I7": {
-        "sent_again_within_the_visibility_window": lambda run: settings_of(run, "weibo").update(
-            visibility_window=60
+        "sent_again_within_the_visibility_window": lambda run: settings_of(
+            run, "weibo"
+        ).update(visibility_window=60),
+        "sent_again_where_none_may": lambda run: settings_of(run, "weibo").update(
+            may_resend=False
         ),
-        "sent_again_where_none_may": lambda run: settings_of(run, "weibo").update(may_resend=False),
         "sent_again_as_another_account": lambda run: run.attempts("absent")[1].update(
             identity="another"
         ),
         "sent_again_in_another_way": lambda run: [
             attempt.update(method=method)
-            for attempt, method in zip(run.attempts("absent"), ("share", "update"), strict=True)
+            for attempt, method in zip(
+                run.attempts("absent"), ("share", "update"), strict=True
+            )
         ],
         "part_sent_as_another_account": lambda run: [
             attempt.update(identity="another")
@@ -495,17 +589,19 @@ for invariant, changes in {
         "sent_again_though_found": lambda run: run.add_row(
             "readback", first_readbacks(run)[-1], result="possible_match"
         ),
-        "sent_again_after_an_emptied_list": lambda run: empty_lists(run, -1, "empty_list"),
+        "sent_again_after_an_emptied_list": lambda run: empty_lists(
+            run, -1, "empty_list"
+        ),
         # The last readback read a whole list, the first one did not.
         "sent_again_after_a_list_emptied_among_others": lambda run: empty_lists(
             run, 0, "empty_list+list_late"
         ),
-        "resolved_by_nobody": lambda run: run.audit("alike-resend", "resolved")[0].update(
-            event="late_outcome_recorded"
-        ),
-        "part_sent_again_without_readbacks": lambda run: run.attempts("parts")[-2].update(
-            outcome="unknown"
-        ),
+        "resolved_by_nobody": lambda run: run.audit("alike-resend", "resolved")[
+            0
+        ].update(event="late_outcome_recorded"),
+        "part_sent_again_without_readbacks": lambda run: run.attempts("parts")[
+            -2
+        ].update(outcome="unknown"),
         "sent_though_recorded_as_not_sent": lambda run: run.attempts("found")[0].update(
             outcome="not_sent"
         ),
@@ -513,16 +609,22 @@ for invariant, changes in {
     "I8": {
         # A call of ours has deleted it.
         "deleted_and_published": lambda run: run.add_entry(
-            run.entry(run.copy("busy"), "act"), kind="removed", endpoint="/2/statuses/destroy.json"
+            run.entry(run.copy("busy"), "act"),
+            kind="removed",
+            endpoint="/2/statuses/destroy.json",
         ),
         "believed_in_anothers_name": lambda run: run.reply(run.call("busy")).update(
             fault="list_late+wrong_account"
         ),
-        "claims_what_was_not_made": lambda run: run.row("found").update(remote_id="nowhere"),
+        "claims_what_was_not_made": lambda run: run.row("found").update(
+            remote_id="nowhere"
+        ),
         "claims_anothers_post": lambda run: run.row("found").update(
             remote_id=run.copy("paused")["id"]
         ),
-        "failed_and_live": lambda run: run.row("busy").update(state="failed", remote_id=None),
+        "failed_and_live": lambda run: run.row("busy").update(
+            state="failed", remote_id=None
+        ),
         "held_as_absent_and_live": lambda run: run.row("busy").update(
             state="held", reason="not_published", remote_id=None
         ),
@@ -531,13 +633,19 @@ for invariant, changes in {
         "lost_after_a_decision_to_send": lambda run: run.row("blocked").update(
             state="expired", reason="expired"
         ),
-        "failed_without_a_refusal": lambda run: run.attempts("refused")[0].update(outcome="busy"),
-        "held_without_a_rule": lambda run: run.row("signed-out").update(reason="too_busy"),
-        "held_as_absent_where_another_call_is_allowed": lambda run: run.row("signed-out").update(
-            reason="not_published"
+        "failed_without_a_refusal": lambda run: run.attempts("refused")[0].update(
+            outcome="busy"
         ),
+        "held_without_a_rule": lambda run: run.row("signed-out").update(
+            reason="too_busy"
+        ),
+        "held_as_absent_where_another_call_is_allowed": lambda run: run.row(
+            "signed-out"
+        ).update(reason="not_published"),
         "held_for_one_crash": lambda run: run.lists["interruptions"].pop(0),
-        "ended_for_no_later_instant": lambda run: run.rows["delivery"].remove(run.row("missed", 1)),
+        "ended_for_no_later_instant": lambda run: run.rows["delivery"].remove(
+            run.row("missed", 1)
+        ),
         # Neither of the instants that the outage has covered went out after it.
         "newest_missed_left_out": lambda run: run.row("missed", 1).update(
             state="expired", reason="too_late"
@@ -561,7 +669,9 @@ for invariant, changes in {
         "unknown_post_still_on_the_list": lambda run: run.add_unknown_post(
             later=LISTED["weibo"] - 1
         ),
-        "removed_yet_live": lambda run: run.copy("removed").update(removed=False, visible=True),
+        "removed_yet_live": lambda run: run.copy("removed").update(
+            removed=False, visible=True
+        ),
         "cancelled_yet_live": lambda run: run.row("not-sent").update(
             state="cancelled", remote_id=None
         ),
@@ -570,11 +680,15 @@ for invariant, changes in {
         "no_such_transition": lambda run: run.audit("plain", "became_due")[0].update(
             event="published"
         ),
-        "brought_by_nobody_allowed": lambda run: run.audit("plain", "became_due")[0].update(
-            role="planner"
+        "brought_by_nobody_allowed": lambda run: run.audit("plain", "became_due")[
+            0
+        ].update(role="planner"),
+        "an_end_reverted": lambda run: run.audit("paused", "claimed")[0].update(
+            before="expired"
         ),
-        "an_end_reverted": lambda run: run.audit("paused", "claimed")[0].update(before="expired"),
-        "changed_after_its_end": lambda run: run.row("earlier").update(state="published"),
+        "changed_after_its_end": lambda run: run.row("earlier").update(
+            state="published"
+        ),
     },
     "I13": {
         "one_fencing_token_twice": lambda run: run.attempts("signed-out")[1].update(
@@ -588,23 +702,33 @@ for invariant, changes in {
     "I15": {
         "over_the_hour": lambda run: settings_of(run, "weibo").update(per_hour=2),
         "over_the_day": lambda run: settings_of(run, "weibo").update(per_day=2),
-        "under_the_min_interval": lambda run: settings_of(run, "weibo").update(min_interval=60),
+        "under_the_min_interval": lambda run: settings_of(run, "weibo").update(
+            min_interval=60
+        ),
         "called_within_the_wait_of_a_429": lambda run: run.documents["settings"].update(
             retry_after=60
         ),
     },
     "I16": {
-        "never_deleted": lambda run: run.copy("retracted").update(removed=False, visible=True),
+        "never_deleted": lambda run: run.copy("retracted").update(
+            removed=False, visible=True
+        ),
     },
     "I17": {
-        "filed_unasked": lambda run: run.documents["plan"]["duties"].remove(run.duty("later")),
+        "filed_unasked": lambda run: run.documents["plan"]["duties"].remove(
+            run.duty("later")
+        ),
     },
     "I18": {
-        "an_entry_lost": lambda run: run.rows["audit"].remove(run.audit("plain", "claimed")[0]),
+        "an_entry_lost": lambda run: run.rows["audit"].remove(
+            run.audit("plain", "claimed")[0]
+        ),
         "last_entry_lost": lambda run: run.rows["audit"].remove(
             run.audit("poison", "lease_expired")[-1]
         ),
-        "an_entry_rewritten": lambda run: run.audit("plain", "claimed")[0].update(name="somebody"),
+        "an_entry_rewritten": lambda run: run.audit("plain", "claimed")[0].update(
+            name="somebody"
+        ),
         "another_chain": lambda run: run.lists["anchors"][0].update(chain="0" * 64),
         "the_end_cut_off": lambda run: run.lists["anchors"][-1].update(
             sequence=len(run.rows["audit"]) + 1
@@ -630,7 +754,9 @@ for invariant, changes in {
         "left_out_of_a_version": lambda run: run.audit("plain", "planned")[0].update(
             at=run.audit("plain", "planned")[0]["at"] + 2 * MICRO
         ),
-        "in_force_what_nobody_gave": lambda run: run.rows["schedule"][0].update(text="[[post]]"),
+        "in_force_what_nobody_gave": lambda run: run.rows["schedule"][0].update(
+            text="[[post]]"
+        ),
     },
     "I23": {
         "called_elsewhere": lambda run: run.lists["connections"].append(
@@ -649,14 +775,22 @@ for invariant, changes in {
 }.items():
     MUTATIONS[invariant] |= changes
 
-CASES = [(invariant, name) for invariant, mutations in MUTATIONS.items() for name in mutations]
+CASES = [
+    (invariant, name)
+    for invariant, mutations in MUTATIONS.items()
+    for name in mutations
+]
 
 
 def violations_of(run, number):
     """Return the violations of an invariant, as far as they name a subject and evidence."""
     [invariant] = (one for one in INVARIANTS if one.id == number)
     found = judge_invariant(invariant, history_of(run)).violations
-    return [] if not all(one.subject and one.what and one.evidence for one in found) else found
+    return (
+        []
+        if not all(one.subject and one.what and one.evidence for one in found)
+        else found
+    )
 
 
 IN_CI = 3

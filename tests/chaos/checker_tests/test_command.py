@@ -21,7 +21,9 @@ CANARY = "canary+S3cret/of the platform"
 
 def verdict(*arguments: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "tests.chaos.checker", *map(str, arguments)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    return subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, check=False
+    )
 
 
 def write_run(run: Artefacts, folder: Path) -> None:
@@ -29,11 +31,15 @@ def write_run(run: Artefacts, folder: Path) -> None:
     folder.mkdir(parents=True)
     for name, lines in run.lists.items():
         file = "audit-anchors.log" if name == "anchors" else f"{name}.jsonl"
-        (folder / file).write_text("".join(json.dumps(line) + "\n" for line in lines), "utf-8")
+        (folder / file).write_text(
+            "".join(json.dumps(line) + "\n" for line in lines), "utf-8"
+        )
     for name, document in run.documents.items():
         (folder / f"{name}.json").write_text(json.dumps(document), "utf-8")
     lines = [json.dumps(line) for _number, line in run.journals[0]]
-    (folder / "intents.jsonl").write_text("\n".join([*lines, '{"delivery":1,"att']), "utf-8")
+    (folder / "intents.jsonl").write_text(
+        "\n".join([*lines, '{"delivery":1,"att']), "utf-8"
+    )
     write_rows(folder / "publisher.db", run.rows or {})
     if run.replay:
         write_run(run.replay, folder / "replay")
@@ -66,7 +72,11 @@ def test_a_violation_ends_with_1_and_says_where(run, tmp_path):
     reported = json.loads(done.stdout)
     first = reported["invariants"][0]
     assert done.returncode == 1
-    assert (reported["whole"], first["id"], first["verdict"]) == (False, "I1", "violated")
+    assert (reported["whole"], first["id"], first["verdict"]) == (
+        False,
+        "I1",
+        "violated",
+    )
     assert first["violations"][0]["subject"].startswith("plain@")
     assert all(where.startswith("log:") for where in first["violations"][0]["evidence"])
     assert "plain@" in verdict(tmp_path / "run").stdout
@@ -135,7 +145,10 @@ def test_a_run_on_postgresql_is_read_by_its_address(run, folder, postgres):
             connection.execute(f'CREATE TABLE "{table}" ({columns})')
             places = ", ".join("%s" for _ in rows[0])
             values = [tuple(row.values()) for row in rows]
-            connection.cursor().executemany(f'INSERT INTO "{table}" VALUES ({places})', values)  # noqa: S608 # our names
+            connection.cursor().executemany(
+                f'INSERT INTO "{table}" VALUES ({places})',  # noqa: S608 # our names
+                values,
+            )
     (folder / "publisher.db").unlink()
     (folder / "canaries.txt").write_text(f"canary: {CANARY}\npath: logs\n", "utf-8")
     (folder / "database.url").write_text(url, "utf-8")

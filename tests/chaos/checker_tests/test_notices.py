@@ -59,7 +59,9 @@ def run():
         ],
     }
     messages = [message("1-1", 13), message("1-2", 523), message("2-1", 904)]
-    return Artefacts(rows=rows, lists={"messages": messages}, documents={"plan": {"ended_at": END}})
+    return Artefacts(
+        rows=rows, lists={"messages": messages}, documents={"plan": {"ended_at": END}}
+    )
 
 
 def found(run):

@@ -38,7 +38,8 @@ def test_the_sample_run_is_judged_whole_and_to_the_end(request, fixture):
     """Every invariant is judged and none is violated, with and without true instants of rows."""
     verdict = judge_history(history_of(request.getfixturevalue(fixture)))
     found = [
-        (finding.invariant.id, finding.why_not, finding.violations) for finding in verdict.findings
+        (finding.invariant.id, finding.why_not, finding.violations)
+        for finding in verdict.findings
     ]
     assert [item for item in found if item[1] or item[2]] == []
 
@@ -46,7 +47,9 @@ def test_the_sample_run_is_judged_whole_and_to_the_end(request, fixture):
 def test_the_sample_run_shows_every_state_outcome_and_finding(run):
     """A run that left something out would prove nothing about it."""
     rows = run.rows
-    assert {act[name] for act in rows["audit"] for name in ("before", "after")} - {None} == STATES
+    assert {act[name] for act in rows["audit"] for name in ("before", "after")} - {
+        None
+    } == STATES
     assert {row["outcome"] for row in rows["attempt"]} == OUTCOMES
     assert {row["result"] for row in rows["readback"]} == FINDINGS
 
@@ -54,7 +57,9 @@ def test_the_sample_run_shows_every_state_outcome_and_finding(run):
 def recover_from_the_journal(run):
     """An older database had another number for the delivery, and took the call from a journal."""
     line = next(
-        line for _number, line in run.journals[0] if line["delivery"] == run.row("found")["id"]
+        line
+        for _number, line in run.journals[0]
+        if line["delivery"] == run.row("found")["id"]
     )
     line["delivery"] += 500
     calls = [{name: line[name] for name in ("rendered_hash", "at")}]
@@ -72,11 +77,15 @@ def recover_two_calls(run):
     calls[0].update(outcome=None, detail=None)
     detail = {
         "calls": [
-            {"rendered_hash": one["rendered_hash"], "at": one["intended_at"] / 1e6} for one in calls
+            {"rendered_hash": one["rendered_hash"], "at": one["intended_at"] / 1e6}
+            for one in calls
         ]
     }
     run.add_row(
-        "audit", run.rows["audit"][0], event="attempts_recovered", detail=json.dumps(detail)
+        "audit",
+        run.rows["audit"][0],
+        event="attempts_recovered",
+        detail=json.dumps(detail),
     )
 
 
@@ -89,7 +98,9 @@ def hold_up(run):
         if one["login"] == first["login"] and one["id"] > first["id"]
     )
     first["ended_at"] = after["intended_at"] - 1_000_000
-    for entry in (one for one in run.lists["log"] if call["seq"] in {one["seq"], one.get("call")}):
+    for entry in (
+        one for one in run.lists["log"] if call["seq"] in {one["seq"], one.get("call")}
+    ):
         entry["t"] = after["intended_at"] / 1e6 + 0.001
     call["began"] = call["t"]
 
@@ -98,7 +109,9 @@ def post_as_a_person(run):
     """A person makes a post that was prepared, and no call of ours does."""
     call, made = run.call("plain"), run.entry(run.copy("plain"), "act")
     run.lists["log"] = [
-        one for one in run.lists["log"] if call["seq"] not in {one["seq"], one.get("call")}
+        one
+        for one in run.lists["log"]
+        if call["seq"] not in {one["seq"], one.get("call")}
     ]
     run.add_entry(made, endpoint=None, call=None)
 
@@ -161,36 +174,54 @@ def test_the_checker_knows_nothing_of_the_product():
     """It imports the standard library, psycopg and itself."""
     for file in (ROOT / "tests" / "chaos" / "checker").glob("*.py"):
         for node in ast.walk(ast.parse(file.read_text("utf-8"))):
-            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names = (
+                [alias.name for alias in node.names]
+                if isinstance(node, ast.Import)
+                else []
+            )
             names += (
-                [node.module or ""] if isinstance(node, ast.ImportFrom) and not node.level else []
+                [node.module or ""]
+                if isinstance(node, ast.ImportFrom) and not node.level
+                else []
             )
             for name in names:
-                assert name.split(".")[0] in {*sys.stdlib_module_names, "psycopg", "checker"}, (
-                    f"{file}: {name}"
-                )
+                assert name.split(".")[0] in {
+                    *sys.stdlib_module_names,
+                    "psycopg",
+                    "checker",
+                }, f"{file}: {name}"
 
 
 def test_every_invariant_of_the_failure_model_has_its_check():
     """I1 to I25 have checks in order, and the page on the checker names each needed artefact."""
-    assert [invariant.id for invariant in INVARIANTS] == [f"I{number}" for number in range(1, 26)]
+    assert [invariant.id for invariant in INVARIANTS] == [
+        f"I{number}" for number in range(1, 26)
+    ]
     lines = (ROOT / "docs" / "checker.md").read_text("utf-8").splitlines()
     table = "\n".join(line for line in lines if line.startswith("| `"))
     assert {
-        need for invariant in INVARIANTS for need in invariant.needs if need not in table
+        need
+        for invariant in INVARIANTS
+        for need in invariant.needs
+        if need not in table
     } == set()
 
 
 @pytest.mark.parametrize(
-    ("is_said", "is_old", "word"), [(1, 1, "kept"), (0, 1, "violated"), (1, 0, "violated")]
+    ("is_said", "is_old", "word"),
+    [(1, 1, "kept"), (0, 1, "violated"), (1, 0, "violated")],
 )
-def test_a_journal_may_lack_old_lines_that_it_says_it_has_removed(run, is_said, is_old, word):
+def test_a_journal_may_lack_old_lines_that_it_says_it_has_removed(
+    run, is_said, is_old, word
+):
     """A compacted journal names the instant of its newest removed line.
 
     Lines younger than 90 days are never removed.
     """
     [[(_line, oldest), *others]] = run.journals
-    run.journals = [[*([(1, {"kept_since": oldest["at"]})] if is_said else []), *others]]
+    run.journals = [
+        [*([(1, {"kept_since": oldest["at"]})] if is_said else []), *others]
+    ]
     last = run.rows["audit"][-1]
     run.add_row("audit", last, at=last["at"] + (91 if is_old else 1) * 86_400_000_000)
     assert judge_history(history_of(run)).of("I3").word == word

@@ -20,7 +20,9 @@ def _functions() -> Iterator[tuple[str, str, str]]:
     """Yield the name, module and docstring of each mutant, without importing the program."""
     for file in sorted(Path(__file__).parent.glob("*.py")):
         for node in ast.parse(file.read_text("utf-8")).body:
-            is_public = isinstance(node, ast.FunctionDef) and not node.name.startswith("_")
+            is_public = isinstance(node, ast.FunctionDef) and not node.name.startswith(
+                "_"
+            )
             if is_public and [argument.arg for argument in node.args.args] == ["patch"]:
                 yield node.name, file.stem, ast.get_docstring(node) or ""
 
@@ -31,7 +33,9 @@ MODULES = {name: module for name, module, _docstring in _functions()}
 
 def broken_by(name: str) -> frozenset[str]:
     """Give the invariants that a mutant says it breaks."""
-    docstring = next(docstring for mutant, _module, docstring in _functions() if mutant == name)
+    docstring = next(
+        docstring for mutant, _module, docstring in _functions() if mutant == name
+    )
     return frozenset(
         re.findall(r"\bI\d{1,2}\b", docstring.partition("Breaks ")[2].partition(":")[0])
     )

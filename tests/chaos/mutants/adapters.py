@@ -120,7 +120,9 @@ def newest_post_is_ours(patch: Patch) -> None:
         **facts: bool,
     ) -> ReadbackResult:
         found = kept(items, criteria, uid, readable, **facts)
-        free = [item for item in items.items if item.remote_id not in criteria.owned_ids]
+        free = [
+            item for item in items.items if item.remote_id not in criteria.owned_ids
+        ]
         fresh = [item for item in free if not criteria.is_before(item)]
         if isinstance(found, Published) or not fresh:
             return found
@@ -141,7 +143,9 @@ def owner_not_checked(patch: Patch) -> None:
         remote_id = api.get_post_id(body)
         if remote_id is None:
             return Unknown(reason="weibo_no_id")
-        created_at = api.parse_time(body.get("created_at")) or api.decode_created_at(remote_id)
+        created_at = api.parse_time(body.get("created_at")) or api.decode_created_at(
+            remote_id
+        )
         return Published(receipt=make_receipt(remote_id, uid, created_at))
 
     patch.put(api, "interpret_created", interpret_created)
@@ -161,7 +165,9 @@ def retry_after_ignored(patch: Patch) -> None:
     patch.put(codes, "parse_retry_after", parse_retry_after)
 
 
-def _take_for_not_sent(patch: Patch, reason: str, is_misread: Callable[[object], bool]) -> None:
+def _take_for_not_sent(
+    patch: Patch, reason: str, is_misread: Callable[[object], bool]
+) -> None:
     """Let misread answers to a creating call prove, with `reason`, that nothing was sent.
 
     The sender believes it.
@@ -186,7 +192,9 @@ def retry_on_timeout(patch: Patch) -> None:
     """
 
     _take_for_not_sent(
-        patch, "timeout", lambda answer: isinstance(answer, Unknown) and answer.reason == "timeout"
+        patch,
+        "timeout",
+        lambda answer: isinstance(answer, Unknown) and answer.reason == "timeout",
     )
 
 
@@ -214,6 +222,8 @@ def short_text_never_matches(patch: Patch) -> None:
     """
 
     def is_similar(ours: Sequence[str], theirs: Sequence[str], marker: Marker) -> bool:
-        return len(" ".join(theirs)) >= DISTINCTIVE_PREFIX_CHARS and kept(ours, theirs, marker)
+        return len(" ".join(theirs)) >= DISTINCTIVE_PREFIX_CHARS and kept(
+            ours, theirs, marker
+        )
 
     kept = patch.put(post_list, "is_similar", is_similar)

@@ -8,7 +8,13 @@ from typing import Any
 from sqlalchemy import ColumnElement
 
 from publisher.domain import approval
-from publisher.domain.approval import Approval, ApprovalStatus, Chain, MissingStage, Rendition
+from publisher.domain.approval import (
+    Approval,
+    ApprovalStatus,
+    Chain,
+    MissingStage,
+    Rendition,
+)
 from publisher.domain.delivery import Actor
 from publisher.domain.post import DeliveryId, Fingerprint
 from publisher.store import comparison
@@ -93,7 +99,9 @@ def restored_approval_honoured(patch: Patch) -> None:
     Breaks I5: approved, backed up, unapproved and restored, the post is sent.
     """
 
-    def void_approvals(_transaction: Transaction, _now: datetime, _by: Actor, _reason: str) -> int:
+    def void_approvals(
+        _transaction: Transaction, _now: datetime, _by: Actor, _reason: str
+    ) -> int:
         return 0
 
     patch.put(comparison, "void_approvals", void_approvals)
@@ -112,7 +120,11 @@ def edit_keeps_approvals(patch: Patch) -> None:
         by: str,
         *conditions: ColumnElement[bool],
     ) -> int:
-        return 0 if reason == "changed" else int(kept(transaction, now, reason, by, *conditions))
+        return (
+            0
+            if reason == "changed"
+            else int(kept(transaction, now, reason, by, *conditions))
+        )
 
     kept = patch.put(approvals, "end_approvals", end_approvals)
     _put_missing(patch, lambda given: given, ignores_content=True)
@@ -125,7 +137,10 @@ def person_approves_twice(patch: Patch) -> None:
     """
 
     def number_people(given: Sequence[Approval]) -> Sequence[Approval]:
-        return [replace(one, person=f"{one.person} ({number})") for number, one in enumerate(given)]
+        return [
+            replace(one, person=f"{one.person} ({number})")
+            for number, one in enumerate(given)
+        ]
 
     patch.put(ApprovalStatus, "has_approved", lambda _status, _person: False)
     _put_missing(patch, number_people)
@@ -141,10 +156,15 @@ def _put_missing(
     """Count other approvals than the permitted ones."""
 
     def missing_stages(
-        chain: Chain, given: Sequence[Approval], content: Fingerprint, barred: Collection[str]
+        chain: Chain,
+        given: Sequence[Approval],
+        content: Fingerprint,
+        barred: Collection[str],
     ) -> list[MissingStage]:
         counted = change(
-            [replace(one, fingerprint=content) for one in given] if ignores_content else given
+            [replace(one, fingerprint=content) for one in given]
+            if ignores_content
+            else given
         )
         return list(kept(chain, counted, content, () if counts_barred else barred))
 

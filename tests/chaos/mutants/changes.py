@@ -26,9 +26,13 @@ def present_method_decides(patch: Patch) -> None:
     def build(store: BaseStore, delivery: Delivery, *facts: Any) -> SendRequest:
         request = kept_build(store, delivery, *facts)
         call_method = store.policies[delivery.account].call_method
-        return replace(request, method=call_method(request.rendered, is_urgent=delivery.is_urgent))
+        return replace(
+            request, method=call_method(request.rendered, is_urgent=delivery.is_urgent)
+        )
 
-    def prepare_request(store: BaseStore, connection: Any, delivery: Delivery, facts: Any) -> Any:
+    def prepare_request(
+        store: BaseStore, connection: Any, delivery: Delivery, facts: Any
+    ) -> Any:
         return kept_prepare(store, connection, delivery, {**facts, "last_method": ""})
 
     kept_build = patch.put(intents, "_build", build)

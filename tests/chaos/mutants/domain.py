@@ -49,8 +49,12 @@ def expired_token_is_final(patch: Patch) -> None:
     working and the post is never there.
     """
 
-    def fail(delivery: Delivery, event: CredentialExpired, _context: object) -> Delivery:
-        return replace(delivery, state=State.FAILED, reason=event.reason, next_action_at=None)
+    def fail(
+        delivery: Delivery, event: CredentialExpired, _context: object
+    ) -> Delivery:
+        return replace(
+            delivery, state=State.FAILED, reason=event.reason, next_action_at=None
+        )
 
     patch.put_step(TRANSITIONS, (State.SENDING, CredentialExpired), fail, State.FAILED)
 
@@ -70,7 +74,11 @@ def edit_of_unknown_ignored(patch: Patch) -> None:
         delivery: Delivery, event: Cancelled, context: lifecycle.StepContext
     ) -> Delivery:
         is_planned = context.by.role is Role.PLANNER
-        return delivery if is_planned else lifecycle.record_cancellation(delivery, event, context)
+        return (
+            delivery
+            if is_planned
+            else lifecycle.record_cancellation(delivery, event, context)
+        )
 
     for state in (State.SENDING, State.SUBMITTED, State.UNKNOWN, State.HELD):
         patch.put_step(TRANSITIONS, (state, Revised), ignore)
@@ -89,9 +97,13 @@ def edit_reaches_started(patch: Patch) -> None:
         delivery: Delivery, event: Revised, context: lifecycle.StepContext
     ) -> Delivery:
         untried = replace(delivery, attempts=0)
-        after = lifecycle.on_revised(untried, replace(event, has_started=False), context)
+        after = lifecycle.on_revised(
+            untried, replace(event, has_started=False), context
+        )
         if delivery.state is State.RETRYING:
-            after = replace(after, state=State.RETRYING, next_action_at=delivery.next_action_at)
+            after = replace(
+                after, state=State.RETRYING, next_action_at=delivery.next_action_at
+            )
         return replace(after, attempts=delivery.attempts)
 
     for state in WAITING_STATES:
@@ -107,12 +119,17 @@ def retry_extends_expiry(patch: Patch) -> None:
     """
 
     def with_more_time(step: Any) -> Any:
-        def longer(delivery: Delivery, event: object, context: lifecycle.StepContext) -> Delivery:
+        def longer(
+            delivery: Delivery, event: object, context: lifecycle.StepContext
+        ) -> Delivery:
             after: Delivery = step(delivery, event, context)
             if after.state is not State.RETRYING or after.next_action_at is None:
                 return after
             return replace(
-                after, expires_at=max(after.expires_at, after.next_action_at + after.max_delay)
+                after,
+                expires_at=max(
+                    after.expires_at, after.next_action_at + after.max_delay
+                ),
             )
 
         return longer

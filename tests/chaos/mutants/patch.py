@@ -19,18 +19,28 @@ class Patch:
 
     def put(self, owner: Any, name: Any, value: object) -> Any:
         """Replace an attribute of a module or class, or an entry of a table; return the old one."""
-        kept = owner[name] if isinstance(owner, dict) else inspect.getattr_static(owner, name)
+        kept = (
+            owner[name]
+            if isinstance(owner, dict)
+            else inspect.getattr_static(owner, name)
+        )
         self.replaced.append((owner, name, kept, value))
         _set(owner, name, value)
         return kept
 
     def put_step(
-        self, table: dict[Any, Any], key: object, step: Callable[..., Any], *targets: object
+        self,
+        table: dict[Any, Any],
+        key: object,
+        step: Callable[..., Any],
+        *targets: object,
     ) -> None:
         """Replace the step of a transition, with these states as further targets."""
         rule = table[key]
         self.put(
-            table, key, type(rule)(step=step, roles=rule.roles, targets=rule.targets | {*targets})
+            table,
+            key,
+            type(rule)(step=step, roles=rule.roles, targets=rule.targets | {*targets}),
         )
 
     def undo(self) -> None:
@@ -41,7 +51,10 @@ class Patch:
         return self
 
     def __exit__(
-        self, _kind: type[BaseException] | None, _error: object, _trace: TracebackType | None
+        self,
+        _kind: type[BaseException] | None,
+        _error: object,
+        _trace: TracebackType | None,
     ) -> None:
         self.undo()
 

@@ -23,7 +23,12 @@ from publisher.domain.delivery import (
     Readback,
     State,
 )
-from publisher.domain.post import ONCE_OCCURRENCE, RenderedPost, SendRequest, make_occurrence
+from publisher.domain.post import (
+    ONCE_OCCURRENCE,
+    RenderedPost,
+    SendRequest,
+    make_occurrence,
+)
 from publisher.domain.results import NotFound, Outcome, Published, Rejected, Submitted
 from publisher.engine import sender
 from publisher.rendering.renderer import PostRenderer
@@ -79,7 +84,10 @@ def intent_after_call(patch: Patch) -> None:
     """
 
     async def send_delivery(
-        lease: Lease, store: Store, adapters: Mapping[AccountId, Adapter], stopping: asyncio.Event
+        lease: Lease,
+        store: Store,
+        adapters: Mapping[AccountId, Adapter],
+        stopping: asyncio.Event,
     ) -> None:
         box = store.outbox
         await store.runtime.sleep_until(lease.due_at)
@@ -112,7 +120,11 @@ def journal_in_memory(patch: Patch) -> None:
 
     def close(journal: IntentJournal) -> None:
         with journal.path.open("ab") as file:
-            file.write("".join(json.dumps(asdict(record)) + "\n" for record in waiting).encode())
+            file.write(
+                "".join(
+                    json.dumps(asdict(record)) + "\n" for record in waiting
+                ).encode()
+            )
         kept(journal)
 
     patch.put(IntentJournal, "append", append)
@@ -150,7 +162,9 @@ def _put_guards(patch: Patch, *guards: Any) -> None:
 
     def may_send(row: Any, now: Any) -> ColumnElement[bool]:
         is_wanted = row.c.desired == DesiredState.AS_PLANNED.value
-        return and_(is_wanted, row.c.due_at <= now, *(guard(row, now) for guard in guards))
+        return and_(
+            is_wanted, row.c.due_at <= now, *(guard(row, now) for guard in guards)
+        )
 
     patch.put(intents, "GUARD_QUERY", intents.guard_query(may_send))
     patch.put(outbox, "PENDING_CALL_QUERY", outbox.pending_call_query(may_send))
@@ -222,8 +236,12 @@ def lease_expiry_unaudited(patch: Patch) -> None:
     after `unknown`. The end of a lease is thought to be noise.
     """
 
-    def write_what_matters(unit: Transaction, entries: Sequence[Mapping[str, object]]) -> None:
-        write_entries(unit, [entry for entry in entries if entry["event"] != "lease_expired"])
+    def write_what_matters(
+        unit: Transaction, entries: Sequence[Mapping[str, object]]
+    ) -> None:
+        write_entries(
+            unit, [entry for entry in entries if entry["event"] != "lease_expired"]
+        )
 
     patch.put(base, "write_entries", write_what_matters)
 
@@ -245,7 +263,10 @@ def sending_without_lease(patch: Patch) -> None:
             DELIVERY.c.worker == maintenance.store.worker,
         )
         return await maintenance._apply_to_matching(
-            Sweep(is_own), lambda _: LeaseExpired(), ends_attempts=True, waits_for_lock=True
+            Sweep(is_own),
+            lambda _: LeaseExpired(),
+            ends_attempts=True,
+            waits_for_lock=True,
         )
 
     patch.put(intents, "StateChange", without_lease)
@@ -263,7 +284,9 @@ def cooldown_ends_at_restart(patch: Patch) -> None:
     async def expire_own_leases(maintenance: Maintenance) -> int:
         def operation(unit: Transaction) -> None:
             unit.connection.execute(
-                update(LOGIN).values(cooldown_until=UNIX_EPOCH, routine_cooldown_until=UNIX_EPOCH)
+                update(LOGIN).values(
+                    cooldown_until=UNIX_EPOCH, routine_cooldown_until=UNIX_EPOCH
+                )
             )
 
         await maintenance.database.write(operation)
@@ -295,7 +318,9 @@ def all_missed_sent(patch: Patch) -> None:
     def delivery_row(*facts: object, **more: object) -> dict[str, object]:
         row = kept(*facts, **more)
         return (
-            row if row["occurrence"] == ONCE_OCCURRENCE else {**row, "first_attempt_deadline": None}
+            row
+            if row["occurrence"] == ONCE_OCCURRENCE
+            else {**row, "first_attempt_deadline": None}
         )
 
     kept = patch.put(posts, "delivery_row", delivery_row)
@@ -342,7 +367,8 @@ def one_readback_proves_absence(patch: Patch) -> None:
         readbacks: Sequence[Readback], attempt: Attempt, *, is_window_over: bool
     ) -> bool:
         return any(
-            one.attempt == attempt.number and isinstance(one.result, NotFound) for one in readbacks
+            one.attempt == attempt.number and isinstance(one.result, NotFound)
+            for one in readbacks
         )
 
     patch.put(outbox, "proves_absent", proves_absent)
@@ -358,11 +384,20 @@ def visibility_window_is_timeout(patch: Patch) -> None:
     """
 
     def is_window_over(
-        box: Outbox, delivery: Delivery, attempt: RowMapping, began: float, _window: timedelta
+        box: Outbox,
+        delivery: Delivery,
+        attempt: RowMapping,
+        began: float,
+        _window: timedelta,
     ) -> bool:
-        runtime, timeout = box.runtime, box.store.timing(delivery.account).request_timeout
+        runtime, timeout = (
+            box.runtime,
+            box.store.timing(delivery.account).request_timeout,
+        )
         began_at = runtime.now() - timedelta(seconds=runtime.monotonic() - began)
-        return attempt["ended_at"] is not None and began_at > attempt["ended_at"] + timeout
+        return (
+            attempt["ended_at"] is not None and began_at > attempt["ended_at"] + timeout
+        )
 
     patch.put(Outbox, "is_window_over", is_window_over)
 
@@ -376,7 +411,11 @@ def review_window_ignored(patch: Patch) -> None:
     """
 
     def is_window_over(
-        box: Outbox, delivery: Delivery, attempt: RowMapping, began: float, window: timedelta
+        box: Outbox,
+        delivery: Delivery,
+        attempt: RowMapping,
+        began: float,
+        window: timedelta,
     ) -> bool:
         return kept(
             box,
@@ -440,7 +479,9 @@ def retry_reuses_text(patch: Patch) -> None:
         if request.attempt == 1:
             sent[delivery.key, delivery.platform] = request.rendered
             return request
-        words = replace(request.rendered, title=last.title, text=last.text, summary=last.summary)
+        words = replace(
+            request.rendered, title=last.title, text=last.text, summary=last.summary
+        )
         return replace(request, rendered=words)
 
     kept = patch.put(intents, "build_request", build_request)

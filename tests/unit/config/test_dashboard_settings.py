@@ -24,10 +24,18 @@ def problems_of(lines):
         ('key = "k.pem"', "dashboard_tls_incomplete", "key"),
         ('proxy = "nginx"\nurl = "https://a.gov.cn"', "dashboard_bad_proxy", "proxy"),
         ('proxy = "10.0.0.1"', "dashboard_proxy_without_url", "proxy"),
-        ('proxy = "10.0.0.1"\nurl = "http://a.gov.cn"', "dashboard_url_not_https", "url"),
+        (
+            'proxy = "10.0.0.1"\nurl = "http://a.gov.cn"',
+            "dashboard_url_not_https",
+            "url",
+        ),
         ('url = "https://a.gov.cn"', "dashboard_url_needs_tls", "url"),
         ('url = "a.gov.cn"', "dashboard_bad_url", "url"),
-        ('proxy = "10.0.0.1"\nurl = "https://a.gov.cn/publish"', "dashboard_bad_url", "url"),
+        (
+            'proxy = "10.0.0.1"\nurl = "https://a.gov.cn/publish"',
+            "dashboard_bad_url",
+            "url",
+        ),
     ],
 )
 def test_an_address_that_would_be_unsafe_is_a_problem(lines, code, key):

@@ -121,12 +121,17 @@ def refusal(text: str) -> SettingsError:
     "spellings",
     [
         ("", 'base_url = "https://proxy.example.gov.cn"'),
-        ('base_url = "https://one.example.gov.cn"', 'base_url = "https://two.example.gov.cn"'),
+        (
+            'base_url = "https://one.example.gov.cn"',
+            'base_url = "https://two.example.gov.cn"',
+        ),
         ('base_url = "http://127.0.0.1:8710"', 'base_url = "http://LOCALHOST:8710/"'),
     ],
     ids=["direct and by a proxy", "two proxies", "two names of this machine"],
 )
-def test_f97_one_identity_is_one_account_however_it_is_reached(spellings: tuple[str, str]) -> None:
+def test_f97_one_identity_is_one_account_however_it_is_reached(
+    spellings: tuple[str, str],
+) -> None:
     """An identity has one place on a platform; `base_url` only sets the way to call it."""
     first, second = spellings
     again = WEIBO.replace('id = "w"', 'id = "v"')
@@ -157,9 +162,9 @@ def test_f97_an_identity_on_a_server_of_ones_own_counts_for_each_server(
     url: str, codes: list[str]
 ) -> None:
     """Receivers name their accounts as they like; two spellings of one address are one receiver."""
-    text = WEBHOOK.format(id="a", url="https://one.example.gov.cn/posts") + WEBHOOK.format(
-        id="b", url=url
-    )
+    text = WEBHOOK.format(
+        id="a", url="https://one.example.gov.cn/posts"
+    ) + WEBHOOK.format(id="b", url=url)
     found = [problem.code for problem in refusal(text).problems]
     assert [code for code in found if code == "same_identity"] == codes
 
@@ -214,7 +219,10 @@ def test_defaults_apply_when_nothing_is_set() -> None:
     )
     assert found.secrets_dir is None
     assert found.callbacks.listen is None
-    assert (found.audit.checkpoint_file, found.audit.syslog) == ("var/audit-anchors.log", False)
+    assert (found.audit.checkpoint_file, found.audit.syslog) == (
+        "var/audit-anchors.log",
+        False,
+    )
 
 
 def test_an_absolute_database_path_stays() -> None:
@@ -234,7 +242,10 @@ def test_an_absolute_database_path_stays() -> None:
 def test_what_staff_write_is_in_one_folder(text: str, folder: str) -> None:
     """The schedule is in the staff's folder, by default the workspace."""
     wanted = Path(os.path.normpath(f"/srv/police{folder}"))
-    assert (read(text).staff_folder, read(text).schedule_file) == (wanted, wanted / "schedule.toml")
+    assert (read(text).staff_folder, read(text).schedule_file) == (
+        wanted,
+        wanted / "schedule.toml",
+    )
 
 
 @pytest.mark.parametrize(
@@ -281,7 +292,9 @@ def test_a_link_does_not_hide_what_is_in_the_staffs_folder(tmp_path: Path) -> No
     for name in ("var", "keys"):
         (tmp_path / name).symlink_to("staff")
         with pytest.raises(SettingsError):
-            parse_settings('staff_dir = "staff"\nsecrets_dir = "keys"', workspace=tmp_path)
+            parse_settings(
+                'staff_dir = "staff"\nsecrets_dir = "keys"', workspace=tmp_path
+            )
         (tmp_path / name).unlink()
 
 
@@ -298,7 +311,9 @@ def test_a_link_to_the_database_is_followed_unless_another_user_may_have_put_it_
     for folder, name in ((0o770, "var/vault.json"), (0o2770, "var/db/publisher.db")):
         (tmp_path / "var" / "db").chmod(folder)
         for database in ("var/db/publisher.db", "link.db"):
-            settings = parse_settings(f'database = "sqlite:///{database}"', workspace=tmp_path)
+            settings = parse_settings(
+                f'database = "sqlite:///{database}"', workspace=tmp_path
+            )
             assert settings.database == f"sqlite:///{tmp_path.resolve() / name}"
 
 
@@ -325,8 +340,14 @@ def test_a_password_in_the_database_address_is_not_shown() -> None:
         ('timezone = "../../etc/passwd"', (1, 12, "timezone", "unknown_timezone")),
         ('database = "sqlite:///:memory:"', (1, 12, "database", "bad_database")),
         ('database = "sqlite://"', (1, 12, "database", "bad_database")),
-        ('database = "postgresql://u:pass@word@host/db"', (1, 12, "database", "bad_database")),
-        ('database = "postgresql://u:pass@host:port/db"', (1, 12, "database", "bad_database")),
+        (
+            'database = "postgresql://u:pass@word@host/db"',
+            (1, 12, "database", "bad_database"),
+        ),
+        (
+            'database = "postgresql://u:pass@host:port/db"',
+            (1, 12, "database", "bad_database"),
+        ),
         ("plan_days = 0", (1, 13, "plan_days", "too_small")),
         ("plan_days = 1000", (1, 13, "plan_days", "too_great")),
         ("plan_days = true", (1, 13, "plan_days", "wrong_type")),
@@ -335,7 +356,10 @@ def test_a_password_in_the_database_address_is_not_shown() -> None:
         ('[dashboard]\nlisten = "8700"', (2, 10, "dashboard.listen", "bad_listen")),
         ('[dashboard]\nlisten = "h:99999"', (2, 10, "dashboard.listen", "bad_listen")),
         ('[callbacks]\nlisten = "8701"', (2, 10, "callbacks.listen", "bad_listen")),
-        ('[limits.weebo]\nmin_interval = "1s"', (1, 1, "limits.weebo", "unknown_platform")),
+        (
+            '[limits.weebo]\nmin_interval = "1s"',
+            (1, 1, "limits.weebo", "unknown_platform"),
+        ),
         (
             '[limits.weibo]\nmin_intervall = "1s"',
             (2, 1, "limits.weibo.min_intervall", "unknown_key"),
@@ -361,26 +385,53 @@ def test_a_password_in_the_database_address_is_not_shown() -> None:
             "[limits.weibo]\nper_hour = 9\nper_day = 8",
             (2, 12, "limits.weibo.per_hour", "hour_over_day"),
         ),
-        ("[region.110000]\nhotline = 110", (2, 11, "region.110000.hotline", "wrong_type")),
-        ('[groups]\nnorth = ["w",\n "v"]\n' + WEIBO, (3, 2, "groups.north[1]", "unknown_member")),
-        ('[groups]\nnorth = ["w", "w"]\n' + WEIBO, (2, 15, "groups.north[1]", "duplicate_member")),
+        (
+            "[region.110000]\nhotline = 110",
+            (2, 11, "region.110000.hotline", "wrong_type"),
+        ),
+        (
+            '[groups]\nnorth = ["w",\n "v"]\n' + WEIBO,
+            (3, 2, "groups.north[1]", "unknown_member"),
+        ),
+        (
+            '[groups]\nnorth = ["w", "w"]\n' + WEIBO,
+            (2, 15, "groups.north[1]", "duplicate_member"),
+        ),
         ('[groups]\nw = ["w"]\n' + WEIBO, (2, 1, "groups.w", "bad_group_name")),
         ('[groups]\nall = ["w"]\n' + WEIBO, (2, 1, "groups.all", "bad_group_name")),
         (WEIBO + 'region = "1"', (7, 10, "account[0].region", "unknown_region")),
         (WEIBO + "identify = 1", (7, 1, "account[0].identify", "unknown_key")),
         (WEIBO.replace('"1"', "1"), (4, 12, "account[0].identity", "wrong_type")),
-        (WEIBO.replace('"weibo"', '"webo"'), (3, 12, "account[0].platform", "unknown_platform")),
+        (
+            WEIBO.replace('"weibo"', '"webo"'),
+            (3, 12, "account[0].platform", "unknown_platform"),
+        ),
         (TIEBA + 'mode = "assisted"', (1, 1, "account[0].forum", "tieba_no_forum_set")),
-        (WEIBO.replace("{marker}", "x"), (6, 17, "account[0].link_template", "bad_link_template")),
-        (WEIBO.replace("https", "ftp"), (6, 17, "account[0].link_template", "bad_link_template")),
+        (
+            WEIBO.replace("{marker}", "x"),
+            (6, 17, "account[0].link_template", "bad_link_template"),
+        ),
+        (
+            WEIBO.replace("https", "ftp"),
+            (6, 17, "account[0].link_template", "bad_link_template"),
+        ),
         (
             WEIBO.replace("link_template", "#"),
             (1, 1, "account[0].link_template", "weibo_link_template_missing"),
         ),
-        (WEIBO + 'profile = "sahre"', (7, 11, "account[0].profile", "weibo_profile_unknown")),
+        (
+            WEIBO + 'profile = "sahre"',
+            (7, 11, "account[0].profile", "weibo_profile_unknown"),
+        ),
         (WEIBO + 'forum = "a"', (7, 9, "account[0].forum", "key_not_used")),
-        (WEIBO + 'base_url = "127.0.0.1:8710"', (7, 12, "account[0].base_url", "bad_base_url")),
-        (WEIBO + 'base_url = "http://u@h/"', (7, 12, "account[0].base_url", "bad_base_url")),
+        (
+            WEIBO + 'base_url = "127.0.0.1:8710"',
+            (7, 12, "account[0].base_url", "bad_base_url"),
+        ),
+        (
+            WEIBO + 'base_url = "http://u@h/"',
+            (7, 12, "account[0].base_url", "bad_base_url"),
+        ),
         (
             WEIBO + 'base_url = "http://gateway.example.com"',
             (7, 12, "account[0].base_url", "base_url_not_https"),
@@ -389,13 +440,19 @@ def test_a_password_in_the_database_address_is_not_shown() -> None:
             WECHAT + 'base_url = "http://10.0.0.5:8710"',
             (6, 12, "account[0].base_url", "base_url_not_https"),
         ),
-        (WEIBO + 'public_ip = "10.0.0.5"', (7, 13, "account[0].public_ip", "weibo_ip_not_public")),
+        (
+            WEIBO + 'public_ip = "10.0.0.5"',
+            (7, 13, "account[0].public_ip", "weibo_ip_not_public"),
+        ),
         (
             WEIBO + 'public_ip = "2001:4860:4860::8888"',
             (7, 13, "account[0].public_ip", "weibo_ip_not_public"),
         ),
         ('public_ip = "::1"\n' + WEIBO, (1, 13, "public_ip", "weibo_ip_not_public")),
-        (WEIBO + WEIBO.replace('"1"', '"2"'), (8, 6, "account[1].id", "duplicate_account")),
+        (
+            WEIBO + WEIBO.replace('"1"', '"2"'),
+            (8, 6, "account[1].id", "duplicate_account"),
+        ),
         (
             WEIBO + WEIBO.replace('id = "w"', 'id = "v"'),
             (10, 12, "account[1].identity", "same_identity"),
@@ -407,8 +464,14 @@ def test_a_password_in_the_database_address_is_not_shown() -> None:
             + GATEWAY.replace("8710", "8710/"),
             (11, 12, "account[1].identity", "same_identity"),
         ),
-        (TIEBA + "accept_risk = true", (1, 1, "account[0].forum", "tieba_no_forum_set")),
-        (TIEBA + 'forum = "a"', (1, 1, "account[0].accept_risk", "tieba_risk_not_accepted")),
+        (
+            TIEBA + "accept_risk = true",
+            (1, 1, "account[0].forum", "tieba_no_forum_set"),
+        ),
+        (
+            TIEBA + 'forum = "a"',
+            (1, 1, "account[0].accept_risk", "tieba_risk_not_accepted"),
+        ),
         ('[account]\nid = "w"', (1, 1, "account", "single_brackets")),
         (
             '[[approvals.warning]]\nstage = "初审"\n[[approvals.warning]]\nstage = "初审"',
@@ -421,7 +484,9 @@ def test_a_password_in_the_database_address_is_not_shown() -> None:
         ),
     ],
 )
-def test_each_mistake_has_its_code_and_place(text: str, where: tuple[int, int, str, str]) -> None:
+def test_each_mistake_has_its_code_and_place(
+    text: str, where: tuple[int, int, str, str]
+) -> None:
     """One mistake gives one problem, with the line and column to change."""
     assert reported(refusal(text)) == [where]
 
@@ -434,7 +499,11 @@ def test_a_kind_without_stages_of_its_own_has_those_of_the_preset() -> None:
     )
     settings = read(text)
     rules, problem = settings.approval_rules, settings.users_needed
-    assert [stage.name for stage in rules.chain_for("warning")] == ["初审", "复审", "终审"]
+    assert [stage.name for stage in rules.chain_for("warning")] == [
+        "初审",
+        "复审",
+        "终审",
+    ]
     assert rules.chain_for("bulletin") == ()
     assert rules.chain_for("update") == (Stage(name="值班", people=2),)
     assert problem is not None
@@ -455,7 +524,10 @@ def test_accepted_addresses() -> None:
 
     Other platforms, drills and manual posting need no public address.
     """
-    addresses = ('base_url = "http://127.0.0.1:8710"', 'base_url = "https://gateway.example.com"')
+    addresses = (
+        'base_url = "http://127.0.0.1:8710"',
+        'base_url = "https://gateway.example.com"',
+    )
     assert all(read(WEIBO + address).accounts for address in addresses)
     private = 'public_ip = "10.0.0.5"\n'
     assert read(private + WECHAT + WEIBO + 'mode = "assisted"\n').accounts
@@ -470,31 +542,41 @@ def test_accepted_addresses() -> None:
         (WEIBO + 'public_ip = "211.156.0.1"\n', []),
         (WEIBO + 'mode = "assisted"\n', []),
         (WECHAT, []),
-        ('environment = "drill"\n' + WEIBO + 'base_url = "http://127.0.0.1:8710"\n', []),
+        (
+            'environment = "drill"\n' + WEIBO + 'base_url = "http://127.0.0.1:8710"\n',
+            [],
+        ),
     ],
 )
-def test_a_weibo_account_without_a_public_address_is_reported(text: str, named: list[str]) -> None:
+def test_a_weibo_account_without_a_public_address_is_reported(
+    text: str, named: list[str]
+) -> None:
     """The check warns of a Weibo account without a public address and names it.
 
     Weibo would reject every post without an address.
     """
     settings = read(text)
     found = find_adapter_problems(settings)
-    assert [(problem.code, problem.is_error, problem.facts["account"]) for problem in found] == [
-        ("weibo_public_ip_missing", False, name) for name in named
-    ]
+    assert [
+        (problem.code, problem.is_error, problem.facts["account"]) for problem in found
+    ] == [("weibo_public_ip_missing", False, name) for name in named]
 
 
 def test_several_mistakes_are_reported_at_once() -> None:
     """Mistakes in different accounts and tables are reported together, in the file's order."""
-    text = 'timezone = "Mars"\n[groups]\nn = ["y"]\n' + TIEBA + WEIBO.replace("{marker}", "")
+    text = (
+        'timezone = "Mars"\n[groups]\nn = ["y"]\n'
+        + TIEBA
+        + WEIBO.replace("{marker}", "")
+    )
     assert [code for *_, code in reported(refusal(text))] == [
         "unknown_timezone",
         "unknown_member",
         "bad_link_template",
     ]
     assert [
-        code for *_, code in reported(refusal(TIEBA + WEIBO.replace("link_template", "#")))
+        code
+        for *_, code in reported(refusal(TIEBA + WEIBO.replace("link_template", "#")))
     ] == [
         "tieba_no_forum_set",
         "tieba_risk_not_accepted",
@@ -504,7 +586,12 @@ def test_several_mistakes_are_reported_at_once() -> None:
 
 def test_an_account_that_is_off_needs_no_permission() -> None:
     """A disabled Tieba account needs no forum, and a disabled Weibo account needs no link."""
-    found = read(TIEBA + 'mode = "off"\n' + WEIBO.replace("link_template", "#") + 'mode = "off"\n')
+    found = read(
+        TIEBA
+        + 'mode = "off"\n'
+        + WEIBO.replace("link_template", "#")
+        + 'mode = "off"\n'
+    )
     assert {account.mode for account in found.accounts.values()} == {Mode.OFF}
 
 
@@ -519,7 +606,8 @@ def test_an_account_with_manual_posting_needs_no_permission() -> None:
     found = read(text)
     assert {account.mode for account in found.accounts.values()} == {Mode.ASSISTED}
     assert [
-        getattr(find_api_blocker(account), "code", None) for account in found.accounts.values()
+        getattr(find_api_blocker(account), "code", None)
+        for account in found.accounts.values()
     ] == [
         "tieba_risk_not_accepted",
         "weibo_link_template_missing",
@@ -555,11 +643,14 @@ def test_a_granted_weibo_account_needs_no_link(profile: str) -> None:
 def test_f95_a_drill_reaches_this_machine_only(address: str, code: str) -> None:
     """In a drill every account needs an address, and only loopback is accepted."""
     assert [
-        problem.code for problem in refusal('environment = "drill"\n' + WEIBO + address).problems
+        problem.code
+        for problem in refusal('environment = "drill"\n' + WEIBO + address).problems
     ] == [code]
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1:8710", "localhost:8710", "[::1]:8710", "127.8.9.1"])
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1:8710", "localhost:8710", "[::1]:8710", "127.8.9.1"]
+)
 def test_f95_loopback_has_several_names(host: str) -> None:
     """Every loopback address is accepted in a drill."""
     found = read('environment = "drill"\n' + WECHAT + f'base_url = "http://{host}"')
@@ -567,7 +658,9 @@ def test_f95_loopback_has_several_names(host: str) -> None:
     assert found.accounts["x"].base_url == f"http://{host}"  # type: ignore[index]
 
 
-@pytest.mark.parametrize("secret", ['"2.00canary"', '"{\\"app_key\\":\\"canary\\"}"', '["canary"]'])
+@pytest.mark.parametrize(
+    "secret", ['"2.00canary"', '"{\\"app_key\\":\\"canary\\"}"', '["canary"]']
+)
 def test_i19_a_secret_in_the_place_of_its_name_is_not_repeated(secret: str) -> None:
     """A secret written where its name belongs is reported as such, without its text."""
     (problem,) = refusal(WECHAT.replace('secret = "x"', f"secret = {secret}")).problems
@@ -597,7 +690,9 @@ def test_a_schedule_context_is_built_from_settings() -> None:
 
 
 QUOTA = RateLimit(min_interval=timedelta(seconds=30), per_hour=30, per_day=100)
-SECONDS = st.none() | st.integers(1, 4000).map(lambda seconds: timedelta(seconds=seconds))
+SECONDS = st.none() | st.integers(1, 4000).map(
+    lambda seconds: timedelta(seconds=seconds)
+)
 
 
 def test_without_limits_the_defaults_stay() -> None:
@@ -610,12 +705,16 @@ def test_limits_replace_defaults_one_by_one() -> None:
     quota, timing = apply_overrides(
         QUOTA, Timing(), LimitEntry(per_hour=5, first_check_after=timedelta(seconds=1))
     )
-    assert quota == RateLimit(min_interval=timedelta(seconds=30), per_hour=5, per_day=100)
+    assert quota == RateLimit(
+        min_interval=timedelta(seconds=30), per_hour=5, per_day=100
+    )
     assert timing == Timing(first_check_after=timedelta(seconds=1))
 
 
 @given(SECONDS, SECONDS)
-def test_a_lease_is_derived_in_order(deadline: timedelta | None, settle: timedelta | None) -> None:
+def test_a_lease_is_derived_in_order(
+    deadline: timedelta | None, settle: timedelta | None
+) -> None:
     """A lease fits between every deadline and visibility window that leave room for one."""
     _, timing = apply_overrides(
         QUOTA, Timing(), LimitEntry(request_timeout=deadline, visibility_window=settle)
@@ -628,7 +727,10 @@ def test_the_schema_explains_every_key() -> None:
     schema = settings_schema()
     tables = [
         schema,
-        *(schema["$defs"][name] for name in ("AccountEntry", "LimitEntry", "DashboardEntry")),
+        *(
+            schema["$defs"][name]
+            for name in ("AccountEntry", "LimitEntry", "DashboardEntry")
+        ),
     ]
     described = [key for table in tables for key in table["properties"].values()]
     assert all(any(letter > "一" for letter in key["description"]) for key in described)
@@ -644,7 +746,11 @@ def test_the_schema_explains_every_key() -> None:
         ),
         ('request_timeout = "5s"\nvisibility_window = "30s"', Environment.DRILL, []),
         ('visibility_window = "420s"', Environment.LIVE, []),
-        ('visibility_window = "419s"', Environment.LIVE, ["visibility_window_too_short"]),
+        (
+            'visibility_window = "419s"',
+            Environment.LIVE,
+            ["visibility_window_too_short"],
+        ),
         (
             'platform_clock_tolerance = "11s"',
             Environment.LIVE,
@@ -663,11 +769,15 @@ def test_f25_waits_that_would_take_a_post_for_an_absent_one_are_reported(
     clock.
     """
     terms = build_policies(read(f"[limits.weibo]\n{limits}\n{WEIBO}"))
-    assert [problem.code for problem in find_unsafe_timings(terms.values(), environment)] == codes
+    assert [
+        problem.code for problem in find_unsafe_timings(terms.values(), environment)
+    ] == codes
 
 
 def test_waits_out_of_order_are_refused() -> None:
     """A call that may outlast its lease could be overtaken by another worker's."""
     with pytest.raises(SettingsError) as caught:
         build_policies(read(f'[limits.weibo]\nvisibility_window = "10s"\n{WEIBO}'))
-    assert [problem.code for problem in caught.value.problems] == ["timings_out_of_order"]
+    assert [problem.code for problem in caught.value.problems] == [
+        "timings_out_of_order"
+    ]

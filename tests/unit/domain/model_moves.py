@@ -127,7 +127,10 @@ REVISIONS = tuple(
     for started in (False, True)
 )
 CALLED_STATES = frozenset({State.SENDING, State.SUBMITTED, State.UNKNOWN})
-ORDERS: tuple[Event, ...] = (Cancelled(reason="not wanted"), RetractionRequested(reason="wrong"))
+ORDERS: tuple[Event, ...] = (
+    Cancelled(reason="not wanted"),
+    RetractionRequested(reason="wrong"),
+)
 
 
 class Moves:
@@ -135,10 +138,13 @@ class Moves:
 
     def __init__(self, rules: Rules) -> None:
         self.rules = rules
-        self._advanced: dict[tuple[ModelDelivery, Event, Role, bool], ModelDelivery | None] = {}
+        self._advanced: dict[
+            tuple[ModelDelivery, Event, Role, bool], ModelDelivery | None
+        ] = {}
         self._absent: dict[tuple[bool, tuple[str, ...], str, bool], bool] = {}
         self._counts_unapproved = (
-            any(map(rules.is_approved, NOT_APPROVED.values())) or rules.reads_ended_approvals
+            any(map(rules.is_approved, NOT_APPROVED.values()))
+            or rules.reads_ended_approvals
         )
         self._counts_approved = rules.is_approved(APPROVED)
         self._may_do_harm = rules.may_start(-1) or rules.settles(
@@ -187,20 +193,32 @@ class Moves:
         ):
             snapshot = snapshot._replace(is_edited=False)
         if state in WAITING_STATES or state is State.PUBLISHED:
-            readbacks = (GONE,) if state is State.PUBLISHED and GONE in snapshot.readbacks else ()
+            readbacks = (
+                (GONE,)
+                if state is State.PUBLISHED and GONE in snapshot.readbacks
+                else ()
+            )
             ended = self.rules.settled if snapshot.recorded.attempts else None
             if (readbacks, ended) != (snapshot.readbacks, snapshot.ended):
                 return snapshot._replace(readbacks=readbacks, ended=ended)
         return snapshot
 
     def _apply(
-        self, snapshot: ModelSnapshot, event: Event, role: Role, *, is_expired: bool = False
+        self,
+        snapshot: ModelSnapshot,
+        event: Event,
+        role: Role,
+        *,
+        is_expired: bool = False,
     ) -> ModelSnapshot | None:
         """Apply an event to the delivery; None where the table does not allow it."""
         key = (snapshot.recorded, event, role, is_expired)
         if key not in self._advanced:
             self._advanced[key] = self._advance(
-                snapshot.recorded, event, role, BORN.due_at if is_expired else BORN.expires_at
+                snapshot.recorded,
+                event,
+                role,
+                BORN.due_at if is_expired else BORN.expires_at,
             )
         recorded = self._advanced[key]
         if recorded is None:
@@ -208,7 +226,9 @@ class Moves:
         has_published_parts = (
             snapshot.recorded.parts_done == 0 < recorded.parts_done <= self.rules.parts
         )
-        return (_begun(snapshot) if has_published_parts else snapshot)._replace(recorded=recorded)
+        return (_begun(snapshot) if has_published_parts else snapshot)._replace(
+            recorded=recorded
+        )
 
     def _advance(
         self, recorded: ModelDelivery, event: Event, role: Role, expires_at: datetime
@@ -216,7 +236,9 @@ class Moves:
         before = _delivery(recorded, expires_at, self.rules.parts)
         actor = Actor(role=role, name=role.value)
         try:
-            after = self.rules.advance(before, event, by=actor, now=NOW, timing=PATIENCE)
+            after = self.rules.advance(
+                before, event, by=actor, now=NOW, timing=PATIENCE
+            )
         except IllegalTransitionError:
             return None
         assert after.version == before.version + 1
@@ -230,15 +252,24 @@ class Moves:
                 yield f"keeper: {type(event).__name__}", _without_void_claim(after)
         for has_begun in (True, False) if snapshot.is_unbegun else (True,):
             lapsed = LeaseExpired(may_have_started=has_begun)
-            if snapshot.lease == 0 and (after := self._apply(snapshot, lapsed, Role.MAINTENANCE)):
-                ended = 0 if snapshot.recorded.state is State.SENDING else snapshot.ended
-                yield f"keeper: LeaseExpired, begun {has_begun}", _overtake(after, ended)
+            if snapshot.lease == 0 and (
+                after := self._apply(snapshot, lapsed, Role.MAINTENANCE)
+            ):
+                ended = (
+                    0 if snapshot.recorded.state is State.SENDING else snapshot.ended
+                )
+                yield (
+                    f"keeper: LeaseExpired, begun {has_begun}",
+                    _overtake(after, ended),
+                )
 
     def _order(self, snapshot: ModelSnapshot) -> Iterator[Step]:
         for event in REVISIONS:
             if after := self._apply(snapshot, event, Role.PLANNER):
                 after = _without_void_claim(after)
-                keeps_words = event.has_started or snapshot.recorded.state in CALLED_STATES
+                keeps_words = (
+                    event.has_started or snapshot.recorded.state in CALLED_STATES
+                )
                 after = after._replace(
                     is_edited=keeps_words, is_approved=after.is_approved and keeps_words
                 )
@@ -268,7 +299,9 @@ class Moves:
         if snapshot.is_approved:
             yield "person: ends an approval", snapshot._replace(is_approved=False)
         else:
-            released = self._apply(snapshot, Approved(expires_at=BORN.expires_at), Role.PERSON)
+            released = self._apply(
+                snapshot, Approved(expires_at=BORN.expires_at), Role.PERSON
+            )
             yield "person: approves", (released or snapshot)._replace(is_approved=True)
 
     def _resolve(self, snapshot: ModelSnapshot) -> Iterator[Step]:
@@ -288,14 +321,21 @@ class Moves:
             wishes += [State.FAILED, State.CANCELLED, State.DUE]
         for to in wishes:
             ruling = Resolved(
-                to=to, reason="seen", receipt=_receipt(snapshot) if to is State.PUBLISHED else None
+                to=to,
+                reason="seen",
+                receipt=_receipt(snapshot) if to is State.PUBLISHED else None,
             )
             if after := self._apply(snapshot, ruling, Role.PERSON):
                 is_chosen = to is State.DUE and snapshot.recorded.asks_about_edit
                 after = after._replace(is_edited=snapshot.is_edited and not is_chosen)
-                yield f"person: rules {to}", _resent_by_person(after) if to is State.DUE else after
+                yield (
+                    f"person: rules {to}",
+                    _resent_by_person(after) if to is State.DUE else after,
+                )
         if (live and not acts) and (
-            after := self._apply(snapshot, Resolved(to=State.DUE, reason="removed"), Role.PERSON)
+            after := self._apply(
+                snapshot, Resolved(to=State.DUE, reason="removed"), Role.PERSON
+            )
         ):
             is_edited = snapshot.is_edited and not snapshot.recorded.asks_about_edit
             yield (
@@ -311,7 +351,9 @@ class Moves:
             was_approved = self.rules.reads_approvals_at_claim and snapshot.is_approved
             yield (
                 "claim",
-                after._replace(worker=Worker("claimed", was_approved=was_approved), lease=LEASE),
+                after._replace(
+                    worker=Worker("claimed", was_approved=was_approved), lease=LEASE
+                ),
             )
         if worker is None:
             return
@@ -320,7 +362,10 @@ class Moves:
             yield from self._intend(snapshot, worker)
         elif worker.step == "intended":
             if self.rules.may_start(snapshot.lease):
-                yield "call starts", snapshot._replace(worker=_calling(), is_unbegun=False)
+                yield (
+                    "call starts",
+                    snapshot._replace(worker=_calling(), is_unbegun=False),
+                )
             yield from self._record_outcome(snapshot, NotSent(reason="start_by"))
         else:
             yield from self._call(snapshot, worker)
@@ -335,21 +380,32 @@ class Moves:
         if after := self._apply(snapshot, AttemptStarted(), Role.SENDER):
             copies = tuple(copy for copy in snapshot.copies if copy.status != "refused")
             announced = after._replace(
-                worker=Worker("intended"), readbacks=(), ended=None, copies=copies, is_unbegun=True
+                worker=Worker("intended"),
+                readbacks=(),
+                ended=None,
+                copies=copies,
+                is_unbegun=True,
             )
-            yield "intent", announced._replace(is_sent_unapproved=not snapshot.is_approved)
+            yield (
+                "intent",
+                announced._replace(is_sent_unapproved=not snapshot.is_approved),
+            )
 
     def _finds_approved(self, snapshot: ModelSnapshot) -> bool:
         """Return True if the rule accepts the approvals that the store may find.
 
         An approval may be lacking in any way.
         """
-        return self._counts_approved if snapshot.is_approved else self._counts_unapproved
+        return (
+            self._counts_approved if snapshot.is_approved else self._counts_unapproved
+        )
 
     def _call(self, snapshot: ModelSnapshot, worker: Worker) -> Iterator[Step]:
         if worker.step == "answered":
             if is_live(snapshot):
-                yield from self._record_outcome(snapshot, Published(receipt=_receipt(snapshot)))
+                yield from self._record_outcome(
+                    snapshot, Published(receipt=_receipt(snapshot))
+                )
             yield from self._record_outcome(snapshot, SUBMITTED)
             yield from self._record_outcome(snapshot, LOST)
             return
@@ -365,7 +421,9 @@ class Moves:
         if worker.fuse:
             yield from self._record_outcome(snapshot, LOST)
 
-    def _record_outcome(self, snapshot: ModelSnapshot, outcome: Outcome) -> Iterator[Step]:
+    def _record_outcome(
+        self, snapshot: ModelSnapshot, outcome: Outcome
+    ) -> Iterator[Step]:
         """Record the worker's outcome, if it is accepted; the connection ends either way."""
         left = _without(snapshot, "worker")
         if not self.rules.settles(is_current=True, state=snapshot.recorded.state):
@@ -381,7 +439,10 @@ class Moves:
             return
         yield "sleeper gives up", _without(snapshot, "sleeper")
         if sleeper.step == "intended" and self.rules.may_start(-1):
-            yield "sleeper starts its call", snapshot._replace(sleeper=_calling(), is_unbegun=False)
+            yield (
+                "sleeper starts its call",
+                snapshot._replace(sleeper=_calling(), is_unbegun=False),
+            )
         if sleeper.step == "calling":
             for made in _acts(snapshot, sleeper.fuse, self.rules.review):
                 copies = (*snapshot.copies, made)
@@ -393,8 +454,13 @@ class Moves:
             is_current=False, state=snapshot.recorded.state
         ):
             for outcome in (LIMITED, LOST):
-                if after := self._apply(_without(snapshot, "sleeper"), outcome, Role.SENDER):
-                    yield f"late {type(outcome).__name__} believed", _overtake(after, ended=0)
+                if after := self._apply(
+                    _without(snapshot, "sleeper"), outcome, Role.SENDER
+                ):
+                    yield (
+                        f"late {type(outcome).__name__} believed",
+                        _overtake(after, ended=0),
+                    )
 
     def _reconcile(self, snapshot: ModelSnapshot) -> Iterator[Step]:
         state = snapshot.recorded.state
@@ -418,7 +484,9 @@ class Moves:
             yield from self._found(gone, Deleted(), Role.RETRACTOR)
             for unknown in (gone, snapshot):
                 yield from self._found(unknown, LOST, Role.RETRACTOR)
-            yield from self._found(snapshot, Rejected(code="denied", reason=""), Role.RETRACTOR)
+            yield from self._found(
+                snapshot, Rejected(code="denied", reason=""), Role.RETRACTOR
+            )
             return
         for finding in (*self._list(snapshot), *_follow_up(snapshot)):
             yield from self._found(snapshot, finding, Role.RETRACTOR)
@@ -459,14 +527,19 @@ class Moves:
                 shown = AbsenceProven(can_resend=may_resend)
                 if after := self._apply(looked, shown, role, is_expired=is_expired):
                     resends = snapshot.resends + (after.recorded.state is State.DUE)
-                    yield f"absence shown, may resend {may_resend}", after._replace(resends=resends)
+                    yield (
+                        f"absence shown, may resend {may_resend}",
+                        after._replace(resends=resends),
+                    )
         elif isinstance(finding, NotFound) and self._may_be_hidden(snapshot, finding):
             if after := self._apply(looked, ReviewPossible(), role):
                 yield "absence shown, but for a review", after
         elif isinstance(finding, Deleted) and not self._is_gone(snapshot):
             yield "gone, once", self._apply(looked, GONE_ONCE, role) or looked
         elif after := self._apply(
-            _alerted(looked) if isinstance(finding, Submitted) else looked, finding, role
+            _alerted(looked) if isinstance(finding, Submitted) else looked,
+            finding,
+            role,
         ):
             yield f"{role} finds {type(finding).__name__}", after
 
@@ -495,7 +568,9 @@ class Moves:
             and self._shows_absence(snapshot, finding, SETTLE)
         )
 
-    def _shows_absence(self, snapshot: ModelSnapshot, finding: NotFound, settle: int) -> bool:
+    def _shows_absence(
+        self, snapshot: ModelSnapshot, finding: NotFound, settle: int
+    ) -> bool:
         """Return True if the rule sees absence in the readbacks so far and the newest one.
 
         They are settled by the time since the call's end.
@@ -537,7 +612,10 @@ def _all_gone(snapshot: ModelSnapshot) -> ModelSnapshot:
     """The post is deleted, and its parts with it."""
     if snapshot.beneath:
         return snapshot._replace(copies=(), beneath="removed")
-    copies = (ModelCopy("removed") if copy.status == "live" else copy for copy in snapshot.copies)
+    copies = (
+        ModelCopy("removed") if copy.status == "live" else copy
+        for copy in snapshot.copies
+    )
     return snapshot._replace(copies=tuple(copies))
 
 
@@ -568,7 +646,8 @@ def _stored_reader(delivery: Delivery) -> ModelDelivery:
         auth_failures=delivery.auth_failures,
         was_resent=delivery.was_resent,
         desired=delivery.desired,
-        asks_about_edit=delivery.state is State.HELD and delivery.reason == HoldReason.EDITED,
+        asks_about_edit=delivery.state is State.HELD
+        and delivery.reason == HoldReason.EDITED,
         has_ticket=delivery.ticket is not None,
         receipt=delivery.receipt.remote_id if delivery.receipt else "",
         is_unknown=delivery.unknown_since is not None,
@@ -582,7 +661,9 @@ def _tick(snapshot: ModelSnapshot, settled: int) -> ModelSnapshot:
         sleeper=_older(snapshot.sleeper),
         lease=max(snapshot.lease - 1, 0),
         fuses=tuple(fuse - 1 for fuse in snapshot.fuses if fuse > 1),
-        copies=tuple(copy._replace(lag=max(copy.lag - 1, 0)) for copy in snapshot.copies),
+        copies=tuple(
+            copy._replace(lag=max(copy.lag - 1, 0)) for copy in snapshot.copies
+        ),
         ended=None if snapshot.ended is None else min(snapshot.ended + 1, settled),
     )
 
@@ -604,7 +685,9 @@ def _left_alone(worker: Worker | None) -> tuple[int, ...]:
     )
 
 
-def _without(snapshot: ModelSnapshot, name: Literal["worker", "sleeper"]) -> ModelSnapshot:
+def _without(
+    snapshot: ModelSnapshot, name: Literal["worker", "sleeper"]
+) -> ModelSnapshot:
     """The worker, or the sleeper, waits for its call no longer."""
     fuses = tuple(sorted((*snapshot.fuses, *_left_alone(getattr(snapshot, name)))))
     return snapshot._replace(**{name: None}, fuses=fuses)
@@ -615,8 +698,12 @@ def _forgotten(snapshot: ModelSnapshot) -> ModelSnapshot:
 
     The platform may still complete the call.
     """
-    heard = (snapshot.sleeper.fuse,) if snapshot.sleeper and snapshot.sleeper.fuse else ()
-    return snapshot._replace(sleeper=None, fuses=tuple(sorted((*snapshot.fuses, *heard))))
+    heard = (
+        (snapshot.sleeper.fuse,) if snapshot.sleeper and snapshot.sleeper.fuse else ()
+    )
+    return snapshot._replace(
+        sleeper=None, fuses=tuple(sorted((*snapshot.fuses, *heard)))
+    )
 
 
 def _overtake(snapshot: ModelSnapshot, ended: int | None) -> ModelSnapshot:
@@ -658,7 +745,10 @@ def _acts(snapshot: ModelSnapshot, fuse: int, review: int) -> tuple[ModelCopy, .
     """
     is_heard = fuse and snapshot.beneath != "removed"
     return (
-        (ModelCopy("live", LISTING_LAG + 1), ModelCopy("review", LISTING_LAG + 1 + review))
+        (
+            ModelCopy("live", LISTING_LAG + 1),
+            ModelCopy("review", LISTING_LAG + 1 + review),
+        )
         if is_heard
         else ()
     )
@@ -667,7 +757,8 @@ def _acts(snapshot: ModelSnapshot, fuse: int, review: int) -> tuple[ModelCopy, .
 def _alerted(snapshot: ModelSnapshot) -> ModelSnapshot:
     return snapshot._replace(
         copies=tuple(
-            copy._replace(is_announced=copy.status == "review") for copy in snapshot.copies
+            copy._replace(is_announced=copy.status == "review")
+            for copy in snapshot.copies
         )
     )
 
@@ -683,7 +774,9 @@ def _platform(snapshot: ModelSnapshot, review: int) -> Iterator[Step]:
             )
     for copy in snapshot.copies[:1]:
         if copy.status == "review":
-            lag = LISTING_LAG + 1 if copy.is_announced else min(copy.lag, LISTING_LAG + 1)
+            lag = (
+                LISTING_LAG + 1 if copy.is_announced else min(copy.lag, LISTING_LAG + 1)
+            )
             yield "review passes", snapshot._replace(copies=(ModelCopy("live", lag),))
             yield "review refuses", snapshot._replace(copies=(ModelCopy("refused"),))
         if (
@@ -740,7 +833,9 @@ def _misread(snapshot: ModelSnapshot) -> tuple[ReadbackResult, ...]:
 def _follow_up(snapshot: ModelSnapshot) -> tuple[ReadbackResult, ...]:
     """Return the results that a read by the ticket may give."""
     is_known = snapshot.recorded.has_ticket and snapshot.copies
-    return (_seen(snapshot.copies[0], _receipt(snapshot)), UNREADABLE) if is_known else ()
+    return (
+        (_seen(snapshot.copies[0], _receipt(snapshot)), UNREADABLE) if is_known else ()
+    )
 
 
 def _kind_of(finding: NotFound) -> str:
@@ -752,11 +847,15 @@ def _stored(snapshot: ModelSnapshot, finding: ReadbackResult) -> tuple[str, ...]
 
     They are one or two complete ones, a partial one, or one with a finding.
     """
-    telling = {readback for readback in snapshot.readbacks if readback in {ALIKE, OTHER}}
+    telling = {
+        readback for readback in snapshot.readbacks if readback in {ALIKE, OTHER}
+    }
     if isinstance(finding, Deleted):
         return tuple(sorted({*telling, OTHER, GONE}))
     if not isinstance(finding, NotFound | ReadFailure):
-        return tuple(sorted({*telling, ALIKE if isinstance(finding, PossibleMatch) else OTHER}))
+        return tuple(
+            sorted({*telling, ALIKE if isinstance(finding, PossibleMatch) else OTHER})
+        )
     if isinstance(finding, ReadFailure):
         return snapshot.readbacks
     before = tuple(readback for readback in snapshot.readbacks if readback != GONE)

@@ -33,12 +33,18 @@ NOW = datetime(2026, 11, 25, 1, 0, tzinfo=UTC)
 BEFORE_CALL = NOW - 400 * TICK
 LONG_AGO, JUST_NOW, LATER = NOW - 500 * TICK, NOW, NOW + 100 * TICK
 PATIENCE = Timing(
-    request_timeout=DEADLINE * TICK, lease_timeout=LEASE * TICK, visibility_window=SETTLE * TICK
+    request_timeout=DEADLINE * TICK,
+    lease_timeout=LEASE * TICK,
+    visibility_window=SETTLE * TICK,
 )
 
 OURS = Receipt(remote_id="ours", url="https://example.gov.cn/ours", published_at=NOW)
-ANOTHERS = Receipt(remote_id="another's", url="https://example.gov.cn/another", published_at=NOW)
-PART_RECEIPT = Receipt(remote_id="a part's", url="https://example.gov.cn/ours#2", published_at=NOW)
+ANOTHERS = Receipt(
+    remote_id="another's", url="https://example.gov.cn/another", published_at=NOW
+)
+PART_RECEIPT = Receipt(
+    remote_id="a part's", url="https://example.gov.cn/ours#2", published_at=NOW
+)
 ANOTHERS_MATCH = PossibleMatch(remote_id=ANOTHERS.remote_id, url=ANOTHERS.url)
 RECEIPTS = {receipt.remote_id: receipt for receipt in (OURS, ANOTHERS, PART_RECEIPT)}
 TICKET = Ticket(payload="1")
@@ -105,7 +111,9 @@ NOT_APPROVED = {
     "other text on our account": _approved_by(
         "li", "wang", content=hash_renditions(RENDITIONS[1:])
     ),
-    "other text on the other account": _approved_by("li", "wang", content=CHANGED_ELSEWHERE),
+    "other text on the other account": _approved_by(
+        "li", "wang", content=CHANGED_ELSEWHERE
+    ),
     "another time, long after": _approved_by("li", "wang", at=NOW + MAX_ADVANCE + TICK),
 }
 """The statuses of an occurrence that lacks a valid approval, as a store may find them.
@@ -210,7 +218,9 @@ class Rules:
     settles: Callable[..., bool] = lambda *, is_current, state: (
         is_current and state is State.SENDING
     )
-    incomplete_readback: Callable[[], NotFound] = lambda: NotFound(covered_since=JUST_NOW)
+    incomplete_readback: Callable[[], NotFound] = lambda: NotFound(
+        covered_since=JUST_NOW
+    )
     possible_match: Callable[[], PossibleMatch | Published] = lambda: ANOTHERS_MATCH
     is_approved: Callable[[ApprovalStatus], bool] = lambda status: status.is_approved
     reads_ended_approvals: bool = False
@@ -234,7 +244,11 @@ def can_still_act(snapshot: ModelSnapshot, rules: Rules) -> bool:
         any(snapshot.fuses)
         or any(copy.status == "review" for copy in snapshot.copies)
         or any(hand.step == "calling" and hand.fuse for hand, _ in leases if hand)
-        or any(hand.step == "intended" and rules.may_start(lease) for hand, lease in leases if hand)
+        or any(
+            hand.step == "intended" and rules.may_start(lease)
+            for hand, lease in leases
+            if hand
+        )
     )
 
 

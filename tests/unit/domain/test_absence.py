@@ -26,7 +26,11 @@ SECOND = timedelta(seconds=1)
 STARTED = datetime(2026, 11, 25, 1, 0, tzinfo=UTC)
 ENDED = STARTED + 20 * SECOND
 ATTEMPT = Attempt(
-    number=2, fencing_token=3, intended_at=STARTED, ended_at=ENDED, baseline_at=STARTED - 5 * SECOND
+    number=2,
+    fencing_token=3,
+    intended_at=STARTED,
+    ended_at=ENDED,
+    baseline_at=STARTED - 5 * SECOND,
 )
 LOOK = Readback(attempt=2, at=ENDED, result=NotFound(covered_since=ATTEMPT.baseline_at))
 SHORT = replace(LOOK, result=NotFound(covered_since=ATTEMPT.baseline_at + SECOND))
@@ -49,7 +53,9 @@ def test_two_complete_readbacks_with_the_newest_settled_show_absence():
 
 def test_an_attempt_that_is_not_over_shows_nothing():
     """While the call may still run, nothing is proven."""
-    assert not proves_absent([LOOK, LOOK], replace(ATTEMPT, ended_at=None), is_window_over=True)
+    assert not proves_absent(
+        [LOOK, LOOK], replace(ATTEMPT, ended_at=None), is_window_over=True
+    )
 
 
 @pytest.mark.parametrize("readbacks", [[], [LOOK], [UNREADABLE, LOOK], [LIMITED, LOOK]])
@@ -66,7 +72,9 @@ def test_a_failed_read_prevents_no_absence(failed):
 
 def test_readbacks_of_another_attempt_do_not_count():
     """A readback for an earlier attempt proves nothing about this one."""
-    assert not proves_absent([replace(LOOK, attempt=1), LOOK], ATTEMPT, is_window_over=True)
+    assert not proves_absent(
+        [replace(LOOK, attempt=1), LOOK], ATTEMPT, is_window_over=True
+    )
 
 
 def test_a_readback_that_does_not_reach_back_does_not_count():
@@ -90,7 +98,9 @@ def test_any_other_finding_prevents_it(finding):
     """One readback with a finding outweighs all the others."""
     seen = replace(LOOK, result=finding)
     assert not proves_absent([LOOK, seen, LOOK], ATTEMPT, is_window_over=True)
-    assert proves_absent([LOOK, replace(seen, attempt=1), LOOK], ATTEMPT, is_window_over=True)
+    assert proves_absent(
+        [LOOK, replace(seen, attempt=1), LOOK], ATTEMPT, is_window_over=True
+    )
 
 
 readbacks = st.lists(
@@ -98,7 +108,9 @@ readbacks = st.lists(
         Readback,
         attempt=st.integers(1, 3),
         at=st.integers(-60, 1200).map(lambda number: ENDED + number * SECOND),
-        result=st.sampled_from([LOOK.result, SHORT.result, UNREADABLE.result, *TELLING]),
+        result=st.sampled_from(
+            [LOOK.result, SHORT.result, UNREADABLE.result, *TELLING]
+        ),
     ),
     max_size=5,
 )
@@ -119,7 +131,9 @@ def test_the_wall_clock_changes_nothing(some, is_settled):
 @given(readbacks)
 def test_failed_readbacks_before_the_newest_change_nothing(some):
     """Failed reads never change the result."""
-    telling = [readback for readback in some if not isinstance(readback.result, Unknown)]
+    telling = [
+        readback for readback in some if not isinstance(readback.result, Unknown)
+    ]
     assert proves_absent([*some, LOOK], ATTEMPT, is_window_over=True) == proves_absent(
         [*telling, LOOK], ATTEMPT, is_window_over=True
     )

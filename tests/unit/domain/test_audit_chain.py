@@ -45,10 +45,19 @@ def forged(number, previous, **changes):
         "subject": "all",
     }
     fields = tuple(
-        {**named, "before": None, "after": None, "detail": f'{{"n": {number}}}', **changes}.values()
+        {
+            **named,
+            "before": None,
+            "after": None,
+            "detail": f'{{"n": {number}}}',
+            **changes,
+        }.values()
     )
     return ChainEntry(
-        sequence=number, fields=fields, previous=previous, hash=hash_entry(number, fields, previous)
+        sequence=number,
+        fields=fields,
+        previous=previous,
+        hash=hash_entry(number, fields, previous),
     )
 
 
@@ -99,7 +108,11 @@ def test_an_unchanged_chain_is_valid():
     links = chain_of(30)
     verification = verify(links, [anchor(links[9]), anchor(links[29])])
     assert verification.is_sound
-    assert (verification.entry_count, verification.last_confirmed, verification.head) == (
+    assert (
+        verification.entry_count,
+        verification.last_confirmed,
+        verification.head,
+    ) == (
         30,
         30,
         (30, links[29].hash),
@@ -127,7 +140,10 @@ def test_two_edits_side_by_side_are_two():
     """Neighbours do not hide each other."""
     links = chain_of(30)
     links[9], links[10] = edited(links[9]), edited(links[10])
-    assert found(links) == [(ChainDefect.EDITED, 10, 10, None), (ChainDefect.EDITED, 11, 11, None)]
+    assert found(links) == [
+        (ChainDefect.EDITED, 10, 10, None),
+        (ChainDefect.EDITED, 11, 11, None),
+    ]
 
 
 @pytest.mark.parametrize(("first", "last"), [(1, 1), (1, 4), (7, 7), (7, 12), (29, 29)])
@@ -136,7 +152,9 @@ def test_a_deletion_is_named(first, last, closes):
     """Lost entries are named, whether their numbers are missing or were closed up."""
     links = chain_of(30)
     left = links[: first - 1] + links[last:]
-    assert found(renumbered(left) if closes else left) == [(ChainDefect.MISSING, first, last, None)]
+    assert found(renumbered(left) if closes else left) == [
+        (ChainDefect.MISSING, first, last, None)
+    ]
 
 
 @pytest.mark.parametrize(("one", "other"), [(1, 2), (7, 8), (29, 30), (7, 20), (1, 30)])
@@ -149,10 +167,20 @@ def test_a_swap_is_named(one, other, whole):
     links = chain_of(30)
     a, b = links[one - 1], links[other - 1]
     if whole:
-        links[one - 1], links[other - 1] = replace(b, sequence=one), replace(a, sequence=other)
+        links[one - 1], links[other - 1] = (
+            replace(b, sequence=one),
+            replace(a, sequence=other),
+        )
     else:
-        links[one - 1], links[other - 1] = replace(a, fields=b.fields), replace(b, fields=a.fields)
-    places = {number for item in verify(links).breaks for number in (item.sequence, item.other)}
+        links[one - 1], links[other - 1] = (
+            replace(a, fields=b.fields),
+            replace(b, fields=a.fields),
+        )
+    places = {
+        number
+        for item in verify(links).breaks
+        for number in (item.sequence, item.other)
+    }
     assert {item.defect for item in verify(links).breaks} <= {
         ChainDefect.SWAPPED,
         ChainDefect.MOVED,
@@ -166,9 +194,9 @@ def test_an_insertion_is_named(place):
     """A foreign row is named at its place, and the rows after it are not blamed."""
     links = chain_of(30)
     external_post = replace(links[place - 1], fields=("x",) * 8, hash="11" * 32)
-    assert found(renumbered([*links[: place - 1], external_post, *links[place - 1 :]])) == [
-        (ChainDefect.INSERTED, place, place, None)
-    ]
+    assert found(
+        renumbered([*links[: place - 1], external_post, *links[place - 1 :]])
+    ) == [(ChainDefect.INSERTED, place, place, None)]
 
 
 def test_an_insertion_with_a_hash_of_its_own_is_named():
@@ -176,7 +204,8 @@ def test_an_insertion_with_a_hash_of_its_own_is_named():
     links = chain_of(30)
     external_post = forged(7, links[5].hash, name="李")
     places = [
-        item.sequence for item in verify(renumbered([*links[:6], external_post, *links[6:]])).breaks
+        item.sequence
+        for item in verify(renumbered([*links[:6], external_post, *links[6:]])).breaks
     ]
     assert places
     assert set(places) <= {7, 8}
@@ -231,7 +260,10 @@ def test_no_step_of_a_delivery_is_called_like_the_restore_of_a_database():
 
 def restored(links, lost):
     """Add the entry of a restore in place of a database with the lost entries."""
-    number, cut = len(links) + 1, [{"sequence": link.sequence, "hash": link.hash} for link in lost]
+    number, cut = (
+        len(links) + 1,
+        [{"sequence": link.sequence, "hash": link.hash} for link in lost],
+    )
     changes = {
         "at": RESTORED_AT,
         "event": RESTORED_EVENT,
@@ -242,7 +274,9 @@ def restored(links, lost):
 
 
 def accepted(links, losses, signature="ours"):
-    acceptance = AcceptedDataLoss(name="陈", reason="演练", losses=losses, signature=signature)
+    acceptance = AcceptedDataLoss(
+        name="陈", reason="演练", losses=losses, signature=signature
+    )
     detail = json.dumps(acceptance.detail)
     return forged(
         len(links) + 1,
@@ -277,12 +311,16 @@ def test_a_recorded_restore_is_a_loss_until_it_is_accepted():
     for signature, breaks in (("ours", 0), ("another", 1), ("", 1)):
         ended = [*again, accepted(again, [lost.loss], signature)]
         verification = verify(ended, anchors, is_own_signature=is_ours)
-        assert (len(verification.breaks), len(verification.accepted_losses)) == (breaks, 1 - breaks)
+        assert (len(verification.breaks), len(verification.accepted_losses)) == (
+            breaks,
+            1 - breaks,
+        )
         assert not verify(ended, anchors).is_sound
 
 
 @pytest.mark.parametrize(
-    "detail", ["[" * 100_000, '{"cut": [{"sequence": Infinity, "hash": "x"}]}', "{", "{}"]
+    "detail",
+    ["[" * 100_000, '{"cut": [{"sequence": Infinity, "hash": "x"}]}', "{", "{}"],
 )
 def test_an_entry_of_a_restore_that_cannot_be_read_ends_nothing(detail):
     """An unreadable entry of a restore ends no verification of the audit.
@@ -303,7 +341,11 @@ def test_an_acceptance_covers_what_was_known_then_and_nothing_later():
     links = chain_of(30)
     anchors = [anchor(links[number - 1]) for number in (10, 20, 30)]
     [lost] = verify(links[:12], anchors).breaks
-    assert (lost.defect, lost.loss.sequence, lost.loss.until) == (ChainDefect.CUT, 13, 30)
+    assert (lost.defect, lost.loss.sequence, lost.loss.until) == (
+        ChainDefect.CUT,
+        13,
+        30,
+    )
     again = [*links[:12], accepted(links[:12], [lost.loss])]
     for number in range(14, 41):
         again.append(forged(number, again[-1].hash, name="李"))
@@ -326,10 +368,14 @@ def test_much_damage_is_counted_and_not_listed():
     assert verification.unlisted_breaks == 4 * MAX_LISTED_BREAKS
 
 
-VALUES = st.one_of(st.none(), st.integers(0, 2**62), st.text(max_size=6), st.binary(max_size=4))
+VALUES = st.one_of(
+    st.none(), st.integers(0, 2**62), st.text(max_size=6), st.binary(max_size=4)
+)
 
 
-@settings(deadline=None)  # one example hashes the chain many times, and a busy machine takes longer
+@settings(
+    deadline=None
+)  # one example hashes the chain many times, and a busy machine takes longer
 @given(st.integers(0, 11), st.integers(0, 7), VALUES)
 def test_any_changed_field_is_found(place, column, value):
     """Any value in any field, of any type, is detected."""

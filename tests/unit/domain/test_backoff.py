@@ -5,7 +5,12 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from publisher.domain.account import Timing, compute_jitter, next_check_at, next_retry_at
+from publisher.domain.account import (
+    Timing,
+    compute_jitter,
+    next_check_at,
+    next_retry_at,
+)
 
 NOW = datetime(2026, 11, 25, 1, 0, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
@@ -81,7 +86,9 @@ def test_after_the_visibility_window_a_readable_list_is_read_again_within_a_minu
 ):
     """Reads that failed for long do not delay the second read of a readable platform."""
     since = NOW - timing.visibility_window - SECOND - age
-    assert next_check_at(timing, readbacks, since, NOW, was_read=True) <= NOW + timedelta(minutes=1)
+    assert next_check_at(
+        timing, readbacks, since, NOW, was_read=True
+    ) <= NOW + timedelta(minutes=1)
     assert next_check_at(timing, 16, since, NOW) == NOW + timing.max_check_delay
 
 

@@ -71,13 +71,16 @@ def test_a_character_is_named_without_showing_it():
     assert describe_character("\U000e0041") == "U+E0041 TAG LATIN CAPITAL LETTER A"
     assert describe_character("\ue000") == "U+E000 <private use>"
     assert all(
-        describe_character(odd).isascii() and describe_character(odd).isprintable() for odd in ODD
+        describe_character(odd).isascii() and describe_character(odd).isprintable()
+        for odd in ODD
     )
 
 
 def test_odd_characters_of_a_table_are_found_in_keys_and_values():
     """At any depth; the path leads to the value."""
-    table = {"post": [{"title": "ok", "data": {"tips": ["a", "b\u200b"], "k\u202e": 1}}]}
+    table = {
+        "post": [{"title": "ok", "data": {"tips": ["a", "b\u200b"], "k\u202e": 1}}]
+    }
     assert list(find_forbidden_in_value(table)) == [
         (("post", 0, "data", "tips", 1), "\u200b"),
         (("post", 0, "data", "k\u202e"), "\u202e"),
@@ -85,17 +88,28 @@ def test_odd_characters_of_a_table_are_found_in_keys_and_values():
 
 
 @given(
-    st.text(alphabet=st.one_of(st.characters(), st.sampled_from(ODD), st.sampled_from("👨1\n\t")))
+    st.text(
+        alphabet=st.one_of(
+            st.characters(), st.sampled_from(ODD), st.sampled_from("👨1\n\t")
+        )
+    )
 )
 def test_no_text_is_shown_with_a_control_character(text):
     """Every such character is escaped, and nothing else of the text changes."""
     shown = escape_forbidden(text)
     assert list(find_forbidden_characters(shown)) == []
-    assert all(letter in "\r\n\t" or unicodedata.category(letter) != "Cc" for letter in shown)
+    assert all(
+        letter in "\r\n\t" or unicodedata.category(letter) != "Cc" for letter in shown
+    )
     assert escape_forbidden(shown) == shown
 
 
-@given(st.recursive(st.text(st.one_of(st.characters(), st.sampled_from(ODD))), st.lists))
+@given(
+    st.recursive(st.text(st.one_of(st.characters(), st.sampled_from(ODD))), st.lists)
+)
 def test_json_stays_the_same_json(value):
     """An escape is the same character to a program that parses the document."""
-    assert json.loads(escape_forbidden(json.dumps(value, ensure_ascii=False, indent=2))) == value
+    assert (
+        json.loads(escape_forbidden(json.dumps(value, ensure_ascii=False, indent=2)))
+        == value
+    )

@@ -29,7 +29,13 @@ def test_every_state_of_the_original_has_its_effect(state):
     drawn = course(at(state, attempts=1))
     if state is State.PUBLISHED:
         assert drawn.send_now == (A,)
-    elif state in {State.SENDING, State.SUBMITTED, State.UNKNOWN, State.RETRACTING, State.HELD}:
+    elif state in {
+        State.SENDING,
+        State.SUBMITTED,
+        State.UNKNOWN,
+        State.RETRACTING,
+        State.HELD,
+    }:
         assert drawn.waiting == (A,)
     else:
         assert not drawn.targets
@@ -55,13 +61,17 @@ def test_one_published_copy_is_enough():
     """A published occurrence on an account counts first, then a possible, then a future one."""
     assert course(at(State.FAILED), at(State.PUBLISHED)).send_now == (A,)
     assert course(at(State.RETRACTED), at(State.UNKNOWN)).waiting == (A,)
-    assert course(at(State.REMOVED), at(State.FAILED)).skipped == {SkipReason.DELETED: (A,)}
+    assert course(at(State.REMOVED), at(State.FAILED)).skipped == {
+        SkipReason.DELETED: (A,)
+    }
 
 
 def test_the_correction_is_sent_to_no_account_twice():
     """Where it is published already, nothing is sent and nothing is skipped."""
     drawn = course(
-        at(State.PUBLISHED), at(State.PUBLISHED, B), corrections=[at(State.PUBLISHED, B)]
+        at(State.PUBLISHED),
+        at(State.PUBLISHED, B),
+        corrections=[at(State.PUBLISHED, B)],
     )
     assert (drawn.send_now, drawn.corrected, drawn.skipped) == ((A,), (B,), {})
 
@@ -72,4 +82,7 @@ def test_accounts_that_are_off_or_were_never_targeted_are_named():
     An account that never got the original needs nothing.
     """
     drawn = course(at(State.PUBLISHED), targeted=(A, B), speaking=(B,))
-    assert drawn.skipped == {SkipReason.SWITCHED_OFF: (A,), SkipReason.NOT_TARGETED: (B,)}
+    assert drawn.skipped == {
+        SkipReason.SWITCHED_OFF: (A,),
+        SkipReason.NOT_TARGETED: (B,),
+    }

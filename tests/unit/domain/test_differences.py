@@ -15,7 +15,9 @@ def test_the_parts_are_both_sequences(before, after):
     spans = list(compare_sequences(before, after))
     assert [item for span in spans for item in before[span.before]] == before
     assert [item for span in spans for item in after[span.after]] == after
-    assert all((before[span.before] == after[span.after]) is span.is_same for span in spans)
+    assert all(
+        (before[span.before] == after[span.after]) is span.is_same for span in spans
+    )
 
 
 @pytest.mark.parametrize("number", [MAX_COMPARISONS, 20 * MAX_COMPARISONS])
@@ -26,7 +28,8 @@ def test_f90_a_long_difference_is_one_part(number):
     """
     spans = list(
         compare_sequences(
-            ["x", "y", *["a", "a", "b"] * number, "z"], ["x", *["a", "b"] * number, "c", "z"]
+            ["x", "y", *["a", "a", "b"] * number, "z"],
+            ["x", *["a", "b"] * number, "c", "z"],
         )
     )
     assert [span.is_same for span in spans] == [True, False, True]

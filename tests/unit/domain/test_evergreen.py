@@ -32,7 +32,8 @@ DAY = timedelta(days=1)
 def evergreen(name, *uses, accounts=("a", "b"), expires_at=None):
     """Return a post of the drawer, used so many days ago on an account, with its outcome."""
     post = replace(
-        make_post(name, accounts, START_TIME, expires_at=expires_at), trigger=EvergreenTrigger()
+        make_post(name, accounts, START_TIME, expires_at=expires_at),
+        trigger=EvergreenTrigger(),
     )
     deliveries = [
         EvergreenUse(account=on, due_at=START_TIME - days * DAY, state=state)
@@ -45,12 +46,19 @@ def evergreen(name, *uses, accounts=("a", "b"), expires_at=None):
     ("drawer", "chosen"),
     [
         pytest.param([evergreen("x"), evergreen("y")], "x", id="first"),
-        pytest.param([evergreen("x", (A, 9, State.PUBLISHED)), evergreen("y")], "y", id="not had"),
         pytest.param(
-            [evergreen("x", (B, 3, State.PUBLISHED)), evergreen("y")], "y", id="never used"
+            [evergreen("x", (A, 9, State.PUBLISHED)), evergreen("y")], "y", id="not had"
         ),
         pytest.param(
-            [evergreen("x", (B, 3, State.PUBLISHED)), evergreen("y", (B, 9, State.REMOVED))],
+            [evergreen("x", (B, 3, State.PUBLISHED)), evergreen("y")],
+            "y",
+            id="never used",
+        ),
+        pytest.param(
+            [
+                evergreen("x", (B, 3, State.PUBLISHED)),
+                evergreen("y", (B, 9, State.REMOVED)),
+            ],
             "y",
             id="least recently",
         ),
@@ -61,7 +69,9 @@ def evergreen(name, *uses, accounts=("a", "b"), expires_at=None):
         pytest.param([], None, id="empty"),
     ],
 )
-def test_an_account_gets_what_it_has_not_had_and_what_was_used_least_recently(drawer, chosen):
+def test_an_account_gets_what_it_has_not_had_and_what_was_used_least_recently(
+    drawer, chosen
+):
     """An account gets a post that it has not had, else the least recently used one.
 
     A failed use there counts as not had, a removed one as had.

@@ -64,7 +64,9 @@ def test_an_open_manual_task_needs_a_person_until_it_is_reported():
     """A post to be placed by hand is somebody's; once reported done it is being checked."""
     task = ManualTask(assigned_at=START)
     opened = delivery(State.SUBMITTED, ticket=Ticket(manual_task=task))
-    reported = delivery(State.SUBMITTED, ticket=Ticket(manual_task=replace(task, done_at=START)))
+    reported = delivery(
+        State.SUBMITTED, ticket=Ticket(manual_task=replace(task, done_at=START))
+    )
     assert choose_glyph(opened, START) is Glyph.ACTION
     assert choose_glyph(reported, START) is Glyph.CHECKING
 
@@ -74,17 +76,25 @@ def test_a_missing_approval_needs_a_person_two_hours_before():
     pending = delivery(State.PENDING)
     awaiting = delivery(State.PENDING, reason=AWAITING_APPROVAL)
     assert (
-        choose_glyph(pending, START - REMINDER_LEAD - MINUTE, is_unapproved=True) is Glyph.WAITING
+        choose_glyph(pending, START - REMINDER_LEAD - MINUTE, is_unapproved=True)
+        is Glyph.WAITING
     )
-    assert choose_glyph(pending, START - REMINDER_LEAD, is_unapproved=True) is Glyph.ACTION
+    assert (
+        choose_glyph(pending, START - REMINDER_LEAD, is_unapproved=True) is Glyph.ACTION
+    )
     assert choose_glyph(awaiting, START) is Glyph.ACTION
 
 
 def test_a_pause_needs_a_person_once_something_is_due():
     """A pause holds back only due deliveries, neither later ones nor sent ones."""
-    assert choose_glyph(delivery(State.PENDING), START - MINUTE, is_paused=True) is Glyph.WAITING
+    assert (
+        choose_glyph(delivery(State.PENDING), START - MINUTE, is_paused=True)
+        is Glyph.WAITING
+    )
     assert choose_glyph(delivery(State.DUE), START, is_paused=True) is Glyph.ACTION
-    assert choose_glyph(delivery(State.UNKNOWN), START, is_paused=True) is Glyph.CHECKING
+    assert (
+        choose_glyph(delivery(State.UNKNOWN), START, is_paused=True) is Glyph.CHECKING
+    )
 
 
 def test_a_post_has_the_sign_of_its_worst_part():

@@ -9,7 +9,13 @@ from typing import Any, get_args
 
 import pytest
 
-from publisher.domain.account import CRASH_RETRY_SPREAD, AccountId, LoginId, Platform, Timing
+from publisher.domain.account import (
+    CRASH_RETRY_SPREAD,
+    AccountId,
+    LoginId,
+    Platform,
+    Timing,
+)
 from publisher.domain.delivery import (
     CHECKED_STATES,
     FINAL_STATES,
@@ -131,7 +137,9 @@ def in_state(state: State, **changes: Any) -> Delivery:
         max_delay=30 * MINUTE,
         updated_at=NOW - MINUTE,
         attempts=0 if state in RESTORABLE_STATES else 1,
-        desired=DesiredState.RETRACTED if state is State.RETRACTING else DesiredState.AS_PLANNED,
+        desired=DesiredState.RETRACTED
+        if state is State.RETRACTING
+        else DesiredState.AS_PLANNED,
     )
     return replace(delivery, **changes)
 
@@ -157,7 +165,8 @@ def test_the_table_matches_its_snapshot(snapshot):
         f"{state:<10}  {event.__name__:<17} -> {_targets(state)[event]:<40}  "
         f"{', '.join(sorted(rule.roles))}"
         for (state, event), rule in sorted(
-            TRANSITIONS.items(), key=lambda line: (order(line[0][0]), line[0][1].__name__)
+            TRANSITIONS.items(),
+            key=lambda line: (order(line[0][0]), line[0][1].__name__),
         )
     ]
     assert "\n".join(lines) == snapshot
@@ -198,7 +207,11 @@ def test_unlisted_events_are_refused(state, event):
     for role in Role:
         with pytest.raises(IllegalTransitionError):
             advance(
-                in_state(state), event, by=Actor(role=role, name=role), now=NOW, timing=PATIENCE
+                in_state(state),
+                event,
+                by=Actor(role=role, name=role),
+                now=NOW,
+                timing=PATIENCE,
             )
 
 
@@ -226,7 +239,9 @@ def test_an_end_is_left_for_what_was_never_called_alone():
         for (state, event), rule in TRANSITIONS.items()
         if state in FINAL_STATES
     }
-    assert ways_out == {(state, Restored): {Role.PLANNER} for state in RESTORABLE_STATES}
+    assert ways_out == {
+        (state, Restored): {Role.PLANNER} for state in RESTORABLE_STATES
+    }
 
 
 def test_f100_what_was_never_called_comes_back_as_it_was():
@@ -245,11 +260,13 @@ def test_f100_what_was_never_called_comes_back_as_it_was():
     content = replace(same, rendered_hash=lost.rendered_hash)
     for end in (Cancelled(reason="removed"), Expired()):
         role = Role.PLANNER if isinstance(end, Cancelled) else Role.MAINTENANCE
-        ended = advance(lost, end, by=Actor(role=role, name=role), now=NOW, timing=PATIENCE)
-        back = after(ended, Restored(content=content))
-        assert replace(back, version=lost.version, updated_at=lost.updated_at) == replace(
-            lost, next_action_at=lost.due_at
+        ended = advance(
+            lost, end, by=Actor(role=role, name=role), now=NOW, timing=PATIENCE
         )
+        back = after(ended, Restored(content=content))
+        assert replace(
+            back, version=lost.version, updated_at=lost.updated_at
+        ) == replace(lost, next_action_at=lost.due_at)
 
 
 def test_f100_what_comes_back_with_another_text_than_was_sent_is_held():
@@ -258,7 +275,11 @@ def test_f100_what_comes_back_with_another_text_than_was_sent_is_held():
     Another account has the old text already. A person decides on the text for this account.
     """
     back = after(in_state(State.CANCELLED), Restored(content=EDITED))
-    assert (back.state, back.reason, back.rendered_hash) == (State.HELD, HoldReason.EDITED, "old")
+    assert (back.state, back.reason, back.rendered_hash) == (
+        State.HELD,
+        HoldReason.EDITED,
+        "old",
+    )
 
 
 @pytest.mark.parametrize(
@@ -289,10 +310,14 @@ def test_f100_a_persons_end_of_a_held_delivery_is_remembered():
     """
     held = in_state(State.HELD, attempts=0)
     for to in RESTORABLE_STATES:
-        assert after(held, Resolved(to=to, reason="no")).desired is DesiredState.CANCELLED
+        assert (
+            after(held, Resolved(to=to, reason="no")).desired is DesiredState.CANCELLED
+        )
     maintenance = Actor(role=Role.MAINTENANCE, name="maintenance")
     due = in_state(State.DUE, attempts=0)
-    orphaned = advance(due, Cancelled(reason="original"), by=maintenance, now=NOW, timing=PATIENCE)
+    orphaned = advance(
+        due, Cancelled(reason="original"), by=maintenance, now=NOW, timing=PATIENCE
+    )
     assert orphaned.desired is DesiredState.AS_PLANNED
 
 
@@ -301,7 +326,12 @@ def test_an_expired_lease_is_due_before_the_intent_and_unknown_after_it():
     claimed, sending = in_state(State.CLAIMED), in_state(State.SENDING)
     assert after(claimed, LeaseExpired()).state is State.DUE
     unknown = after(sending, LeaseExpired())
-    assert (unknown.state, unknown.reason, unknown.unknown_since, unknown.worker_crashes) == (
+    assert (
+        unknown.state,
+        unknown.reason,
+        unknown.unknown_since,
+        unknown.worker_crashes,
+    ) == (
         State.UNKNOWN,
         "worker_lost",
         NOW,
@@ -311,7 +341,9 @@ def test_an_expired_lease_is_due_before_the_intent_and_unknown_after_it():
 
 def test_a_post_that_crashes_its_worker_is_held():
     """F89: after the last allowed crash a person decides; a resend starts the count again."""
-    poison = after(in_state(State.CLAIMED, worker_crashes=MAX_WORKER_CRASHES - 1), LeaseExpired())
+    poison = after(
+        in_state(State.CLAIMED, worker_crashes=MAX_WORKER_CRASHES - 1), LeaseExpired()
+    )
     assert (poison.state, poison.reason) == (State.HELD, HoldReason.POISON)
     assert after(poison, Resolved(to=State.DUE, reason="looked at")).worker_crashes == 0
 
@@ -333,7 +365,9 @@ def test_f89_deliveries_of_one_crash_are_tried_again_at_different_times():
     The one at fault then crashes alone.
     """
     waits = {
-        after(in_state(State.CLAIMED, fencing_token=fencing_token), LeaseExpired()).next_action_at
+        after(
+            in_state(State.CLAIMED, fencing_token=fencing_token), LeaseExpired()
+        ).next_action_at
         for fencing_token in range(1, 9)
     }
     assert len(waits) == 8
@@ -350,7 +384,10 @@ def test_f89_an_answered_call_resets_the_crashes():
         Busy(code="busy", reason=""),
         Published(receipt=RECEIPT),
     ):
-        assert after(in_state(State.SENDING, worker_crashes=1), outcome).worker_crashes == 0
+        assert (
+            after(in_state(State.SENDING, worker_crashes=1), outcome).worker_crashes
+            == 0
+        )
 
 
 def test_a_resend_order_is_stored_with_the_attempt_before_it():
@@ -362,7 +399,10 @@ def test_a_resend_order_is_stored_with_the_attempt_before_it():
     ordered = after(held, Resolved(to=State.DUE, reason="looked, not there"))
     assert ordered.resend_after_attempt == 3
     assert (
-        after(ordered, Claimed(), AttemptStarted(), NotSent(reason="dns")).resend_after_attempt == 3
+        after(
+            ordered, Claimed(), AttemptStarted(), NotSent(reason="dns")
+        ).resend_after_attempt
+        == 3
     )
     assert (
         after(
@@ -390,13 +430,20 @@ def test_f02_a_call_that_provably_never_began_is_not_unknown():
     """The delivery is due again, is not late because of it, and has not used up its second call."""
     announced = in_state(State.SENDING, first_attempt_deadline=NOW + MINUTE)
     again = after(announced, LeaseExpired(may_have_started=False))
-    assert (again.state, again.worker_crashes, again.was_resent, again.first_attempt_deadline) == (
+    assert (
+        again.state,
+        again.worker_crashes,
+        again.was_resent,
+        again.first_attempt_deadline,
+    ) == (
         State.DUE,
         1,
         False,
         NOW + MINUTE,
     )
-    cancelled = after(announced, Cancelled(reason="no"), LeaseExpired(may_have_started=False))
+    cancelled = after(
+        announced, Cancelled(reason="no"), LeaseExpired(may_have_started=False)
+    )
     assert cancelled.state is State.CANCELLED
 
 
@@ -404,9 +451,17 @@ def test_a_login_refused_twice_in_a_row_is_held():
     """F40, F43: one refusal is tried again at once, the second in a row needs a person."""
     once = after(in_state(State.SENDING), CredentialExpired(reason="token"))
     assert (once.state, once.next_action_at) == (State.RETRYING, NOW)
-    twice = after(once, BecameDue(), Claimed(), AttemptStarted(), CredentialExpired(reason="token"))
+    twice = after(
+        once,
+        BecameDue(),
+        Claimed(),
+        AttemptStarted(),
+        CredentialExpired(reason="token"),
+    )
     assert (twice.state, twice.reason) == (State.HELD, HoldReason.AUTH)
-    between = after(once, BecameDue(), Claimed(), AttemptStarted(), Busy(code="busy", reason=""))
+    between = after(
+        once, BecameDue(), Claimed(), AttemptStarted(), Busy(code="busy", reason="")
+    )
     assert between.auth_failures == 0
 
 
@@ -415,7 +470,9 @@ def test_a_rate_limit_is_waited_out():
 
     Our instant counts where the platform's is in the past.
     """
-    limited = after(in_state(State.SENDING), RateLimited(code="often", until=NOW + 30 * MINUTE))
+    limited = after(
+        in_state(State.SENDING), RateLimited(code="often", until=NOW + 30 * MINUTE)
+    )
     assert limited.next_action_at == NOW + 30 * MINUTE
     past = after(in_state(State.SENDING), RateLimited(code="often", until=NOW - MINUTE))
     assert past.next_action_at > NOW
@@ -425,16 +482,21 @@ def test_a_busy_platform_says_when_to_come_back():
     """The platform's instant counts where it is later than ours, for a day at most."""
     sending = in_state(State.SENDING)
     assert (
-        after(sending, Busy(code="busy", reason="", until=NOW + 30 * MINUTE)).next_action_at
+        after(
+            sending, Busy(code="busy", reason="", until=NOW + 30 * MINUTE)
+        ).next_action_at
         == NOW + 30 * MINUTE
     )
     assert (
-        after(sending, Busy(code="busy", reason="", until=NOW + 60000 * MINUTE)).next_action_at
+        after(
+            sending, Busy(code="busy", reason="", until=NOW + 60000 * MINUTE)
+        ).next_action_at
         == NOW + 1440 * MINUTE
     )
     soonest = after(sending, Busy(code="busy", reason="")).next_action_at
     assert (
-        after(sending, Busy(code="busy", reason="", until=NOW - MINUTE)).next_action_at == soonest
+        after(sending, Busy(code="busy", reason="", until=NOW - MINUTE)).next_action_at
+        == soonest
     )
 
 
@@ -442,10 +504,18 @@ def test_what_the_platform_still_prepares_is_no_failure():
     """The next attempt comes at the platform's instant, however often; it makes no post late."""
     delivery = in_state(State.SENDING, failures=3, first_attempt_deadline=NOW + MINUTE)
     for minutes in (1, 5, 9):
-        waiting = after(delivery, NotSent(reason="video_in_work", until=NOW + minutes * MINUTE))
-        assert (waiting.state, waiting.next_action_at) == (State.RETRYING, NOW + minutes * MINUTE)
+        waiting = after(
+            delivery, NotSent(reason="video_in_work", until=NOW + minutes * MINUTE)
+        )
+        assert (waiting.state, waiting.next_action_at) == (
+            State.RETRYING,
+            NOW + minutes * MINUTE,
+        )
         assert (waiting.reason, waiting.failures) == ("video_in_work", 3)
-        assert waiting.first_attempt_deadline == NOW + minutes * MINUTE + delivery.max_delay
+        assert (
+            waiting.first_attempt_deadline
+            == NOW + minutes * MINUTE + delivery.max_delay
+        )
     assert after(delivery, NotSent(reason="x", until=NOW - MINUTE)).next_action_at > NOW
     assert (
         after(delivery, NotSent(reason="x", until=NOW + 60000 * MINUTE)).next_action_at
@@ -480,10 +550,17 @@ def test_absence_allows_one_second_call_only():
     due = after(unknown, AbsenceProven(can_resend=True))
     assert (due.state, due.was_resent) == (State.DUE, True)
     again = after(
-        due, Claimed(), AttemptStarted(), Unknown(reason="timeout"), AbsenceProven(can_resend=True)
+        due,
+        Claimed(),
+        AttemptStarted(),
+        Unknown(reason="timeout"),
+        AbsenceProven(can_resend=True),
     )
     assert (again.state, again.reason) == (State.HELD, HoldReason.NOT_PUBLISHED_TWICE)
-    assert after(unknown, AbsenceProven(can_resend=False)).reason == HoldReason.NOT_PUBLISHED
+    assert (
+        after(unknown, AbsenceProven(can_resend=False)).reason
+        == HoldReason.NOT_PUBLISHED
+    )
     assert (
         after(replace(unknown, expires_at=NOW), AbsenceProven(can_resend=True)).state
         is State.EXPIRED
@@ -493,12 +570,18 @@ def test_absence_allows_one_second_call_only():
 def test_a_resend_out_of_an_unknown_outcome_is_the_second_call():
     """After a person's resend of an unknown outcome, no absence causes a third call."""
     resent = after(
-        in_state(State.HELD, unknown_since=NOW), Resolved(to=State.DUE, reason="not live")
+        in_state(State.HELD, unknown_since=NOW),
+        Resolved(to=State.DUE, reason="not live"),
     )
     assert resent.was_resent
     unknown = after(resent, Claimed(), AttemptStarted(), Unknown(reason="timeout"))
-    assert after(unknown, AbsenceProven(can_resend=True)).reason == HoldReason.NOT_PUBLISHED_TWICE
-    resolved = after(in_state(State.HELD), Resolved(to=State.DUE, reason="signed in again"))
+    assert (
+        after(unknown, AbsenceProven(can_resend=True)).reason
+        == HoldReason.NOT_PUBLISHED_TWICE
+    )
+    resolved = after(
+        in_state(State.HELD), Resolved(to=State.DUE, reason="signed in again")
+    )
     assert not resolved.was_resent
 
 
@@ -537,11 +620,14 @@ def test_a_cancellation_is_stored_while_a_call_is_unknown():
         RateLimited(code="often", until=None),
     ):
         assert (
-            after(in_state(State.SENDING), Cancelled(reason="no"), outcome).state is State.CANCELLED
+            after(in_state(State.SENDING), Cancelled(reason="no"), outcome).state
+            is State.CANCELLED
         )
     unknown = after(in_state(State.UNKNOWN), Cancelled(reason="no"))
     assert after(unknown, AbsenceProven(can_resend=True)).state is State.CANCELLED
-    assert after(unknown, REVISED, AbsenceProven(can_resend=True)).state is State.CANCELLED
+    assert (
+        after(unknown, REVISED, AbsenceProven(can_resend=True)).state is State.CANCELLED
+    )
     assert after(unknown, Published(receipt=RECEIPT)).state is State.PUBLISHED
     held = after(in_state(State.HELD), Cancelled(reason="no"))
     assert after(held, Resolved(to=State.DUE, reason="resend")).state is State.CANCELLED
@@ -552,7 +638,8 @@ def test_a_cancellation_is_stored_while_a_call_is_unknown():
     [
         (state, event)
         for state, event in PAIRS
-        if state in {State.SENDING, State.SUBMITTED, State.UNKNOWN, State.HELD, State.PUBLISHED}
+        if state
+        in {State.SENDING, State.SUBMITTED, State.UNKNOWN, State.HELD, State.PUBLISHED}
         and rule_of(state, event)
         and not isinstance(event, Cancelled | RetractionRequested)
     ],
@@ -564,8 +651,14 @@ def test_f104_a_corrected_delivery_goes_where_a_cancelled_one_does(state, event)
         after(in_state(state, desired=desired), event)
         for desired in (DesiredState.CANCELLED, DesiredState.CORRECTED)
     )
-    assert replace(corrected, desired=cancelled.desired, reason=cancelled.reason) == cancelled
-    assert corrected.reason == cancelled.reason or (corrected.reason, cancelled.reason) == (
+    assert (
+        replace(corrected, desired=cancelled.desired, reason=cancelled.reason)
+        == cancelled
+    )
+    assert corrected.reason == cancelled.reason or (
+        corrected.reason,
+        cancelled.reason,
+    ) == (
         "corrected",
         "cancelled_by_person",
     )
@@ -582,7 +675,9 @@ def test_f104_a_correction_ends_the_wish_to_publish_its_original(state):
     assert corrected.state is (State.CANCELLED if state in WAITING_STATES else state)
     assert corrected.can_be_resent is (state in WAITING_STATES)
     if state not in WAITING_STATES:
-        assert after(corrected, Cancelled(reason="no")).desired is DesiredState.CANCELLED
+        assert (
+            after(corrected, Cancelled(reason="no")).desired is DesiredState.CANCELLED
+        )
 
 
 def test_a_retraction_is_stored_while_a_call_is_unknown():
@@ -617,7 +712,9 @@ def test_a_retraction_is_stored_while_a_call_is_unknown():
 )
 def test_a_retraction_from_a_review_keeps_the_persons_reason(findings):
     """The final reason is the person's reason for the deletion, for any reads on the way."""
-    delivery = after(in_state(State.SUBMITTED), RetractionRequested(reason="写错了电话"))
+    delivery = after(
+        in_state(State.SUBMITTED), RetractionRequested(reason="写错了电话")
+    )
     for finding in findings:
         delivery = after(delivery, finding)
     assert (delivery.state, delivery.reason) == (State.RETRACTED, "写错了电话")
@@ -639,7 +736,9 @@ def test_a_retracted_post_rejected_by_its_review_has_the_platforms_reason():
 
 def test_a_resolution_to_retract_lasts():
     """A held delivery that a person retracts is deleted when it is found published."""
-    ruled = after(in_state(State.HELD), Resolved(to=State.RETRACTING, reason="take down"))
+    ruled = after(
+        in_state(State.HELD), Resolved(to=State.RETRACTING, reason="take down")
+    )
     found = after(ruled, Published(receipt=RECEIPT))
     assert (found.state, found.receipt) == (State.RETRACTING, RECEIPT)
     assert after(found, Deleted()).state is State.RETRACTED
@@ -649,8 +748,13 @@ def test_retracting_a_delivery_that_was_never_sent_just_ends():
     """A delivery without attempt and reported address ends without deletion and search."""
     held = in_state(State.HELD, attempts=0)
     assert after(held, RetractionRequested(reason="wrong")).state is State.CANCELLED
-    assert after(held, Resolved(to=State.RETRACTING, reason="wrong")).state is State.CANCELLED
-    by_hand = Resolved(to=State.RETRACTING, reason="posted by hand", url="https://example.gov.cn/1")
+    assert (
+        after(held, Resolved(to=State.RETRACTING, reason="wrong")).state
+        is State.CANCELLED
+    )
+    by_hand = Resolved(
+        to=State.RETRACTING, reason="posted by hand", url="https://example.gov.cn/1"
+    )
     assert after(held, by_hand).state is State.RETRACTING
 
 
@@ -659,9 +763,14 @@ def test_published_by_a_person_needs_a_receipt():
     with pytest.raises(IllegalTransitionError):
         after(in_state(State.HELD), Resolved(to=State.PUBLISHED, reason="seen"))
     ruled = after(
-        in_state(State.HELD), Resolved(to=State.PUBLISHED, reason="seen", receipt=RECEIPT)
+        in_state(State.HELD),
+        Resolved(to=State.PUBLISHED, reason="seen", receipt=RECEIPT),
     )
-    assert (ruled.state, ruled.receipt, ruled.reason) == (State.PUBLISHED, RECEIPT, "seen")
+    assert (ruled.state, ruled.receipt, ruled.reason) == (
+        State.PUBLISHED,
+        RECEIPT,
+        "seen",
+    )
 
 
 @pytest.mark.parametrize("to", [State.PENDING, State.CLAIMED, State.SENDING])
@@ -689,7 +798,9 @@ def test_an_edit_before_any_call_replaces_the_text_and_after_one_holds():
         )
 
 
-@pytest.mark.parametrize("state", [State.SENDING, State.SUBMITTED, State.UNKNOWN, State.HELD])
+@pytest.mark.parametrize(
+    "state", [State.SENDING, State.SUBMITTED, State.UNKNOWN, State.HELD]
+)
 def test_f70_an_edit_during_an_unknown_outcome_is_stored(state):
     """The old text is never sent again automatically.
 
@@ -729,7 +840,11 @@ def test_f70_an_account_may_be_removed_and_added_during_an_unknown_outcome():
     planner = Actor(role=Role.PLANNER, name="planner")
     unknown = in_state(State.UNKNOWN)
     gone = advance(
-        unknown, Cancelled(reason="target_removed"), by=planner, now=NOW, timing=PATIENCE
+        unknown,
+        Cancelled(reason="target_removed"),
+        by=planner,
+        now=NOW,
+        timing=PATIENCE,
     )
     assert (gone.state, gone.desired) == (State.UNKNOWN, DesiredState.NOT_TARGETED)
     ended = after(gone, AbsenceProven(can_resend=True))
@@ -746,26 +861,42 @@ def test_an_edit_of_a_delivery_held_before_any_call_replaces_the_text():
         "image_missing",
         Fingerprint("new"),
     )
-    assert after(held, Resolved(to=State.DUE, reason="picture is there")).state is State.DUE
+    assert (
+        after(held, Resolved(to=State.DUE, reason="picture is there")).state
+        is State.DUE
+    )
 
 
 @pytest.mark.parametrize("state", [State.UNKNOWN, State.SUBMITTED])
 def test_f52_a_person_may_resolve_what_no_read_can(state):
     """An unknown outcome and a review end by a named person's resolution, as a hold does."""
     asked = in_state(state, ticket=TICKET)
-    assert after(asked, Resolved(to=State.FAILED, reason="not there")).state is State.FAILED
-    assert after(asked, Resolved(to=State.CANCELLED, reason="not wanted")).state is State.CANCELLED
+    assert (
+        after(asked, Resolved(to=State.FAILED, reason="not there")).state
+        is State.FAILED
+    )
+    assert (
+        after(asked, Resolved(to=State.CANCELLED, reason="not wanted")).state
+        is State.CANCELLED
+    )
     again = after(asked, Resolved(to=State.DUE, reason="not there"))
     assert (again.state, again.ticket) == (State.DUE, None)
-    seen = after(asked, Resolved(to=State.UNKNOWN, reason="seen", url="https://example.gov.cn/1"))
-    assert (seen.state, seen.reported_url) == (State.UNKNOWN, "https://example.gov.cn/1")
+    seen = after(
+        asked, Resolved(to=State.UNKNOWN, reason="seen", url="https://example.gov.cn/1")
+    )
+    assert (seen.state, seen.reported_url) == (
+        State.UNKNOWN,
+        "https://example.gov.cn/1",
+    )
 
 
 def test_f77_a_person_may_end_a_retraction_of_a_post_that_never_appears():
     """A retraction of a post in review that never appears ends by a named person's resolution."""
     waiting = in_state(State.RETRACTING, ticket=TICKET)
     assert (
-        after(waiting, Resolved(to=State.FAILED, reason="refused by the platform")).state
+        after(
+            waiting, Resolved(to=State.FAILED, reason="refused by the platform")
+        ).state
         is State.RETRACTED
     )
 
@@ -793,9 +924,16 @@ def test_a_new_attempt_starts_with_new_clocks():
 
     The data are readbacks, ticket and the review's clock.
     """
-    worked = in_state(State.CLAIMED, readbacks=5, ticket=TICKET, submitted_at=NOW - 90 * MINUTE)
+    worked = in_state(
+        State.CLAIMED, readbacks=5, ticket=TICKET, submitted_at=NOW - 90 * MINUTE
+    )
     sending = after(worked, AttemptStarted())
-    assert (sending.attempts, sending.readbacks, sending.ticket, sending.submitted_at) == (
+    assert (
+        sending.attempts,
+        sending.readbacks,
+        sending.ticket,
+        sending.submitted_at,
+    ) == (
         2,
         0,
         None,
@@ -805,8 +943,12 @@ def test_a_new_attempt_starts_with_new_clocks():
 
 def test_only_a_reading_of_the_text_verifies():
     """A reply to our own call is no reading; a found post is."""
-    assert after(in_state(State.SENDING), Published(receipt=RECEIPT)).verified_at is None
-    assert after(in_state(State.UNKNOWN), Published(receipt=RECEIPT)).verified_at is None
+    assert (
+        after(in_state(State.SENDING), Published(receipt=RECEIPT)).verified_at is None
+    )
+    assert (
+        after(in_state(State.UNKNOWN), Published(receipt=RECEIPT)).verified_at is None
+    )
     assert (
         after(
             in_state(State.UNKNOWN), Published(receipt=RECEIPT, is_text_confirmed=True)
@@ -818,14 +960,19 @@ def test_only_a_reading_of_the_text_verifies():
 def test_a_possible_match_is_never_adopted():
     """F54, F56: a possible match is held, with the address that a person should check."""
     held = after(in_state(State.UNKNOWN), POSSIBLE_MATCH)
-    assert (held.state, held.reason, held.receipt) == (State.HELD, HoldReason.POSSIBLE_MATCH, None)
+    assert (held.state, held.reason, held.receipt) == (
+        State.HELD,
+        HoldReason.POSSIBLE_MATCH,
+        None,
+    )
     assert held.reported_url == "https://example.gov.cn/43"
 
 
 def test_a_released_claim_waits_until_its_instant():
     """The next claim waits for the instant of the release; without one it is due at once."""
     assert (
-        after(in_state(State.CLAIMED), Released(until=NOW + MINUTE)).next_action_at == NOW + MINUTE
+        after(in_state(State.CLAIMED), Released(until=NOW + MINUTE)).next_action_at
+        == NOW + MINUTE
     )
     assert after(in_state(State.CLAIMED), Released()).next_action_at is None
 
@@ -839,7 +986,10 @@ def test_f63_only_a_first_call_can_be_too_late():
     claimed = after(in_state(State.DUE, first_attempt_deadline=latest), Claimed())
     assert claimed.first_attempt_deadline == latest
     sending = after(claimed, AttemptStarted())
-    assert after(sending, LeaseExpired(may_have_started=False)).first_attempt_deadline == latest
+    assert (
+        after(sending, LeaseExpired(may_have_started=False)).first_attempt_deadline
+        == latest
+    )
     for outcome in (
         Busy(code="busy", reason=""),
         Unknown(reason="timeout"),
@@ -849,7 +999,8 @@ def test_f63_only_a_first_call_can_be_too_late():
         assert after(sending, outcome).first_attempt_deadline is None
     assert (
         after(
-            in_state(State.HELD, first_attempt_deadline=latest), Resolved(to=State.DUE, reason="go")
+            in_state(State.HELD, first_attempt_deadline=latest),
+            Resolved(to=State.DUE, reason="go"),
         ).first_attempt_deadline
         is None
     )
@@ -858,7 +1009,8 @@ def test_f63_only_a_first_call_can_be_too_late():
 def test_f18_a_post_tried_in_time_is_not_late_because_of_failed_calls():
     """After a call that was not sent, the time for the first call restarts at the next try."""
     tried = after(
-        in_state(State.SENDING, first_attempt_deadline=NOW, max_delay=MINUTE), NotSent(reason="dns")
+        in_state(State.SENDING, first_attempt_deadline=NOW, max_delay=MINUTE),
+        NotSent(reason="dns"),
     )
     assert tried.next_action_at is not None
     assert tried.first_attempt_deadline == tried.next_action_at + MINUTE
@@ -868,7 +1020,9 @@ def test_f18_a_post_tried_in_time_is_not_late_because_of_failed_calls():
         ).first_attempt_deadline
         is None
     )
-    now_or_never = in_state(State.SENDING, first_attempt_deadline=NOW, max_delay=MINUTE / 2)
+    now_or_never = in_state(
+        State.SENDING, first_attempt_deadline=NOW, max_delay=MINUTE / 2
+    )
     assert after(now_or_never, NotSent(reason="dns")).first_attempt_deadline == NOW
 
 
@@ -880,17 +1034,23 @@ def test_f44_a_post_delayed_by_a_quota_or_an_unknown_one_is_not_late():
     claimed = in_state(State.CLAIMED, first_attempt_deadline=NOW)
     kept = after(claimed, Released(until=NOW + 60 * MINUTE, extends_deadline=True))
     assert kept.first_attempt_deadline == NOW + 90 * MINUTE
-    assert after(claimed, Released(until=NOW + 60 * MINUTE)).first_attempt_deadline == NOW
+    assert (
+        after(claimed, Released(until=NOW + 60 * MINUTE)).first_attempt_deadline == NOW
+    )
 
 
 def test_a_revision_resets_the_time_for_the_first_call():
     """A new text at a new instant has that instant's time."""
     late = in_state(State.DUE, attempts=0, first_attempt_deadline=NOW - MINUTE)
-    assert after(late, REVISED).first_attempt_deadline == REVISED.due_at + REVISED.max_delay
+    assert (
+        after(late, REVISED).first_attempt_deadline
+        == REVISED.due_at + REVISED.max_delay
+    )
 
 
 @pytest.mark.parametrize(
-    "answer", [Rejected(code="weibo_10014", reason="no permission"), Unknown(reason="timeout")]
+    "answer",
+    [Rejected(code="weibo_10014", reason="no permission"), Unknown(reason="timeout")],
 )
 def test_a_failing_deletion_uses_few_calls_a_day(answer):
     """A failing deletion is tried about ten times on the first day, then four times a day."""
@@ -902,7 +1062,11 @@ def test_a_failing_deletion_uses_few_calls_a_day(answer):
     now = NOW
     while now < NOW + 3 * DAY:
         delivery = advance(
-            delivery, answer, by=Actor(role=Role.RETRACTOR, name="r"), now=now, timing=PATIENCE
+            delivery,
+            answer,
+            by=Actor(role=Role.RETRACTOR, name="r"),
+            now=now,
+            timing=PATIENCE,
         )
         assert delivery.next_action_at is not None
         asked.append(now)

@@ -37,7 +37,9 @@ from publisher.domain.results import (
 )
 from tests.unit.domain.test_lifecycle import NOW, RECEIPT, SUBMITTED, after, in_state
 
-PART_RECEIPT = Receipt(remote_id="43", url="https://example.gov.cn/42#43", published_at=NOW)
+PART_RECEIPT = Receipt(
+    remote_id="43", url="https://example.gov.cn/42#43", published_at=NOW
+)
 LIVE = Published(receipt=RECEIPT, is_text_confirmed=True)
 PART_PUBLISHED = Published(receipt=PART_RECEIPT)
 SENT = (Claimed(), AttemptStarted())
@@ -55,7 +57,12 @@ def test_parts_follow_each_other_as_attempts_of_one_delivery():
     The whole has the post's receipt.
     """
     delivery = in_state(
-        State.SENDING, extra_parts=2, unknown_since=NOW, readbacks=3, was_resent=True, failures=2
+        State.SENDING,
+        extra_parts=2,
+        unknown_since=NOW,
+        readbacks=3,
+        was_resent=True,
+        failures=2,
     )
     first = after(delivery, LIVE)
     assert (first.state, first.parts_done, first.receipt, first.next_action_at) == (
@@ -107,9 +114,16 @@ def test_a_part_that_was_not_sent_is_tried_again_automatically():
 def test_an_incomplete_text_never_ends_by_itself(state, event):
     """F72, F73: cancelled or too late, something is published, so a person decides."""
     held = after(incomplete(state), event)
-    assert (held.state, held.reason, held.receipt) == (State.HELD, HoldReason.INCOMPLETE, RECEIPT)
+    assert (held.state, held.reason, held.receipt) == (
+        State.HELD,
+        HoldReason.INCOMPLETE,
+        RECEIPT,
+    )
     assert (held.desired is DesiredState.CANCELLED) is isinstance(event, Cancelled)
-    assert after(in_state(state, extra_parts=2), event).state in {State.CANCELLED, State.EXPIRED}
+    assert after(in_state(state, extra_parts=2), event).state in {
+        State.CANCELLED,
+        State.EXPIRED,
+    }
 
 
 def test_a_rejected_part_leaves_an_incomplete_text():
@@ -128,9 +142,13 @@ def test_a_cancellation_stops_before_the_next_part():
 
     Published parts stay.
     """
-    unknown = after(incomplete(State.SENDING), Cancelled(reason="no"), Unknown(reason="lost"))
+    unknown = after(
+        incomplete(State.SENDING), Cancelled(reason="no"), Unknown(reason="lost")
+    )
     assert after(unknown, PART_PUBLISHED).reason == HoldReason.INCOMPLETE
-    assert after(unknown, AbsenceProven(can_resend=True)).reason == HoldReason.INCOMPLETE
+    assert (
+        after(unknown, AbsenceProven(can_resend=True)).reason == HoldReason.INCOMPLETE
+    )
     last = after(replace(unknown, parts_done=2), PART_PUBLISHED)
     assert last.state is State.PUBLISHED
 
@@ -161,7 +179,9 @@ def test_an_incomplete_text_can_be_retracted(state):
 )
 def test_a_retraction_outlasts_any_outcome_of_a_part(outcome):
     """F77: a retraction while a part is being sent deletes the post after any outcome."""
-    ordered = after(incomplete(State.SENDING), RetractionRequested(reason="wrong"), outcome)
+    ordered = after(
+        incomplete(State.SENDING), RetractionRequested(reason="wrong"), outcome
+    )
     assert (ordered.state, ordered.receipt) == (State.RETRACTING, RECEIPT)
 
 
@@ -177,7 +197,10 @@ def test_a_login_refused_twice_does_not_prevent_a_retraction():
 def test_a_retraction_of_a_waiting_delivery_cancels_it():
     """Nothing of it is published: there is nothing to delete, and nothing more to send."""
     for state in WAITED:
-        assert after(in_state(state), RetractionRequested(reason="wrong")).state is State.CANCELLED
+        assert (
+            after(in_state(state), RetractionRequested(reason="wrong")).state
+            is State.CANCELLED
+        )
     with pytest.raises(KeyError):
         after(in_state(State.PENDING), RetractionRequested(reason="wrong"))
 
@@ -188,7 +211,10 @@ def test_a_part_is_never_sent_again_where_the_platform_forbids_it():
     Where the platform allows it, the part is sent again, not the post.
     """
     unknown = incomplete(State.UNKNOWN, unknown_since=NOW - timedelta(minutes=20))
-    assert after(unknown, AbsenceProven(can_resend=False)).reason == HoldReason.NOT_PUBLISHED
+    assert (
+        after(unknown, AbsenceProven(can_resend=False)).reason
+        == HoldReason.NOT_PUBLISHED
+    )
     again = after(unknown, AbsenceProven(can_resend=True))
     assert (again.state, again.parts_done, again.was_resent) == (State.DUE, 1, True)
     late = after(replace(unknown, expires_at=NOW), AbsenceProven(can_resend=True))
@@ -201,10 +227,14 @@ def test_resolutions_apply_to_the_part():
     `resend` sends the part, `published` counts it, `not-published` keeps the question, `cancel`
     drops the rest.
     """
-    held = incomplete(State.HELD, unknown_since=NOW, reason=HoldReason.NOT_PUBLISHED.value)
+    held = incomplete(
+        State.HELD, unknown_since=NOW, reason=HoldReason.NOT_PUBLISHED.value
+    )
     resent = after(held, Resolved(to=State.DUE, reason="not there"))
     assert (resent.state, resent.parts_done) == (State.DUE, 1)
-    seen = after(held, Resolved(to=State.PUBLISHED, reason="seen", receipt=PART_RECEIPT))
+    seen = after(
+        held, Resolved(to=State.PUBLISHED, reason="seen", receipt=PART_RECEIPT)
+    )
     assert (seen.state, seen.parts_done, seen.receipt, seen.reason) == (
         State.DUE,
         2,
@@ -219,15 +249,28 @@ def test_resolutions_apply_to_the_part():
     asked = after(held, Resolved(to=State.FAILED, reason="not there"))
     assert (asked.state, asked.reason) == (State.HELD, HoldReason.INCOMPLETE)
     given_up = after(asked, Resolved(to=State.CANCELLED, reason="enough"))
-    assert (given_up.state, given_up.parts_done, given_up.reason) == (State.PUBLISHED, 1, "enough")
+    assert (given_up.state, given_up.parts_done, given_up.reason) == (
+        State.PUBLISHED,
+        1,
+        "enough",
+    )
 
 
 def test_a_cancelled_incomplete_text_is_not_sent_by_a_resolution():
     """F72: `resend` and `published` do not undo a cancellation; the question stays."""
     held = incomplete(State.HELD, desired=DesiredState.CANCELLED)
-    assert after(held, Resolved(to=State.DUE, reason="go on")).reason == HoldReason.INCOMPLETE
-    seen = after(held, Resolved(to=State.PUBLISHED, reason="seen", receipt=PART_RECEIPT))
-    assert (seen.state, seen.reason, seen.parts_done) == (State.HELD, HoldReason.INCOMPLETE, 2)
+    assert (
+        after(held, Resolved(to=State.DUE, reason="go on")).reason
+        == HoldReason.INCOMPLETE
+    )
+    seen = after(
+        held, Resolved(to=State.PUBLISHED, reason="seen", receipt=PART_RECEIPT)
+    )
+    assert (seen.state, seen.reason, seen.parts_done) == (
+        State.HELD,
+        HoldReason.INCOMPLETE,
+        2,
+    )
 
 
 def test_an_expired_claim_of_an_incomplete_text_goes_back_to_its_part():

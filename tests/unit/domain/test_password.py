@@ -10,7 +10,14 @@ from publisher.domain.password import (
     is_guessable,
 )
 
-AGENCY = ("李海", "Li Hai", "平安北京", "beijing-weibo", "posts.example.gov.cn", "weibo")
+AGENCY = (
+    "李海",
+    "Li Hai",
+    "平安北京",
+    "beijing-weibo",
+    "posts.example.gov.cn",
+    "weibo",
+)
 
 
 @pytest.mark.parametrize(
@@ -59,10 +66,15 @@ def test_the_longest_password_is_judged_within_a_moment(monkeypatch):
 
     A comparison of all places took a second, and others waited.
     """
-    worst, places = "".join(chr(0x4E00 + place) for place in range(MAX_PASSWORD_CHARACTERS)), []
+    worst, places = (
+        "".join(chr(0x4E00 + place) for place in range(MAX_PASSWORD_CHARACTERS)),
+        [],
+    )
     find_run = domain_password._run_length
     monkeypatch.setattr(
-        domain_password, "_run_length", lambda *where: places.append(where) or find_run(*where)
+        domain_password,
+        "_run_length",
+        lambda *where: places.append(where) or find_run(*where),
     )
     assert not is_guessable(worst, AGENCY)
     assert len(places) <= 3 * MIN_GUESSES

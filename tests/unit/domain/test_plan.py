@@ -57,7 +57,10 @@ def repeating(**changes: Any) -> Post:
 
 
 def reported(
-    post: Post, known: Mapping[PostId, StoredPost], *moments: datetime, window: PlanWindow = WINDOW
+    post: Post,
+    known: Mapping[PostId, StoredPost],
+    *moments: datetime,
+    window: PlanWindow = WINDOW,
 ) -> Plan:
     return plan(Schedule(posts=(post,)), known, window, {post.id: moments})
 
@@ -68,8 +71,12 @@ def done(
     """Return the stored posts once a plan was written."""
     recorded = dict(known)
     for post in schedule.posts:
-        held = recorded.get(post.id) or StoredPost(content_hash=post.content_hash, active_since=NOW)
-        recorded[post.id] = replace(held, content_hash=post.content_hash, is_scheduled=True)
+        held = recorded.get(post.id) or StoredPost(
+            content_hash=post.content_hash, active_since=NOW
+        )
+        recorded[post.id] = replace(
+            held, content_hash=post.content_hash, is_scheduled=True
+        )
     for filing in what.planned:
         recorded[filing.post.id] = filed(recorded[filing.post.id], filing)
     for lost in what.removed_targets:
@@ -88,7 +95,8 @@ def filed(recorded: StoredPost, filing: PlannedDeliveries) -> StoredPost:
     after = StoredOccurrence(
         due_at=filing.occurrence.due_at,
         content_hash=filing.post.content_hash,
-        accounts=frozenset(filing.accounts) | (before.accounts if before else frozenset()),
+        accounts=frozenset(filing.accounts)
+        | (before.accounts if before else frozenset()),
         has_started=before.has_started if before else False,
         open_accounts=frozenset(filing.accounts)
         | (before.open_accounts if before else frozenset()),
@@ -96,12 +104,18 @@ def filed(recorded: StoredPost, filing: PlannedDeliveries) -> StoredPost:
     return with_occurrence(recorded, filing.occurrence.key.occurrence, after)
 
 
-def with_occurrence(recorded: StoredPost, label: str, occurrence: StoredOccurrence) -> StoredPost:
+def with_occurrence(
+    recorded: StoredPost, label: str, occurrence: StoredOccurrence
+) -> StoredPost:
     return replace(recorded, occurrences={**recorded.occurrences, label: occurrence})
 
 
 def stored(
-    post: Post, *, due_at: datetime = NOW + HOUR, label: str = ONCE_OCCURRENCE, **changes: Any
+    post: Post,
+    *,
+    due_at: datetime = NOW + HOUR,
+    label: str = ONCE_OCCURRENCE,
+    **changes: Any,
 ) -> dict[PostId, StoredPost]:
     """Return the stored post with one occurrence, filed and unchanged."""
     occurrence = StoredOccurrence(
@@ -111,7 +125,9 @@ def stored(
         has_started=False,
         open_accounts=frozenset(post.accounts),
     )
-    known = StoredPost(content_hash=post.content_hash, active_since=NOW - timedelta(days=30))
+    known = StoredPost(
+        content_hash=post.content_hash, active_since=NOW - timedelta(days=30)
+    )
     return {post.id: with_occurrence(known, label, replace(occurrence, **changes))}
 
 
@@ -158,7 +174,10 @@ def test_moving_after_the_first_intent_is_refused():
     The same holds if no delivery is left to move.
     """
     post = make_post(when=NOW + 2 * HOUR)
-    for changes in ({"has_started": True}, {"has_started": True, "open_accounts": frozenset()}):
+    for changes in (
+        {"has_started": True},
+        {"has_started": True, "open_accounts": frozenset()},
+    ):
         what = reported(post, stored(post, **changes))
         assert [problem.code for problem in what.left_out] == ["moved_after_start"]
         assert not what.planned
@@ -174,7 +193,9 @@ def test_an_edit_revises_only_open_deliveries():
 
 def test_an_added_account_is_filed_and_the_others_revised():
     """A wider `to` files the new account and gives the others the new content hash."""
-    what = reported(make_post(accounts=(A, B, C), content_hash="2"), stored(make_post()))
+    what = reported(
+        make_post(accounts=(A, B, C), content_hash="2"), stored(make_post())
+    )
     assert [(filing.accounts, filing.is_new) for filing in what.planned] == [
         ((C,), True),
         ((A, B), False),
@@ -193,7 +214,10 @@ def put_back(due: datetime, **changes: Any) -> tuple[Post, dict[PostId, StoredPo
     """Return a post that has left the schedule and is back, with its stored, cancelled state."""
     post = make_post(when=due)
     known = stored(
-        post, due_at=due, open_accounts=frozenset(), restorable_accounts=frozenset({A, B})
+        post,
+        due_at=due,
+        open_accounts=frozenset(),
+        restorable_accounts=frozenset({A, B}),
     )
     occurrence = replace(known[post.id].occurrences[ONCE_OCCURRENCE], **changes)
     return post, {
@@ -208,7 +232,9 @@ def put_back(due: datetime, **changes: Any) -> tuple[Post, dict[PostId, StoredPo
     [(-60, [(A, B)], []), (29, [(A, B)], []), (31, [], ["restored_too_late"])],
     ids=["ahead", "in time", "too late"],
 )
-def test_f100_a_post_that_comes_back_is_restored_while_it_could_still_be_sent(ago, restored, codes):
+def test_f100_a_post_that_comes_back_is_restored_while_it_could_still_be_sent(
+    ago, restored, codes
+):
     """A post that left the schedule comes back if it is still in time.
 
     A half-saved file can remove a post. Too late, it is left out and named.
@@ -248,7 +274,10 @@ def test_f100_what_has_expired_comes_back_by_an_edit_alone(content, restored):
     """A corrected `expires` brings a delivery back; time alone, or a wrong clock, does not."""
     expired = {A: content, B: content}
     known = stored(
-        make_post(), open_accounts=frozenset(), content_hash="", expired_accounts=expired
+        make_post(),
+        open_accounts=frozenset(),
+        content_hash="",
+        expired_accounts=expired,
     )
     what = reported(make_post(), known)
     assert [filing.accounts for filing in what.planned] == restored
@@ -261,7 +290,9 @@ def test_f100_a_follow_up_comes_back_with_its_original():
     """
     original, known = put_back(NOW + HOUR, restorable_accounts=frozenset({A}))
     update = make_post(id=PostId("u"), follows=original.id)
-    known |= stored(update, open_accounts=frozenset(), orphaned_accounts=frozenset({A, B}))
+    known |= stored(
+        update, open_accounts=frozenset(), orphaned_accounts=frozenset({A, B})
+    )
     what = plan(Schedule(posts=(update, original)), known, WINDOW, {})
     assert [(filing.post.id, filing.accounts) for filing in what.planned] == [
         ("p", (A,)),
@@ -279,11 +310,15 @@ def test_f100_an_edited_follow_up_comes_back_as_it_was_taken_over(due_in):
     original, known = put_back(NOW + HOUR, restorable_accounts=frozenset({A}))
     due = NOW + due_in * HOUR
     update = make_post(id=PostId("u"), follows=original.id, when=due)
-    known |= stored(update, due_at=due, open_accounts=frozenset(), orphaned_accounts=frozenset({A}))
+    known |= stored(
+        update, due_at=due, open_accounts=frozenset(), orphaned_accounts=frozenset({A})
+    )
     known[update.id] = replace(known[update.id], accepted=update)
     edited = replace(update, content_hash="2", target_hash="new")
     what = plan(Schedule(posts=(edited, original)), known, WINDOW, {})
-    follow_ups = [filing.accounts for filing in what.planned if filing.post.id == update.id]
+    follow_ups = [
+        filing.accounts for filing in what.planned if filing.post.id == update.id
+    ]
     assert (follow_ups, what.left_out_posts) == (
         ([(A,)], set()) if due_in > 0 else ([], {update.id})
     )
@@ -318,13 +353,17 @@ def test_f100_of_a_repeating_post_an_older_order_stays_ended():
     for name, other, is_back in ((older, newer, False), (newer, older, True)):
         lost = {"open_accounts": frozenset(), "restorable_accounts": frozenset({A})}
         known = stored(post, due_at=NOW, label=name, **lost)
-        known = {post.id: replace(known[post.id], live_deliveries=frozenset({(other, A)}))}
+        known = {
+            post.id: replace(known[post.id], live_deliveries=frozenset({(other, A)}))
+        }
         assert bool(reported(post, known).planned) is is_back
 
 
 def test_a_cancelled_post_is_never_filed_again():
     """A cancelled post stays cancelled while it is in the file, edited or not."""
-    known = {PostId("p"): StoredPost(content_hash="1", active_since=NOW, is_cancelled=True)}
+    known = {
+        PostId("p"): StoredPost(content_hash="1", active_since=NOW, is_cancelled=True)
+    }
     assert reported(make_post(content_hash="2"), known) == Plan()
 
 
@@ -356,7 +395,9 @@ def test_of_missed_instants_only_the_newest_is_filed_ever():
     known = {post.id: StoredPost(content_hash="1", active_since=NOW - 4 * HOUR)}
     what = reported(post, known, *moments)
     assert labels(what) == [moments[-1].isoformat()]
-    assert reported(post, done(known, Schedule(posts=(post,)), what), *moments) == Plan()
+    assert (
+        reported(post, done(known, Schedule(posts=(post,)), what), *moments) == Plan()
+    )
 
 
 def test_a_cron_edit_does_not_fire_for_the_past():
@@ -369,9 +410,14 @@ def test_an_account_that_joins_a_repeating_post_is_not_sent_the_past():
     """A new account is filed for instants to come only."""
     moments = [NOW - HOUR, NOW + HOUR]
     known = stored(
-        repeating(), due_at=moments[0], label=moments[0].isoformat(), open_accounts=frozenset()
+        repeating(),
+        due_at=moments[0],
+        label=moments[0].isoformat(),
+        open_accounts=frozenset(),
     )
-    (filing,) = reported(repeating(accounts=(A, B, C), content_hash="2"), known, *moments).planned
+    (filing,) = reported(
+        repeating(accounts=(A, B, C), content_hash="2"), known, *moments
+    ).planned
     assert filing.occurrence.due_at == moments[1]
 
 
@@ -382,7 +428,9 @@ def test_instants_of_an_earlier_timing_are_untargeted():
         (make_post(content_hash="2", when=NOW + 3 * HOUR), (NOW + HOUR).isoformat()),
         (repeating(content_hash="2"), ONCE_OCCURRENCE),
     ):
-        (lost,) = reported(post, stored(post, label=label), NOW + 2 * HOUR).removed_targets
+        (lost,) = reported(
+            post, stored(post, label=label), NOW + 2 * HOUR
+        ).removed_targets
         assert (lost.key.occurrence, lost.accounts) == (label, (A, B))
         assert not reported(
             post, stored(post, label=label, due_at=NOW - HOUR), NOW + 2 * HOUR
@@ -397,7 +445,10 @@ def test_f101_a_filed_post_is_not_moved_to_a_time_that_is_too_late(delay, codes)
     """
     past = make_post(when=NOW - timedelta(minutes=delay), target_hash="new")
     what = reported(past, stored(make_post()))
-    assert ([problem.code for problem in what.left_out], bool(what.planned)) == (codes, not codes)
+    assert ([problem.code for problem in what.left_out], bool(what.planned)) == (
+        codes,
+        not codes,
+    )
     far = make_post(when=NOW + 30 * 24 * HOUR)
     unfiled = {far.id: StoredPost(content_hash="1", active_since=NOW, accepted=far)}
     assert [problem.code for problem in reported(past, unfiled).left_out] == codes
@@ -414,7 +465,9 @@ def test_a_time_that_passed_during_an_outage_is_no_slip():
     assert reported(past, stored(past, due_at=NOW - 5 * HOUR)) == Plan()
 
 
-NEEDS_APPROVAL = replace(WINDOW, approval_rules=ApprovalRules(default=(Stage(name="only"),)))
+NEEDS_APPROVAL = replace(
+    WINDOW, approval_rules=ApprovalRules(default=(Stage(name="only"),))
+)
 
 
 @pytest.mark.parametrize(
@@ -433,9 +486,13 @@ def test_f101_asap_on_a_planned_post_means_now(due_in, window, changes, is_moved
     A post that was filed that way keeps its time.
     """
     what = reported(
-        make_post(when=None), stored(make_post(), due_at=NOW + due_in, **changes), window=window
+        make_post(when=None),
+        stored(make_post(), due_at=NOW + due_in, **changes),
+        window=window,
     )
-    assert [filing.occurrence.due_at for filing in what.planned] == ([NOW] if is_moved else [])
+    assert [filing.occurrence.due_at for filing in what.planned] == (
+        [NOW] if is_moved else []
+    )
     assert not what.left_out
 
 
@@ -459,7 +516,9 @@ def test_an_added_account_gets_only_what_is_to_come(due_in, changes, is_added):
     known = stored(make_post(), due_at=NOW + due_in, **changes)
     what = reported(make_post(when=NOW + due_in, accounts=(A, B, C)), known)
     assert [filing.accounts for filing in what.planned] == ([(C,)] if is_added else [])
-    assert [late.accounts for late in what.late_accounts] == ([] if is_added else [(C,)])
+    assert [late.accounts for late in what.late_accounts] == (
+        [] if is_added else [(C,)]
+    )
 
 
 def test_years_of_posts_say_nothing_of_a_new_account():
@@ -467,12 +526,19 @@ def test_years_of_posts_say_nothing_of_a_new_account():
 
     A new account in the settings concerns none of them.
     """
-    over = stored(make_post(), due_at=NOW - 48 * HOUR, open_accounts=frozenset(), is_finished=True)
+    over = stored(
+        make_post(), due_at=NOW - 48 * HOUR, open_accounts=frozenset(), is_finished=True
+    )
     joined = make_post(when=NOW - 48 * HOUR, accounts=(A, B, C), target_hash="new")
     assert reported(joined, over) == Plan()
-    edited = {joined.id: replace(over[joined.id], accepted=make_post(when=NOW - 48 * HOUR))}
+    edited = {
+        joined.id: replace(over[joined.id], accepted=make_post(when=NOW - 48 * HOUR))
+    }
     what = reported(joined, edited)
-    assert ([late.accounts for late in what.late_accounts], what.left_out) == ([(C,)], ())
+    assert ([late.accounts for late in what.late_accounts], what.left_out) == (
+        [(C,)],
+        (),
+    )
 
 
 ENDED = CronTrigger(text="0 9 * * *", until=NOW - HOUR)
@@ -501,7 +567,9 @@ def test_an_edit_of_a_post_that_is_over_is_no_silence(now, before, is_problem):
     due = NOW - 5 * HOUR
     filed = replace(make_post(when=due), **before)
     label = due.isoformat() if before else ONCE_OCCURRENCE
-    known = stored(filed, due_at=due, label=label, open_accounts=frozenset(), has_started=True)
+    known = stored(
+        filed, due_at=due, label=label, open_accounts=frozenset(), has_started=True
+    )
     known = {filed.id: replace(known[filed.id], accepted=filed)}
     what = reported(replace(filed, target_hash="new", **now), known)
     assert [problem.code for problem in what.left_out] == (
@@ -523,12 +591,16 @@ def test_an_edit_of_a_post_that_is_over_is_no_silence(now, before, is_problem):
         ({"restorable_accounts": frozenset({A, B})}, -5 * HOUR, "restored_too_late"),
     ],
 )
-def test_f100_what_was_never_called_is_over_only_once_it_is_too_late(ended, due_in, code):
+def test_f100_what_was_never_called_is_over_only_once_it_is_too_late(
+    ended, due_in, code
+):
     """An edit that brings it back in time is none of a post that is over."""
     filed, due = make_post(when=NOW - 5 * HOUR), NOW - 5 * HOUR
     known = stored(filed, due_at=due, open_accounts=frozenset(), **ended)
     known = {filed.id: replace(known[filed.id], accepted=filed)}
-    what = reported(make_post(when=NOW + due_in, content_hash="2", target_hash="new"), known)
+    what = reported(
+        make_post(when=NOW + due_in, content_hash="2", target_hash="new"), known
+    )
     assert [problem.code for problem in what.left_out] == ([code] if code else [])
     assert bool(what.planned) is (code is None)
 
@@ -541,7 +613,10 @@ timings = st.one_of(
 )
 posts = st.builds(
     lambda name, timing, to, definition: make_post(
-        id=PostId(name), trigger=timing, accounts=to, content_hash=f"{definition}{timing}{to}"
+        id=PostId(name),
+        trigger=timing,
+        accounts=to,
+        content_hash=f"{definition}{timing}{to}",
     ),
     st.sampled_from(["p", "q"]),
     timings,
@@ -564,17 +639,23 @@ def started(draw, known):
                 occurrence,
                 has_started=draw(st.booleans()),
                 open_accounts=frozenset(
-                    account for account in occurrence.open_accounts if draw(st.booleans())
+                    account
+                    for account in occurrence.open_accounts
+                    if draw(st.booleans())
                 ),
             )
             for label, occurrence in held.occurrences.items()
         }
-        recorded[post_id] = replace(held, occurrences=occurrences, is_cancelled=draw(st.booleans()))
+        recorded[post_id] = replace(
+            held, occurrences=occurrences, is_cancelled=draw(st.booleans())
+        )
     return recorded
 
 
 @given(schedules, schedules, instants, instants, st.data())
-def test_a_plan_that_was_carried_out_leaves_nothing_to_do(first, second, before, after, data):
+def test_a_plan_that_was_carried_out_leaves_nothing_to_do(
+    first, second, before, after, data
+):
     """A second plan after a carried-out plan writes nothing more, for any stored state."""
     moments = [
         {post.id: some for post in schedule.posts}
@@ -595,7 +676,11 @@ def test_no_delivery_is_filed_twice(first, second, moments, data):
     known = data.draw(started(done({}, first, plan(first, {}, WINDOW, by_post))))
     for filing in plan(second, known, WINDOW, by_post).planned:
         recorded = known.get(filing.post.id)
-        held = recorded.occurrences.get(filing.occurrence.key.occurrence) if recorded else None
+        held = (
+            recorded.occurrences.get(filing.occurrence.key.occurrence)
+            if recorded
+            else None
+        )
         if filing.is_new and held:
             assert not held.accounts & set(filing.accounts)
         assert not (recorded and recorded.is_cancelled)

@@ -26,7 +26,9 @@ MARKER = Marker(code="K7QM-4R2T")
 BODY = "请勿转账，不要透露验证码，有疑问拨打110咨询。"
 MARKED = f"{BODY}〔{MARKER.code}〕"
 BASELINE = Baseline(newest_id="100", taken_at=CALL)
-CRITERIA = MatchCriteria(marker=MARKER, baseline=BASELINE, title="警惕退款诈骗", text=BODY)
+CRITERIA = MatchCriteria(
+    marker=MARKER, baseline=BASELINE, title="警惕退款诈骗", text=BODY
+)
 
 
 def post(number: int, at: datetime = CALL + MINUTE, **facts) -> ListedPost:
@@ -38,7 +40,9 @@ def post(number: int, at: datetime = CALL + MINUTE, **facts) -> ListedPost:
 OLD = post(100, CALL - MINUTE, text="昨天的消息")
 
 
-def found(*posts: ListedPost, criteria: MatchCriteria = CRITERIA, is_covered: bool = True):
+def found(
+    *posts: ListedPost, criteria: MatchCriteria = CRITERIA, is_covered: bool = True
+):
     return match_list(posts, criteria, is_covered=is_covered)
 
 
@@ -51,7 +55,10 @@ def test_our_marker_is_found_wherever_the_platform_keeps_it():
     ):
         ours = found(post(101, **facts), OLD, is_covered=False)
         assert isinstance(ours, Published)
-        assert (ours.receipt.remote_id, ours.is_text_confirmed) == ("101", is_text_confirmed)
+        assert (ours.receipt.remote_id, ours.is_text_confirmed) == (
+            "101",
+            is_text_confirmed,
+        )
         assert (ours.receipt.url, ours.receipt.published_at) == (
             "https://x.example/101",
             CALL + MINUTE,
@@ -65,7 +72,10 @@ def test_the_oldest_of_several_is_ours():
     """
     pair = (post(103, text=MARKED), post(102, text=MARKED))
     assert found(*pair).receipt.remote_id == "102"
-    assert found(post(101, CALL + 2 * MINUTE, text=MARKED), *pair).receipt.remote_id == "102"
+    assert (
+        found(post(101, CALL + 2 * MINUTE, text=MARKED), *pair).receipt.remote_id
+        == "102"
+    )
     ascending = replace(CRITERIA, are_ids_ascending=True)
     assert (
         found(
@@ -91,7 +101,9 @@ def test_what_was_there_before_the_call_is_not_ours():
 def test_a_post_of_another_delivery_is_never_taken():
     """Neither as ours nor as similar: it is as if it were not listed."""
     owned = replace(CRITERIA, owned_ids=frozenset({"101"}))
-    assert found(post(101, text=MARKED), OLD, criteria=owned) == NotFound(covered_since=CALL)
+    assert found(post(101, text=MARKED), OLD, criteria=owned) == NotFound(
+        covered_since=CALL
+    )
     assert found(post(101, title=CRITERIA.title), OLD, criteria=owned) == NotFound(
         covered_since=CALL
     )
@@ -108,7 +120,12 @@ def test_f31_f52_a_list_with_a_damaged_id_is_no_absence(spoilt):
 
 
 @pytest.mark.parametrize(
-    "facts", [{"text": BODY}, {"text": f"{BODY[:12]}…"}, {"title": "警惕退款诈骗", "text": "别的"}]
+    "facts",
+    [
+        {"text": BODY},
+        {"text": f"{BODY[:12]}…"},
+        {"title": "警惕退款诈骗", "text": "别的"},
+    ],
 )
 def test_a_lookalike_goes_to_a_person(facts):
     """Our words without our marker, or our title, are never ours and never absence.
@@ -117,9 +134,13 @@ def test_a_lookalike_goes_to_a_person(facts):
     """
     alike = post(101, **facts)
     assert found(alike, OLD) == PossibleMatch(remote_id="101", url=alike.url)
-    assert found(replace(alike, created_at=CALL - MINUTE), OLD) == NotFound(covered_since=CALL)
+    assert found(replace(alike, created_at=CALL - MINUTE), OLD) == NotFound(
+        covered_since=CALL
+    )
     assert found(replace(alike, is_deleted=True), OLD) == NotFound(covered_since=CALL)
-    assert found(alike, OLD, criteria=replace(CRITERIA, text=None)) == NotFound(covered_since=CALL)
+    assert found(alike, OLD, criteria=replace(CRITERIA, text=None)) == NotFound(
+        covered_since=CALL
+    )
 
 
 def test_our_text_under_another_title_is_not_absence():
@@ -144,7 +165,9 @@ def test_a_known_post_that_was_changed_since_may_have_become_ours():
     """
     assert isinstance(found(post(100, text=BODY)), PossibleMatch)
     ascending = replace(CRITERIA, are_ids_ascending=True)
-    assert found(post(100, text=BODY), criteria=ascending) == NotFound(covered_since=CALL)
+    assert found(post(100, text=BODY), criteria=ascending) == NotFound(
+        covered_since=CALL
+    )
 
 
 def test_a_deleted_post_of_ours_takes_a_complete_list():
@@ -221,20 +244,29 @@ POSTS = st.lists(
 
 
 @given(
-    POSTS, st.frozensets(st.integers(95, 110).map(str), max_size=3), st.booleans(), st.booleans()
+    POSTS,
+    st.frozensets(st.integers(95, 110).map(str), max_size=3),
+    st.booleans(),
+    st.booleans(),
 )
-def test_nothing_is_adopted_or_missed_in_any_list(posts, owned_ids, are_ids_ascending, is_complete):
+def test_nothing_is_adopted_or_missed_in_any_list(
+    posts, owned_ids, are_ids_ascending, is_complete
+):
     """In every list our post is new, free and marked.
 
     Absence means that no free new post has our marker or words.
     """
-    criteria = replace(CRITERIA, owned_ids=owned_ids, are_ids_ascending=are_ids_ascending)
+    criteria = replace(
+        CRITERIA, owned_ids=owned_ids, are_ids_ascending=are_ids_ascending
+    )
     is_covered = covers_baseline(
         posts, BASELINE, is_complete=is_complete, are_ids_ascending=are_ids_ascending
     )
     result = match_list(posts, criteria, is_covered=is_covered)
     candidates = [
-        item for item in posts if item.remote_id not in owned_ids and not criteria.is_before(item)
+        item
+        for item in posts
+        if item.remote_id not in owned_ids and not criteria.is_before(item)
     ]
     marked = [item for item in candidates if MARKER.is_in(item.text)]
     if isinstance(result, Published):
@@ -245,7 +277,9 @@ def test_nothing_is_adopted_or_missed_in_any_list(posts, owned_ids, are_ids_asce
         assert is_covered
         assert is_newest_first(posts, are_ids_ascending=are_ids_ascending)
         assert not marked
-        assert not [item for item in candidates if BODY in item.text and not item.is_deleted]
+        assert not [
+            item for item in candidates if BODY in item.text and not item.is_deleted
+        ]
     elif isinstance(result, Deleted):
         assert is_covered
         assert marked

@@ -38,16 +38,22 @@ def checks_before_a_post(proof_at):
     [(7 * HOUR, [24 * HOUR, HOUR, 5 * MINUTE]), (5 * HOUR, [HOUR, 5 * MINUTE])],
     ids=["old", "checked on this day"],
 )
-def test_a_login_is_checked_24_hours_1_hour_and_5_minutes_before_a_post(proof_age, expected):
+def test_a_login_is_checked_24_hours_1_hour_and_5_minutes_before_a_post(
+    proof_age, expected
+):
     """Each time once, and not where it was checked shortly before."""
     assert checks_before_a_post(START_TIME - proof_age) == expected
 
 
 def test_a_login_that_has_just_published_needs_no_check():
     """A busy account is not read before each of its posts: some platforms allow few reads a day."""
-    proof = LoginProof(checked_at=START_TIME, is_working=True, published_at=DUE - 8 * MINUTE)
+    proof = LoginProof(
+        checked_at=START_TIME, is_working=True, published_at=DUE - 8 * MINUTE
+    )
     assert not needs_check([DUE], proof, DUE - 4 * MINUTE)
-    assert needs_check([DUE], LoginProof(checked_at=START_TIME, is_working=True), DUE - 4 * MINUTE)
+    assert needs_check(
+        [DUE], LoginProof(checked_at=START_TIME, is_working=True), DUE - 4 * MINUTE
+    )
 
 
 @pytest.mark.parametrize(
@@ -94,7 +100,9 @@ def test_calls_that_a_limit_delays_too_much_are_found():
     limit = RateLimit(min_interval=timedelta(0), per_hour=3, per_day=100)
     calls = [*(call(number, 0) for number in range(4)), call(9, 60)]
     assert [late.delivery for late in find_late_calls(calls, [], limit)] == [3]
-    assert [late.delivery for late in find_late_calls(calls, [START_TIME - MINUTE], limit)] == [
+    assert [
+        late.delivery for late in find_late_calls(calls, [START_TIME - MINUTE], limit)
+    ] == [
         2,
         3,
     ]
@@ -104,4 +112,6 @@ def test_calls_that_only_wait_for_the_gap_are_in_time():
     """Thirty posts of one minute are sent one after the other within half an hour."""
     limit = RateLimit(min_interval=MINUTE, per_hour=100, per_day=100)
     assert find_late_calls([call(number, 0) for number in range(31)], [], limit) == []
-    assert len(find_late_calls([call(number, 0) for number in range(33)], [], limit)) == 2
+    assert (
+        len(find_late_calls([call(number, 0) for number in range(33)], [], limit)) == 2
+    )

@@ -21,13 +21,17 @@ quotas = st.builds(
 wishes = st.lists(st.tuples(st.integers(0, 90), st.booleans()), max_size=25)
 
 
-def send_by_quota(quota: RateLimit, wishes: list[tuple[int, bool]]) -> list[tuple[datetime, bool]]:
+def send_by_quota(
+    quota: RateLimit, wishes: list[tuple[int, bool]]
+) -> list[tuple[datetime, bool]]:
     """Send each post after its pause, as early as the quota allows; oldest first."""
     sent: list[tuple[datetime, bool]] = []
     now = NOW
     for pause, is_urgent in wishes:
         newest_first = [at for at, _ in reversed(sent)]
-        now = quota.next_allowed_at(newest_first, now + pause * MINUTE, is_urgent=is_urgent)
+        now = quota.next_allowed_at(
+            newest_first, now + pause * MINUTE, is_urgent=is_urgent
+        )
         sent.append((now, is_urgent))
     return sent
 
@@ -45,7 +49,9 @@ def test_no_window_ever_holds_more_than_allowed(quota, wishes):
 def test_two_calls_keep_their_interval(quota, wishes):
     """No two calls follow each other faster than the minimum interval."""
     sent = [at for at, _ in send_by_quota(quota, wishes)]
-    assert all(later - earlier >= quota.min_interval for earlier, later in pairwise(sent))
+    assert all(
+        later - earlier >= quota.min_interval for earlier, later in pairwise(sent)
+    )
 
 
 @given(quotas, wishes)
@@ -59,7 +65,9 @@ def test_the_reserve_is_left_to_urgent_posts(quota, wishes):
 
 
 @given(quotas, wishes, st.booleans())
-def test_a_call_is_never_allowed_in_the_past_and_urgent_ones_never_later(quota, wishes, is_urgent):
+def test_a_call_is_never_allowed_in_the_past_and_urgent_ones_never_later(
+    quota, wishes, is_urgent
+):
     """The answer is at or after now, and urgency never costs time."""
     newest_first = [at for at, _ in reversed(send_by_quota(quota, wishes))]
     now = NOW + 30 * MINUTE
@@ -78,10 +86,13 @@ def test_an_urgent_post_overtakes_a_full_ordinary_share():
 
 def test_one_call_is_always_left_for_ordinary_posts():
     """Even a quota of one, or a reserve of everything, leaves routine posts a call."""
-    assert RateLimit(min_interval=MINUTE, per_hour=1, per_day=1).reserved_for_urgent(1) == 0
     assert (
-        RateLimit(min_interval=MINUTE, per_hour=3, per_day=3, urgent_share=1.0).reserved_for_urgent(
-            3
-        )
+        RateLimit(min_interval=MINUTE, per_hour=1, per_day=1).reserved_for_urgent(1)
+        == 0
+    )
+    assert (
+        RateLimit(
+            min_interval=MINUTE, per_hour=3, per_day=3, urgent_share=1.0
+        ).reserved_for_urgent(3)
         == 2
     )

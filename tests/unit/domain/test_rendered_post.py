@@ -31,12 +31,16 @@ RENDITION = RenderedPost(
     title="警惕诈骗",
     text=f"【{MARKER.code}】{WORDS}",
     images=(
-        RenderedImage(sha256="0" * 64, media_type="image/png", size=1, width=1, height=1, alt="…"),
+        RenderedImage(
+            sha256="0" * 64, media_type="image/png", size=1, width=1, height=1, alt="…"
+        ),
     ),
 )
 
 codes = st.builds(
-    lambda post: derive_marker(OccurrenceKey(post=PostId(post), occurrence="once"), AccountId("a")),
+    lambda post: derive_marker(
+        OccurrenceKey(post=PostId(post), occurrence="once"), AccountId("a")
+    ),
     st.text(),
 )
 prose = st.text(st.characters(categories=("Lo", "P", "Zs", "S")), max_size=40)
@@ -44,7 +48,9 @@ prose = st.text(st.characters(categories=("Lo", "P", "Zs", "S")), max_size=40)
 
 
 def full_width(text: str) -> str:
-    return "".join(chr(ord(letter) + 0xFEE0) if "!" <= letter <= "~" else letter for letter in text)
+    return "".join(
+        chr(ord(letter) + 0xFEE0) if "!" <= letter <= "~" else letter for letter in text
+    )
 
 
 REWRITINGS = {
@@ -81,7 +87,8 @@ def test_markers_are_steady_and_differ_between_deliveries():
     """
     assert derive_marker(KEY, AccountId("beijing-weibo")) == MARKER
     keys = [
-        OccurrenceKey(post=PostId(f"post-{number}"), occurrence="once") for number in range(100_000)
+        OccurrenceKey(post=PostId(f"post-{number}"), occurrence="once")
+        for number in range(100_000)
     ]
     assert len({derive_marker(key, AccountId("a")).code for key in keys}) >= 99_999
     assert len(MARKER.code) == 9
@@ -91,13 +98,19 @@ def test_markers_are_steady_and_differ_between_deliveries():
 def test_label_and_account_are_part_of_the_marker():
     """Each instant of a repeating post, and each account, has a marker of its own."""
     tomorrow = replace(KEY, occurrence="2026-11-26T01:00:00+00:00")
-    assert len({MARKER, OTHER, derive_marker(tomorrow, AccountId("beijing-weibo"))}) == 3
+    assert (
+        len({MARKER, OTHER, derive_marker(tomorrow, AccountId("beijing-weibo"))}) == 3
+    )
 
 
 json_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(st.characters(exclude_categories=("Cs",))),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.text(st.characters(exclude_categories=("Cs",))),
     lambda inner: (
-        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("abc"), inner, max_size=3)
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from("abc"), inner, max_size=3)
     ),
     max_leaves=8,
 )
@@ -114,14 +127,16 @@ def test_fingerprints_do_not_change_between_versions():
     """A text approved under an earlier version of the program is still known under this one."""
     spelled = {"b": [1, "警"], "a": None}
     assert (
-        fingerprint(spelled) == "1441e8715af9e84d471453f6d592b72de5ec6af99aac27f27475c667a36058ad"
+        fingerprint(spelled)
+        == "1441e8715af9e84d471453f6d592b72de5ec6af99aac27f27475c667a36058ad"
     )
 
 
 def test_the_fingerprint_of_a_rendered_post_does_not_change_between_versions():
     """A later version still finds a rendered post by its fingerprint in a database."""
     assert (
-        RENDITION.fingerprint == "6a6886ecbd87559b5498d068ecb1d5a59ea6b0c9e8bc634671db7b4b3b8876cb"
+        RENDITION.fingerprint
+        == "6a6886ecbd87559b5498d068ecb1d5a59ea6b0c9e8bc634671db7b4b3b8876cb"
     )
 
 
@@ -139,13 +154,18 @@ def test_every_field_of_a_rendered_post_is_in_its_fingerprint():
         "extra_parts": ("（接上层，2/2）〔K7QM-4R2T〕\n余下的话。",),
     }
     assert set(changes) == set(RenderedPost.__dataclass_fields__)
-    changed = [replace(RENDITION, **{name: value}).fingerprint for name, value in changes.items()]
+    changed = [
+        replace(RENDITION, **{name: value}).fingerprint
+        for name, value in changes.items()
+    ]
     assert len({RENDITION.fingerprint, *changed}) == len(changes) + 1
 
 
 def test_a_revision_is_named_by_its_rendered_posts_in_any_order():
     """The name covers all rendered posts and the definition, and no order among accounts."""
-    other = replace(RENDITION, account=AccountId("other"), marker=Marker(code="AAAA-BBBB"))
+    other = replace(
+        RENDITION, account=AccountId("other"), marker=Marker(code="AAAA-BBBB")
+    )
     revision = RenderedRevision(content_hash="1", rendered_posts=(RENDITION, other))
     assert replace(revision, rendered_posts=(other, RENDITION)).id == revision.id
     assert replace(revision, rendered_posts=(RENDITION,)).id != revision.id

@@ -11,7 +11,13 @@ from tests.unit.domain.model_state import BORN, NOW
 
 
 def case(
-    state, late=None, *, kind=PostKind.WARNING, reach=None, is_manually_confirmed=False, **changes
+    state,
+    late=None,
+    *,
+    kind=PostKind.WARNING,
+    reach=None,
+    is_manually_confirmed=False,
+    **changes,
 ):
     receipt = None
     if late is not None:
@@ -82,7 +88,13 @@ def test_reasons_and_tip_lines_are_counted():
         [
             case(State.FAILED, reason="a", tip_line=True),
             *(case(State.FAILED, reason="b") for _ in range(2)),
-            case(State.PUBLISHED, 0, tip_line=True, kind=PostKind.CORRECTION, verified_at=NOW),
+            case(
+                State.PUBLISHED,
+                0,
+                tip_line=True,
+                kind=PostKind.CORRECTION,
+                verified_at=NOW,
+            ),
             case(State.PUBLISHED, 0, tip_line=False),
         ]
     )

@@ -81,5 +81,12 @@ def test_invisible_characters_are_found_with_their_position(letter):
 
 def test_ordinary_names_are_accepted():
     """Chinese and Latin names, with points, accents and single spaces, are accepted."""
-    for name in ("王力", "Wang Li", "阿依古丽·买买提", "José", "o'neil", "zhang.san@example"):
+    for name in (
+        "王力",
+        "Wang Li",
+        "阿依古丽·买买提",
+        "José",
+        "o'neil",
+        "zhang.san@example",
+    ):
         assert find_invisible(name) is None

@@ -30,7 +30,9 @@ ENDINGS = (
 
 
 def full_width(text: str) -> str:
-    return "".join(chr(ord(letter) + 0xFEE0) if "!" <= letter <= "~" else letter for letter in text)
+    return "".join(
+        chr(ord(letter) + 0xFEE0) if "!" <= letter <= "~" else letter for letter in text
+    )
 
 
 @pytest.mark.parametrize(
@@ -54,7 +56,8 @@ def test_the_same_text_matches_whatever_the_platform_changed_f54(theirs):
 
 
 @pytest.mark.parametrize(
-    "spelled", [TEXT, TEXT.replace(MARKER.code, ""), TEXT.replace(LINK, "http://t.cn/A6xyz")]
+    "spelled",
+    [TEXT, TEXT.replace(MARKER.code, ""), TEXT.replace(LINK, "http://t.cn/A6xyz")],
 )
 def test_every_beginning_of_sufficient_length_matches_f54(spelled):
     """F54: any sufficient beginning of our text may be ours, wherever a list cuts.

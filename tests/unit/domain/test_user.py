@@ -46,14 +46,20 @@ MEMBERS = list_members(ACCOUNTS, {"pair": ["bj-tieba", "tj-weibo"]})
 
 def make_user(*grants, state=UserState.ENABLED):
     return User(
-        name="zhang", grants=tuple(map(parse_grant, grants)), state=state, has_password=True
+        name="zhang",
+        grants=tuple(map(parse_grant, grants)),
+        state=state,
+        has_password=True,
     )
 
 
 @pytest.mark.parametrize(
     ("grant", "names"),
     [
-        ("author", {"all", "platform:weibo", "region:110000", "pair", "bj-weibo", "tj-weibo"}),
+        (
+            "author",
+            {"all", "platform:weibo", "region:110000", "pair", "bj-weibo", "tj-weibo"},
+        ),
         ("author@region:110000", {"region:110000", "bj-weibo"}),
         ("author@platform:weibo", {"platform:weibo", "bj-weibo", "tj-weibo"}),
         ("author@pair,bj-weibo", {"pair", "bj-weibo", "tj-weibo"}),
@@ -65,7 +71,9 @@ def test_a_name_that_grows_by_itself_takes_a_grant_of_it(grant, names):
     """An author of some accounts gets none that comes later under `all`, a platform or a region."""
     asked = ("all", "platform:weibo", "region:110000", "pair", "bj-weibo", "tj-weibo")
     user = make_user(grant)
-    assert {name for name in asked if may_target(user, Permission.WRITE, [name], MEMBERS)} == names
+    assert {
+        name for name in asked if may_target(user, Permission.WRITE, [name], MEMBERS)
+    } == names
 
 
 @pytest.mark.parametrize(
@@ -89,7 +97,9 @@ def test_a_grant_covers_the_accounts_that_its_targets_name(target, covered):
     user = make_user(f"operator@{target}")
     names = ["bj-weibo", "bj-tieba", "tj-weibo", "gone"]
     assert {
-        name for name in names if may(user, Permission.OPERATE, [AccountId(name)], MEMBERS)
+        name
+        for name in names
+        if may(user, Permission.OPERATE, [AccountId(name)], MEMBERS)
     } == covered
 
 
@@ -101,13 +111,22 @@ def test_every_account_concerned_must_be_covered():
     both = [AccountId("bj-weibo"), AccountId("tj-weibo")]
     assert not may(make_user("operator@bj-weibo"), Permission.OPERATE, both, MEMBERS)
     assert may(
-        make_user("operator@bj-weibo", "operator@tj-weibo"), Permission.OPERATE, both, MEMBERS
+        make_user("operator@bj-weibo", "operator@tj-weibo"),
+        Permission.OPERATE,
+        both,
+        MEMBERS,
     )
     assert not may(
-        make_user("operator@bj-weibo", "author@tj-weibo"), Permission.OPERATE, both, MEMBERS
+        make_user("operator@bj-weibo", "author@tj-weibo"),
+        Permission.OPERATE,
+        both,
+        MEMBERS,
     )
     assert not may(
-        make_user("operator@bj-weibo,bj-tieba,tj-weibo"), Permission.OPERATE, None, MEMBERS
+        make_user("operator@bj-weibo,bj-tieba,tj-weibo"),
+        Permission.OPERATE,
+        None,
+        MEMBERS,
     )
     assert not may(make_user("operator@bj-weibo"), Permission.OPERATE, [], MEMBERS)
     assert may(make_user("operator"), Permission.OPERATE)
@@ -127,7 +146,9 @@ def test_an_approver_approves_at_the_stages_that_are_granted():
     assert may(any_stage, Permission.APPROVE, account, MEMBERS, "终审")
 
 
-@pytest.mark.parametrize("state", [UserState.DISABLED, UserState.SUSPENDED, UserState.LEFT])
+@pytest.mark.parametrize(
+    "state", [UserState.DISABLED, UserState.SUSPENDED, UserState.LEFT]
+)
 def test_who_is_not_enabled_may_do_nothing(state):
     """A disabled, suspended or departed user may do nothing."""
     user = make_user(*(role.value for role in UserRole), state=state)
@@ -152,16 +173,19 @@ def test_no_role_both_administers_users_and_handles_posts():
     for role in UserRole:
         granted = ROLE_PERMISSIONS[role]
         assert not (
-            Permission.ADMINISTER in granted and granted & {Permission.WRITE, Permission.SEND}
+            Permission.ADMINISTER in granted
+            and granted & {Permission.WRITE, Permission.SEND}
         )
         assert not (
-            Permission.APPROVE in granted and granted & {Permission.WRITE, Permission.ADMINISTER}
+            Permission.APPROVE in granted
+            and granted & {Permission.WRITE, Permission.ADMINISTER}
         )
         assert Permission.VIEW in granted
 
 
 @pytest.mark.parametrize(
-    "text", ["viewer", "author@bj-weibo,region:110000", "approver:初审@north", "approver:a,b"]
+    "text",
+    ["viewer", "author@bj-weibo,region:110000", "approver:初审@north", "approver:a,b"],
 )
 def test_a_grant_is_written_as_it_is_typed(text):
     """Reading and writing a grant are inverse."""

@@ -28,7 +28,13 @@ from publisher.domain.delivery import (
 from publisher.domain.lifecycle import advance
 from publisher.domain.results import NotFound, Published, Rejected, Unknown
 from publisher.domain.verification import proves_absent
-from tests.unit.domain.model_state import ANOTHERS, LONG_AGO, NOT_APPROVED, SETTLE, Rules
+from tests.unit.domain.model_state import (
+    ANOTHERS,
+    LONG_AGO,
+    NOT_APPROVED,
+    SETTLE,
+    Rules,
+)
 from tests.unit.domain.walk import Promise, walk
 
 
@@ -85,41 +91,57 @@ def changed_rules(
     return Rules(advance=step, parts=parts)
 
 
-def lapsed_call_is_due_again(before: Delivery, after: Delivery, event: object) -> Delivery | None:
+def lapsed_call_is_due_again(
+    before: Delivery, after: Delivery, event: object
+) -> Delivery | None:
     is_call = before.state is State.SENDING and isinstance(event, LeaseExpired)
     return replace(after, state=State.DUE) if is_call else None
 
 
-def unknown_is_retried(before: Delivery, after: Delivery, event: object) -> Delivery | None:
+def unknown_is_retried(
+    before: Delivery, after: Delivery, event: object
+) -> Delivery | None:
     is_unknown = before.state is State.SENDING and isinstance(event, Unknown)
     return replace(after, state=State.RETRYING) if is_unknown else None
 
 
-def resends_again_and_again(_before: Delivery, after: Delivery, event: object) -> Delivery | None:
-    return replace(after, was_resent=False) if isinstance(event, AbsenceProven) else None
+def resends_again_and_again(
+    _before: Delivery, after: Delivery, event: object
+) -> Delivery | None:
+    return (
+        replace(after, was_resent=False) if isinstance(event, AbsenceProven) else None
+    )
 
 
 def called_comes_back(delivery: Delivery, event: Any, **rest: Any) -> Delivery:
     """Restore any ended delivery, as if it had never been called."""
     if not isinstance(event, Restored):
         return advance(delivery, event, **rest)
-    untouched = replace(delivery, attempts=0, receipt=None, desired=DesiredState.AS_PLANNED)
+    untouched = replace(
+        delivery, attempts=0, receipt=None, desired=DesiredState.AS_PLANNED
+    )
     return replace(advance(untouched, event, **rest), attempts=delivery.attempts)
 
 
-def stop_is_forgotten(before: Delivery, after: Delivery, _event: object) -> Delivery | None:
+def stop_is_forgotten(
+    before: Delivery, after: Delivery, _event: object
+) -> Delivery | None:
     is_stopped = before.state is State.SENDING and after.state is State.CANCELLED
     return replace(after, state=State.RETRYING) if is_stopped else None
 
 
-def review_is_believed_absent(before: Delivery, after: Delivery, event: object) -> Delivery | None:
+def review_is_believed_absent(
+    before: Delivery, after: Delivery, event: object
+) -> Delivery | None:
     is_review = (
         before.state is State.UNKNOWN
         and before.ticket is not None
         and isinstance(event, AbsenceProven)
     )
     return (
-        replace(after, state=State.DUE, was_resent=True) if is_review and event.can_resend else None
+        replace(after, state=State.DUE, was_resent=True)
+        if is_review and event.can_resend
+        else None
     )
 
 
@@ -130,38 +152,56 @@ def retracting_review_is_believed_absent(
     return replace(after, state=State.RETRACTED) if is_review else None
 
 
-def review_never_closes(before: Delivery, after: Delivery, _event: object) -> Delivery | None:
+def review_never_closes(
+    before: Delivery, after: Delivery, _event: object
+) -> Delivery | None:
     is_closed = (
         before.state is State.RETRACTING
         and after.state is State.RETRACTED
         and before.ticket is not None
     )
-    return replace(after, state=State.RETRACTING, ticket=before.ticket) if is_closed else None
+    return (
+        replace(after, state=State.RETRACTING, ticket=before.ticket)
+        if is_closed
+        else None
+    )
 
 
-def confirmation_is_no_proof(before: Delivery, after: Delivery, event: object) -> Delivery | None:
+def confirmation_is_no_proof(
+    before: Delivery, after: Delivery, event: object
+) -> Delivery | None:
     is_word = (
-        before.state is State.HELD and isinstance(event, Resolved) and event.to is State.PUBLISHED
+        before.state is State.HELD
+        and isinstance(event, Resolved)
+        and event.to is State.PUBLISHED
     )
     return replace(after, receipt=None) if is_word else None
 
 
-def incomplete_is_enough(_before: Delivery, after: Delivery, event: object) -> Delivery | None:
+def incomplete_is_enough(
+    _before: Delivery, after: Delivery, event: object
+) -> Delivery | None:
     is_incomplete = isinstance(event, Published) and after.state is State.DUE
     return replace(after, state=State.PUBLISHED) if is_incomplete else None
 
 
-def parts_receipt_is_kept(before: Delivery, after: Delivery, event: object) -> Delivery | None:
+def parts_receipt_is_kept(
+    before: Delivery, after: Delivery, event: object
+) -> Delivery | None:
     is_floor = isinstance(event, Published) and before.is_incomplete
     return replace(after, receipt=event.receipt) if is_floor else None
 
 
-def checkpoint_is_lost(before: Delivery, after: Delivery, event: object) -> Delivery | None:
+def checkpoint_is_lost(
+    before: Delivery, after: Delivery, event: object
+) -> Delivery | None:
     is_lapsed = before.state is State.CLAIMED and isinstance(event, LeaseExpired)
     return replace(after, parts_done=0) if is_lapsed else None
 
 
-def edit_is_forgotten(before: Delivery, after: Delivery, event: object) -> Delivery | None:
+def edit_is_forgotten(
+    before: Delivery, after: Delivery, event: object
+) -> Delivery | None:
     is_remembered = (
         before.state is not State.HELD
         and after.desired is DesiredState.EDITED
@@ -174,12 +214,16 @@ def edit_is_forgotten(before: Delivery, after: Delivery, event: object) -> Deliv
     )
 
 
-def refusal_forgets_the_edit(before: Delivery, after: Delivery, event: object) -> Delivery | None:
+def refusal_forgets_the_edit(
+    before: Delivery, after: Delivery, event: object
+) -> Delivery | None:
     is_edited = before.desired is DesiredState.EDITED and isinstance(event, Rejected)
     return replace(after, state=State.FAILED) if is_edited else None
 
 
-def begun_counts_as_unbegun(before: Delivery, after: Delivery, event: object) -> Delivery | None:
+def begun_counts_as_unbegun(
+    before: Delivery, after: Delivery, event: object
+) -> Delivery | None:
     is_call = (
         before.state is State.SENDING
         and isinstance(event, LeaseExpired)
@@ -206,7 +250,9 @@ def incomplete_ends(
     return then
 
 
-def one_readback(readbacks: Sequence[Readback], attempt: Attempt, *, is_window_over: bool) -> bool:
+def one_readback(
+    readbacks: Sequence[Readback], attempt: Attempt, *, is_window_over: bool
+) -> bool:
     return proves_absent([*readbacks, *readbacks], attempt, is_window_over=True)
 
 
@@ -217,7 +263,9 @@ def early_readbacks(
 
 
 def one_report(
-    readbacks: Sequence[Readback], predicate: Callable[[Readback], bool], _min_span: object
+    readbacks: Sequence[Readback],
+    predicate: Callable[[Readback], bool],
+    _min_span: object,
 ) -> bool:
     return predicate(readbacks[-1])
 
@@ -253,7 +301,9 @@ def person_counts_twice(status: ApprovalStatus) -> bool:
         replace(each, person=f"{each.person} {number}")
         for number, each in enumerate(status.approvals)
     ]
-    return replace(status, approvals=given, barred=frozenset({f"{status.author} 1"})).is_approved
+    return replace(
+        status, approvals=given, barred=frozenset({f"{status.author} 1"})
+    ).is_approved
 
 
 def one_person_is_enough(status: ApprovalStatus) -> bool:
@@ -265,9 +315,18 @@ MUTANTS = {
         changed_rules(lapsed_call_is_due_again),
         Promise.AT_MOST_ONE,
     ),
-    "unknown outcome is retried": (changed_rules(unknown_is_retried), Promise.AT_MOST_ONE),
-    "one readback is believed": (Rules(shows_absence=one_readback), Promise.AT_MOST_ONE),
-    "one reported deletion is believed": (Rules(is_confirmed=one_report), Promise.AN_END_IS_TRUE),
+    "unknown outcome is retried": (
+        changed_rules(unknown_is_retried),
+        Promise.AT_MOST_ONE,
+    ),
+    "one readback is believed": (
+        Rules(shows_absence=one_readback),
+        Promise.AT_MOST_ONE,
+    ),
+    "one reported deletion is believed": (
+        Rules(is_confirmed=one_report),
+        Promise.AN_END_IS_TRUE,
+    ),
     "readbacks before the window ends are believed": (
         Rules(shows_absence=early_readbacks),
         Promise.AT_MOST_ONE,
@@ -278,27 +337,56 @@ MUTANTS = {
         Rules(incomplete_readback=lambda: NotFound(covered_since=LONG_AGO)),
         Promise.AT_MOST_ONE,
     ),
-    "frozen worker starts its call": (Rules(may_start=lambda _left: True), Promise.AT_MOST_ONE),
+    "frozen worker starts its call": (
+        Rules(may_start=lambda _left: True),
+        Promise.AT_MOST_ONE,
+    ),
     "call starts at the end of its lease": (
         Rules(may_start=lambda left: left >= 0),
         Promise.AT_MOST_ONE,
     ),
     "outcome of an old fencing token is believed": (
-        Rules(settles=lambda *, is_current, state: is_current or state is State.SENDING),
+        Rules(
+            settles=lambda *, is_current, state: is_current or state is State.SENDING
+        ),
         Promise.AT_MOST_ONE,
     ),
-    "review is believed absent": (changed_rules(review_is_believed_absent), Promise.AT_MOST_ONE),
+    "review is believed absent": (
+        changed_rules(review_is_believed_absent),
+        Promise.AT_MOST_ONE,
+    ),
     "newest item is adopted": (
         Rules(possible_match=lambda: Published(receipt=ANOTHERS)),
         Promise.PUBLISHED_IS_TRUE,
     ),
-    "second resend after absence": (changed_rules(resends_again_and_again), Promise.ONE_RESEND),
-    "cancellation is forgotten": (changed_rules(stop_is_forgotten), Promise.CANCELLATION_HOLDS),
-    "what was called comes back": (Rules(advance=called_comes_back), Promise.AN_END_STAYS),
-    "retraction is forgotten": (changed_rules(stop_is_forgotten), Promise.RETRACTION_HOLDS),
-    "edit while unknown is forgotten": (changed_rules(edit_is_forgotten), Promise.EDIT_HOLDS),
-    "a refusal forgets an edit": (changed_rules(refusal_forgets_the_edit), Promise.EDIT_HOLDS),
-    "begun call counts as not begun": (changed_rules(begun_counts_as_unbegun), Promise.AT_MOST_ONE),
+    "second resend after absence": (
+        changed_rules(resends_again_and_again),
+        Promise.ONE_RESEND,
+    ),
+    "cancellation is forgotten": (
+        changed_rules(stop_is_forgotten),
+        Promise.CANCELLATION_HOLDS,
+    ),
+    "what was called comes back": (
+        Rules(advance=called_comes_back),
+        Promise.AN_END_STAYS,
+    ),
+    "retraction is forgotten": (
+        changed_rules(stop_is_forgotten),
+        Promise.RETRACTION_HOLDS,
+    ),
+    "edit while unknown is forgotten": (
+        changed_rules(edit_is_forgotten),
+        Promise.EDIT_HOLDS,
+    ),
+    "a refusal forgets an edit": (
+        changed_rules(refusal_forgets_the_edit),
+        Promise.EDIT_HOLDS,
+    ),
+    "begun call counts as not begun": (
+        changed_rules(begun_counts_as_unbegun),
+        Promise.AT_MOST_ONE,
+    ),
     "retracted while under review": (
         changed_rules(retracting_review_is_believed_absent),
         Promise.AN_END_IS_TRUE,
@@ -311,8 +399,14 @@ MUTANTS = {
         changed_rules(confirmation_is_no_proof),
         Promise.PUBLISHED_IS_TRUE,
     ),
-    "unknown part is sent again": (changed_rules(unknown_is_retried, parts=1), Promise.AT_MOST_ONE),
-    "checkpoint is lost": (changed_rules(checkpoint_is_lost, parts=1), Promise.AT_MOST_ONE),
+    "unknown part is sent again": (
+        changed_rules(unknown_is_retried, parts=1),
+        Promise.AT_MOST_ONE,
+    ),
+    "checkpoint is lost": (
+        changed_rules(checkpoint_is_lost, parts=1),
+        Promise.AT_MOST_ONE,
+    ),
     "incomplete counts as complete": (
         changed_rules(incomplete_is_enough, parts=1),
         Promise.PUBLISHED_IS_WHOLE,
@@ -337,8 +431,14 @@ MUTANTS = {
         changed_rules(incomplete_ends(RetractionRequested, State.CANCELLED), parts=1),
         Promise.AN_END_IS_TRUE,
     ),
-    "approvals are read at the claim": (Rules(reads_approvals_at_claim=True), Promise.APPROVED),
-    "ended approvals are honoured": (Rules(reads_ended_approvals=True), Promise.APPROVED),
+    "approvals are read at the claim": (
+        Rules(reads_approvals_at_claim=True),
+        Promise.APPROVED,
+    ),
+    "ended approvals are honoured": (
+        Rules(reads_ended_approvals=True),
+        Promise.APPROVED,
+    ),
     "fingerprint of one account only": (
         Rules(is_approved=fingerprint_of_one_account),
         Promise.APPROVED,
@@ -352,7 +452,10 @@ MUTANTS = {
         Promise.APPROVED,
     ),
     "author's approval counts": (Rules(is_approved=author_counts), Promise.APPROVED),
-    "one person approves twice": (Rules(is_approved=person_counts_twice), Promise.APPROVED),
+    "one person approves twice": (
+        Rules(is_approved=person_counts_twice),
+        Promise.APPROVED,
+    ),
     "one person is enough": (Rules(is_approved=one_person_is_enough), Promise.APPROVED),
 }
 

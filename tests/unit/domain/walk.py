@@ -29,9 +29,20 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from publisher.domain.delivery import DESIRED_BY_PERSON, FINAL_STATES, DesiredState, State
+from publisher.domain.delivery import (
+    DESIRED_BY_PERSON,
+    FINAL_STATES,
+    DesiredState,
+    State,
+)
 from tests.unit.domain.model_moves import ALIKE, Moves
-from tests.unit.domain.model_state import OURS, ModelSnapshot, Rules, can_still_act, is_any_live
+from tests.unit.domain.model_state import (
+    OURS,
+    ModelSnapshot,
+    Rules,
+    can_still_act,
+    is_any_live,
+)
 
 
 class Promise(StrEnum):
@@ -128,7 +139,9 @@ def _broken_promises(snapshot: ModelSnapshot, rules: Rules) -> Iterator[Promise]
         yield Promise.APPROVED
     if recorded.state is State.PUBLISHED and not _is_proven(snapshot):
         yield Promise.PUBLISHED_IS_TRUE
-    if recorded.state in FINAL_STATES and (is_any_live(snapshot) or can_still_act(snapshot, rules)):
+    if recorded.state in FINAL_STATES and (
+        is_any_live(snapshot) or can_still_act(snapshot, rules)
+    ):
         yield Promise.AN_END_IS_TRUE
 
 
@@ -139,16 +152,26 @@ def _broken_steps(
 
     No call for a part may be open when the part counts as published: it could double it.
     """
-    is_back = before.recorded.state in FINAL_STATES and after.recorded.state not in FINAL_STATES
-    if is_back and (before.recorded.attempts or before.recorded.desired in DESIRED_BY_PERSON):
+    is_back = (
+        before.recorded.state in FINAL_STATES
+        and after.recorded.state not in FINAL_STATES
+    )
+    if is_back and (
+        before.recorded.attempts or before.recorded.desired in DESIRED_BY_PERSON
+    ):
         yield Promise.AN_END_STAYS
     is_counted = before.recorded.parts_done < after.recorded.parts_done
     if is_counted and rules.parts and can_still_act(before, rules):
         yield Promise.AT_MOST_ONE
-    if label == "intent" and before.beneath == "live" and not before.recorded.parts_done:
+    if (
+        label == "intent"
+        and before.beneath == "live"
+        and not before.recorded.parts_done
+    ):
         yield Promise.AT_MOST_ONE
     is_published = (
-        after.recorded.state is State.PUBLISHED and before.recorded.state is not State.PUBLISHED
+        after.recorded.state is State.PUBLISHED
+        and before.recorded.state is not State.PUBLISHED
     )
     if (
         is_published
@@ -174,7 +197,9 @@ def _broken_steps(
 
 
 def _is_proven(snapshot: ModelSnapshot) -> bool:
-    made = snapshot.beneath or any(copy.status in {"live", "removed"} for copy in snapshot.copies)
+    made = snapshot.beneath or any(
+        copy.status in {"live", "removed"} for copy in snapshot.copies
+    )
     return bool(made) and snapshot.recorded.receipt == OURS.remote_id
 
 
@@ -201,14 +226,19 @@ def _rests(snapshot: ModelSnapshot) -> bool:
     A retraction with a possible match is also shown red.
     """
     state = snapshot.recorded.state
-    is_red = state is State.HELD or (state is State.RETRACTING and ALIKE in snapshot.readbacks)
+    is_red = state is State.HELD or (
+        state is State.RETRACTING and ALIKE in snapshot.readbacks
+    )
     return is_red or state in FINAL_STATES | {State.PUBLISHED}
 
 
 def _walked(trail: Trail, broken: Promise | None, last: ModelSnapshot) -> Walked:
     states = frozenset(snapshot.recorded.state for snapshot in trail)
     return Walked(
-        snapshots=len(trail), states=states, breach=broken, way=_way(trail, last) if broken else ()
+        snapshots=len(trail),
+        states=states,
+        breach=broken,
+        way=_way(trail, last) if broken else (),
     )
 
 

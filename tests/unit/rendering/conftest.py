@@ -21,7 +21,9 @@ def written(tmp_path: Path) -> Callable[..., Templates]:
     The paths are below the workspace's templates/.
     """
 
-    def load(files: Mapping[str, str | bytes], *, with_shipped: bool = False) -> Templates:
+    def load(
+        files: Mapping[str, str | bytes], *, with_shipped: bool = False
+    ) -> Templates:
         for name, text in files.items():
             path = tmp_path / name
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -6,7 +6,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from publisher.domain.account import Account, AccountId, Capabilities, Platform, RegionCode
+from publisher.domain.account import (
+    Account,
+    AccountId,
+    Capabilities,
+    Platform,
+    RegionCode,
+)
 from publisher.domain.errors import InputError, Problem, TemplateError
 from publisher.domain.kinds import PostKind
 from publisher.domain.post import (
@@ -20,7 +26,12 @@ from publisher.domain.post import (
 )
 from publisher.rendering import images
 from publisher.rendering.child import RenderWorker
-from publisher.rendering.renderer import OriginalPost, RenderRequest, RenderTarget, compose
+from publisher.rendering.renderer import (
+    OriginalPost,
+    RenderRequest,
+    RenderTarget,
+    compose,
+)
 from publisher.rendering.templates import Templates
 from publisher.testing.builders import make_post
 from publisher.testing.fakes import TEST_CAPABILITIES
@@ -63,7 +74,8 @@ def post_of(template: str = "warning", **changes: object) -> Post:
     post = make_post("refund", (), DUE, title="警惕“退款客服”诈骗")
     data = {"summary": "正规退款原路退回"}
     return replace(
-        post, **{"template": template, "level": WarningLevel.ORANGE, "data": data, **changes}
+        post,
+        **{"template": template, "level": WarningLevel.ORANGE, "data": data, **changes},
     )
 
 
@@ -97,7 +109,9 @@ def render(post: Post, order: RenderTarget, templates: Templates) -> RenderedPos
     return found
 
 
-def read_picture(path: Path, alt: str, *, below: Path | None = None) -> tuple[RenderedImage, bytes]:
+def read_picture(
+    path: Path, alt: str, *, below: Path | None = None
+) -> tuple[RenderedImage, bytes]:
     """Read one picture. Raises InputError."""
     file = images.PictureFile(path=path, alt=alt, trusted_root=below or path.parent)
     found = images.read_picture(file, RenderWorker())

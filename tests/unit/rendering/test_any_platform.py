@@ -60,7 +60,9 @@ def test_every_template_has_an_article_for_it(shipped, name):
     assert "".join(visible_text(article.text).split()) == "".join(plain.text.split())
     assert article.link == plain.link
     assert article.summary
-    assert [picture.sha256 for picture in article.images] == [shipped.cover(name).sha256]
+    assert [picture.sha256 for picture in article.images] == [
+        shipped.cover(name).sha256
+    ]
 
 
 def test_lines_end_as_the_platform_writes_them(shipped):

@@ -8,11 +8,22 @@ from publisher.domain.post import ONCE_OCCURRENCE, PostId, make_occurrence
 from publisher.rendering.child import RenderWorker
 from publisher.rendering.jobs import ReadBody, RenderPage
 from publisher.rendering.renderer import RenderRequest, RenderTarget, compose
-from tests.unit.rendering.rendering_fixtures import DUE, REGION, account_of, post_of, traits_of
+from tests.unit.rendering.rendering_fixtures import (
+    DUE,
+    REGION,
+    account_of,
+    post_of,
+    traits_of,
+)
 
 ZONE = ZoneInfo("Asia/Shanghai")
 TARGETS = [
-    RenderTarget(account=account_of(name), region=REGION, pictures=(), capabilities=traits_of(name))
+    RenderTarget(
+        account=account_of(name),
+        region=REGION,
+        pictures=(),
+        capabilities=traits_of(name),
+    )
     for name in ("weibo", "tieba", "wechat")
 ]
 TOO_MUCH = Problem(code="rendering_too_expensive")
@@ -32,14 +43,17 @@ class DyingRenderer(RenderWorker):
     def run(self, jobs):
         self.jobs += jobs
         return [
-            TOO_MUCH if getattr(job, "body", "") == "fatal" else self.run_job(job) for job in jobs
+            TOO_MUCH if getattr(job, "body", "") == "fatal" else self.run_job(job)
+            for job in jobs
         ]
 
 
 def request_of(number, **changes):
     post = replace(post_of(**changes), id=PostId(f"post-{number}"))
     return RenderRequest(
-        post=post, occurrence=make_occurrence(post, ONCE_OCCURRENCE, DUE), targets=TARGETS
+        post=post,
+        occurrence=make_occurrence(post, ONCE_OCCURRENCE, DUE),
+        targets=TARGETS,
     )
 
 
@@ -49,7 +63,9 @@ def plainly(composed):
     Two errors with the same problems are not equal.
     """
     body_text, found = composed
-    return body_text, [item.problems if isinstance(item, TemplateError) else item for item in found]
+    return body_text, [
+        item.problems if isinstance(item, TemplateError) else item for item in found
+    ]
 
 
 def test_each_post_of_a_batch_gets_its_own_texts(shipped):
@@ -66,7 +82,9 @@ def test_each_post_of_a_batch_gets_its_own_texts(shipped):
     ]
     together = [plainly(composed) for composed in compose(requests, shipped, ZONE)]
     alone = [
-        plainly(composed) for request in requests for composed in compose([request], shipped, ZONE)
+        plainly(composed)
+        for request in requests
+        for composed in compose([request], shipped, ZONE)
     ]
     assert together == alone
     assert [body_text for body_text, _found in together] == ["第一", "", "", "", "第五"]

@@ -53,7 +53,12 @@ def table_of_8_bits(across, out, points=2):
 def table_of_16_bits(across, out, points=3):
     clut = RANDOM.randbytes(points**across * out * 2)
     line = struct.pack(">2H", 0, 65535)
-    head = b"mft2\0\0\0\0" + bytes((across, out, points, 65)) + IDENTITY + struct.pack(">2H", 2, 2)
+    head = (
+        b"mft2\0\0\0\0"
+        + bytes((across, out, points, 65))
+        + IDENTITY
+        + struct.pack(">2H", 2, 2)
+    )
     return head + line * across + clut + line * out
 
 
@@ -97,7 +102,8 @@ PRIMARIES = {
     b"bXYZ": xyz(0.1431, 0.0606, 0.7141),
 }
 CURVES = dict.fromkeys(
-    (b"rTRC", b"gTRC", b"bTRC"), curve(*(round((n / 255) ** 1.9 * 65535) for n in range(256)))
+    (b"rTRC", b"gTRC", b"bTRC"),
+    curve(*(round((n / 255) ** 1.9 * 65535) for n in range(256))),
 )
 WORDS = {
     b"desc": b"desc\0\0\0\0" + struct.pack(">I", len(AUTHOR) + 1) + AUTHOR + bytes(79),
@@ -134,7 +140,13 @@ def profile(tags, *, version=2, kind=b"mntr", space=b"RGB ", connection=b"XYZ ")
         + AUTHOR[:44]
     )
     assert len(head) == 124
-    return struct.pack(">I", start + len(body)) + head + struct.pack(">I", len(tags)) + table + body
+    return (
+        struct.pack(">I", start + len(body))
+        + head
+        + struct.pack(">I", len(tags))
+        + table
+        + body
+    )
 
 
 MATRIX = profile({**PRIMARIES, **CURVES})
@@ -144,7 +156,8 @@ PROFILES = {
         {
             **PRIMARIES,
             **dict.fromkeys(
-                (b"rTRC", b"gTRC", b"bTRC"), parametric(3, 2.4, 0.9479, 0.0521, 0.0774, 0.0405)
+                (b"rTRC", b"gTRC", b"bTRC"),
+                parametric(3, 2.4, 0.9479, 0.0521, 0.0774, 0.0405),
             ),
             b"chad": b"sf32\0\0\0\0"
             + fixed(1.05, 0.02, -0.05, 0.03, 0.99, -0.02, -0.01, 0.02, 0.75),
@@ -152,10 +165,18 @@ PROFILES = {
         },
         version=4,
     ),
-    "one gamma": profile({**PRIMARIES, **dict.fromkeys((b"rTRC", b"gTRC", b"bTRC"), curve(563))}),
-    "grey": profile({b"wtpt": xyz(*D50), b"kTRC": curve(0, 9000, 65535)}, space=b"GRAY"),
+    "one gamma": profile(
+        {**PRIMARIES, **dict.fromkeys((b"rTRC", b"gTRC", b"bTRC"), curve(563))}
+    ),
+    "grey": profile(
+        {b"wtpt": xyz(*D50), b"kTRC": curve(0, 9000, 65535)}, space=b"GRAY"
+    ),
     "print of 8 bits": profile(
-        {b"wtpt": xyz(*D50), b"A2B0": table_of_8_bits(4, 3), b"B2A0": table_of_8_bits(3, 4)},
+        {
+            b"wtpt": xyz(*D50),
+            b"A2B0": table_of_8_bits(4, 3),
+            b"B2A0": table_of_8_bits(3, 4),
+        },
         kind=b"prtr",
         space=b"CMYK",
         connection=b"Lab ",
@@ -248,7 +269,9 @@ UNSOUND = {
     "a link of devices": profile({}, kind=b"link"),
     "colours of no picture": profile({}, space=b"Lab "),
     "version 5": profile({**PRIMARIES, **CURVES}, version=5),
-    "a curve of text": profile({**PRIMARIES, **CURVES, b"gTRC": b"text\0\0\0\0" + AUTHOR}),
+    "a curve of text": profile(
+        {**PRIMARIES, **CURVES, b"gTRC": b"text\0\0\0\0" + AUTHOR}
+    ),
     "a curve that goes on beyond the end": MATRIX[: LAST_CURVE + 8]
     + b"\xff" * 4
     + MATRIX[LAST_CURVE + 12 :],

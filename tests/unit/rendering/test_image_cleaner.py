@@ -21,7 +21,9 @@ from tests.unit.rendering.rendering_fixtures import read_picture
 
 AUTHOR = b"Zhang San of the Canary Street station"
 ZIP = b"PK\x03\x04" + AUTHOR + b"PK\x01\x02" + b"PK\x05\x06" + bytes(18)
-PROFILE = rebuild_profile(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+PROFILE = rebuild_profile(
+    ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+)
 PNG_START = b"\x89PNG\r\n\x1a\n"
 PNG_HEAD = 33
 """Bytes up to the end of IHDR."""
@@ -46,7 +48,12 @@ def exif(orientation=1):
 
 
 def chunk(name, body):
-    return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+    return (
+        struct.pack(">I", len(body))
+        + name
+        + body
+        + struct.pack(">I", zlib.crc32(name + body))
+    )
 
 
 def segment(code, payload):
@@ -74,21 +81,40 @@ def tagged_png(orientation=1):
     png = encoded("PNG", pnginfo=said, exif=exif(orientation))
     profile = AUTHOR + b"\0\0" + zlib.compress(PROFILE)
     return (
-        after_head(png, chunk(b"iCCP", profile), chunk(b"prVt", AUTHOR), chunk(b"tIME", bytes(7)))
+        after_head(
+            png,
+            chunk(b"iCCP", profile),
+            chunk(b"prVt", AUTHOR),
+            chunk(b"tIME", bytes(7)),
+        )
         + AUTHOR
     )
 
 
 def tagged_jpeg(orientation=1):
-    jpeg = encoded("JPEG", exif=exif(orientation), comment=AUTHOR, icc_profile=PROFILE, quality=90)
-    head, rest = segment(0xE0, jpeg[6:18] + b"\1\x0c" + AUTHOR), jpeg[20:]  # a thumbnail of 1 by 12
+    jpeg = encoded(
+        "JPEG", exif=exif(orientation), comment=AUTHOR, icc_profile=PROFILE, quality=90
+    )
+    head, rest = (
+        segment(0xE0, jpeg[6:18] + b"\1\x0c" + AUTHOR),
+        jpeg[20:],
+    )  # a thumbnail of 1 by 12
     thumbnail = segment(0xE0, b"JFXX\0\x10" + AUTHOR)
     others = segment(0xED, b"Photoshop 3.0\0" + AUTHOR) + segment(
         0xE1, b"http://ns.adobe.com/xap/1.0/\0" + AUTHOR
     )
     table = segment(0xDB, b"\0" + (AUTHOR * 2)[:64])  # meaningless after the last scan
     return (
-        jpeg[:2] + head + thumbnail + others + AUTHOR + rest[:-2] + table + jpeg[-2:] + AUTHOR + ZIP
+        jpeg[:2]
+        + head
+        + thumbnail
+        + others
+        + AUTHOR
+        + rest[:-2]
+        + table
+        + jpeg[-2:]
+        + AUTHOR
+        + ZIP
     )
 
 
@@ -163,7 +189,9 @@ def test_a_colour_profile_in_several_segments_is_kept_whole_or_not_at_all():
         assert image.info["icc_profile"] == PROFILE
     assert clean_picture(jpeg[:2] + segment(0xE2, first) + jpeg[2:]).data == jpeg
     assert (
-        clean_picture(jpeg[:-2] + segment(0xE2, first) + segment(0xE2, second) + jpeg[-2:]).data
+        clean_picture(
+            jpeg[:-2] + segment(0xE2, first) + segment(0xE2, second) + jpeg[-2:]
+        ).data
         == jpeg
     )
 
@@ -202,7 +230,13 @@ def test_a_png_of_any_mode_is_turned(mode):
 @pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])
 @pytest.mark.parametrize(
     "options",
-    [{}, {"progressive": True}, {"subsampling": 0}, {"quality": 5}, {"restart_marker_rows": 1}],
+    [
+        {},
+        {"progressive": True},
+        {"subsampling": 0},
+        {"quality": 5},
+        {"restart_marker_rows": 1},
+    ],
 )
 def test_a_jpeg_of_any_mode_is_turned(mode, options):
     """It keeps its mode and quality, and about its length."""
@@ -257,7 +291,12 @@ def interlaced(size, spare=b""):
         columns, lines = -(-(size[0] - left) // across), -(-(size[1] - top) // down)
         rows += (b"\0" + b"\xff" * columns) * lines if columns > 0 else b""
     head = chunk(b"IHDR", struct.pack(">IIBBBBB", *size, 8, 0, 0, 0, 1))
-    return PNG_START + head + chunk(b"IDAT", zlib.compress(rows + spare)) + chunk(b"IEND", b"")
+    return (
+        PNG_START
+        + head
+        + chunk(b"IDAT", zlib.compress(rows + spare))
+        + chunk(b"IEND", b"")
+    )
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 2), (8, 8), (17, 9)])
@@ -273,7 +312,10 @@ def test_bytes_hidden_behind_the_pixels_of_a_png_are_dropped():
     (length,) = struct.unpack_from(">I", png, at - 4)
     packed = png[at + 4 : at + 4 + length]
     rest = png[at + 8 + length :]
-    for hidden in (packed + AUTHOR, zlib.compress(zlib.decompress(packed) + AUTHOR * 9, 0)):
+    for hidden in (
+        packed + AUTHOR,
+        zlib.compress(zlib.decompress(packed) + AUTHOR * 9, 0),
+    ):
         cleaned = clean_picture(png[: at - 4] + chunk(b"IDAT", hidden) + rest).data
         assert AUTHOR not in cleaned
         assert pixels(cleaned) == pixels(png)
@@ -294,7 +336,9 @@ def test_bytes_hidden_in_a_scan_far_longer_than_the_picture_are_dropped(kind):
         padded = data[:-2] + AUTHOR * 9_000 + data[-2:]
     else:
         padded = (
-            data[:-2] + b"".join(bytes([len(AUTHOR)]) + AUTHOR for _ in range(9_000)) + data[-2:]
+            data[:-2]
+            + b"".join(bytes([len(AUTHOR)]) + AUTHOR for _ in range(9_000))
+            + data[-2:]
         )
     cleaned = clean_picture(padded).data
     assert AUTHOR not in cleaned
@@ -349,7 +393,10 @@ REFUSED = {
     "an animated png": (encoded("PNG", **FRAMES), "image_animated"),
     "a png that says it is animated": (animated_png(2), "image_animated"),
     "an animated webp": (encoded("WEBP", **FRAMES), "image_unknown_type"),
-    "a zip in a scan": (PLAIN["jpeg"][:-2] + ZIP + PLAIN["jpeg"][-2:], "image_holds_file"),
+    "a zip in a scan": (
+        PLAIN["jpeg"][:-2] + ZIP + PLAIN["jpeg"][-2:],
+        "image_holds_file",
+    ),
     "a web page in a scan": (
         PLAIN["jpeg"][:-2] + b"<SCRIPT>x()</SCRIPT>" + PLAIN["jpeg"][-2:],
         "image_holds_file",
@@ -374,7 +421,10 @@ REFUSED = {
         "image_broken",
     ),
     "two pictures in one": (PLAIN["jpeg"][:-2] + PLAIN["jpeg"], "image_broken"),
-    "a wrong checksum": (PLAIN["png"][:-13] + b"\0" + PLAIN["png"][-12:], "image_broken"),
+    "a wrong checksum": (
+        PLAIN["png"][:-13] + b"\0" + PLAIN["png"][-12:],
+        "image_broken",
+    ),
 }
 
 
@@ -391,7 +441,9 @@ def test_f75_a_file_that_is_no_plain_picture_is_refused(data, code):
 
 def test_the_greatest_number_of_scans_is_accepted():
     """The limit itself is accepted."""
-    assert clean_picture(scanned(MAX_JPEG_SCANS)).data.count(b"\xff\xda") == MAX_JPEG_SCANS
+    assert (
+        clean_picture(scanned(MAX_JPEG_SCANS)).data.count(b"\xff\xda") == MAX_JPEG_SCANS
+    )
 
 
 def test_a_phones_picture_of_two_views_is_sent_as_the_first():

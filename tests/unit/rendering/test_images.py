@@ -17,7 +17,9 @@ from tests.unit.rendering.rendering_fixtures import read_picture
 
 def drawn(kind: str, size: tuple[int, int] = (60, 40)) -> bytes:
     buffer = BytesIO()
-    Image.effect_mandelbrot(size, (-2, -1.5, 1, 1.5), 100).convert("RGB").save(buffer, kind)
+    Image.effect_mandelbrot(size, (-2, -1.5, 1, 1.5), 100).convert("RGB").save(
+        buffer, kind
+    )
     return buffer.getvalue()
 
 
@@ -33,7 +35,8 @@ def claimed(width: int, height: int) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("kind", "media_type"), [("PNG", "image/png"), ("JPEG", "image/jpeg"), ("GIF", "image/gif")]
+    ("kind", "media_type"),
+    [("PNG", "image/png"), ("JPEG", "image/jpeg"), ("GIF", "image/gif")],
 )
 def test_type_is_known_by_content(tmp_path, kind, media_type):
     """A picture's type, size and hash come from its bytes, not from its name."""
@@ -47,7 +50,10 @@ def test_type_is_known_by_content(tmp_path, kind, media_type):
         40,
         "图",
     )
-    assert (picture.sha256, picture.size) == (hashlib.sha256(data).hexdigest(), len(data))
+    assert (picture.sha256, picture.size) == (
+        hashlib.sha256(data).hexdigest(),
+        len(data),
+    )
 
 
 @pytest.mark.parametrize(
@@ -83,7 +89,9 @@ def test_missing_picture_is_refused(tmp_path):
     for path in (tmp_path / "none.png", tmp_path):
         with pytest.raises(InputError) as caught:
             read_picture(path, "图")
-        assert [problem.code for problem in caught.value.problems] == ["image_file_missing"]
+        assert [problem.code for problem in caught.value.problems] == [
+            "image_file_missing"
+        ]
 
 
 def test_a_picture_in_which_nothing_is_cleaned_is_decoded_once(tmp_path):

@@ -39,7 +39,10 @@ def test_i19_a_link_among_the_templates_is_refused_by_name(written, tmp_path, na
     (templates / name).symlink_to(outside)
     loaded = load_templates([templates], RenderWorker())
     problem = loaded.faults[name][0]
-    assert (problem.code, problem.location.file) == ("file_is_link", str(templates / name))
+    assert (problem.code, problem.location.file) == (
+        "file_is_link",
+        str(templates / name),
+    )
     assert SECRET not in repr(loaded)
 
 
@@ -59,9 +62,9 @@ def test_i19_a_link_that_leads_nowhere_is_named_too(tmp_path):
     """I19: a link is refused as a link, whether or not its target can be read at the moment."""
     (tmp_path / "own").mkdir()
     (tmp_path / "own" / "weibo.txt").symlink_to(tmp_path / "nothing")
-    assert [problem.code for problem in load_templates([tmp_path], RenderWorker()).problems] == [
-        "file_is_link"
-    ]
+    assert [
+        problem.code for problem in load_templates([tmp_path], RenderWorker()).problems
+    ] == ["file_is_link"]
 
 
 @pytest.mark.parametrize("linked", ["media/refund.png", "media/autumn"])
@@ -103,7 +106,9 @@ def test_a_workspace_that_is_reached_by_a_link_works(written, tmp_path):
     (tmp_path / "srv").symlink_to(tmp_path / "real")
     loaded = load_templates([tmp_path / "srv" / "templates"], RenderWorker())
     assert render_for("weibo", post_of("own"), loaded).text
-    assert read_picture(tmp_path / "srv/media/a.png", "图", below=tmp_path / "srv/media")
+    assert read_picture(
+        tmp_path / "srv/media/a.png", "图", below=tmp_path / "srv/media"
+    )
 
 
 @pytest.mark.parametrize(
@@ -111,7 +116,10 @@ def test_a_workspace_that_is_reached_by_a_link_works(written, tmp_path):
     [
         ("title", {"title": f"警惕 {SECRET}"}),
         ("data.summary", {"data": {"summary": SECRET}}),
-        ("data.summary", {"data": {"summary": "打开 https://example.com/?access_token=abc123"}}),
+        (
+            "data.summary",
+            {"data": {"summary": "打开 https://example.com/?access_token=abc123"}},
+        ),
         ("text.weibo", {"text_by_platform": {"weibo": f"密钥 {SECRET}"}}),
     ],
 )

@@ -14,13 +14,18 @@ from publisher.domain.kinds import PostKind
 from publisher.domain.post import Marker, WarningLevel
 from publisher.rendering.renderer import OriginalPost
 from publisher.schedule.load import ScheduleContext, parse_schedule
-from tests.unit.rendering.rendering_fixtures import account_of, post_of, read_picture, render_for
+from tests.unit.rendering.rendering_fixtures import (
+    account_of,
+    post_of,
+    read_picture,
+    render_for,
+)
 
 ROOT = Path(__file__).parents[3]
 POSTS = tomllib.loads((ROOT / "schedule.toml").read_text("utf-8"))["post"]
-REGIONS = tomllib.loads((ROOT / "publisher/cli/workspace_files/regions.toml").read_text("utf-8"))[
-    "region"
-]
+REGIONS = tomllib.loads(
+    (ROOT / "publisher/cli/workspace_files/regions.toml").read_text("utf-8")
+)["region"]
 TITLES = {post["id"]: post["title"] for post in POSTS}
 LINK = re.compile(r"https?://\S+")
 
@@ -44,7 +49,9 @@ def rendered(entry, platform, shipped, region):
     )
     original = entry.get("follows")
     pictures = [
-        read_picture(ROOT / "publisher/cli/workspace_files" / image["file"], image["alt"])[0]
+        read_picture(
+            ROOT / "publisher/cli/workspace_files" / image["file"], image["alt"]
+        )[0]
         for image in entry.get("images", [])
     ]
     return render_for(
@@ -56,11 +63,15 @@ def rendered(entry, platform, shipped, region):
         original=OriginalPost(title=TITLES[original], marker=Marker(code="AAAA-2222"))
         if original
         else None,
-        link_template="https://example.gov.cn/n/{marker}" if platform == "weibo" else None,
+        link_template="https://example.gov.cn/n/{marker}"
+        if platform == "weibo"
+        else None,
     )
 
 
-@pytest.mark.parametrize("region", [REGIONS[0], REGIONS[-1]], ids=lambda region: region["slug"])
+@pytest.mark.parametrize(
+    "region", [REGIONS[0], REGIONS[-1]], ids=lambda region: region["slug"]
+)
 @pytest.mark.parametrize("entry", POSTS, ids=lambda entry: entry["id"])
 def test_every_post_fits_every_platform(shipped, entry, region):
     """Each post of the real schedule renders everywhere, with its pictures.
@@ -83,14 +94,18 @@ def test_every_post_fits_every_platform(shipped, entry, region):
         *wechat_problems(account_of("wechat"), wechat),
     ] == []
     assert (
-        tieba_problems(account_of("tieba", forum=region["forum"], has_accepted_risk=True), tieba)
+        tieba_problems(
+            account_of("tieba", forum=region["forum"], has_accepted_risk=True), tieba
+        )
         == ()
     )
 
 
 def test_schedule_is_accepted(shipped):
     """The real schedule is read without a problem, against accounts of two regions and a group."""
-    accounts = {account.id: account for account in map(account_of, ("weibo", "wechat", "tieba"))}
+    accounts = {
+        account.id: account for account in map(account_of, ("weibo", "wechat", "tieba"))
+    }
     groups = {"north": tuple(accounts)}
     zone = ZoneInfo("Asia/Shanghai")
     context = ScheduleContext(
@@ -100,7 +115,9 @@ def test_schedule_is_accepted(shipped):
         templates=shipped.names,
         platforms=("weibo", "wechat", "tieba"),
     )
-    schedule = parse_schedule((ROOT / "schedule.toml").read_text("utf-8"), context=context)
+    schedule = parse_schedule(
+        (ROOT / "schedule.toml").read_text("utf-8"), context=context
+    )
     assert [post.id for post in schedule.posts] == list(TITLES)
     assert all(post.accounts for post in schedule.posts)
 
@@ -111,7 +128,9 @@ def test_schedule_shows_every_kind_and_way(shipped):
     One post repeats, one is urgent, and some have pictures or own texts.
     """
     assert (
-        {post["kind"] for post in POSTS} == {kind.value for kind in PostKind} == set(shipped.names)
+        {post["kind"] for post in POSTS}
+        == {kind.value for kind in PostKind}
+        == set(shipped.names)
     )
     assert any("cron" in post for post in POSTS)
     assert any(post.get("urgent") for post in POSTS)
@@ -124,7 +143,8 @@ def test_schedule_shows_every_kind_and_way(shipped):
         "north",
     }
     assert all(
-        ("follows" in post) == PostKind(post["kind"]).traits.needs_original for post in POSTS
+        ("follows" in post) == PostKind(post["kind"]).traits.needs_original
+        for post in POSTS
     )
     assert all(post["follows"] in TITLES for post in POSTS if "follows" in post)
 
@@ -138,7 +158,8 @@ def test_national_figures_name_source_period_and_area():
     assert bulletins
     for post in bulletins:
         assert all(
-            word in post["data"]["summary"] for word in ("据公安部通报", "12月31日", "全国公安机关")
+            word in post["data"]["summary"]
+            for word in ("据公安部通报", "12月31日", "全国公安机关")
         )
         assert all("全国" in figure["name"] for figure in post["data"]["figures"])
 
@@ -152,7 +173,8 @@ def test_a_repeated_tip_is_no_report_of_work_and_says_the_same_throughout():
         sentences = post["data"]["summary"].partition("。")[0].split("，")
         assert len(sentences) == 3
         assert all(
-            f"{number}. {each}：" in post["body"] for number, each in enumerate(sentences, start=1)
+            f"{number}. {each}：" in post["body"]
+            for number, each in enumerate(sentences, start=1)
         )
 
 
@@ -173,7 +195,9 @@ def test_only_what_has_a_legal_ground_has_a_level():
 def test_schedule_begins_with_its_schema():
     """Editors find the schema in the first line."""
     assert (
-        (ROOT / "schedule.toml").read_text("utf-8").startswith("#:schema ./schedule.schema.json\n")
+        (ROOT / "schedule.toml")
+        .read_text("utf-8")
+        .startswith("#:schema ./schedule.schema.json\n")
     )
 
 

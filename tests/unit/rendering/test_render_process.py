@@ -43,7 +43,10 @@ from tests.unit.rendering.test_images import drawn
 from tests.wait import wait_until
 
 GOOD = "{{ body }}"
-DOUBLED = "{% set a = [1] %}{% set b = [1] %}" + "{% set a = [a, a] %}{% set b = [b, b] %}" * 40
+DOUBLED = (
+    "{% set a = [1] %}{% set b = [1] %}"
+    + "{% set a = [a, a] %}{% set b = [b, b] %}" * 40
+)
 BOMBS = {
     "a huge number": "{{ 1|round(-100000000) }}",
     "doubled lists compared": DOUBLED + "{% if a == b %}{% endif %}",
@@ -59,7 +62,9 @@ def renderer():
 def load(renderer, **pages):
     texts = {f"own/{name}.txt": text for name, text in pages.items()}
     renderer.load(
-        TemplateFiles(texts=texts, paths={name: f"/srv/发布/templates/{name}" for name in texts})
+        TemplateFiles(
+            texts=texts, paths={name: f"/srv/发布/templates/{name}" for name in texts}
+        )
     )
 
 
@@ -81,7 +86,10 @@ def test_f74_an_endless_rendering_is_one_jobs_problem_with_its_line(renderer, bo
     first, problem, last = renderer.run([page(), page("bomb"), page()])
     assert first == last == RenderedText(text="12377")
     assert problem.code == "rendering_too_expensive"
-    assert (problem.location.file, problem.location.line) == ("/srv/发布/templates/own/bomb.txt", 3)
+    assert (problem.location.file, problem.location.line) == (
+        "/srv/发布/templates/own/bomb.txt",
+        3,
+    )
 
 
 @pytest.mark.long
@@ -94,14 +102,20 @@ def test_f74_a_job_that_ended_a_process_is_not_tried_again(renderer):
     started = []
     start = RenderProcess._start
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(RenderProcess, "_start", lambda self: (started.append(1), start(self))[1])
+        patch.setattr(
+            RenderProcess, "_start", lambda self: (started.append(1), start(self))[1]
+        )
         first = renderer.run(
             [page(), *(page("bomb", f"post {number}") for number in range(20)), page()]
         )
-        again = renderer.run([page("bomb", "post 0"), page("bomb", "another post"), page()])
+        again = renderer.run(
+            [page("bomb", "post 0"), page("bomb", "another post"), page()]
+        )
     assert first[0] == first[-1] == again[-1] == RenderedText(text="12377")
     assert all(map(is_exhausting, [first[1], first[2], again[0]]))
-    assert {result.code for result in [*first[3:-1], again[1]]} == {"template_suspended"}
+    assert {result.code for result in [*first[3:-1], again[1]]} == {
+        "template_suspended"
+    }
     assert len(started) == 1 + process.MAX_PAGE_LOSSES
 
 
@@ -111,7 +125,10 @@ def test_a_page_that_ended_a_process_is_tried_again_later(renderer, monkeypatch)
 
     It blocks itself for ten minutes.
     """
-    load(renderer, page="{% if body == 'bad' %}" + BOMBS["a huge number"] + "{% endif %}12377")
+    load(
+        renderer,
+        page="{% if body == 'bad' %}" + BOMBS["a huge number"] + "{% endif %}12377",
+    )
     renderer.run([page("page", "bad"), page("page", "bad ")])
     monkeypatch.setattr(process, "MAX_PAGE_LOSSES", 1)
     assert renderer.run([page("page", "good")])[0].code == "template_suspended"
@@ -135,7 +152,12 @@ def test_a_stop_ends_a_rendering(renderer):
 
     thread = threading.Thread(target=render)
     thread.start()
-    wait_until(lambda: renderer._child is not None and renderer._child.loaded_files is not None, 60)
+    wait_until(
+        lambda: (
+            renderer._child is not None and renderer._child.loaded_files is not None
+        ),
+        60,
+    )
     renderer.close()
     thread.join(60)
     assert ended
@@ -149,7 +171,9 @@ def test_f74_memory_does_not_grow_from_post_to_post():
     The limit on memory is the process's.
     """
     worker = RenderWorker()
-    worker.load(TemplateFiles(texts={"a/b.html": "{{ body_html }}"}, paths={"a/b.html": "b"}))
+    worker.load(
+        TemplateFiles(texts={"a/b.html": "{{ body_html }}"}, paths={"a/b.html": "b"})
+    )
     worker.run(
         [
             RenderPage(page="a/b.html", variables={}, body=str(number), is_article=True)
@@ -219,15 +243,20 @@ def test_f74_the_process_returns_the_results_of_the_worker():
     )
     modes = product(("RGB", "L"), profiles, ("PNG", "JPEG"))
     pictures += [
-        encoded(kind, image(mode=mode), icc_profile=profile) for mode, profile, kind in modes
+        encoded(kind, image(mode=mode), icc_profile=profile)
+        for mode, profile, kind in modes
     ]
-    template = "{{ body_html }}{{ body|upper }}{{ when|moment }}{{ [3, 1]|sort|join('、') }}"
+    template = (
+        "{{ body_html }}{{ body|upper }}{{ when|moment }}{{ [3, 1]|sort|join('、') }}"
+    )
     texts = {"own/page.html": template}
     files = TemplateFiles(texts=texts, paths={name: name for name in texts})
     variables = {"when": datetime(2027, 1, 5, 9, tzinfo=UTC)}
     jobs = [ReadBody(body=body) for body in bodies]
     jobs += [
-        RenderPage(page="own/page.html", variables=variables, body=body, is_article=True)
+        RenderPage(
+            page="own/page.html", variables=variables, body=body, is_article=True
+        )
         for body in bodies
     ]
     jobs += [CleanPicture(data=data) for data in pictures]
@@ -283,7 +312,10 @@ def test_every_job_reports_that_no_process_starts(monkeypatch):
 
     Filed posts are not affected.
     """
-    for command in (("/no/such/program",), (sys.executable, "-c", "raise SystemExit('no room')")):
+    for command in (
+        ("/no/such/program",),
+        (sys.executable, "-c", "raise SystemExit('no room')"),
+    ):
         monkeypatch.setattr(process, "CHILD_COMMAND", command)
         results = RenderProcess().run([ReadBody(body="a"), ReadBody(body="b")])
         assert [result.code for result in results] == ["renderer_not_started"] * 2
@@ -296,7 +328,9 @@ def test_a_renderer_that_did_not_start_at_first_leaves_no_template_faulty(monkey
         patch.setattr(process, "CHILD_COMMAND", ("/no/such/program",))
         templates = load_templates([shipped_templates()], RenderProcess())
     assert not templates.faults
-    assert render_for("wechat", post_of(), templates).images == (templates.cover("warning"),)
+    assert render_for("wechat", post_of(), templates).images == (
+        templates.cover("warning"),
+    )
 
 
 def test_i19_the_process_has_no_secret_and_ends_with_its_parent():
@@ -324,7 +358,11 @@ def test_i19_the_process_has_no_secret_and_ends_with_its_parent():
         number = int(parent.stdout.readline())
         child, end = Path(f"/proc/{number}"), os.pidfd_open(number)
         assert b"a-secret-key-of-publisher" not in (child / "environ").read_bytes()
-        assert not [link for link in (child / "fd").iterdir() if link.readlink() == Path(__file__)]
+        assert not [
+            link
+            for link in (child / "fd").iterdir()
+            if link.readlink() == Path(__file__)
+        ]
         parent.stdin.close()
     assert select.select([end], [], [], 60)[0] == [end]
     os.close(end)
@@ -370,7 +408,9 @@ def test_jobs_and_results_are_transferred_unchanged():
         CleanPicture(data=b"\0\xff"),
         CompilePage(page="x"),
     ]
-    files = TemplateFiles(texts={"a/b.txt": "c"}, paths={"a/b.txt": "/a/b.txt"}, faulty=["d"])
+    files = TemplateFiles(
+        texts={"a/b.txt": "c"}, paths={"a/b.txt": "/a/b.txt"}, faulty=["d"]
+    )
     assert decode_batch(encode_batch(files, jobs)) == (files, jobs)
     cleaned = RenderWorker().run_job(CleanPicture(data=drawn("PNG")))
     page_job = RenderPage(page="a", variables={}, body="")
@@ -385,7 +425,12 @@ def test_jobs_and_results_are_transferred_unchanged():
 
 @pytest.mark.parametrize(
     "data",
-    [b"[]", b"1", b'{"kind": "Problem", "code": 1, "place": null, "facts": {}}', b"[" * 99_999],
+    [
+        b"[]",
+        b"1",
+        b'{"kind": "Problem", "code": 1, "place": null, "facts": {}}',
+        b"[" * 99_999,
+    ],
 )
 def test_no_result_is_read_from_anything_else(data):
     """A code that is no text, or a list without end, is no result either."""
@@ -420,7 +465,9 @@ def test_f74_no_input_stops_the_process():
             for number in range(12)
         }
         load(renderer, good=GOOD, **pages)
-        bodies = ["".join(dice.choices(PIECES, k=dice.randint(1, 200))) for _ in range(12)]
+        bodies = [
+            "".join(dice.choices(PIECES, k=dice.randint(1, 200))) for _ in range(12)
+        ]
         jobs = [CompilePage(page=f"own/{name}.txt") for name in pages]
         jobs += [page(name, body) for name, body in zip(pages, bodies, strict=True)]
         jobs += [

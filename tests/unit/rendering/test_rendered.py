@@ -49,7 +49,9 @@ def test_same_arguments_give_same_bytes(shipped):
 def test_weibo_ends_with_its_link(shipped):
     """A Weibo text ends with a space and the link with the marker, given as `rendered.link`."""
     post, _ = sample_post(shipped, "warning")
-    rendered = render_for("weibo", post, shipped, link_template="https://example.gov.cn/n/{marker}")
+    rendered = render_for(
+        "weibo", post, shipped, link_template="https://example.gov.cn/n/{marker}"
+    )
     assert rendered.link == f"https://example.gov.cn/n/{rendered.marker.code}"
     assert rendered.text.endswith(f" {rendered.link}")
 
@@ -65,7 +67,9 @@ def test_weibo_ends_with_its_link(shipped):
 )
 def test_region_link_carries_the_marker(shipped, link, expected):
     """Without a link template, the region's page for tips is the link, with the marker in it."""
-    rendered = render_for("weibo", post_of(), shipped, region={**REGION, "tip_link": link})
+    rendered = render_for(
+        "weibo", post_of(), shipped, region={**REGION, "tip_link": link}
+    )
     assert rendered.link == expected.replace("CODE", rendered.marker.code)
 
 
@@ -141,12 +145,14 @@ def test_article_has_a_digest(shipped):
 def test_level_sets_the_colour_of_the_band(shipped, level):
     """Each level has a colour of its own."""
     bands = {
-        render_for("wechat", post_of(level=each), shipped).text.split("background-color:")[1][:7]
+        render_for("wechat", post_of(level=each), shipped).text.split(
+            "background-color:"
+        )[1][:7]
         for each in WarningLevel
     }
-    band = render_for("wechat", post_of(level=level), shipped).text.split("background-color:")[1][
-        :7
-    ]
+    band = render_for("wechat", post_of(level=level), shipped).text.split(
+        "background-color:"
+    )[1][:7]
     assert len(bands) == len(WarningLevel)
     assert band in bands
 
@@ -172,7 +178,9 @@ def test_templates_markup_is_cleaned(written):
         '<img src="https://evil.example/a.png"><form><input></form>'
     )
     html = render_for("wechat", post_of("own"), written({"own/wechat.html": page})).text
-    marker = render_for("wechat", post_of("own"), written({"own/wechat.html": page})).marker.code
+    marker = render_for(
+        "wechat", post_of("own"), written({"own/wechat.html": page})
+    ).marker.code
     assert html == f'<p style="color:red">{marker} 12377</p>去<img>'
 
 
@@ -197,7 +205,10 @@ def test_a_hostile_stylesheet_does_no_harm(written):
 
     It makes no element, attribute or text, loads nothing, and covers nothing of the page.
     """
-    files = {"own/wechat.html": "<p>{{ marker }} 12377</p>", "_shared/article.css": HOSTILE}
+    files = {
+        "own/wechat.html": "<p>{{ marker }} 12377</p>",
+        "_shared/article.css": HOSTILE,
+    }
     rendered = render_for("wechat", post_of("own"), written(files))
     found = re.fullmatch(r'<p style="([^"<>]*)">([^<>]*)</p>', rendered.text)
     assert found
@@ -226,7 +237,11 @@ def test_a_hostile_stylesheet_does_no_harm(written):
         ("- 外\n  - 内", "• 内", "• 外\n• 内"),
         ("一\n二", "一<br>二", "一\n二"),
         ("一\n\n二", "二", "一\n\n二"),
-        ("[网站](https://12377.cn/)", "网站（https://12377.cn/）", "网站（https://12377.cn/）"),
+        (
+            "[网站](https://12377.cn/)",
+            "网站（https://12377.cn/）",
+            "网站（https://12377.cn/）",
+        ),
         ("<https://12377.cn/>", "https://12377.cn/", "https://12377.cn/"),
         ("`a<b`", "a&lt;b", "a<b"),
         ("<b>x</b>", "&lt;b&gt;x&lt;/b&gt;", "<b>x</b>"),
@@ -251,9 +266,15 @@ def test_body_is_rendered_once():
 def test_text_without_marker_is_refused(written):
     """A text without its number in the first sixty characters is refused."""
     templates = written(
-        {"late/weibo.txt": "{{ '长' }}" * 61 + "{{ marker }} 12377", "none/weibo.txt": "12377"}
+        {
+            "late/weibo.txt": "{{ '长' }}" * 61 + "{{ marker }} 12377",
+            "none/weibo.txt": "12377",
+        }
     )
-    for name, code in (("late", "rendered_marker_too_late"), ("none", "rendered_without_marker")):
+    for name, code in (
+        ("late", "rendered_marker_too_late"),
+        ("none", "rendered_without_marker"),
+    ):
         with pytest.raises(TemplateError) as caught:
             render_for("weibo", post_of(name), templates)
         assert codes(caught) == [code]
@@ -263,12 +284,17 @@ def test_text_without_marker_is_refused(written):
             if name == "late"
             else problem.location.file.endswith("none/weibo.txt")
         )
-        assert (problem.facts["post"], problem.facts["account"]) == ("refund", "beijing-weibo")
+        assert (problem.facts["post"], problem.facts["account"]) == (
+            "refund",
+            "beijing-weibo",
+        )
 
 
 def test_article_needs_the_marker_to_be_seen_and_linked(written):
     """An article with its number only in a picture's text, or without any link, is refused."""
-    templates = written({"own/wechat.html": '<img src="media:1" alt="{{ marker }}"><p>12377</p>'})
+    templates = written(
+        {"own/wechat.html": '<img src="media:1" alt="{{ marker }}"><p>12377</p>'}
+    )
     with pytest.raises(TemplateError) as caught:
         render_for(
             "wechat",
@@ -285,7 +311,9 @@ def test_text_without_tip_line_is_refused(written, shipped):
     A region without a tip line, or without police, is refused as well.
     """
     with pytest.raises(TemplateError) as caught:
-        render_for("weibo", post_of("own"), written({"own/weibo.txt": "{{ marker }} 报警110"}))
+        render_for(
+            "weibo", post_of("own"), written({"own/weibo.txt": "{{ marker }} 报警110"})
+        )
     assert codes(caught) == ["rendered_without_tip_line"]
     with pytest.raises(TemplateError) as caught:
         render_for("weibo", post_of(), shipped, region={})
@@ -296,7 +324,9 @@ def test_a_correction_needs_no_tip_line(shipped):
     """A correction states the right facts, and carries no list of numbers to call."""
     post, original = sample_post(shipped, "correction")
     for platform in ("weibo", "wechat", "tieba"):
-        text = render_for(platform, post, shipped, original=original, region=AGENCY).text
+        text = render_for(
+            platform, post, shipped, original=original, region=AGENCY
+        ).text
         assert not re.search(r"110|96110|12377", text)
         assert text.index(post.data["right"]) < text.index(post.data["wrong"])
 

@@ -14,7 +14,12 @@ from publisher import i18n, rendering
 from publisher.domain.errors import TemplateError
 from publisher.rendering import templates as reading
 from publisher.rendering.child import RenderWorker
-from publisher.rendering.sandbox import Budget, BudgetExceededError, _MissingVariable, join_values
+from publisher.rendering.sandbox import (
+    Budget,
+    BudgetExceededError,
+    _MissingVariable,
+    join_values,
+)
 from publisher.rendering.templates import load_templates
 from tests.unit.rendering.rendering_fixtures import post_of, render_for
 from tests.unit.rendering.sandbox_escapes import ESCAPES
@@ -46,7 +51,14 @@ def test_reaching_out_is_refused(written, text):
 
 
 @pytest.mark.parametrize(
-    "text", ["{{ 1|random }}", "{{ 'x'|format }}", "{{ 'x'|indent(9) }}", "{% if %}", "{{ 'a' "]
+    "text",
+    [
+        "{{ 1|random }}",
+        "{{ 'x'|format }}",
+        "{{ 'x'|indent(9) }}",
+        "{% if %}",
+        "{{ 'a' ",
+    ],
 )
 def test_unknown_filters_and_bad_syntax_are_reported_at_loading(written, text):
     """F74: syntax errors and unlisted filters are problems with file and line."""
@@ -107,7 +119,9 @@ JOINING = "{% set a0 = 'xxxxxxxxxx' %}" + "".join(
     f"{{% set a{n + 1} = [a{n}, a{n}]|join(a{n}) %}}" for n in range(40)
 )
 FLOOD = "{% for a in range(900) %}" + "长" * 200 + "{% endfor %}"
-NUMBERS = "{% set a0 = 9 %}" + "".join(f"{{% set a{n + 1} = a{n} * a{n} %}}" for n in range(40))
+NUMBERS = "{% set a0 = 9 %}" + "".join(
+    f"{{% set a{n + 1} = a{n} * a{n} %}}" for n in range(40)
+)
 
 
 @pytest.mark.parametrize("text", [DOUBLING, GATHERING, ADDING, JOINING, FLOOD, NUMBERS])
@@ -224,7 +238,10 @@ def test_a_list_that_contains_much_is_refused_soon(written):
     nested = "{% set a0 = ['x'] %}" + "".join(
         f"{{% set a{n + 1} = [a{n}, a{n}] %}}" for n in range(60)
     )
-    assert refusal(written, f"{GOOD}\n{nested}{{{{ a60 }}}}").code == "template_unprintable"
+    assert (
+        refusal(written, f"{GOOD}\n{nested}{{{{ a60 }}}}").code
+        == "template_unprintable"
+    )
 
 
 def test_numbers_texts_and_defaults_are_printed(written):
@@ -278,7 +295,9 @@ def test_ordinary_templates_still_work(written):
         "{{ range(3)|list|length }}{{ due_at|day }}"
     )
     text = render_for(
-        "weibo", post_of("own", data={"list": ["甲", "乙"]}), written({"own/weibo.txt": page})
+        "weibo",
+        post_of("own", data={"list": ["甲", "乙"]}),
+        written({"own/weibo.txt": page}),
     ).text
     assert text.endswith("12377 1/2*甲*a2/2*乙*b甲、乙3ab31月5日")
 
@@ -297,14 +316,16 @@ def test_ordinary_templates_still_work(written):
 def test_sentences_end_with_one_mark(written, words, ended):
     """The filter `sentence` adds a full stop exactly where none is."""
     templates = written({"own/weibo.txt": GOOD + " {{ data.x|sentence }}"})
-    assert render_for("weibo", post_of("own", data={"x": words}), templates).text.endswith(
-        f"12377 {ended}"
-    )
+    assert render_for(
+        "weibo", post_of("own", data={"x": words}), templates
+    ).text.endswith(f"12377 {ended}")
 
 
 def test_workspace_files_replace_shipped_ones_one_by_one(written):
     """A workspace's own weibo.txt replaces the shipped one; the template's other pages stay."""
-    templates = written({"warning/weibo.txt": "自己的{{ marker }} 12377"}, with_shipped=True)
+    templates = written(
+        {"warning/weibo.txt": "自己的{{ marker }} 12377"}, with_shipped=True
+    )
     assert render_for("weibo", post_of(), templates).text.startswith("自己的")
     assert "请务必接听" in render_for("tieba", post_of(), templates).text
 
@@ -322,7 +343,9 @@ def test_a_platform_without_page_is_reported(written):
     """A template with neither the platform's page nor default.txt cannot be used there."""
     with pytest.raises(TemplateError) as caught:
         render_for("tieba", post_of("own"), written({"own/weibo.txt": GOOD}))
-    assert [problem.code for problem in caught.value.problems] == ["template_without_page"]
+    assert [problem.code for problem in caught.value.problems] == [
+        "template_without_page"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -342,7 +365,9 @@ def test_data_of_another_kind_is_refused(shipped, data, key):
     It would be printed letter by letter, for example.
     """
     with pytest.raises(TemplateError) as caught:
-        render_for("tieba", post_of("bulletin", data={"summary": "要点", **data}), shipped)
+        render_for(
+            "tieba", post_of("bulletin", data={"summary": "要点", **data}), shipped
+        )
     (problem,) = caught.value.problems
     assert problem.facts["key"] == key
     assert problem.code == (
@@ -354,7 +379,10 @@ def test_missing_data_is_reported_with_its_purpose(shipped):
     """A post that lacks a required key gets a problem with the key and its purpose."""
     with pytest.raises(TemplateError) as caught:
         render_for("weibo", post_of("correction", data={"summary": "x"}), shipped)
-    assert [problem.facts["name"] for problem in caught.value.problems] == ["wrong", "right"]
+    assert [problem.facts["name"] for problem in caught.value.problems] == [
+        "wrong",
+        "right",
+    ]
     assert [problem.facts["key"] for problem in caught.value.problems] == [
         "data.wrong",
         "data.right",
@@ -377,7 +405,9 @@ def test_missing_data_is_reported_with_its_purpose(shipped):
         ("own/cover.png", b"not a picture", "image_unknown_type", 1),
     ],
 )
-def test_f74_an_unusable_file_affects_only_its_template(written, name, content, code, line):
+def test_f74_an_unusable_file_affects_only_its_template(
+    written, name, content, code, line
+):
     """F74: an unusable file is reported with its line at loading and at each use.
 
     The other templates work.
@@ -400,7 +430,9 @@ def test_f74_an_unusable_file_affects_only_its_template(written, name, content, 
         ("_shared/article.css", b"\xff", "template_not_utf8"),
     ],
 )
-def test_f74_an_unusable_shared_part_affects_only_its_users(written, name, content, code):
+def test_f74_an_unusable_shared_part_affects_only_its_users(
+    written, name, content, code
+):
     """F74: only the users of an unusable shared part are refused, with its place.
 
     Users are pages that include it, and articles with it as the stylesheet.
@@ -416,7 +448,9 @@ def test_f74_an_unusable_shared_part_affects_only_its_users(written, name, conte
     )
     assert [problem.code for problem in templates.problems] == [code]
     with pytest.raises(TemplateError) as caught:
-        render_for("wechat" if name.endswith(".css") else "weibo", post_of("own"), templates)
+        render_for(
+            "wechat" if name.endswith(".css") else "weibo", post_of("own"), templates
+        )
     asked, behind = caught.value.problems
     assert (asked.code, asked.facts["part"], behind) == (
         "template_part_invalid",
@@ -435,7 +469,11 @@ def test_f74_pages_nested_too_deep_are_problems_like_any_other(written):
         {"loops/weibo.txt": loops, "sums/weibo.txt": sums, "data/sample.toml": sample}
     )
     assert templates.names == ("data", "loops", "sums")
-    assert set(templates.faults) == {"loops/weibo.txt", "sums/weibo.txt", "data/sample.toml"}
+    assert set(templates.faults) == {
+        "loops/weibo.txt",
+        "sums/weibo.txt",
+        "data/sample.toml",
+    }
 
 
 def test_f74_an_unreadable_file_is_a_problem(written, tmp_path, monkeypatch):
@@ -447,7 +485,9 @@ def test_f74_an_unreadable_file_is_a_problem(written, tmp_path, monkeypatch):
 
     shown = Path.is_file
     monkeypatch.setattr(
-        Path, "is_file", lambda path: refuse(path) if path.parent.name == "own" else shown(path)
+        Path,
+        "is_file",
+        lambda path: refuse(path) if path.parent.name == "own" else shown(path),
     )
     opened = reading.open_without_symlinks
     monkeypatch.setattr(
@@ -466,7 +506,10 @@ def test_f74_an_unreadable_file_is_a_problem(written, tmp_path, monkeypatch):
 
 def test_all_loading_problems_come_at_once(written):
     """Two broken files are reported together."""
-    assert len(written({"own/weibo.txt": "{% if %}", "own/tieba.txt": "{{ }"}).problems) == 2
+    assert (
+        len(written({"own/weibo.txt": "{% if %}", "own/tieba.txt": "{{ }"}).problems)
+        == 2
+    )
 
 
 def test_missing_folder_has_no_templates(tmp_path):
@@ -491,7 +534,8 @@ def test_every_code_has_words():
     )
     codes = set(
         re.findall(
-            r'"((?:template|renderer|rendered|rendering|post|region|urgent|image)_\w+)"', sources
+            r'"((?:template|renderer|rendered|rendering|post|region|urgent|image)_\w+)"',
+            sources,
         )
     )
     words = Path(i18n.__file__).with_name("rendering.toml").read_text("utf-8")

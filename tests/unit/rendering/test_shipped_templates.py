@@ -47,7 +47,9 @@ def test_sample_renders_as_recorded(shipped, snapshot, name, platform):
     post, original = sample_post(shipped, name)
     rendered = render_for(platform, post, shipped, original=original, region=AGENCY)
     text = rendered.text.replace("\r\n", "\n").replace("><", ">\n<")
-    assert f"{rendered.title}\n{rendered.summary}\n{rendered.link}\n\n{text}" == snapshot
+    assert (
+        f"{rendered.title}\n{rendered.summary}\n{rendered.link}\n\n{text}" == snapshot
+    )
 
 
 def numbers_in(text: str) -> set[str]:
@@ -71,13 +73,17 @@ def numbers_in(text: str) -> set[str]:
     ],
 )
 @pytest.mark.parametrize("name", OF_ANY_TOPIC)
-def test_each_topic_names_the_numbers_that_serve_it(shipped, name, topic, level, numbers):
+def test_each_topic_names_the_numbers_that_serve_it(
+    shipped, name, topic, level, numbers
+):
     """Each topic names its own numbers.
 
     12381 and 96110 are for fraud, 12379 for an emergency with a level, and the police's site for
     crimes online.
     """
-    post = post_of(name, kind=PostKind(name), level=level, data={"summary": "请注意", **topic})
+    post = post_of(
+        name, kind=PostKind(name), level=level, data={"summary": "请注意", **topic}
+    )
     original = OriginalPost(title="此前的通报", marker=Marker(code="AAAA-2222"))
     for platform in PLATFORMS:
         rendered = render_for(platform, post, shipped, region=AGENCY, original=original)
@@ -95,7 +101,11 @@ def test_a_regions_own_tip_line_is_named(shipped, name, tip_line):
     post, original = sample_post(shipped, name)
     for platform in PLATFORMS:
         rendered = render_for(
-            platform, post, shipped, original=original, region={**REGION, "tip_line": tip_line}
+            platform,
+            post,
+            shipped,
+            original=original,
+            region={**REGION, "tip_line": tip_line},
         )
         assert tip_line in numbers_in(rendered.text)
 
@@ -122,7 +132,8 @@ def test_articles_hold_only_what_wechat_keeps(shipped, name):
     html = render_for("wechat", post, shipped, original=original).text
     assert set(re.findall(r"<(\w+)", html)) <= ALLOWED
     assert not re.search(
-        r"class=|href|font-family|url\(|!important|gradient|position|[;\"]width:\d+px", html
+        r"class=|href|font-family|url\(|!important|gradient|position|[;\"]width:\d+px",
+        html,
     )
     assert len(html) < 20_000
 
@@ -151,7 +162,9 @@ def test_a_cover_keeps_its_title_in_the_middle_square(name):
 def test_samples_explain_every_key(shipped, name):
     """A sample has all data of its template, explains every key and states its purpose."""
     sample = shipped.samples[name]
-    assert set(sample.needs) <= set(sample.data) <= set(sample.needs) | set(sample.offers)
+    assert (
+        set(sample.needs) <= set(sample.data) <= set(sample.needs) | set(sample.offers)
+    )
     assert sample.about
     assert all([*sample.needs.values(), *sample.offers.values()])
     assert set(sample.en) == {"about", *sample.needs, *sample.offers}
@@ -183,4 +196,6 @@ def test_templates_come_with_the_program():
     """The shipped templates are where the program looks for them, each kind with its sample."""
     folder = shipped_templates()
     for name in KINDS:
-        assert tomllib.loads((folder / name / "sample.toml").read_text("utf-8"))["about"]
+        assert tomllib.loads((folder / name / "sample.toml").read_text("utf-8"))[
+            "about"
+        ]

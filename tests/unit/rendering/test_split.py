@@ -75,7 +75,9 @@ def test_paragraphs_come_first_then_sentences():
     assert second == f"{format_part_prefix(MARKER, 2, 2)}\r\n{PARAGRAPH}"
 
 
-@pytest.mark.parametrize("text", ["雨" * 61, f"{PARAGRAPH}\r\n\r\n" * 20, f"不转账。{'雨' * 61}"])
+@pytest.mark.parametrize(
+    "text", ["雨" * 61, f"{PARAGRAPH}\r\n\r\n" * 20, f"不转账。{'雨' * 61}"]
+)
 def test_a_text_that_no_parts_hold_is_left_whole(text):
     """F76: a text is never cut inside a sentence or into too many parts.
 
@@ -92,7 +94,8 @@ def test_nothing_is_lost_and_nothing_too_long(parts):
     if len(parts) == 1:
         return
     prefixes = [
-        format_part_prefix(MARKER, number, len(parts)) for number in range(2, len(parts) + 1)
+        format_part_prefix(MARKER, number, len(parts))
+        for number in range(2, len(parts) + 1)
     ]
     assert all(
         part.startswith(f"{prefix}\r\n") or "\r\n" not in text
@@ -100,7 +103,10 @@ def test_nothing_is_lost_and_nothing_too_long(parts):
     )
     reported = [
         parts[0],
-        *(part.removeprefix(prefix) for part, prefix in zip(parts[1:], prefixes, strict=True)),
+        *(
+            part.removeprefix(prefix)
+            for part, prefix in zip(parts[1:], prefixes, strict=True)
+        ),
     ]
     assert bare("".join(reported)) == bare(text)
     assert max(map(len, parts)) <= TRAITS.text_limit

@@ -21,7 +21,9 @@ def fail(_opened):
     raise OSError(28, "No space left on device")
 
 
-def test_f16_the_file_is_synced_before_its_new_name_and_the_folder_after_it(file, monkeypatch):
+def test_f16_the_file_is_synced_before_its_new_name_and_the_folder_after_it(
+    file, monkeypatch
+):
     """F16: neither a half-written file nor the loss of its name is left by a power cut."""
     steps, fsync, replace = [], os.fsync, Path.replace
 

@@ -53,7 +53,9 @@ async def test_i19_a_platforms_message_passes_the_guard_without_secrets():
     async def answer():
         return Busy(code="x", reason=f"you sent {SECRET}")
 
-    assert await call_adapter(answer(), timedelta(seconds=5)) == Busy(code="x", reason="you sent …")
+    assert await call_adapter(answer(), timedelta(seconds=5)) == Busy(
+        code="x", reason="you sent …"
+    )
 
 
 def test_i19_a_log_entry_is_searched_to_its_depth():
@@ -129,7 +131,9 @@ ENCODERS = {
     "JSON": lambda text: json.dumps(text)[1:-1],
     "JSON, slashes": lambda text: json.dumps(text)[1:-1].replace("/", "\\/"),
     "JSON, all": lambda text: "".join(f"\\u{unit}" for unit in _units(text)),
-    "JSON, all upper": lambda text: "".join(f"\\u{unit.upper()}" for unit in _units(text)),
+    "JSON, all upper": lambda text: "".join(
+        f"\\u{unit.upper()}" for unit in _units(text)
+    ),
     "JavaScript": lambda text: "".join(f"\\x{byte:02x}" for byte in text.encode()),
     "HTML": html.escape,
     "HTML, decimal": lambda text: _entities(text, "&#{};"),
@@ -137,11 +141,15 @@ ENCODERS = {
     "HTML, hex": lambda text: _entities(text, "&#x{:x};"),
     "HTML, named": _named,
     "base64": lambda text: base64.b64encode(text.encode()).decode(),
-    "base64, second": lambda text: base64.b64encode(b"x" + text.encode() + b"yz").decode(),
+    "base64, second": lambda text: base64.b64encode(
+        b"x" + text.encode() + b"yz"
+    ).decode(),
     "base64, third": lambda text: (
         base64.b64encode(b"xy" + text.encode() + b"z").decode().rstrip("=")
     ),
-    "base64, URL-safe": lambda text: base64.urlsafe_b64encode(text.encode()).decode().rstrip("="),
+    "base64, URL-safe": lambda text: (
+        base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+    ),
     "hex": lambda text: text.encode().hex(),
     "hex, upper": lambda text: text.encode().hex().upper(),
     "hex, colons": lambda text: text.encode().hex(":"),
@@ -153,7 +161,9 @@ def _runs(decode, pattern, steps):
     """Decode each run of a pattern, from each of so many of its letters."""
 
     def decoding(text):
-        found = [run[step:] for run in re.findall(pattern, text) for step in range(steps)]
+        found = [
+            run[step:] for run in re.findall(pattern, text) for step in range(steps)
+        ]
         return "\n".join(decode(run).decode("utf-8", "replace") for run in found)
 
     return decoding
@@ -166,7 +176,9 @@ def _base64(run):
 
 
 def _unescaped(text):
-    pairs = re.sub(r"((?:\\u[0-9a-fA-F]{4})+)", lambda found: _from_units(found[0]), text)
+    pairs = re.sub(
+        r"((?:\\u[0-9a-fA-F]{4})+)", lambda found: _from_units(found[0]), text
+    )
     return re.sub(r"\\([^u])", r"\1", pairs)
 
 
@@ -180,7 +192,9 @@ DECODERS = [
     unquote_plus,
     html.unescape,
     _unescaped,
-    lambda text: bytes.fromhex("".join(re.findall(r"\\x(..)", text))).decode("utf-8", "replace"),
+    lambda text: bytes.fromhex("".join(re.findall(r"\\x(..)", text))).decode(
+        "utf-8", "replace"
+    ),
     _runs(_base64, "[A-Za-z0-9+/_-]+", 4),
     _runs(lambda run: bytes.fromhex(run[: len(run) // 2 * 2]), "[0-9A-Fa-f]+", 2),
     _runs(
@@ -292,7 +306,9 @@ def test_i19_any_text_is_accepted(text, raw):
 @pytest.mark.usefixtures("_forgets")
 def test_i19_short_values_do_not_blank_everything():
     """I19: a password of a few letters would be found in every second word; it is left alone."""
-    register_secrets(["", "a", "abc", "abcde", "Ab1", "1234567", "1404376560", "beijing-weibo"])
+    register_secrets(
+        ["", "a", "abc", "abcde", "Ab1", "1234567", "1404376560", "beijing-weibo"]
+    )
     text = "abcde 1234567 a b c: the abc of scams, Ab1, 1404376560 beijing-weibo"
     assert redact_text(text) == text
 
@@ -301,7 +317,10 @@ def test_i19_short_values_do_not_blank_everything():
 def test_i19_a_short_password_is_recognised_by_its_characters():
     """I19: lower-case and capital letters and digits: no word, and no account's id."""
     register_secrets(["Hunter2x"])
-    assert redact_text("you sent Hunter2x, in base64 SHVudGVyMng=") == "you sent …, in base64 …="
+    assert (
+        redact_text("you sent Hunter2x, in base64 SHVudGVyMng=")
+        == "you sent …, in base64 …="
+    )
 
 
 @pytest.mark.usefixtures("_forgets")
@@ -331,7 +350,12 @@ def test_i19_what_looks_like_a_secret_is_found_in_decoded_text():
 
 @pytest.mark.parametrize(
     "spell",
-    [ENCODERS["percent"], ENCODERS["base64"], ENCODERS["JSON, all"], ENCODERS["hex, colons"]],
+    [
+        ENCODERS["percent"],
+        ENCODERS["base64"],
+        ENCODERS["JSON, all"],
+        ENCODERS["hex, colons"],
+    ],
 )
 def test_i19_a_cut_secret_is_redacted_in_its_encoding(spell):
     """I19: of a reply that was cut in the middle of an encoded secret, its half is redacted."""
@@ -363,7 +387,9 @@ def test_i19_a_cut_secret_is_redacted_in_its_encoding(spell):
 )
 def test_i19_reading_is_linear_in_the_length_of_a_text(piece, calls_of):
     """I19: a text of twice the length takes at most twice the work, for any content."""
-    short, long = (calls_of(partial(redact_text, piece * number)) for number in (2000, 4000))
+    short, long = (
+        calls_of(partial(redact_text, piece * number)) for number in (2000, 4000)
+    )
     assert long <= 2.2 * short + 100
 
 

@@ -24,7 +24,9 @@ def mode_of(path):
         (0o2750, 0o660, 0o660),
     ],
 )
-def test_a_file_gets_the_groups_rights_of_a_shared_folder(tmp_path, folder, before, after):
+def test_a_file_gets_the_groups_rights_of_a_shared_folder(
+    tmp_path, folder, before, after
+):
     """The setgid bit shares a folder with its group.
 
     Others get nothing, and no right is taken away.
@@ -49,7 +51,8 @@ def test_a_folder_made_in_a_shared_folder_is_entered_by_the_group(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "plant", [lambda link, to: link.symlink_to(to), lambda link, to: link.hardlink_to(to)]
+    "plant",
+    [lambda link, to: link.symlink_to(to), lambda link, to: link.hardlink_to(to)],
 )
 def test_what_a_link_leads_to_is_not_shared(tmp_path, plant):
     """The other user of a shared folder may have put it there, to a file that it may not read."""
@@ -81,9 +84,11 @@ def test_only_a_plain_file_is_opened(tmp_path, kind):
     """
     secret, file = tmp_path / "vault.json", tmp_path / "file"
     secret.write_text("kept", "ascii")
-    {"symbolic": file.symlink_to, "hard": file.hardlink_to, "pipe": lambda _to: os.mkfifo(file)}[
-        kind
-    ](secret)
+    {
+        "symbolic": file.symlink_to,
+        "hard": file.hardlink_to,
+        "pipe": lambda _to: os.mkfifo(file),
+    }[kind](secret)
     for mode in ("w", "a", "r"):
         with (
             pytest.raises(OSError, match=r"file"),

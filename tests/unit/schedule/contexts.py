@@ -10,7 +10,9 @@ from publisher.schedule.load import ScheduleContext
 ZONE = ZoneInfo("Asia/Shanghai")
 
 
-def account(name: str, platform: str, region: str | None = None, mode: Mode = Mode.API) -> Account:
+def account(
+    name: str, platform: str, region: str | None = None, mode: Mode = Mode.API
+) -> Account:
     return Account(
         id=AccountId(name),
         platform=Platform(platform),
@@ -56,7 +58,12 @@ def post(**changes: str) -> str:
 def reported(error: InputError) -> list[tuple[int, int, str, str]]:
     """Return line, column, path and code of each problem."""
     return [
-        (problem.location.line, problem.location.column, problem.location.path, problem.code)
+        (
+            problem.location.line,
+            problem.location.column,
+            problem.location.path,
+            problem.code,
+        )
         for problem in error.problems
         if problem.location is not None
     ]

@@ -25,7 +25,9 @@ def repeating(cron: str, more: str = "") -> Post:
     return parse_schedule(post(at=f'cron = "{cron}"\n{more}'), context=CONTEXT).posts[0]
 
 
-def days(cron: str, more: str = "", *, start: datetime = MONDAY, length: int = 7) -> list[str]:
+def days(
+    cron: str, more: str = "", *, start: datetime = MONDAY, length: int = 7
+) -> list[str]:
     moments = list_cron_times(
         repeating(cron, more), start, start + timedelta(days=length, seconds=-1), ZONE
     )
@@ -51,15 +53,19 @@ def test_sunday_has_two_numbers(sunday: str) -> None:
 def test_the_zone_is_the_workspace_s() -> None:
     """Nine o'clock is one o'clock in UTC, for bounds in any zone."""
     start = MONDAY.astimezone(ZoneInfo("America/New_York"))
-    assert list_cron_times(repeating("0 9 * * *"), start, start + timedelta(hours=12), ZONE) == [
-        datetime(2026, 11, 23, 1, tzinfo=UTC)
-    ]
+    assert list_cron_times(
+        repeating("0 9 * * *"), start, start + timedelta(hours=12), ZONE
+    ) == [datetime(2026, 11, 23, 1, tzinfo=UTC)]
 
 
 def test_both_ends_are_included() -> None:
     """An instant at either end of the window belongs to it; one a microsecond outside does not."""
     start = datetime(2026, 11, 23, 1, tzinfo=UTC)
-    daily, day, little = repeating("0 9 * * *"), timedelta(days=1), timedelta(microseconds=1)
+    daily, day, little = (
+        repeating("0 9 * * *"),
+        timedelta(days=1),
+        timedelta(microseconds=1),
+    )
     assert list_cron_times(daily, start, start + day, ZONE) == [start, start + day]
     assert list_cron_times(daily, start + little, start + day - little, ZONE) == []
 
@@ -92,8 +98,13 @@ def test_a_year_without_an_arrangement_has_plain_weekdays() -> None:
     start = datetime(2098, 10, 1, tzinfo=ZONE)
     cron = repeating("0 9 * * *", 'days = "working"')
     assert is_working_day(date(2098, 10, 1)) is True
-    assert find_years_without_holidays(cron, start, start + timedelta(days=1), ZONE) == [2098]
-    assert find_years_without_holidays(cron, MONDAY, MONDAY + timedelta(days=1), ZONE) == []
+    assert find_years_without_holidays(
+        cron, start, start + timedelta(days=1), ZONE
+    ) == [2098]
+    assert (
+        find_years_without_holidays(cron, MONDAY, MONDAY + timedelta(days=1), ZONE)
+        == []
+    )
     assert find_years_without_holidays(repeating("0 9 * * *"), start, start, ZONE) == []
 
 
@@ -109,8 +120,13 @@ def test_a_post_that_begins_later_is_previewed_at_its_first_time() -> None:
     Without one the preview is for now.
     """
     later = repeating("0 9 * * mon", "from = 2027-06-01T00:00:00")
-    assert find_next_occurrence(later, MONDAY, ZONE).due_at == datetime(2027, 6, 7, 1, tzinfo=UTC)
-    assert find_next_occurrence(later, MONDAY, ZONE).key.occurrence == "2027-06-07T01:00:00+00:00"
+    assert find_next_occurrence(later, MONDAY, ZONE).due_at == datetime(
+        2027, 6, 7, 1, tzinfo=UTC
+    )
+    assert (
+        find_next_occurrence(later, MONDAY, ZONE).key.occurrence
+        == "2027-06-07T01:00:00+00:00"
+    )
     over = repeating("0 9 * * mon", "until = 2020-06-01T00:00:00")
     assert find_next_occurrence(over, MONDAY, ZONE).due_at == MONDAY
 
@@ -119,7 +135,9 @@ def test_an_hour_that_is_skipped_still_comes_once() -> None:
     """Where clocks are put forward, a time that does not exist is due once, right after."""
     zone = ZoneInfo("Europe/Berlin")
     start = datetime(2026, 3, 29, tzinfo=zone)
-    moments = list_cron_times(repeating("30 2 * * *"), start, start + timedelta(hours=20), zone)
+    moments = list_cron_times(
+        repeating("30 2 * * *"), start, start + timedelta(hours=20), zone
+    )
     assert moments == [datetime(2026, 3, 29, 1, tzinfo=UTC)]
 
 
@@ -128,7 +146,9 @@ def test_shanghai_has_no_clock_changes() -> None:
     daily = repeating("0 9 * * *")
     assert isinstance(daily.trigger, CronTrigger)
     moments = list_cron_times(daily, MONDAY, MONDAY + timedelta(days=365), ZONE)
-    assert {later - sooner for sooner, later in pairwise(moments)} == {timedelta(days=1)}
+    assert {later - sooner for sooner, later in pairwise(moments)} == {
+        timedelta(days=1)
+    }
 
 
 @pytest.mark.parametrize(
@@ -139,7 +159,9 @@ def test_shanghai_has_no_clock_changes() -> None:
         ("* * * * *", "from = 2026-11-23T09:00:00\nuntil = 2026-11-23T09:23:00"),
     ],
 )
-def test_a_post_may_come_once_an_hour_or_more_often_for_a_while(cron: str, more: str) -> None:
+def test_a_post_may_come_once_an_hour_or_more_often_for_a_while(
+    cron: str, more: str
+) -> None:
     """As often as any warning is repeated, and a bounded number of times at a pace beyond that."""
     assert len(days(cron, more, length=1)) == 24
 

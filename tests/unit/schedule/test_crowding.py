@@ -49,12 +49,18 @@ def terms_of(
         notification_limit=notices,
     )
     account = Account(
-        id=AccountId(name), platform=Platform("p"), identity=name, secret=login or name, mode=mode
+        id=AccountId(name),
+        platform=Platform("p"),
+        identity=name,
+        secret=login or name,
+        mode=mode,
     )
     quota = RateLimit(
         min_interval=timedelta(0), per_hour=100, per_day=per_day, urgent_share=reserve
     )
-    return AccountPolicy(account=account, capabilities=traits, rate_limit=quota, timing=Timing())
+    return AccountPolicy(
+        account=account, capabilities=traits, rate_limit=quota, timing=Timing()
+    )
 
 
 def planned_post(post, account="a", at=NOON, *, is_urgent=False):
@@ -75,7 +81,8 @@ def test_a_day_holds_no_more_than_its_limit():
     The posts are in order.
     """
     urgent = [
-        planned_post(f"p{number}", at=NOON + number * HOUR, is_urgent=True) for number in range(6)
+        planned_post(f"p{number}", at=NOON + number * HOUR, is_urgent=True)
+        for number in range(6)
     ]
     assert find_excess(urgent[:5]) == []
     [crowd] = find_excess(reversed(urgent))
@@ -105,14 +112,16 @@ def test_days_are_those_of_the_zone():
     after = datetime(2026, 11, 25, 16, 0, tzinfo=UTC)
     assert (
         find_excess(
-            [planned_post("p", at=before), planned_post("q", at=after)], terms_of("a", per_day=1)
+            [planned_post("p", at=before), planned_post("q", at=after)],
+            terms_of("a", per_day=1),
         )
         == []
     )
     assert (
         len(
             find_excess(
-                [planned_post("p", at=after), planned_post("q", at=after)], terms_of("a", per_day=1)
+                [planned_post("p", at=after), planned_post("q", at=after)],
+                terms_of("a", per_day=1),
             )
         )
         == 1
@@ -132,7 +141,8 @@ def test_notices_are_counted_by_account_day_and_month():
     """Only urgent posts use them, where the account notifies at all."""
     few = terms_of("a", notices=NotificationLimit(per_day=1, per_month=2), per_day=50)
     days = [
-        planned_post(f"p{day}", at=NOON + timedelta(days=day), is_urgent=True) for day in range(3)
+        planned_post(f"p{day}", at=NOON + timedelta(days=day), is_urgent=True)
+        for day in range(3)
     ]
     [month] = find_excess(days, few)
     assert (month.limit, month.period, month.planned, month.allowed) == (
@@ -141,7 +151,9 @@ def test_notices_are_counted_by_account_day_and_month():
         3,
         2,
     )
-    [day] = find_excess([planned_post("p", is_urgent=True), planned_post("q", is_urgent=True)], few)
+    [day] = find_excess(
+        [planned_post("p", is_urgent=True), planned_post("q", is_urgent=True)], few
+    )
     assert (day.limit, day.period, day.planned, day.allowed) == (
         LimitKind.NOTIFICATIONS_DAY,
         "2026-11-25",
@@ -149,12 +161,20 @@ def test_notices_are_counted_by_account_day_and_month():
         1,
     )
     assert (
-        find_excess([planned_post("p", is_urgent=True), planned_post("q"), planned_post("r")], few)
+        find_excess(
+            [planned_post("p", is_urgent=True), planned_post("q"), planned_post("r")],
+            few,
+        )
         == []
     )
-    silent = terms_of("a", notices=NotificationLimit(per_day=1), notifies_followers=False)
+    silent = terms_of(
+        "a", notices=NotificationLimit(per_day=1), notifies_followers=False
+    )
     assert (
-        find_excess([planned_post("p", is_urgent=True), planned_post("q", is_urgent=True)], silent)
+        find_excess(
+            [planned_post("p", is_urgent=True), planned_post("q", is_urgent=True)],
+            silent,
+        )
         == []
     )
 
@@ -180,13 +200,18 @@ def test_manual_posts_use_no_calls():
     for mode in (Mode.ASSISTED, Mode.OFF):
         assert (
             find_excess(
-                [planned_post(f"p{number}") for number in range(9)], terms_of("a", mode=mode)
+                [planned_post(f"p{number}") for number in range(9)],
+                terms_of("a", mode=mode),
             )
             == []
         )
 
 
-@given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 40), st.booleans()), max_size=40))
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 2), st.integers(0, 40), st.booleans()), max_size=40
+    )
+)
 def test_no_day_over_its_limit_is_missed(drawn):
     """For every plan, the reported days are exactly the days over their limit."""
     wishes = [

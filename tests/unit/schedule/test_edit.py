@@ -85,7 +85,9 @@ def test_a_changed_title_is_the_only_difference(post, mark, line_end):
     text = mark + FILE.replace("\n", line_end)
     entry = entry_of(text, post)
     edit = edit_post(text, post, {**entry, "title": "改过的标题"})
-    assert edit.text == text.replace(f'title = "{entry["title"]}"', 'title = "改过的标题"')
+    assert edit.text == text.replace(
+        f'title = "{entry["title"]}"', 'title = "改过的标题"'
+    )
     assert [line.strip() for line in edit.diff if line[0] != " "] == [
         f'-{"  " * (post == "third")}title = "{entry["title"]}"',
         f'+{"  " * (post == "third")}title = "改过的标题"',
@@ -161,7 +163,9 @@ ENTRIES = st.builds(
     },
     st.dictionaries(KEYS, VALUES, max_size=5),
     st.dictionaries(
-        st.sampled_from(["summary", "signs", "figures", "新", "a.b"]), VALUES, max_size=4
+        st.sampled_from(["summary", "signs", "figures", "新", "a.b"]),
+        VALUES,
+        max_size=4,
     ),
     st.dictionaries(st.sampled_from(["weibo", "tieba"]), TEXTS, max_size=2),
 )
@@ -169,15 +173,22 @@ ENTRIES = st.builds(
 
 @settings(max_examples=120, deadline=None)
 @given(ENTRIES, st.sampled_from(IDS), st.booleans(), st.booleans())
-def test_after_any_edit_the_others_are_the_same_bytes(entry, post, is_windows, has_mark):
+def test_after_any_edit_the_others_are_the_same_bytes(
+    entry, post, is_windows, has_mark
+):
     """The edited post reads as wanted, and every other one keeps its bytes."""
-    text = ("\ufeff" if has_mark else "") + (FILE.replace("\n", "\r\n") if is_windows else FILE)
+    text = ("\ufeff" if has_mark else "") + (
+        FILE.replace("\n", "\r\n") if is_windows else FILE
+    )
     wanted = {"id": post, **entry}
     edited = edit_post(text, post, wanted).text
     assert others(edited, post) == others(text, post)
     expected = tomllib.loads(FILE)["post"]
     expected[IDS.index(post)] = wanted
-    assert tomllib.loads(edited.removeprefix("\ufeff").replace("\r\n", "\n"))["post"] == expected
+    assert (
+        tomllib.loads(edited.removeprefix("\ufeff").replace("\r\n", "\n"))["post"]
+        == expected
+    )
 
 
 @settings(max_examples=60, deadline=None)
@@ -187,7 +198,10 @@ def test_any_new_post_reads_as_it_was_written(entry, is_windows):
     text = FILE.replace("\n", "\r\n") if is_windows else FILE
     added = add_post(text, {"id": "new", **entry}).text
     assert added.startswith(text)
-    assert tomllib.loads(added.replace("\r\n", "\n"))["post"][3] == {"id": "new", **entry}
+    assert tomllib.loads(added.replace("\r\n", "\n"))["post"][3] == {
+        "id": "new",
+        **entry,
+    }
 
 
 def test_differences_name_the_fields_that_two_people_want_differently():

@@ -17,7 +17,9 @@ from tests.unit.tomlfile import test_read
 
 def refused_texts() -> list[str]:
     (marks,) = test_read.test_a_syntax_error_explains_itself.pytestmark
-    (more,) = test_parse_schedule.test_f66_each_mistake_has_its_code_and_place.pytestmark
+    (more,) = (
+        test_parse_schedule.test_f66_each_mistake_has_its_code_and_place.pytestmark
+    )
     slips = [text for text, *_ in test_parse_schedule.SLIPS]
     shapes = [
         test_parse_schedule.FIVE,
@@ -40,7 +42,8 @@ def test_every_problem_has_a_text(lang: str) -> None:
     messages = Messages(lang=lang)
     (cases,) = test_settings.test_each_mistake_has_its_code_and_place.pytestmark
     errors = [
-        refusal(parse_schedule, text, file="s.toml", context=CONTEXT) for text in refused_texts()
+        refusal(parse_schedule, text, file="s.toml", context=CONTEXT)
+        for text in refused_texts()
     ]
     errors += [test_settings.refusal(text) for text, _ in cases.args[1]]
     for problem in (problem for error in errors for problem in error.problems):

@@ -20,7 +20,11 @@ from publisher.schedule.load import (
     parse_schedule,
 )
 from publisher.schedule.model import schedule_schema
-from publisher.schedule.warnings import find_early_follow_ups, find_overdue_posts, find_warnings
+from publisher.schedule.warnings import (
+    find_early_follow_ups,
+    find_overdue_posts,
+    find_warnings,
+)
 from publisher.tomlfile.read import ReadLimits, parse_toml
 from tests.unit.schedule.contexts import CONTEXT, ZONE, post, reported
 
@@ -100,7 +104,9 @@ def test_every_key_is_parsed() -> None:
     assert found.max_delay == timedelta(hours=2)
     assert found.is_urgent
     assert found.accounts == ("tianjin-weibo", "beijing-weibo", "beijing-wechat")
-    assert [(image.file, image.alt) for image in found.images] == [("media/refund.png", "截图")]
+    assert [(image.file, image.alt) for image in found.images] == [
+        ("media/refund.png", "截图")
+    ]
     assert found.text_by_platform == {"weibo": "短文"}
     assert found.data == {"summary": "冒充客服", "steps": ["不信", "不转"]}
     assert found.body == "第一段\n\n第二段"
@@ -109,7 +115,13 @@ def test_every_key_is_parsed() -> None:
 def test_defaults_apply_when_nothing_is_set() -> None:
     """Half an hour of lateness, no urgency, no expiry of its own, no level."""
     (found,) = read(post()).posts
-    assert (found.max_delay, found.is_urgent, found.expires_at, found.level, found.body) == (
+    assert (
+        found.max_delay,
+        found.is_urgent,
+        found.expires_at,
+        found.level,
+        found.body,
+    ) == (
         timedelta(minutes=30),
         False,
         None,
@@ -125,9 +137,9 @@ def test_asap_has_no_instant() -> None:
 
 def test_an_offset_is_kept() -> None:
     """A time with an offset means that instant."""
-    assert read(post(at="at = 2026-11-25T09:00:00+09:00")).posts[0].trigger == OneTimeTrigger(
-        at=datetime(2026, 11, 25, tzinfo=UTC)
-    )
+    assert read(post(at="at = 2026-11-25T09:00:00+09:00")).posts[
+        0
+    ].trigger == OneTimeTrigger(at=datetime(2026, 11, 25, tzinfo=UTC))
 
 
 @pytest.fixture
@@ -146,7 +158,9 @@ def foreign_host() -> Iterator[None]:
 @pytest.mark.usefixtures("foreign_host")
 def test_f62_the_host_zone_has_no_effect() -> None:
     """On a host in New York nine o'clock is still nine in Shanghai."""
-    assert read(post()).posts[0].trigger == OneTimeTrigger(at=datetime(2026, 11, 25, 1, tzinfo=UTC))
+    assert read(post()).posts[0].trigger == OneTimeTrigger(
+        at=datetime(2026, 11, 25, 1, tzinfo=UTC)
+    )
 
 
 @pytest.mark.parametrize(
@@ -186,7 +200,9 @@ def test_f66_five_mistakes_are_all_named_at_once() -> None:
 
 def test_mistakes_suggest_what_was_meant() -> None:
     """Misspelt keys, accounts and platforms come with the nearest right word."""
-    choices = {problem.code: problem.facts.get("choices") for problem in refusal(FIVE).problems}
+    choices = {
+        problem.code: problem.facts.get("choices") for problem in refusal(FIVE).problems
+    }
     assert choices["unknown_key"] == "title"
     assert choices["unknown_recipient"] == "beijing-wechat"
     assert choices["unknown_platform"] == "weibo"
@@ -194,7 +210,9 @@ def test_mistakes_suggest_what_was_meant() -> None:
 
 def test_places_survive_a_mark_and_windows_line_ends() -> None:
     """The same mistakes are at the same places in a file with a byte-order mark and CRLF."""
-    assert reported(refusal("\ufeff" + FIVE.replace("\n", "\r\n"))) == reported(refusal(FIVE))
+    assert reported(refusal("\ufeff" + FIVE.replace("\n", "\r\n"))) == reported(
+        refusal(FIVE)
+    )
 
 
 def test_f66_a_double_id_names_both_lines() -> None:
@@ -217,12 +235,22 @@ def test_f66_a_double_id_names_both_lines() -> None:
         ({"kind": 'kind = "update"'}, (1, 1, "post[0].follows", "follows_missing")),
         ({"kind": 'kind = "all-clear"'}, (1, 1, "post[0].follows", "follows_missing")),
         ({"kind": 'kind = "correction"'}, (1, 1, "post[0].follows", "follows_missing")),
-        ({"template": 'template = "warnings"'}, (4, 12, "post[0].template", "unknown_template")),
+        (
+            {"template": 'template = "warnings"'},
+            (4, 12, "post[0].template", "unknown_template"),
+        ),
         ({"author": 'author = " "'}, (5, 10, "post[0].author", "blank")),
         ({"title": 'title = "一\\n二"'}, (6, 9, "post[0].title", "not_one_line")),
-        ({"title": f'title = "{"长" * 121}"'}, (6, 9, "post[0].title", "value_too_long")),
         (
-            {"at": 'at = "asap"\nimages = [' + '{file = "media/a.png", alt = "a"}, ' * 21 + "]"},
+            {"title": f'title = "{"长" * 121}"'},
+            (6, 9, "post[0].title", "value_too_long"),
+        ),
+        (
+            {
+                "at": 'at = "asap"\nimages = ['
+                + '{file = "media/a.png", alt = "a"}, ' * 21
+                + "]"
+            },
             (8, 10, "post[0].images", "too_many"),
         ),
         ({"at": ""}, (1, 1, "post[0].at", "no_time")),
@@ -255,8 +283,14 @@ def test_f66_a_double_id_names_both_lines() -> None:
             },
             (10, 9, "post[0].until", "until_before_from"),
         ),
-        ({"x": "expires = 2026-11-25T09:00:00"}, (9, 11, "post[0].expires", "expires_too_early")),
-        ({"x": "expires = 2026-11-25T01:00:00Z"}, (9, 11, "post[0].expires", "expires_too_early")),
+        (
+            {"x": "expires = 2026-11-25T09:00:00"},
+            (9, 11, "post[0].expires", "expires_too_early"),
+        ),
+        (
+            {"x": "expires = 2026-11-25T01:00:00Z"},
+            (9, 11, "post[0].expires", "expires_too_early"),
+        ),
         ({"x": 'max_delay = "2 hours"'}, (9, 13, "post[0].max_delay", "bad_duration")),
         ({"x": "max_delay = -1"}, (9, 13, "post[0].max_delay", "bad_duration")),
         ({"x": "max_delay = nan"}, (9, 13, "post[0].max_delay", "bad_duration")),
@@ -347,14 +381,24 @@ SLIPS: list[tuple[str, tuple[int, int, str], str, str]] = [
         "above [post.data]",
     ),
     (post(x='levle = "red"'), (9, 1, "unknown_key"), "可能是：level", "meant: level"),
-    (post(x="[post.date]\na = 1"), (9, 1, "unknown_key"), "可能是：data", "meant: data"),
+    (
+        post(x="[post.date]\na = 1"),
+        (9, 1, "unknown_key"),
+        "可能是：data",
+        "meant: data",
+    ),
     (
         post(x="[[post.data]]\na = 1"),
         (9, 1, "double_brackets"),
         "单括号 [post.data]",
         "single brackets",
     ),
-    (post(x="[data]\na = 1"), (9, 1, "header_without_post"), "[post.data]", "[post.data]"),
+    (
+        post(x="[data]\na = 1"),
+        (9, 1, "header_without_post"),
+        "[post.data]",
+        "[post.data]",
+    ),
     (post(x='text = "x"'), (9, 8, "wrong_type"), "[post.text]", "[post.text]"),
     (
         'id = "x"\n' + post(),
@@ -362,15 +406,30 @@ SLIPS: list[tuple[str, tuple[int, int, str], str, str]] = [
         "移到那一条的 [[post]] 下面",
         "below the [[post]]",
     ),
-    (post().replace("[[post]]", "[[posts]]"), (1, 1, "unknown_key"), "可能是：post", "meant: post"),
-    (post().replace("[[post]]", "[post]"), (1, 1, "single_brackets"), "[[post]]", "[[post]]"),
+    (
+        post().replace("[[post]]", "[[posts]]"),
+        (1, 1, "unknown_key"),
+        "可能是：post",
+        "meant: post",
+    ),
+    (
+        post().replace("[[post]]", "[post]"),
+        (1, 1, "single_brackets"),
+        "[[post]]",
+        "[[post]]",
+    ),
     (
         post() + post().replace("[[post]]", "[post]"),
         (9, 1, "single_brackets"),
         "[[post]]",
         "[[post]]",
     ),
-    (post(x="[post data]\na = 1"), (9, 1, "bad_header"), "独占一行", "on a line of its own"),
+    (
+        post(x="[post data]\na = 1"),
+        (9, 1, "bad_header"),
+        "独占一行",
+        "on a line of its own",
+    ),
     (
         post(x='images = ["a.png"]'),
         (9, 11, "bad_images"),
@@ -389,7 +448,12 @@ SLIPS: list[tuple[str, tuple[int, int, str], str, str]] = [
         "images = [{ file",
         "images = [{ file",
     ),
-    (post(x=f"images = [{{ {IMAGE} }}]"), (9, 11, "missing_key"), 'alt = "…"', 'alt = "…"'),
+    (
+        post(x=f"images = [{{ {IMAGE} }}]"),
+        (9, 11, "missing_key"),
+        'alt = "…"',
+        'alt = "…"',
+    ),
     (
         post(x=r"images = [{ file = 'media\x.png', alt = 'a' }]"),
         (9, 20, "backslash_in_path"),
@@ -432,7 +496,12 @@ SLIPS: list[tuple[str, tuple[int, int, str], str, str]] = [
         "补上 ]",
         "close it with ]",
     ),
-    (post(to='to = ["all", "north"'), (8, 6, "bracket_not_closed"), "补上 ]", "close it with ]"),
+    (
+        post(to='to = ["all", "north"'),
+        (8, 6, "bracket_not_closed"),
+        "补上 ]",
+        "close it with ]",
+    ),
     (
         post(id='id = "a", author = "b"'),
         (2, 9, "comma_after_value"),
@@ -443,7 +512,12 @@ SLIPS: list[tuple[str, tuple[int, int, str], str, str]] = [
     (post(title='title "警惕"'), (6, 7, "no_equals"), "项 = 值", "key = value"),
     (post(x="// 备注"), (9, 1, "slash_comment"), "# ", "write #"),
     (post(id='id =\u00a0"a"'), (2, 5, "fullwidth_space"), "删掉它", "delete it"),
-    (post(to='to = ["all"，"north"]'), (8, 12, "fullwidth_mark"), "英文输入法", "English keyboard"),
+    (
+        post(to='to = ["all"，"north"]'),
+        (8, 12, "fullwidth_mark"),
+        "英文输入法",
+        "English keyboard",
+    ),
     (
         post(at='at = "2026-11-5 9:00"'),
         (7, 6, "bad_time"),
@@ -474,18 +548,43 @@ SLIPS: list[tuple[str, tuple[int, int, str], str, str]] = [
         "2026-11-05T08:30:00",
         "2026-11-05T08:30:00",
     ),
-    (post(at="at = 2026-11-05T25:00:00"), (7, 17, "no_such_clock_time"), "00 到 23", "00 to 23"),
+    (
+        post(at="at = 2026-11-05T25:00:00"),
+        (7, 17, "no_such_clock_time"),
+        "00 到 23",
+        "00 to 23",
+    ),
     (post(at="at = 2026-11-05T09:00:00+8"), (7, 25, "bad_offset"), "+08:00", "+08:00"),
-    (post(at="at = 2026-11-05T09:00:00 CST"), (7, 26, "bad_offset"), "+08:00", "+08:00"),
+    (
+        post(at="at = 2026-11-05T09:00:00 CST"),
+        (7, 26, "bad_offset"),
+        "+08:00",
+        "+08:00",
+    ),
     (post(at='at = "立即"'), (7, 6, "asap_meant"), 'at = "asap"', 'at = "asap"'),
     (post(x='expires = "24h"'), (9, 11, "duration_for_time"), "max_delay", "max_delay"),
     (post(x="expires = 24"), (9, 11, "duration_for_time"), "max_delay", "max_delay"),
     (post(x='max_delay = "2 hours"'), (9, 13, "bad_duration"), '"2h"', '"2h"'),
-    (post(x='urgent = "true"'), (9, 10, "quoted_bool"), "urgent = true", "urgent = true"),
+    (
+        post(x='urgent = "true"'),
+        (9, 10, "quoted_bool"),
+        "urgent = true",
+        "urgent = true",
+    ),
     (post(x="urgent = True"), (9, 10, "bad_value"), "true 或 false", "true and false"),
-    (post(x='level = "oragne"'), (9, 9, "not_one_of"), "在前）：orange", "first: orange"),
+    (
+        post(x='level = "oragne"'),
+        (9, 9, "not_one_of"),
+        "在前）：orange",
+        "first: orange",
+    ),
     (post(x='level = "黄色"'), (9, 9, "not_one_of"), "在前）：yellow", "first: yellow"),
-    (post(kind='kind = "通报"'), (3, 8, "not_one_of"), "在前）：bulletin", "first: bulletin"),
+    (
+        post(kind='kind = "通报"'),
+        (3, 8, "not_one_of"),
+        "在前）：bulletin",
+        "first: bulletin",
+    ),
     (
         post(template='template = "waring"'),
         (4, 12, "unknown_template"),
@@ -506,7 +605,12 @@ SLIPS: list[tuple[str, tuple[int, int, str], str, str]] = [
         "可能是：region:110000",
         "meant: region:110000",
     ),
-    (post(to='to = ["nroth"]'), (8, 7, "unknown_recipient"), "可能是：north", "meant: north"),
+    (
+        post(to='to = ["nroth"]'),
+        (8, 7, "unknown_recipient"),
+        "可能是：north",
+        "meant: north",
+    ),
     (
         post(to='to = ["all、north"]'),
         (8, 7, "names_in_one_text"),
@@ -575,9 +679,16 @@ def test_follow_ups_may_not_form_a_circle() -> None:
     """Each post of a circle is reported; one that merely leads into the circle is not."""
 
     def follower(name: str, original: str) -> str:
-        return post(id=f'id = "{name}"', kind='kind = "update"', x=f'follows = "{original}"')
+        return post(
+            id=f'id = "{name}"', kind='kind = "update"', x=f'follows = "{original}"'
+        )
 
-    text = follower("a", "b") + follower("b", "c") + follower("c", "a") + follower("d", "a")
+    text = (
+        follower("a", "b")
+        + follower("b", "c")
+        + follower("c", "a")
+        + follower("d", "a")
+    )
     problems = refusal(text).problems
     assert [(problem.code, problem.facts["post"]) for problem in problems] == [
         ("follows_cycle", name) for name in ("a", "b", "c")
@@ -586,7 +697,9 @@ def test_follow_ups_may_not_form_a_circle() -> None:
 
 def test_a_broken_original_is_not_called_missing() -> None:
     """A follow-up is not blamed for a mistake in the post it follows."""
-    text = post(author="") + post(id='id = "b"', kind='kind = "update"', x='follows = "scam-1"')
+    text = post(author="") + post(
+        id='id = "b"', kind='kind = "update"', x='follows = "scam-1"'
+    )
     assert [problem.code for problem in refusal(text).problems] == ["missing_key"]
 
 
@@ -617,7 +730,9 @@ def test_the_definition_distinguishes_edits_from_moves(
     changes: dict[str, str], *, is_edit: bool
 ) -> None:
     """A new text is an edit; another time, other recipients or another spelling are not."""
-    before, after = (read(text).posts[0].content_hash for text in (post(), post(**changes)))
+    before, after = (
+        read(text).posts[0].content_hash for text in (post(), post(**changes))
+    )
     assert (before != after) is is_edit
 
 
@@ -661,7 +776,11 @@ def test_past_posts_are_recognised() -> None:
     assert problems[0].severity is Severity.ERROR
     (placed,) = locate_problems(problems, text=text, file="s.toml")
     assert placed.location is not None
-    assert (placed.location.file, placed.location.line, placed.location.column) == ("s.toml", 15, 6)
+    assert (placed.location.file, placed.location.line, placed.location.column) == (
+        "s.toml",
+        15,
+        6,
+    )
     assert placed.location.path == "post[1].at"
 
 
@@ -688,9 +807,13 @@ def test_a_level_without_basis_is_warned_of() -> None:
         'data.topic = "other"',
     ]
     text = "".join(
-        post(id=f'id = "p{number}"\nlevel = "red"\n{line}') for number, line in enumerate(data)
+        post(id=f'id = "p{number}"\nlevel = "red"\n{line}')
+        for number, line in enumerate(data)
     )
-    text += post(id='id = "over"\nlevel = "red"\nfollows = "older-post"', kind='kind = "all-clear"')
+    text += post(
+        id='id = "over"\nlevel = "red"\nfollows = "older-post"',
+        kind='kind = "all-clear"',
+    )
     start = datetime(2026, 11, 25, tzinfo=ZONE)
     problems = find_warnings(read(text), start, start + timedelta(days=2), ZONE)
     assert [(problem.code, problem.facts["post"]) for problem in problems] == [
@@ -712,14 +835,18 @@ def test_posts_without_mistakes_are_still_checked() -> None:
         + post(id='id = "untitled"', title="title = 7")
         + post(id='id = "never"', at='cron = "0 99 * * *"')
     )
-    schedule, problems = parse_leniently(parse_toml(text, "s.toml", SCHEDULE_READ_LIMITS), CONTEXT)
+    schedule, problems = parse_leniently(
+        parse_toml(text, "s.toml", SCHEDULE_READ_LIMITS), CONTEXT
+    )
     assert [found.id for found in schedule.posts] == ["sound", "late"]
     assert reported(ScheduleError(problems)) == reported(refusal(text))
 
 
 def test_a_key_inside_a_table_has_its_place() -> None:
     """A problem may name a key below the post's own, in a table or a list."""
-    text = post(x='images = [{ file = "media/a.png", alt = "x" }]\n[post.data]\nsummary = "…"')
+    text = post(
+        x='images = [{ file = "media/a.png", alt = "x" }]\n[post.data]\nsummary = "…"'
+    )
     keys = ("data.summary", "images.0.alt", "images.1.alt")
     problems = [Problem(code="x", facts={"post": "scam-1", "key": key}) for key in keys]
     places = [problem.location for problem in locate_problems(problems, text=text)]
@@ -739,7 +866,9 @@ def test_f67_many_mistakes_are_refused_quickly() -> None:
     error = refusal("[[post]]\n" * 300_000)
     assert len(error.problems) <= 201
     many_keys = post() + "".join(f"k{number} = 1\n" for number in range(200_000))
-    assert [problem.code for problem in refusal(many_keys).problems] == ["more_problems"]
+    assert [problem.code for problem in refusal(many_keys).problems] == [
+        "more_problems"
+    ]
     assert time.process_time() - began < 15
 
 
@@ -754,9 +883,9 @@ def test_f67_many_unknown_originals_are_refused_quickly() -> None:
     )
     began = time.process_time()
     problems = refusal(text).problems
-    assert [problem.facts["choices"] != "…" for problem in problems[:30]] == [True] * 20 + [
-        False
-    ] * 10
+    assert [problem.facts["choices"] != "…" for problem in problems[:30]] == [
+        True
+    ] * 20 + [False] * 10
     assert time.process_time() - began < 5
 
 
@@ -790,8 +919,19 @@ def test_the_schema_explains_every_key() -> None:
     """Editors show the meaning of each key of a post in Chinese."""
     schema = schedule_schema()
     keys = schema["$defs"]["PostEntry"]["properties"]
-    assert {"from", "until", "days", "max_delay", "urgent", "images", "text", "data"} <= set(keys)
-    assert all(any(letter > "一" for letter in key["description"]) for key in keys.values())
+    assert {
+        "from",
+        "until",
+        "days",
+        "max_delay",
+        "urgent",
+        "images",
+        "text",
+        "data",
+    } <= set(keys)
+    assert all(
+        any(letter > "一" for letter in key["description"]) for key in keys.values()
+    )
     assert schema["$defs"]["PostEntry"]["additionalProperties"] is False
 
 
@@ -800,7 +940,9 @@ def test_limits_can_be_widened() -> None:
     text = post() + "#" * SCHEDULE_READ_LIMITS.max_bytes
     assert only_problem(text).code == "file_too_big"
     assert parse_schedule(
-        text, context=CONTEXT, limits=ReadLimits(max_bytes=2 * SCHEDULE_READ_LIMITS.max_bytes)
+        text,
+        context=CONTEXT,
+        limits=ReadLimits(max_bytes=2 * SCHEDULE_READ_LIMITS.max_bytes),
     ).posts
 
 
@@ -842,7 +984,9 @@ summary = "退款不用转账"
         ),
     ],
 )
-def test_the_hashes_of_a_post_do_not_change_between_versions(text, content, target) -> None:
+def test_the_hashes_of_a_post_do_not_change_between_versions(
+    text, content, target
+) -> None:
     """A later version of the program takes no stored post for an edited one."""
     [found] = read(text).posts
     assert (found.content_hash, found.target_hash) == (content, target)
@@ -852,13 +996,17 @@ def test_the_hashes_of_a_post_do_not_change_between_versions(text, content, targ
 def test_a_follow_up_before_its_original_is_reported(order) -> None:
     """A follow-up before its original is an error, in either order in the file."""
     original = post(id='id = "second"', at="at = 2026-11-25T10:00:00")
-    early = post(id='id = "first"', at="at = 2026-11-25T09:59:59", x='follows = "second"')
+    early = post(
+        id='id = "first"', at="at = 2026-11-25T09:59:59", x='follows = "second"'
+    )
 
     def find(*texts):
         posts = read("".join(texts[::order])).posts
         return [
             (problem.code, problem.facts["post"], problem.is_error)
-            for problem in find_early_follow_ups(posts, {post.id: post for post in posts})
+            for problem in find_early_follow_ups(
+                posts, {post.id: post for post in posts}
+            )
         ]
 
     assert find(original, early) == [("follows_too_early", "first", True)]

@@ -84,7 +84,9 @@ def test_a_secret_moved_to_another_name_is_refused(tmp_path):
     vault(tmp_path).write("a", FIELDS)
     vault(tmp_path).write("b", {"x": "1"})
     sealed = json.loads((tmp_path / "vault.json").read_text())
-    (tmp_path / "vault.json").write_text(json.dumps({"a": sealed["b"], "b": sealed["a"]}))
+    (tmp_path / "vault.json").write_text(
+        json.dumps({"a": sealed["b"], "b": sealed["a"]})
+    )
     with pytest.raises(SecretError) as caught:
         vault(tmp_path).read("a")
     assert caught.value.code == "vault_damaged"
@@ -95,7 +97,10 @@ def test_a_damaged_store_is_refused_and_left_alone(tmp_path, content):
     """A file that is no store is named, and neither read nor overwritten."""
     vault(tmp_path).write("a", FIELDS)
     (tmp_path / "vault.json").write_text(content)
-    for act in (lambda: vault(tmp_path).read("a"), lambda: vault(tmp_path).write("b", FIELDS)):
+    for act in (
+        lambda: vault(tmp_path).read("a"),
+        lambda: vault(tmp_path).write("b", FIELDS),
+    ):
         with pytest.raises(SecretError) as caught:
             act()
         assert caught.value.code == "vault_damaged"
@@ -114,7 +119,11 @@ def test_a_damaged_entry_costs_no_other_secret(tmp_path):
     store.file.write_text(json.dumps({**sealed, "a": f"é{sealed['a'][:-8]}"}))
     with pytest.raises(SecretError) as caught:
         store.read("a")
-    assert (caught.value.code, caught.value.name, store.read("b")) == ("vault_locked", "a", FIELDS)
+    assert (caught.value.code, caught.value.name, store.read("b")) == (
+        "vault_locked",
+        "a",
+        FIELDS,
+    )
 
 
 @pytest.mark.parametrize("damage", ["é{}", "\ufeff{}", "\udcff{}", "short"])
@@ -123,15 +132,22 @@ def test_a_malformed_key_is_named_and_used_for_nothing(tmp_path, damage):
 
     It has foreign characters, bytes that are no text, or the wrong length.
     """
-    store = vault(tmp_path, **{KEY_VARIABLE: damage.format(Fernet.generate_key().decode())})
+    store = vault(
+        tmp_path, **{KEY_VARIABLE: damage.format(Fernet.generate_key().decode())}
+    )
     for act in (lambda: store.write("a", FIELDS), store.rotate):
         with pytest.raises(SecretError) as caught:
             act()
-        assert (caught.value.code, caught.value.places) == ("vault_key_bad", (KEY_VARIABLE,))
+        assert (caught.value.code, caught.value.places) == (
+            "vault_key_bad",
+            (KEY_VARIABLE,),
+        )
 
 
 @pytest.mark.parametrize("has_read", [False, True])
-def test_a_store_that_cannot_be_opened_for_a_moment_is_read_the_next_time(tmp_path, has_read):
+def test_a_store_that_cannot_be_opened_for_a_moment_is_read_the_next_time(
+    tmp_path, has_read
+):
     """A lack of open files is reported and not cached.
 
     The store is read as before once a file can be opened again.
@@ -157,7 +173,10 @@ def test_without_its_key_a_store_is_not_overwritten(tmp_path):
     """A lost key is named; no new one is made while something is sealed with the old one."""
     vault(tmp_path).write("a", FIELDS)
     (tmp_path / KEY_NAME).unlink()
-    for act in (lambda: vault(tmp_path).read("a"), lambda: vault(tmp_path).write("b", FIELDS)):
+    for act in (
+        lambda: vault(tmp_path).read("a"),
+        lambda: vault(tmp_path).write("b", FIELDS),
+    ):
         with pytest.raises(SecretError) as caught:
             act()
         assert caught.value.code == "vault_key_missing"
@@ -190,18 +209,24 @@ def test_files_left_by_a_kill_expose_nothing(tmp_path):
     vault(tmp_path).write("a", FIELDS)
     vault(tmp_path).rotate()
     assert {
-        stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("vault.json", KEY_NAME)
+        stat.S_IMODE((tmp_path / name).stat().st_mode)
+        for name in ("vault.json", KEY_NAME)
     } == {0o600}
     assert not list(tmp_path.glob("*.new"))
 
 
-def test_a_reader_between_the_two_files_of_a_rotation_begins_again(tmp_path, monkeypatch):
+def test_a_reader_between_the_two_files_of_a_rotation_begins_again(
+    tmp_path, monkeypatch
+):
     """A reader between the two files of a rotation still gets the value.
 
     The store is read, then everything is sealed again, then the key is read.
     """
     vault(tmp_path).write("a", FIELDS)
-    reads, rotations = Vault._keys, iter([vault(tmp_path).rotate])  # the instant in between
+    reads, rotations = (
+        Vault._keys,
+        iter([vault(tmp_path).rotate]),
+    )  # the instant in between
 
     def keys_after_a_rotation(self, **options):
         next(rotations, lambda: None)()
@@ -275,7 +300,9 @@ def test_a_kill_before_any_file_of_a_rotation_leaves_all_readable(tmp_path, file
     """
     vault(tmp_path).write("a", FIELDS)
     died = subprocess.run(
-        [sys.executable, "-c", DOOMED, str(tmp_path), str(files)], check=False, timeout=60
+        [sys.executable, "-c", DOOMED, str(tmp_path), str(files)],
+        check=False,
+        timeout=60,
     )
     assert died.returncode == -9
     assert vault(tmp_path).read("a") == FIELDS

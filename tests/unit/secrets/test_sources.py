@@ -41,7 +41,9 @@ def test_the_first_place_that_has_it_wins(tmp_path: Path) -> None:
     assert read_secret("w", secrets_dir=folder, environment=environment | variable) == {
         "from": "environment"
     }
-    assert read_secret("w", secrets_dir=folder, environment=environment) == {"from": "credentials"}
+    assert read_secret("w", secrets_dir=folder, environment=environment) == {
+        "from": "credentials"
+    }
     assert read_secret("w", secrets_dir=folder, environment={}) == {"from": "secrets"}
 
 
@@ -49,10 +51,16 @@ def test_a_missing_secret_names_the_places(tmp_path: Path) -> None:
     """The error names every place that was searched."""
     with pytest.raises(SecretError) as caught:
         read_secret(
-            "w", secrets_dir=tmp_path, environment={"CREDENTIALS_DIRECTORY": "/run/credentials"}
+            "w",
+            secrets_dir=tmp_path,
+            environment={"CREDENTIALS_DIRECTORY": "/run/credentials"},
         )
     assert caught.value.code == "secret_missing"
-    assert caught.value.places == ("PUBLISHER_SECRET_W", "/run/credentials/w", str(tmp_path / "w"))
+    assert caught.value.places == (
+        "PUBLISHER_SECRET_W",
+        "/run/credentials/w",
+        str(tmp_path / "w"),
+    )
 
 
 @pytest.mark.parametrize(
@@ -89,7 +97,10 @@ def test_numbers_are_taken_as_texts() -> None:
 def test_a_secret_that_stays_missing_is_logged_once(tmp_path: Path) -> None:
     """One line when it begins to fail, and one when it fails again after it was there."""
     secret = LoginSecret(
-        name="w", account="a", secrets_dir=tmp_path, vault=Vault(folder=tmp_path / "var")
+        name="w",
+        account="a",
+        secrets_dir=tmp_path,
+        vault=Vault(folder=tmp_path / "var"),
     )
     logged = []
     for content in (None, None, VALUE, None, None):
@@ -109,7 +120,10 @@ async def test_f98_a_task_that_holds_a_secret_reads_no_other(tmp_path: Path) -> 
     """
     first, second = (
         LoginSecret(
-            name=name, account="a", secrets_dir=tmp_path, vault=Vault(folder=tmp_path / "var")
+            name=name,
+            account="a",
+            secrets_dir=tmp_path,
+            vault=Vault(folder=tmp_path / "var"),
         )
         for name in ("first", "second")
     )
@@ -124,7 +138,9 @@ async def test_f98_a_task_that_holds_a_secret_reads_no_other(tmp_path: Path) -> 
         for name in ("first", "second"):
             (tmp_path / name).write_text('{"token": "new"}')
         assert first.read() == fields == {"token": "old"}
-        assert await asyncio.create_task(read()) == {"token": "old"}  # a part of the same work
+        assert await asyncio.create_task(read()) == {
+            "token": "old"
+        }  # a part of the same work
         assert await asyncio.create_task(read(), context=outside) == {"token": "new"}
         assert second.read() == {"token": "new"}
     assert first.read() == {"token": "new"}
@@ -136,7 +152,10 @@ def test_f98_a_secret_is_let_go_where_its_task_was_dropped(tmp_path: Path) -> No
     No other secret is let go.
     """
     secret = LoginSecret(
-        name="first", account="a", secrets_dir=tmp_path, vault=Vault(folder=tmp_path / "var")
+        name="first",
+        account="a",
+        secrets_dir=tmp_path,
+        vault=Vault(folder=tmp_path / "var"),
     )
     (tmp_path / "first").write_text('{"token": "old"}')
     dropped = secret.held()
@@ -183,7 +202,9 @@ def test_the_dashboards_environment_leads_to_no_secret(tmp_path: Path) -> None:
     assert not (tmp_path / "var" / "vault-key").exists()
 
 
-def test_a_store_that_cannot_be_read_does_not_stop_the_dashboard(tmp_path: Path) -> None:
+def test_a_store_that_cannot_be_read_does_not_stop_the_dashboard(
+    tmp_path: Path,
+) -> None:
     """It starts without the key, and says itself that nobody can give a code."""
     (tmp_path / "vault.json").write_text("damaged", "ascii")
     assert make_dashboard_environment(

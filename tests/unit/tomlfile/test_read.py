@@ -10,7 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from publisher.domain.errors import InputError, Problem
-from publisher.tomlfile.read import ReadLimits, TomlDocument, find_excess, parse_toml, read_toml
+from publisher.tomlfile.read import (
+    ReadLimits,
+    TomlDocument,
+    find_excess,
+    parse_toml,
+    read_toml,
+)
 from publisher.tomlfile.syntax import QUOTED_OR_COMMENT
 from publisher.tomlfile.validate import UnlocatedProblem
 
@@ -107,7 +113,9 @@ def test_full_width_marks_inside_texts_are_fine() -> None:
         (b"#" * 200_000, "file_too_big"),
     ],
 )
-def test_a_file_that_is_no_text_is_refused(tmp_path: Path, raw: bytes, code: str) -> None:
+def test_a_file_that_is_no_text_is_refused(
+    tmp_path: Path, raw: bytes, code: str
+) -> None:
     """Wrong encodings, empty and huge files each have their own code."""
     path = tmp_path / "a.toml"
     path.write_bytes(raw)
@@ -200,7 +208,10 @@ def test_guards_never_refuse_what_is_small(text: str) -> None:
     if "." * 16 not in "".join(char for char in text if char == "."):
         assert (
             find_excess(
-                text, ReadLimits(max_bytes=100, max_depth=60, max_key_parts=60, max_word_chars=100)
+                text,
+                ReadLimits(
+                    max_bytes=100, max_depth=60, max_key_parts=60, max_word_chars=100
+                ),
             )
             is None
         )
@@ -291,9 +302,9 @@ def test_f66_invisible_characters_are_refused_at_their_place(odd: str) -> None:
         (2, 3, "invisible_character"),
         (3, 3, "invisible_character"),
     ]
-    assert {problem.facts["character"].split()[0] for problem in caught.value.problems} == {
-        f"U+{ord(odd):04X}"
-    }
+    assert {
+        problem.facts["character"].split()[0] for problem in caught.value.problems
+    } == {f"U+{ord(odd):04X}"}
 
 
 def test_f66_an_invisible_character_by_escape_is_refused_at_its_value() -> None:
@@ -313,7 +324,8 @@ tips = ["a", "1\u200b10", "\u001b[2J"]
             LIMITS,
         )
     assert [
-        (spot(each), each.location and each.location.path) for each in caught.value.problems
+        (spot(each), each.location and each.location.path)
+        for each in caught.value.problems
     ] == [
         ((3, 9, "invisible_character"), "post[0].title"),
         ((5, 14, "invisible_character"), "post[0].data.tips[1]"),

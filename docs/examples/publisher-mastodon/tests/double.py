@@ -66,7 +66,8 @@ class MastodonDouble:
         )
         return Starlette(
             routes=[
-                Route(path, with_token(each), methods=[method]) for method, path, each in handlers
+                Route(path, with_token(each), methods=[method])
+                for method, path, each in handlers
             ]
         )
 
@@ -76,13 +77,19 @@ class MastodonDouble:
     async def list_statuses(self, request: Request) -> Response:
         if request.path_params["id"] != ACCOUNT_ID:
             return refuse(404, "Record not found")
-        before, limit = request.query_params.get("max_id"), request.query_params.get("limit", "20")
+        before, limit = (
+            request.query_params.get("max_id"),
+            request.query_params.get("limit", "20"),
+        )
         listed = [
             status
             for status in reversed(self.statuses)
-            if not status.is_deleted and (before is None or int(status.id) < int(before))
+            if not status.is_deleted
+            and (before is None or int(status.id) < int(before))
         ]
-        return JSONResponse([self.describe(status) for status in listed[: min(int(limit), 40)]])
+        return JSONResponse(
+            [self.describe(status) for status in listed[: min(int(limit), 40)]]
+        )
 
     async def upload(self, request: Request) -> Response:
         form = await request.form()
@@ -90,30 +97,42 @@ class MastodonDouble:
             return refuse(422, "Validation failed: File can't be blank")
         media_id = str(22348641 + len(self.media))
         self.media[media_id] = str(form.get("description") or "")
-        return JSONResponse(self.describe_media(media_id), 202 if self.is_processing else 200)
+        return JSONResponse(
+            self.describe_media(media_id), 202 if self.is_processing else 200
+        )
 
     async def show_media(self, request: Request) -> Response:
         media_id = request.path_params["id"]
         if media_id not in self.media:
             return refuse(404, "Record not found")
-        return JSONResponse(self.describe_media(media_id), 206 if self.is_processing else 200)
+        return JSONResponse(
+            self.describe_media(media_id), 206 if self.is_processing else 200
+        )
 
     async def create(self, request: Request) -> Response:
-        content, key = json.loads(await request.body()), request.headers.get("idempotency-key")
+        content, key = (
+            json.loads(await request.body()),
+            request.headers.get("idempotency-key"),
+        )
         if key in self.status_by_key:
             return JSONResponse(self.describe(self.status_by_key[key]))
         text, media_ids = content.get("status", ""), content.get("media_ids", [])
         words = [
-            "x" * LINK_CHARACTERS if word.startswith("http") else word for word in text.split(" ")
+            "x" * LINK_CHARACTERS if word.startswith("http") else word
+            for word in text.split(" ")
         ]
         if len(" ".join(words)) > MAX_CHARACTERS:
             return refuse(
-                422, f"Validation failed: Text character limit of {MAX_CHARACTERS} exceeded"
+                422,
+                f"Validation failed: Text character limit of {MAX_CHARACTERS} exceeded",
             )
         if not text.strip() and not media_ids:
             return refuse(422, "Validation failed: Text can't be blank")
         used = {media_id for status in self.statuses for media_id in status.media_ids}
-        if len(media_ids) > MAX_PICTURES or not set(media_ids) <= self.media.keys() - used:
+        if (
+            len(media_ids) > MAX_PICTURES
+            or not set(media_ids) <= self.media.keys() - used
+        ):
             return refuse(422, "Validation failed: Cannot attach these files")
         status = self.store(
             text, visibility=content.get("visibility", "public"), media_ids=media_ids
@@ -124,7 +143,11 @@ class MastodonDouble:
 
     async def show(self, request: Request) -> Response:
         found = self.find(request.path_params["id"])
-        return JSONResponse(self.describe(found)) if found else refuse(404, "Record not found")
+        return (
+            JSONResponse(self.describe(found))
+            if found
+            else refuse(404, "Record not found")
+        )
 
     async def delete(self, request: Request) -> Response:
         found = self.find(request.path_params["id"])
@@ -135,11 +158,20 @@ class MastodonDouble:
 
     def find(self, status_id: str) -> StoredStatus | None:
         return next(
-            (each for each in self.statuses if each.id == status_id and not each.is_deleted), None
+            (
+                each
+                for each in self.statuses
+                if each.id == status_id and not each.is_deleted
+            ),
+            None,
         )
 
     def store(
-        self, text: str, *, visibility: str = "public", media_ids: list[str] | None = None
+        self,
+        text: str,
+        *,
+        visibility: str = "public",
+        media_ids: list[str] | None = None,
     ) -> StoredStatus:
         """Store a status. Ids grow with time, as Mastodon's do: milliseconds, then a number."""
         now = datetime.now(UTC) + self.shift
@@ -163,9 +195,13 @@ class MastodonDouble:
             ),
             "visibility": status.visibility,
             "url": f"https://{HOST}/@{USERNAME}/{status.id}",
-            "content": "".join(f"<p>{part.replace(chr(10), '<br />')}</p>" for part in paragraphs),
+            "content": "".join(
+                f"<p>{part.replace(chr(10), '<br />')}</p>" for part in paragraphs
+            ),
             "account": describe_owner(),
-            "media_attachments": [self.describe_media(media_id) for media_id in status.media_ids],
+            "media_attachments": [
+                self.describe_media(media_id) for media_id in status.media_ids
+            ],
             "reblog": None,
             "reblogs_count": 2,
             "replies_count": 0,

@@ -59,7 +59,9 @@ class Snac:
         if form is not None:
             headers["content-type"] = "application/x-www-form-urlencoded"
         try:
-            connection.request(method, path, urlencode(form) if form is not None else None, headers)
+            connection.request(
+                method, path, urlencode(form) if form is not None else None, headers
+            )
             response = connection.getresponse()
             return response.status, response.read().decode()
         finally:
@@ -90,15 +92,23 @@ class Snac:
 
     async def remove(self, remote_id: str) -> None:
         """Delete a post by the form of snac's own page: there is no call for it."""
-        [url] = [status["url"] for status in self.list_statuses() if status["id"] == remote_id]
+        [url] = [
+            status["url"]
+            for status in self.list_statuses()
+            if status["id"] == remote_id
+        ]
         basic = b64encode(f"{USERNAME}:{self.password}".encode()).decode()
         form = {"id": url, "actor": "", "group": "", "action": "Delete"}
-        status, body = self.call("POST", f"/{USERNAME}/admin/action", form, f"Basic {basic}")
+        status, body = self.call(
+            "POST", f"/{USERNAME}/admin/action", form, f"Basic {basic}"
+        )
         assert status == 303, body
 
     async def post_manually(self, title: str, text: str) -> str:
         form = {"status": f"{title}\n\n{text}", "visibility": "public"}
-        status, body = self.call("POST", "/api/v1/statuses", form, f"Bearer {self.token}")
+        status, body = self.call(
+            "POST", "/api/v1/statuses", form, f"Bearer {self.token}"
+        )
         assert status == 200, body
         created: dict[str, str] = json.loads(body)
         return created["id"]
@@ -118,7 +128,9 @@ def serve_snac(folder: Path) -> Iterator[Snac]:
         instance = folder / f"instance-{number}"
         server = _make_instance(program, instance)
         with (folder / "snac.log").open("a") as log:
-            process = subprocess.Popen([program, "httpd", str(instance)], stdout=log, stderr=log)
+            process = subprocess.Popen(
+                [program, "httpd", str(instance)], stdout=log, stderr=log
+            )
         try:
             if _has_answered(server, process):
                 server.token = _sign_in(server)
@@ -161,7 +173,11 @@ def _has_answered(server: Snac, process: subprocess.Popen[bytes]) -> bool:
 
 def _sign_in(server: Snac) -> str:
     """Return a token of the account, by the three steps that every client of Mastodon makes."""
-    form = {"client_name": "publisher", "redirect_uris": REDIRECT, "scopes": "read write"}
+    form = {
+        "client_name": "publisher",
+        "redirect_uris": REDIRECT,
+        "scopes": "read write",
+    }
     app = json.loads(server.call("POST", "/api/v1/apps", form)[1])
     form = {
         "login": USERNAME,
@@ -177,7 +193,9 @@ def _sign_in(server: Snac) -> str:
         "redirect_uri": REDIRECT,
     }
     status, body = server.call(
-        "POST", "/oauth/token", {**client, "grant_type": "authorization_code", "code": code}
+        "POST",
+        "/oauth/token",
+        {**client, "grant_type": "authorization_code", "code": code},
     )
     assert status == 200, body
     token: str = json.loads(body)["access_token"]
@@ -186,6 +204,11 @@ def _sign_in(server: Snac) -> str:
 
 def _run(command: list[str], answers: str) -> str:
     done = subprocess.run(
-        command, input=answers, capture_output=True, text=True, check=True, timeout=DEADLINE_SECONDS
+        command,
+        input=answers,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=DEADLINE_SECONDS,
     )
     return done.stdout + done.stderr

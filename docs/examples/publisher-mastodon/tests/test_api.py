@@ -22,10 +22,15 @@ def response(status, body=b"{}", **headers):
 
 def test_a_limit_ends_when_mastodon_says():
     """Mastodon has no Retry-After: the end is in X-RateLimit-Reset; a past one is no end."""
-    limit = api.decode_limit(response(429, x_ratelimit_reset="2026-11-29T12:05:00.000000Z"), NOW)
+    limit = api.decode_limit(
+        response(429, x_ratelimit_reset="2026-11-29T12:05:00.000000Z"), NOW
+    )
     assert limit.until == NOW + timedelta(minutes=5)
     assert (
-        api.decode_limit(response(429, x_ratelimit_reset="2026-11-29T11:00:00Z"), NOW).until is None
+        api.decode_limit(
+            response(429, x_ratelimit_reset="2026-11-29T11:00:00Z"), NOW
+        ).until
+        is None
     )
     assert api.decode_limit(response(200), NOW) is None
 
@@ -34,7 +39,10 @@ def test_a_limit_ends_when_mastodon_says():
     ("text", "length"),
     [
         ("一二三", 3),
-        ("见 https://tips.example/a/very/long/path?with=a&query=of-many-characters", 2 + 23),
+        (
+            "见 https://tips.example/a/very/long/path?with=a&query=of-many-characters",
+            2 + 23,
+        ),
         ("https://a.example", 23),
         ("（https://a.example/x）。", 2 + 23 + 1),
         ("http://a.example/x http://b.example/y", 23 + 1 + 23),
@@ -72,6 +80,10 @@ def test_an_account_is_ours_by_name_and_server(account, is_ours):
 
 def test_a_picture_is_processed_at_200_only():
     """202 and 206, which may have no body, mean that the server still works on it."""
-    assert api.decode_media(response(200, b'{"id": "7"}')) == Media(id="7", is_processed=True)
-    assert api.decode_media(response(202, b'{"id": "7"}')) == Media(id="7", is_processed=False)
+    assert api.decode_media(response(200, b'{"id": "7"}')) == Media(
+        id="7", is_processed=True
+    )
+    assert api.decode_media(response(202, b'{"id": "7"}')) == Media(
+        id="7", is_processed=False
+    )
     assert api.decode_media(response(206, b"")) == Media(id="", is_processed=False)

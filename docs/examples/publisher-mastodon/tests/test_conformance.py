@@ -10,11 +10,20 @@ from publisher_mastodon import MASTODON
 from publisher.domain.account import Account, AccountId, Platform
 from publisher.domain.post import RenderedImage, RenderedPost
 from publisher.domain.results import NotSent, Published, Ticket, Unknown
-from publisher.testing.conformance import AdapterConformance, FrontResponse, ResponseFormat
+from publisher.testing.conformance import (
+    AdapterConformance,
+    FrontResponse,
+    ResponseFormat,
+)
 
 PNG = b"\x89PNG\r\n\x1a\n-picture-"
 PICTURE = RenderedImage(
-    sha256="0" * 64, media_type="image/png", size=len(PNG), width=640, height=360, alt="示意图"
+    sha256="0" * 64,
+    media_type="image/png",
+    size=len(PNG),
+    width=640,
+    height=360,
+    alt="示意图",
 )
 TITLE = "警惕“退款客服”诈骗"
 WORDS = "近期有人冒充电商客服🚨，以退款为由  诱导群众转账：不转账,不汇款！举报 https://police.example/tips/online/12377"
@@ -23,15 +32,24 @@ WORDS = "近期有人冒充电商客服🚨，以退款为由  诱导群众转�
 class TestMastodon(AdapterConformance):
     factory = MASTODON
     account = Account(
-        id=AccountId("beijing"), platform=Platform("mastodon"), identity=IDENTITY, secret="m"
+        id=AccountId("beijing"),
+        platform=Platform("mastodon"),
+        identity=IDENTITY,
+        secret="m",
     )
     images = (PNG,)
     has_idempotency_key = True
     response_format = ResponseFormat(
         refusals={
-            "api_error": FrontResponse.from_json(418, {"error": "no document lists this"}),
-            "captcha": FrontResponse.from_json(403, {"error": "Your login is currently disabled"}),
-            "expire_token": FrontResponse.from_json(401, {"error": "The access token is invalid"}),
+            "api_error": FrontResponse.from_json(
+                418, {"error": "no document lists this"}
+            ),
+            "captcha": FrontResponse.from_json(
+                403, {"error": "Your login is currently disabled"}
+            ),
+            "expire_token": FrontResponse.from_json(
+                401, {"error": "The access token is invalid"}
+            ),
         },
         id_keys=frozenset({"id"}),
         text_keys=frozenset({"content"}),
@@ -67,7 +85,9 @@ class TestMastodon(AdapterConformance):
             await harness.post_manually("较新的消息", f"第 {number} 条")
         is_read = re.compile(r"/api/v1/statuses/\w+$").search
         harness.front.inject(
-            "status", applies_to=lambda request: is_read(request.target) is not None, code=404
+            "status",
+            applies_to=lambda request: is_read(request.target) is not None,
+            code=404,
         )
         ticket = Ticket(payload=outcome.receipt.remote_id)
         assert isinstance(await harness.build_adapter().check_ticket(ticket), Unknown)
@@ -80,10 +100,14 @@ class TestMastodon(AdapterConformance):
         for number in range(45):
             await harness.post_manually("较新的消息", f"第 {number} 条")
         monkeypatch.setattr("publisher_mastodon.adapter.MAX_PAGES", 1)
-        monkeypatch.setattr("publisher_mastodon.api.PAGE_SIZE", 80)  # the server gives at most 40
+        monkeypatch.setattr(
+            "publisher_mastodon.api.PAGE_SIZE", 80
+        )  # the server gives at most 40
         is_read = re.compile(r"/api/v1/statuses/\w+$").search
         harness.front.inject(
-            "status", applies_to=lambda request: is_read(request.target) is not None, code=404
+            "status",
+            applies_to=lambda request: is_read(request.target) is not None,
+            code=404,
         )
         ticket = Ticket(payload=outcome.receipt.remote_id)
         assert isinstance(await harness.build_adapter().check_ticket(ticket), Unknown)
@@ -100,4 +124,7 @@ class TestMastodon(AdapterConformance):
             assert outcome.until is not None
         harness.platform.is_processing = False
         assert isinstance(await adapter.publish(request), Published)
-        assert (len(await harness.created_posts()), len(harness.platform.media)) == (1, 1)
+        assert (len(await harness.created_posts()), len(harness.platform.media)) == (
+            1,
+            1,
+        )

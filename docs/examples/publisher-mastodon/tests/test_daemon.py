@@ -45,7 +45,9 @@ async def make_workspace(folder, snac, front):
     assert status == 0, errors
     write_workspace(folder, SCHEDULE, identity=snac.identity, base_url=front.base_url)
     (folder / "secrets").mkdir(mode=0o700, exist_ok=True)
-    (folder / "secrets" / "mastodon").write_text(json.dumps({"access_token": snac.token}))
+    (folder / "secrets" / "mastodon").write_text(
+        json.dumps({"access_token": snac.token})
+    )
 
 
 async def published_once(folder, snac):
@@ -84,7 +86,9 @@ async def test_a_lost_response_is_settled_by_reading(tmp_path, snac):
     folder = tmp_path / "workspace"
     async with open_fault_front(snac.base_url) as front:
         await make_workspace(folder, snac, front)
-        lost = front.inject("drop_after", applies_to=lambda request: request.method == "POST")
+        lost = front.inject(
+            "drop_after", applies_to=lambda request: request.method == "POST"
+        )
         status, _, errors = await publisher(folder, "run", "--once")
         assert status == 0, errors
         assert lost.count == 1

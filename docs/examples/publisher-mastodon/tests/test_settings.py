@@ -7,7 +7,9 @@ LINE = SETTINGS[: SETTINGS.index("identity")].count("\n") + 1
 
 async def check(folder, identity):
     """Return the exit status of `publisher check`, and what it wrote."""
-    write_workspace(folder, "post = []\n", identity=identity, base_url="http://127.0.0.1:9")
+    write_workspace(
+        folder, "post = []\n", identity=identity, base_url="http://127.0.0.1:9"
+    )
     status, output, errors = await publisher(folder, "--lang", "en", "check")
     return status, output + errors
 

@@ -29,7 +29,9 @@ class TestSnac(OverDouble):
         with serve_snac(tmp_path_factory.mktemp("snac") / "data") as server:
             cls.snac = server
             cls.account = replace(
-                OverDouble.account, identity=server.identity, options={"can_delete": "no"}
+                OverDouble.account,
+                identity=server.identity,
+                options={"can_delete": "no"},
             )
             yield
 

@@ -34,8 +34,12 @@ base_url = "{base_url}"
 TIMEOUT_SECONDS = 240
 
 
-def write_workspace(folder: Path, schedule: str, *, identity: str, base_url: str) -> None:
-    (folder / "publisher.toml").write_text(SETTINGS.format(identity=identity, base_url=base_url))
+def write_workspace(
+    folder: Path, schedule: str, *, identity: str, base_url: str
+) -> None:
+    (folder / "publisher.toml").write_text(
+        SETTINGS.format(identity=identity, base_url=base_url)
+    )
     (folder / "schedule.toml").write_text(schedule)
 
 

@@ -8,7 +8,12 @@ from datetime import datetime, timedelta
 from publisher.contract import AdapterContext, HttpRequest, HttpResponse
 from publisher.domain.account import Account
 from publisher.domain.post import RenderedImage, SendRequest
-from publisher.domain.post_list import ListedPost, MatchCriteria, covers_baseline, match_list
+from publisher.domain.post_list import (
+    ListedPost,
+    MatchCriteria,
+    covers_baseline,
+    match_list,
+)
 from publisher.domain.results import (
     Blocked,
     CredentialExpired,
@@ -45,7 +50,9 @@ NOT_PROCESSED = "mastodon_picture_in_process"
 DEFAULT_LANGUAGE = "zh"
 
 
-def interpret_created(response: Response, login: MastodonLogin, picture_count: int) -> Outcome:
+def interpret_created(
+    response: Response, login: MastodonLogin, picture_count: int
+) -> Outcome:
     """Return the outcome that the response to the creating call proves.
 
     An undocumented response proves nothing: Unknown.
@@ -60,7 +67,9 @@ def interpret_created(response: Response, login: MastodonLogin, picture_count: i
         return status
     if not status.is_public:
         return Blocked(
-            code="mastodon_not_public", reason=status.listed.url, hold_reason=HoldReason.HIDDEN
+            code="mastodon_not_public",
+            reason=status.listed.url,
+            hold_reason=HoldReason.HIDDEN,
         )
     if status.picture_count < picture_count:
         return Unknown(reason="mastodon_pictures_missing")
@@ -74,7 +83,9 @@ def interpret_refusal(refusal: Refusal) -> Outcome:
         case 401:
             return CredentialExpired(reason=code)
         case 403:
-            return Blocked(code=code, reason=refusal.message, hold_reason=HoldReason.PERMISSION)
+            return Blocked(
+                code=code, reason=refusal.message, hold_reason=HoldReason.PERMISSION
+            )
         case 422 if refusal.message:
             return Rejected(code=code, reason=refusal.message)
         case _:
@@ -139,7 +150,9 @@ class MastodonAdapter:
         read = await self._read_list(
             lambda post: baseline.includes(post.remote_id, post.created_at)
         )
-        return read if isinstance(read, ReadFailure) else interpret_list(read[0], request)
+        return (
+            read if isinstance(read, ReadFailure) else interpret_list(read[0], request)
+        )
 
     async def check_ticket(self, ticket: Ticket) -> ReadbackResult:
         """Read one post by its id: published, or gone."""
@@ -153,18 +166,23 @@ class MastodonAdapter:
         """
         login = self._get_login()
         answer = await self._fetch(api.encode_delete(login, receipt.remote_id))
-        deletion = answer if isinstance(answer, ReadFailure) else api.decode_json(answer)
+        deletion = (
+            answer if isinstance(answer, ReadFailure) else api.decode_json(answer)
+        )
         if isinstance(deletion, RateLimited):
             return deletion
         shown = await self._read_status(receipt.remote_id)
         if isinstance(shown, Deleted):
-            is_proof = not isinstance(deletion, Refusal) or not receipt.is_manually_confirmed
+            is_proof = (
+                not isinstance(deletion, Refusal) or not receipt.is_manually_confirmed
+            )
             return shown if is_proof else Unknown(reason="mastodon_404")
         if isinstance(shown, ReadFailure):
             return shown
         if isinstance(deletion, Refusal) and deletion.status != 401:
             return Rejected(
-                code="mastodon_cannot_delete", reason=deletion.message or f"HTTP {deletion.status}"
+                code="mastodon_cannot_delete",
+                reason=deletion.message or f"HTTP {deletion.status}",
             )
         return Unknown(reason="mastodon_still_shown")
 
@@ -173,12 +191,18 @@ class MastodonAdapter:
         if not login.token:
             return CredentialExpired(reason="mastodon_no_token")
         answer = await self._fetch(api.encode_account(login))
-        account = answer if isinstance(answer, RateLimited) else api.decode_account(answer, login)
+        account = (
+            answer
+            if isinstance(answer, RateLimited)
+            else api.decode_account(answer, login)
+        )
         if isinstance(account, str):
             return Healthy()
         return _interpret_account_failure(account)
 
-    async def read_metrics(self, receipts: Sequence[Receipt]) -> Mapping[str, Reach] | ReadFailure:
+    async def read_metrics(
+        self, receipts: Sequence[Receipt]
+    ) -> Mapping[str, Reach] | ReadFailure:
         """Read each post by itself: the call for many is missing before Mastodon 4.3.
 
         Posts that are gone are left out.
@@ -186,7 +210,9 @@ class MastodonAdapter:
         login, metrics = self._get_login(), dict[str, Reach]()
         for receipt in receipts:
             answer = await self._fetch(api.encode_read(login, receipt.remote_id))
-            body = answer if isinstance(answer, ReadFailure) else api.decode_json(answer)
+            body = (
+                answer if isinstance(answer, ReadFailure) else api.decode_json(answer)
+            )
             if isinstance(body, Refusal) and body.status == 404:
                 continue
             status = to_status(body, login)
@@ -207,7 +233,10 @@ class MastodonAdapter:
         public = [status.listed for status in read[0] if status.is_public]
         return [
             ObservedPost(
-                remote_id=post.remote_id, url=post.url, published_at=post.created_at, text=post.text
+                remote_id=post.remote_id,
+                url=post.url,
+                published_at=post.created_at,
+                text=post.text,
             )
             for post in sorted(public, key=lambda post: post.created_at, reverse=True)
         ]
@@ -221,7 +250,9 @@ class MastodonAdapter:
         if isinstance(account, str):
             return None
         failure = _interpret_account_failure(account)
-        return NotSent(reason=failure.reason) if isinstance(failure, Unknown) else failure
+        return (
+            NotSent(reason=failure.reason) if isinstance(failure, Unknown) else failure
+        )
 
     async def _upload_pictures(
         self, login: MastodonLogin, request: SendRequest
@@ -252,13 +283,20 @@ class MastodonAdapter:
                 return str(noted["id"])
             call = api.encode_picture_state(login, noted["id"])
         else:
-            noted, call = {"at": now.isoformat()}, api.encode_picture(login, picture, data)
+            noted, call = (
+                {"at": now.isoformat()},
+                api.encode_picture(login, picture, data),
+            )
         media = api.decode_media(await self._fetch(call))
         if isinstance(media, RateLimited):
             return media
         if isinstance(media, Refusal | Unknown):
             refused = interpret_refusal(media) if isinstance(media, Refusal) else media
-            return NotSent(reason=refused.reason) if isinstance(refused, Unknown) else refused
+            return (
+                NotSent(reason=refused.reason)
+                if isinstance(refused, Unknown)
+                else refused
+            )
         await self.context.failpoint("media.after_upload")
         noted |= {"id": media.id or noted["id"], "is_processed": media.is_processed}
         await self.context.state.set(key, json.dumps(noted))
@@ -277,12 +315,18 @@ class MastodonAdapter:
         answer = await self._fetch(api.encode_read(login, status_id))
         body = answer if isinstance(answer, ReadFailure) else api.decode_json(answer)
         if isinstance(body, Refusal) and body.status == 404:
-            read = await self._read_list(lambda post: is_older(post.remote_id, status_id))
+            read = await self._read_list(
+                lambda post: is_older(post.remote_id, status_id)
+            )
             if isinstance(read, ReadFailure):
                 return read
             statuses, is_far_enough = read
             is_listed = any(status.listed.remote_id == status_id for status in statuses)
-            return Deleted() if is_far_enough and not is_listed else Unknown(reason="mastodon_404")
+            return (
+                Deleted()
+                if is_far_enough and not is_listed
+                else Unknown(reason="mastodon_404")
+            )
         status = to_status(body, login)
         if isinstance(status, ReadFailure):
             return status
@@ -304,7 +348,11 @@ class MastodonAdapter:
         """
         login = self._get_login()
         answer = await self._fetch(api.encode_account(login))
-        account = answer if isinstance(answer, ReadFailure) else api.decode_account(answer, login)
+        account = (
+            answer
+            if isinstance(answer, ReadFailure)
+            else api.decode_account(answer, login)
+        )
         if not isinstance(account, str):
             return api.to_failure(account)
         statuses: list[Status] = []
@@ -312,7 +360,11 @@ class MastodonAdapter:
         for _ in range(MAX_PAGES):
             before = statuses[-1].listed.remote_id if statuses else None
             answer = await self._fetch(api.encode_list(login, account, before))
-            page = answer if isinstance(answer, ReadFailure) else api.decode_list(answer, login)
+            page = (
+                answer
+                if isinstance(answer, ReadFailure)
+                else api.decode_list(answer, login)
+            )
             if isinstance(page, Refusal | ReadFailure):
                 return api.to_failure(page)
             new = [status for status in page if status.listed.remote_id not in known]
@@ -329,14 +381,18 @@ class MastodonAdapter:
         response = await self.context.http.fetch(request)
         limit = api.decode_limit(response, self.context.now())
         return limit or (
-            Unknown(reason=response.reason) if isinstance(response, NotSent) else response
+            Unknown(reason=response.reason)
+            if isinstance(response, NotSent)
+            else response
         )
 
     def _get_login(self) -> MastodonLogin:
         """Return the login; its token is empty where the secret has none."""
         token = self.context.secret().get("access_token", "")
         return MastodonLogin(
-            base_url=get_base_url(self.account), identity=self.account.identity, token=token
+            base_url=get_base_url(self.account),
+            identity=self.account.identity,
+            token=token,
         )
 
 
@@ -361,11 +417,15 @@ def _interpret_account_failure(
             return CredentialExpired(reason="mastodon_401")
         if account.status == 403:
             return Blocked(
-                code="mastodon_403", reason=account.message, hold_reason=HoldReason.PERMISSION
+                code="mastodon_403",
+                reason=account.message,
+                hold_reason=HoldReason.PERMISSION,
             )
         return api.to_failure(account)
     if isinstance(account, Unknown) and account.reason == "mastodon_wrong_account":
         return Blocked(
-            code="mastodon_wrong_account", reason="", hold_reason=HoldReason.WRONG_ACCOUNT
+            code="mastodon_wrong_account",
+            reason="",
+            hold_reason=HoldReason.WRONG_ACCOUNT,
         )
     return account

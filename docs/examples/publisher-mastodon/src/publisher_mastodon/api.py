@@ -94,7 +94,9 @@ def encode_account(login: MastodonLogin) -> HttpRequest:
     return login.build("GET", "/api/v1/accounts/verify_credentials")
 
 
-def encode_list(login: MastodonLogin, account_id: str, before: str | None = None) -> HttpRequest:
+def encode_list(
+    login: MastodonLogin, account_id: str, before: str | None = None
+) -> HttpRequest:
     """Read a page of the account's own posts, newest first.
 
     `before` is the last id of the page above.
@@ -105,7 +107,8 @@ def encode_list(login: MastodonLogin, account_id: str, before: str | None = None
         *((("max_id", before),) if before else ()),
     )
     return replace(
-        login.build("GET", f"/api/v1/accounts/{quote(account_id, safe='')}/statuses"), query=query
+        login.build("GET", f"/api/v1/accounts/{quote(account_id, safe='')}/statuses"),
+        query=query,
     )
 
 
@@ -117,13 +120,20 @@ def encode_delete(login: MastodonLogin, status_id: str) -> HttpRequest:
     return login.build("DELETE", f"/api/v1/statuses/{quote(status_id, safe='')}")
 
 
-def encode_picture(login: MastodonLogin, picture: RenderedImage, data: bytes) -> HttpRequest:
+def encode_picture(
+    login: MastodonLogin, picture: RenderedImage, data: bytes
+) -> HttpRequest:
     """Upload a picture with its alternative text; one that no post shows is removed after a day."""
     name = f"{picture.sha256[:16]}.{picture.file_suffix}"
-    upload = Upload(name="file", filename=name, media_type=picture.media_type, data=data)
+    upload = Upload(
+        name="file", filename=name, media_type=picture.media_type, data=data
+    )
     form = (("description", picture.alt),)
     return replace(
-        login.build("POST", "/api/v2/media"), form=form, uploads=(upload,), is_idempotent=False
+        login.build("POST", "/api/v2/media"),
+        form=form,
+        uploads=(upload,),
+        is_idempotent=False,
     )
 
 
@@ -153,7 +163,9 @@ def encode_status(
     }
     body = json.dumps(content, ensure_ascii=False).encode()
     return replace(
-        login.build("POST", "/api/v1/statuses", headers), content=body, is_idempotent=False
+        login.build("POST", "/api/v1/statuses", headers),
+        content=body,
+        is_idempotent=False,
     )
 
 
@@ -168,7 +180,9 @@ def decode_limit(response: Response, now: datetime) -> RateLimited | None:
     if limit is None or limit.until is not None:
         return limit
     reset = parse_time(response.headers.get("x-ratelimit-reset"))
-    return RateLimited(code="mastodon_429", until=reset if reset and reset > now else None)
+    return RateLimited(
+        code="mastodon_429", until=reset if reset and reset > now else None
+    )
 
 
 def decode_json(response: Response) -> Any | Refusal | Unknown:  # noqa: ANN401 # any JSON
@@ -183,7 +197,9 @@ def decode_json(response: Response) -> Any | Refusal | Unknown:  # noqa: ANN401 
         body = None
     if 400 <= response.status < 500:
         message = body.get("error") if isinstance(body, dict) else None
-        return Refusal(status=response.status, message=message if isinstance(message, str) else "")
+        return Refusal(
+            status=response.status, message=message if isinstance(message, str) else ""
+        )
     if response.status not in {200, 202} or body is None:
         return Unknown(reason="bad_response")
     return body
@@ -197,7 +213,9 @@ def decode_account(response: Response, login: MastodonLogin) -> str | Refusal | 
     account_id = body.get("id") if isinstance(body, dict) else None
     if not isinstance(account_id, str) or not account_id:
         return Unknown(reason="bad_response")
-    return account_id if login.is_owner(body) else Unknown(reason="mastodon_wrong_account")
+    return (
+        account_id if login.is_owner(body) else Unknown(reason="mastodon_wrong_account")
+    )
 
 
 def decode_media(response: Response | RateLimited) -> Media | Refusal | ReadFailure:
@@ -214,11 +232,14 @@ def decode_media(response: Response | RateLimited) -> Media | Refusal | ReadFail
     if not isinstance(media_id, str) or not media_id:
         return Unknown(reason="bad_response")
     return Media(
-        id=media_id, is_processed=isinstance(response, HttpResponse) and response.status == 200
+        id=media_id,
+        is_processed=isinstance(response, HttpResponse) and response.status == 200,
     )
 
 
-def decode_list(response: Response, login: MastodonLogin) -> Sequence[Status] | Refusal | Unknown:
+def decode_list(
+    response: Response, login: MastodonLogin
+) -> Sequence[Status] | Refusal | Unknown:
     """Return a page of our posts; a boost is not a post.
 
     An entry that is not ours makes the page worthless.
@@ -294,7 +315,11 @@ def to_plain_text(content: str) -> str:
 
 def to_failure(answer: Refusal | ReadFailure) -> ReadFailure:
     """Return a read without a result; a refusal becomes `mastodon_STATUS`."""
-    return Unknown(reason=f"mastodon_{answer.status}") if isinstance(answer, Refusal) else answer
+    return (
+        Unknown(reason=f"mastodon_{answer.status}")
+        if isinstance(answer, Refusal)
+        else answer
+    )
 
 
 class _TextParser(HTMLParser):

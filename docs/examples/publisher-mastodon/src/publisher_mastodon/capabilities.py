@@ -52,14 +52,20 @@ def get_capabilities(account: Account) -> Capabilities:
     return Capabilities(
         count_text=count_text,
         text_limit=int(option) if option.isdecimal() else DEFAULT_MAX_CHARACTERS,
-        title_limits=(0, 10_000),  # there is no title; the template prints it into the text
+        title_limits=(
+            0,
+            10_000,
+        ),  # there is no title; the template prints it into the text
         picture_limit=MAX_PICTURES,
         # a web server ends a call after a minute, usual for nginx and puma
         server_delay=timedelta(minutes=1),
-        listing_lag=timedelta(seconds=30),  # not documented; where a server reads from replicas
+        listing_lag=timedelta(
+            seconds=30
+        ),  # not documented; where a server reads from replicas
         list_size=None,
         can_resend=True,
-        can_retract=account.options.get("can_delete") != "no",  # snac 2.75 has no call for it
+        can_retract=account.options.get("can_delete")
+        != "no",  # snac 2.75 has no call for it
     )
 
 
@@ -83,7 +89,11 @@ def find_problems(account: Account, rendered: RenderedPost) -> Sequence[Problem]
     if (length := count_text(rendered.text)) > limit:
         report("mastodon_text_too_long", length=str(length), limit=str(limit))
     if len(rendered.images) > MAX_PICTURES:
-        report("mastodon_too_many_images", count=str(len(rendered.images)), limit=str(MAX_PICTURES))
+        report(
+            "mastodon_too_many_images",
+            count=str(len(rendered.images)),
+            limit=str(MAX_PICTURES),
+        )
     for picture in rendered.images:
         if picture.media_type not in PICTURE_MEDIA_TYPES:
             report("mastodon_image_type", type=picture.media_type)
@@ -91,7 +101,9 @@ def find_problems(account: Account, rendered: RenderedPost) -> Sequence[Problem]
             report("mastodon_image_size", megabytes=f"{picture.size / 1024 / 1024:.1f}")
         if len(picture.alt) > MAX_ALT_CHARACTERS:
             report(
-                "mastodon_alt_too_long", length=str(len(picture.alt)), limit=str(MAX_ALT_CHARACTERS)
+                "mastodon_alt_too_long",
+                length=str(len(picture.alt)),
+                limit=str(MAX_ALT_CHARACTERS),
             )
     return problems
 
@@ -101,5 +113,8 @@ def find_account_problems(account: Account) -> Sequence[Problem]:
     if _IDENTITY.fullmatch(account.identity):
         return ()
     return (
-        Problem(code="mastodon_identity", facts={"key": "identity", "identity": account.identity}),
+        Problem(
+            code="mastodon_identity",
+            facts={"key": "identity", "identity": account.identity},
+        ),
     )

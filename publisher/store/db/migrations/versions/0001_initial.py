@@ -43,7 +43,9 @@ def upgrade() -> None:
             " || '/' || (SELECT oid FROM pg_database WHERE datname = current_database())"
             " || '/' || 'database_info'::regclass::oid"
         )
-    info = sa.table("database_info", sa.column("key", sa.String), sa.column("value", sa.String))
+    info = sa.table(
+        "database_info", sa.column("key", sa.String), sa.column("value", sa.String)
+    )
     for key in ("audit_genesis", "credential_key"):
         connection.execute(info.insert().values(key=key, value=secrets.token_hex(32)))
     statements = (
