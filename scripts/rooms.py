@@ -57,7 +57,7 @@ SUBJECTS: Mapping[str, str] = {
         schedule_editor turns urgent write writers
     """,
     "calendar": "calendar",
-    "today": "dashboard glyph today waiting",
+    "today": "dashboard glyph today todo",
     "accounts": """
         account accounts adapter_state changed_accounts credentials doctor foreign_state
         kept_secrets login login_health mode modes offboard rename_account secret

@@ -416,7 +416,8 @@ async def test_f85_without_a_journal_whatever_may_be_published_is_read_first(wor
     await workspace.close()
 
 
-async def test_f85_without_a_journal_held_deliveries_may_have_been_resolved_since_and_are_read_first(  # noqa: E501 # docs/faults.md has this name
+# docs/faults.md has this name
+async def test_f85_without_a_journal_held_deliveries_may_have_been_resolved_since_and_are_read_first(
     workspace,
 ):
     """A repeated resolution finds no held delivery; after a read a person decides again.

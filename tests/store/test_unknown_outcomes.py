@@ -521,7 +521,8 @@ async def test_i20_an_urgent_post_is_not_delayed_by_an_unknown_one(open_store):
     assert (await only(store, post=PostId("red"))).id == lease.delivery
 
 
-async def test_f77_a_retraction_of_a_post_that_never_appeared_delays_others_for_the_visibility_window_only(  # noqa: E501 # docs/faults.md has this name
+# docs/faults.md has this name
+async def test_f77_a_retraction_of_a_post_that_never_appeared_delays_others_for_the_visibility_window_only(
     open_store, runtime
 ):
     """A retracted post in review that never appears does not block its account for ever."""
