@@ -70,9 +70,11 @@ ALERTS = {
     "review_overdue",
     "cannot_send",
     *(reminder.value for reminder in ReminderKind),
-    *re.findall(r'raise_delivery_alert\(\s*transaction, [^,]+, "([\w.]+)"', CORE_TEXT),
     *re.findall(
-        r'(?:raise_alert|replace_alerts)\(\s*transaction, [^"{]+"(\w+)"', CORE_TEXT
+        r'raise_delivery_alert\(\s*transaction,\s*[^,]+,\s*"([\w.]+)"', CORE_TEXT
+    ),
+    *re.findall(
+        r'(?:raise_alert|replace_alerts)\(\s*transaction,[^"{]+"(\w+)"', CORE_TEXT
     ),
 }
 ABOUT_THE_WHOLE = {
