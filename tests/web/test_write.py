@@ -65,7 +65,7 @@ async def file(site):
 def fields_of(page):
     """Return the fields that the form of a page would send unchanged."""
     form = re.search(
-        r'<form class="(?:compose[^"]*|card sheet[^"]*|actions)".*?</form>',
+        r'<form\s+class="(?:compose[^"]*|card sheet[^"]*|actions)".*?</form>',
         page,
         re.DOTALL,
     )[0]
@@ -85,7 +85,7 @@ def fields_of(page):
     for name, options in re.findall(
         r'<select[^>]*name="([^"]+)"[^>]*>(.*?)</select>', form, re.DOTALL
     ):
-        fields[name] = re.findall(r'value="([^"]*)" selected', options)
+        fields[name] = re.findall(r'value="([^"]*)"\s+selected', options)
     return fields
 
 
