@@ -22,6 +22,7 @@ from publisher.schedule.warnings import (
     find_early_follow_ups,
     find_misplaced_data,
     find_overdue_posts,
+    find_overtaken_follow_ups,
     find_timing_warnings,
     find_warnings,
 )
@@ -86,8 +87,11 @@ async def check_entry(
     is_seen = await planner.store.occurrences.is_on_any(follows, reach)
     original = await store.get_post(follows) if is_seen else None
     same = await store.get_post(PostId(str(entry.get("id", ""))))
+    follow_ups: Sequence[Post] = ()
+    if same is not None:
+        follow_ups = await planner.store.occurrences.follow_ups(same.id, reach)
     check = await asyncio.to_thread(
-        _check, planner, entry, original, reach, is_known=same is not None
+        _check, planner, entry, _Stored(same, original, follow_ups), reach
     )
     if is_new and same is not None:
         taken = Problem(
@@ -99,16 +103,23 @@ async def check_entry(
     return check
 
 
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    """The stored version of a post, the post that it follows, and the posts that follow it."""
+
+    post: Post | None
+    original: Post | None
+    follow_ups: Sequence[Post]
+
+
 def _check(
     planner: Planner,
     entry: Entry,
-    original: Post | None,
+    stored: _Stored,
     reach: Collection[AccountId] | None,
-    *,
-    is_known: bool,
 ) -> PostCheck:
     now, zone = planner.now, planner.schedule_context.timezone
-    originals = {original.id: original} if original is not None else {}
+    originals = {stored.original.id: stored.original} if stored.original else {}
     context = replace(planner.schedule_context, known_posts=frozenset(originals))
     try:
         toml = parse_toml(
@@ -128,8 +139,13 @@ def _check(
     result = planner.post_renderer.render(post, occurrence, accounts, originals)
     next_times = list_next_times(post, now, zone)
     found = [
-        *([] if is_known else find_overdue_posts(schedule, now.astimezone(zone))),
+        *(
+            find_overdue_posts(schedule, now.astimezone(zone))
+            if not stored.post
+            else ()
+        ),
         *find_early_follow_ups(schedule.posts, originals),
+        *find_overtaken_follow_ups(post, stored.follow_ups),
         *list_warnings(planner, schedule, next_times, now),
         *result.problems,
     ]
@@ -155,6 +171,7 @@ async def check_stored(
         await planner.store.posts.get_post(post.follows) if post.follows else None
     )
     originals = {original.id: original} if original is not None else {}
+    follow_ups = await planner.store.occurrences.follow_ups(post.id, accounts)
 
     def check() -> Sequence[Problem]:
         now, zone = planner.now, planner.schedule_context.timezone
@@ -164,6 +181,7 @@ async def check_stored(
         )
         return [
             *find_early_follow_ups([post], originals),
+            *find_overtaken_follow_ups(post, follow_ups),
             *list_warnings(planner, Schedule(posts=(post,)), next_times, now),
             *result.problems,
         ]

@@ -69,6 +69,19 @@ def find_early_follow_ups(
     return found
 
 
+def find_overtaken_follow_ups(
+    post: Post, follow_ups: Iterable[Post]
+) -> Sequence[Problem]:
+    """Return warnings of the stored posts that follow a post, and are due before it."""
+    originals = {post.id: post}
+    return [
+        _make_warning(
+            "followed_too_early", post=post.id, key="at", value=problem.facts["post"]
+        )
+        for problem in find_early_follow_ups(tuple(follow_ups), originals)
+    ]
+
+
 def _time_of(post: Post | None) -> datetime | None:
     if post is None or not isinstance(post.trigger, OneTimeTrigger):
         return None

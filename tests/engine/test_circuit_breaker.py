@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 
+from publisher.domain.account import AccountId, Mode
 from publisher.domain.delivery import State
 from publisher.domain.post import PostId
 from publisher.domain.results import Healthy, Unknown
@@ -105,6 +106,60 @@ async def test_f58_a_private_server_holds_up_its_own_accounts_alone(
     assert found == {"a": State.DUE, "c": State.PUBLISHED}
     runtime.advance_time(OPEN_DURATION)
     await check_logins_due(store, dict.fromkeys(servers, Probed(now=runtime.now)), 10)
+    assert (await scopes(store), await reported(store)) == ([], [])
+
+
+async def stop_servers(open_store, runtime, *manual):
+    """Let a private server and the platform itself answer unreadably.
+
+    People post by hand on the accounts `manual`. The others of the server are `own` and `other`.
+    """
+    server = "one.example.cn"
+    own = [replace(make_policy(name), server=server) for name in ("own", "other")]
+    store = await open_store(*own, make_policy("shared"))
+    for account in manual:
+        await set_assisted(store, account)
+    fake = FakeAdapter(now=runtime.now)
+    for number in range(FAILURE_THRESHOLD):
+        for account in ("own", "shared"):
+            fake.script.append(Unknown(reason="bad_response"))
+            post = make_post(f"{account}-{number}", [account], START_TIME)
+            await enqueue_posts(store.posts, post)
+            await run_jobs(store, dict.fromkeys(("own", "other", "shared"), fake))
+        runtime.advance_time(timedelta(minutes=1))
+    return store
+
+
+async def set_assisted(store, account):
+    await store.actions.set_mode(
+        AccountId(account), Mode.ASSISTED, named_person("li"), "a drill"
+    )
+
+
+async def record_healthy(store, runtime, account):
+    """Record a good check of an account's login after the shortest length of a pause."""
+    runtime.advance_time(OPEN_DURATION)
+    checked = store.policies[AccountId(account)].account
+    await store.login_health.record_probe(checked, Healthy())
+
+
+async def test_f58_accounts_that_people_post_on_are_not_paused_with_their_server(
+    open_store, runtime
+):
+    """F58: nobody checks the login of such an account, so nothing would end its pause."""
+    store = await stop_servers(open_store, runtime, "other")
+    assert sorted(await scopes(store)) == ["account:own", SCOPE]
+
+
+async def test_f58_a_good_check_ends_the_pauses_of_its_server_alone(
+    open_store, runtime
+):
+    """F58: also of an account that people post on since; the platform's own pages stay paused."""
+    store = await stop_servers(open_store, runtime)
+    await set_assisted(store, "other")
+    await record_healthy(store, runtime, "own")
+    assert await scopes(store) == [SCOPE]
+    await record_healthy(store, runtime, "shared")
     assert (await scopes(store), await reported(store)) == ([], [])
 
 

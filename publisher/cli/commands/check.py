@@ -276,9 +276,6 @@ def _check_posts(
     ]
     if known is None:
         found = [replace(problem, severity=Severity.WARNING) for problem in found]
-    found += find_early_follow_ups(
-        schedule.posts, {post.id: post for post in schedule.posts}
-    )
     zone = settings.timezone
     next_times = {post.id: list_next_times(post, now, zone) for post in schedule.posts}
     ended = {
@@ -310,11 +307,18 @@ def _check_posts(
             for problem in found
             if problem not in offline_app.post_renderer.templates.problems
         ]
+    compared = None
     if (
         known is not None
         and Path(toml.file).resolve() == settings.schedule_file.resolve()
     ):
-        found += find_plan_problems(settings, schedule, toml, report, known)
+        compared = asyncio.run(_compare_with_database(settings, schedule))
+        found += (
+            find_plan_problems(settings, compared, toml, report)
+            if compared is not None
+            else find_large_removal(toml, known)
+        )
+    found += find_follow_up_problems(schedule, compared)
     report.problems += locate_problems(found, text=toml.text, file=toml.file)
     over = {
         f"post[{index}]"
@@ -359,23 +363,43 @@ def _make_context(
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """The daemon's plan for a schedule, and what it comes from.
+
+    `originals` are followed by posts of the schedule and have left it.
+    """
+
+    plan: Plan
+    stored: StoredPosts
+    originals: Sequence[Post]
+
+
+def find_follow_up_problems(
+    schedule: Schedule, compared: Comparison | None
+) -> Iterator[Problem]:
+    """Yield the posts that are due before the one that they follow.
+
+    The daemon refuses these unless they are stored and have not changed.
+    """
+    originals, stored = (compared.originals, compared.stored) if compared else ((), {})
+    posts = {post.id: post for post in [*schedule.posts, *originals]}
+    for problem in find_early_follow_ups(schedule.posts, posts):
+        post = posts[PostId(problem.facts["post"])]
+        before = stored.get(post.id)
+        is_accepted = before is not None and before.content_hash == post.content_hash
+        yield replace(problem, severity=Severity.WARNING) if is_accepted else problem
+
+
 def find_plan_problems(
-    settings: Settings,
-    schedule: Schedule,
-    toml: TomlDocument,
-    report: CheckReport,
-    known: Mapping[PostId, KnownPost],
+    settings: Settings, compared: Comparison, toml: TomlDocument, report: CheckReport
 ) -> Iterator[Problem]:
     """Yield the obstacles to carrying out the file, and the daemon's cancellations.
 
     The plan goes into the report. A post that would stay as it is filed is an error, and the rest
     comes into force.
     """
-    compared = asyncio.run(_compare_with_database(settings, schedule))
-    if compared is None:
-        yield from find_large_removal(toml, known)
-        return
-    found, stored = compared
+    found, stored = compared.plan, compared.stored
     # a post that is broken has not left the schedule
     named = {entry_id(table) for table in post_tables(toml)}
     gone = tuple(post for post in found.removed_posts if post not in named)
@@ -418,7 +442,7 @@ def find_plan_problems(
 
 async def _compare_with_database(
     settings: Settings, schedule: Schedule
-) -> tuple[Plan, StoredPosts] | None:
+) -> Comparison | None:
     """Return the daemon's plan, and its basis of comparison.
 
     None if there is no database, or if it cannot be read.
@@ -439,9 +463,14 @@ async def _compare_with_database(
         async with open_unchecked_store(settings, Runtime()) as store:
             if store is not None:
                 stored = await store.posts.stored_posts(schedule.posts)
-                return compare_schedule(
-                    schedule, stored, window, settings.timezone
-                ), stored
+                missing = {post.follows for post in schedule.posts if post.follows}
+                missing -= {post.id for post in schedule.posts}
+                found = [await store.posts.get_post(post) for post in sorted(missing)]
+                return Comparison(
+                    plan=compare_schedule(schedule, stored, window, settings.timezone),
+                    stored=stored,
+                    originals=[post for post in found if post is not None],
+                )
     return None
 
 

@@ -22,7 +22,14 @@ from sqlalchemy import (
     update,
 )
 
-from publisher.domain.account import DAY, MAX_COOLDOWN, Account, AccountId, LoginId
+from publisher.domain.account import (
+    DAY,
+    MAX_COOLDOWN,
+    Account,
+    AccountId,
+    LoginId,
+    Mode,
+)
 from publisher.domain.delivery import Actor, Delivery, State
 from publisher.domain.lifecycle import MIN_EXTENDABLE_DELAY
 from publisher.domain.results import (
@@ -49,6 +56,7 @@ from publisher.store.db.tables import (
     CallResult,
     load_result,
 )
+from publisher.store.modes import active_modes
 
 FAILURE_THRESHOLD = 5
 """How many unreadable responses to sends, in a row, pause a platform or private server."""
@@ -459,11 +467,10 @@ def trip_circuit_breakers(
 
     Staff are alerted, and health checks are scheduled. Only answers of the server itself count: no
     timeouts, no calls that never left, no manual posts. A private server holds up its own accounts
-    alone.
+    alone, and of these the ones that publisher posts on: only their logins are checked.
     """
-    known = [
-        store.policies[account] for account in accounts if account in store.policies
-    ]
+    modes = active_modes(store, transaction.connection)
+    known = [store.policies[account] for account in accounts if account in modes]
     for platform, server in sorted(
         {(one.account.platform, one.server) for one in known}
     ):
@@ -476,6 +483,8 @@ def trip_circuit_breakers(
             continue
         if server:
             for account in group:
+                if modes[account.id] is not Mode.API:
+                    continue
                 facts = {"account": account.id}
                 _open_breaker(store, transaction, f"account:{account.id}", facts, by)
         else:
@@ -546,18 +555,18 @@ def update_circuit_breaker(
     health: HealthCheckResult,
     by: Actor,
 ) -> None:
-    """End, after a successful check and OPEN_DURATION, what this login's answers have paused.
+    """End, after a successful check and OPEN_DURATION, the pauses by answers of the same server.
 
     Otherwise another check is scheduled. The check is a health check of this account's login. A
     pause that a person ordered stays.
     """
-    now = store.runtime.now()
-    same_login = [
-        policy.account.id
+    now, server = store.runtime.now(), store.policies[account.id].server
+    same_server = [
+        f"account:{policy.account.id}"
         for policy in store.policies.values()
-        if policy.account.login == account.login
+        if (policy.account.platform, policy.server) == (account.platform, server)
     ]
-    scopes = [f"platform:{account.platform}", *(f"account:{one}" for one in same_login)]
+    scopes = same_server if server else [f"platform:{account.platform}"]
     is_open = (PAUSE.c.scope.in_(scopes), PAUSE.c.reason == RESPONSES_UNREADABLE)
     pauses = transaction.connection.execute(
         select(PAUSE.c.scope, PAUSE.c.at).where(*is_open)

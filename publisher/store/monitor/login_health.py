@@ -61,7 +61,7 @@ from publisher.store.deliveries.cooldowns import (
     start_login_cooldown,
     update_circuit_breaker,
 )
-from publisher.store.monitor.modes import active_modes
+from publisher.store.modes import active_modes
 from publisher.store.monitor.silence import read_activities
 from publisher.store.presences import claim_presence, record_reported
 from publisher.store.queries.queries import ModeOverride

@@ -65,7 +65,7 @@ from publisher.store.deliveries.intents import (
     find_spellings,
     pending_readbacks,
 )
-from publisher.store.monitor.modes import active_modes
+from publisher.store.modes import active_modes
 from publisher.store.system_alerts import JobRunner
 
 MONITOR = Actor(role=Role.RECONCILER, name="monitor")

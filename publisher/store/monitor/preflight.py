@@ -57,7 +57,7 @@ from publisher.store.db.tables import (
     WORKER,
     load_rendered_post,
 )
-from publisher.store.monitor.modes import active_modes
+from publisher.store.modes import active_modes
 
 PLATFORM_UNREACHABLE = "platform_unreachable"
 QUOTA_SHORT = "quota_short"

@@ -27,7 +27,7 @@ from publisher.store.db.rows import (
     find_alert_changes,
 )
 from publisher.store.db.tables import DELIVERY
-from publisher.store.monitor.modes import active_modes
+from publisher.store.modes import active_modes
 
 ALERT_OF_LEVEL: Mapping[SilenceLevel, str] = {
     SilenceLevel.NOTICE: "silence_notice",

@@ -6,6 +6,7 @@ give earlier words to another person.
 """
 
 import json
+from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
@@ -313,14 +314,13 @@ def read_writers(
             name for found in read.values() for name in found.sources
         } - saves.keys()
     writers: dict[str, PostWriters] = {}
-    for _ in range(
-        len(saves)
-    ):  # a chain of copies is done after one round, a circle after more
-        before = {post: found.approved for post, found in writers.items()}
+    before: dict[str, PostWriters] | None = None
+    # a chain of copies is done after one round, a circle after more: people are only added, and
+    # their approvals only taken away, so the rounds end
+    while writers != before:
+        before = dict(writers)
         for post in reversed(saves):
             writers[post] = _join_saves(saves, post, writers)
-        if before == {post: found.approved for post, found in writers.items()}:
-            break
     return {post: writers[post] for post in posts}
 
 
@@ -377,17 +377,26 @@ def find_writers(
 ) -> Mapping[str, PostWriters]:
     """Return the writers of these posts until now.
 
-    A `new` post with the words of another is a copy of it.
+    A `new` post with the words of another is a copy of it, of another new one too.
     """
     writers = read_writers(store, connection, [post.id for post in posts])
-    words = {hash_words(post): post.id for post in posts if post.id in new}
-    for hashes in batches(sorted(words), POSTS_PER_QUERY):
+    copies: dict[Fingerprint, list[PostId]] = defaultdict(list)
+    for post in posts:
+        if post.id in new:
+            copies[hash_words(post)].append(post.id)
+    for hashes in batches(sorted(copies), POSTS_PER_QUERY):
         same = connection.execute(
             select(POST.c.id, POST.c.words_hash).where(POST.c.words_hash.in_(hashes))
         ).all()
-        sources = read_writers(store, connection, [row.id for row in same])
+        stored = read_writers(store, connection, [row.id for row in same])
+        writers_of_words = {words: PostWriters() for words in hashes}
         for row in same:
-            writers[words[row.words_hash]].join(sources[row.id])
+            writers_of_words[row.words_hash].join(stored[row.id])
+        for words, joined in writers_of_words.items():
+            for copy in copies[words]:
+                joined.join(writers[copy])
+            for copy in copies[words]:
+                writers[copy].join(joined)
     return writers
 
 

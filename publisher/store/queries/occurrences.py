@@ -352,33 +352,41 @@ class OccurrenceQueries(StorePart):
         self, post: Post, accounts: Collection[AccountId] | None = None
     ) -> Sequence[RelatedPost]:
         """Return the post that a post follows, and its followers; on these accounts, if given."""
-        follows = POST.c.body.contains(
-            f'"follows":{json.dumps(post.id)}', autoescape=True
-        )
-        is_filed = exists().where(DELIVERY.c.post == POST.c.id, is_on(accounts))
-        query = (
-            select(POST.c.id, POST.c.body, is_filed.label("is_filed"))
-            .where(or_(POST.c.id == post.follows, follows))
-            .order_by(POST.c.id)
-        )
-        rows = await self.database.read(
-            lambda connection: connection.execute(query).all()
-        )
-        found = []
-        for row in rows:
-            body = json.loads(row.body)
-            if not (row.is_filed or accounts is None or is_for_any(body, accounts)):
-                continue
-            found.append(
-                RelatedPost(
-                    id=PostId(row.id),
-                    title=body["title"],
-                    kind=body["kind"],
-                    level=body["level"],
-                    is_original=row.id == post.follows,
-                )
+        is_related = or_(POST.c.id == post.follows, _follows(post.id))
+        return [
+            RelatedPost(
+                id=found.id,
+                title=found.title,
+                kind=found.kind,
+                level=found.level,
+                is_original=found.id == post.follows,
             )
-        return found
+            for found in await self._read_posts(is_related, accounts)
+        ]
+
+    async def follow_ups(
+        self, post: PostId, accounts: Collection[AccountId] | None = None
+    ) -> Sequence[Post]:
+        """Return the posts in force that follow a post; on these accounts, if given."""
+        return await self._read_posts(and_(_follows(post), is_in_force()), accounts)
+
+    async def _read_posts(
+        self, condition: ColumnElement[bool], accounts: Collection[AccountId] | None
+    ) -> Sequence[Post]:
+        """Return the posts for or on any of these accounts, by id."""
+        is_filed = exists().where(DELIVERY.c.post == POST.c.id, is_on(accounts))
+        query = select(POST.c.body, is_filed.label("is_filed")).where(condition)
+        rows = await self.database.read(
+            lambda connection: connection.execute(query.order_by(POST.c.id)).all()
+        )
+        found = [(load_post(row.body), row.is_filed) for row in rows]
+        return [
+            post
+            for post, is_filed in found
+            if is_filed
+            or accounts is None
+            or any(account in accounts for account in post.accounts)
+        ]
 
     async def deliveries(self, key: OccurrenceKey) -> Sequence[Delivery]:
         """Return the deliveries of an occurrence."""
@@ -616,6 +624,11 @@ class OccurrenceQueries(StorePart):
         }
 
 
+def _follows(original: PostId) -> ColumnElement[bool]:
+    """True if a post follows the original."""
+    return POST.c.body.contains(f'"follows":{json.dumps(original)}', autoescape=True)
+
+
 def is_on(accounts: Collection[AccountId] | None) -> ColumnElement[bool]:
     """True if a delivery is on one of the accounts; for None always."""
     return true() if accounts is None else DELIVERY.c.account.in_(accounts)
@@ -624,11 +637,6 @@ def is_on(accounts: Collection[AccountId] | None) -> ColumnElement[bool]:
 def is_by(logins: Collection[LoginId] | None) -> ColumnElement[bool]:
     """True if a delivery is sent by one of the logins; for None always."""
     return true() if logins is None else DELIVERY.c.login.in_(logins)
-
-
-def is_for_any(body: Mapping[str, Any], accounts: Collection[AccountId]) -> bool:
-    """True if a stored post is for one of the accounts."""
-    return not set(accounts).isdisjoint(body["accounts"])
 
 
 def find_concerned(
