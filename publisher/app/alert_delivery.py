@@ -108,7 +108,10 @@ def refuse(code: object, said: object = "") -> Problem:
 
 
 async def send_mail(target: MailTarget, message: AlertMessage) -> Problem | None:
-    """Hand a message to a mail server; return its refusal, also of one recipient, or None."""
+    """Hand a message to a mail server; return its refusal, or None.
+
+    If some of the recipients are refused, the others have the message.
+    """
     name = (
         socket.gethostname()
     )  # not what DNS says: the library would ask in a shared thread
@@ -133,7 +136,11 @@ async def send_mail(target: MailTarget, message: AlertMessage) -> Problem | None
         return refuse(error.code, error.message)
     finally:
         client.close()
-    return next((refuse(code, said) for code, said in refused.values()), None)
+    if not refused:
+        return None
+    code, said = next(iter(refused.values()))
+    facts = {"number": str(len(refused)), "code": str(code), "said": said}
+    return Problem(code="channel_partly_refused", facts=facts)
 
 
 def write_mail(target: MailTarget, message: AlertMessage) -> EmailMessage:

@@ -31,6 +31,8 @@ MAX_MESSAGE_BYTES = 1800
 """WeCom cuts off a text after 2,048 bytes of UTF-8; the title needs some of them."""
 CHANNEL_REFUSED = "channel_refused"
 """Code of the problem that a channel works, and does not accept this message."""
+CHANNEL_PARTLY_REFUSED = "channel_partly_refused"
+"""Code of the problem that a channel accepts a message for some of its recipients alone."""
 MAX_ALERT_CHARACTERS = 400
 MAX_DIGEST_ALERTS = 5
 MAX_DIGEST_CHARACTERS = 80
@@ -261,8 +263,15 @@ class Notifier:
                 one = notices[claimed[0].attempts % len(notices)]
                 notices, problem = await self._send_message(channel, [one])
                 is_alone = problem is None
+            refusal = ""
+            if problem is not None and problem.code == CHANNEL_PARTLY_REFUSED:
+                refusal = self.writer.messages.translate(problem.code, **problem.facts)
+                log.warning("notice_partly_refused", channel=channel, reason=refusal)
+                problem = (
+                    None  # another message would come twice to the other recipients
+                )
             if problem is None:
-                await store.record_sent(channel, notices)
+                await store.record_sent(channel, notices, refusal)
                 await store.release(
                     [notice for notice in claimed if notice not in notices]
                 )

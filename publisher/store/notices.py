@@ -371,11 +371,16 @@ class NoticeStore(StorePart):
 
     @in_transaction
     def record_sent(
-        self, transaction: Transaction, channel: str, notices: Sequence[PendingNotice]
+        self,
+        transaction: Transaction,
+        channel: str,
+        notices: Sequence[PendingNotice],
+        refusal: str = "",
     ) -> None:
         """End notices that a channel has accepted.
 
-        Notices that the channel has failed to send are due at once, because it works.
+        Notices that the channel has failed to send are due at once, because it works. People are
+        alerted to a `refusal` of some recipients.
         """
         now, ids = self.runtime.now(), [notice.id for notice in notices]
         transaction.connection.execute(
@@ -391,7 +396,12 @@ class NoticeStore(StorePart):
         transaction.connection.execute(
             update(NOTICE).where(*have_failed).values(next_action_at=now)
         )
-        clear_alerts(transaction, f"channel:{channel}", now)
+        subject = f"channel:{channel}"
+        if refusal:
+            facts = {"channel": channel, "reason": refusal}
+            keep_alert(transaction, now, CHANNEL_FAILING, subject, facts)
+        else:
+            clear_alerts(transaction, subject, now)
 
     @in_transaction
     def record_failure(

@@ -166,10 +166,11 @@ async def write_refusals(site: Site) -> None:
 
 
 async def show_http_error(request: Request, error: Exception) -> Response:
-    """Show a refusal of Starlette: an unknown path, or a method that a path does not have."""
+    """Show a refusal: an unknown path, a method that a path does not have, or a long form."""
     status = error.status_code if isinstance(error, HTTPException) else 500
-    code = "web_not_found" if status == 404 else "web_bad_request"
-    response = await _show(request, status if status in {404, 405} else 400, code)
+    codes = {404: "web_not_found", 413: "web_too_long"}
+    code = codes.get(status, "web_bad_request")
+    response = await _show(request, status if status in {404, 405, 413} else 400, code)
     if isinstance(error, HTTPException):
         response.headers.update(error.headers or {})
     return response

@@ -100,6 +100,7 @@ class MailServer(socketserver.ThreadingTCPServer):
     def __init__(self, *, drips: bool = False, refuses: bool = False) -> None:
         super().__init__(("127.0.0.1", 0), MailHandler)
         self.drips, self.refuses = drips, refuses
+        self.refused_recipient = ""
         self.messages: list[str] = []
         self.released = threading.Event()
 
@@ -126,7 +127,9 @@ class MailHandler(socketserver.StreamRequestHandler):
                 while (data := self.rfile.readline()) not in {b".\r\n", b""}:
                     lines.append(data.decode())
                 self.server.messages.append("".join(lines))
-            if word == "RCPT" and self.server.refuses:
+            unknown = self.server.refused_recipient
+            is_unknown = bool(unknown) and unknown in line
+            if word == "RCPT" and (self.server.refuses or is_unknown):
                 self.wfile.write(b"550 no such user\r\n")
             else:
                 self.wfile.write(b"221 bye\r\n" if word == "QUIT" else b"250 fine\r\n")

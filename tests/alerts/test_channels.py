@@ -188,6 +188,20 @@ async def test_a_mail_is_delivered(channels_of):
         assert (problem.code, problem.facts["code"]) == ("channel_refused", "550")
 
 
+async def test_a_mail_that_some_recipients_cannot_get_is_not_sent_again(channels_of):
+    """The others have it: the answer says so, and how many are refused."""
+    with serving(MailServer()) as server:
+        server.refused_recipient = "gone@police.cn"
+        url = f"{server.url}&to=gone@police.cn"
+        problem = await channels_of(url).send("c0", **WORDS)
+    assert len(server.messages) == 1
+    assert (problem.code, problem.facts["number"], problem.facts["code"]) == (
+        "channel_partly_refused",
+        "1",
+        "550",
+    )
+
+
 @pytest.mark.parametrize(
     ("answer", "code"),
     [

@@ -51,12 +51,14 @@ HEAD = Checkpoint(
 class Receiver:
     """A receiver for all channels that keeps its messages.
 
-    The channels in `broken` refuse, as all do some words.
+    The channels in `broken` refuse, as all do some words. Those in `partly_broken` accept for some
+    recipients.
     """
 
     def __init__(self):
         self.accepted: list[tuple[str, tuple[str, ...], str, str]] = []
         self.broken: set[str] = set()
+        self.partly_broken: set[str] = set()
         self.refused_words: list[str] = []
         self.calls: Counter[str] = Counter()
 
@@ -65,6 +67,9 @@ class Receiver:
         if channel in self.broken or any(words in body for words in self.refused_words):
             return Problem(code="channel_refused", facts={"code": "500", "said": ""})
         self.accepted.append((channel, tuple(ids), title, body))
+        if channel in self.partly_broken:
+            facts = {"number": "1", "code": "550", "said": ""}
+            return Problem(code="channel_partly_refused", facts=facts)
         return None
 
     def kinds(self):
@@ -230,6 +235,24 @@ async def test_a_notice_waits_for_a_channel_as_long_as_the_alert_is_open(
     assert str(alerts[REFUSED]) in numbers
     assert max(Counter(receiver.ids("duty")).values()) == 1
     assert [alert.code for alert in await notifier.store.queries.alerts()] == [REFUSED]
+
+
+async def test_a_message_that_some_recipients_cannot_get_comes_once_to_the_others(
+    notifier, receiver
+):
+    """The channel is an alert until all of its recipients accept."""
+    receiver.partly_broken = {"duty"}
+    await open_alert(notifier.store)
+    await pass_time(notifier, 30 * MINUTE)
+    assert max(Counter(receiver.ids("duty")).values()) == 1
+    alerts = await notifier.store.queries.alerts()
+    [failing] = [alert for alert in alerts if alert.code == "alert_channel_failing"]
+    assert "550" in failing.facts["reason"]
+    receiver.partly_broken = set()
+    await open_alert(notifier.store, subject="login:fake/new")
+    await notifier.run()
+    codes = {alert.code for alert in await notifier.store.queries.alerts()}
+    assert codes == {REFUSED}
 
 
 async def test_a_channel_that_works_again_gets_all_that_it_has_missed(

@@ -400,6 +400,26 @@ def test_f101_check_says_what_the_daemon_would_leave_out(run, due_post, deliver)
     assert "按原来登记的办：planned、refund\n" in left_out.err
 
 
+def test_an_original_behind_its_follow_up_is_a_warning_where_the_daemon_accepts_it(
+    run, drill
+):
+    """A new follow-up before its original is an error; one that the daemon has stays as it is."""
+    follow_up = (
+        warning("two", f'follows = "one"\n{in_days(2)}', TO_WEIBO)
+        .replace('"warning"', '"update"')
+        .replace("signs", "# signs")
+    )
+    write_schedule(drill, warning("one", in_days(3), TO_WEIBO), follow_up)
+    refused = run("-C", drill, "check", "--json")
+    write_schedule(drill, warning("one", in_days(1), TO_WEIBO), follow_up)
+    assert (refused.code, run("-C", drill, "reload").code) == (1, 0)
+    write_schedule(drill, warning("one", in_days(3), TO_WEIBO), follow_up)
+    checked = run("-C", drill, "check", "--json")
+    found = {problem["code"]: problem for problem in checked.json["problems"]}
+    assert (checked.code, found["follows_too_early"]["severity"]) == (0, "warning")
+    assert run("-C", drill, "reload").code == 0
+
+
 def test_cancel_stops_and_retract_deletes(run, due_post, deliver):
     """Cancelling affects nothing that is published; retracting orders its deletion."""
     deliver(PUBLISHED)

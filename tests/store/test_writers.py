@@ -264,6 +264,24 @@ async def test_a_copy_by_hand_is_its_writers_too(store):
     assert await barred(store, PostId("q")) == ["chen", "ops", "wang", "zhang"]
 
 
+async def test_each_copy_by_hand_in_one_version_is_its_writers_too(store):
+    """A version may bring several new posts with the words of one that it had before."""
+    await save(store, words("wang's"), "wang")
+    copies = [
+        replace(make_post(name, ["b"], START_TIME + 6 * HOUR), title="wang's")
+        for name in "qr"
+    ]
+    drafts = [
+        make_rendered_delivery(post, post.trigger.at, is_new=True) for post in copies
+    ]
+    plan = Plan(planned=tuple(draft.planned for draft in drafts))
+    await store.posts.commit_plan(
+        PlanCommit(plan=plan, rendered=drafts, posts=copies, file_owner="ops")
+    )
+    found = [await barred(store, post.id) for post in copies]
+    assert found == [["ops", "wang", "zhang"]] * 2
+
+
 async def test_names_of_two_spellings_are_one_person(store):
     await save(store, words("wang's"), " ＷＡＮＧ ")
     await save(store, moved(words("wang's")), "chen")

@@ -339,6 +339,25 @@ async def test_what_was_sent_leads_to_a_correction(site, file):
     assert (correction["kind"], correction["follows"]) == (["correction"], [post])
 
 
+async def test_an_original_that_is_moved_behind_its_follow_up_is_warned_of(site, file):
+    """The person at the original's page learns which follow-up would expire."""
+    author = await site.signed_in("author", name="王")
+    one = {**NEW, "id": "one"}
+    two = {**NEW, "id": "two", "kind": "update", "follows": "one", "at_time": "10:00"}
+    two |= {"template": "bulletin", "title": "刷单返利：三人被抓获"}
+    for fields in (one, two):
+        await author.post("/write", data=fields)
+        text = file.read_text("utf-8")
+        await apply_schedule(site.application.planner, text, file.name)
+    form = fields_of((await author.get("/posts/one/edit")).text)
+    sound = await author.post("/write/check", data={**form, "at_time": "09:30"})
+    moved = await author.post("/write/check", data={**form, "at_time": "11:00"})
+    assert ["跟进它的 two 时间更早" in answer.text for answer in (sound, moved)] == [
+        False,
+        True,
+    ]
+
+
 async def test_two_edits_of_one_post_are_settled_field_by_field(site, file):
     """Two edits of one post are settled field by field.
 
@@ -518,8 +537,19 @@ async def test_f90_a_form_longer_than_any_post_is_refused(site, file, path, fiel
     author = await site.signed_in("author")
     form = {"picture": ("", b"", "application/octet-stream")}
     answer = await author.post(path, data={**NEW, **fields}, files=form)
-    assert answer.status_code in {400, 413}
+    assert answer.status_code == 413
+    assert "最多 60,000 字" in answer.text
     assert file.read_text("utf-8") == FILE
+
+
+async def test_a_post_may_name_each_account_of_a_large_agency(site):
+    """The bounds of lists in a post do not apply to its accounts: 1,500 may be ticked."""
+    author = await site.signed_in("author")
+    accounts = [f"account-{number}" for number in range(1_500)]
+    form = {"picture": ("", b"", "application/octet-stream")}
+    answer = await author.post("/write", data={**NEW, "to": accounts}, files=form)
+    assert answer.status_code != 413
+    assert "account-1499" in answer.text
 
 
 @pytest.mark.parametrize(

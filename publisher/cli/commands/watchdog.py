@@ -12,6 +12,7 @@ from publisher.cli.context import load_workspace_settings
 from publisher.cli.framework import command
 from publisher.cli.terminal import Terminal, echo
 from publisher.config import Settings
+from publisher.engine.notifier import CHANNEL_PARTLY_REFUSED
 from publisher.engine.watchdog import (
     Facts,
     Fault,
@@ -101,7 +102,7 @@ async def send_report(terminal: Terminal, settings: Settings, report: Report) ->
         if problem is not None:
             reason = terminal.messages.describe(problem)
             terminal.print_note("watchdog_not_sent", channel=channel, reason=reason)
-        return problem is None
+        return problem is None or problem.code == CHANNEL_PARTLY_REFUSED
 
     is_accepted = any(await asyncio.gather(*map(send, rules.first)))
     if report.is_escalated or not is_accepted:

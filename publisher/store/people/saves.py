@@ -377,7 +377,7 @@ def find_writers(
 ) -> Mapping[str, PostWriters]:
     """Return the writers of these posts until now.
 
-    A `new` post with the words of another is a copy of it, of another new one too.
+    A `new` post with the words of a stored one is a copy of it.
     """
     writers = read_writers(store, connection, [post.id for post in posts])
     copies: dict[Fingerprint, list[PostId]] = defaultdict(list)
@@ -388,13 +388,11 @@ def find_writers(
         same = connection.execute(
             select(POST.c.id, POST.c.words_hash).where(POST.c.words_hash.in_(hashes))
         ).all()
-        stored = read_writers(store, connection, [row.id for row in same])
+        sources = read_writers(store, connection, [row.id for row in same])
         writers_of_words = {words: PostWriters() for words in hashes}
         for row in same:
-            writers_of_words[row.words_hash].join(stored[row.id])
+            writers_of_words[row.words_hash].join(sources[row.id])
         for words, joined in writers_of_words.items():
-            for copy in copies[words]:
-                joined.join(writers[copy])
             for copy in copies[words]:
                 writers[copy].join(joined)
     return writers

@@ -120,7 +120,8 @@ def delete_replaced_texts(
 ) -> None:
     """Delete the texts that these occurrences had before an edit, unless somebody needs them.
 
-    A text is needed if it may have been sent, or if a reviewer has seen it.
+    A text is needed if a call is recorded for its delivery, here or by an orphaned attempt, or if
+    somebody has approved or returned it.
     """
     connection = transaction.connection
     revised = {

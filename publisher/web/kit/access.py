@@ -28,7 +28,7 @@ Such a form was posted after its session had ended.
 """
 PASSWORD_FIELDS = frozenset({"password", "password_again", "old", "token_password"})
 """A form with one of them is not kept after its session has ended. It needs new entry anyway."""
-MAX_PARTS, MAX_PART_BYTES = 2_000, 2**18
+MAX_PARTS, MAX_PART_BYTES = 2_000, 2**20
 """Fields of a form that may carry files, and the bytes of each but the files."""
 PERSONAL_PATHS = ("/approve/", "/urgent/")
 """What is sent there is the decision of one person: after a sign-in it is taken on its page again.
@@ -291,7 +291,7 @@ def read_kept_form(kept: str) -> Sequence[tuple[str, str]]:
     if len(kept) > MAX_RESUMED_CHARACTERS:
         return ()
     with contextlib.suppress(ValueError):
-        return parse_qsl(kept, keep_blank_values=True, max_num_fields=MAX_PARTS)
+        return parse_qsl(kept, keep_blank_values=True, max_num_fields=MAX_PARTS + 1)
     return ()
 
 

@@ -1,7 +1,7 @@
 """Pinyin of names and titles, for search and for suggested ids.
 
-The library's dictionary of phrases takes 44 MB of memory. Without it only the places below would be
-misspelt, as their characters have several readings.
+The library's dictionary of phrases takes 44 MB of memory. Without it words are spelt by the
+commonest reading of each character. The names below would be misspelt so.
 """
 
 import os

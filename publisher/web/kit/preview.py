@@ -171,12 +171,10 @@ def embed_media(text: str, media: Mapping[str, tuple[str, bytes]]) -> str:
     def data_url(found: re.Match[str]) -> str:
         nonlocal room
         media_type, data = media.get(found[1], ("image/png", b""))
+        if len(data) > room:
+            return ""
         room -= len(data)
-        return (
-            f"data:{media_type};base64,{base64.b64encode(data).decode()}"
-            if room >= 0
-            else ""
-        )
+        return f"data:{media_type};base64,{base64.b64encode(data).decode()}"
 
     return MEDIA_REFERENCE.sub(data_url, text)
 

@@ -25,8 +25,11 @@ REPEATS: Final = ("daily", "working", *WEEKDAYS, "cron")
 """How often a post may repeat: in words, or by a cron expression of one's own."""
 MAX_POST_FIELDS, MAX_FORM_CHARACTERS, MAX_FIELD_CHARACTERS = 300, 300_000, 60_000
 """More than the longest post has. The form of an edit also carries the post before it."""
-MAX_ITEMS, MAX_VALUES = 300, 1_000
-"""Most items of a list or table of a post, and most values of all: writing takes their square."""
+MAX_ITEMS, MAX_VALUES, MAX_RECIPIENTS = 300, 1_000, 2_000
+"""Most items of a list or table of a post, most values of all, and most names in `to`.
+
+Writing them takes their square.
+"""
 EARLIER_POST_LIMITS: Final = ReadLimits(max_bytes=2**20)
 MAX_ID_SYLLABLES: Final = 6
 MAX_ID_CHARACTERS: Final = 40
@@ -425,8 +428,10 @@ def require_number_of_values(entry: Entry) -> None:
 
     Raises HTTPException.
     """
-    waiting: list[object] = [entry]
-    number = 0
+    if len(entry.get("to", ())) > MAX_RECIPIENTS:
+        raise HTTPException(413)
+    waiting: list[object] = [value for key, value in entry.items() if key != "to"]
+    number = len(waiting)
     while waiting:
         value = waiting.pop()
         items = list(value.values()) if isinstance(value, Mapping) else value

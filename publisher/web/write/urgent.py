@@ -3,6 +3,7 @@
 Two officers on duty release it.
 """
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
@@ -117,7 +118,8 @@ async def _release_own(request: Request, post: PostId) -> None:
     """Give the author's own release at once, if they are on duty and have proved their identity.
 
     A post of another author is saved by this form too, after a conflict. Another person may have
-    changed the words since. The release of both takes the page that shows them.
+    changed the words since. The release of both takes the page that shows them, as does one that
+    comes too late: the post is saved, and the page shows its state.
     """
     visitor = get_visitor(request)
     if not visitor.is_stepped_up or not (await read_lane(request))["is_on_duty"]:
@@ -126,7 +128,8 @@ async def _release_own(request: Request, post: PostId) -> None:
         names = (task.status.author, task.saved_by or "")
         if all(is_same_name(name, visitor.user.name) for name in names):
             words = visitor.messages.translate("web_urgent_title")
-            await _release(request, post, task.status.fingerprint, words)
+            with contextlib.suppress(ApprovalError, SignInError):
+                await _release(request, post, task.status.fingerprint, words)
 
 
 async def _release(
