@@ -352,7 +352,7 @@ async def test_an_original_that_is_moved_behind_its_follow_up_is_warned_of(site,
     form = fields_of((await author.get("/posts/one/edit")).text)
     sound = await author.post("/write/check", data={**form, "at_time": "09:30"})
     moved = await author.post("/write/check", data={**form, "at_time": "11:00"})
-    assert ["跟进它的 two 时间更早" in answer.text for answer in (sound, moved)] == [
+    assert ["two 跟进 one，时间却更早" in answer.text for answer in (sound, moved)] == [
         False,
         True,
     ]

@@ -307,18 +307,7 @@ def _check_posts(
             for problem in found
             if problem not in offline_app.post_renderer.templates.problems
         ]
-    compared = None
-    if (
-        known is not None
-        and Path(toml.file).resolve() == settings.schedule_file.resolve()
-    ):
-        compared = asyncio.run(_compare_with_database(settings, schedule))
-        found += (
-            find_plan_problems(settings, compared, toml, report)
-            if compared is not None
-            else find_large_removal(toml, known)
-        )
-    found += find_follow_up_problems(schedule, compared)
+    found += find_differences(settings, schedule, toml, report, known)
     report.problems += locate_problems(found, text=toml.text, file=toml.file)
     over = {
         f"post[{index}]"
@@ -373,6 +362,25 @@ class Comparison:
     plan: Plan
     stored: StoredPosts
     originals: Sequence[Post]
+
+
+def find_differences(
+    settings: Settings,
+    schedule: Schedule,
+    toml: TomlDocument,
+    report: CheckReport,
+    known: Mapping[PostId, KnownPost] | None,
+) -> Iterator[Problem]:
+    """Yield the problems of a schedule beside the stored posts, if it is the workspace's own."""
+    is_own = Path(toml.file).resolve() == settings.schedule_file.resolve()
+    compared = None
+    if is_own and known is not None:
+        compared = asyncio.run(_compare_with_database(settings, schedule))
+        if compared is not None:
+            yield from find_plan_problems(settings, compared, toml, report)
+        else:
+            yield from find_large_removal(toml, known)
+    yield from find_follow_up_problems(schedule, compared)
 
 
 def find_follow_up_problems(
