@@ -1,5 +1,6 @@
 """Edit one post in the text of schedule.toml. Every byte outside that post stays as it is."""
 
+import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,9 @@ _KEY_ORDER = {
     for number, (name, info) in enumerate(PostEntry.model_fields.items())
 }
 
+
+_NO_POSTS = re.compile(r"^post\s*=\s*\[\s*\].*\n?", re.MULTILINE)
+"""An empty list of posts. TOML allows no `[[post]]` beside it."""
 
 PostSpans = Sequence[tuple[int, int]]
 """Where each post of a text begins and ends."""
@@ -127,11 +131,18 @@ def add_post(text: str, entry: Entry) -> TextEdit:
     document = tomlkit.document()
     document.append("post", posts)
     after = _require_entry(tomlkit.dumps(document), entry).replace("\n", newline)
-    before = text
+    before = remove_empty_list(text)
     if before.strip("\ufeff \t\r\n"):
         before += "" if before.endswith("\n") else newline
         before += "" if before.endswith(("\n\n", "\n\r\n")) else newline
     return TextEdit(text=before + after, before="", after=after)
+
+
+def remove_empty_list(text: str) -> str:
+    """Return a text without `post = []`, which says that there are no posts."""
+    if _NO_POSTS.search(text) is None or tomllib.loads(text).get("post"):
+        return text
+    return _NO_POSTS.sub("", text, count=1)
 
 
 def _parse_block(block: str) -> dict[str, Any]:

@@ -542,6 +542,29 @@ async def test_f90_a_form_longer_than_any_post_is_refused(site, file, path, fiel
     assert file.read_text("utf-8") == FILE
 
 
+@pytest.mark.parametrize(
+    "value", ["5", "[5]", "{ a = 5 }", "true", '"x"', "2026-12-01"]
+)
+@pytest.mark.parametrize("path", ["/write", "/write/check"])
+async def test_a_forged_earlier_post_of_any_shape_is_no_error(site, path, value):
+    """A key with a list, table or value that it has in no post is left out."""
+    author = await site.signed_in("author")
+    keys = ("id", "to", "images", "text", "data", "title", "at", "cron", "expires")
+    for key in keys:
+        base = f"[[post]]\n{key} = {value}\n"
+        answer = await author.post(path, data={**NEW, "do": "", "base": base})
+        assert answer.status_code < 500, base
+
+
+async def test_a_post_is_saved_into_a_file_that_says_there_are_none(site, file):
+    """`post = []` is how a schedule without posts may be written."""
+    text = "# 计划\npost = []  # 还没有\n"
+    await asyncio.to_thread(file.write_text, text, "utf-8")
+    author = await site.signed_in("author")
+    assert (await author.post("/write", data=NEW)).status_code == 303
+    assert [post["title"] for post in posts(file)] == [NEW["title"]]
+
+
 async def test_a_post_may_name_each_account_of_a_large_agency(site):
     """The bounds of lists in a post do not apply to its accounts: 1,500 may be ticked."""
     author = await site.signed_in("author")

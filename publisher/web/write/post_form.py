@@ -12,7 +12,7 @@ from publisher.domain.characters import remove_forbidden_characters
 from publisher.domain.errors import ScheduleError
 from publisher.domain.kinds import PostKind
 from publisher.rendering.templates import TemplateSample
-from publisher.schedule.edit import Entry, add_post
+from publisher.schedule.edit import TABLE_KEYS, Entry, add_post
 from publisher.schedule.load import post_tables
 from publisher.schedule.model import ASAP
 from publisher.tomlfile.read import ReadLimits, parse_toml
@@ -34,6 +34,7 @@ EARLIER_POST_LIMITS: Final = ReadLimits(max_bytes=2**20)
 MAX_ID_SYLLABLES: Final = 6
 MAX_ID_CHARACTERS: Final = 40
 """So much of a title is read for an id."""
+LIST_KEYS: Final = ("to", "images")
 _CRON_KEYS: Final = ("cron", "days", "from", "until")
 
 
@@ -80,6 +81,7 @@ def clean_text(text: str) -> str:
 
 def fill_form(entry: Entry, zone: ZoneInfo) -> dict[str, list[str]]:
     """Return the fields that show a post."""
+    entry = keep_shaped(entry)
     names = ("id", "kind", "template", "follows", "level", "title", "body", "max_delay")
     fields = {name: [str(entry[name])] for name in names if name in entry}
     fields |= fill_time(entry, zone)
@@ -418,9 +420,26 @@ def load_entry(text: str) -> Entry:
         posts = post_tables(parse_toml(text, "", EARLIER_POST_LIMITS, ScheduleError))
     except ScheduleError:
         return {}
-    entry = posts[0] if posts and isinstance(posts[0], dict) else {}
+    entry = keep_shaped(posts[0]) if posts and isinstance(posts[0], dict) else {}
     require_number_of_values(entry)
     return entry
+
+
+def keep_shaped(entry: Entry) -> Entry:
+    """Return a post without its keys of a shape that they have in no post.
+
+    A file under repair has such keys, or a manipulated form.
+    """
+    return {key: value for key, value in entry.items() if has_shape(key, value)}
+
+
+def has_shape(key: str, value: object) -> bool:
+    """Return True if a key of a post holds a list, a table or a single value as it should."""
+    if key in LIST_KEYS:
+        return isinstance(value, list)
+    if key in TABLE_KEYS:
+        return isinstance(value, Mapping)
+    return not isinstance(value, list | Mapping)
 
 
 def require_number_of_values(entry: Entry) -> None:
