@@ -50,7 +50,7 @@ from publisher.engine.filed_texts import FiledTextCheck
 from publisher.engine.job_scheduler import Job, correct_job_times, schedule_jobs
 from publisher.engine.monitor import check_logins_due, monitor_due
 from publisher.engine.notifier import NoticeWriter, Notifier
-from publisher.engine.offboard import remove_ordered_secrets, report_secrets
+from publisher.engine.offboard import remove_ordered_secrets, report_all_secrets
 from publisher.engine.planner import (
     active_schedule,
     apply_schedule,
@@ -570,7 +570,12 @@ def build_jobs(daemon: Daemon) -> Sequence[Job]:
         Job("monitor", monitor, 30.0, 15.0),
         Job("check_preflight", store.preflight.run, 15.0, 30.0),
         Job("check_silence", check_silence, 20.0, 60.0),
-        Job("report_secrets", partial(report_secrets, store, app.settings), 1.0, 30.0),
+        Job(
+            "report_secrets",
+            partial(report_all_secrets, store, app.settings),
+            1.0,
+            30.0,
+        ),
         Job(
             "remove_secrets",
             partial(remove_ordered_secrets, store, app.settings),

@@ -4,6 +4,7 @@ They come from environment, systemd, a folder or the encrypted store.
 """
 
 import base64
+import hmac
 import json
 import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -457,6 +458,12 @@ def list_secret_values(
         for field, value in fields.items()
         if field not in public_fields and not field.endswith("_at")
     ]
+
+
+def hash_fields(fields: Mapping[str, str], key: bytes) -> str:
+    """Return the keyed hash of a secret: it shows whether two are the same, and nothing else."""
+    canonical = json.dumps(dict(fields), sort_keys=True).encode()
+    return hmac.digest(key, canonical, "sha256").hex()
 
 
 def _read_secret_file(path: Path, name: str) -> str:

@@ -60,7 +60,7 @@ SUBJECTS: Mapping[str, str] = {
     "today": "dashboard glyph today todo",
     "accounts": """
         account accounts adapter_state changed_accounts credentials doctor foreign_state
-        kept_secrets login login_health mode modes offboard rename_account secret
+        kept_secrets secret_report secret_reports login login_health mode modes offboard rename_account secret
     """,
     "monitoring": """
         deleted evergreen monitor preflight reach report reports silence

@@ -22,6 +22,7 @@ from publisher.domain.account import Account, AccountId, AccountPolicy
 from publisher.domain.delivery import Actor
 from publisher.domain.errors import InputError, RefusedError
 from publisher.runtime.clock import FailpointSyntaxError, Runtime, parse_failpoints
+from publisher.secrets import find_external_source
 from publisher.store.db.database import is_incomplete, sqlite_file
 from publisher.store.queries.queries import Queries, WorkerStatus
 from publisher.store.queries.snapshot import StatusSnapshot
@@ -191,3 +192,17 @@ async def record_action(
         terminal.print_note("audit_not_written")
         return False
     return True
+
+
+async def require_use(settings: Settings, secret: str) -> None:
+    """Raise CommandFailedError if a value in the encrypted store has no effect.
+
+    Another place comes first for this process, or for the daemon by its last report.
+    """
+    place = find_external_source(secret, secrets_dir=settings.secrets_dir)
+    if place is None and has_database(settings):
+        async with open_command_store(settings, policies={}) as store:
+            report = await store.kept_secrets.read_report()
+        place = report.elsewhere.get(secret) if report is not None else None
+    if place is not None:
+        raise CommandFailedError("secret_overridden", name=secret, place=place)

@@ -5,8 +5,6 @@ there.
 """
 
 import contextlib
-import hmac
-import json
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -25,7 +23,7 @@ from publisher.domain.results import (
 )
 from publisher.engine.calls import call_adapter
 from publisher.runtime.logs import log
-from publisher.secrets import LoginSecret, SecretError
+from publisher.secrets import LoginSecret, SecretError, hash_fields
 from publisher.store.monitor.login_health import SAME_ACCOUNT
 from publisher.store.store import Store
 from publisher.store.system_alerts import is_outage
@@ -186,5 +184,4 @@ class CredentialCheck:
         """Return the keyed hash of a secret."""
         if not self._key:
             self._key.append(await self.store.login_health.credential_key())
-        canonical = json.dumps(dict(fields), sort_keys=True).encode()
-        return hmac.digest(self._key[0], canonical, "sha256").hex()
+        return hash_fields(fields, self._key[0])

@@ -14,10 +14,12 @@ from publisher.domain.account import AccountId, LoginId, Mode
 from publisher.domain.delivery import Actor
 from publisher.domain.errors import NoSuchItemError, PublisherError
 from publisher.domain.reports import OpenWork, collect_open_work
+from publisher.engine.secret_report import locate_secrets, report_secrets
 from publisher.runtime.logs import log
-from publisher.secrets import SecretError, find_external_source, open_vault
-from publisher.store.monitor.kept_secrets import SecretRemoval, SecretReport
+from publisher.secrets import SecretError, open_vault
+from publisher.store.monitor.kept_secrets import SecretRemoval
 from publisher.store.queries.queries import Queries
+from publisher.store.secret_reports import SecretReport
 from publisher.store.store import Store
 
 
@@ -125,11 +127,8 @@ async def find_account(
     )
 
 
-async def report_secrets(store: Store, settings: Settings) -> None:
-    """Record in the database where this host's secrets are, for the dashboard.
-
-    The secrets of leaving accounts are included.
-    """
+async def report_all_secrets(store: Store, settings: Settings) -> None:
+    """Record the places and values of this host's secrets, with those of leaving accounts."""
     off = [
         order.account
         for order in await store.queries.mode_overrides()
@@ -140,32 +139,7 @@ async def report_secrets(store: Store, settings: Settings) -> None:
     for account in gone:
         with contextlib.suppress(NoSuchItemError):  # it never had a login
             names.append((await find_account(store.queries, settings, account)).secret)
-    await store.kept_secrets.report(
-        await asyncio.to_thread(locate_secrets, settings, *names)
-    )
-
-
-def locate_secrets(settings: Settings, *names: str) -> SecretReport:
-    """Return the places of the settings' secrets, and of the secrets with these names."""
-    stored: Sequence[str] = ()
-    vault_error: Sequence[str] = ()
-    try:
-        stored = open_vault(settings.workspace).list_names()
-    except SecretError as error:
-        vault_error = error.code, error.name, *error.places
-    wanted = {
-        *names,
-        *(account.secret for account in settings.accounts.values()),
-        *settings.alerts.channels.values(),
-    }
-    places = {
-        name: find_external_source(name, secrets_dir=settings.secrets_dir)
-        for name in sorted(wanted)
-    }
-    elsewhere = {name: place for name, place in places.items() if place is not None}
-    return SecretReport(
-        stored=list(stored), elsewhere=elsewhere, vault_error=list(vault_error)
-    )
+    await report_secrets(store, settings, names)
 
 
 async def read_offboarding(
@@ -262,7 +236,7 @@ async def _carry_out(store: Store, settings: Settings, order: SecretRemoval) -> 
     else:
         if await _remove_secret(store, settings, leaving):
             await _finish(store, settings, leaving, order.person, has_secrets=True)
-        await report_secrets(store, settings)
+        await report_all_secrets(store, settings)
     await store.kept_secrets.finish(order)
 
 

@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import io
 import re
+import shutil
 import sqlite3
 
 import pytest
@@ -10,6 +12,9 @@ import pytest
 from publisher.app.application import open_application
 from publisher.config import load_settings
 from publisher.domain.errors import Problem
+from publisher.domain.user import Grant, UserRole
+from publisher.engine.decisions import named_person
+from publisher.engine.secret_report import report_secrets
 from publisher.runtime.clock import Runtime
 from publisher.testing.fakes import make_confirmed_runtime
 from tests.cli.posts import warning, write_schedule
@@ -256,3 +261,73 @@ def test_a_right_that_the_dashboard_lacks_is_named(run, run_on_database, drill):
         lambda application: application.store.system_alerts.set_rights_alert([])
     )
     assert run("-C", drill, "doctor", "--json").json["files"] == []
+
+
+def report_of_daemon(workspace, monkeypatch, folder):
+    """Let a daemon with systemd's credentials in a folder report its secrets."""
+
+    async def report():
+        settings = await load_settings(workspace)
+        async with open_application(
+            settings, make_confirmed_runtime(), can_send=True
+        ) as application:
+            await application.store.actions.register_worker()
+            await report_secrets(application.store, settings)
+
+    with monkeypatch.context() as unit:
+        unit.setenv("CREDENTIALS_DIRECTORY", str(folder))
+        asyncio.run(report())
+
+
+def test_a_secret_that_only_the_daemon_reads_elsewhere_is_named(
+    run, drill, tmp_path, monkeypatch
+):
+    """A value in the encrypted store is none of the daemon's while systemd gives it another.
+
+    `doctor` says so, and its result ends no alert about the daemon's value; `secret set` fails.
+    """
+    credentials = tmp_path / "credentials"
+    shutil.copytree(drill / "secrets", credentials)
+    placed = (drill / "secrets" / "beijing-weibo").read_text("utf-8")
+    (credentials / "beijing-weibo").write_text('{"access_token": "old"}', "utf-8")
+    for secret in ("beijing-weibo", "beijing-wechat", "beijing-tieba"):
+        (drill / "secrets" / secret).unlink(missing_ok=True)
+    report_of_daemon(drill, monkeypatch, credentials)
+    monkeypatch.setattr("sys.stdin", io.StringIO(placed))
+    stored = run("-C", drill, "secret", "set", "beijing-weibo", "--by", "王")
+    assert (stored.code, str(credentials / "beijing-weibo") in stored.err) == (1, True)
+    code, logins = examined(run, drill)
+    assert (code, logins["weibo"]["health"]) == (1, "healthy")
+    assert str(credentials / "beijing-weibo") in logins["weibo"]["to_do"][0]
+    accounts = run("-C", drill, "accounts", "--json").json["accounts"]
+    assert {row["health"] for row in accounts if row["platform"] == "weibo"} == {None}
+
+
+@pytest.mark.parametrize("is_used", [True, False])
+def test_a_known_secret_is_due_until_the_daemon_uses_another(
+    run, drill, monkeypatch, tmp_path, *, is_used
+):
+    """The alert about a person that knows a secret does not end by a value that nobody uses."""
+    folder = drill / "secrets"
+    if not is_used:
+        folder = tmp_path / "credentials"
+        shutil.copytree(drill / "secrets", folder)
+    report_of_daemon(drill, monkeypatch, folder)
+
+    async def leave():
+        settings = await load_settings(drill)
+        async with open_application(settings, Runtime(), can_send=False) as application:
+            users = application.store.users
+            for name in ("wang", "li"):
+                await users.add(
+                    name, [Grant(role=UserRole.ADMIN)], named_person("wang")
+                )
+            await users.leave("li", ["beijing-weibo"], named_person("wang"))
+
+    asyncio.run(leave())
+    (drill / "secrets" / "beijing-weibo").write_text('{"access_token": "new"}', "utf-8")
+    report_of_daemon(drill, monkeypatch, folder)
+    codes = {
+        alert["code"] for alert in run("-C", drill, "alerts", "--json").json["alerts"]
+    }
+    assert ("rotation_due" in codes) is not is_used

@@ -10,7 +10,7 @@ import pytest
 from publisher.domain.account import Mode
 from publisher.domain.delivery import Actor, Role, State
 from publisher.engine import offboard as app_offboard
-from publisher.engine.offboard import remove_ordered_secrets, report_secrets
+from publisher.engine.offboard import remove_ordered_secrets, report_all_secrets
 from publisher.secrets import open_vault
 from publisher.store.monitor.kept_secrets import SecretRemoval
 from publisher.store.people.sign_ins import STEP_UP_LIFETIME
@@ -32,7 +32,7 @@ def without_waiting(monkeypatch):
 async def let_daemon_run(site):
     """Do the periodic work of the daemon, as it does every few seconds."""
     await remove_ordered_secrets(site.store, site.application.settings)
-    await report_secrets(site.store, site.application.settings)
+    await report_all_secrets(site.store, site.application.settings)
 
 
 def steps(page):
@@ -270,7 +270,7 @@ async def test_a_secret_outside_the_store_is_left_to_people(site):
         for key, value in site.application.settings.accounts.items()
         if key != ACCOUNT
     }
-    await report_secrets(
+    await report_all_secrets(
         site.store, replace(site.application.settings, accounts=accounts)
     )
     report = await site.store.kept_secrets.read_report()

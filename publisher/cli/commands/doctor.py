@@ -37,6 +37,7 @@ from publisher.domain.results import (
 )
 from publisher.engine.calls import call_adapter
 from publisher.engine.clock_check import ClockCheck
+from publisher.engine.secret_report import find_other_places
 from publisher.runtime.clock import Runtime
 from publisher.store.monitor.login_health import EXPIRY_WARNING_DAYS, AccountHealth
 from publisher.store.queries.queries import Pause
@@ -54,6 +55,8 @@ class LoginDiagnosis:
     login_health: AccountHealth
     health: HealthCheckResult
     pauses: Sequence[Pause]
+    daemon_place: str | None = None
+    """Where the daemon has another value of the secret than was checked here, if so."""
 
     @property
     def account(self) -> Account:
@@ -63,6 +66,7 @@ class LoginDiagnosis:
     def is_healthy(self) -> bool:
         return (
             isinstance(self.health, Healthy)
+            and self.daemon_place is None
             and self.login_health.quota_left > 0
             and not self.pauses
         )
@@ -159,7 +163,7 @@ async def vouch_for_clock(
 async def diagnose_logins(application: Application) -> Sequence[LoginDiagnosis]:
     """Check every login without a cooldown, MAX_HEALTH_CHECKS at a time, and record the results.
 
-    The replies confirm the clock.
+    The replies confirm the clock. A result for another secret than the daemon's is not recorded.
     """
     store, runtime = application.store, application.store.runtime
     runtime.confirm_from_kernel()
@@ -172,6 +176,7 @@ async def diagnose_logins(application: Application) -> Sequence[LoginDiagnosis]:
         account_health.account.login: account_health for account_health in accounts
     }
     pauses = await store.queries.pauses()
+    places = await find_other_places(store, application.settings)
     gate = asyncio.Semaphore(MAX_HEALTH_CHECKS)
 
     async def diagnose(login: AccountHealth) -> LoginDiagnosis:
@@ -183,15 +188,21 @@ async def diagnose_logins(application: Application) -> Sequence[LoginDiagnosis]:
         health: HealthCheckResult = RateLimited(
             code="rate_limited", until=login.cooldown_until
         )
+        daemon_place = places.get(login.account.secret)
         if login.cooldown_until is None:
             async with gate:
                 adapter = application.adapters[login.account.id]
                 health = await call_adapter(
                     adapter.check_health(), HEALTH_CHECK_TIMEOUT
                 )
-                await store.login_health.record_probe(login.account, health)
-        own_pauses = [pause for pause in pauses if pause.scope in scopes]
-        return LoginDiagnosis(login_health=login, health=health, pauses=own_pauses)
+                if daemon_place is None:
+                    await store.login_health.record_probe(login.account, health)
+        return LoginDiagnosis(
+            login_health=login,
+            health=health,
+            pauses=[pause for pause in pauses if pause.scope in scopes],
+            daemon_place=daemon_place,
+        )
 
     return await asyncio.gather(*map(diagnose, one_by_login.values()))
 
@@ -286,23 +297,37 @@ def required_steps(
         formatter.messages.first_known(f"renewal_{account.platform}", "renewal_other"),
         **facts,
     )
-    match diagnosis.health:
+    if diagnosis.daemon_place is not None:
+        yield translate("doctor_other_secret", **facts, source=diagnosis.daemon_place)
+    yield from _steps_of_health(diagnosis.health, formatter, now, facts)
+    if not diagnosis.login_health.quota_left:
+        yield translate("doctor_quota", **facts)
+    for pause in diagnosis.pauses:
+        yield formatter.pause("still_paused", pause)
+
+
+def _steps_of_health(
+    health: HealthCheckResult,
+    formatter: Formatter,
+    now: datetime,
+    facts: dict[str, str],
+) -> Iterator[str]:
+    translate = formatter.messages.translate
+    match health:
         case Healthy(credentials_expire_at=datetime() as until) if (
             until - now <= EXPIRY_NOTICE
         ):
             yield translate(
-                "doctor_renew_soon",
-                **facts,
-                days=credential_days_left(diagnosis.health, now),
+                "doctor_renew_soon", **facts, days=credential_days_left(health, now)
             )
         case Healthy():
             pass
         case CredentialExpired(reason=reason):
             yield from _hints_for_code(reason, formatter, facts)
             yield translate("doctor_renew", **facts)
-        case Blocked(code=code):
-            if platform_message:
-                yield translate("doctor_platform_message", said=platform_message)
+        case Blocked(code=code, reason=said):
+            if said:
+                yield translate("doctor_platform_message", said=said)
             yield from _hints_for_code(code, formatter, facts)
             yield translate("doctor_needs_login", **facts)
         case RateLimited(until=until):
@@ -310,10 +335,6 @@ def required_steps(
         case Unknown(reason=reason):
             yield from _hints_for_code(reason, formatter, facts)
             yield translate("doctor_unreachable", **facts)
-    if not diagnosis.login_health.quota_left:
-        yield translate("doctor_quota", **facts)
-    for pause in diagnosis.pauses:
-        yield formatter.pause("still_paused", pause)
 
 
 def _hints_for_code(

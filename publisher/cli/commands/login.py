@@ -7,7 +7,11 @@ import click
 
 from publisher.app.application import start_login
 from publisher.cli.authentication import authenticate_offline
-from publisher.cli.context import load_workspace_settings, record_action
+from publisher.cli.context import (
+    load_workspace_settings,
+    record_action,
+    require_use,
+)
 from publisher.cli.errors import EXIT_FAILED, CommandFailedError
 from publisher.cli.framework import command, one_line, person_name
 from publisher.cli.terminal import Terminal, hidden_input
@@ -61,4 +65,7 @@ async def login(terminal: Terminal, account: AccountId, by: str | None) -> int:
     is_recorded = await record_action(
         terminal, "signed_in", f"account:{account}", person, [known]
     )
-    return 0 if is_recorded else EXIT_FAILED
+    if not is_recorded:
+        return EXIT_FAILED
+    await require_use(settings, known.secret)
+    return 0

@@ -9,7 +9,11 @@ import click
 
 from publisher.app.adapters import get_hook, load_factories
 from publisher.cli.authentication import authenticate_offline, system_user_name
-from publisher.cli.context import load_workspace_settings, record_action
+from publisher.cli.context import (
+    load_workspace_settings,
+    record_action,
+    require_use,
+)
 from publisher.cli.errors import EXIT_FAILED, CommandFailedError
 from publisher.cli.framework import (
     LocalizedUsageError,
@@ -19,14 +23,12 @@ from publisher.cli.framework import (
     person_name,
 )
 from publisher.cli.terminal import Terminal, echo, hidden_input
-from publisher.config import Settings
 from publisher.domain.account import Account
 from publisher.domain.errors import InputError, NoSuchItemError
 from publisher.engine.decisions import named_person
 from publisher.secrets import (
     AUDIT_KEY_NAME,
     USER_KEY_NAME,
-    find_external_source,
     open_vault,
     parse_fields,
 )
@@ -97,23 +99,16 @@ async def secret(
         users if action == "set" else (),
     )
     if action == "set" and settings is not None:
-        report_use(terminal, settings, name or "", users, fields)
+        report_use(terminal, name or "", users, fields)
+        if is_recorded:
+            await require_use(settings, name or "")
     return 0 if is_recorded else EXIT_FAILED
 
 
 def report_use(
-    terminal: Terminal,
-    settings: Settings,
-    name: str,
-    users: Sequence[Account],
-    fields: Mapping[str, str],
+    terminal: Terminal, name: str, users: Sequence[Account], fields: Mapping[str, str]
 ) -> None:
-    """Print the missing parts of a stored secret: an account that uses it, or a sign-in's token.
-
-    Raises CommandFailedError if another source comes before the encrypted store.
-    """
-    if source := find_external_source(name, secrets_dir=settings.secrets_dir):
-        raise CommandFailedError("secret_overridden", name=name, place=source)
+    """Print the missing parts of a stored secret: an account that uses it, or a sign-in's token."""
     if not users and name not in {AUDIT_KEY_NAME, USER_KEY_NAME}:
         terminal.print_note("secret_unused", name=name)
     for account in users[:1]:  # the others share its sign-in

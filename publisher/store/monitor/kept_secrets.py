@@ -5,45 +5,23 @@ stored.
 """
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from typing import get_args
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, exists, select
 
 from publisher.domain.account import AccountId
 from publisher.domain.delivery import Actor, Role
-from publisher.secrets import SecretError, SecretErrorCode
 from publisher.store.base import StorePart
+from publisher.store.db.alert_tables import ALERT
 from publisher.store.db.database import Transaction, in_transaction
 from publisher.store.db.rows import write_row
 from publisher.store.db.tables import DATABASE_INFO
+from publisher.store.people.users import ROTATION_DUE, end_rotations
+from publisher.store.secret_reports import REPORT_PREFIX, SecretReport, load_report
 
-REPORT_PREFIX, ORDER_PREFIX = "secrets:", "secret_removal:"
-"""Begin the keys of the report and of the orders, before the worker."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SecretReport:
-    """The names of secrets in the encrypted store, and the places of secrets outside it, by name.
-
-    `vault_error` has code, name and places of the error that makes the encrypted store unreadable.
-    """
-
-    stored: Sequence[str] = ()
-    elsewhere: Mapping[str, str] = field(default_factory=dict)
-    vault_error: Sequence[str] = ()
-
-    @property
-    def error(self) -> SecretError | None:
-        """Why the encrypted store cannot be read, if so."""
-        if not self.vault_error:
-            return None
-        code, name, *places = self.vault_error
-        [known] = [each for each in get_args(SecretErrorCode) if each == code] or [
-            "vault_unreadable"
-        ]
-        return SecretError(known, name, tuple(places))
+ORDER_PREFIX = "secret_removal:"
+"""Begins the keys of the orders, before the worker."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,20 +41,25 @@ class KeptSecrets(StorePart):
     """The report of one host's daemon about its secrets, and the orders to it."""
 
     async def report(self, report: SecretReport) -> None:
-        """Keep the daemon's report, if it is new."""
+        """Keep the daemon's report, if it is new, and end the alerts about replaced secrets."""
         value = json.dumps(asdict(report), ensure_ascii=False, sort_keys=True)
-        if value != await self._read_value(self._report_key):
-            key = {"key": self._report_key}
-            await self.database.write(
-                lambda transaction: write_row(
-                    transaction.connection, DATABASE_INFO, key, {"value": value}
-                )
-            )
+        is_due = ALERT.c.code == ROTATION_DUE, ALERT.c.cleared_at.is_(None)
+        has_rotations = await self.database.read(
+            lambda connection: connection.scalar(select(exists().where(*is_due)))
+        )
+        if has_rotations or value != await self._read_value(self._report_key):
+            await self._keep_report(value)
+
+    @in_transaction
+    def _keep_report(self, transaction: Transaction, value: str) -> None:
+        key = {"key": self._report_key}
+        write_row(transaction.connection, DATABASE_INFO, key, {"value": value})
+        end_rotations(transaction, self.runtime.now())
 
     async def read_report(self) -> SecretReport | None:
         """Return the last report of this host's daemon; None if it has not run yet."""
         value = await self._read_value(self._report_key)
-        return None if value is None else SecretReport(**json.loads(value))
+        return None if value is None else load_report(value)
 
     @in_transaction
     def order(self, transaction: Transaction, order: SecretRemoval) -> None:

@@ -38,6 +38,7 @@ from publisher.domain.user import (
 from publisher.store.approvals.duty import end_duty
 from publisher.store.approvals.guard import end_approvals_of
 from publisher.store.base import BaseStore, StorePart
+from publisher.store.db.alert_tables import ALERT
 from publisher.store.db.database import Transaction, in_transaction
 from publisher.store.db.rows import (
     batches,
@@ -58,6 +59,7 @@ from publisher.store.db.user_tables import (
     to_user,
 )
 from publisher.store.people.attempts import Attempts, forget_codes
+from publisher.store.secret_reports import read_hashes, read_used_hashes
 
 LINK_LIFETIME = timedelta(hours=24)
 LINK_BYTES = 32
@@ -93,6 +95,30 @@ BREAK_GLASS = "break_glass"
 
 The person acted as the system user that owns the workspace.
 """
+
+
+def end_rotations(transaction: Transaction, now: datetime) -> None:
+    """End the alerts about secrets that no running daemon uses any more as the person knew them."""
+    for subject, facts in _open_rotations(transaction.connection):
+        known = set(facts["hashes"].split())
+        used = read_used_hashes(transaction.connection, facts["secret"], now)
+        if known and used and known.isdisjoint(used):
+            clear_alerts(transaction, subject, now, ROTATION_DUE)
+
+
+def end_unreported_rotation(
+    transaction: Transaction, secret: str, now: datetime
+) -> None:
+    """End the alert about a secret with a new value, if no daemon has reported the old one."""
+    for subject, facts in _open_rotations(transaction.connection):
+        if subject == secret and not facts["hashes"]:
+            clear_alerts(transaction, subject, now, ROTATION_DUE)
+
+
+def _open_rotations(connection: Connection) -> Sequence[tuple[str, Mapping[str, str]]]:
+    is_due = ALERT.c.code == ROTATION_DUE, ALERT.c.cleared_at.is_(None)
+    rows = connection.execute(select(ALERT.c.subject, ALERT.c.facts).where(*is_due))
+    return [(row.subject, json.loads(row.facts)) for row in rows]
 
 
 def hash_secret(text: str) -> str:
@@ -386,13 +412,9 @@ class Users(StorePart):
         end_duty(transaction, now, name, by)
         approvals = end_approvals_of(transaction, now, name, by, "user_left")
         for secret in sorted(secrets_seen):
-            replace_alerts(
-                transaction,
-                now,
-                ROTATION_DUE,
-                f"secret:{secret}",
-                {"secret": secret, "user": name},
-            )
+            known = " ".join(sorted(read_hashes(connection, secret)))
+            facts = {"secret": secret, "user": name, "hashes": known}
+            replace_alerts(transaction, now, ROTATION_DUE, f"secret:{secret}", facts)
         detail = {"approvals": approvals, "secrets": sorted(secrets_seen)}
         write_audit(
             transaction,

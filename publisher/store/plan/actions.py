@@ -83,6 +83,7 @@ from publisher.store.db.tables import (
 from publisher.store.deliveries.cancellations import cancel_matching
 from publisher.store.deliveries.intents import PAUSE_LOCK
 from publisher.store.lost_attempts import recover_lost_attempts
+from publisher.store.people.users import end_unreported_rotation
 from publisher.store.queries.progress import ConfirmationRequest
 from publisher.store.system_alerts import (
     ACCOUNT_JOBS,
@@ -552,12 +553,13 @@ class OperatorActions(StorePart):
     ) -> None:
         """Write an audit entry for an action that other modules carry out.
 
-        Alerts about a secret end once it is replaced. Other people's knowledge of it is void.
+        The alert about a secret that somebody knows ends with the daemon's report of another value,
+        or here if there is no report.
         """
         now = self.runtime.now()
         write_audit(transaction, now, by, event=event, subject=subject, detail=detail)
         if event == SECRET_STORED:
-            clear_alerts(transaction, subject, now)
+            end_unreported_rotation(transaction, subject, now)
 
     async def register_worker(self, loaded: LoadedFiles | None = None) -> bool:
         """Record the start of this daemon.

@@ -1,0 +1,78 @@
+"""The daemons' reports of their secrets: the places, and a keyed hash of each present value.
+
+No secret itself is stored.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, get_args
+
+from sqlalchemy import Connection, Select, select
+
+from publisher.secrets import SecretError, SecretErrorCode
+from publisher.store.base import HEARTBEAT_TIMEOUT
+from publisher.store.db.tables import DATABASE_INFO, WORKER
+
+REPORT_PREFIX = "secrets:"
+"""Begins the key of a report, before the worker."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SecretReport:
+    """A daemon's report of its secrets."""
+
+    stored: Sequence[str] = ()
+    """The names in the encrypted store."""
+    elsewhere: Mapping[str, str] = field(default_factory=dict)
+    """The places of secrets outside the encrypted store, by name. They come first."""
+    hashes: Mapping[str, str] = field(default_factory=dict)
+    """The keyed hashes of the values that the daemon reads now, by name."""
+    vault_error: Sequence[str] = ()
+    """Code, name and places of the error that makes the encrypted store unreadable."""
+
+    @property
+    def error(self) -> SecretError | None:
+        """Why the encrypted store cannot be read, if so."""
+        if not self.vault_error:
+            return None
+        code, name, *places = self.vault_error
+        [known] = [each for each in get_args(SecretErrorCode) if each == code] or [
+            "vault_unreadable"
+        ]
+        return SecretError(known, name, tuple(places))
+
+
+def load_report(value: str) -> SecretReport:
+    return SecretReport(**json.loads(value))
+
+
+def read_hashes(connection: Connection, name: str) -> frozenset[str]:
+    """Return the hashes of a secret in all reports."""
+    return _collect_hashes(connection, name, _reports())
+
+
+def read_used_hashes(
+    connection: Connection, name: str, now: datetime
+) -> frozenset[str]:
+    """Return the hashes of a secret in the reports of the daemons that run."""
+    is_running = (
+        DATABASE_INFO.c.key == REPORT_PREFIX + WORKER.c.id,
+        WORKER.c.stopped_at.is_(None),
+        WORKER.c.heartbeat_at > now - HEARTBEAT_TIMEOUT,
+    )
+    return _collect_hashes(connection, name, _reports().where(*is_running))
+
+
+def _reports() -> Select[Any]:
+    return select(DATABASE_INFO.c.value).where(
+        DATABASE_INFO.c.key.startswith(REPORT_PREFIX, autoescape=True)
+    )
+
+
+def _collect_hashes(
+    connection: Connection, name: str, reports: Select[Any]
+) -> frozenset[str]:
+    found = (load_report(value) for value in connection.scalars(reports))
+    return frozenset(report.hashes[name] for report in found if name in report.hashes)
