@@ -585,6 +585,7 @@ def build_jobs(daemon: Daemon) -> Sequence[Job]:
         Job("check_files", daemon.check_files, 15.0, 30.0),
         Job("check_filed_texts", filed_texts.run, 10.0, 10.0),
         Job("check_backlog", store.backlog.update, 25.0, 30.0),
+        Job("check_workers", store.lost_workers.update, 10.0, 10.0),
         Job("check_refusals", store.users.attempts.close_windows, 30.0, 60.0),
         Job("notify", notifier.run, 1.0, 2.0),
         Job(

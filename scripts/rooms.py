@@ -60,7 +60,8 @@ SUBJECTS: Mapping[str, str] = {
     "today": "dashboard glyph today todo",
     "accounts": """
         account accounts adapter_state changed_accounts credentials doctor foreign_state
-        kept_secrets secret_report secret_reports login login_health mode modes offboard rename_account secret
+        kept_secrets login login_health mode modes offboard rename_account secret secret_report
+        secret_reports
     """,
     "monitoring": """
         deleted evergreen monitor preflight reach report reports silence
@@ -74,7 +75,7 @@ SUBJECTS: Mapping[str, str] = {
         sign_in similar_names tokens user users
     """,
     "health": """
-        clock clock_check health idle job_scheduler jobs outdated_daemon probes watchdog
+        clock clock_check health idle job_scheduler jobs lost_workers outdated_daemon probes watchdog
     """,
     "recovery": """
         backup backups comparison folder journal lost_attempts maintenance migrate move_database

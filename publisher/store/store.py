@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from publisher.store.monitor.backlog import Backlog
     from publisher.store.monitor.kept_secrets import KeptSecrets
     from publisher.store.monitor.login_health import LoginHealthStore
+    from publisher.store.monitor.lost_workers import LostWorkers
     from publisher.store.monitor.monitor import Monitoring
     from publisher.store.monitor.preflight import Preflight
     from publisher.store.monitor.silence import SilenceStore
@@ -127,6 +128,12 @@ class Store(BaseStore):
         from publisher.store.monitor.backlog import Backlog  # noqa: PLC0415 # see the class
 
         return Backlog(self)
+
+    @cached_property
+    def lost_workers(self) -> "LostWorkers":
+        from publisher.store.monitor.lost_workers import LostWorkers  # noqa: PLC0415 # see the class
+
+        return LostWorkers(self)
 
     @cached_property
     def kept_secrets(self) -> "KeptSecrets":

@@ -63,6 +63,9 @@ WIDE_SUBJECTS = frozenset({"all", "schedule", "approvals", "database"})
 """Subjects of audit entries about more than one post."""
 
 USER_SUBJECT_PREFIX = "user:"
+_UNSTOPPED_WORKERS = select(WORKER.c.id, WORKER.c.heartbeat_at).where(
+    WORKER.c.stopped_at.is_(None)
+)
 _REFUSALS = select(REFUSAL.c.kind, func.sum(REFUSAL.c.total).label("total")).group_by(
     REFUSAL.c.kind
 )
@@ -135,6 +138,8 @@ class Figures:
 
     daemon: DaemonStatus
     heartbeat_age: timedelta | None
+    heartbeat_ages: Mapping[str, timedelta]
+    """The time since the last heartbeat of each daemon that has not stopped in order, by name."""
     is_paused: bool
     paused_accounts: int
     lateness: timedelta
@@ -424,6 +429,10 @@ class DashboardQueries(StorePart):
             heartbeat_age=None
             if daemon.heartbeat_at is None
             else now - daemon.heartbeat_at,
+            heartbeat_ages={
+                row.id: now - row.heartbeat_at
+                for row in connection.execute(_UNSTOPPED_WORKERS)
+            },
             is_paused=SCOPE_ALL in scopes,
             paused_accounts=sum(
                 scope.startswith("account:") and (known is None or scope in known)

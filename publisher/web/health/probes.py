@@ -154,6 +154,14 @@ class FigureCollector(Collector):
                 "Time since the last heartbeat of a daemon",
                 age,
             )
+        workers = GaugeMetricFamily(
+            "publisher_worker_heartbeat_age_seconds",
+            "Time since the last heartbeat of each daemon that was not stopped",
+            labels=["worker"],
+        )
+        for worker, silence in figures.heartbeat_ages.items():
+            workers.add_metric([worker], silence.total_seconds())
+        yield workers
         yield gauge(
             "publisher_paused", "1 while everything is paused", float(figures.is_paused)
         )

@@ -1,0 +1,56 @@
+"""Daemons on other hosts that have died: no heartbeat, and no orderly stop."""
+
+from collections.abc import Mapping
+from datetime import timedelta
+
+from sqlalchemy import Connection, select
+
+from publisher.store.base import StorePart
+from publisher.store.db.database import Transaction, in_transaction
+from publisher.store.db.rows import (
+    AlertContent,
+    apply_alert_changes,
+    find_alert_changes,
+)
+from publisher.store.db.tables import WORKER
+
+WORKER_LOST = "worker_lost"
+"""Code of the alert; its subject is the code and the daemon's name."""
+LOST_AFTER = timedelta(minutes=1)
+"""How long a daemon may be silent: a start after a crash takes seconds."""
+FORGOTTEN_AFTER = timedelta(days=30)
+"""After this a host that never came back counts as removed."""
+
+
+class LostWorkers(StorePart):
+    """Keeps one alert for each daemon that died while another host of the database goes on."""
+
+    async def update(self) -> int:
+        """Raise and clear the alerts. Return the number changed.
+
+        Nothing changes while the clock is not confirmed, or without other hosts.
+        """
+        is_sure = self.runtime.now_if_confirmed() is not None
+        if not (self.database.is_shared and is_sure):
+            return 0
+        return await self._update() if await self.database.read(self._changes) else 0
+
+    @in_transaction
+    def _update(self, transaction: Transaction) -> int:
+        changes = self._changes(transaction.connection)
+        return apply_alert_changes(transaction, self.runtime.now(), changes)
+
+    def _changes(self, connection: Connection) -> Mapping[str, AlertContent | None]:
+        now = self.runtime.now()
+        silence = WORKER.c.heartbeat_at.between(now - FORGOTTEN_AFTER, now - LOST_AFTER)
+        lost = select(WORKER.c.id, WORKER.c.host, WORKER.c.heartbeat_at).where(
+            WORKER.c.stopped_at.is_(None), WORKER.c.id != self.store.worker, silence
+        )
+        wanted: dict[str, AlertContent] = {
+            f"{WORKER_LOST}:{row.id}": (
+                WORKER_LOST,
+                {"host": row.host, "since": row.heartbeat_at.isoformat()},
+            )
+            for row in connection.execute(lost)
+        }
+        return find_alert_changes(connection, [WORKER_LOST], wanted)
