@@ -66,24 +66,17 @@ class KeptSecrets(StorePart):
         """Keep the daemon's report, if it is new."""
         value = json.dumps(asdict(report), ensure_ascii=False, sort_keys=True)
         if value != await self._read_value(self._report_key):
-            key = {"key": self._report_key}
-            await self.database.write(
-                lambda transaction: write_row(
-                    transaction.connection, DATABASE_INFO, key, {"value": value}
-                )
-            )
+            await self._write_value(self._report_key, value)
 
     async def read_report(self) -> SecretReport | None:
         """Return the last report of this host's daemon; None if it has not run yet."""
         value = await self._read_value(self._report_key)
         return None if value is None else SecretReport(**json.loads(value))
 
-    @in_transaction
-    def order(self, transaction: Transaction, order: SecretRemoval) -> None:
+    async def order(self, order: SecretRemoval) -> None:
         """Leave an order to this host's daemon; a newer one for the same account replaces it."""
-        key = {"key": f"{self._order_key}{order.account}"}
         value = json.dumps(asdict(order), ensure_ascii=False)
-        write_row(transaction.connection, DATABASE_INFO, key, {"value": value})
+        await self._write_value(f"{self._order_key}{order.account}", value)
 
     async def orders(self) -> Sequence[SecretRemoval]:
         """Return the orders that this host's daemon has not carried out yet."""
@@ -108,6 +101,10 @@ class KeptSecrets(StorePart):
     @property
     def _order_key(self) -> str:
         return f"{ORDER_PREFIX}{self.store.worker}:"
+
+    @in_transaction
+    def _write_value(self, transaction: Transaction, key: str, value: str) -> None:
+        write_row(transaction.connection, DATABASE_INFO, {"key": key}, {"value": value})
 
     async def _read_value(self, key: str) -> str | None:
         query = select(DATABASE_INFO.c.value).where(DATABASE_INFO.c.key == key)
