@@ -165,7 +165,7 @@ class LocalLease:
     """A lease of this process; `until` is in monotonic seconds.
 
     `has_write_failed`: the database, the journal or the call record could not be written while it
-    ran.
+    ran, or its claim is not known to be committed.
     """
 
     fencing_token: int
@@ -280,11 +280,13 @@ class BaseStore:
         if local is not None and local.fencing_token == lease.fencing_token:
             del self.leases[lease.delivery]
 
-    def mark_write_failed(self, lease: Lease) -> None:
-        """Mark a local lease after its end could not be written. The delivery is not at fault."""
+    def mark_lease(self, lease: Lease, *, has_write_failed: bool) -> None:
+        """Mark a local lease if a write has failed. The delivery is not at fault."""
         local = self.leases.get(lease.delivery)
         if local is not None and local.fencing_token == lease.fencing_token:
-            self.leases[lease.delivery] = replace(local, has_write_failed=True)
+            self.leases[lease.delivery] = replace(
+                local, has_write_failed=has_write_failed
+            )
 
     def holds_lease(self, delivery: Delivery) -> bool:
         """Return True if the delivery's lease is this process's and has not expired."""
