@@ -158,9 +158,7 @@ async def take_over(
         stack.callback(lock_process(settings.database, settings.workspace).release)
         database = Database(open_engine(settings.database), runtime)
         try:
-            await database.write(
-                lambda unit: take_over_folder(unit, file.parent, runtime.now(), by)
-            )
+            await database.write(take_over_folder, file.parent, runtime.now(), by)
         finally:
             await database.close()
     return None
@@ -235,14 +233,10 @@ async def _settle_database(  # noqa: PLR0913, PLR0917 # which database, what is 
         )
         if database.is_shared and not allow_incomplete:
             await database.read(
-                lambda connection: require_own_journal(
-                    connection, store.worker, journal_path(settings)
-                )
+                require_own_journal, store.worker, journal_path(settings)
             )
         summary = await database.write(
-            lambda unit: finish_restore(
-                store, unit, recovered, label, named_checkpoints, by
-            )
+            finish_restore, store, recovered, label, named_checkpoints, by
         )
         head = await store.audit.read_checkpoint()
     finally:

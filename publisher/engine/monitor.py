@@ -96,7 +96,8 @@ async def _read_metrics(
         for item, receipt in receipts.items()
         if receipt.remote_id in reach
     }
-    await store.monitoring.record_metrics(measured)
+    if measured:
+        await store.monitoring.record_metrics(measured)
     if not store.policies[account].capabilities.has_deletions_in_metrics:
         return
     missing = [

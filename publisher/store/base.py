@@ -1,12 +1,12 @@
 """The shared base of the store: the database, the account policies and the state changes."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import and_, bindparam, case, func, select, update
+from sqlalchemy import Connection, and_, bindparam, case, func, select, update
 
 from publisher.domain.account import AccountId, AccountPolicy, LoginId, Mode, Timing
 from publisher.domain.approval import NO_APPROVALS, ApprovalRules
@@ -37,10 +37,14 @@ from publisher.store.db.database import (
     Database,
     Transaction,
     execute_rows,
+    in_transaction,
+    try_lock,
 )
 from publisher.store.db.filters import in_state
 from publisher.store.db.intent_journal import CallKey, CallRecord
 from publisher.store.db.rows import (
+    AlertContent,
+    apply_alert_changes,
     audit_entry,
     clear_alerts,
     clear_outcome_alerts,
@@ -161,7 +165,7 @@ class LocalLease:
     """A lease of this process; `until` is in monotonic seconds.
 
     `has_write_failed`: the database, the journal or the call record could not be written while it
-    ran.
+    ran, or its claim is not known to be committed.
     """
 
     fencing_token: int
@@ -276,11 +280,13 @@ class BaseStore:
         if local is not None and local.fencing_token == lease.fencing_token:
             del self.leases[lease.delivery]
 
-    def mark_write_failed(self, lease: Lease) -> None:
-        """Mark a local lease after its end could not be written. The delivery is not at fault."""
+    def mark_lease(self, lease: Lease, *, has_write_failed: bool) -> None:
+        """Mark a local lease if a write has failed. The delivery is not at fault."""
         local = self.leases.get(lease.delivery)
         if local is not None and local.fencing_token == lease.fencing_token:
-            self.leases[lease.delivery] = replace(local, has_write_failed=True)
+            self.leases[lease.delivery] = replace(
+                local, has_write_failed=has_write_failed
+            )
 
     def holds_lease(self, delivery: Delivery) -> bool:
         """Return True if the delivery's lease is this process's and has not expired."""
@@ -471,6 +477,10 @@ class BaseStore:
         return after
 
 
+FindAlertChanges = Callable[[Connection], Mapping[str, AlertContent | None]]
+"""Return the content that the alert of each subject must get, or None to clear it."""
+
+
 class StorePart:
     """A part of the store, such as its outbox.
 
@@ -481,6 +491,27 @@ class StorePart:
         self.store = store
         self.database = store.database
         self.runtime = store.runtime
+
+    async def update_alerts(
+        self, find_changes: FindAlertChanges, lock: str | None = None
+    ) -> int:
+        """Raise and clear the alerts that must change, and return their number.
+
+        Most calls find none, and write nothing. Nor does one while another worker holds the lock.
+        """
+        if not await self.database.read(find_changes):
+            return 0
+        return await self._apply_alert_changes(find_changes, lock)
+
+    @in_transaction
+    def _apply_alert_changes(
+        self, transaction: Transaction, find_changes: FindAlertChanges, lock: str | None
+    ) -> int:
+        if lock and not try_lock(transaction, lock):
+            return 0
+        changes = find_changes(transaction.connection)
+        apply_alert_changes(transaction, self.runtime.now(), changes)
+        return len(changes)
 
 
 def _audit_entry(change: StateChange, after: Delivery, by: Actor) -> dict[str, object]:

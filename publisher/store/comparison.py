@@ -86,7 +86,7 @@ def accept_restored(
     # journals keep no attempts that are older than their retention
     with_journal = others.where(WORKER.c.heartbeat_at > known_until - JOURNAL_RETENTION)
     for name in connection.scalars(with_journal).all() if awaits_others else ():
-        set_worker_state(connection, WorkerId(name), is_comparison_pending=True)
+        set_worker_state(transaction, WorkerId(name), is_comparison_pending=True)
         raise_alert(
             transaction, now, "waiting_for_journal", f"worker:{name}", {"worker": name}
         )
@@ -97,7 +97,7 @@ def accept_restored(
 
 def mark_compared(transaction: Transaction, worker: WorkerId, now: datetime) -> None:
     """Record that this worker has compared its journal."""
-    set_worker_state(transaction.connection, worker, is_comparison_pending=False)
+    set_worker_state(transaction, worker, is_comparison_pending=False)
     clear_alerts(transaction, f"worker:{worker}", now)
 
 
@@ -165,7 +165,7 @@ def can_claim(store: BaseStore, transaction: Transaction) -> bool:
     if status.is_own_pending:
         mark_compared(transaction, store.worker, now)
     if status.compared_timeline != status.timeline:
-        set_worker_state(connection, store.worker, compared_timeline=status.timeline)
+        set_worker_state(transaction, store.worker, compared_timeline=status.timeline)
     if status.first_seen_at is None:
         if is_timeline_new(connection):
             void_authority(transaction, now, RECOVERY_MAINTENANCE, "failover")

@@ -20,7 +20,7 @@ from sqlalchemy import (
 from publisher.domain.delivery import (
     WorkerId,
 )
-from publisher.store.db.database import Database
+from publisher.store.db.database import Database, Transaction
 from publisher.store.db.rows import (
     write_row,
 )
@@ -129,10 +129,10 @@ def accepted_until(connection: Connection) -> datetime | None:
 
 
 def set_worker_state(
-    connection: Connection, worker: WorkerId, **values: object
+    transaction: Transaction, /, worker: WorkerId, **values: object
 ) -> None:
     """Update columns of a worker's state, or insert them."""
-    write_row(connection, WORKER_STATE, {"worker": worker}, values)
+    write_row(transaction.connection, WORKER_STATE, {"worker": worker}, values)
 
 
 def clear_acceptance(connection: Connection) -> None:

@@ -191,31 +191,9 @@ class NoticeStore(StorePart):
         The number counts the alerts that the notices are about.
         """
         now = self.runtime.now()
-
-        limits = {
-            "over_since": now - CLOSE_DELAY,
-            "noticed_by": now - rules.repeat_every,
-            "escalated_by": now - rules.escalate_after,
-            "shown_since": now - MAX_STATUS_AGE,
-            "has_second": bool(rules.second),
-        }
-
-        def find_due(connection: Connection) -> list[RowMapping]:
-            rows = connection.execute(_MAY_NEED_NOTICE, limits).mappings()
-            return [row for row in rows if next_notice(row, rules, now)][
-                :PLAN_BATCH_SIZE
-            ]
-
-        def write(transaction: Transaction) -> int:
-            if not try_lock(transaction, NOTICE_LOCK):
-                return 0
-            due = find_due(transaction.connection)
-            for row in due:
-                write_notice(transaction, row, rules, now)
-            return len(due)
-
-        due = await self.database.read(find_due) if rules.first else ()
-        return await self.database.write(write) if due else 0
+        if not rules.first or not await self.database.read(find_due, rules, now):
+            return 0
+        return await self.database.write(write_due, rules, now)
 
     @in_transaction
     def add(
@@ -249,10 +227,14 @@ class NoticeStore(StorePart):
         A notice that no other channel has been given is planned again, for the channels that the
         settings name now. While they name none, the notice that an alert is over is left out.
         """
-        failing = select(ALERT.c.subject).where(
-            ALERT.c.code == CHANNEL_FAILING, ALERT.c.cleared_at.is_(None)
-        )
-        unsent = (NOTICE.c.channel.not_in(kept), NOTICE.c.ended_at.is_(None))
+        if await self.database.read(names_others, kept):
+            await self._end_others(kept)
+
+    @in_transaction
+    def _end_others(self, transaction: Transaction, kept: Collection[str]) -> None:
+        now, unsent = self.runtime.now(), _unsent_by_others(kept)
+        for subject in sorted(find_failing_others(transaction.connection, kept)):
+            clear_alerts(transaction, subject, now)
         other = NOTICE.alias()
         is_kept = or_(
             other.c.is_sent, and_(other.c.channel.in_(kept), other.c.ended_at.is_(None))
@@ -269,29 +251,12 @@ class NoticeStore(StorePart):
             "noticed_at": None,
             "is_settled": False if kept else ALERT.c.is_settled,
         }
-
-        def find_gone(connection: Connection) -> tuple[set[str], bool]:
-            subjects = set(connection.scalars(failing)) - {
-                f"channel:{channel}" for channel in kept
-            }
-            return subjects, connection.scalar(
-                select(NOTICE.c.id).where(*unsent).limit(1)
-            ) is not None
-
-        def end(transaction: Transaction) -> None:
-            now = self.runtime.now()
-            for subject in sorted(find_gone(transaction.connection)[0]):
-                clear_alerts(transaction, subject, now)
-            transaction.connection.execute(
-                update(ALERT).where(ALERT.c.id.in_(lost)).values(unnoticed)
-            )
-            transaction.connection.execute(
-                update(NOTICE).where(*unsent).values(ended_at=now)
-            )
-
-        subjects, has_notices = await self.database.read(find_gone)
-        if subjects or has_notices:
-            await self.database.write(end)
+        transaction.connection.execute(
+            update(ALERT).where(ALERT.c.id.in_(lost)).values(unnoticed)
+        )
+        transaction.connection.execute(
+            update(NOTICE).where(*unsent).values(ended_at=now)
+        )
 
     async def due_channels(self) -> Mapping[str, datetime]:
         """Return the channels with a due notice, each with the instant since which it is due."""
@@ -311,49 +276,7 @@ class NoticeStore(StorePart):
             lambda connection: connection.scalars(_DUE, due).all()
         ):
             return []
-
-        def write(transaction: Transaction) -> Sequence[PendingNotice]:
-            if not try_lock(transaction, NOTICE_LOCK):
-                return []
-            connection = transaction.connection
-            ids = connection.scalars(_DUE, due).all()
-            rows = (
-                connection.execute(
-                    select(NOTICE).where(NOTICE.c.id.in_(ids)).order_by(NOTICE.c.id)
-                )
-                .mappings()
-                .all()
-            )
-            leased = {
-                "next_action_at": now + NOTICE_LEASE,
-                "attempts": NOTICE.c.attempts + 1,
-                "error": "",
-            }
-            connection.execute(
-                update(NOTICE).where(NOTICE.c.id.in_(ids)).values(leased)
-            )
-            about = select(ALERT).where(
-                ALERT.c.id.in_(
-                    [row["alert"] for row in rows if row["alert"] is not None]
-                )
-            )
-            alerts = {
-                row["id"]: to_alert(row) for row in connection.execute(about).mappings()
-            }
-            return [
-                PendingNotice(
-                    id=row["id"],
-                    key=row["key"],
-                    kind=NoticeKind(row["kind"]),
-                    at=row["at"],
-                    attempts=row["attempts"] + 1,
-                    detail=row["detail"],
-                    alert=alerts.get(row["alert"]),
-                )
-                for row in rows
-            ]
-
-        return await self.database.write(write)
+        return await self.database.write(lease_due, due, now + NOTICE_LEASE)
 
     @in_transaction
     def release(
@@ -465,6 +388,86 @@ class NoticeStore(StorePart):
             )
 
         return await self.database.read(read)
+
+
+def find_failing_others(connection: Connection, kept: Collection[str]) -> set[str]:
+    """Return the subjects of the open alerts about channels other than these."""
+    failing = select(ALERT.c.subject).where(
+        ALERT.c.code == CHANNEL_FAILING, ALERT.c.cleared_at.is_(None)
+    )
+    return set(connection.scalars(failing)) - {f"channel:{channel}" for channel in kept}
+
+
+def names_others(connection: Connection, kept: Collection[str]) -> bool:
+    """Return True if an alert or an unsent notice names a channel other than these."""
+    unsent = select(NOTICE.c.id).where(*_unsent_by_others(kept)).limit(1)
+    return (
+        bool(find_failing_others(connection, kept))
+        or connection.scalar(unsent) is not None
+    )
+
+
+def _unsent_by_others(kept: Collection[str]) -> Sequence[ColumnElement[bool]]:
+    return NOTICE.c.channel.not_in(kept), NOTICE.c.ended_at.is_(None)
+
+
+def find_due(
+    connection: Connection, rules: AlertsEntry, now: datetime
+) -> list[RowMapping]:
+    """Return the alerts that people should now get a notice about, at most a batch of them."""
+    limits = {
+        "over_since": now - CLOSE_DELAY,
+        "noticed_by": now - rules.repeat_every,
+        "escalated_by": now - rules.escalate_after,
+        "shown_since": now - MAX_STATUS_AGE,
+        "has_second": bool(rules.second),
+    }
+    rows = connection.execute(_MAY_NEED_NOTICE, limits).mappings()
+    return [row for row in rows if next_notice(row, rules, now)][:PLAN_BATCH_SIZE]
+
+
+def write_due(transaction: Transaction, rules: AlertsEntry, now: datetime) -> int:
+    """Write the due notices. Return the number of alerts that they are about."""
+    if not try_lock(transaction, NOTICE_LOCK):
+        return 0
+    due = find_due(transaction.connection, rules, now)
+    for row in due:
+        write_notice(transaction, row, rules, now)
+    return len(due)
+
+
+def lease_due(
+    transaction: Transaction, due: Mapping[str, object], until: datetime
+) -> Sequence[PendingNotice]:
+    """Claim the notices that `_DUE` finds, up to an instant."""
+    if not try_lock(transaction, NOTICE_LOCK):
+        return []
+    connection = transaction.connection
+    ids = connection.scalars(_DUE, due).all()
+    query = select(NOTICE).where(NOTICE.c.id.in_(ids)).order_by(NOTICE.c.id)
+    rows = connection.execute(query).mappings().all()
+    leased = {
+        "next_action_at": until,
+        "attempts": NOTICE.c.attempts + 1,
+        "error": "",
+    }
+    connection.execute(update(NOTICE).where(NOTICE.c.id.in_(ids)).values(leased))
+    about = select(ALERT).where(
+        ALERT.c.id.in_([row["alert"] for row in rows if row["alert"] is not None])
+    )
+    alerts = {row["id"]: to_alert(row) for row in connection.execute(about).mappings()}
+    return [
+        PendingNotice(
+            id=row["id"],
+            key=row["key"],
+            kind=NoticeKind(row["kind"]),
+            at=row["at"],
+            attempts=row["attempts"] + 1,
+            detail=row["detail"],
+            alert=alerts.get(row["alert"]),
+        )
+        for row in rows
+    ]
 
 
 def next_notice(

@@ -9,7 +9,6 @@ import asyncio
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import partial
 
 from sqlalchemy import (
     ColumnElement,
@@ -94,41 +93,29 @@ async def prune(store: BaseStore, retention: timedelta) -> PruneCounts:
         else ()
     )
     journaled = frozenset(record.delivery for record in records)
+    write = store.database.write
     pruned, position = PruneCounts(), None
     while True:
-        counts, position = await store.database.write(
-            partial(_prune_batch, before, journaled, position)
-        )
+        counts, position = await write(_prune_batch, before, journaled, position)
         pruned += counts
         if position is None:
             break
-
-    def clear_old_schedules(transaction: Transaction) -> None:
-        """Clear the texts of old schedule versions. Their hashes and acceptance times stay."""
-        newest = select(func.max(SCHEDULE.c.id)).scalar_subquery()
-        is_old = (
-            SCHEDULE.c.accepted_at < before,
-            SCHEDULE.c.id < newest,
-            SCHEDULE.c.text != "",
-        )
-        transaction.connection.execute(update(SCHEDULE).where(*is_old).values(text=""))
-
-    await store.database.write(clear_old_schedules)
-    await store.database.write(partial(prune_notices, before=before))
-    await store.database.write(partial(prune_alerts, now=now, before=before))
-    await store.database.write(partial(delete_old_drafts, now))
-    await store.database.write(partial(delete_old_uploads, now))
-    await store.database.write(partial(delete_old_saves, now - SAVES_KEPT))
-    while deleted := await store.database.write(partial(_delete_pictures, before)):
+    await write(clear_old_schedules, before)
+    await write(prune_notices, before)
+    await write(prune_alerts, now, before)
+    await write(delete_old_drafts, now)
+    await write(delete_old_uploads, now)
+    await write(delete_old_saves, now - SAVES_KEPT)
+    while deleted := await write(_delete_pictures, before):
         pruned += PruneCounts(pictures=deleted)
     return pruned
 
 
 def _prune_batch(
+    transaction: Transaction,
     before: datetime,
     journaled: Collection[int],
     after: PrunePosition | None,
-    transaction: Transaction,
 ) -> tuple[PruneCounts, PrunePosition | None]:
     """Prune the next few deliveries. Return the counts, and the position, or None at the end."""
     lock_planning(transaction)
@@ -168,6 +155,17 @@ def _prune_batch(
     return pruned, position
 
 
+def clear_old_schedules(transaction: Transaction, before: datetime) -> None:
+    """Clear the texts of old schedule versions. Their hashes and acceptance times stay."""
+    newest = select(func.max(SCHEDULE.c.id)).scalar_subquery()
+    is_old = (
+        SCHEDULE.c.accepted_at < before,
+        SCHEDULE.c.id < newest,
+        SCHEDULE.c.text != "",
+    )
+    transaction.connection.execute(update(SCHEDULE).where(*is_old).values(text=""))
+
+
 def _can_prune(before: datetime) -> ColumnElement[bool]:
     """True if the contents of a delivery are not needed any more.
 
@@ -196,7 +194,7 @@ def _can_prune(before: datetime) -> ColumnElement[bool]:
     return and_(DELIVERY.c.updated_at < before, ~has_open_call, is_over)
 
 
-def _delete_pictures(before: datetime, transaction: Transaction) -> int:
+def _delete_pictures(transaction: Transaction, before: datetime) -> int:
     """Delete a few images unused since `before` by any delivery. Return the number.
 
     An image that an open delivery needs stays.
@@ -246,5 +244,5 @@ async def compact_journal(store: BaseStore) -> int:
     if not old:
         return 0
 
-    ended = await store.database.read(lambda connection: ended_records(connection, old))
+    ended = await store.database.read(ended_records, old)
     return await asyncio.to_thread(journal.compact, ended)

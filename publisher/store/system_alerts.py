@@ -8,7 +8,6 @@ import json
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import partial
 
 from sqlalchemy import Connection, DateTime, func, select
 
@@ -23,7 +22,6 @@ from publisher.store.db.database import Transaction
 from publisher.store.db.postgres import is_unavailable, write_error_code
 from publisher.store.db.rows import (
     AlertContent,
-    apply_alert_changes,
     clear_alerts,
     find_alert_changes,
     keep_alert,
@@ -99,14 +97,9 @@ class SystemAlerts(StorePart):
 
         The database can be written again now.
         """
-        codes = set(self.database.unreported_errors)
-
-        def raise_alerts(transaction: Transaction) -> None:
-            now = self.runtime.now()
-            for code in sorted(codes):
-                raise_alert_hourly(transaction, now, code, {})
-
-        await self.database.write(raise_alerts)
+        codes, now = set(self.database.unreported_errors), self.runtime.now()
+        for code in sorted(codes):
+            await self.database.write(raise_alert_hourly, now, code, {})
         self.database.unreported_errors -= codes
 
     async def alert_dropped_lines(self) -> None:
@@ -116,9 +109,7 @@ class SystemAlerts(StorePart):
             return
         facts = {"number": str(dropped - self.reported_lines)}
         await self.database.write(
-            lambda transaction: raise_alert_hourly(
-                transaction, self.runtime.now(), "log_lines_dropped", facts
-            )
+            raise_alert_hourly, self.runtime.now(), "log_lines_dropped", facts
         )
         self.reported_lines = dropped
 
@@ -151,18 +142,13 @@ class SystemAlerts(StorePart):
         The daemon is this one.
         """
         facts = {"host": self._host, "seconds": f"{skew.total_seconds():+.0f}"}
-        subject, now = (
-            f"{CLOCK_SUBJECT_PREFIX}{self.store.worker}",
-            self.runtime.now() - skew,
-        )
-
-        def ensure_alert(transaction: Transaction) -> None:
-            if [
-                code for code, _facts in open_alerts(transaction.connection, subject)
-            ] != ["clock_skew"]:
-                replace_alerts(transaction, now, "clock_skew", subject, facts)
-
-        await self.database.write(ensure_alert)
+        server_time = self.runtime.now() - skew
+        subject = f"{CLOCK_SUBJECT_PREFIX}{self.store.worker}"
+        alerts = await self.database.read(open_alerts, subject)
+        if [code for code, _facts in alerts] != ["clock_skew"]:
+            await self.database.write(
+                replace_alerts, server_time, "clock_skew", subject, facts
+            )
         return facts
 
     async def alert_clock_changes(self) -> None:
@@ -174,13 +160,7 @@ class SystemAlerts(StorePart):
             code = "clock_jumped_back" if jump < timedelta(0) else "clock_jumped_ahead"
             facts = {"host": self._host, "seconds": f"{abs(jump).total_seconds():.0f}"}
             await self.database.write(
-                partial(
-                    raise_alert,
-                    at=runtime.now(),
-                    code=code,
-                    subject=MACHINE_SUBJECT,
-                    facts=facts,
-                )
+                raise_alert, runtime.now(), code, MACHINE_SUBJECT, facts
             )
             del runtime.clock_jumps[0]
             self._clock_alert = None
@@ -226,13 +206,7 @@ class SystemAlerts(StorePart):
                 if subject not in kept
             }
 
-        if await self.database.read(find_changes):
-            now = self.runtime.now()
-            await self.database.write(
-                lambda transaction: apply_alert_changes(
-                    transaction, now, find_changes(transaction.connection)
-                )
-            )
+        await self.update_alerts(find_changes)
 
     async def set_files_alert(self, reason: str) -> None:
         """Keep at most one alert about files changed since this host's daemon read them.
@@ -271,16 +245,10 @@ class SystemAlerts(StorePart):
     ) -> None:
         """Keep at most one alert about a subject: with this text as a fact, or none for ""."""
         now = self.runtime.now()
-        alerts = await self.database.read(
-            lambda connection: open_alerts(connection, subject)
-        )
+        alerts = await self.database.read(open_alerts, subject)
         if [facts[fact] for _code, facts in alerts] != ([text] if text else []):
             wanted, facts = code if text else None, {"host": self._host, fact: text}
-            await self.database.write(
-                lambda transaction: replace_alerts(
-                    transaction, now, wanted, subject, facts
-                )
-            )
+            await self.database.write(replace_alerts, now, wanted, subject, facts)
 
     @property
     def has_clock_alert(self) -> bool:
@@ -303,15 +271,9 @@ class SystemAlerts(StorePart):
             "host": self._host,
             **({"seconds": f"{skew.total_seconds():+.0f}"} if skew else {}),
         }
-        opened = await self.database.read(
-            lambda connection: open_alerts(connection, subject)
-        )
+        opened = await self.database.read(open_alerts, subject)
         if code or opened:
-            await self.database.write(
-                lambda transaction: replace_alerts(
-                    transaction, now, code, subject, facts
-                )
-            )
+            await self.database.write(replace_alerts, now, code, subject, facts)
         self._clock_alert, self._alerted_skew = code, skew
 
 
@@ -420,11 +382,7 @@ class JobRunner(StorePart):
             "number": str(streak.failures),
             "since": streak.since.isoformat(),
         }
-        await self.database.write(
-            lambda transaction: keep_alert(
-                transaction, now, "job_failing", subject, facts
-            )
-        )
+        await self.database.write(keep_alert, now, "job_failing", subject, facts)
         self._open_alerts.add(subject)
 
     async def _record_success(self, subject: str, *, is_idle: bool) -> None:
@@ -437,9 +395,7 @@ class JobRunner(StorePart):
             return
         self._streaks.pop(subject, None)
         if subject in await self._read_open_alerts():
-            await self.database.write(
-                lambda transaction: clear_alerts(transaction, subject, now)
-            )
+            await self.database.write(clear_alerts, subject, now)
             self._open_alerts.discard(subject)
 
     def clear_other_alerts(

@@ -125,7 +125,7 @@ async def test_i5_a_rewriter_may_not_approve_after_another_persons_save_of_a_dat
     await save(approving, "李", at=NEXT_DAY)
     await accept(approving)
     await approving.store.database.write(
-        lambda unit: delete_old_saves(approving.store.runtime.now() + SAVES_KEPT, unit)
+        delete_old_saves, approving.store.runtime.now() + SAVES_KEPT
     )
     with pytest.raises(ApprovalError, match="approval_barred"):
         await approve(approving.store, "two", by="王")
@@ -165,7 +165,7 @@ async def test_i5_a_rewriter_may_not_approve_once_all_earlier_saves_are_forgotte
         await save(approving, "陈", title=title)
         await accept(approving)
     await approving.store.database.write(
-        lambda unit: delete_old_saves(approving.store.runtime.now() + SAVES_KEPT, unit)
+        delete_old_saves, approving.store.runtime.now() + SAVES_KEPT
     )
     await save(approving, "王", title="再改的标题")
     await save(approving, "李", at=NEXT_DAY)

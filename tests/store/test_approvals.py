@@ -485,7 +485,7 @@ async def test_f85_a_restored_database_asks_nobody_to_confirm(open_store):
     )
     none_lost = RecoveredIntents(records=())
     await store.database.write(
-        lambda unit: finish_restore(store, unit, none_lost, None, [], person("root"))
+        finish_restore, store, none_lost, None, [], person("root")
     )
     assert await store.actions.confirmation_request(delivery.id) is None
     events = [
@@ -505,7 +505,7 @@ async def test_f85_a_restored_database_counts_no_yes_and_no_sign_in(open_store):
     await approve_all(store)
     none_lost = RecoveredIntents(records=())
     await store.database.write(
-        lambda unit: finish_restore(store, unit, none_lost, None, [], person("root"))
+        finish_restore, store, none_lost, None, [], person("root")
     )
     await store.actions.resume("all", person("root"))
     store.runtime.advance_time(HOUR)
@@ -537,7 +537,7 @@ async def test_f85_a_restore_ends_approvals_of_posts_that_are_still_to_be_planne
     assert await store.approvals.tasks(PostId("later")) == []
     none_lost = RecoveredIntents(records=())
     await store.database.write(
-        lambda unit: finish_restore(store, unit, none_lost, None, [], person("root"))
+        finish_restore, store, none_lost, None, [], person("root")
     )
     in_force = select(APPROVAL.c.post).where(APPROVAL.c.ended_at.is_(None))
     assert await store.database.read(lambda one: one.scalars(in_force).all()) == []

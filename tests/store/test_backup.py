@@ -143,7 +143,7 @@ class BackupWorkspace:
             self.journal, label, START_TIME, allows_incomplete=is_incomplete_fine
         )
         restored = await self.store.database.write(
-            lambda unit: finish_restore(self.store, unit, memory, label, anchors, LI)
+            finish_restore, self.store, memory, label, anchors, LI
         )
         await self.close()
         self.kept = commit_swap(incoming, self.file, self.runtime.now())

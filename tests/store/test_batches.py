@@ -377,9 +377,9 @@ async def change(store, posts, text=None):
     written = []
     write = store.database.write
 
-    async def count(operation):
+    async def count(operation, *args):
         written.append(operation)
-        return await write(operation)
+        return await write(operation, *args)
 
     found, drafts = await find_changes(store, posts)
     version = await store.posts.schedule_version()

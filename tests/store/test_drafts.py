@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 from datetime import timedelta
-from functools import partial
 
 import pytest
 
@@ -91,7 +90,7 @@ async def test_the_draft_deleted_last_comes_back_within_a_day(store):
     assert await store.drafts.get(draft.id, "王") == draft
     await store.drafts.delete(draft.id, "王")
     await store.database.write(
-        partial(delete_old_drafts, store.runtime.now() + timedelta(days=2))
+        delete_old_drafts, store.runtime.now() + timedelta(days=2)
     )
     with pytest.raises(NoSuchItemError):
         await store.drafts.restore(draft.id, "王")
@@ -142,6 +141,6 @@ async def test_pictures_that_something_names_leave_room_for_others(store, monkey
     assert await store.uploads.find_used() == set(names[:3])
     await store.uploads.require_room("王", 1)
     store.runtime.advance_time(UPLOAD_GRACE + timedelta(seconds=1))
-    await store.database.write(partial(delete_old_uploads, store.runtime.now()))
+    await store.database.write(delete_old_uploads, store.runtime.now())
     monkeypatch.setattr(drafts, "MAX_UNUSED_UPLOADS", 1)
     await store.uploads.require_room("王", 1)

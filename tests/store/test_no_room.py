@@ -110,9 +110,9 @@ async def lose_reply(store, call, *, commits):
     """Run a write with a connection that breaks during the commit, with an unknown result."""
     write = store.database.write
 
-    async def break_connection(operation):
+    async def break_connection(operation, *args):
         if commits:
-            await write(operation)
+            await write(operation, *args)
         raise CommitUnknownError("1")
 
     store.database.write = break_connection

@@ -374,8 +374,8 @@ class Database:
 
     A write operation is plain code inside a transaction that others may share. It must wait for
     nothing but the database. If one operation of a batch fails, the batch is rolled back and each
-    operation is run again alone. So an operation must change only the database, or state that may
-    be changed twice or without effect.
+    operation is run again alone. So an operation returns its result, and changes only the database,
+    or state that may be changed twice or without effect.
     """
 
     def __init__(
@@ -403,19 +403,27 @@ class Database:
         self._writer_task: asyncio.Task[None] | None = None
         self._snapshots = 0
 
-    async def read(self, query: Callable[[Connection], T]) -> T:
-        """Run a query that changes nothing."""
+    async def read(
+        self,
+        query: Callable[Concatenate[Connection, P], T],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        """Run `query(connection, *args, **kwargs)`, which changes nothing."""
         snapshot = _SNAPSHOT.get()
         if (
             snapshot is not None
             and snapshot.engine is self.engine
             and not snapshot.is_over
         ):
-            return await asyncio.wrap_future(snapshot.start(query))
+            return await asyncio.wrap_future(
+                snapshot.start(lambda connection: query(connection, *args, **kwargs))
+            )
 
         def run() -> T:
             with self.engine.connect() as connection:
-                return query(connection.execution_options(reads_only=True))
+                reader = connection.execution_options(reads_only=True)
+                return query(reader, *args, **kwargs)
 
         return await asyncio.get_running_loop().run_in_executor(
             self._reader_threads, run
@@ -441,10 +449,18 @@ class Database:
             self._snapshots -= 1
             await asyncio.shield(asyncio.wrap_future(snapshot.end()))
 
-    async def write(self, operation: Callable[[Transaction], T]) -> T:
-        """Run an operation. Return its result once it is committed and its intents journaled."""
+    async def write(
+        self,
+        operation: Callable[Concatenate[Transaction, P], T],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        """Run `operation(transaction, *args, **kwargs)`.
+
+        Return its result once it is committed and its intents journaled.
+        """
         return await self.write_batched(
-            lambda transaction, _items: [operation(transaction)], None
+            lambda transaction, _items: [operation(transaction, *args, **kwargs)], None
         )
 
     async def write_batched(

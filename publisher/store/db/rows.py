@@ -360,12 +360,11 @@ def find_alert_changes(
 
 def apply_alert_changes(
     transaction: Transaction, at: datetime, changes: Mapping[str, AlertContent | None]
-) -> int:
-    """Clear and raise alerts as `find_alert_changes` says. Return how many subjects there are."""
+) -> None:
+    """Clear and raise alerts as `find_alert_changes` says."""
     for subject, content in changes.items():
         code, facts = content or (None, {})
         replace_alerts(transaction, at, code, subject, facts)
-    return len(changes)
 
 
 def lock_planning(transaction: Transaction) -> None:

@@ -166,71 +166,69 @@ PENDING_CALL_QUERY = pending_call_query(may_call)
 class Outbox(StorePart):
     """Claims, intents, outcomes and readbacks. A second caller finds each write already done."""
 
-    async def preload(self) -> None:
+    @in_transaction
+    def preload(self, transaction: Transaction) -> None:
         """Claim and record nothing.
 
         Without this, the first due posts would wait for the queries to be compiled.
         """
-
-        def compile_queries(transaction: Transaction) -> None:
-            choose_claims(self.store, transaction, 1)
-            read_deliveries(transaction.connection, STILL_CLAIMABLE, {"deliveries": []})
-            self._record_intents(transaction, [])
-            self._record_outcomes(transaction, [])
-            clear_outcome_alerts(
-                transaction, self.runtime.now(), ALERT.c.subject.in_([])
-            )
-
-        await self.database.write(compile_queries)
+        choose_claims(self.store, transaction, 1)
+        read_deliveries(transaction.connection, STILL_CLAIMABLE, {"deliveries": []})
+        self._record_intents(transaction, [])
+        self._record_outcomes(transaction, [])
+        clear_outcome_alerts(transaction, self.runtime.now(), ALERT.c.subject.in_([]))
 
     async def claim(self, limit: int) -> Sequence[Lease]:
         """Claim the most urgent due delivery of each free login, for at most `limit` logins."""
-        leases: list[Lease] = []
-
-        def claim_deliveries(transaction: Transaction) -> None:
-            leases.clear()
-            now = self.runtime.now_if_confirmed()
-            database = self.database
-            if now is None or not can_claim(self.store, transaction):
-                return
-            if database.journal and not database.journal.can_append():
-                # repeats the alert for as long as it lasts
-                database.unreported_errors.add(JOURNAL_UNWRITABLE)
-                return
-            changes = [
-                StateChange(
-                    before=delivery,
-                    event=Claimed(),
-                    lease_until=max(now, delivery.due_at)
-                    + self.store.timing(delivery.account).lease_timeout,
-                )
-                for delivery in choose_claims(self.store, transaction, limit)
-            ]
-            leases.extend(
-                Lease(
-                    delivery=after.id,
-                    account=after.account,
-                    login=after.login,
-                    fencing_token=after.fencing_token,
-                    due_at=after.due_at,
-                    until=change.lease_until,
-                )
-                for change, after in zip(
-                    changes,
-                    self.store.transition_all(transaction, changes, SENDER),
-                    strict=True,
-                )
-                if change.lease_until is not None
-            )
-            for lease in leases:
-                self.store.start_lease(
-                    lease.delivery, lease.fencing_token, lease.until - now
-                )
-
-        with self._mark_if_write_fails(leases):
-            await self.database.write(claim_deliveries)
+        leases = await self._claim_deliveries(limit)
+        for lease in leases:
+            self.store.mark_lease(lease, has_write_failed=False)
         if leases:
             await self.runtime.hit_failpoint("claim.after_commit")
+        return leases
+
+    @in_transaction
+    def _claim_deliveries(self, transaction: Transaction, limit: int) -> list[Lease]:
+        """Claim deliveries and start their local leases.
+
+        Until the commit is known, a lease counts as one with a failed write.
+        """
+        now = self.runtime.now_if_confirmed()
+        database = self.database
+        if now is None or not can_claim(self.store, transaction):
+            return []
+        if database.journal and not database.journal.can_append():
+            # repeats the alert for as long as it lasts
+            database.unreported_errors.add(JOURNAL_UNWRITABLE)
+            return []
+        chosen = choose_claims(self.store, transaction, limit)
+        until = {
+            delivery.id: max(now, delivery.due_at)
+            + self.store.timing(delivery.account).lease_timeout
+            for delivery in chosen
+        }
+        changes = [
+            StateChange(
+                before=delivery, event=Claimed(), lease_until=until[delivery.id]
+            )
+            for delivery in chosen
+        ]
+        leases = [
+            Lease(
+                delivery=after.id,
+                account=after.account,
+                login=after.login,
+                fencing_token=after.fencing_token,
+                due_at=after.due_at,
+                until=until[after.id],
+            )
+            for after in self.store.transition_all(transaction, changes, SENDER)
+        ]
+        for lease in leases:
+            self.store.start_lease(
+                lease.delivery, lease.fencing_token, lease.until - now
+            )
+            self.store.mark_lease(lease, has_write_failed=True)
         return leases
 
     async def next_due_at(self) -> datetime | None:
@@ -295,7 +293,7 @@ class Outbox(StorePart):
         attempt is recorded as not sent, since its call never began.
         """
         try:
-            with self._mark_if_write_fails([lease]):
+            with self._mark_if_write_fails(lease):
                 # before the outcomes of calls that are over: it is the start of a call that can be
                 # late
                 answer = await self.database.write_batched(
@@ -316,8 +314,8 @@ class Outbox(StorePart):
         return record_intents(self.store, transaction, leases)
 
     @contextmanager
-    def _mark_if_write_fails(self, leases: Sequence[Lease]) -> Iterator[None]:
-        """Mark leases that will expire because the store could not write.
+    def _mark_if_write_fails(self, lease: Lease) -> Iterator[None]:
+        """Mark a lease that will expire because the store could not write.
 
         Any other error is the delivery's own.
         """
@@ -329,23 +327,21 @@ class Outbox(StorePart):
                 or write_error_code(error)
                 or isinstance(error, OSError)
             ):
-                for lease in leases:
-                    self.store.mark_write_failed(lease)
+                self.store.mark_lease(lease, has_write_failed=True)
             raise
 
     async def release(self, lease: Lease) -> None:
         """Release an unused lease; does nothing if the lease is no longer ours."""
-
-        def release_claim(transaction: Transaction) -> None:
-            delivery = get_delivery(transaction, lease.delivery)
-            if delivery.state is State.CLAIMED and lease.has_current_fencing_token(
-                delivery
-            ):
-                self.store.transition(transaction, delivery, Released(), SENDER)
-
-        with self._mark_if_write_fails([lease]):
-            await self.database.write(release_claim)
+        with self._mark_if_write_fails(lease):
+            await self._release_claim(lease)
         self.store.end_lease(lease)
+
+    @in_transaction
+    def _release_claim(self, transaction: Transaction, lease: Lease) -> None:
+        delivery = get_delivery(transaction, lease.delivery)
+        is_ours = lease.has_current_fencing_token(delivery)
+        if delivery.state is State.CLAIMED and is_ours:
+            self.store.transition(transaction, delivery, Released(), SENDER)
 
     async def may_still_send(self, request: SendRequest) -> bool:
         """Return True if the call of a recorded intent may still begin.
@@ -380,7 +376,7 @@ class Outbox(StorePart):
         stored = outcome
         while True:
             try:
-                with self._mark_if_write_fails([lease]):
+                with self._mark_if_write_fails(lease):
                     after = await self.database.write_batched(
                         self._record_outcomes, (lease, stored)
                     )
@@ -638,29 +634,6 @@ class Outbox(StorePart):
             .limit(limit)
         )
 
-        def postpone(transaction: Transaction) -> list[PendingReadback]:
-            now = self.runtime.now()
-            postponed = [
-                replace(
-                    item,
-                    next_action_at=now + self.store.timing(item.account).lease_timeout,
-                )
-                for item in read_deliveries(
-                    transaction.connection, query.with_for_update(skip_locked=True)
-                )
-            ]
-            if postponed:
-                values = [
-                    {
-                        "its_id": item.id,
-                        "its_version": item.version,
-                        "next_action_at": item.next_action_at,
-                    }
-                    for item in postponed
-                ]
-                transaction.connection.execute(UPDATE_DELIVERY, values)
-            return pending_readbacks(self.store, transaction.connection, postponed)
-
         if not self.database.is_shared:
             pending = await self.database.read(
                 lambda connection: pending_readbacks(
@@ -670,12 +643,38 @@ class Outbox(StorePart):
         elif await self.database.read(
             lambda connection: connection.execute(query).first()
         ):
-            pending = await self.database.write(postpone)
+            pending = await self._postpone_readbacks(query)
         else:
             return []
         if any(item.conflict for item in pending):
             await self._hold_conflicts(pending)
         return [item for item in pending if item.conflict is None]
+
+    @in_transaction
+    def _postpone_readbacks(
+        self, transaction: Transaction, due: Select[Any]
+    ) -> list[PendingReadback]:
+        now, connection = self.runtime.now(), transaction.connection
+        postponed = [
+            replace(
+                item,
+                next_action_at=now + self.store.timing(item.account).lease_timeout,
+            )
+            for item in read_deliveries(
+                connection, due.with_for_update(skip_locked=True)
+            )
+        ]
+        values = [
+            {
+                "its_id": item.id,
+                "its_version": item.version,
+                "next_action_at": item.next_action_at,
+            }
+            for item in postponed
+        ]
+        if values:
+            connection.execute(UPDATE_DELIVERY, values)
+        return pending_readbacks(self.store, connection, postponed)
 
     @in_transaction
     def _hold_conflicts(

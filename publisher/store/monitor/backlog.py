@@ -7,18 +7,13 @@ from sqlalchemy import Connection, func, or_, select
 
 from publisher.domain.delivery import State
 from publisher.store.base import BLOCKED_BY_UNKNOWN, StorePart
-from publisher.store.db.database import Transaction, try_lock
 from publisher.store.db.filters import (
     in_state,
     is_paused,
     is_switched_off,
     original_is_published,
 )
-from publisher.store.db.rows import (
-    AlertContent,
-    apply_alert_changes,
-    find_alert_changes,
-)
+from publisher.store.db.rows import AlertContent, find_alert_changes
 from publisher.store.db.tables import DELIVERY
 
 BACKLOG = "backlog"
@@ -36,20 +31,13 @@ class Backlog(StorePart):
 
         Nothing changes while the clock is not confirmed.
         """
-        now = self.runtime.now_if_confirmed()
-        if now is None or not await self.database.read(self._changes):
+        if self.runtime.now_if_confirmed() is None:
             return 0
+        return await self.update_alerts(self._find_changes, BACKLOG_LOCK)
 
-        def write(transaction: Transaction) -> int:
-            if not try_lock(transaction, BACKLOG_LOCK):
-                return 0
-            return apply_alert_changes(
-                transaction, now, self._changes(transaction.connection)
-            )
-
-        return await self.database.write(write)
-
-    def _changes(self, connection: Connection) -> Mapping[str, AlertContent | None]:
+    def _find_changes(
+        self, connection: Connection
+    ) -> Mapping[str, AlertContent | None]:
         """Return the alerts that must change.
 
         A post that waits for a person, for another post, or for an unknown outcome does not count.

@@ -61,12 +61,10 @@ class KeptSecrets(StorePart):
         value = await self._read_value(self._report_key)
         return None if value is None else load_report(value)
 
-    @in_transaction
-    def order(self, transaction: Transaction, order: SecretRemoval) -> None:
+    async def order(self, order: SecretRemoval) -> None:
         """Leave an order to this host's daemon; a newer one for the same account replaces it."""
-        key = {"key": f"{self._order_key}{order.account}"}
         value = json.dumps(asdict(order), ensure_ascii=False)
-        write_row(transaction.connection, DATABASE_INFO, key, {"value": value})
+        await self._write_value(f"{self._order_key}{order.account}", value)
 
     async def orders(self) -> Sequence[SecretRemoval]:
         """Return the orders that this host's daemon has not carried out yet."""
@@ -91,6 +89,10 @@ class KeptSecrets(StorePart):
     @property
     def _order_key(self) -> str:
         return f"{ORDER_PREFIX}{self.store.worker}:"
+
+    @in_transaction
+    def _write_value(self, transaction: Transaction, key: str, value: str) -> None:
+        write_row(transaction.connection, DATABASE_INFO, {"key": key}, {"value": value})
 
     async def _read_value(self, key: str) -> str | None:
         query = select(DATABASE_INFO.c.value).where(DATABASE_INFO.c.key == key)

@@ -6,12 +6,7 @@ from datetime import timedelta
 from sqlalchemy import Connection, select
 
 from publisher.store.base import StorePart
-from publisher.store.db.database import Transaction, in_transaction
-from publisher.store.db.rows import (
-    AlertContent,
-    apply_alert_changes,
-    find_alert_changes,
-)
+from publisher.store.db.rows import AlertContent, find_alert_changes
 from publisher.store.db.tables import WORKER
 
 WORKER_LOST = "worker_lost"
@@ -30,17 +25,13 @@ class LostWorkers(StorePart):
 
         Nothing changes while the clock is not confirmed, or without other hosts.
         """
-        is_sure = self.runtime.now_if_confirmed() is not None
-        if not (self.database.is_shared and is_sure):
+        if not self.database.is_shared or self.runtime.now_if_confirmed() is None:
             return 0
-        return await self._update() if await self.database.read(self._changes) else 0
+        return await self.update_alerts(self._find_changes)
 
-    @in_transaction
-    def _update(self, transaction: Transaction) -> int:
-        changes = self._changes(transaction.connection)
-        return apply_alert_changes(transaction, self.runtime.now(), changes)
-
-    def _changes(self, connection: Connection) -> Mapping[str, AlertContent | None]:
+    def _find_changes(
+        self, connection: Connection
+    ) -> Mapping[str, AlertContent | None]:
         now = self.runtime.now()
         silence = WORKER.c.heartbeat_at.between(now - FORGOTTEN_AFTER, now - LOST_AFTER)
         lost = select(WORKER.c.id, WORKER.c.host, WORKER.c.heartbeat_at).where(

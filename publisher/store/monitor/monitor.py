@@ -163,7 +163,10 @@ class Monitoring(StorePart):
             if needs_metrics(row["published_at"], row["read_at"], now, first_after)
         ]
 
-    async def record_metrics(self, metrics: Mapping[DeliveryId, Reach]) -> None:
+    @in_transaction
+    def record_metrics(
+        self, transaction: Transaction, metrics: Mapping[DeliveryId, Reach]
+    ) -> None:
         """Add one point to each series.
 
         A published post without a URL gets the one that came with its metrics.
@@ -177,22 +180,17 @@ class Monitoring(StorePart):
             }
             for delivery, reach in metrics.items()
         ]
-
-        def insert_metrics(transaction: Transaction) -> None:
-            transaction.connection.execute(insert(REACH), rows)
-            for delivery, reach in metrics.items():
-                if reach.url:
-                    bare = (
-                        DELIVERY.c.id == delivery,
-                        DELIVERY.c.url == "",
-                        in_state(DELIVERY, State.PUBLISHED),
-                    )
-                    transaction.connection.execute(
-                        update(DELIVERY).where(*bare).values(url=reach.url)
-                    )
-
-        if rows:
-            await self.database.write(insert_metrics)
+        transaction.connection.execute(insert(REACH), rows)
+        for delivery, reach in metrics.items():
+            if reach.url:
+                bare = (
+                    DELIVERY.c.id == delivery,
+                    DELIVERY.c.url == "",
+                    in_state(DELIVERY, State.PUBLISHED),
+                )
+                transaction.connection.execute(
+                    update(DELIVERY).where(*bare).values(url=reach.url)
+                )
 
     @in_transaction
     def compare_list(

@@ -39,12 +39,11 @@ from publisher.domain.results import RESULT_CODES, Healthy, Published, Unknown
 from publisher.store.approvals.guard import alert_facts
 from publisher.store.base import HEARTBEAT_TIMEOUT, BaseStore, StorePart
 from publisher.store.db.alert_tables import ALERT
-from publisher.store.db.database import Transaction, try_lock
+from publisher.store.db.database import Transaction, in_transaction, try_lock
 from publisher.store.db.filters import counts_against_quota, in_open_state, in_state
 from publisher.store.db.monitor_tables import LOGIN_HEALTH
 from publisher.store.db.rows import (
     AlertContent,
-    apply_alert_changes,
     batches,
     find_alert_changes,
 )
@@ -168,9 +167,7 @@ class Preflight(StorePart):
         now = self.runtime.now_if_confirmed()
         if now is None:
             return 0
-        basis, has_neared = await self.database.read(
-            lambda connection: self._read_basis(connection, now)
-        )
+        basis, has_neared = await self.database.read(self._read_basis, now)
         if not has_neared and not basis.alerts and self._looked is not None:
             looked, at = self._looked
             if looked == basis and at <= now < at + MAX_LOOK_AGE:
@@ -193,15 +190,9 @@ class Preflight(StorePart):
 
     async def _look(self, now: datetime) -> tuple[int, bool]:
         """Return how many alerts have changed, and True if no picture is left to the next run."""
-        upcoming = await self.database.read(
-            lambda connection: self.list_upcoming(connection, now)
-        )
-        if await self.database.read(
-            lambda connection: self.logins_to_check(connection, upcoming, now)
-        ):
-            await self.database.write(
-                lambda transaction: self.order_checks(transaction, upcoming, now)
-            )
+        upcoming = await self.database.read(self.list_upcoming, now)
+        if await self.database.read(self.logins_to_check, upcoming, now):
+            await self.order_checks(upcoming, now)
         unreadable, is_complete = await self.find_unreadable(upcoming, now)
 
         def find_changes(connection: Connection) -> Mapping[str, AlertContent | None]:
@@ -213,19 +204,7 @@ class Preflight(StorePart):
             }
             return find_alert_changes(connection, _CODES, wanted)
 
-        def update_alerts(transaction: Transaction) -> int:
-            if not try_lock(transaction, PREFLIGHT_LOCK):
-                return 0
-            return apply_alert_changes(
-                transaction, now, find_changes(transaction.connection)
-            )
-
-        changed = (
-            await self.database.write(update_alerts)
-            if await self.database.read(find_changes)
-            else 0
-        )
-        return changed, is_complete
+        return await self.update_alerts(find_changes, PREFLIGHT_LOCK), is_complete
 
     def list_upcoming(
         self, connection: Connection, now: datetime
@@ -277,6 +256,7 @@ class Preflight(StorePart):
                 logins.append(login)
         return logins
 
+    @in_transaction
     def order_checks(
         self, transaction: Transaction, upcoming: Sequence[Upcoming], now: datetime
     ) -> None:

@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import date, datetime, tzinfo
+from functools import partial
 
 from sqlalchemy import Connection, insert, select
 
@@ -18,12 +19,11 @@ from publisher.domain.silence import (
     read_silence_clock,
 )
 from publisher.store.base import StorePart
-from publisher.store.db.database import Transaction, try_lock
+from publisher.store.db.database import Transaction, in_transaction, try_lock
 from publisher.store.db.filters import in_state
 from publisher.store.db.monitor_tables import KNOWN_ACCOUNT
 from publisher.store.db.rows import (
     AlertContent,
-    apply_alert_changes,
     find_alert_changes,
 )
 from publisher.store.db.tables import DELIVERY
@@ -63,9 +63,7 @@ class SilenceStore(StorePart):
 
         Such an account is known, and not off.
         """
-        return await self.database.read(
-            lambda connection: self._clocks(connection, timezone)
-        )
+        return await self.database.read(self._clocks, timezone)
 
     async def figures(
         self, first: date, last: date, timezone: tzinfo
@@ -122,14 +120,9 @@ class SilenceStore(StorePart):
         if self.runtime.now_if_confirmed() is None:
             return 0
         if await self.database.read(self._unknown_accounts):
-            await self.database.write(self.note_accounts)
-        if not await self.database.read(
-            lambda connection: self._changes(connection, timezone)
-        ):
-            return 0
-        return await self.database.write(
-            lambda transaction: self.update_alerts(transaction, timezone)
-        )
+            await self.note_accounts()
+        find_changes = partial(self._find_changes, timezone=timezone)
+        return await self.update_alerts(find_changes, SILENCE_LOCK)
 
     def _unknown_accounts(self, connection: Connection) -> list[AccountId]:
         return sorted(
@@ -137,6 +130,7 @@ class SilenceStore(StorePart):
             - set(connection.scalars(select(KNOWN_ACCOUNT.c.account)))
         )
 
+    @in_transaction
     def note_accounts(self, transaction: Transaction) -> None:
         if try_lock(transaction, SILENCE_LOCK):
             now, new = (
@@ -147,7 +141,7 @@ class SilenceStore(StorePart):
             if rows:
                 transaction.connection.execute(insert(KNOWN_ACCOUNT), rows)
 
-    def _changes(
+    def _find_changes(
         self, connection: Connection, timezone: tzinfo
     ) -> Mapping[str, AlertContent | None]:
         wanted: dict[str, AlertContent] = {}
@@ -160,12 +154,6 @@ class SilenceStore(StorePart):
                 }
                 wanted[f"{SUBJECT_PREFIX}{account}"] = (code, facts)
         return find_alert_changes(connection, ALERT_OF_LEVEL.values(), wanted)
-
-    def update_alerts(self, transaction: Transaction, timezone: tzinfo) -> int:
-        if not try_lock(transaction, SILENCE_LOCK):
-            return 0
-        changes = self._changes(transaction.connection, timezone)
-        return apply_alert_changes(transaction, self.runtime.now(), changes)
 
 
 def read_activities(connection: Connection) -> Mapping[AccountId, AccountActivity]:

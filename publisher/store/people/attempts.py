@@ -383,7 +383,7 @@ class Attempts(StorePart):
         """
         if not any(await self.database.read(self._find_ended)):
             return 0
-        return await self.database.write(self._close_windows)
+        return await self._close_windows()
 
     def _find_ended(
         self, connection: Connection
@@ -414,6 +414,7 @@ class Attempts(StorePart):
             if (row.code, row.subject) not in going_on
         ]
 
+    @in_transaction
     def _close_windows(self, transaction: Transaction) -> int:
         windows, alerts = self._find_ended(transaction.connection)
         for row in windows:

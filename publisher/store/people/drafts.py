@@ -230,13 +230,13 @@ class Uploads(StorePart):
         return await self.database.read(read)
 
 
-def delete_old_uploads(now: datetime, transaction: Transaction) -> None:
+def delete_old_uploads(transaction: Transaction, now: datetime) -> None:
     transaction.connection.execute(
         delete(UPLOAD).where(UPLOAD.c.at < now - UPLOAD_GRACE)
     )
 
 
-def delete_old_drafts(now: datetime, transaction: Transaction) -> None:
+def delete_old_drafts(transaction: Transaction, now: datetime) -> None:
     is_old = or_(
         DRAFT.c.updated_at < now - DRAFT_LIFETIME,
         DRAFT.c.deleted_at < now - DELETED_DRAFT_LIFETIME,

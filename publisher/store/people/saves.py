@@ -536,7 +536,7 @@ def _find_save_of(connection: Connection, digest: str) -> Row[Any] | None:
     return connection.execute(query.limit(1)).first()
 
 
-def delete_old_saves(before: datetime, transaction: Transaction) -> None:
+def delete_old_saves(transaction: Transaction, before: datetime) -> None:
     """Forget old saves, except for the newest one.
 
     SQLite would number the next one from 1, as if it were counted.

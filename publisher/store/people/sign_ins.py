@@ -8,7 +8,16 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Update,
+    delete,
+    func,
+    insert,
+    select,
+    update,
+)
 
 from publisher.domain.delivery import Actor, Role
 from publisher.domain.errors import NoSuchItemError, RefusedError
@@ -172,14 +181,9 @@ class SignIns(StorePart):
         if row is None:
             return None
         if is_use and row["seen_at"] <= now - SEEN_INTERVAL:
-            seen = (
-                update(AUTH_SESSION)
-                .where(AUTH_SESSION.c.id_hash == id_hash)
-                .values(seen_at=now)
-            )
-            await self.database.write(
-                lambda transaction: transaction.connection.execute(seen)
-            )
+            is_this = AUTH_SESSION.c.id_hash == id_hash
+            seen = update(AUTH_SESSION).where(is_this).values(seen_at=now)
+            await self._record_use(seen)
         stepped_up_at = row["stepped_up_at"]
         return Session(
             principal=Principal(user=to_user(row), method="session"),
@@ -307,14 +311,9 @@ class SignIns(StorePart):
         if row is None:
             return None
         if row["used_at"] <= now - SEEN_INTERVAL:
-            used = (
-                update(AUTH_TOKEN)
-                .where(AUTH_TOKEN.c.id == row["id"])
-                .values(used_at=now)
-            )
-            await self.database.write(
-                lambda transaction: transaction.connection.execute(used)
-            )
+            is_this = AUTH_TOKEN.c.id == row["id"]
+            used = update(AUTH_TOKEN).where(is_this).values(used_at=now)
+            await self._record_use(used)
         return Principal(
             user=to_user(row),
             method=f"token {row['id']}",
@@ -392,6 +391,10 @@ class SignIns(StorePart):
                 detail={"source": source},
             )
         return OpenedLink(user=user, browser=browser)
+
+    @in_transaction
+    def _record_use(self, transaction: Transaction, statement: Update) -> None:
+        transaction.connection.execute(statement)
 
     def _is_link(self, link: str) -> Sequence[ColumnElement[bool]]:
         return AUTH_USER.c.link_hash == hash_secret(link), *has_open_link(

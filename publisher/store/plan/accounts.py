@@ -80,55 +80,44 @@ class AccountStore(StorePart):
 
         Raises RefusedError if the database knows the same account under another id.
         """
-        now = self.runtime.now()
+        if not await self.database.read(self._is_registered):
+            await self._write_presences()
 
-        def is_known(connection: Connection) -> bool:
-            found = {
-                to_presence(row): row for row in connection.execute(select(PRESENCE))
-            }
-            wanted = {
-                policy.presence: account
-                for account, policy in self.store.policies.items()
-            }
-            return (
-                all(
-                    one in found
-                    and (found[one].account, found[one].until) == (wanted[one], None)
-                    for one in wanted
-                )
-                and not _outdated(self.store, found.values())
-                and not _reused_ids(self.store, connection)
+    def _is_registered(self, connection: Connection) -> bool:
+        found = {to_presence(row): row for row in connection.execute(select(PRESENCE))}
+        wanted = {
+            policy.presence: account for account, policy in self.store.policies.items()
+        }
+        return (
+            all(
+                one in found
+                and (found[one].account, found[one].until) == (wanted[one], None)
+                for one in wanted
             )
+            and not _outdated(self.store, found.values())
+            and not _reused_ids(self.store, connection)
+        )
 
-        if await self.database.read(is_known):
-            return
-
-        def write(transaction: Transaction) -> None:
-            connection = transaction.connection
-            rows = connection.execute(select(PRESENCE)).all()
-            for row in _outdated(self.store, rows):
-                connection.execute(
-                    update(PRESENCE)
-                    .where(is_presence(to_presence(row)))
-                    .values(until=now)
+    @in_transaction
+    def _write_presences(self, transaction: Transaction) -> None:
+        connection, now = transaction.connection, self.runtime.now()
+        rows = connection.execute(select(PRESENCE)).all()
+        for row in _outdated(self.store, rows):
+            is_this = is_presence(to_presence(row))
+            connection.execute(update(PRESENCE).where(is_this).values(until=now))
+        for account, policy in self.store.policies.items():
+            presence = policy.presence
+            if other := claim_presence(self.store, connection, account, presence, now):
+                code = (
+                    "account_ids_exchanged"
+                    if other in self.store.policies
+                    else "account_renamed"
                 )
-            for account, policy in self.store.policies.items():
-                presence = policy.presence
-                if other := claim_presence(
-                    self.store, connection, account, presence, now
-                ):
-                    code = (
-                        "account_ids_exchanged"
-                        if other in self.store.policies
-                        else "account_renamed"
-                    )
-                    raise RefusedError(
-                        code, old=other, new=account, identity=presence.identity
-                    )
-            for old, account in _reused_ids(self.store, connection).items():
-                raise RefusedError("account_id_used", old=old, account=account)
-
-        await self.database.write(write)
+                raise RefusedError(
+                    code, old=other, new=account, identity=presence.identity
+                )
+        for old, account in _reused_ids(self.store, connection).items():
+            raise RefusedError("account_id_used", old=old, account=account)
 
     async def markers_under_former_ids(
         self, posts: Collection[PostId]

@@ -491,41 +491,37 @@ class OperatorActions(StorePart):
         Raises RefusedError where a platform contradicts it, in this process or in the daemon: both
         may be wrong.
         """
-        reading, subject = (
-            self.runtime.read_clocks(),
-            f"{CLOCK_SUBJECT_PREFIX}{self.store.worker}",
-        )
-        is_proven, offset = (
-            self.runtime.is_clock_proven(),
-            self.runtime.server_clock_offset,
-        )
+        reading, offset = self.runtime.read_clocks(), self.runtime.server_clock_offset
         if offset is not None:
             raise RefusedError(
                 "clock_contradicted", seconds=f"{offset.total_seconds():+.0f}"
             )
-
-        def write_reading(transaction: Transaction) -> None:
-            alerts = () if is_proven else open_alerts(transaction.connection, subject)
-            for facts in (facts for code, facts in alerts if code == CLOCK_WRONG):
-                raise RefusedError("clock_contradicted", seconds=facts["seconds"])
-            set_worker_state(
-                transaction.connection,
-                self.store.worker,
-                clock_at=reading.at,
-                clock_ticks=reading.monotonic_seconds,
-            )
-            detail = {"at": reading.at.isoformat()}
-            write_audit(
-                transaction,
-                reading.at,
-                by,
-                event="clock_confirmed",
-                subject=subject,
-                detail=detail,
-            )
-
-        await self.database.write(write_reading)
+        await self._write_clock_reading(reading, by)
         return reading
+
+    @in_transaction
+    def _write_clock_reading(
+        self, transaction: Transaction, reading: ClockReading, by: Actor
+    ) -> None:
+        subject = f"{CLOCK_SUBJECT_PREFIX}{self.store.worker}"
+        if not self.runtime.is_clock_proven():
+            for code, facts in open_alerts(transaction.connection, subject):
+                if code == CLOCK_WRONG:
+                    raise RefusedError("clock_contradicted", seconds=facts["seconds"])
+        set_worker_state(
+            transaction,
+            self.store.worker,
+            clock_at=reading.at,
+            clock_ticks=reading.monotonic_seconds,
+        )
+        write_audit(
+            transaction,
+            reading.at,
+            by,
+            event="clock_confirmed",
+            subject=subject,
+            detail={"at": reading.at.isoformat()},
+        )
 
     async def confirmed_clock_reading(self) -> ClockReading | None:
         """Return the reading of this machine's clocks that a person confirmed last, if any."""

@@ -17,7 +17,6 @@ from publisher.store.db.rows import (
     clear_alerts,
     keep_alert,
     open_alerts,
-    replace_alerts,
 )
 
 ACCOUNTS_ADDED_LATE = "accounts_added_late"
@@ -93,14 +92,6 @@ def find_outdated(connection: Connection, alerts: PlanAlerts) -> PlanAlerts:
     }
 
 
-def keep_plan_alerts(
-    transaction: Transaction, now: datetime, alerts: PlanAlerts
-) -> None:
-    for subject, content in alerts.items():
-        code, facts = content or (None, {})
-        replace_alerts(transaction, now, code, subject, facts)
-
-
 def report_removed(
     transaction: Transaction,
     now: datetime,
@@ -132,7 +123,7 @@ def report_removed(
 
 
 def find_unreported(
-    late_accounts: Sequence[LateAccounts], connection: Connection
+    connection: Connection, late_accounts: Sequence[LateAccounts]
 ) -> list[LateAccounts]:
     """Return the posts with late accounts that no alert has named yet.
 
@@ -152,6 +143,6 @@ def find_unreported(
 def raise_late_account_alerts(
     transaction: Transaction, now: datetime, late_accounts: Sequence[LateAccounts]
 ) -> None:
-    for late in find_unreported(late_accounts, transaction.connection):
+    for late in find_unreported(transaction.connection, late_accounts):
         facts = {"post": late.post, "accounts": "、".join(late.accounts)}
         keep_alert(transaction, now, ACCOUNTS_ADDED_LATE, late.post, facts)

@@ -8,7 +8,6 @@ from collections.abc import Collection, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from functools import partial
 from hashlib import sha256
 
 from sqlalchemy import (
@@ -62,6 +61,7 @@ from publisher.store.db.database import (
 )
 from publisher.store.db.filters import in_state
 from publisher.store.db.rows import (
+    apply_alert_changes,
     audit_entry,
     clear_alerts,
     lock_planning,
@@ -112,7 +112,6 @@ from publisher.store.plan.plan_alerts import (
     PlanAlerts,
     find_outdated,
     find_unreported,
-    keep_plan_alerts,
     raise_late_account_alerts,
     report_removed,
 )
@@ -256,9 +255,7 @@ class PostStore(StorePart):
     async def set_config_hash(self, config_hash: str) -> None:
         if await self.config_hash() != config_hash:
             await self.database.write(
-                lambda transaction: set_worker_state(
-                    transaction.connection, self.store.worker, config_hash=config_hash
-                )
+                set_worker_state, self.store.worker, config_hash=config_hash
             )
 
     async def active_schedule_text(self) -> str | None:
@@ -310,9 +307,7 @@ class PostStore(StorePart):
         That is a cancellation, an open delivery, or a one-off post that is published or may be.
         """
         now = self.runtime.now()
-        return await self.database.read(
-            lambda connection: _resend_blocker(connection, post, account, now)
-        )
+        return await self.database.read(_resend_blocker, post, account, now)
 
     async def stored_posts(self, posts: Sequence[Post] = ()) -> StoredPosts:
         """Return the stored state of the scheduled posts and of `posts`.
@@ -320,9 +315,7 @@ class PostStore(StorePart):
         It is compared with a schedule.
         """
         now = self.runtime.now()
-        return await self.database.read(
-            lambda connection: read_stored_posts(connection, posts, now)
-        )
+        return await self.database.read(read_stored_posts, posts, now)
 
     async def is_cancelled(self, post: PostId) -> bool:
         """Return True if a person has cancelled the post."""
@@ -350,35 +343,27 @@ class PostStore(StorePart):
         was made. Raises RefusedError when another person has ordered the same new occurrence
         meanwhile.
         """
-        batches, write = (
-            split_into_batches(commit.plan, commit.rendered),
-            self.database.write,
-        )
+        batches = split_into_batches(commit.plan, commit.rendered)
         if commit.base_version is None:
             batches = [join_batches(batches)]
         if commit.posts:
-            changed = await self.database.read(
-                lambda connection: find_changed_posts(connection, commit)
-            )
+            changed = await self.database.read(find_changed_posts, commit)
             commit = replace(commit, posts=changed)
-        inserted, version, remaining = await write(
-            partial(self._begin_plan, commit, batches, by)
-        )
+        inserted, version, remaining = await self._begin_plan(commit, batches, by)
         for batch in remaining:
             try:
-                inserted += await write(
-                    partial(self._continue_plan, commit, batch, version, by)
-                )
+                inserted += await self._continue_plan(commit, batch, version, by)
             except ConcurrentUpdateError:
                 break
         return inserted
 
+    @in_transaction
     def _begin_plan(
         self,
+        transaction: Transaction,
         commit: PlanCommit,
         batches: Sequence[PlanBatch],
         by: Actor,
-        transaction: Transaction,
     ) -> tuple[int, int, Sequence[PlanBatch]]:
         """Write a version with the first batch. Return the new deliveries, version, and rest.
 
@@ -415,13 +400,14 @@ class PostStore(StorePart):
         inserted = self._write_batch(transaction, commit, first, by, now)
         return inserted, connection.execute(NEWEST_VERSION).scalar_one(), remaining
 
+    @in_transaction
     def _continue_plan(
         self,
+        transaction: Transaction,
         commit: PlanCommit,
         batch: PlanBatch,
         version: int,
         by: Actor,
-        transaction: Transaction,
     ) -> int:
         """Write a later batch of a plan; return the number of new deliveries."""
         lock_filing(self.store, transaction, [item.planned for item in batch.rendered])
@@ -584,29 +570,24 @@ class PostStore(StorePart):
 
         Raises ConcurrentUpdateError if a newer version is in force.
         """
+        if await self.database.read(find_outdated, alerts):
+            await self._write_plan_alerts(alerts, version)
 
-        def report(transaction: Transaction) -> None:
-            lock_planning(transaction)
-            if version != transaction.connection.scalar(NEWEST_VERSION):
-                raise ConcurrentUpdateError(version)
-            keep_plan_alerts(
-                transaction,
-                self.runtime.now(),
-                find_outdated(transaction.connection, alerts),
-            )
-
-        if await self.database.read(
-            lambda connection: find_outdated(connection, alerts)
-        ):
-            await self.database.write(report)
+    @in_transaction
+    def _write_plan_alerts(
+        self, transaction: Transaction, alerts: PlanAlerts, version: int
+    ) -> None:
+        lock_planning(transaction)
+        if version != transaction.connection.scalar(NEWEST_VERSION):
+            raise ConcurrentUpdateError(version)
+        outdated = find_outdated(transaction.connection, alerts)
+        apply_alert_changes(transaction, self.runtime.now(), outdated)
 
     async def report_late_accounts(self, late_accounts: Sequence[LateAccounts]) -> None:
         """Raise an alert about each post with accounts added too late, unless people know it."""
-        if await self.database.read(partial(find_unreported, late_accounts)):
+        if await self.database.read(find_unreported, late_accounts):
             now = self.runtime.now()
-            await self.database.write(
-                partial(raise_late_account_alerts, now=now, late_accounts=late_accounts)
-            )
+            await self.database.write(raise_late_account_alerts, now, late_accounts)
 
     @in_transaction
     def register_logins(self, transaction: Transaction) -> None:
@@ -640,7 +621,7 @@ class PostStore(StorePart):
                 detail={"sha256": digest},
             )
             clear_alerts(transaction, "schedule", now)
-            keep_plan_alerts(transaction, now, commit.alerts)
+            apply_alert_changes(transaction, now, commit.alerts)
             raise_late_account_alerts(transaction, now, commit.plan.late_accounts)
         stored = {
             row.id: row

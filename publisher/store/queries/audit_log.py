@@ -410,10 +410,8 @@ class AuditLog(StorePart):
 
     async def clear_alert(self, code: str) -> None:
         """Clear an alert about the audit, if it is open."""
-        if await self.database.read(lambda connection: open_alerts(connection, code)):
-            await self.database.write(
-                lambda transaction: clear_alerts(transaction, code, self.runtime.now())
-            )
+        if await self.database.read(open_alerts, code):
+            await self.database.write(clear_alerts, code, self.runtime.now())
 
 
 def load_detail(text: str) -> Mapping[str, object]:

@@ -455,8 +455,8 @@ def last_known_at(connection: Connection) -> datetime | None:
 
 
 def finish_restore(  # noqa: PLR0913, PLR0917 # who restored what, from where, and what it cut off
-    store: BaseStore,
     transaction: Transaction,
+    store: BaseStore,
     intents: RecoveredIntents,
     info: BackupInfo | None,
     checkpoints: Sequence[tuple[int, str]],
