@@ -9,19 +9,18 @@ import gc
 import os
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from functools import partial
 from pathlib import Path
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from publisher.app.alert_channels import AlertChannels
 from publisher.app.application import (
     Application,
     find_missing_secrets,
     open_application,
 )
+from publisher.app.checks import build_checks
 from publisher.app.format import Formatter
 from publisher.app.offline import describe_loaded_files, find_newer_files
 from publisher.app.permissions import require_safe_permissions
@@ -38,19 +37,13 @@ from publisher.domain.errors import (
 )
 from publisher.domain.post import Schedule
 from publisher.engine.checkpoints import (
-    CheckpointTargets,
     build_checkpoint_targets,
-    read_signed_checkpoint,
     void_authority_if_older,
-    write_checkpoint,
 )
 from publisher.engine.clock_check import ClockCheck
 from publisher.engine.file_watch import FileWatch, watch_files
 from publisher.engine.filed_texts import FiledTextCheck
 from publisher.engine.job_scheduler import Job, correct_job_times, schedule_jobs
-from publisher.engine.monitor import check_logins_due, monitor_due
-from publisher.engine.notifier import NoticeWriter, Notifier
-from publisher.engine.offboard import remove_ordered_secrets, report_all_secrets
 from publisher.engine.planner import (
     active_schedule,
     apply_schedule,
@@ -70,7 +63,6 @@ from publisher.store.deliveries.intents import PREPARE_AHEAD
 from publisher.store.queries.queries import needs_person_now
 from publisher.store.recovery.folder import ProcessLock, lock_process
 from publisher.store.recovery.setup import claim_folder
-from publisher.store.retention import compact_journal, prune
 from publisher.tomlfile.read import FileVersion, read_text
 from publisher.web.http.callbacks import serve_callbacks
 from publisher.web.http.server import descriptor_limit
@@ -87,16 +79,6 @@ MAX_READBACKS = 500
 Reads of one login wait for one another, and equal questions are asked once.
 """
 MAX_RETRACTIONS = 100
-MAX_CHECKED_LOGINS = 50
-"""Maximum logins with a sign-in checked at once.
-
-Hundreds may be needed for one morning's posts.
-"""
-MAX_MONITORED_ACCOUNTS = 10
-"""Maximum accounts with published posts read again at once.
-
-It is never enough to delay the check of an unknown outcome.
-"""
 WORK_AHEAD = 2 * PREPARE_AHEAD
 """How long before a delivery needs a job the delivery jobs run at their own intervals."""
 IDLE_INTERVAL_SECONDS = 60.0
@@ -523,8 +505,6 @@ def build_jobs(daemon: Daemon) -> Sequence[Job]:
         store.login_health,
         store.silence,
     )
-    checkpoint_targets = build_checkpoint_targets(app.settings)
-    notifier = build_notifier(daemon, checkpoint_targets)
 
     async def reconcile() -> int:
         return await reconcile_due(store, app.adapters, MAX_READBACKS, stop)
@@ -532,31 +512,12 @@ def build_jobs(daemon: Daemon) -> Sequence[Job]:
     async def retract() -> int:
         return await retract_due(store, app.adapters, MAX_RETRACTIONS, stop)
 
-    async def check_logins() -> None:
-        if app.runtime.is_clock_confirmed():
-            await check_logins_due(
-                store, app.adapters, MAX_CHECKED_LOGINS, app.credentials
-            )
-
-    async def monitor() -> None:
-        if app.runtime.is_clock_confirmed():
-            await monitor_due(store, app.adapters, MAX_MONITORED_ACCOUNTS)
-
-    async def prune_old() -> None:
-        pruned = await prune(store, timedelta(days=app.settings.days_kept))
-        if pruned.deliveries or pruned.pictures:
-            log.info("pruned", **asdict(pruned))
-
     filed_texts = FiledTextCheck(
         planner=app.planner,
         is_current=lambda: (
             not find_newer_files(app.settings.workspace, daemon.loaded_files)
         ),
     )
-
-    async def check_silence() -> int:
-        return await store.silence.update(app.settings.timezone)
-
     return (
         Job("confirm_clock", daemon.confirm_clock, 0.0, 1.0),
         Job("run_maintenance", store.maintenance.run, 0.0, 1.0, IDLE_INTERVAL_SECONDS),
@@ -566,54 +527,9 @@ def build_jobs(daemon: Daemon) -> Sequence[Job]:
         Job("read_schedule", daemon.read_schedule, 2.0, 20.0),
         Job("plan", daemon.plan, 2.0, 60.0),
         Job("heartbeat", daemon.heartbeat, 5.0, 5.0),
-        Job("check_logins", check_logins, 5.0, 30.0),
-        Job("monitor", monitor, 30.0, 15.0),
-        Job("check_preflight", store.preflight.run, 15.0, 30.0),
-        Job("check_silence", check_silence, 20.0, 60.0),
-        Job(
-            "report_secrets",
-            partial(report_all_secrets, store, app.settings),
-            1.0,
-            30.0,
-        ),
-        Job(
-            "remove_secrets",
-            partial(remove_ordered_secrets, store, app.settings),
-            3.0,
-            3.0,
-        ),
         Job("check_files", daemon.check_files, 15.0, 30.0),
         Job("check_filed_texts", filed_texts.run, 10.0, 10.0),
-        Job("check_backlog", store.backlog.update, 25.0, 30.0),
-        Job("check_workers", store.lost_workers.update, 10.0, 10.0),
-        Job("check_refusals", store.users.attempts.close_windows, 30.0, 60.0),
-        Job("notify", notifier.run, 1.0, 2.0),
-        Job(
-            "write_checkpoint",
-            lambda: write_checkpoint(store.audit, checkpoint_targets),
-            10.0,
-            300.0,
-        ),
-        Job("compact_journal", lambda: compact_journal(store), 120.0, 86400.0),
-        Job("prune", prune_old, 180.0, 86400.0),
-    )
-
-
-def build_notifier(daemon: Daemon, targets: CheckpointTargets) -> Notifier:
-    """Return the job that notifies people of alerts, in the language of the daemon."""
-    settings, store = daemon.application.settings, daemon.application.store
-    formatter = Formatter(messages=daemon.messages, timezone=settings.timezone)
-    return Notifier(
-        store=store,
-        rules=settings.alerts,
-        timezone=settings.timezone,
-        writer=NoticeWriter(
-            messages=daemon.messages,
-            dashboard=settings.alerts.dashboard,
-            describe=formatter.alert,
-        ),
-        send=AlertChannels(settings).send,
-        read_checkpoint=partial(read_signed_checkpoint, store.audit, targets),
+        *build_checks(app, daemon.messages),
     )
 
 

@@ -23,7 +23,6 @@ from publisher.app.adapters import AdapterTexts
 from publisher.cli import COMMANDS, build_program
 from publisher.cli.framework import shared_options
 from publisher.cli.terminal import Terminal
-from publisher.config import settings_schema
 from publisher.domain.delivery import EVENT_CODES, FINAL_STATES, State
 from publisher.domain.kinds import KINDS
 from publisher.domain.lifecycle import TRANSITIONS, Transition
@@ -37,6 +36,7 @@ from publisher.rendering.templates import (
     shipped_templates,
 )
 from publisher.runtime.clock import FAILPOINT_NAMES
+from publisher.settings_file import settings_schema
 from scripts.rooms import rooms_table
 
 use_platform_texts(AdapterTexts)

@@ -75,7 +75,7 @@ SUBJECTS: Mapping[str, str] = {
         sign_in similar_names tokens user users
     """,
     "health": """
-        clock clock_check health idle job_scheduler jobs lost_workers outdated_daemon probes watchdog
+        checks clock clock_check health idle job_scheduler jobs lost_workers outdated_daemon probes watchdog
     """,
     "recovery": """
         backup backups comparison folder journal lost_attempts maintenance migrate move_database

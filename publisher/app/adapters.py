@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from adapters import BUILT_IN_ADAPTERS
-from publisher.config import Environment, LimitEntry, Settings, apply_overrides
+from publisher.config import Environment, Settings, apply_overrides
 from publisher.contract import (
     CONTRACT,
     Adapter,
@@ -44,6 +44,7 @@ from publisher.i18n import LANGUAGES, is_fillable, is_platform_code
 from publisher.rendering.templates import PAGE_SUFFIXES
 from publisher.runtime.clock import CLOCK_JUMP_THRESHOLD, SERVER_DATE_TOLERANCE
 from publisher.runtime.redaction import redact_text
+from publisher.settings_file import LimitEntry
 from publisher.tomlfile.validate import KeyPath, UnlocatedProblem, suggest_closest
 
 ENTRY_POINT_GROUP = "publisher.adapters"

@@ -9,12 +9,12 @@ from typing import Protocol
 from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
-from publisher.config import AlertsEntry
 from publisher.domain.audit_chain import Checkpoint, format_checkpoint
 from publisher.domain.errors import Problem
 from publisher.i18n import Messages
 from publisher.runtime.logs import log
 from publisher.runtime.redaction import redact_text
+from publisher.settings_file import AlertsEntry
 from publisher.store.notices import (
     MAX_NOTICES_OF_A_MESSAGE,
     NOTICE_LEASE,

@@ -29,8 +29,8 @@ from sqlalchemy import (
     update,
 )
 
-from publisher.config import AlertsEntry
 from publisher.domain.delivery import State
+from publisher.settings_file import AlertsEntry
 from publisher.store.base import StorePart
 from publisher.store.db.alert_tables import ALERT, NOTICE
 from publisher.store.db.database import Transaction, in_transaction, try_lock

@@ -11,13 +11,13 @@ import pytest
 from sqlalchemy import event, select
 
 from publisher.app.format import Formatter
-from publisher.config import AlertsEntry
 from publisher.domain.audit_chain import Checkpoint, format_checkpoint, parse_checkpoint
 from publisher.domain.errors import Problem
 from publisher.engine.decisions import named_person
 from publisher.engine.notifier import MAX_MESSAGE_BYTES, NoticeWriter, Notifier
 from publisher.i18n import Messages
 from publisher.runtime.redaction import register_secrets
+from publisher.settings_file import AlertsEntry
 from publisher.store.db.alert_tables import ALERT, NOTICE
 from publisher.store.db.rows import (
     clear_alerts,

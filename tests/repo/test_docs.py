@@ -9,10 +9,10 @@ import pytest
 
 from adapters import BUILT_IN_ADAPTERS
 from publisher.cli import COMMANDS
-from publisher.config import settings_schema
 from publisher.domain.delivery import State
 from publisher.domain.results import HoldReason
 from publisher.schedule.model import schedule_schema
+from publisher.settings_file import settings_schema
 from publisher.simulator.faults import FAULT_KINDS
 from publisher.store.base import ALERTED_STATES
 from publisher.store.db.postgres import DATABASE_BUSY, DISK_FULL

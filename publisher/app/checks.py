@@ -1,0 +1,96 @@
+"""The jobs of a daemon beside sending: checks of its surroundings, notices to people, clean-up."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import timedelta
+from functools import partial
+
+from publisher.app.alert_channels import AlertChannels
+from publisher.app.application import Application
+from publisher.app.format import Formatter
+from publisher.engine.checkpoints import (
+    CheckpointTargets,
+    build_checkpoint_targets,
+    read_signed_checkpoint,
+    write_checkpoint,
+)
+from publisher.engine.job_scheduler import Job
+from publisher.engine.monitor import check_logins_due, monitor_due
+from publisher.engine.notifier import NoticeWriter, Notifier
+from publisher.engine.offboard import remove_ordered_secrets, report_all_secrets
+from publisher.i18n import Messages
+from publisher.runtime.logs import log
+from publisher.store.retention import compact_journal, prune
+
+MAX_CHECKED_LOGINS = 50
+"""Maximum logins with a sign-in checked at once.
+
+Hundreds may be needed for one morning's posts.
+"""
+MAX_MONITORED_ACCOUNTS = 10
+"""Maximum accounts with published posts read again at once.
+
+It is never enough to delay the check of an unknown outcome.
+"""
+
+
+def build_checks(app: Application, messages: Messages) -> Sequence[Job]:
+    """Return these jobs, each with its first time and its interval in seconds."""
+    store, settings = app.store, app.settings
+    targets = build_checkpoint_targets(settings)
+    notifier = build_notifier(app, messages, targets)
+
+    async def check_logins() -> None:
+        if app.runtime.is_clock_confirmed():
+            await check_logins_due(
+                store, app.adapters, MAX_CHECKED_LOGINS, app.credentials
+            )
+
+    async def monitor() -> None:
+        if app.runtime.is_clock_confirmed():
+            await monitor_due(store, app.adapters, MAX_MONITORED_ACCOUNTS)
+
+    async def prune_old() -> None:
+        pruned = await prune(store, timedelta(days=settings.days_kept))
+        if pruned.deliveries or pruned.pictures:
+            log.info("pruned", **asdict(pruned))
+
+    report_secrets = partial(report_all_secrets, store, settings)
+    remove_secrets = partial(remove_ordered_secrets, store, settings)
+    check_silence = partial(store.silence.update, settings.timezone)
+    write_anchor = partial(write_checkpoint, store.audit, targets)
+    return (
+        Job("check_logins", check_logins, 5.0, 30.0),
+        Job("monitor", monitor, 30.0, 15.0),
+        Job("check_preflight", store.preflight.run, 15.0, 30.0),
+        Job("check_silence", check_silence, 20.0, 60.0),
+        Job("report_secrets", report_secrets, 1.0, 30.0),
+        Job("remove_secrets", remove_secrets, 3.0, 3.0),
+        Job("check_backlog", store.backlog.update, 25.0, 30.0),
+        Job("check_workers", store.lost_workers.update, 10.0, 10.0),
+        Job("check_refusals", store.users.attempts.close_windows, 30.0, 60.0),
+        Job("notify", notifier.run, 1.0, 2.0),
+        Job("write_checkpoint", write_anchor, 10.0, 300.0),
+        Job("compact_journal", partial(compact_journal, store), 120.0, 86400.0),
+        Job("prune", prune_old, 180.0, 86400.0),
+    )
+
+
+def build_notifier(
+    app: Application, messages: Messages, targets: CheckpointTargets
+) -> Notifier:
+    """Return the job that notifies people of alerts, in the language of the daemon."""
+    settings, store = app.settings, app.store
+    formatter = Formatter(messages=messages, timezone=settings.timezone)
+    return Notifier(
+        store=store,
+        rules=settings.alerts,
+        timezone=settings.timezone,
+        writer=NoticeWriter(
+            messages=messages,
+            dashboard=settings.alerts.dashboard,
+            describe=formatter.alert,
+        ),
+        send=AlertChannels(settings).send,
+        read_checkpoint=partial(read_signed_checkpoint, store.audit, targets),
+    )
