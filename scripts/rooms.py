@@ -43,7 +43,7 @@ SUBJECTS: Mapping[str, str] = {
     """,
     "posts": """
         actions cancel correct correction expiring known_posts occurrences orders post posts
-        progress queries removals resend resolve retract search send status why decisions
+        progress queries removals resend resends resolve retract search send status why decisions
     """,
     "sending": """
         absence backoff call_record calls circuit_breaker cooldowns delivery hanging_names

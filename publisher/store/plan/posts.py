@@ -40,7 +40,6 @@ from publisher.domain.plan import (
     find_sent_elsewhere,
 )
 from publisher.domain.post import (
-    CronTrigger,
     Fingerprint,
     OccurrenceKey,
     OneTimeTrigger,
@@ -95,7 +94,6 @@ from publisher.store.lost_attempts import (
     attach_orphans,
     covers_new_posts,
     mark_new_unresolved,
-    orphaned_attempts,
     trust_schedule,
 )
 from publisher.store.people.saves import add_writers, find_authorship, note_left_out
@@ -115,6 +113,7 @@ from publisher.store.plan.plan_alerts import (
     raise_late_account_alerts,
     report_removed,
 )
+from publisher.store.plan.resends import find_resend_blocker, require_resendable
 from publisher.store.plan.stored_posts import (
     REMOVAL_REASONS,
     read_live_deliveries,
@@ -307,7 +306,7 @@ class PostStore(StorePart):
         That is a cancellation, an open delivery, or a one-off post that is published or may be.
         """
         now = self.runtime.now()
-        return await self.database.read(_resend_blocker, post, account, now)
+        return await self.database.read(find_resend_blocker, post, account, now)
 
     async def stored_posts(self, posts: Sequence[Post] = ()) -> StoredPosts:
         """Return the stored state of the scheduled posts and of `posts`.
@@ -382,7 +381,7 @@ class PostStore(StorePart):
         # asked again inside the transaction: two people may order the same in the same second
         if commit.is_resend:
             new = [item.planned for item in first.rendered if item.planned.is_new]
-            _require_resendable(connection, new, now)
+            require_resendable(connection, new, now)
             # a person has decided about accounts added late
             for subject in {planned.post.id for planned in new}:
                 clear_alerts(transaction, subject, now, ACCOUNTS_ADDED_LATE)
@@ -880,66 +879,6 @@ def find_changed_posts(connection: Connection, commit: PlanCommit) -> list[Post]
         or row.is_scheduled != commit.is_scheduled
         or row.body != dump_post(post)
     ]
-
-
-def _require_resendable(
-    connection: Connection, new: Sequence[PlannedDeliveries], now: datetime
-) -> None:
-    """Raise RefusedError if one of these deliveries may not be ordered again."""
-    for planned in new:
-        for account in planned.accounts:
-            if blocker := _resend_blocker(
-                connection,
-                planned.post,
-                account,
-                now,
-                planned.occurrence.key.occurrence,
-            ):
-                raise RefusedError(blocker, post=planned.post.id, account=account)
-
-
-def _resend_blocker(
-    connection: Connection,
-    post: Post,
-    account: AccountId,
-    now: datetime,
-    occurrence: str | None = None,
-) -> str | None:
-    """Return the reason why a post may not be sent again.
-
-    An orphaned attempt of `occurrence` itself does not block it.
-    """
-    if (
-        connection.scalar(
-            select(POST.c.id).where(POST.c.id == post.id, POST.c.is_cancelled)
-        )
-        is not None
-    ):
-        return "resend_cancelled"
-    is_one_off = isinstance(post.trigger, OneTimeTrigger)
-    states = [
-        state.value
-        for state in (OPEN_STATES | {State.PUBLISHED} if is_one_off else OPEN_STATES)
-    ]
-    blocking = select(DELIVERY.c.id).where(
-        DELIVERY.c.post == post.id,
-        DELIVERY.c.account == account,
-        DELIVERY.c.state.in_(states),
-    )
-    if isinstance(post.trigger, CronTrigger):  # its later occurrences do not block it
-        blocking = blocking.where(DELIVERY.c.due_at <= now)
-    if connection.scalar(blocking) is not None:
-        return "resend_not_needed"
-    orphans = [
-        one
-        for one in orphaned_attempts(connection)
-        if (one.post, one.account) == (post.id, account)
-    ]
-    return (
-        "resend_attempt_orphaned"
-        if any(one.occurrence != occurrence for one in orphans)
-        else None
-    )
 
 
 def delivery_row(  # noqa: PLR0913 # what a delivery is made from

@@ -1,0 +1,74 @@
+"""Whether a post may be ordered again for an account."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import Connection, select
+
+from publisher.domain.account import AccountId
+from publisher.domain.delivery import OPEN_STATES, State
+from publisher.domain.errors import RefusedError
+from publisher.domain.plan import PlannedDeliveries
+from publisher.domain.post import CronTrigger, OneTimeTrigger, Post
+from publisher.store.db.tables import DELIVERY, POST
+from publisher.store.lost_attempts import orphaned_attempts
+
+
+def require_resendable(
+    connection: Connection, new: Sequence[PlannedDeliveries], now: datetime
+) -> None:
+    """Raise RefusedError if one of these deliveries may not be ordered again."""
+    for planned in new:
+        for account in planned.accounts:
+            if blocker := find_resend_blocker(
+                connection,
+                planned.post,
+                account,
+                now,
+                planned.occurrence.key.occurrence,
+            ):
+                raise RefusedError(blocker, post=planned.post.id, account=account)
+
+
+def find_resend_blocker(
+    connection: Connection,
+    post: Post,
+    account: AccountId,
+    now: datetime,
+    occurrence: str | None = None,
+) -> str | None:
+    """Return the reason why a post may not be sent again.
+
+    An orphaned attempt of `occurrence` itself does not block it.
+    """
+    if (
+        connection.scalar(
+            select(POST.c.id).where(POST.c.id == post.id, POST.c.is_cancelled)
+        )
+        is not None
+    ):
+        return "resend_cancelled"
+    is_one_off = isinstance(post.trigger, OneTimeTrigger)
+    states = [
+        state.value
+        for state in (OPEN_STATES | {State.PUBLISHED} if is_one_off else OPEN_STATES)
+    ]
+    blocking = select(DELIVERY.c.id).where(
+        DELIVERY.c.post == post.id,
+        DELIVERY.c.account == account,
+        DELIVERY.c.state.in_(states),
+    )
+    if isinstance(post.trigger, CronTrigger):  # its later occurrences do not block it
+        blocking = blocking.where(DELIVERY.c.due_at <= now)
+    if connection.scalar(blocking) is not None:
+        return "resend_not_needed"
+    orphans = [
+        one
+        for one in orphaned_attempts(connection)
+        if (one.post, one.account) == (post.id, account)
+    ]
+    return (
+        "resend_attempt_orphaned"
+        if any(one.occurrence != occurrence for one in orphans)
+        else None
+    )
