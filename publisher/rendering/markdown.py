@@ -73,8 +73,9 @@ _END_OF_BLOCK: Final = re.compile(
 _MARKDOWN: Final = (
     MarkdownIt("commonmark", {"html": False, "breaks": True})
     .enable("table")
-    .disable(["image"])
+    .disable(["image", "reference"])
 )
+"""References are text: a target written out at each of its uses would grow with their square."""
 
 
 @lru_cache(maxsize=1)
