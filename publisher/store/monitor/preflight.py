@@ -1,6 +1,6 @@
 """The needs of the next day's posts: working logins, answering hosts, quota, readable pictures.
 
-Missing approvals have reminders of their own (`Maintenance.remind_of_approvals`). So does a login
+Missing approvals have reminders of their own (`ApprovalReminders`). So does a login
 that is refused, blocked or about to expire (`LoginHealthStore.record_probe`). Each cause has one
 alert, even if it concerns many posts and accounts.
 """
