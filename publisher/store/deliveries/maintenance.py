@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any
 
 from sqlalchemy import (
+    Connection,
     Select,
     and_,
     select,
@@ -377,43 +378,44 @@ class Maintenance(StorePart):
             Timing(),
             *(policy.timing for policy in self.store.policies.values()),
         ]
-        unknown_before = now - min(timing.unreadable_hold_after for timing in timings)
-        submitted_before = now - min(
-            min(timing.review_alert_after, timing.review_hold_after)
-            for timing in timings
-        )
-        before = {
-            "unknown_before": unknown_before,
-            "submitted_before": submitted_before,
+        limits = {
+            "unknown_before": now - min(item.unreadable_hold_after for item in timings),
+            "submitted_before": now
+            - min(
+                min(item.review_alert_after, item.review_hold_after) for item in timings
+            ),
         }
-        deliveries = await self.database.read(
-            lambda connection: read_deliveries(connection, MAY_BE_OVERDUE, before)
+        deliveries = await self.database.read(read_deliveries, MAY_BE_OVERDUE, limits)
+        if not deliveries:
+            return 0
+        unreminded = await self.database.read(self._find_unreminded, deliveries, now)
+        if unreminded:
+            await self._remind(unreminded[:MAINTENANCE_BATCH_SIZE], now)
+        overdue = [item.id for item in deliveries if self._hold_event_for(item, now)]
+        if not overdue:
+            return 0
+        is_overdue = DELIVERY.c.id.in_(overdue[:MAINTENANCE_BATCH_SIZE])
+        return await self._apply(
+            Sweep(and_(IS_UNDER_CHECK, is_overdue)),
+            partial(self._hold_event_for, now=now),
         )
+
+    def _find_unreminded(
+        self, connection: Connection, deliveries: Sequence[Delivery], now: datetime
+    ) -> list[DeliveryId]:
+        """Return the deliveries with a due alert that is not open yet."""
         reminders = {
             (code, subject_of(delivery)): delivery.id
             for delivery in deliveries
             if (code := self._reminder_for(delivery, now))
         }
-        if reminders:
-            raised = select(ALERT.c.code, ALERT.c.subject).where(
-                ALERT.c.cleared_at.is_(None),
-                ALERT.c.code.in_({code for code, _subject in reminders}),
-            )
-            for code, subject in await self.database.read(
-                lambda connection: connection.execute(raised).all()
-            ):
-                reminders.pop((code, subject), None)
-        if unreminded := list(reminders.values())[:MAINTENANCE_BATCH_SIZE]:
-            await self._remind(unreminded, now)
-        overdue = [item.id for item in deliveries if self._hold_event_for(item, now)][
-            :MAINTENANCE_BATCH_SIZE
-        ]
-        if not overdue:
-            return 0
-        return await self._apply(
-            Sweep(and_(IS_UNDER_CHECK, DELIVERY.c.id.in_(overdue))),
-            partial(self._hold_event_for, now=now),
+        raised = select(ALERT.c.code, ALERT.c.subject).where(
+            ALERT.c.cleared_at.is_(None),
+            ALERT.c.code.in_({code for code, _subject in reminders}),
         )
+        for code, subject in connection.execute(raised) if reminders else ():
+            reminders.pop((code, subject), None)
+        return list(reminders.values())
 
     @in_transaction
     def _remind(
