@@ -1,11 +1,10 @@
 """Reminders of approvals: of those that a post will soon need, and of overdue reviews."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
 
-from sqlalchemy import Connection, Select, exists, or_, select
+from sqlalchemy import Connection, RowMapping, exists, or_, select
 
 from publisher.domain.approval import (
     AFTER_REVIEW_PERIOD,
@@ -56,9 +55,8 @@ class ApprovalReminders(StorePart):
         ):
             return 0
         self._next_run = ticks + REMINDER_INTERVAL_SECONDS
-        overdue = overdue_reviews(now)
-        if await self.database.read(lambda reader: reader.execute(overdue).first()):
-            await self._alert_overdue(overdue, now)
+        if await self.database.read(find_overdue_reviews, now):
+            await self.database.write(alert_overdue_reviews, now)
         wanted, found = await self.database.read(self._compare_alerts, now)
         return await self._update_needed(now) if set(wanted) != found else 0
 
@@ -111,20 +109,9 @@ class ApprovalReminders(StorePart):
         )
         return wanted, set(connection.scalars(open_alerts))
 
-    @in_transaction
-    def _alert_overdue(
-        self, transaction: Transaction, overdue: Select[Any], now: datetime
-    ) -> None:
-        """Alert once more about emergency releases that should have been approved by now."""
-        if not try_lock(transaction, REMINDER_LOCK):
-            return
-        for row in transaction.connection.execute(overdue).all():
-            facts = json.loads(row.facts)
-            raise_alert(transaction, now, AFTER_REVIEW_OVERDUE, row.subject, facts)
 
-
-def overdue_reviews(now: datetime) -> Select[Any]:
-    """Return the query of the alerts about emergency releases with an overdue review.
+def find_overdue_reviews(connection: Connection, now: datetime) -> Sequence[RowMapping]:
+    """Return the alerts about emergency releases that should have been approved by now.
 
     A release that was already reported as overdue is left out.
     """
@@ -134,10 +121,19 @@ def overdue_reviews(now: datetime) -> Select[Any]:
         again.c.code == AFTER_REVIEW_OVERDUE,
         again.c.cleared_at.is_(None),
     )
-    return select(ALERT.c.subject, ALERT.c.facts).where(
+    overdue = select(ALERT.c.subject, ALERT.c.facts).where(
         ALERT.c.code == AFTER_REVIEW_DUE,
         ALERT.c.cleared_at.is_(None),
         ALERT.c.dismissed_at.is_(None),
         ALERT.c.at <= now - AFTER_REVIEW_PERIOD,
         ~is_reminded,
     )
+    return connection.execute(overdue).mappings().all()
+
+
+def alert_overdue_reviews(transaction: Transaction, now: datetime) -> None:
+    """Alert once more about emergency releases that should have been approved by now."""
+    if try_lock(transaction, REMINDER_LOCK):
+        for row in find_overdue_reviews(transaction.connection, now):
+            facts = json.loads(row["facts"])
+            raise_alert(transaction, now, AFTER_REVIEW_OVERDUE, row["subject"], facts)

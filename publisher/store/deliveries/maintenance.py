@@ -157,14 +157,8 @@ class Maintenance(StorePart):
         if corrections := await self.database.read(
             lambda one: one.scalars(of_corrections, parameters).all()
         ):
-            await self._stop_corrected(corrections)
+            await self.database.write(stop_corrected, self.store, corrections)
         return await self._sweep(sweep, self._make_due, parameters)
-
-    @in_transaction
-    def _stop_corrected(
-        self, transaction: Transaction, corrections: Sequence[PostId]
-    ) -> None:
-        stop_corrected(self.store, transaction, corrections)
 
     def _make_due(
         self, transaction: Transaction, deliveries: Sequence[Delivery]
@@ -388,7 +382,7 @@ class Maintenance(StorePart):
         deliveries = await self.database.read(read_deliveries, MAY_BE_OVERDUE, limits)
         if not deliveries:
             return 0
-        unreminded = await self.database.read(self._find_unreminded, deliveries, now)
+        unreminded = await self.database.read(self.find_unreminded, deliveries, now)
         if unreminded:
             await self._remind(unreminded[:MAINTENANCE_BATCH_SIZE], now)
         overdue = [item.id for item in deliveries if self._hold_event_for(item, now)]
@@ -400,7 +394,7 @@ class Maintenance(StorePart):
             partial(self._hold_event_for, now=now),
         )
 
-    def _find_unreminded(
+    def find_unreminded(
         self, connection: Connection, deliveries: Sequence[Delivery], now: datetime
     ) -> list[DeliveryId]:
         """Return the deliveries with a due alert that is not open yet."""

@@ -399,7 +399,7 @@ class Preflight(StorePart):
         unread.sort(key=alerted.__contains__)
         unreadable = alerted & set(first_use)  # until it is read
         for picture in unread[:MAX_PICTURES_READ]:
-            if await self.database.read(partial(is_readable, picture=picture)):
+            if await self.database.read(is_readable, picture):
                 self._read_at[picture] = now
                 unreadable.discard(picture)
             else:
