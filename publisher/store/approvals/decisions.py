@@ -222,9 +222,7 @@ class ApprovalStore(StorePart):
         kind was edited while part of it was sent. An emergency release stays among them until its
         chain is complete, with any outcome.
         """
-        return await self.database.read(
-            lambda connection: self._tasks(connection, post)
-        )
+        return await self.database.read(self._tasks, post)
 
     def _tasks(self, connection: Connection, post: PostId | None) -> list[ApprovalTask]:
         contents = read_contents(

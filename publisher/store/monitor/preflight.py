@@ -1,6 +1,6 @@
 """The needs of the next day's posts: working logins, answering hosts, quota, readable pictures.
 
-Missing approvals have reminders of their own (`Maintenance.remind_of_approvals`). So does a login
+Missing approvals have reminders of their own (`ApprovalReminders`). So does a login
 that is refused, blocked or about to expire (`LoginHealthStore.record_probe`). Each cause has one
 alert, even if it concerns many posts and accounts.
 """
@@ -399,7 +399,7 @@ class Preflight(StorePart):
         unread.sort(key=alerted.__contains__)
         unreadable = alerted & set(first_use)  # until it is read
         for picture in unread[:MAX_PICTURES_READ]:
-            if await self.database.read(partial(is_readable, picture=picture)):
+            if await self.database.read(is_readable, picture):
                 self._read_at[picture] = now
                 unreadable.discard(picture)
             else:

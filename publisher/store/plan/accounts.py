@@ -80,10 +80,10 @@ class AccountStore(StorePart):
 
         Raises RefusedError if the database knows the same account under another id.
         """
-        if not await self.database.read(self._is_registered):
+        if not await self.database.read(self.is_registered):
             await self._write_presences()
 
-    def _is_registered(self, connection: Connection) -> bool:
+    def is_registered(self, connection: Connection) -> bool:
         found = {to_presence(row): row for row in connection.execute(select(PRESENCE))}
         wanted = {
             policy.presence: account for account, policy in self.store.policies.items()

@@ -63,7 +63,6 @@ from publisher.store.db.rows import (
     apply_alert_changes,
     audit_entry,
     clear_alerts,
-    lock_planning,
     post_rows,
     replace_alerts,
     write_audit,
@@ -112,6 +111,7 @@ from publisher.store.plan.plan_alerts import (
     find_unreported,
     raise_late_account_alerts,
     report_removed,
+    write_plan_alerts,
 )
 from publisher.store.plan.resends import find_resend_blocker, require_resendable
 from publisher.store.plan.stored_posts import (
@@ -467,8 +467,8 @@ class PostStore(StorePart):
             stop_original(self.store, transaction, commit.corrects)
         else:
             stop_corrected(
-                self.store,
                 transaction,
+                self.store,
                 find_due_corrections([item.planned for item in wanted], now),
             )
         if self.store.approval_rules.is_active:
@@ -570,17 +570,8 @@ class PostStore(StorePart):
         Raises ConcurrentUpdateError if a newer version is in force.
         """
         if await self.database.read(find_outdated, alerts):
-            await self._write_plan_alerts(alerts, version)
-
-    @in_transaction
-    def _write_plan_alerts(
-        self, transaction: Transaction, alerts: PlanAlerts, version: int
-    ) -> None:
-        lock_planning(transaction)
-        if version != transaction.connection.scalar(NEWEST_VERSION):
-            raise ConcurrentUpdateError(version)
-        outdated = find_outdated(transaction.connection, alerts)
-        apply_alert_changes(transaction, self.runtime.now(), outdated)
+            now = self.runtime.now()
+            await self.database.write(write_plan_alerts, alerts, version, now)
 
     async def report_late_accounts(self, late_accounts: Sequence[LateAccounts]) -> None:
         """Raise an alert about each post with accounts added too late, unless people know it."""

@@ -390,9 +390,7 @@ class DashboardQueries(StorePart):
 
         If accounts are given, return the figures of these alone, without alerts and refusals.
         """
-        return await self.database.read(
-            lambda connection: self._read_figures(connection, accounts)
-        )
+        return await self.database.read(self._read_figures, accounts)
 
     def _read_figures(
         self, connection: Connection, accounts: Collection[AccountId] | None

@@ -393,9 +393,7 @@ class OccurrenceQueries(StorePart):
         query = select(DELIVERY).where(
             DELIVERY.c.post == key.post, DELIVERY.c.occurrence == key.occurrence
         )
-        return await self.database.read(
-            lambda connection: read_deliveries(connection, query)
-        )
+        return await self.database.read(read_deliveries, query)
 
     async def delivery(self, key: OccurrenceKey, account: AccountId) -> Delivery | None:
         """Return one delivery, if there is one."""
@@ -440,9 +438,7 @@ class OccurrenceQueries(StorePart):
         self, posts: Collection[PostId], accounts: Collection[AccountId] | None
     ) -> Collection[PostId]:
         """Return the posts that concern one of the accounts; see `find_concerned`."""
-        return await self.database.read(
-            lambda connection: find_concerned(connection, posts, accounts)
-        )
+        return await self.database.read(find_concerned, posts, accounts)
 
     async def is_on_any(
         self, post: PostId, accounts: Collection[AccountId] | None

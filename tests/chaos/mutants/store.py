@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, RowMapping, and_, select, update
@@ -262,10 +263,9 @@ def sending_without_lease(patch: Patch) -> None:
             in_state(DELIVERY, State.CLAIMED, State.SENDING),
             DELIVERY.c.worker == maintenance.store.worker,
         )
-        return await maintenance._apply_to_matching(
+        return await maintenance._sweep(
             Sweep(is_own),
-            lambda _: LeaseExpired(),
-            ends_attempts=True,
+            partial(maintenance._end_leases, event_for=lambda _: LeaseExpired()),
             waits_for_lock=True,
         )
 
