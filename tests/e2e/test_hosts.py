@@ -212,7 +212,8 @@ def test_moving_to_postgresql_by_command(workspace, shared, simulator):
     assert workspace.start("--once").wait(PATIENCE_SECONDS) == 0, workspace.log()
     for wrong in ("sqlite:///x.db", "postgresql://host:port/x"):
         workspace.publisher("move-database", wrong, "--by", "li", check=2)
-    workspace.publisher("move-database", shared, "--by", "li")
+    code, _out, notes = workspace.run("move-database", shared, "--by", "li")
+    assert (code, "作废" in notes) == (0, False), notes
     workspace.publisher("status", check=3)
     assert workspace.start("--once").wait(PATIENCE_SECONDS) == 3
     settings = workspace.folder / "publisher.toml"
