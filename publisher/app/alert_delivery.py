@@ -35,6 +35,8 @@ HEADERS = {
 }
 BOT_CODES = ("errcode", "code", "StatusCode")
 """The fields of a bot's code: WeCom and DingTalk, Feishu, and Feishu's earlier interface."""
+RATE_LIMIT_CODES = frozenset({429, 9499, 11232, 45009, 130101})
+"""The codes for too many messages: of HTTP, Feishu (9499 and 11232), WeCom and DingTalk."""
 
 
 async def deliver(
@@ -103,8 +105,10 @@ def find_refusal(status: int, content: bytes, *, is_bot: bool) -> Problem | None
 
 
 def refuse(code: object, said: object = "") -> Problem:
-    """Return the problem of a channel that works, and does not accept this message."""
-    return Problem(code="channel_refused", facts={"code": str(code), "said": str(said)})
+    """Return the problem of a channel that works, and does not accept this message, or not now."""
+    is_for_now = isinstance(code, int) and code in RATE_LIMIT_CODES
+    name = "channel_rate_limited" if is_for_now else "channel_refused"
+    return Problem(code=name, facts={"code": str(code), "said": str(said)})
 
 
 async def send_mail(target: MailTarget, message: AlertMessage) -> Problem | None:

@@ -14,7 +14,8 @@ from publisher.app.format import Formatter
 from publisher.domain.audit_chain import Checkpoint, format_checkpoint, parse_checkpoint
 from publisher.domain.errors import Problem
 from publisher.engine.decisions import named_person
-from publisher.engine.notifier import MAX_MESSAGE_BYTES, NoticeWriter, Notifier
+from publisher.engine.notice_writer import MAX_MESSAGE_BYTES, NoticeWriter
+from publisher.engine.notifier import Notifier
 from publisher.i18n import Messages
 from publisher.runtime.redaction import register_secrets
 from publisher.settings_file import AlertsEntry
@@ -105,8 +106,10 @@ async def notifier(open_store, receiver):
     return make_notifier(await open_store(), receiver)
 
 
-def make_notifier(store, receiver, rules=RULES, lang="zh_CN"):
+def make_notifier(store, receiver, rules=RULES, lang="zh_CN", **more):
+    """Return a notifier; its messages wait for no others unless `gather_period` says so."""
     messages = Messages(lang)
+    formatter = Formatter(messages=messages, timezone=ZONE)
 
     async def read_checkpoint():
         return HEAD
@@ -118,10 +121,14 @@ def make_notifier(store, receiver, rules=RULES, lang="zh_CN"):
         writer=NoticeWriter(
             messages=messages,
             dashboard=rules.dashboard,
-            describe=Formatter(messages=messages, timezone=ZONE).alert,
+            describe=formatter.alert,
+            name_cause=formatter.cause,
+            workspace="province",
+            platform_of=lambda account: account.partition("-")[2],
         ),
         send=receiver.send,
         read_checkpoint=read_checkpoint,
+        **{"gather_period": timedelta(), **more},
     )
 
 
