@@ -277,7 +277,9 @@ class Notifier:
             until = self.store.runtime.monotonic() + wait.total_seconds()
             pace.blocked_until = until
         if failed:
-            await store.record_failure(channel, failed, code, reason, wait)
+            await store.record_failure(
+                channel, failed, code, reason, wait=wait, failures=pace.refusals
+            )
         await store.release(_without(claimed, failed))
         return 0 if problem.code == CHANNEL_REFUSED else None
 

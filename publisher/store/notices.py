@@ -351,18 +351,21 @@ class NoticeStore(StorePart):
             clear_alerts(transaction, subject, now)
 
     @in_transaction
-    def record_failure(  # noqa: PLR0913, PLR0917 # the facts of a failure
+    def record_failure(  # noqa: PLR0913 # the facts of a failure
         self,
         transaction: Transaction,
         channel: str,
         notices: Sequence[PendingNotice],
         code: str,
         reason: str,
+        *,
         wait: timedelta | None = None,
+        failures: int = 0,
     ) -> None:
         """Let notices be tried again later: after `wait`, or at growing intervals.
 
-        Alert people to a channel that goes on failing.
+        Alert people to a channel that goes on failing: with one of these notices, or with this
+        number of `failures` in a row.
         """
         now = self.runtime.now()
         for notice in notices:
@@ -377,7 +380,8 @@ class NoticeStore(StorePart):
             transaction.connection.execute(
                 update(NOTICE).where(NOTICE.c.id == notice.id).values(values)
             )
-        if max(notice.attempts for notice in notices) >= FAILURES_BEFORE_CHANNEL_ALERT:
+        attempts = max(notice.attempts for notice in notices)
+        if max(attempts, failures) >= FAILURES_BEFORE_CHANNEL_ALERT:
             facts = {"channel": channel, "reason": reason}
             keep_alert(transaction, now, CHANNEL_FAILING, f"channel:{channel}", facts)
 
