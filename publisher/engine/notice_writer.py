@@ -115,7 +115,10 @@ class NoticeWriter:
             return [translate("notice_acknowledge", number=alert.id)]
         lines, posts = [], group.values_of("post")
         if alert.code == ACCOUNT_PAUSED:
-            lines.append(translate("notice_resume", platform=group.platform))
+            reason = alert.facts.get("reason", "")
+            lines.append(
+                translate("notice_resume", platform=group.platform, reason=reason)
+            )
         elif alert.code.startswith("held.") and len(posts) == 1:
             lines.append(translate("notice_resend", post=posts[0]))
         return [*lines, translate("notice_acknowledge_all", code=alert.code)]

@@ -30,7 +30,7 @@ from publisher.domain.delivery import (
     State,
 )
 from publisher.domain.evergreen import EvergreenPost, EvergreenUse
-from publisher.domain.post import EvergreenTrigger, PostId
+from publisher.domain.post import DeliveryId, EvergreenTrigger, PostId
 from publisher.domain.reports import METRIC_NAMES, ReportRow
 from publisher.domain.results import HoldReason, Reach
 from publisher.store.approvals.guard import APPROVAL_NEEDED
@@ -61,6 +61,7 @@ from publisher.store.db.tables import (
     to_delivery,
     to_readback,
 )
+from publisher.store.plan.resends import find_undecided
 from publisher.store.system_alerts import MACHINE_SUBJECT
 
 HELD_WITH_ACCOUNT = frozenset(
@@ -310,6 +311,12 @@ class Queries(StorePart):
             return [EvergreenPost(post=post, deliveries=uses[post.id]) for post in kept]
 
         return await self.database.read(read)
+
+    async def find_undecided(
+        self, deliveries: Collection[DeliveryId]
+    ) -> frozenset[DeliveryId]:
+        """Return those of the deliveries with a call that may have created a post."""
+        return await self.database.read(find_undecided, deliveries)
 
     async def alerts(self) -> Sequence[Alert]:
         """Return the open, undismissed alerts, newest first.
