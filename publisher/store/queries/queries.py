@@ -348,6 +348,10 @@ class Queries(StorePart):
             if alert.facts.get("post") == post
         ]
 
+    async def shown_alerts(self) -> Sequence[Alert]:
+        """Return all open, undismissed alerts, those held with a paused account too."""
+        return await self._open_alerts()
+
     async def _open_alerts(self) -> list[Alert]:
         query = (
             select(ALERT)
