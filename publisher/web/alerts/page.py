@@ -17,7 +17,6 @@ from publisher.web.kit.live_parts import Parts, item_id, stream_path
 from publisher.web.kit.page import load_macro, redirect, render_page
 from publisher.web.kit.site import Notice, Visitor, get_site, get_visitor, name_post
 
-
 MAX_ALERT_ID = 2**31 - 1
 
 
