@@ -152,11 +152,9 @@ class StoredPostDetails:
 class RelatedPost:
     """A post that another one follows (`is_original`), or that follows it."""
 
-    id: PostId
-    title: str
-    kind: str
-    level: str | None
+    post: Post
     is_original: bool
+    is_in_force: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -352,41 +350,32 @@ class OccurrenceQueries(StorePart):
         self, post: Post, accounts: Collection[AccountId] | None = None
     ) -> Sequence[RelatedPost]:
         """Return the post that a post follows, and its followers; on these accounts, if given."""
-        is_related = or_(POST.c.id == post.follows, _follows(post.id))
-        return [
-            RelatedPost(
-                id=found.id,
-                title=found.title,
-                kind=found.kind,
-                level=found.level,
-                is_original=found.id == post.follows,
-            )
-            for found in await self._read_posts(is_related, accounts)
-        ]
-
-    async def follow_ups(
-        self, post: PostId, accounts: Collection[AccountId] | None = None
-    ) -> Sequence[Post]:
-        """Return the posts in force that follow a post; on these accounts, if given."""
-        return await self._read_posts(and_(_follows(post), is_in_force()), accounts)
-
-    async def _read_posts(
-        self, condition: ColumnElement[bool], accounts: Collection[AccountId] | None
-    ) -> Sequence[Post]:
-        """Return the posts for or on any of these accounts, by id."""
+        follows = POST.c.body.contains(
+            f'"follows":{json.dumps(post.id)}', autoescape=True
+        )
         is_filed = exists().where(DELIVERY.c.post == POST.c.id, is_on(accounts))
-        query = select(POST.c.body, is_filed.label("is_filed")).where(condition)
+        query = select(
+            POST.c.body, is_filed.label("is_filed"), is_in_force().label("is_in_force")
+        ).where(or_(POST.c.id == post.follows, follows))
         rows = await self.database.read(
             lambda connection: connection.execute(query.order_by(POST.c.id)).all()
         )
-        found = [(load_post(row.body), row.is_filed) for row in rows]
-        return [
-            post
-            for post, is_filed in found
-            if is_filed
-            or accounts is None
-            or any(account in accounts for account in post.accounts)
-        ]
+        found = []
+        for row in rows:
+            other = load_post(row.body)
+            is_for_any = accounts is None or any(
+                map(accounts.__contains__, other.accounts)
+            )
+            if row.is_filed or is_for_any:
+                is_original = other.id == post.follows
+                found.append(
+                    RelatedPost(
+                        post=other,
+                        is_original=is_original,
+                        is_in_force=row.is_in_force,
+                    )
+                )
+        return found
 
     async def deliveries(self, key: OccurrenceKey) -> Sequence[Delivery]:
         """Return the deliveries of an occurrence."""
@@ -618,11 +607,6 @@ class OccurrenceQueries(StorePart):
         return {
             Platform(row.platform): (LoginId(row.login), row.number) for row in rows
         }
-
-
-def _follows(original: PostId) -> ColumnElement[bool]:
-    """True if a post follows the original."""
-    return POST.c.body.contains(f'"follows":{json.dumps(original)}', autoescape=True)
 
 
 def is_on(accounts: Collection[AccountId] | None) -> ColumnElement[bool]:

@@ -633,9 +633,9 @@ async def show_correct(request: Request) -> Response:
         view.details.post, reach
     )
     corrections = [
-        item
+        item.post
         for item in related
-        if item.kind in CORRECTING_KINDS and not item.is_original
+        if item.post.kind in CORRECTING_KINDS and not item.is_original
     ]
     post = view.details.post
     repeats = not isinstance(post.trigger, OneTimeTrigger)
