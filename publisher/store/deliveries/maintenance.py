@@ -349,12 +349,15 @@ class Maintenance(StorePart):
     def _cancel_orphans(
         self, transaction: Transaction, deliveries: Sequence[Delivery]
     ) -> list[Delivery]:
-        reason = "original_not_published"
-        afters = self._transition(transaction, deliveries, Cancelled(reason=reason))
+        cancelled = Cancelled(reason="original_not_published")
+        afters = self._transition(transaction, deliveries, cancelled)
         for after in afters:
             if after.state in FINAL_STATES:
                 raise_delivery_alert(
-                    transaction, after.updated_at, f"cancelled.{reason}", after
+                    transaction,
+                    after.updated_at,
+                    "cancelled.original_not_published",
+                    after,
                 )
         return afters
 
