@@ -343,9 +343,7 @@ class OccurrenceQueries(StorePart):
         marks = [*(f'"at":"{month}-' for month in months), '"text":']
         may_be_due = or_(*map(POST.c.body.contains, marks))
         query = select(POST.c.body).where(is_in_force(), may_be_due)
-        bodies = await self.database.read(
-            lambda connection: connection.scalars(query).all()
-        )
+        bodies = await self.database.read_scalars(query)
         return [load_post(body) for body in bodies]
 
     async def related(
@@ -361,9 +359,7 @@ class OccurrenceQueries(StorePart):
             .where(or_(POST.c.id == post.follows, follows))
             .order_by(POST.c.id)
         )
-        rows = await self.database.read(
-            lambda connection: connection.execute(query).all()
-        )
+        rows = await self.database.read_rows(query)
         found = []
         for row in rows:
             body = json.loads(row.body)
@@ -406,9 +402,7 @@ class OccurrenceQueries(StorePart):
             .where(DELIVERY.c.post == key.post, DELIVERY.c.occurrence == key.occurrence)
             .order_by(DELIVERY.c.account)
         )
-        bodies = await self.database.read(
-            lambda connection: connection.scalars(query).all()
-        )
+        bodies = await self.database.read_scalars(query)
         return [load_rendered_post(body) for body in bodies]
 
     async def filed_texts(self) -> Sequence[FiledTexts]:
@@ -423,7 +417,7 @@ class OccurrenceQueries(StorePart):
         query = select(RENDERED_POST.c.body).where(
             RENDERED_POST.c.fingerprint == fingerprint
         )
-        body = await self.database.read(lambda connection: connection.scalar(query))
+        body = await self.database.read_scalar(query)
         return load_rendered_post(body) if body else None
 
     async def concerned(
@@ -506,9 +500,7 @@ class OccurrenceQueries(StorePart):
             .where(in_open_state(DELIVERY, *OPEN_STATES))
             .group_by(DELIVERY.c.account)
         )
-        rows = await self.database.read(
-            lambda connection: connection.execute(query).all()
-        )
+        rows = await self.database.read_rows(query)
         return {
             row.account: OpenCounts(
                 is_open=row.is_open,
@@ -568,9 +560,7 @@ class OccurrenceQueries(StorePart):
             .group_by(crowded.c.due_at)
             .order_by(crowded.c.due_at)
         )
-        rows = await self.database.read(
-            lambda connection: connection.execute(query).all()
-        )
+        rows = await self.database.read_rows(query)
         return [
             Clash(due_at=row.due_at, logins=row.logins, number=row.number)
             for row in rows
@@ -604,9 +594,7 @@ class OccurrenceQueries(StorePart):
             .group_by(DELIVERY.c.platform, DELIVERY.c.login)
             .order_by(func.count(), DELIVERY.c.login.desc())
         )
-        rows = await self.database.read(
-            lambda connection: connection.execute(query).all()
-        )
+        rows = await self.database.read_rows(query)
         return {
             Platform(row.platform): (LoginId(row.login), row.number) for row in rows
         }
