@@ -233,9 +233,7 @@ class NoticeStore(StorePart):
     async def due_channels(self) -> Mapping[str, datetime]:
         """Return the channels with a due notice, each with the instant since which it is due."""
         limits = _due_limits(self.runtime.now())
-        rows = await self.database.read(
-            lambda connection: connection.execute(_DUE_CHANNELS, limits).all()
-        )
+        rows = await self.database.read_rows(_DUE_CHANNELS, limits)
         return {row.channel: row.since for row in rows}
 
     async def claim(
@@ -244,9 +242,7 @@ class NoticeStore(StorePart):
         """Claim the notices that are due on a channel, oldest first, for NOTICE_LEASE."""
         now = self.runtime.now()
         due = {"channel": channel, "most": most, **_due_limits(now)}
-        if not await self.database.read(
-            lambda connection: connection.scalars(_DUE, due).all()
-        ):
+        if not await self.database.read_scalars(_DUE, due):
             return []
         return await self.database.write(lease_due, due, now + NOTICE_LEASE)
 

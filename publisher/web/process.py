@@ -38,7 +38,7 @@ STALL_SECONDS = 60.0
 MAX_CONNECTIONS, MAX_CONNECTIONS_PER_PEER = 4096, 512
 """A whole office may come from one address.
 
-Streams of live pages are bounded by user instead: `site.MAX_STREAMS`.
+Streams of live pages are bounded by user instead: `streams.MAX_STREAMS`.
 """
 STREAM_PATH = "/events"
 NEW_CONNECTION_SECONDS = 1.0

@@ -76,8 +76,8 @@ def test_tampering_ends_in_1_and_names_the_entry(run, drill_with_orders):
     assert "张" in result.out
     shown = run("-C", drill_with_orders, "audit", "verify", "--json")
     assert shown.code == 1
-    [found] = shown.json["breaks"]
-    assert (found["damage"], found["sequence"], found["name"]) == ("edited", 5, "张")
+    [found] = shown.json["errors"]
+    assert (found["code"], found["sequence"], found["name"]) == ("edited", 5, "张")
     assert found["at"].startswith("20")
 
 
@@ -125,7 +125,7 @@ def test_a_checkpoint_kept_elsewhere_detects_a_recomputed_chain(
         (drill_with_orders / "var" / f"audit-anchors.{name}").unlink()
     assert run("-C", drill_with_orders, "audit", "verify").code == 0
     found = run("-C", drill_with_orders, "audit", "verify", *both, "--json")
-    assert (found.code, [item["damage"] for item in found.json["breaks"]]) == (
+    assert (found.code, [item["code"] for item in found.json["errors"]]) == (
         1,
         ["rewritten"],
     )
@@ -323,6 +323,6 @@ def test_a_changed_system_user_is_found_and_shown(run, drill_with_orders):
     assert f"王 [uid 77{os.getuid()}" in run(
         "-C", drill_with_orders, "audit", "verify"
     ).out.replace("李", "王")
-    [found] = run("-C", drill_with_orders, "audit", "verify", "--json").json["breaks"]
-    assert (found["damage"], found["sequence"]) == ("edited", 5)
+    [found] = run("-C", drill_with_orders, "audit", "verify", "--json").json["errors"]
+    assert (found["code"], found["sequence"]) == ("edited", 5)
     assert found["system"].startswith(f"uid 77{os.getuid()}")

@@ -102,8 +102,8 @@ def reconcile_restored(workspace, simulator, wait_until):
         "wechat",
     }  # an absence, once proven, is for a person to judge
     verified = json.loads(workspace.publisher("audit", "verify", "--json", check=None))
-    assert {item["damage"] for item in verified["breaks"]} <= {"replaced"}, verified
-    return [item["name"] for item in verified["breaks"]]
+    assert {item["code"] for item in verified["errors"]} <= {"replaced"}, verified
+    return [item["name"] for item in verified["errors"]]
 
 
 def test_f85_after_a_restore_nothing_is_doubled_and_everything_is_explained(

@@ -297,9 +297,7 @@ class DashboardQueries(StorePart):
             .where(AUDIT.c.id > since, AUDIT.c.id <= until)
             .distinct()
         )
-        subjects = await self.database.read(
-            lambda connection: connection.scalars(query).all()
-        )
+        subjects = await self.database.read_scalars(query)
         named = {
             subject.partition("@")[0].partition("#")[0].removeprefix("post:")
             for subject in subjects
@@ -346,9 +344,7 @@ class DashboardQueries(StorePart):
             AUDIT.c.subject.startswith(USER_SUBJECT_PREFIX),
         )
         query = select(AUDIT.c.subject).where(*is_theirs).distinct()
-        subjects = await self.database.read(
-            lambda connection: connection.scalars(query).all()
-        )
+        subjects = await self.database.read_scalars(query)
         return {subject.removeprefix(USER_SUBJECT_PREFIX) for subject in subjects}
 
     async def audit_number(self) -> int:

@@ -341,9 +341,7 @@ class OccurrenceQueries(StorePart):
         marks = [*(f'"at":"{month}-' for month in months), '"text":']
         may_be_due = or_(*map(POST.c.body.contains, marks))
         query = select(POST.c.body).where(is_in_force(), may_be_due)
-        bodies = await self.database.read(
-            lambda connection: connection.scalars(query).all()
-        )
+        bodies = await self.database.read_scalars(query)
         return [load_post(body) for body in bodies]
 
     async def related(
@@ -354,27 +352,28 @@ class OccurrenceQueries(StorePart):
             f'"follows":{json.dumps(post.id)}', autoescape=True
         )
         is_filed = exists().where(DELIVERY.c.post == POST.c.id, is_on(accounts))
-        query = select(
-            POST.c.body, is_filed.label("is_filed"), is_in_force().label("is_in_force")
-        ).where(or_(POST.c.id == post.follows, follows))
-        rows = await self.database.read(
-            lambda connection: connection.execute(query.order_by(POST.c.id)).all()
+        query = (
+            select(
+                POST.c.body,
+                is_filed.label("is_filed"),
+                is_in_force().label("is_in_force"),
+            )
+            .where(or_(POST.c.id == post.follows, follows))
+            .order_by(POST.c.id)
         )
+        rows = await self.database.read_rows(query)
         found = []
         for row in rows:
             other = load_post(row.body)
-            is_for_any = accounts is None or any(
-                map(accounts.__contains__, other.accounts)
-            )
-            if row.is_filed or is_for_any:
-                is_original = other.id == post.follows
-                found.append(
-                    RelatedPost(
-                        post=other,
-                        is_original=is_original,
-                        is_in_force=row.is_in_force,
-                    )
+            if not (row.is_filed or accounts is None or is_for_any(other, accounts)):
+                continue
+            found.append(
+                RelatedPost(
+                    post=other,
+                    is_original=other.id == post.follows,
+                    is_in_force=row.is_in_force,
                 )
+            )
         return found
 
     async def deliveries(self, key: OccurrenceKey) -> Sequence[Delivery]:
@@ -403,9 +402,7 @@ class OccurrenceQueries(StorePart):
             .where(DELIVERY.c.post == key.post, DELIVERY.c.occurrence == key.occurrence)
             .order_by(DELIVERY.c.account)
         )
-        bodies = await self.database.read(
-            lambda connection: connection.scalars(query).all()
-        )
+        bodies = await self.database.read_scalars(query)
         return [load_rendered_post(body) for body in bodies]
 
     async def filed_texts(self) -> Sequence[FiledTexts]:
@@ -420,7 +417,7 @@ class OccurrenceQueries(StorePart):
         query = select(RENDERED_POST.c.body).where(
             RENDERED_POST.c.fingerprint == fingerprint
         )
-        body = await self.database.read(lambda connection: connection.scalar(query))
+        body = await self.database.read_scalar(query)
         return load_rendered_post(body) if body else None
 
     async def concerned(
@@ -503,9 +500,7 @@ class OccurrenceQueries(StorePart):
             .where(in_open_state(DELIVERY, *OPEN_STATES))
             .group_by(DELIVERY.c.account)
         )
-        rows = await self.database.read(
-            lambda connection: connection.execute(query).all()
-        )
+        rows = await self.database.read_rows(query)
         return {
             row.account: OpenCounts(
                 is_open=row.is_open,
@@ -565,9 +560,7 @@ class OccurrenceQueries(StorePart):
             .group_by(crowded.c.due_at)
             .order_by(crowded.c.due_at)
         )
-        rows = await self.database.read(
-            lambda connection: connection.execute(query).all()
-        )
+        rows = await self.database.read_rows(query)
         return [
             Clash(due_at=row.due_at, logins=row.logins, number=row.number)
             for row in rows
@@ -601,9 +594,7 @@ class OccurrenceQueries(StorePart):
             .group_by(DELIVERY.c.platform, DELIVERY.c.login)
             .order_by(func.count(), DELIVERY.c.login.desc())
         )
-        rows = await self.database.read(
-            lambda connection: connection.execute(query).all()
-        )
+        rows = await self.database.read_rows(query)
         return {
             Platform(row.platform): (LoginId(row.login), row.number) for row in rows
         }
@@ -617,6 +608,11 @@ def is_on(accounts: Collection[AccountId] | None) -> ColumnElement[bool]:
 def is_by(logins: Collection[LoginId] | None) -> ColumnElement[bool]:
     """True if a delivery is sent by one of the logins; for None always."""
     return true() if logins is None else DELIVERY.c.login.in_(logins)
+
+
+def is_for_any(post: Post, accounts: Collection[AccountId]) -> bool:
+    """True if a post is for one of the accounts."""
+    return not set(accounts).isdisjoint(post.accounts)
 
 
 def find_concerned(

@@ -53,15 +53,10 @@ async def show_metrics(request: Request) -> Response:
             "", status_code=401, headers={"www-authenticate": "Bearer"}
         )
     reach = None if principal is None else find_reach(site, principal, Permission.VIEW)
-    now, (read_at, text) = site.runtime.monotonic(), site.metrics.get(reach, (0.0, b""))
-    if not text or now - read_at >= FIGURES_LIFETIME_SECONDS:
+    text = site.caches.metrics.get(reach, FIGURES_LIFETIME_SECONDS)
+    if text is None:
         text = await measure(site, reach)
-        site.metrics = {
-            key: kept
-            for key, kept in site.metrics.items()
-            if now - kept[0] < FIGURES_LIFETIME_SECONDS
-        }
-        site.metrics[reach] = now, text
+        site.caches.metrics.set(reach, text)
     return Response(text, media_type=CONTENT_TYPE_LATEST)
 
 

@@ -83,7 +83,11 @@ async def render_page(
     frame = (
         await read_frame(site, visitor, moment) if visitor.session is not None else None
     )
-    notice = site.notices.pop(visitor.session_id, None) if visitor.session_id else None
+    notice = (
+        site.sign_ins.notices.pop(visitor.session_id, None)
+        if visitor.session_id
+        else None
+    )
     values = {"stream": stream_path("frame"), "path": request.url.path, **values}
     text = render(visitor, f"{template}.html", frame=frame, notice=notice, **values)
     return HTMLResponse(text, status_code=status)
@@ -131,7 +135,7 @@ def page_values(visitor: Visitor) -> Mapping[str, Any]:
 def redirect(request: Request, path: str, done: Notice | None = None) -> Response:
     """Send the browser to a page with GET. That page then shows the notice `done`."""
     if done is not None and (session := get_visitor(request).session_id):
-        get_site(request).notices[session] = done
+        get_site(request).sign_ins.notices[session] = done
     return RedirectResponse(quote(path, safe="/?&=#%+@:,!~*'();"), status_code=303)
 
 

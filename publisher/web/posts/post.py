@@ -159,7 +159,9 @@ async def read_checks(
             return await check_stored(site.application.planner, post, accounts, related)
 
     period = site.runtime.now().timestamp() // CHECKS_KEPT_SECONDS
-    return await site.checks.get((dump_post(post), tuple(accounts), period), make)
+    return await site.caches.checks.get(
+        (dump_post(post), tuple(accounts), period), make
+    )
 
 
 def find_seat(view: PostView, platform: str, seat: str) -> Delivery | None:

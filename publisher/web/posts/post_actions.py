@@ -313,7 +313,9 @@ async def read_live_buttons(
         site.beat,
     )
     try:
-        view = await site.shared.get(key, partial(read_post_view, visitor, post, named))
+        view = await site.caches.live.get(
+            key, partial(read_post_view, visitor, post, named)
+        )
     except NoSuchItemError:
         return NO_PARTS
     buttons = list_buttons(visitor, view, await site.store.queries.alerts_about(post))
