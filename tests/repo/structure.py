@@ -81,11 +81,23 @@ BANNED_WORDS = (
     "told",
     "books",
     "floors?",
+    "filing",
 )
 """Words of an older English, or of a private vocabulary.
 
 They are allowed in quotes and as others' attributes: Tieba calls its replies `floor`.
 """
+
+BANNED_TEST_NAMES = frozenset({
+    "filing", "floor", "floors", "gap", "gaps", "orders", "settle", "settled", "settles",
+    "terms", "world",
+})  # fmt: skip
+"""Words with another word for the same thing in the product.
+
+It has actions and events, a visibility window, a minimum interval, policies, parts and plans.
+"""
+INTERFACE_NAMES = frozenset({"is_settled", "settle_time"})
+"""Names with such a word in the product: a column of an alert, an option of the conformance kit."""
 
 NOUNLESS_CLAUSE = re.compile(r"\b(?:what|who|whose|those|which)\b", re.IGNORECASE)
 """Begins a clause where a noun could stand."""
@@ -113,6 +125,7 @@ class Structure:
     commands_without_file: list[str]
     words_not_found: list[str]
     banned_words: list[str]
+    banned_test_names: list[str]
     glossary_rows: int
     longest_html_line: int
     largest_functions: dict[str, int]
@@ -127,6 +140,7 @@ class Structure:
 
 
 def measure() -> Structure:
+    tests = _test_trees()
     trees = {path: ast.parse(path.read_text("utf-8")) for path in product_files()}
     counted = [
         path
@@ -153,7 +167,7 @@ def measure() -> Structure:
         files=len(counted),
         lines=sum(_line_count(path) for path in trees),
         private_called_once=_share_called_once(trees),
-        classes_defined_twice=_classes_defined_twice(trees | _test_trees()),
+        classes_defined_twice=_classes_defined_twice(trees | tests),
         gerund_modules=[
             relative(path)
             for path in trees
@@ -162,6 +176,7 @@ def measure() -> Structure:
         commands_without_file=_commands_without_file(),
         words_not_found=_words_not_found(trees),
         banned_words=list(banned_words()),
+        banned_test_names=list(banned_test_names(tests)),
         glossary_rows=_glossary_rows(),
         longest_html_line=max(
             len(line)
@@ -217,6 +232,40 @@ def banned_words() -> Iterator[str]:
                     f"{relative(path)}:{number}: {found[0]}"
                     for found in _BANNED.finditer(line)
                 )
+
+
+def banned_test_names(trees: dict[Path, ast.Module]) -> Iterator[str]:
+    """Find given names in tests with a word that the product does not use for it.
+
+    The name of a test function is a sentence, with each word in its plain sense.
+    """
+    for path, tree in trees.items():
+        for node in ast.walk(tree):
+            name = _given_name(node)
+            if not name or name.startswith("test_") or name in INTERFACE_NAMES:
+                continue
+            if BANNED_TEST_NAMES & set(_split_name(name)):
+                yield f"{relative(path)}:{node.lineno}: {name}"
+
+
+def _given_name(node: ast.AST) -> str | None:
+    """Return the name that a node gives to a function, class, parameter or variable."""
+    match node:
+        case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
+            return node.name
+        case ast.arg():
+            return node.arg
+        case ast.Name(ctx=ast.Store()):
+            return node.id
+        case ast.Attribute(ctx=ast.Store()):
+            return node.attr
+        case _:
+            return None
+
+
+def _split_name(name: str) -> list[str]:
+    """Return the words of a name in lower case."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower().split("_")
 
 
 def _count_tokens(item: tuple[Path, ast.Module]) -> tuple[int, int]:
