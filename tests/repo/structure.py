@@ -6,6 +6,7 @@ account.
 
 import ast
 import asyncio
+import functools
 import io
 import json
 import re
@@ -240,7 +241,7 @@ def banned_test_names(trees: dict[Path, ast.Module]) -> Iterator[str]:
     The name of a test function is a sentence, with each word in its plain sense.
     """
     for path, tree in trees.items():
-        for node in ast.walk(tree):
+        for node in _walk(tree):
             name = _given_name(node)
             if not name or name.startswith("test_") or name in INTERFACE_NAMES:
                 continue
@@ -273,7 +274,7 @@ def _count_tokens(item: tuple[Path, ast.Module]) -> tuple[int, int]:
     path, tree = item
     documented = {
         number
-        for node in ast.walk(tree)
+        for node in _walk(tree)
         if isinstance(node, ast.stmt) and _is_docstring(node)
         for number in range(node.lineno, (node.end_lineno or node.lineno) + 1)
     }
@@ -288,7 +289,7 @@ def _count_tokens(item: tuple[Path, ast.Module]) -> tuple[int, int]:
 
 
 def _docstrings(tree: ast.Module) -> Iterator[str]:
-    for node in ast.walk(tree):
+    for node in _walk(tree):
         if (
             isinstance(node, ast.Expr)
             and isinstance(node.value, ast.Constant)
@@ -307,12 +308,30 @@ def count_statements(body: list[ast.stmt]) -> int:
     Imports and docstrings make nothing harder to follow.
     """
     return sum(
-        isinstance(node, ast.stmt)
-        and not isinstance(node, ast.Import | ast.ImportFrom)
-        and not _is_docstring(node)
-        for statement in body
-        for node in ast.walk(statement)
+        not isinstance(statement, ast.Import | ast.ImportFrom)
+        and not _is_docstring(statement)
+        for statement in _walk_statements(body)
     )
+
+
+@functools.cache
+def _walk(tree: ast.AST) -> tuple[ast.AST, ...]:
+    """Return all nodes of a tree; walking it takes far longer than reading them again."""
+    return tuple(ast.walk(tree))
+
+
+def _walk_statements(body: list[ast.stmt]) -> Iterator[ast.stmt]:
+    """Yield statements, also inside others. No expression contains any."""
+    waiting: list[ast.AST] = list(body)
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.stmt):
+            yield node
+        waiting += [
+            child
+            for child in ast.iter_child_nodes(node)
+            if isinstance(child, ast.stmt | ast.excepthandler | ast.match_case)
+        ]
 
 
 def _is_docstring(node: ast.stmt) -> bool:
@@ -331,7 +350,7 @@ def _largest(sizes: dict[str, int], count: int = 10) -> dict[str, int]:
 def _functions(tree: ast.AST) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
     return (
         node
-        for node in ast.walk(tree)
+        for node in _walk(tree)
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
     )
 
@@ -342,7 +361,7 @@ def _share_called_once(trees: dict[Path, ast.Module]) -> float:
     for tree in trees.values():
         uses = Counter(
             node.id if isinstance(node, ast.Name) else node.attr
-            for node in ast.walk(tree)
+            for node in _walk(tree)
             if isinstance(node, ast.Name | ast.Attribute)
         )
         for function in _functions(tree):
@@ -355,7 +374,7 @@ def _share_called_once(trees: dict[Path, ast.Module]) -> float:
 def _classes_defined_twice(trees: dict[Path, ast.Module]) -> dict[str, list[str]]:
     places = defaultdict(list)
     for path, tree in trees.items():
-        for node in ast.walk(tree):
+        for node in _walk(tree):
             if isinstance(node, ast.ClassDef):
                 places[node.name].append(f"{relative(path)}:{node.lineno}")
     return {name: found for name, found in sorted(places.items()) if len(found) > 1}
@@ -375,9 +394,7 @@ def _words_not_found(trees: dict[Path, ast.Module]) -> list[str]:
     for tree in trees.values():
         names |= {function.name.lower() for function in _functions(tree)}
         names |= {
-            node.name.lower()
-            for node in ast.walk(tree)
-            if isinstance(node, ast.ClassDef)
+            node.name.lower() for node in _walk(tree) if isinstance(node, ast.ClassDef)
         }
     return [
         word
