@@ -111,6 +111,8 @@ _BANNED = re.compile(
     rf"(?<![\w./\"'`?-])(?:{'|'.join(BANNED_WORDS)})(?![\w-])", re.IGNORECASE
 )
 _TEXT_FILES = ("*.py", "*.md", "*.toml", "*.html", "*.sh")
+_NOT_OURS = frozenset({"THIRD_PARTY_NOTICES.md"})
+"""The licences of others, word for word."""
 _SECTIONS = re.compile(r"^## (.+)$", re.MULTILINE)
 
 
@@ -217,22 +219,26 @@ def relative(path: Path) -> str:
 
 def banned_words() -> Iterator[str]:
     """Find banned words in product, docs, scripts and tests."""
+    for path in _text_files():
+        text = path.read_text("utf-8")
+        if not _BANNED.search(text):
+            continue
+        for number, line in enumerate(text.splitlines(), 1):
+            yield from (
+                f"{relative(path)}:{number}: {found[0]}"
+                for found in _BANNED.finditer(line)
+            )
+
+
+def _text_files() -> Iterator[Path]:
+    """Yield the texts of the repository, without environments and licences of others."""
+    folders = [path for path in ROOT.iterdir() if path.is_dir() and path.name[0] != "."]
     for pattern in _TEXT_FILES:
-        for path in sorted(ROOT.rglob(pattern)):
-            parts = path.relative_to(ROOT).parts
-            if (
-                parts[0].startswith(".") or "__pycache__" in parts
-            ):  # no environment, no cache
-                continue
-            if (
-                path == ROOT / "THIRD_PARTY_NOTICES.md"
-            ):  # the licences of others, word for word
-                continue
-            for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
-                yield from (
-                    f"{relative(path)}:{number}: {found[0]}"
-                    for found in _BANNED.finditer(line)
-                )
+        for path in sorted(ROOT.glob(pattern)):
+            if path.name not in _NOT_OURS and path.name[0] != ".":
+                yield path
+        for folder in sorted(folders):
+            yield from sorted(folder.rglob(pattern))
 
 
 def banned_test_names(trees: dict[Path, ast.Module]) -> Iterator[str]:
