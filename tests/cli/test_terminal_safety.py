@@ -20,7 +20,7 @@ ACCEPT = ("--by", "陈", "--reason", "旧库是演练时换的")
 
 @pytest.fixture
 def audited(run, drill, tmp_path):
-    """Return a drill with a backup, later orders, and the auditors' checkpoints and public key."""
+    """Return a drill with a backup, later actions, and the auditors' checkpoints and public key."""
     return AuditedDrill(run, drill, tmp_path)
 
 

@@ -26,7 +26,7 @@ body = "接到**退款**电话，请先挂断。"
 [post.data]
 summary = "自称客服、要求转账的，是诈骗。退款原路退回，不用转账。"
 """
-SETTLED = {"published", "held"}
+FINAL_STATES = {"published", "held"}
 
 
 def made(simulator):
@@ -79,7 +79,7 @@ def reconcile_restored(workspace, simulator, wait_until):
     )
     assert len(made(simulator)) == before
     workspace.publisher("resume", "--by", "li")
-    wait_until(lambda: set(workspace.states().values()) <= SETTLED)
+    wait_until(lambda: set(workspace.states().values()) <= FINAL_STATES)
     daemon.send_signal(signal.SIGTERM)
     assert daemon.wait(PATIENCE_SECONDS) == 0
     posts = made(simulator)
