@@ -8,6 +8,7 @@ from functools import partial
 from publisher.app.alert_channels import AlertChannels
 from publisher.app.application import Application
 from publisher.app.format import Formatter
+from publisher.config import Environment
 from publisher.engine.checkpoints import (
     CheckpointTargets,
     build_checkpoint_targets,
@@ -50,6 +51,11 @@ def build_checks(app: Application, messages: Messages) -> Sequence[Job]:
         if app.runtime.is_clock_confirmed():
             await monitor_due(store, app.adapters, MAX_MONITORED_ACCOUNTS)
 
+    async def check_backup() -> int:
+        if settings.environment is not Environment.LIVE:
+            return 0
+        return await store.last_backup.update(settings.backup_max_age)
+
     async def prune_old() -> None:
         pruned = await prune(store, timedelta(days=settings.days_kept))
         if pruned.deliveries or pruned.pictures:
@@ -68,6 +74,7 @@ def build_checks(app: Application, messages: Messages) -> Sequence[Job]:
         Job("remove_secrets", remove_secrets, 3.0, 3.0),
         Job("check_backlog", store.backlog.update, 25.0, 30.0),
         Job("check_workers", store.lost_workers.update, 10.0, 10.0),
+        Job("check_backup", check_backup, 35.0, 60.0),
         Job("check_refusals", store.users.attempts.close_windows, 30.0, 60.0),
         Job("notify", notifier.run, 1.0, 2.0),
         Job("write_checkpoint", write_anchor, 10.0, 300.0),

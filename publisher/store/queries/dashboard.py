@@ -36,6 +36,7 @@ from publisher.store.db.approval_tables import APPROVABLE_TEXT, APPROVAL, DUTY_O
 from publisher.store.db.filters import SCOPE_ALL, in_open_state
 from publisher.store.db.tables import AUDIT, DELIVERY, PAUSE, POST, WORKER
 from publisher.store.db.user_tables import AUTH_USER, REFUSAL, load_grants
+from publisher.store.monitor.last_backup import read_last_backup
 from publisher.store.queries.occurrences import (
     OccurrenceSummary,
     count_by_state,
@@ -140,6 +141,8 @@ class Figures:
     heartbeat_age: timedelta | None
     heartbeat_ages: Mapping[str, timedelta]
     """The time since the last heartbeat of each daemon that has not stopped in order, by name."""
+    backup_age: timedelta | None
+    """The time since the last good backup; None if none was ever made."""
     is_paused: bool
     paused_accounts: int
     lateness: timedelta
@@ -424,6 +427,7 @@ class DashboardQueries(StorePart):
             select(ALERT.c.code, func.count()).where(*is_shown).group_by(ALERT.c.code)
         )
         alert_rows = connection.execute(by_code).all() if accounts is None else ()
+        backup = read_last_backup(connection)
         return Figures(
             daemon=daemon,
             heartbeat_age=None
@@ -433,6 +437,7 @@ class DashboardQueries(StorePart):
                 row.id: now - row.heartbeat_at
                 for row in connection.execute(_UNSTOPPED_WORKERS)
             },
+            backup_age=None if backup is None else now - backup.at,
             is_paused=SCOPE_ALL in scopes,
             paused_accounts=sum(
                 scope.startswith("account:") and (known is None or scope in known)

@@ -162,6 +162,14 @@ class FigureCollector(Collector):
         for worker, silence in figures.heartbeat_ages.items():
             workers.add_metric([worker], silence.total_seconds())
         yield workers
+        backup = GaugeMetricFamily(
+            "publisher_backup_age_seconds",
+            "Time since the last good backup of the database",
+            labels=(),
+        )
+        if figures.backup_age is not None:
+            backup.add_metric((), figures.backup_age.total_seconds())
+        yield backup
         yield gauge(
             "publisher_paused", "1 while everything is paused", float(figures.is_paused)
         )
