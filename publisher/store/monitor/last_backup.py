@@ -10,6 +10,7 @@ from sqlalchemy import Connection, select
 
 from publisher.store.base import StorePart
 from publisher.store.db.database import Transaction, in_transaction
+from publisher.store.db.monitor_tables import KNOWN_ACCOUNT
 from publisher.store.db.rows import AlertContent, find_alert_changes, write_row
 from publisher.store.db.tables import AUDIT, DATABASE_INFO
 
@@ -19,7 +20,11 @@ NEVER_MADE = "—"
 """The place of a backup if none was ever made."""
 LAST_BACKUP_KEY = "last_backup"
 _RECORD = select(DATABASE_INFO.c.value).where(DATABASE_INFO.c.key == LAST_BACKUP_KEY)
-_BEGINNING = select(AUDIT.c.at).order_by(AUDIT.c.id).limit(1)
+_BEGINNINGS = (
+    select(AUDIT.c.at).order_by(AUDIT.c.id).limit(1),
+    select(KNOWN_ACCOUNT.c.since).order_by(KNOWN_ACCOUNT.c.since).limit(1),
+)
+"""The first audit entry, and the first account that a daemon has noted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,13 +68,19 @@ class LastBackup(StorePart):
         self, connection: Connection, max_age: timedelta
     ) -> Mapping[str, AlertContent | None]:
         made = read_last_backup(connection)
-        since = connection.scalar(_BEGINNING) if made is None else made.at
+        since = find_beginning(connection) if made is None else made.at
         wanted: dict[str, AlertContent] = {}
         if since is not None and self.runtime.now() - since > max_age:
             place = NEVER_MADE if made is None else made.place
             facts = {"since": since.isoformat(), "place": place}
             wanted[BACKUP_OVERDUE] = BACKUP_OVERDUE, facts
         return find_alert_changes(connection, [BACKUP_OVERDUE], wanted)
+
+
+def find_beginning(connection: Connection) -> datetime | None:
+    """Return when the database began; None if nothing has happened in it yet."""
+    found = [connection.scalar(query) for query in _BEGINNINGS]
+    return min((at for at in found if at is not None), default=None)
 
 
 def read_last_backup(connection: Connection) -> BackupRecord | None:
