@@ -75,11 +75,13 @@ SUBJECTS: Mapping[str, str] = {
         sign_in similar_names tokens user users
     """,
     "health": """
-        checks clock clock_check health idle job_scheduler jobs lost_workers outdated_daemon probes watchdog
+        certificates checks clock clock_check disk_space health idle job_scheduler jobs lost_workers
+        outdated_daemon probes watchdog
     """,
     "recovery": """
-        backup backup_folder backups comparison folder journal last_backup lost_attempts maintenance
-        migrate move_database restore restore_age retention setup snapshot snapshots starting_together take_over upgrades
+        backup backup_folder backup_record backups comparison folder journal last_backup
+        lost_attempts maintenance migrate move_database restore restore_age retention setup snapshot
+        snapshots starting_together take_over upgrades
     """,
     "database": """
         base database_identity identity intent_journal no_room outage platform_texts postgres power

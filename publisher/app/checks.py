@@ -9,12 +9,14 @@ from publisher.app.alert_channels import AlertChannels
 from publisher.app.application import Application
 from publisher.app.format import Formatter
 from publisher.config import Environment
+from publisher.engine.certificates import check_certificates
 from publisher.engine.checkpoints import (
     CheckpointTargets,
     build_checkpoint_targets,
     read_signed_checkpoint,
     write_checkpoint,
 )
+from publisher.engine.disk_space import check_disks
 from publisher.engine.job_scheduler import Job
 from publisher.engine.monitor import check_logins_due, monitor_due
 from publisher.engine.notifier import NoticeWriter, Notifier
@@ -64,6 +66,7 @@ def build_checks(app: Application, messages: Messages) -> Sequence[Job]:
     report_secrets = partial(report_all_secrets, store, settings)
     remove_secrets = partial(remove_ordered_secrets, store, settings)
     check_silence = partial(store.silence.update, settings.timezone)
+    check_tls = partial(check_certificates, store, settings)
     write_anchor = partial(write_checkpoint, store.audit, targets)
     return (
         Job("check_logins", check_logins, 5.0, 30.0),
@@ -75,6 +78,8 @@ def build_checks(app: Application, messages: Messages) -> Sequence[Job]:
         Job("check_backlog", store.backlog.update, 25.0, 30.0),
         Job("check_workers", store.lost_workers.update, 10.0, 10.0),
         Job("check_backup", check_backup, 35.0, 60.0),
+        Job("check_disks", partial(check_disks, store, settings), 5.0, 30.0),
+        Job("check_certificates", check_tls, 40.0, 3600.0),
         Job("check_refusals", store.users.attempts.close_windows, 30.0, 60.0),
         Job("notify", notifier.run, 1.0, 2.0),
         Job("write_checkpoint", write_anchor, 10.0, 300.0),

@@ -4,7 +4,8 @@ from datetime import UTC, timedelta
 
 import pytest
 
-from publisher.store.monitor.last_backup import NEVER_MADE, BackupRecord
+from publisher.store.backup_record import BackupRecord
+from publisher.store.monitor.last_backup import NEVER_MADE
 from publisher.testing.builders import make_policy
 
 MAX_AGE = timedelta(hours=48)

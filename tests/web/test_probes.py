@@ -6,7 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from publisher.domain.user import Permission, RefusalKind
-from publisher.store.monitor.last_backup import BackupRecord
+from publisher.store.backup_record import BackupRecord
 from publisher.testing.builders import enqueue_posts, make_post
 
 ROOT = Path(__file__).resolve().parents[2]

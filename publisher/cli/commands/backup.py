@@ -23,8 +23,8 @@ from publisher.cli.framework import LocalizedUsageError, command, one_line
 from publisher.cli.terminal import Terminal
 from publisher.config import Settings
 from publisher.runtime.clock import Runtime
+from publisher.store.backup_record import BackupRecord
 from publisher.store.db.database import sqlite_file
-from publisher.store.monitor.last_backup import BackupRecord
 from publisher.store.recovery.backup import BackupInfo, make_backup
 from publisher.store.recovery.backup_folder import name_backup, remove_old_backups
 

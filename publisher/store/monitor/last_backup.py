@@ -2,12 +2,16 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 
 from sqlalchemy import Connection, select
 
+from publisher.store.backup_record import (
+    LAST_BACKUP_KEY,
+    BackupRecord,
+    read_last_backup,
+)
 from publisher.store.base import StorePart
 from publisher.store.db.database import Transaction, in_transaction
 from publisher.store.db.monitor_tables import KNOWN_ACCOUNT
@@ -18,21 +22,11 @@ BACKUP_OVERDUE = "backup_overdue"
 """Code and subject of the alert."""
 NEVER_MADE = "—"
 """The place of a backup if none was ever made."""
-LAST_BACKUP_KEY = "last_backup"
-_RECORD = select(DATABASE_INFO.c.value).where(DATABASE_INFO.c.key == LAST_BACKUP_KEY)
 _BEGINNINGS = (
     select(AUDIT.c.at).order_by(AUDIT.c.id).limit(1),
     select(KNOWN_ACCOUNT.c.since).order_by(KNOWN_ACCOUNT.c.since).limit(1),
 )
 """The first audit entry, and the first account that a daemon has noted."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BackupRecord:
-    """When a good backup was made, and its file with the host in front."""
-
-    at: datetime
-    place: str
 
 
 class LastBackup(StorePart):
@@ -81,14 +75,3 @@ def find_beginning(connection: Connection) -> datetime | None:
     """Return when the database began; None if nothing has happened in it yet."""
     found = [connection.scalar(query) for query in _BEGINNINGS]
     return min((at for at in found if at is not None), default=None)
-
-
-def read_last_backup(connection: Connection) -> BackupRecord | None:
-    """Return the record of the last good backup; None if none was ever made."""
-    value = connection.scalar(_RECORD)
-    if value is None:
-        return None
-    stored = json.loads(value)
-    return BackupRecord(
-        at=datetime.fromisoformat(stored["at"]), place=str(stored["place"])
-    )
