@@ -67,7 +67,8 @@ SUBJECTS: Mapping[str, str] = {
         deleted evergreen monitor preflight reach report reports silence
     """,
     "alerts": """
-        alerts backlog channels each_fault failing_jobs notices notifier plan_alerts system_alerts
+        alerts backlog channel_check channel_proofs channels each_fault failing_jobs notices
+        notifier plan_alerts system_alerts
     """,
     "audit": "audit audit_chain audit_log audit_verifier checkpoints",
     "people": """

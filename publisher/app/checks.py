@@ -5,8 +5,8 @@ from dataclasses import asdict
 from datetime import timedelta
 from functools import partial
 
-from publisher.app.alert_channels import AlertChannels
 from publisher.app.application import Application
+from publisher.app.channel_check import ProvingChannels, check_channels
 from publisher.app.format import Formatter
 from publisher.config import Environment
 from publisher.engine.certificates import check_certificates
@@ -80,6 +80,7 @@ def build_checks(app: Application, messages: Messages) -> Sequence[Job]:
         Job("check_backup", check_backup, 35.0, 60.0),
         Job("check_disks", partial(check_disks, store, settings), 5.0, 30.0),
         Job("check_certificates", check_tls, 40.0, 3600.0),
+        Job("check_channels", partial(check_channels, store, settings), 45.0, 60.0),
         Job("check_refusals", store.users.attempts.close_windows, 30.0, 60.0),
         Job("notify", notifier.run, 1.0, 2.0),
         Job("write_checkpoint", write_anchor, 10.0, 300.0),
@@ -103,6 +104,6 @@ def build_notifier(
             dashboard=settings.alerts.dashboard,
             describe=formatter.alert,
         ),
-        send=AlertChannels(settings).send,
+        send=ProvingChannels(store=store, settings=settings).send,
         read_checkpoint=partial(read_signed_checkpoint, store.audit, targets),
     )

@@ -208,29 +208,6 @@ class SystemAlerts(StorePart):
 
         await self.update_alerts(find_changes)
 
-    async def keep_host_alerts(
-        self, code: str, wanted: Mapping[str, Mapping[str, str]]
-    ) -> int:
-        """Keep one alert of a code for each named matter of this host. Return the number changed.
-
-        An open one is written again only if the `since` of its facts differs.
-        """
-        prefix = f"{code}:{self.store.worker}:"
-        contents: dict[str, AlertContent] = {
-            f"{prefix}{name}": (code, {"host": self._host, **facts})
-            for name, facts in wanted.items()
-        }
-
-        def find_changes(connection: Connection) -> Mapping[str, AlertContent | None]:
-            changes = find_alert_changes(connection, [code], contents)
-            return {
-                subject: content
-                for subject, content in changes.items()
-                if subject.startswith(prefix)
-            }
-
-        return await self.update_alerts(find_changes)
-
     async def set_files_alert(self, reason: str) -> None:
         """Keep at most one alert about files changed since this host's daemon read them.
 
