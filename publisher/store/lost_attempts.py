@@ -232,16 +232,16 @@ def mark_unresolved(
     recoverable = WAITING_STATES | {State.SENDING, State.UNKNOWN}
     if by.role is Role.PERSON:
         recoverable |= {State.HELD}
-    unresolved = []
+    unresolved: list[Delivery] = []
+    now = store.runtime.now()
     for delivery, attempts in by_delivery.items():
         if delivery is not None and delivery.state in recoverable:
             unresolved.append(
-                _mark_delivery_unresolved(
-                    store, transaction, delivery, attempts, by, alert
-                )
+                _mark_delivery_unresolved(store, transaction, delivery, attempts, by)
             )
+            facts = {"since": attempts[0].at}
+            raise_delivery_alert(transaction, now, alert, unresolved[-1], facts)
             continue
-        now = store.runtime.now()
         for record in attempts:
             subject = subject_of_record(record)
             transaction.connection.execute(
@@ -276,15 +276,13 @@ def attach_orphans(store: BaseStore, transaction: Transaction) -> None:
             keys
         )
         transaction.connection.execute(delete(ORPHANED_ATTEMPT).where(attached))
-        clear_alerts(transaction, subject_of_record(records[0]), store.runtime.now())
-        _mark_delivery_unresolved(
-            store,
-            transaction,
-            delivery,
-            records,
-            RECOVERY_MAINTENANCE,
-            ATTEMPT_RECOVERED,
+        now = store.runtime.now()
+        clear_alerts(transaction, subject_of_record(records[0]), now)
+        after = _mark_delivery_unresolved(
+            store, transaction, delivery, records, RECOVERY_MAINTENANCE
         )
+        facts = {"since": records[0].at}
+        raise_delivery_alert(transaction, now, ATTEMPT_RECOVERED, after, facts)
 
 
 def orphaned_attempts(connection: Connection) -> list[JournalRecord]:
@@ -322,7 +320,6 @@ def _mark_delivery_unresolved(
     delivery: Delivery,
     records: Sequence[JournalRecord],
     by: Actor,
-    alert: str,
 ) -> Delivery:
     """Repeat the lost steps, so that the delivery ends as after a worker crash during the call."""
     now = store.runtime.now()
@@ -365,7 +362,6 @@ def _mark_delivery_unresolved(
     write_audit(
         transaction, now, by, event="attempts_recovered", subject=subject, detail=detail
     )
-    raise_delivery_alert(transaction, now, alert, after, {"since": records[0].at})
     return after
 
 

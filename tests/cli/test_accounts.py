@@ -160,6 +160,21 @@ def test_a_secret_without_its_token_names_the_command_that_gets_it(
     assert ("publisher login beijing-weibo" in stored.err) is (not token)
 
 
+def test_a_secret_of_an_alert_channel_is_used_and_needs_an_address(run, drill, typed):
+    """A secret that a channel uses is not called unused, and is not stored without its address."""
+    with (drill / "publisher.toml").open("a", encoding="utf-8") as file:
+        file.write(
+            '\n[alerts]\nfirst = ["duty"]\n[alerts.channels]\nduty = "alert-duty"\n'
+        )
+    typed('{"address": "json://127.0.0.1:9/"}')
+    refused = run("-C", drill, "secret", "set", "alert-duty")
+    typed('{"url": "json://127.0.0.1:9/"}')
+    stored = run("-C", drill, "secret", "set", "alert-duty")
+    assert (refused.code, stored.code) == (1, 0)
+    assert "url" in refused.err
+    assert "没有账号使用" not in stored.err
+
+
 @pytest.mark.parametrize(
     "text", ["x", "{}", '{"app_key": "1"}', '{"app_key": "1", "app_secret": ""}']
 )
