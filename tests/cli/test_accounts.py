@@ -64,7 +64,7 @@ def test_accounts_shows_the_last_probe(run, drill, run_on_database):
     assert shown["wechat"]["health"] == "credential_expired"
     reported = run("-C", drill, "accounts").out
     assert "5 天" in reported
-    assert "登录失效：" in reported
+    assert "登录不了：" in reported
     assert [
         alert["code"] for alert in run("-C", drill, "status", "--json").json["alerts"]
     ] == [
