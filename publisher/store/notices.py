@@ -55,10 +55,10 @@ CHANNEL_FAILING = "alert_channel_failing"
 """Code of the alert that notices do not reach a channel; the others report it."""
 QUIET_CODES = frozenset({
     EXTERNAL_POST, "accounts_added_late", "actions_refused", "approvals_refused",
-    "attempt_recovered", "backlog", "backup_overdue", "callbacks_silent", "certificate_expiring",
-    "channel_untested", "credentials_expiring", "database_busy", "log_lines_dropped",
-    "manual_task_waiting", "occurrences_missed", "rotation_due", "sign_ins_refused",
-    "silence_alarm", "silence_notice", "tokens_refused",
+    "attempt_assumed", "attempt_recovered", "backlog", "backup_overdue", "callbacks_silent",
+    "certificate_expiring", "channel_untested", "credentials_expiring", "database_busy",
+    "log_lines_dropped", "manual_task_waiting", "occurrences_missed", "rotation_due",
+    "sign_ins_refused", "silence_alarm", "silence_notice", "tokens_refused",
 })  # fmt: skip
 """Alerts that can wait for the next working hour.
 
