@@ -11,6 +11,7 @@ from pydantic_core import PydanticCustomError
 from publisher.domain.kinds import PostKind
 from publisher.tomlfile.validate import (
     DurationValue,
+    FileSchema,
     Identifier,
     SingleLine,
     StrictModel,
@@ -318,5 +319,5 @@ def settings_schema() -> dict[str, Any]:
     """Return the JSON Schema of publisher.toml, for editors."""
     return {
         "$schema": "http://json-schema.org/draft-07/schema#",
-        **SettingsFile.model_json_schema(),
+        **SettingsFile.model_json_schema(schema_generator=FileSchema),
     }
