@@ -27,7 +27,7 @@ from publisher.cli.framework import (
 from publisher.cli.terminal import Terminal, echo
 from publisher.domain.errors import PublisherError
 from publisher.i18n import LANGUAGES, PROGRAM, Lang, Messages, use_platform_texts
-from publisher.runtime.logs import describe_command_log
+from publisher.runtime.logs import describe_command_log, install_hooks
 
 COMMANDS = (
     "init",
@@ -87,6 +87,7 @@ _PR_SET_DUMPABLE = 4
 def main() -> None:
     """Run one command and exit with its code."""
     harden_process()
+    install_hooks()
     exit_code = run_command(sys.argv[1:], program_as_called())
     # the process ends now; another ^C would show a traceback
     signal.signal(signal.SIGINT, signal.SIG_IGN)

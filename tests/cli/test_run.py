@@ -1,5 +1,6 @@
 """The daemon and the simulator as commands: real processes, real files."""
 
+import json
 import os
 import re
 import shutil
@@ -118,6 +119,9 @@ def test_a_daemon_is_visible_follows_orders_and_stops_in_order(run, drill):
         assert "Traceback" not in second.stderr
         process.send_signal(signal.SIGTERM)
         assert process.wait(PATIENCE) == 0
+    lines = (drill.parent / "daemon.log").read_text("utf-8").splitlines()
+    for line in [*lines, *second.stderr.splitlines()]:
+        assert {"event", "level", "timestamp"} <= json.loads(line).keys()
     assert not run("-C", drill, "status", "--json").json["daemon"]["running"]
 
 

@@ -71,7 +71,7 @@ until sh -eu /steps/health.sh; do kill -0 "$daemon" || { cat /run/log >&2; exit 
 setpriv --reuid publisher-web --regid publisher --init-groups \\
     /opt/publisher/.venv/bin/publisher --lang en -C /srv/publisher web 2>/run/web.log &
 web=$!
-until grep -q '^Dashboard' /run/web.log; do \
+until grep -q web_listening /run/web.log; do \
 kill -0 "$web" || { cat /run/web.log >&2; exit 1; }; sleep 0.2; done
 if grep right_missing /run/web.log >&2; then exit 1; fi
 """
