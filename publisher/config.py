@@ -98,6 +98,7 @@ class Settings:
     environment: Environment = Environment.LIVE
     plan_days: int = 2
     days_kept: int = 400
+    backup_max_age: timedelta = timedelta(hours=48)
     accounts: Mapping[AccountId, Account] = field(default_factory=dict)
     regions: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     groups: Mapping[str, tuple[AccountId, ...]] = field(default_factory=dict)
@@ -171,6 +172,10 @@ def find_global_problems(file: SettingsFile) -> Iterator[UnlocatedProblem]:
     if file.public_ip and not is_ip(file.public_ip):
         yield UnlocatedProblem(
             path=("public_ip",), code="bad_ip", facts={"value": file.public_ip}
+        )
+    if file.backup_max_age == timedelta(0):
+        yield UnlocatedProblem(
+            path=("backup_max_age",), code="not_zero", facts={"key": "backup_max_age"}
         )
     yield from find_stage_problems(file)
     for platform, limits in file.limits.items():
@@ -557,6 +562,7 @@ def _make_settings(document: TomlDocument, workspace: Path) -> Settings:
         environment=Environment(entry.environment),
         plan_days=entry.plan_days,
         days_kept=entry.days_kept,
+        backup_max_age=entry.backup_max_age,
         accounts={account.id: account for account in accounts},
         regions=entry.region,
         groups={

@@ -267,6 +267,10 @@ class SettingsFile(StrictModel):
         default=400,
         description="结束多少天之后，删去文字、图片、读取记录和阅读数；谁收到了什么、结果和审计永久保留",
     )
+    backup_max_age: DurationValue = Field(
+        default=timedelta(hours=48),
+        description="最近一次备份最多多久以前；超过就提醒（backup_overdue），只在正式环境",
+    )
     staff_dir: SingleLine | None = Field(
         default=None,
         description=(

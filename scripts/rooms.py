@@ -67,7 +67,8 @@ SUBJECTS: Mapping[str, str] = {
         deleted evergreen monitor preflight reach report reports silence
     """,
     "alerts": """
-        alerts backlog channels each_fault failing_jobs notices notifier plan_alerts system_alerts
+        alerts backlog channel_check channel_proofs channels each_fault failing_jobs notices
+        notifier plan_alerts system_alerts
     """,
     "audit": "audit audit_chain audit_log audit_verifier checkpoints",
     "people": """
@@ -75,11 +76,13 @@ SUBJECTS: Mapping[str, str] = {
         sign_in similar_names tokens user users
     """,
     "health": """
-        checks clock clock_check health idle job_scheduler jobs lost_workers outdated_daemon probes watchdog
+        certificates checks clock clock_check disk_space health idle job_scheduler jobs lost_workers
+        outdated_daemon probes watchdog
     """,
     "recovery": """
-        backup backups comparison folder journal lost_attempts maintenance migrate move_database
-        restore restore_age retention setup snapshot snapshots starting_together take_over upgrades
+        backup backup_folder backup_record backups comparison folder journal last_backup
+        lost_attempts maintenance migrate move_database restore restore_age retention setup snapshot
+        snapshots starting_together take_over upgrades
     """,
     "database": """
         base database_identity identity intent_journal no_room outage platform_texts postgres power

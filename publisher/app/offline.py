@@ -27,6 +27,7 @@ from publisher.domain.account import (
     Platform,
 )
 from publisher.domain.errors import Problem, SettingsError, Severity
+from publisher.engine.certificates import read_certificates
 from publisher.rendering.process import RenderProcess
 from publisher.rendering.renderer import PostRenderer
 from publisher.rendering.templates import (
@@ -85,7 +86,37 @@ def find_unfinished_settings(settings: Settings) -> list[Problem]:
         replace(problem, severity=Severity.WARNING)
         for problem in settings.locate_problems(found)
     ]
-    return [*unfinished, *find_channel_problems(settings)]
+    return [
+        *unfinished,
+        *find_certificate_problems(settings, datetime.now(UTC)),
+        *find_channel_problems(settings),
+    ]
+
+
+def find_certificate_problems(settings: Settings, now: datetime) -> Sequence[Problem]:
+    """Return the certificates that have ended, as errors, and those that end soon, as warnings.
+
+    A file without a certificate is an error.
+    """
+    problems = []
+    for certificate in read_certificates(settings):
+        facts = {"file": str(certificate.file)}
+        severity = Severity.ERROR
+        if certificate.ends_at is None:
+            code = "certificate_unreadable"
+        elif certificate.is_expired(now):
+            code = "certificate_expired"
+        elif certificate.is_expiring(now):
+            code, severity = "certificate_ends_soon", Severity.WARNING
+        else:
+            continue
+        if certificate.ends_at is not None:
+            local = certificate.ends_at.astimezone(settings.timezone)
+            facts["until"] = f"{local:%Y-%m-%d %H:%M:%S}"
+        found = UnlocatedProblem(path=certificate.path, code=code, facts=facts)
+        [located] = settings.locate_problems([found])
+        problems.append(replace(located, severity=severity))
+    return problems
 
 
 def _declare_public_fields(

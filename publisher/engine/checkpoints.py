@@ -79,9 +79,7 @@ async def void_authority_if_older(audit: AuditLog, targets: CheckpointTargets) -
     only logged: the next `write_checkpoint` alerts people.
     """
     try:
-        mismatched = await audit.mismatched_checkpoints(
-            await asyncio.to_thread(_recent_own_checkpoints, targets)
-        )
+        mismatched = await find_mismatched(audit, targets)
     except OSError as error:
         log.error(
             "audit_checkpoint_failed", error=type(error).__name__, number=error.errno
@@ -89,6 +87,14 @@ async def void_authority_if_older(audit: AuditLog, targets: CheckpointTargets) -
         return
     if mismatched:
         await audit.void_authority_once(mismatched[-1])
+
+
+async def find_mismatched(
+    audit: AuditLog, targets: CheckpointTargets
+) -> Sequence[Checkpoint]:
+    """Return our recent checkpoints of entries that the database lacks. Raises OSError."""
+    recent = await asyncio.to_thread(_recent_own_checkpoints, targets)
+    return await audit.mismatched_checkpoints(recent)
 
 
 async def write_checkpoint(audit: AuditLog, targets: CheckpointTargets) -> None:

@@ -55,7 +55,8 @@ CHANNEL_FAILING = "alert_channel_failing"
 """Code of the alert that notices do not reach a channel; the others report it."""
 QUIET_CODES = frozenset({
     EXTERNAL_POST, "accounts_added_late", "actions_refused", "approvals_refused",
-    "attempt_recovered", "backlog", "credentials_expiring", "database_busy", "log_lines_dropped",
+    "attempt_recovered", "backlog", "backup_overdue", "callbacks_silent", "certificate_expiring",
+    "channel_untested", "credentials_expiring", "database_busy", "log_lines_dropped",
     "manual_task_waiting", "occurrences_missed", "rotation_due", "sign_ins_refused",
     "silence_alarm", "silence_notice", "tokens_refused",
 })  # fmt: skip
@@ -228,42 +229,12 @@ class NoticeStore(StorePart):
         settings name now. While they name none, the notice that an alert is over is left out.
         """
         if await self.database.read(names_others, kept):
-            await self._end_others(kept)
-
-    @in_transaction
-    def _end_others(self, transaction: Transaction, kept: Collection[str]) -> None:
-        now, unsent = self.runtime.now(), _unsent_by_others(kept)
-        for subject in sorted(find_failing_others(transaction.connection, kept)):
-            clear_alerts(transaction, subject, now)
-        other = NOTICE.alias()
-        is_kept = or_(
-            other.c.is_sent, and_(other.c.channel.in_(kept), other.c.ended_at.is_(None))
-        )
-        lost = select(NOTICE.c.alert).where(
-            *unsent, ~exists().where(other.c.key == NOTICE.c.key, is_kept)
-        )
-        kinds = {
-            NoticeKind.OPENED.value: "",
-            NoticeKind.ACKNOWLEDGED.value: NoticeKind.OPENED.value,
-        }
-        unnoticed: dict[str, object] = {
-            "notice": case(kinds, value=ALERT.c.notice, else_=ALERT.c.notice),
-            "noticed_at": None,
-            "is_settled": False if kept else ALERT.c.is_settled,
-        }
-        transaction.connection.execute(
-            update(ALERT).where(ALERT.c.id.in_(lost)).values(unnoticed)
-        )
-        transaction.connection.execute(
-            update(NOTICE).where(*unsent).values(ended_at=now)
-        )
+            await self.database.write(end_others, kept, self.runtime.now())
 
     async def due_channels(self) -> Mapping[str, datetime]:
         """Return the channels with a due notice, each with the instant since which it is due."""
         limits = _due_limits(self.runtime.now())
-        rows = await self.database.read(
-            lambda connection: connection.execute(_DUE_CHANNELS, limits).all()
-        )
+        rows = await self.database.read_rows(_DUE_CHANNELS, limits)
         return {row.channel: row.since for row in rows}
 
     async def claim(
@@ -272,9 +243,7 @@ class NoticeStore(StorePart):
         """Claim the notices that are due on a channel, oldest first, for NOTICE_LEASE."""
         now = self.runtime.now()
         due = {"channel": channel, "most": most, **_due_limits(now)}
-        if not await self.database.read(
-            lambda connection: connection.scalars(_DUE, due).all()
-        ):
+        if not await self.database.read_scalars(_DUE, due):
             return []
         return await self.database.write(lease_due, due, now + NOTICE_LEASE)
 
@@ -405,6 +374,33 @@ def names_others(connection: Connection, kept: Collection[str]) -> bool:
         bool(find_failing_others(connection, kept))
         or connection.scalar(unsent) is not None
     )
+
+
+def end_others(transaction: Transaction, kept: Collection[str], now: datetime) -> None:
+    """End the notices for channels other than these, and the alerts about them."""
+    unsent = _unsent_by_others(kept)
+    for subject in sorted(find_failing_others(transaction.connection, kept)):
+        clear_alerts(transaction, subject, now)
+    other = NOTICE.alias()
+    is_kept = or_(
+        other.c.is_sent, and_(other.c.channel.in_(kept), other.c.ended_at.is_(None))
+    )
+    lost = select(NOTICE.c.alert).where(
+        *unsent, ~exists().where(other.c.key == NOTICE.c.key, is_kept)
+    )
+    kinds = {
+        NoticeKind.OPENED.value: "",
+        NoticeKind.ACKNOWLEDGED.value: NoticeKind.OPENED.value,
+    }
+    unnoticed: dict[str, object] = {
+        "notice": case(kinds, value=ALERT.c.notice, else_=ALERT.c.notice),
+        "noticed_at": None,
+        "is_settled": False if kept else ALERT.c.is_settled,
+    }
+    transaction.connection.execute(
+        update(ALERT).where(ALERT.c.id.in_(lost)).values(unnoticed)
+    )
+    transaction.connection.execute(update(NOTICE).where(*unsent).values(ended_at=now))
 
 
 def _unsent_by_others(kept: Collection[str]) -> Sequence[ColumnElement[bool]]:

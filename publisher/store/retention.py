@@ -96,7 +96,7 @@ async def prune(store: BaseStore, retention: timedelta) -> PruneCounts:
     write = store.database.write
     pruned, position = PruneCounts(), None
     while True:
-        counts, position = await write(_prune_batch, before, journaled, position)
+        counts, position = await write(prune_batch, before, journaled, position)
         pruned += counts
         if position is None:
             break
@@ -106,12 +106,12 @@ async def prune(store: BaseStore, retention: timedelta) -> PruneCounts:
     await write(delete_old_drafts, now)
     await write(delete_old_uploads, now)
     await write(delete_old_saves, now - SAVES_KEPT)
-    while deleted := await write(_delete_pictures, before):
+    while deleted := await write(delete_pictures, before):
         pruned += PruneCounts(pictures=deleted)
     return pruned
 
 
-def _prune_batch(
+def prune_batch(
     transaction: Transaction,
     before: datetime,
     journaled: Collection[int],
@@ -194,7 +194,7 @@ def _can_prune(before: datetime) -> ColumnElement[bool]:
     return and_(DELIVERY.c.updated_at < before, ~has_open_call, is_over)
 
 
-def _delete_pictures(transaction: Transaction, before: datetime) -> int:
+def delete_pictures(transaction: Transaction, before: datetime) -> int:
     """Delete a few images unused since `before` by any delivery. Return the number.
 
     An image that an open delivery needs stays.

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from publisher.store.deliveries.outbox import Outbox
     from publisher.store.manual_tasks import ManualTasks
     from publisher.store.monitor.backlog import Backlog
+    from publisher.store.monitor.channel_proofs import ChannelProofs
     from publisher.store.monitor.kept_secrets import KeptSecrets
+    from publisher.store.monitor.last_backup import LastBackup
     from publisher.store.monitor.login_health import LoginHealthStore
     from publisher.store.monitor.lost_workers import LostWorkers
     from publisher.store.monitor.monitor import Monitoring
@@ -134,6 +136,18 @@ class Store(BaseStore):
         from publisher.store.monitor.lost_workers import LostWorkers  # noqa: PLC0415 # see the class
 
         return LostWorkers(self)
+
+    @cached_property
+    def last_backup(self) -> "LastBackup":
+        from publisher.store.monitor.last_backup import LastBackup  # noqa: PLC0415 # see the class
+
+        return LastBackup(self)
+
+    @cached_property
+    def channel_proofs(self) -> "ChannelProofs":
+        from publisher.store.monitor.channel_proofs import ChannelProofs  # noqa: PLC0415 # see the class
+
+        return ChannelProofs(self)
 
     @cached_property
     def kept_secrets(self) -> "KeptSecrets":

@@ -415,9 +415,7 @@ class JobRunner(StorePart):
     async def _read_open_alerts(self) -> set[str]:
         now = self.runtime.monotonic()
         if now >= self._refresh_at:
-            subjects = await self.database.read(
-                lambda connection: connection.scalars(_OPEN_ALERTS).all()
-            )
+            subjects = await self.database.read_scalars(_OPEN_ALERTS)
             self._open_alerts = set(subjects)
             self._refresh_at = now + ALERT_REFRESH_SECONDS
         return self._open_alerts

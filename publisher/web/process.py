@@ -7,9 +7,9 @@ import logging
 import os
 import socket
 import ssl
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import partial
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 from weakref import WeakKeyDictionary
 
 import h11
@@ -39,7 +39,7 @@ STALL_SECONDS = 60.0
 MAX_CONNECTIONS, MAX_CONNECTIONS_PER_PEER = 4096, 512
 """A whole office may come from one address.
 
-Streams of live pages are bounded by user instead: `site.MAX_STREAMS`.
+Streams of live pages are bounded by user instead: `streams.MAX_STREAMS`.
 """
 STREAM_PATH = "/events"
 NEW_CONNECTION_SECONDS = 1.0
@@ -69,12 +69,37 @@ TICKS_PER_REPORT = 50
 PAGES_NICENESS = 5
 """Pages give way to posts where processors are scarce."""
 
-Peers = dict[str, dict["BoundedConnection", None]]
-HELD: WeakKeyDictionary[ServerState, Peers] = WeakKeyDictionary()
-"""The open connections of each server by peer, oldest first.
+C = TypeVar("C")
 
-So no new connection has to count all of them.
-"""
+
+class PeerConnections(dict[str, dict[C, None]]):
+    """The open connections of a server by peer, the oldest of each peer first."""
+
+    def add(self, peer: str, connection: C) -> Collection[C]:
+        """Add a connection. Return all connections of its peer."""
+        own = self.setdefault(peer, {})
+        own[connection] = None
+        return own
+
+    def discard(self, peer: str, connection: C) -> None:
+        """Remove a connection that may have been removed before."""
+        own = self.get(peer, {})
+        own.pop(connection, None)
+        if not own:
+            self.pop(peer, None)
+
+    def count(self) -> int:
+        return sum(map(len, self.values()))
+
+    def sort_peers(self) -> Sequence[Collection[C]]:
+        """Return the connections of each peer, those of the peer with the most first."""
+        return sorted(self.values(), key=len, reverse=True)
+
+
+OPEN_CONNECTIONS: WeakKeyDictionary[
+    ServerState, PeerConnections["BoundedConnection"]
+] = WeakKeyDictionary()
+"""The open connections of each server."""
 
 
 class PatientServer(uvicorn.Server):
@@ -98,7 +123,8 @@ class PatientServer(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         if (context := self.config.ssl) is not None:
-            begin: object = partial(Handshake, context=context, peers={})
+            peers = PeerConnections[Handshake]()
+            begin: object = partial(Handshake, context=context, peers=peers)
             self.config.http_protocol_class, self.config.ssl = (
                 cast("type[BoundedConnection]", begin),
                 None,
@@ -112,15 +138,15 @@ class PatientServer(uvicorn.Server):
 class Handshake(asyncio.Protocol):
     """A connection before the end of its TLS handshake.
 
-    If there are too many, the oldest one of the peer with the most closes. `rest` are the arguments
-    to make the connection with afterwards.
+    If there are too many, the peer with the most loses its oldest one. `rest` are the arguments to
+    make the connection with afterwards.
     """
 
     def __init__(
         self,
         *,
         context: ssl.SSLContext,
-        peers: dict[str, dict["Handshake", None]],
+        peers: PeerConnections["Handshake"],
         **rest: Any,  # noqa: ANN401 # as uvicorn passes it
     ) -> None:
         self.context = context
@@ -134,10 +160,9 @@ class Handshake(asyncio.Protocol):
         self.transport.pause_reading()
         address = self.transport.get_extra_info("peername")
         self.peer = peer_key(address[0]) if address else ""
-        self.peers.setdefault(self.peer, {})[self] = None
-        if sum(map(len, self.peers.values())) > MAX_HANDSHAKES:
-            most = max(self.peers, key=lambda peer: len(self.peers[peer]))
-            next(iter(self.peers[most])).abort()
+        self.peers.add(self.peer, self)
+        if self.peers.count() > MAX_HANDSHAKES:
+            next(iter(self.peers.sort_peers()[0])).abort()
         self.task = asyncio.get_running_loop().create_task(self.shake_hands())
 
     def data_received(self, data: bytes) -> None:
@@ -154,7 +179,7 @@ class Handshake(asyncio.Protocol):
         except OSError:
             self.abort()
             return
-        self.forget()
+        self.peers.discard(self.peer, self)
         if encrypted is not None:
             connection = self.make()
             encrypted.set_protocol(connection)
@@ -163,14 +188,8 @@ class Handshake(asyncio.Protocol):
                 connection.data_received(bytes(self.early))
 
     def abort(self) -> None:
-        self.forget()
+        self.peers.discard(self.peer, self)
         self.transport.abort()
-
-    def forget(self) -> None:
-        own = self.peers.get(self.peer, {})
-        own.pop(self, None)
-        if not own:
-            self.peers.pop(self.peer, None)
 
 
 class LengthRequired(h11.Connection):
@@ -193,8 +212,8 @@ class LengthRequired(h11.Connection):
 class BoundedConnection(H11Protocol):
     """A connection with a time limit for the next request's head, and a limit for each peer.
 
-    If there are too many, one that the server waits for closes, of the peer with the most of these.
-    So clients that send slowly or nothing, or connect again and again, close their own connections.
+    If there are too many, one is evicted: an idle one, of the peer with the most idle ones. So
+    clients that send slowly or nothing, or connect again and again, lose their own connections.
     They shut out nobody at other addresses.
     """
 
@@ -209,56 +228,20 @@ class BoundedConnection(H11Protocol):
         self.head_timer: asyncio.TimerHandle | None = None
         self.stall_timer: asyncio.TimerHandle | None = None
         self.wait_for_head()
-        self.held = HELD.setdefault(self.server_state, {})
-        own = self.held.setdefault(self.peer, {})
-        own[self] = None
-        if (
-            not self.config.proxy_headers
-            and self.count_requests(own) > MAX_CONNECTIONS_PER_PEER
-        ):
-            self.find_one_to_close([own]).close_for_another()
+        self.peers = OPEN_CONNECTIONS.setdefault(self.server_state, PeerConnections())
+        own = self.peers.add(self.peer, self)
+        if not self.config.proxy_headers and has_too_many(own):
+            choose_idle([own]).evict()
         elif (
-            len(self.connections) > MAX_CONNECTIONS
-            and sum(map(len, self.held.values())) > MAX_CONNECTIONS
+            len(self.connections) > MAX_CONNECTIONS  # fast, but counts evicted ones too
+            and self.peers.count() > MAX_CONNECTIONS
         ):
-            self.find_one_to_close(
-                sorted(self.held.values(), key=len, reverse=True)
-            ).close_for_another()
+            choose_idle(self.peers.sort_peers()).evict()
 
-    @staticmethod
-    def count_requests(own: Mapping["BoundedConnection", None]) -> int:
-        """Return the number of a peer's connections without streams, or all if they are few."""
-        if len(own) <= MAX_CONNECTIONS_PER_PEER:
-            return len(own)
-        return sum(not each.is_stream for each in own)
-
-    @staticmethod
-    def find_one_to_close(
-        peers: Sequence[Mapping["BoundedConnection", None]],
-    ) -> "BoundedConnection":
-        """Return the connection to close: the oldest awaited one of the peer with the most of them.
-
-        If all are new it is the newest. The peers with the most connections come first. One of them
-        has just connected, so there is one that is waited for. Live pages do not count: an office
-        may have many.
-        """
-        most: Sequence[BoundedConnection] = ()
-        for own in peers:
-            if len(own) <= len(most):
-                break
-            most = max(most, [each for each in own if each.is_waited_for], key=len)
-        return most[-1] if most[0].is_new else most[0]
-
-    def close_for_another(self) -> None:
-        self.forget()
+    def evict(self) -> None:
+        """Close this connection to make room for another."""
+        self.peers.discard(self.peer, self)
         self.transport.abort()
-
-    def forget(self) -> None:
-        """Count this connection no longer."""
-        own = self.held.get(self.peer, {})
-        own.pop(self, None)
-        if not own:
-            self.held.pop(self.peer, None)
 
     @property
     def is_answering(self) -> bool:
@@ -274,10 +257,10 @@ class BoundedConnection(H11Protocol):
         )
 
     @property
-    def is_waited_for(self) -> bool:
-        """True while the server waits for the peer, or the peer waits itself.
+    def is_idle(self) -> bool:
+        """True while the server does no work for the connection.
 
-        The peer has to send the head of a request, or the rest of its body.
+        The request or its body is still to come, or the request waits for its turn.
         """
         return not self.is_answering or self.cycle.more_body or self.is_queued
 
@@ -373,10 +356,37 @@ class BoundedConnection(H11Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self.stop_waiting()
         self.stop_stalling()
-        self.forget()
+        self.peers.discard(self.peer, self)
         super().connection_lost(exc)
         if (turn := self.find_turn()) is not None and turn.is_queued:
             turn.end()
+
+
+def has_too_many(own: Collection[BoundedConnection]) -> bool:
+    """Return True if a peer has too many connections beside its live pages.
+
+    An office may have many live pages.
+    """
+    return (
+        len(own) > MAX_CONNECTIONS_PER_PEER
+        and sum(not each.is_stream for each in own) > MAX_CONNECTIONS_PER_PEER
+    )
+
+
+def choose_idle(
+    peers: Iterable[Collection[BoundedConnection]],
+) -> BoundedConnection:
+    """Return an idle connection of the peer with the most idle ones.
+
+    It is the peer's oldest one, or its newest one if all are new. The peers with the most
+    connections come first. One of them has just connected, so there is an idle one.
+    """
+    idle: list[BoundedConnection] = []
+    for own in peers:
+        if len(own) <= len(idle):
+            break  # no further peer has more idle ones
+        idle = max(idle, [each for each in own if each.is_idle], key=len)
+    return idle[-1] if idle[0].is_new else idle[0]
 
 
 async def serve_dashboard(

@@ -720,7 +720,7 @@ async def test_f61_waiting_times_written_by_a_wrong_clock_are_shortened(
     await store.database.write(write)
     runtime.mark_clock_unconfirmed()
     confirm(runtime)
-    await store.maintenance.correct_timestamps()
+    await store.maintenance.timestamps.run()
 
     def read(connection):
         [login] = connection.execute(select(*(LOGIN.c[name] for name in waits)))

@@ -245,12 +245,12 @@ async def test_f90_connections_are_accepted_a_few_at_a_time(monkeypatch):
     assert max(made_in_turn) <= 4
 
 
-def find_held(client):
+def find_connection(client):
     """Return the server's side of a client's connection; None while it is not accepted."""
     address = client[1].get_extra_info("sockname")
     every = (
         each
-        for peers in process.HELD.values()
+        for peers in process.OPEN_CONNECTIONS.values()
         for own in peers.values()
         for each in own
     )
@@ -267,7 +267,7 @@ async def test_f90_a_flood_of_new_connections_closes_only_its_own(monkeypatch):
     monkeypatch.setattr(process, "HEAD_TIMEOUT_SECONDS", PATIENCE)
     async with serving(PlainTextResponse("served")) as port, asyncio.timeout(PATIENCE):
         old = await connect(port, "127.0.0.3")
-        (await eventually(lambda: find_held(old), PATIENCE)).made_at -= PATIENCE
+        (await eventually(lambda: find_connection(old), PATIENCE)).made_at -= PATIENCE
         floods = [await connect(port, "127.0.0.2") for _ in range(5)]
         new = await connect(port, "127.0.0.1")
         floods += [await connect(port, "127.0.0.2") for _ in range(5)]
@@ -302,7 +302,8 @@ async def test_f90_an_office_with_many_live_pages_is_still_answered(monkeypatch)
         ]
         for page in pages:
             await eventually(
-                lambda page=page: (held := find_held(page)) and held.is_stream, PATIENCE
+                lambda page=page: (found := find_connection(page)) and found.is_stream,
+                PATIENCE,
             )
         others = [await connect(port, "127.0.0.1", REQUEST) for _ in range(3)]
         answers = [await reader.read() for reader, _writer in others]
@@ -314,51 +315,39 @@ async def test_f90_an_office_with_many_live_pages_is_still_answered(monkeypatch)
 
 
 @dataclass(eq=False)
-class HeldProcess:
-    is_waited_for: bool
+class FakeConnection:
+    is_idle: bool
     is_new: bool = False
 
 
 def test_an_office_with_many_live_pages_does_not_give_way_to_a_flood():
     """An office with many live pages does not give way to a flood.
 
-    The peer that sends the least of its due data loses its oldest connection, not the one with the
-    most connections.
+    The peer with the most idle connections loses its oldest one, not the peer with the most
+    connections.
     """
     office = dict.fromkeys(
         [
-            *(HeldProcess(is_waited_for=False) for _ in range(5)),
-            HeldProcess(is_waited_for=True),
+            *(FakeConnection(is_idle=False) for _ in range(5)),
+            FakeConnection(is_idle=True),
         ]
     )
-    flood = dict.fromkeys(HeldProcess(is_waited_for=True) for _ in range(4))
-    assert process.BoundedConnection.find_one_to_close([office, flood]) is next(
-        iter(flood)
-    )
+    flood = dict.fromkeys(FakeConnection(is_idle=True) for _ in range(4))
+    assert process.choose_idle([office, flood]) is next(iter(flood))
 
 
 def test_of_one_peer_the_oldest_closes_or_of_new_ones_the_newest():
     """Of one peer the oldest connection closes, or of new ones the newest.
 
-    A connection in its first second closes only where its peer has none that is waited for longer.
+    A connection in its first second closes only where its peer has none that is idle for longer.
     """
     live, newer, newest = (
-        HeldProcess(is_waited_for=False),
-        *(HeldProcess(is_waited_for=True, is_new=True) for _ in range(2)),
+        FakeConnection(is_idle=False),
+        *(FakeConnection(is_idle=True, is_new=True) for _ in range(2)),
     )
-    older = HeldProcess(is_waited_for=True)
-    assert (
-        process.BoundedConnection.find_one_to_close(
-            [dict.fromkeys([live, older, newer, newest])]
-        )
-        is older
-    )
-    assert (
-        process.BoundedConnection.find_one_to_close(
-            [dict.fromkeys([live, newer, newest])]
-        )
-        is newest
-    )
+    older = FakeConnection(is_idle=True)
+    assert process.choose_idle([[live, older, newer, newest]]) is older
+    assert process.choose_idle([[live, newer, newest]]) is newest
 
 
 async def test_f90_a_body_in_chunks_is_refused_with_its_head():

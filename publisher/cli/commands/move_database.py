@@ -9,12 +9,15 @@ from publisher.cli.authentication import authenticate_offline
 from publisher.cli.context import (
     has_database,
     load_workspace_settings,
+    open_command_store,
     report_database_errors,
 )
 from publisher.cli.errors import CommandFailedError
 from publisher.cli.framework import LocalizedUsageError, by_option, command, one_line
 from publisher.cli.terminal import Terminal
+from publisher.config import Settings
 from publisher.domain.addresses import has_password, is_postgres_url
+from publisher.engine.checkpoints import build_checkpoint_targets, find_mismatched
 from publisher.runtime.clock import Runtime
 from publisher.store.db.database import sqlite_file
 from publisher.store.recovery.folder import lock_process
@@ -44,7 +47,20 @@ async def move_database(terminal: Terminal, url: str, by: str) -> None:
             await prepare_database(
                 database, settings.environment.value, journal_path(settings), runtime
             )
-        rows = sum(
-            (await copy_to_postgres(settings.database, url, runtime, person)).values()
+        is_newest = await is_newest_database(settings)
+        counts = await copy_to_postgres(
+            settings.database, url, runtime, person, is_newest=is_newest
         )
-    terminal.print_message("moved_done", rows=rows)
+    terminal.print_message("moved_done", rows=sum(counts.values()))
+    if not is_newest:
+        terminal.print_note("moved_without_authority")
+
+
+async def is_newest_database(settings: Settings) -> bool:
+    """Return True if daemons have stopped in order on it, and each checkpoint fits its audit."""
+    async with open_command_store(settings, policies={}) as store:
+        workers = await store.queries.workers()
+        targets = build_checkpoint_targets(settings)
+        return all(worker.stopped_at is not None for worker in workers) and not (
+            await find_mismatched(store.audit, targets)
+        )

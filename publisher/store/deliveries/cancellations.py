@@ -106,7 +106,7 @@ def find_due_corrections(
 
 
 def stop_corrected(
-    store: BaseStore, transaction: Transaction, corrections: Collection[PostId]
+    transaction: Transaction, store: BaseStore, corrections: Collection[PostId]
 ) -> None:
     """End the wish to publish the posts that these posts correct, if no correction has ended it.
 

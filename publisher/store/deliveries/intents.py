@@ -53,6 +53,7 @@ from publisher.runtime.logs import log
 from publisher.store.approvals.guard import APPROVAL_RECHECK_INTERVAL, find_unapproved
 from publisher.store.base import (
     BLOCKED_BY_UNKNOWN,
+    UPDATE_DELIVERY,
     BaseStore,
     StateChange,
     extend_blocked_deadlines,
@@ -305,6 +306,35 @@ def pending_readbacks(
             PendingReadback(delivery=delivery, request=request, conflict=conflict)
         )
     return pending
+
+
+def read_due_readbacks(
+    connection: Connection, store: BaseStore, due: Select[Any]
+) -> list[PendingReadback]:
+    return pending_readbacks(store, connection, read_deliveries(connection, due))
+
+
+def claim_due_readbacks(
+    transaction: Transaction, store: BaseStore, due: Select[Any]
+) -> list[PendingReadback]:
+    """Postpone each due readback by its lease timeout, so that no other worker reads it too."""
+    now, connection = store.runtime.now(), transaction.connection
+    query = due.with_for_update(skip_locked=True)
+    postponed = [
+        replace(item, next_action_at=now + store.timing(item.account).lease_timeout)
+        for item in read_deliveries(connection, query)
+    ]
+    values = [
+        {
+            "its_id": item.id,
+            "its_version": item.version,
+            "next_action_at": item.next_action_at,
+        }
+        for item in postponed
+    ]
+    if values:
+        connection.execute(UPDATE_DELIVERY, values)
+    return pending_readbacks(store, connection, postponed)
 
 
 def find_identity_change(

@@ -68,7 +68,6 @@ from publisher.runtime.logs import log
 from publisher.store.base import (
     BLOCKED_BY_UNKNOWN,
     CANNOT_SEND,
-    UPDATE_DELIVERY,
     StateChange,
     StorePart,
 )
@@ -126,9 +125,10 @@ from publisher.store.deliveries.intents import (
     Declined,
     PendingReadback,
     choose_claims,
+    claim_due_readbacks,
     has_published_parts,
     is_claimable,
-    pending_readbacks,
+    read_due_readbacks,
     record_intents,
 )
 from publisher.store.lost_attempts import recover_lost_attempts
@@ -254,9 +254,7 @@ class Outbox(StorePart):
         waits = select(DELIVERY.c.next_action_at).where(
             in_open_state(DELIVERY, State.RETRYING, State.RETRACTING)
         )
-        rows = await self.database.read(
-            lambda connection: connection.execute(query, parameters).all()
-        )
+        rows = await self.database.read_rows(query, parameters)
         blocked = sorted(
             (row.next_action_at, row.account)
             for row in rows
@@ -280,9 +278,7 @@ class Outbox(StorePart):
         ]
         ready += filter(
             None,
-            await self.database.read(
-                lambda connection: connection.scalars(waits).all()
-            ),
+            await self.database.read_scalars(waits),
         )
         return min(ready, default=None)
 
@@ -355,9 +351,7 @@ class Outbox(StorePart):
             "configured_mode": self.store.policies[request.account].account.mode.value,
         }
         try:
-            found = await self.database.read(
-                lambda connection: connection.scalar(PENDING_CALL_QUERY, parameters)
-            )
+            found = await self.database.read_scalar(PENDING_CALL_QUERY, parameters)
         except DBAPIError as error:
             log.warning(
                 "call_not_confirmed",
@@ -633,48 +627,17 @@ class Outbox(StorePart):
             .order_by(DELIVERY.c.next_action_at)
             .limit(limit)
         )
-
         if not self.database.is_shared:
-            pending = await self.database.read(
-                lambda connection: pending_readbacks(
-                    self.store, connection, read_deliveries(connection, query)
-                )
-            )
+            pending = await self.database.read(read_due_readbacks, self.store, query)
         elif await self.database.read(
             lambda connection: connection.execute(query).first()
         ):
-            pending = await self._postpone_readbacks(query)
+            pending = await self.database.write(claim_due_readbacks, self.store, query)
         else:
             return []
         if any(item.conflict for item in pending):
             await self._hold_conflicts(pending)
         return [item for item in pending if item.conflict is None]
-
-    @in_transaction
-    def _postpone_readbacks(
-        self, transaction: Transaction, due: Select[Any]
-    ) -> list[PendingReadback]:
-        now, connection = self.runtime.now(), transaction.connection
-        postponed = [
-            replace(
-                item,
-                next_action_at=now + self.store.timing(item.account).lease_timeout,
-            )
-            for item in read_deliveries(
-                connection, due.with_for_update(skip_locked=True)
-            )
-        ]
-        values = [
-            {
-                "its_id": item.id,
-                "its_version": item.version,
-                "next_action_at": item.next_action_at,
-            }
-            for item in postponed
-        ]
-        if values:
-            connection.execute(UPDATE_DELIVERY, values)
-        return pending_readbacks(self.store, connection, postponed)
 
     @in_transaction
     def _hold_conflicts(

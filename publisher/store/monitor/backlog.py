@@ -33,11 +33,9 @@ class Backlog(StorePart):
         """
         if self.runtime.now_if_confirmed() is None:
             return 0
-        return await self.update_alerts(self._find_changes, BACKLOG_LOCK)
+        return await self.update_alerts(self.find_changes, BACKLOG_LOCK)
 
-    def _find_changes(
-        self, connection: Connection
-    ) -> Mapping[str, AlertContent | None]:
+    def find_changes(self, connection: Connection) -> Mapping[str, AlertContent | None]:
         """Return the alerts that must change.
 
         A post that waits for a person, for another post, or for an unknown outcome does not count.

@@ -198,9 +198,7 @@ class LoginHealthStore(StorePart):
     async def logins_in_cooldown(self) -> frozenset[LoginId]:
         """Return the logins that may not be called yet, as far as an unconfirmed clock shows."""
         now = self.runtime.now()
-        stored = await self.database.read(
-            lambda connection: logins_in_cooldown(connection, now, now + MAX_COOLDOWN)
-        )
+        stored = await self.database.read(logins_in_cooldown, now, now + MAX_COOLDOWN)
         return stored | self.store.rate_limited_logins()
 
     @in_transaction

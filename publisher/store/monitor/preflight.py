@@ -1,6 +1,6 @@
 """The needs of the next day's posts: working logins, answering hosts, quota, readable pictures.
 
-Missing approvals have reminders of their own (`Maintenance.remind_of_approvals`). So does a login
+Missing approvals have reminders of their own (`ApprovalReminders`). So does a login
 that is refused, blocked or about to expire (`LoginHealthStore.record_probe`). Each cause has one
 alert, even if it concerns many posts and accounts.
 """
@@ -383,9 +383,7 @@ class Preflight(StorePart):
                 first_use.setdefault(picture, delivery)
         alerted = {
             subject.removeprefix(_PICTURE_SUBJECT)
-            for subject in await self.database.read(
-                lambda connection: connection.scalars(_PICTURE_ALERTS).all()
-            )
+            for subject in await self.database.read_scalars(_PICTURE_ALERTS)
         }
         self._read_at = {
             key: at for key, at in self._read_at.items() if key in first_use
@@ -399,7 +397,7 @@ class Preflight(StorePart):
         unread.sort(key=alerted.__contains__)
         unreadable = alerted & set(first_use)  # until it is read
         for picture in unread[:MAX_PICTURES_READ]:
-            if await self.database.read(partial(is_readable, picture=picture)):
+            if await self.database.read(is_readable, picture):
                 self._read_at[picture] = now
                 unreadable.discard(picture)
             else:

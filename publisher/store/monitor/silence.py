@@ -121,8 +121,9 @@ class SilenceStore(StorePart):
             return 0
         if await self.database.read(self._unknown_accounts):
             await self.note_accounts()
-        find_changes = partial(self._find_changes, timezone=timezone)
-        return await self.update_alerts(find_changes, SILENCE_LOCK)
+        return await self.update_alerts(
+            partial(self.find_changes, timezone=timezone), SILENCE_LOCK
+        )
 
     def _unknown_accounts(self, connection: Connection) -> list[AccountId]:
         return sorted(
@@ -141,7 +142,7 @@ class SilenceStore(StorePart):
             if rows:
                 transaction.connection.execute(insert(KNOWN_ACCOUNT), rows)
 
-    def _find_changes(
+    def find_changes(
         self, connection: Connection, timezone: tzinfo
     ) -> Mapping[str, AlertContent | None]:
         wanted: dict[str, AlertContent] = {}

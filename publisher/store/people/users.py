@@ -194,7 +194,7 @@ class Users(StorePart):
 
     async def get(self, name: str) -> User:
         """Return a user. Raises NoSuchItemError."""
-        row = await self.database.read(lambda connection: _get_row(connection, name))
+        row = await self.database.read(_get_row, name)
         return to_user(row)
 
     def apply(

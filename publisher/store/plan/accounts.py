@@ -80,10 +80,10 @@ class AccountStore(StorePart):
 
         Raises RefusedError if the database knows the same account under another id.
         """
-        if not await self.database.read(self._is_registered):
+        if not await self.database.read(self.is_registered):
             await self._write_presences()
 
-    def _is_registered(self, connection: Connection) -> bool:
+    def is_registered(self, connection: Connection) -> bool:
         found = {to_presence(row): row for row in connection.execute(select(PRESENCE))}
         wanted = {
             policy.presence: account for account, policy in self.store.policies.items()
@@ -133,9 +133,7 @@ class AccountStore(StorePart):
             DELIVERY.c.occurrence == ONCE_OCCURRENCE,
             DELIVERY.c.account.in_(select(FORMER_ID.c.account)),
         )
-        rows = await self.database.read(
-            lambda connection: connection.execute(query).all()
-        )
+        rows = await self.database.read_rows(query)
         return {
             (PostId(row.post), AccountId(row.account)): Marker(code=row.marker)
             for row in rows

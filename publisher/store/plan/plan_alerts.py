@@ -11,13 +11,16 @@ from publisher.domain.errors import Problem
 from publisher.domain.plan import LateAccounts
 from publisher.domain.post import PostId
 from publisher.store.db.alert_tables import ALERT
-from publisher.store.db.database import Transaction
+from publisher.store.db.database import ConcurrentUpdateError, Transaction
 from publisher.store.db.rows import (
     AlertContent,
+    apply_alert_changes,
     clear_alerts,
     keep_alert,
+    lock_planning,
     open_alerts,
 )
+from publisher.store.plan.versions import NEWEST_VERSION
 
 ACCOUNTS_ADDED_LATE = "accounts_added_late"
 """The alert that accounts were added to a post too late to get it."""
@@ -90,6 +93,20 @@ def find_outdated(connection: Connection, alerts: PlanAlerts) -> PlanAlerts:
         for subject, found in wanted.items()
         if open_alerts(connection, subject) != found
     }
+
+
+def write_plan_alerts(
+    transaction: Transaction, alerts: PlanAlerts, version: int, now: datetime
+) -> None:
+    """Keep the alerts about the plan of a version as they must be.
+
+    Raises ConcurrentUpdateError if a newer version is in force.
+    """
+    lock_planning(transaction)
+    if version != transaction.connection.scalar(NEWEST_VERSION):
+        raise ConcurrentUpdateError(version)
+    outdated = find_outdated(transaction.connection, alerts)
+    apply_alert_changes(transaction, now, outdated)
 
 
 def report_removed(

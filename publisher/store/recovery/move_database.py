@@ -33,9 +33,12 @@ COPIED_FROM_KEY = "copied_from"
 
 
 async def copy_to_postgres(
-    source: str, target: str, runtime: Runtime, by: Actor
+    source: str, target: str, runtime: Runtime, by: Actor, *, is_newest: bool = False
 ) -> Mapping[str, int]:
     """Copy a prepared database into an empty one, and mark the source as moved.
+
+    Approvals and sign-ins are void in the copy unless the source `is_newest`, and no older file put
+    in its place. It may lack that they were withdrawn.
 
     Return the rows of each table. The target is written in one transaction, and the source marked
     after its commit. After a crash in between it can be run again. Raises RefusedError when the
@@ -60,7 +63,8 @@ async def copy_to_postgres(
                         detail=counts,
                     )
                     unit = Transaction(to_target)
-                    void_authority(unit, runtime.now(), by, "moved")
+                    if not is_newest:
+                        void_authority(unit, runtime.now(), by, "moved")
                     append_entries(to_target, [entry, *unit.audit_entries])
                 runtime.hit_failpoint_now("migrate.mid")
                 append_entries(from_source, [{**entry, "event": "database_moved_away"}])

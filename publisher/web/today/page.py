@@ -113,10 +113,10 @@ async def read_live_todo_parts(
         facts.audit_number,
         site.beat // BEATS_PER_REFRESH,
     )
-    rows = await site.shared.get(
+    rows = await site.caches.live.get(
         ("board", day, *key), partial(read_board, visitor, day, {})
     )
-    coming = await site.shared.get(("coming", *key), partial(read_coming, visitor))
+    coming = await site.caches.live.get(("coming", *key), partial(read_coming, visitor))
     is_today = day == site.runtime.now().astimezone(site.settings.timezone).date()
     following = next(iter(coming), None) if is_today else None
     verdict = decide_verdict(visitor, facts, rows, mine, others, following)

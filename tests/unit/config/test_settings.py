@@ -714,11 +714,11 @@ def test_limits_replace_defaults_one_by_one() -> None:
 
 @given(SECONDS, SECONDS)
 def test_a_lease_is_derived_in_order(
-    deadline: timedelta | None, settle: timedelta | None
+    deadline: timedelta | None, window: timedelta | None
 ) -> None:
     """A lease fits between every deadline and visibility window that leave room for one."""
     _, timing = apply_overrides(
-        QUOTA, Timing(), LimitEntry(request_timeout=deadline, visibility_window=settle)
+        QUOTA, Timing(), LimitEntry(request_timeout=deadline, visibility_window=window)
     )
     assert timing.has_valid_order is (timing.request_timeout < timing.visibility_window)
 
@@ -798,9 +798,9 @@ def test_f25_waits_that_would_take_a_post_for_an_absent_one_are_reported(
     The window must cover the platform's delays, and the tolerance must cover the error of a right
     clock.
     """
-    terms = build_policies(read(f"[limits.weibo]\n{limits}\n{WEIBO}"))
+    policies = build_policies(read(f"[limits.weibo]\n{limits}\n{WEIBO}"))
     assert [
-        problem.code for problem in find_unsafe_timings(terms.values(), environment)
+        problem.code for problem in find_unsafe_timings(policies.values(), environment)
     ] == codes
 
 

@@ -5,7 +5,14 @@ import time
 import pytest
 
 from publisher.domain.errors import TemplateError
-from publisher.rendering.markdown import MAX_DEPTH, is_too_deep, sanitize_html, tidy
+from publisher.rendering.markdown import (
+    MAX_DEPTH,
+    body_html,
+    body_text,
+    is_too_deep,
+    sanitize_html,
+    tidy,
+)
 from publisher.rendering.renderer import MAX_BODY_CHARACTERS, split_text
 from tests.unit.rendering.rendering_fixtures import post_of, render_for, traits_of
 from tests.unit.rendering.test_split import MARKER
@@ -73,3 +80,37 @@ def test_costly_constants_cost_nothing_when_they_are_compiled(written):
     assert not written(
         {"own/weibo.txt": "{% if false %}{{ 1|round(-100000000) }}{% endif %}"}
     ).problems
+
+
+URL = "https://example.gov.cn/" + "a" * 900
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        f"[a]: {URL}\n\n" + "[b][a] " * 1_500,
+        f"[a]: {URL}\n\n" + "[a] " * 1_500,
+        f"[b]({URL})" * 40,
+        f"<{URL}>" * 40,
+        "> " * 50 + "- " * 50 + "a\n" * 1_000,
+        "- a\n" * 1_900,
+        "|a" * 40 + "|\n" + "|-" * 40 + "|\n" + "|a\n" * 40,
+        "&amp;" * 900,
+        "*a*" * 1_600,
+    ],
+)
+def test_f74_a_body_grows_by_a_factor_at_most(body):
+    """A reference to a long target, written out at each use, made 16 MB of 14 kB.
+
+    An author's post of that kind took 4 GB of the daemon's memory.
+    """
+    assert len(body_text(body)) < 4 * len(body) + 1_000
+    assert len(body_html(body, "")) < 60 * len(body) + 1_000
+
+
+def test_f74_nested_lists_count_as_marks(shipped):
+    """46 kB of nested lists took 0.7 s of processor time, for each occurrence of a post."""
+    post = post_of(body=("1. " * 7 + "a\n") * 1_990)
+    with pytest.raises(TemplateError) as caught:
+        render_for("weibo", post, shipped)
+    assert [one.code for one in caught.value.problems] == ["post_body_too_costly"]
