@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -64,6 +65,14 @@ SETTINGS_FILE, SCHEDULE_FILE, MEDIA_FOLDER = "publisher.toml", "schedule.toml", 
 
 
 SETTINGS_READ_LIMITS = ReadLimits(max_bytes=2**20)
+
+
+BEIJING_ZONE = "Asia/Shanghai"
+BEIJING_NAME = re.compile(
+    r"[\u4e00-\u9fff]|beijing|peking|china|shanghai|\bcst\b|\+0?8(:?00)?$",
+    re.IGNORECASE,
+)
+"""Other names of Beijing's time, none of which is a time zone."""
 
 
 MIN_ALERT_INTERVAL = timedelta(minutes=5)
@@ -130,14 +139,23 @@ class Settings:
         )
 
 
+def suggest_timezone(name: str) -> str:
+    """Return the most similar time zone; Beijing's for its other names, and for any other text.
+
+    CST, Chinese words and offsets of eight hours are such names.
+    """
+    if BEIJING_NAME.search(name):
+        return BEIJING_ZONE
+    suggested = suggest_closest(name, available_timezones())
+    return BEIJING_ZONE if "," in suggested else suggested
+
+
 def find_global_problems(file: SettingsFile) -> Iterator[UnlocatedProblem]:
     """Yield the problems of settings that concern all accounts."""
     try:
         ZoneInfo(file.timezone)
     except (ZoneInfoNotFoundError, ValueError, OSError):
-        choices = suggest_closest(
-            file.timezone, ["Asia/Shanghai", *available_timezones()]
-        )
+        choices = suggest_timezone(file.timezone)
         facts = {"value": file.timezone, "choices": choices}
         yield UnlocatedProblem(path=("timezone",), code="unknown_timezone", facts=facts)
     if resolve_database_url(file.database, Path("/")) is None:

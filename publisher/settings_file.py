@@ -1,6 +1,7 @@
 """The format of publisher.toml: every key, its default and its meaning."""
 
 import re
+import socket
 from datetime import timedelta
 from typing import Annotated, Any, Literal
 
@@ -10,6 +11,7 @@ from pydantic_core import PydanticCustomError
 from publisher.domain.kinds import PostKind
 from publisher.tomlfile.validate import (
     DurationValue,
+    FileSchema,
     Identifier,
     SingleLine,
     StrictModel,
@@ -153,10 +155,23 @@ class DashboardEntry(StrictModel):
 
     @property
     def address(self) -> str:
-        """Return the address of the pages for people, without a slash at its end."""
+        """Return the address of the pages for people, without a slash at its end.
+
+        Where the pages listen on all addresses, it has the name of this machine.
+        """
         if self.url is not None:
             return self.url.rstrip("/")
-        return f"{'https' if self.is_secure else 'http'}://{self.listen}"
+        host, _, port = self.listen.rpartition(":")
+        if host in {"0.0.0.0", "[::]"}:  # noqa: S104 # compared, not listened on
+            host = socket.gethostname()
+        return f"{'https' if self.is_secure else 'http'}://{host}:{port}"
+
+    def make_setup_link(self, link: str) -> str:
+        """Return the address at which the person of a one-time link sets up a sign-in.
+
+        A browser sends the part behind `#` to no server, so no proxy logs it.
+        """
+        return f"{self.address}/setup#{link}"
 
 
 class CallbacksEntry(StrictModel):
@@ -308,5 +323,5 @@ def settings_schema() -> dict[str, Any]:
     """Return the JSON Schema of publisher.toml, for editors."""
     return {
         "$schema": "http://json-schema.org/draft-07/schema#",
-        **SettingsFile.model_json_schema(),
+        **SettingsFile.model_json_schema(schema_generator=FileSchema),
     }

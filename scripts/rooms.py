@@ -93,7 +93,8 @@ SUBJECTS: Mapping[str, str] = {
     """,
     "commands": """
         addresses capacity characters cli demo errors imports init interrupt live_display log logs
-        new_adapter pause printed_commands resume run simulate terminal terminal_safety words
+        new_adapter pause printed_commands resume run service_manager simulate terminal
+        terminal_safety words
     """,
 }
 """The names of each subject's files, without `test_` and `web_`."""

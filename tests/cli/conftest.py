@@ -28,6 +28,7 @@ from publisher.config import load_settings
 from publisher.domain.results import Blocked, HoldReason, Outcome, Published, Receipt
 from publisher.engine.checkpoints import build_checkpoint_targets, write_checkpoint
 from publisher.runtime.clock import Runtime
+from publisher.runtime.logs import close_log
 from publisher.testing.fakes import make_confirmed_runtime
 from tests.cli.posts import NINE_TODAY, warning, write_schedule
 from tests.simulator_process import SimulatorProcess
@@ -111,6 +112,7 @@ def run(
     def run_here(*arguments: str | Path) -> CommandResult:
         capsys.readouterr()
         code = run_command([str(argument) for argument in arguments])
+        close_log()
         captured = capsys.readouterr()
         option = (
             f"publisher -C {arguments[1]} "

@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from pathlib import Path
 
 import click
 
@@ -51,14 +52,21 @@ AUDIT_EVENTS = {
 )
 @click.argument("name", metavar="[NAME]", required=False, type=one_line)
 @click.option(
+    "--file",
+    "file",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="opt_secret_file",
+)
+@click.option(
     "--by", "by", metavar="NAME", type=person_name, help="opt_by_or_system_user"
 )
 async def secret(
-    terminal: Terminal, action: str, name: str | None, by: str | None
+    terminal: Terminal, action: str, name: str | None, file: Path | None, by: str | None
 ) -> int:
+    require_fitting_arguments(action, name, file)
+    text = None if file is None else _read_file(file)
     vault = open_vault(terminal.workspace)
-    if action in {"set", "remove"} and name is None:
-        raise LocalizedUsageError("missing_parameter", name="NAME")
     settings = None
     fields: Mapping[str, str] = {}
     # a leaked secret can be replaced whatever is wrong in publisher.toml
@@ -78,7 +86,10 @@ async def secret(
     match action:
         case "set":
             needed = list_needed_fields(settings, name or "", users)
-            fields = _read_fields(terminal, name or "", needed)
+            if text is None:
+                text = _read_input(terminal)
+            place = terminal.translate("standard_input") if file is None else file
+            fields = _parse_secret(text, name or "", needed, place)
             vault.write(name or "", fields)
             terminal.print_message(
                 "secret_stored", name=name, file=vault.file, key=vault.key_source
@@ -122,6 +133,14 @@ def list_needed_fields(
     return needed
 
 
+def require_fitting_arguments(action: str, name: str | None, file: Path | None) -> None:
+    """Raise LocalizedUsageError for an action without its name, or with another's file."""
+    if action in {"set", "remove"} and name is None:
+        raise LocalizedUsageError("missing_parameter", name="NAME")
+    if file is not None and action != "set":
+        raise LocalizedUsageError("secret_takes_no_file", action=action)
+
+
 def report_use(
     terminal: Terminal,
     settings: Settings,
@@ -141,26 +160,36 @@ def report_use(
             terminal.print_note("secret_needs_login", account=account.id)
 
 
-def _read_fields(
-    terminal: Terminal, name: str, needed: Sequence[str]
+def _read_file(file: Path) -> str:
+    """Return the text of a secret's file; "", which is no JSON, if it is not in UTF-8."""
+    with file.open("rb") as opened:
+        data = opened.read(MAX_SECRET_CHARACTERS)
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return ""
+
+
+def _read_input(terminal: Terminal) -> str:
+    """Read a secret from standard input, hidden from other users of the machine and onlookers."""
+    with hidden_input():
+        if sys.stdin.isatty():
+            terminal.print_note("secret_prompt")
+        return sys.stdin.read(MAX_SECRET_CHARACTERS)
+
+
+def _parse_secret(
+    text: str, name: str, needed: Sequence[str], place: object
 ) -> Mapping[str, str]:
-    """Read a secret from standard input, hidden from other users of the machine and onlookers.
+    """Parse the secret that was read from a place.
 
     Raises CommandFailedError, without the secret in it, unless it has the needed fields.
     """
     example = json.dumps(dict.fromkeys(needed, "…"), ensure_ascii=False)
-    with hidden_input():
-        if sys.stdin.isatty():
-            terminal.print_note("secret_prompt")
-        fields = parse_fields(sys.stdin.read(MAX_SECRET_CHARACTERS))
+    fields = parse_fields(text)
     if fields is None:
         code = "secret_no_json" if needed else "secret_not_json"
-        raise CommandFailedError(
-            code,
-            name=name,
-            places=terminal.translate("standard_input"),
-            example=example,
-        )
+        raise CommandFailedError(code, name=name, places=place, example=example)
     if missing := [field for field in needed if field not in fields]:
         raise CommandFailedError(
             "secret_incomplete", name=name, missing=", ".join(missing), example=example
