@@ -86,10 +86,7 @@ async def secret(
     match action:
         case "set":
             needed = list_needed_fields(settings, name or "", users)
-            if text is None:
-                text = _read_input(terminal)
-            place = terminal.translate("standard_input") if file is None else file
-            fields = _parse_secret(text, name or "", needed, place)
+            fields = _read_secret(terminal, name or "", needed, file, text)
             vault.write(name or "", fields)
             terminal.print_message(
                 "secret_stored", name=name, file=vault.file, key=vault.key_source
@@ -178,15 +175,20 @@ def _read_input(terminal: Terminal) -> str:
         return sys.stdin.read(MAX_SECRET_CHARACTERS)
 
 
-def _parse_secret(
-    text: str, name: str, needed: Sequence[str], place: object
+def _read_secret(
+    terminal: Terminal,
+    name: str,
+    needed: Sequence[str],
+    file: Path | None,
+    text: str | None,
 ) -> Mapping[str, str]:
-    """Parse the secret that was read from a place.
+    """Return the secret of a file's text, or else that of standard input.
 
     Raises CommandFailedError, without the secret in it, unless it has the needed fields.
     """
+    place = terminal.translate("standard_input") if file is None else file
     example = json.dumps(dict.fromkeys(needed, "…"), ensure_ascii=False)
-    fields = parse_fields(text)
+    fields = parse_fields(_read_input(terminal) if text is None else text)
     if fields is None:
         code = "secret_no_json" if needed else "secret_not_json"
         raise CommandFailedError(code, name=name, places=place, example=example)
