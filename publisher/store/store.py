@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from publisher.store.deliveries.outbox import Outbox
     from publisher.store.manual_tasks import ManualTasks
     from publisher.store.monitor.backlog import Backlog
+    from publisher.store.monitor.callback_arrivals import CallbackArrivals
     from publisher.store.monitor.channel_proofs import ChannelProofs
     from publisher.store.monitor.kept_secrets import KeptSecrets
     from publisher.store.monitor.last_backup import LastBackup
@@ -142,6 +143,12 @@ class Store(BaseStore):
         from publisher.store.monitor.last_backup import LastBackup  # noqa: PLC0415 # see the class
 
         return LastBackup(self)
+
+    @cached_property
+    def callback_arrivals(self) -> "CallbackArrivals":
+        from publisher.store.monitor.callback_arrivals import CallbackArrivals  # noqa: PLC0415 # see the class
+
+        return CallbackArrivals(self)
 
     @cached_property
     def channel_proofs(self) -> "ChannelProofs":

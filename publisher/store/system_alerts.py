@@ -224,6 +224,10 @@ class SystemAlerts(StorePart):
             "dashboard_failing", f"dashboard:{self.store.worker}", reason
         )
 
+    async def set_callbacks_alert(self, reason: str) -> None:
+        """Keep at most one alert that this host does not listen for callbacks; none for ""."""
+        await self._set_alert("callbacks_off", f"callbacks:{self.store.worker}", reason)
+
     async def set_rights_alert(self, problems: Sequence[Problem]) -> None:
         """Keep at most one alert that this host's dashboard lacks rights on files, or none.
 
