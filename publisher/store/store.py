@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from publisher.store.monitor.lost_workers import LostWorkers
     from publisher.store.monitor.monitor import Monitoring
     from publisher.store.monitor.preflight import Preflight
+    from publisher.store.monitor.replication import Replication
     from publisher.store.monitor.silence import SilenceStore
     from publisher.store.notices import NoticeStore
     from publisher.store.people.drafts import Drafts, Uploads
@@ -149,6 +150,12 @@ class Store(BaseStore):
         from publisher.store.monitor.callback_arrivals import CallbackArrivals  # noqa: PLC0415 # see the class
 
         return CallbackArrivals(self)
+
+    @cached_property
+    def replication(self) -> "Replication":
+        from publisher.store.monitor.replication import Replication  # noqa: PLC0415 # see the class
+
+        return Replication(self)
 
     @cached_property
     def channel_proofs(self) -> "ChannelProofs":
