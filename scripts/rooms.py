@@ -77,7 +77,7 @@ SUBJECTS: Mapping[str, str] = {
     """,
     "health": """
         certificates checks clock clock_check disk_space health idle job_scheduler jobs lost_workers
-        outdated_daemon probes watchdog
+        outdated_daemon probes replication watchdog
     """,
     "recovery": """
         backup backup_folder backup_record backups comparison folder journal last_backup
@@ -89,7 +89,7 @@ SUBJECTS: Mapping[str, str] = {
         presences query_plans sqlite_files store
     """,
     "dashboard": """
-        buttons callbacks live middleware process server statements tls vendor web
+        buttons callback_arrivals callbacks live middleware process server statements tls vendor web
     """,
     "commands": """
         addresses capacity characters cli demo errors imports init interrupt live_display log logs
