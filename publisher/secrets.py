@@ -47,7 +47,7 @@ The first one encrypts.
 TEMPORARY_ERRORS = frozenset({"secret_unreadable", "vault_unreadable"})
 """Errors of the source, not of the secret: it may be readable at the next try."""
 
-FIELDS_MISSING = "secret_fields_missing"  # noqa: S105 # a reason
+FIELDS_MISSING = "secret_fields_missing"  # a reason
 """The secret lacks a field that its platform needs; it may be another platform's."""
 
 SecretErrorCode = Literal[
