@@ -232,7 +232,7 @@ async def test_nothing_listening_is_a_failure(channels_of):
 
 @pytest.mark.parametrize("lang", ["zh_CN", "en"])
 async def test_f20_an_untrusted_certificate_is_named(channels_of, tmp_path, lang):
-    """F20: a receiver, or proxy, whose certificate nobody trusts is told from one that is away."""
+    """F20: a receiver, or proxy, whose certificate nobody trusts is distinguished from one that is away."""
     with serving(ConnectProxy(tmp_path, {})) as proxy:
         channels = channels_of(
             f"wecombot://{WECOM_KEY}", extra=f'proxy = "{proxy.url}"'
