@@ -39,7 +39,8 @@ SUBJECTS: Mapping[str, str] = {
     "schedule": """
         batches check content_changes contents edits file_watch filed_texts files
         follow_ups kinds plan planner post_list refresh reload rendering replaced_texts
-        schedule_edits schedule_file settings_removals slips stored_posts templates versions
+        schedule_edits schedule_file settings_removals slips start_checks stored_posts templates
+        versions
     """,
     "posts": """
         actions cancel correct correction expiring known_posts occurrences orders post posts
