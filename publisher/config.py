@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -67,6 +68,14 @@ SETTINGS_FILE, SCHEDULE_FILE, MEDIA_FOLDER = "publisher.toml", "schedule.toml", 
 SETTINGS_READ_LIMITS = ReadLimits(max_bytes=2**20)
 
 
+BEIJING_ZONE = "Asia/Shanghai"
+BEIJING_NAME = re.compile(
+    r"[\u4e00-\u9fff]|beijing|peking|china|shanghai|\bcst\b|\+0?8(:?00)?$",
+    re.IGNORECASE,
+)
+"""Other names of Beijing's time, none of which is a time zone."""
+
+
 MIN_ALERT_INTERVAL = timedelta(minutes=5)
 """The least time between two notices of one alert that the operator may choose."""
 
@@ -90,6 +99,7 @@ class Settings:
     environment: Environment = Environment.LIVE
     plan_days: int = 2
     days_kept: int = 400
+    backup_max_age: timedelta = timedelta(hours=48)
     accounts: Mapping[AccountId, Account] = field(default_factory=dict)
     regions: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     groups: Mapping[str, tuple[AccountId, ...]] = field(default_factory=dict)
@@ -130,14 +140,23 @@ class Settings:
         )
 
 
+def suggest_timezone(name: str) -> str:
+    """Return the most similar time zone; Beijing's for its other names, and for any other text.
+
+    CST, Chinese words and offsets of eight hours are such names.
+    """
+    if BEIJING_NAME.search(name):
+        return BEIJING_ZONE
+    suggested = suggest_closest(name, available_timezones())
+    return BEIJING_ZONE if "," in suggested else suggested
+
+
 def find_global_problems(file: SettingsFile) -> Iterator[UnlocatedProblem]:
     """Yield the problems of settings that concern all accounts."""
     try:
         ZoneInfo(file.timezone)
     except (ZoneInfoNotFoundError, ValueError, OSError):
-        choices = suggest_closest(
-            file.timezone, ["Asia/Shanghai", *available_timezones()]
-        )
+        choices = suggest_timezone(file.timezone)
         facts = {"value": file.timezone, "choices": choices}
         yield UnlocatedProblem(path=("timezone",), code="unknown_timezone", facts=facts)
     if resolve_database_url(file.database, Path("/")) is None:
@@ -154,6 +173,10 @@ def find_global_problems(file: SettingsFile) -> Iterator[UnlocatedProblem]:
     if file.public_ip and not is_ip(file.public_ip):
         yield UnlocatedProblem(
             path=("public_ip",), code="bad_ip", facts={"value": file.public_ip}
+        )
+    if file.backup_max_age == timedelta(0):
+        yield UnlocatedProblem(
+            path=("backup_max_age",), code="not_zero", facts={"key": "backup_max_age"}
         )
     yield from find_stage_problems(file)
     for platform, limits in file.limits.items():
@@ -549,6 +572,7 @@ def _make_settings(document: TomlDocument, workspace: Path) -> Settings:
         environment=Environment(entry.environment),
         plan_days=entry.plan_days,
         days_kept=entry.days_kept,
+        backup_max_age=entry.backup_max_age,
         accounts={account.id: account for account in accounts},
         regions=entry.region,
         groups={

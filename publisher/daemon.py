@@ -43,7 +43,12 @@ from publisher.engine.checkpoints import (
 from publisher.engine.clock_check import ClockCheck
 from publisher.engine.file_watch import FileWatch, watch_files
 from publisher.engine.filed_texts import FiledTextCheck
-from publisher.engine.job_scheduler import Job, correct_job_times, schedule_jobs
+from publisher.engine.job_scheduler import (
+    Job,
+    JobWatch,
+    correct_job_times,
+    schedule_jobs,
+)
 from publisher.engine.planner import (
     active_schedule,
     apply_schedule,
@@ -56,6 +61,7 @@ from publisher.engine.sender import send_due
 from publisher.i18n import Messages
 from publisher.runtime.clock import ClockTrust, Runtime, handle_stop_signals
 from publisher.runtime.logs import log
+from publisher.runtime.service_manager import ServiceManager
 from publisher.schedule.load import SCHEDULE_READ_LIMITS, list_ids_in_text
 from publisher.store.database_identity import can_plan
 from publisher.store.db.database import ConcurrentUpdateError
@@ -64,7 +70,7 @@ from publisher.store.queries.queries import needs_person_now
 from publisher.store.recovery.folder import ProcessLock, lock_process
 from publisher.store.recovery.setup import claim_folder
 from publisher.tomlfile.read import FileVersion, read_text
-from publisher.web.http.callbacks import serve_callbacks
+from publisher.web.http.callbacks import check_callbacks, serve_callbacks
 from publisher.web.http.server import descriptor_limit
 from publisher.web.http.supervisor import run_enabled_dashboard
 
@@ -163,7 +169,9 @@ class Daemon:
     running_jobs: set[asyncio.Task[None]] = field(default_factory=set)
     loaded_files: LoadedFiles = field(init=False)
     """The files read at its start."""
+    service_manager: ServiceManager = field(default_factory=ServiceManager)
     jobs: Mapping[str, Job] = field(init=False)
+    job_watch: JobWatch = field(init=False)
     clock_check: ClockCheck = field(init=False)
     file_watch: FileWatch = field(init=False)
 
@@ -177,6 +185,9 @@ class Daemon:
             media_folder=self.schedule_file.parent / MEDIA_FOLDER,
         )
         self.jobs = {job.name: job for job in build_jobs(self)}
+        self.job_watch = JobWatch(
+            self.jobs.values(), self.interval_of, self.application.runtime.monotonic
+        )
 
     def interval_of(self, job: Job) -> float:
         """Return the seconds from one run of a job to the next."""
@@ -478,13 +489,30 @@ class Daemon:
         )
 
     async def run_job(self, job: Job) -> None:
-        """Run one job in a task of its own; a stop waits for it."""
-        task = asyncio.create_task(self.run_logged(job.name, job.run))
+        """Run one job in a task of its own; a stop waits for it.
+
+        The end of each heartbeat shows the service manager that the jobs run.
+        """
+        self.job_watch.note_start(job.name)
+        task = asyncio.create_task(self.run_logged(job.name, job.run), name=job.name)
         self.running_jobs.add(task)
         task.add_done_callback(self.running_jobs.discard)
         # when the loop is closed, if it outlasts the shutdown
         with contextlib.suppress(asyncio.CancelledError):
             await task
+        if job.name == "heartbeat":
+            self.report_alive()
+
+    def report_alive(self) -> None:
+        """Tell the service manager that the jobs run, unless one of them is not started any more.
+
+        Its watchdog then restarts this process, as it does while the heartbeat hangs.
+        """
+        running = {task.get_name() for task in self.running_jobs}
+        if late := self.job_watch.find_late(running):
+            log.error("jobs_not_started", jobs=late)
+        else:
+            self.service_manager.report_alive()
 
 
 def build_jobs(daemon: Daemon) -> Sequence[Job]:
@@ -512,6 +540,9 @@ def build_jobs(daemon: Daemon) -> Sequence[Job]:
     async def retract() -> int:
         return await retract_due(store, app.adapters, MAX_RETRACTIONS, stop)
 
+    async def check_arrivals() -> int:
+        return await check_callbacks(app, daemon.started_at)
+
     filed_texts = FiledTextCheck(
         planner=app.planner,
         is_current=lambda: (
@@ -529,6 +560,7 @@ def build_jobs(daemon: Daemon) -> Sequence[Job]:
         Job("heartbeat", daemon.heartbeat, 5.0, 5.0),
         Job("check_files", daemon.check_files, 15.0, 30.0),
         Job("check_filed_texts", filed_texts.run, 10.0, 10.0),
+        Job("check_callbacks", check_arrivals, 50.0, 300.0),
         *build_checks(app, daemon.messages),
     )
 
@@ -549,6 +581,7 @@ async def run(
     require_safe_permissions(settings)
     require_rights(settings, can_send=True)
     sys.setswitchinterval(THREAD_SWITCH_SECONDS)
+    service_manager = ServiceManager.take_from(os.environ)
     async with contextlib.AsyncExitStack() as stack:
         process_lock = lock_process(settings.database, settings.workspace)
         stack.callback(process_lock.release)
@@ -560,6 +593,7 @@ async def run(
             application, settings.schedule_file, Messages(settings.lang), runtime.now()
         )
         daemon.process_lock = process_lock
+        daemon.service_manager = service_manager
         stack.push_async_callback(daemon.clock_check.stop)
         handle_stop_signals(daemon.stop_requested.set)
         await register(daemon)
@@ -571,6 +605,7 @@ async def run(
             environment=settings.environment.value,
             pid=os.getpid(),
         )
+        service_manager.report_ready()
         if once:
             exit_code = await run_once(daemon)
         else:
@@ -665,6 +700,7 @@ async def run_until_stopped(daemon: Daemon) -> None:
     watch_task = asyncio.create_task(watch_file_until_stopped(daemon))
     await daemon.stop_requested.wait()
     log.info("stopping")
+    daemon.service_manager.report_stopping()
     clock_task.cancel()
     scheduler.pause()  # a shutdown would cancel jobs, even one that has only been submitted
     with contextlib.suppress(TimeoutError):

@@ -1,6 +1,7 @@
 """The format of publisher.toml: every key, its default and its meaning."""
 
 import re
+import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, time, timedelta
@@ -13,6 +14,7 @@ from publisher.domain.alert_classes import Audience
 from publisher.domain.kinds import PostKind
 from publisher.tomlfile.validate import (
     DurationValue,
+    FileSchema,
     Identifier,
     SingleLine,
     StrictModel,
@@ -156,10 +158,23 @@ class DashboardEntry(StrictModel):
 
     @property
     def address(self) -> str:
-        """Return the address of the pages for people, without a slash at its end."""
+        """Return the address of the pages for people, without a slash at its end.
+
+        Where the pages listen on all addresses, it has the name of this machine.
+        """
         if self.url is not None:
             return self.url.rstrip("/")
-        return f"{'https' if self.is_secure else 'http'}://{self.listen}"
+        host, _, port = self.listen.rpartition(":")
+        if host in {"0.0.0.0", "[::]"}:  # noqa: S104 # compared, not listened on
+            host = socket.gethostname()
+        return f"{'https' if self.is_secure else 'http'}://{host}:{port}"
+
+    def make_setup_link(self, link: str) -> str:
+        """Return the address at which the person of a one-time link sets up a sign-in.
+
+        A browser sends the part behind `#` to no server, so no proxy logs it.
+        """
+        return f"{self.address}/setup#{link}"
 
 
 class CallbacksEntry(StrictModel):
@@ -324,6 +339,10 @@ class SettingsFile(StrictModel):
         default=400,
         description="结束多少天之后，删去文字、图片、读取记录和阅读数；谁收到了什么、结果和审计永久保留",
     )
+    backup_max_age: DurationValue = Field(
+        default=timedelta(hours=48),
+        description="最近一次备份最多多久以前；超过就提醒（backup_overdue），只在正式环境",
+    )
     staff_dir: SingleLine | None = Field(
         default=None,
         description=(
@@ -376,5 +395,5 @@ def settings_schema() -> dict[str, Any]:
     """Return the JSON Schema of publisher.toml, for editors."""
     return {
         "$schema": "http://json-schema.org/draft-07/schema#",
-        **SettingsFile.model_json_schema(),
+        **SettingsFile.model_json_schema(schema_generator=FileSchema),
     }

@@ -39,7 +39,8 @@ SUBJECTS: Mapping[str, str] = {
     "schedule": """
         batches check content_changes contents edits file_watch filed_texts files
         follow_ups kinds plan planner post_list refresh reload rendering replaced_texts
-        schedule_edits schedule_file settings_removals slips stored_posts templates versions
+        schedule_edits schedule_file settings_removals slips start_checks stored_posts templates
+        versions
     """,
     "posts": """
         actions cancel correct correction expiring known_posts occurrences orders post posts
@@ -67,7 +68,8 @@ SUBJECTS: Mapping[str, str] = {
         deleted evergreen monitor preflight reach report reports silence
     """,
     "alerts": """
-        alert_classes alerts backlog channels each_fault failing_jobs notice_groups notice_writer notices
+        alert_classes alerts backlog channel_check channel_proofs channels each_fault failing_jobs
+        notice_groups notice_writer notices
         notifier plan_alerts system_alerts
     """,
     "audit": "audit audit_chain audit_log audit_verifier checkpoints",
@@ -76,22 +78,25 @@ SUBJECTS: Mapping[str, str] = {
         sign_in similar_names tokens user users
     """,
     "health": """
-        checks clock clock_check health idle job_scheduler jobs lost_workers outdated_daemon probes watchdog
+        certificates checks clock clock_check disk_space health idle job_scheduler jobs lost_workers
+        outdated_daemon probes replication watchdog
     """,
     "recovery": """
-        backup backups comparison folder journal lost_attempts maintenance migrate move_database
-        restore restore_age retention setup snapshot snapshots starting_together take_over upgrades
+        backup backup_folder backup_record backups comparison folder journal last_backup
+        lost_attempts maintenance migrate move_database restore restore_age retention setup snapshot
+        snapshots starting_together take_over upgrades
     """,
     "database": """
         base database_identity identity intent_journal no_room outage platform_texts postgres power
         presences query_plans sqlite_files store
     """,
     "dashboard": """
-        buttons callbacks live middleware process server statements tls vendor web
+        buttons callback_arrivals callbacks live middleware process server statements tls vendor web
     """,
     "commands": """
         addresses capacity characters cli demo errors imports init interrupt live_display log logs
-        new_adapter pause printed_commands resume run simulate terminal terminal_safety words
+        new_adapter pause printed_commands resume run service_manager simulate terminal
+        terminal_safety words
     """,
 }
 """The names of each subject's files, without `test_` and `web_`."""

@@ -6,16 +6,19 @@ from dataclasses import asdict
 from datetime import timedelta
 from functools import partial
 
-from publisher.app.alert_channels import AlertChannels
 from publisher.app.application import Application
+from publisher.app.channel_check import ProvingChannels, check_channels
 from publisher.app.format import Formatter
+from publisher.config import Environment
 from publisher.domain.account import Account, AccountId
+from publisher.engine.certificates import check_certificates
 from publisher.engine.checkpoints import (
     CheckpointTargets,
     build_checkpoint_targets,
     read_signed_checkpoint,
     write_checkpoint,
 )
+from publisher.engine.disk_space import check_disks
 from publisher.engine.job_scheduler import Job
 from publisher.engine.monitor import check_logins_due, monitor_due
 from publisher.engine.notice_writer import NoticeWriter
@@ -53,6 +56,11 @@ def build_checks(app: Application, messages: Messages) -> Sequence[Job]:
         if app.runtime.is_clock_confirmed():
             await monitor_due(store, app.adapters, MAX_MONITORED_ACCOUNTS)
 
+    async def check_backup() -> int:
+        if settings.environment is not Environment.LIVE:
+            return 0
+        return await store.last_backup.update(settings.backup_max_age)
+
     async def prune_old() -> None:
         pruned = await prune(store, timedelta(days=settings.days_kept))
         if pruned.deliveries or pruned.pictures:
@@ -61,6 +69,7 @@ def build_checks(app: Application, messages: Messages) -> Sequence[Job]:
     report_secrets = partial(report_all_secrets, store, settings)
     remove_secrets = partial(remove_ordered_secrets, store, settings)
     check_silence = partial(store.silence.update, settings.timezone)
+    check_tls = partial(check_certificates, store, settings)
     write_anchor = partial(write_checkpoint, store.audit, targets)
     return (
         Job("check_logins", check_logins, 5.0, 30.0),
@@ -71,6 +80,11 @@ def build_checks(app: Application, messages: Messages) -> Sequence[Job]:
         Job("remove_secrets", remove_secrets, 3.0, 3.0),
         Job("check_backlog", store.backlog.update, 25.0, 30.0),
         Job("check_workers", store.lost_workers.update, 10.0, 10.0),
+        Job("check_backup", check_backup, 35.0, 60.0),
+        Job("check_replication", store.replication.update, 20.0, 30.0),
+        Job("check_disks", partial(check_disks, store, settings), 5.0, 30.0),
+        Job("check_certificates", check_tls, 40.0, 3600.0),
+        Job("check_channels", partial(check_channels, store, settings), 45.0, 60.0),
         Job("check_refusals", store.users.attempts.close_windows, 30.0, 60.0),
         Job(
             "notify",
@@ -109,6 +123,6 @@ def build_notifier(
             workspace=settings.workspace.resolve().name or socket.gethostname(),
             platform_of=partial(platform_of, settings.accounts),
         ),
-        send=AlertChannels(settings).send,
+        send=ProvingChannels(store=store, settings=settings).send,
         read_checkpoint=partial(read_signed_checkpoint, store.audit, targets),
     )

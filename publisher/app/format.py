@@ -161,10 +161,11 @@ class Formatter:
             facts["post"], alert.facts.get("occurrence", ONCE_OCCURRENCE)
         )
         instants = {
-            key: alert.facts[key] for key in ("due", "until") if key in alert.facts
+            key: alert.facts[key]
+            for key in ("due", "until", "since")
+            if "T" in alert.facts.get(key, "")  # some are days
         }
         if job := alert.facts.get("job"):
-            instants["since"] = alert.facts["since"]
             facts["work"] = self.messages.translate(f"job_{job}", **alert.facts)
         facts |= {
             key: self.time(datetime.fromisoformat(instant))

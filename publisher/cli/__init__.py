@@ -27,7 +27,7 @@ from publisher.cli.framework import (
 from publisher.cli.terminal import Terminal, echo
 from publisher.domain.errors import PublisherError
 from publisher.i18n import LANGUAGES, PROGRAM, Lang, Messages, use_platform_texts
-from publisher.runtime.logs import describe_command_log
+from publisher.runtime.logs import describe_command_log, install_hooks
 
 COMMANDS = (
     "init",
@@ -78,6 +78,8 @@ COMMANDS = (
 """In the order of the help. Each is a module of its name in `commands`."""
 EXIT_INTERRUPTED = 130
 """The exit code after ^C, by the convention of shells."""
+PROGRAM_VARIABLE, WORKSPACE_VARIABLE = "PUBLISHER_PROGRAM", "PUBLISHER_WORKSPACE"
+"""A wrapper of this command sets them: how it is called, and the workspace without `-C`."""
 _PR_SET_DUMPABLE = 4
 """From Linux's <sys/prctl.h>."""
 
@@ -85,6 +87,7 @@ _PR_SET_DUMPABLE = 4
 def main() -> None:
     """Run one command and exit with its code."""
     harden_process()
+    install_hooks()
     exit_code = run_command(sys.argv[1:], program_as_called())
     # the process ends now; another ^C would show a traceback
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -110,7 +113,12 @@ def harden_process() -> None:
 
 
 def program_as_called() -> str:
-    """Return the call of this process for a shell: `publisher` if the shell finds that."""
+    """Return the call of this process for a shell: `publisher` if the shell finds that.
+
+    A wrapper that called it names itself in PUBLISHER_PROGRAM.
+    """
+    if wrapper := os.environ.get(PROGRAM_VARIABLE):
+        return shlex.quote(wrapper)
     script = Path(sys.argv[0])
     if script.name == "__main__.py":
         return shlex.join(sys.orig_argv[: len(sys.orig_argv) - len(sys.argv) + 1])
@@ -129,7 +137,8 @@ def run_command(arguments: Sequence[str], program: str = PROGRAM) -> int:
     # few commands need them
     use_platform_texts(lambda: import_module("publisher.app.adapters").AdapterTexts())
     messages = Messages(detect_language(arguments), program, option)
-    terminal = Terminal(messages=messages, workspace=Path())
+    default = Path(os.environ.get(WORKSPACE_VARIABLE, ""))
+    terminal = Terminal(messages=messages, workspace=default)
     describe_command_log(partial(describe_event, messages=messages))
     try:
         done = build_program().main(

@@ -213,7 +213,10 @@ async def identify(  # noqa: PLR0913, PLR0917 # who does what, and to which acco
             if may_break_glass and not is_too_weak
             else "ask_password"
         )
-        if password := ask_hidden(terminal.translate(code, name=by)):
+        password = ask_hidden(terminal.translate(code, name=by))
+        if command == "secret set" and password.startswith("{") and not has_terminal():
+            raise SignInError("secret_instead_of_password", variable=TOKEN_VARIABLE)
+        if password:
             return _make_person(await _sign_in(terminal, settings, store, by, password))
     if is_too_weak:
         if may_break_glass:

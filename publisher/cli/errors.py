@@ -55,7 +55,9 @@ def report_error(error: PublisherError | OSError, terminal: Terminal) -> int:
     facts: Mapping[str, object] = {}
     match error:
         case InputError():
-            echo(format_problems(error.problems, messages), err=True)
+            terminal.print_error(
+                format_problems(error.problems, messages), "", "input_refused"
+            )
             return EXIT_FAILED
         case NoSuchItemError():
             close = ", ".join(get_close_matches(error.name, error.known))
@@ -88,9 +90,8 @@ def report_error(error: PublisherError | OSError, terminal: Terminal) -> int:
             hint_code = known
         case _:
             code, facts = "concurrent_update", {"error": type(error).__name__}
-    terminal.print_note(code, **facts)
-    if hint := messages.hint(hint_code or code, **facts):
-        echo(f"    {hint}", err=True)
+    hint = messages.hint(hint_code or code, **facts)
+    terminal.print_error(terminal.translate(code, **facts), hint, code)
     return exit_code
 
 

@@ -20,6 +20,7 @@ import click
 from publisher.domain.characters import escape_forbidden
 from publisher.domain.delivery import State
 from publisher.i18n import Messages
+from publisher.runtime.logs import is_stderr_json, log
 
 _MAX_FIRST_COLUMN_WIDTH = 30
 _COLUMN_GAP = 2
@@ -61,7 +62,24 @@ class Terminal:
         echo(self.translate(code, **facts))
 
     def print_note(self, code: str, /, **facts: object) -> None:
-        echo(self.translate(code, **facts), err=True)
+        """Print a note to standard error.
+
+        Where that is a log of JSON lines, the note is one: the event `code` with its facts.
+        """
+        message = self.translate(code, **facts)
+        if is_stderr_json():
+            log.info(code, **{**facts, "message": message})
+        else:
+            echo(message, err=True)
+
+    def print_error(self, message: str, hint: str, code: str) -> None:
+        """Print an error with its hint to standard error, or as an event of a log that is JSON."""
+        if is_stderr_json():
+            log.error(code, message=message, **({"hint": hint} if hint else {}))
+            return
+        echo(message, err=True)
+        if hint:
+            echo(f"    {hint}", err=True)
 
     def print_table(
         self,

@@ -17,10 +17,13 @@ from tomlkit.items import AoT
 from publisher.cli.errors import CommandFailedError
 from publisher.domain.kinds import CORRECTING_KINDS, PostKind, list_kinds
 from publisher.schedule.model import schedule_schema
+from publisher.settings_file import settings_schema
 
 SAMPLES_FOLDER = files("publisher.cli") / "workspace_files"
 WORKSPACE_FOLDERS = ("templates", "media", "var")
 PRIVATE_FOLDER = "secrets"
+SETTINGS_SCHEMA_LINE = "#:schema ./publisher.schema.json"
+"""The line by which editors find the schema of publisher.toml."""
 TIMEZONE = "Asia/Shanghai"
 PLATFORMS = ("weibo", "wechat", "tieba")
 CALLBACK_SIGNING_KEY = "drill"
@@ -46,15 +49,19 @@ REPLACED_TIME_KEYS = ("cron", "from", "until", "days", "expires")
 
 def new_workspace_files() -> dict[str, bytes]:
     """Return a new workspace's files by their path inside it. It has no account and no post yet."""
-    schema = json.dumps(schedule_schema(), ensure_ascii=False, indent=2) + "\n"
     schedule = (SAMPLES_FOLDER / "schedule.toml").read_text("utf-8")
     return {
         "publisher.toml": (SAMPLES_FOLDER / "publisher.toml").read_bytes(),
+        "publisher.schema.json": _format_schema(settings_schema()),
         "schedule.toml": schedule.replace("{kinds}", list_kinds()).encode(),
-        "schedule.schema.json": schema.encode(),
+        "schedule.schema.json": _format_schema(schedule_schema()),
         "templates/README.md": (SAMPLES_FOLDER / "templates-README.md").read_bytes(),
         ".gitignore": (SAMPLES_FOLDER / "gitignore").read_bytes(),
     }
+
+
+def _format_schema(schema: Mapping[str, Any]) -> bytes:
+    return f"{json.dumps(schema, ensure_ascii=False, indent=2)}\n".encode()
 
 
 def find_shipped_schedule() -> Traversable:
@@ -240,7 +247,7 @@ def demo_files(demo_workspace: DemoWorkspace) -> dict[str, bytes]:
     }
     schedule = find_shipped_schedule().read_bytes()
     return {
-        "publisher.toml": tomlkit.dumps(settings).encode(),
+        "publisher.toml": f"{SETTINGS_SCHEMA_LINE}\n{tomlkit.dumps(settings)}".encode(),
         "schedule.toml": schedule,
         **secrets,
         **pictures,

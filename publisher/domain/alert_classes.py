@@ -47,12 +47,11 @@ _CODES: Mapping[tuple[Urgency, Audience], str] = {
         account_blocked account_circuit_breaker_open account_identity_changed
         account_paused alert_channel_failing circuit_breaker_open clock_jumped_ahead
         clock_jumped_back clock_skew clock_unconfirmed clock_wrong database_restored
-        disk_full job_failing journal_unwritable login_refused platform_unreachable
-        settings_differ waiting_for_journal worker_lost
+        disk_full disk_low job_failing journal_unwritable login_refused platform_unreachable
+        settings_differ unauthorized_post waiting_for_journal worker_lost
     """,
     (Urgency.URGENT, Audience.SECURITY): """
         audit_broken break_glass codes_refused link_opened_elsewhere sign_in_reset
-        unauthorized_post
     """,
     (Urgency.IMPORTANT, Audience.EDITORS): """
         after_review_due approval_needed manual_task_half_time manual_task_not_seen
@@ -61,15 +60,17 @@ _CODES: Mapping[tuple[Urgency, Audience], str] = {
         text_outdated
     """,
     (Urgency.IMPORTANT, Audience.OPERATORS): """
-        account_left_settings approvals_voided dashboard_failing rights_missing
+        account_left_settings approvals_voided callbacks_off dashboard_failing
+        replication_behind rights_missing
         settings_outdated templates_invalid
     """,
     (Urgency.IMPORTANT, Audience.SECURITY): "audit_checkpoint_failed users_suspended",
     (Urgency.ROUTINE, Audience.EDITORS): """
-        accounts_added_late attempt_recovered backlog external_post manual_task_waiting
+        accounts_added_late attempt_assumed attempt_recovered backlog external_post manual_task_waiting
         occurrences_missed silence_alarm silence_notice
     """,
     (Urgency.ROUTINE, Audience.OPERATORS): """
+        backup_overdue callbacks_silent certificate_expiring channel_untested
         credentials_expiring database_busy log_lines_dropped
     """,
     (Urgency.ROUTINE, Audience.SECURITY): """

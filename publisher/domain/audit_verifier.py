@@ -416,8 +416,8 @@ class ChainVerifier:
                 continue
             loss = _make_loss(cut, replaced.number)
             explained = [item for item in remaining if loss.covers(item.checkpoint)]
-            till = max((item.checkpoint.at for item in explained), default=loss.at)
-            facts = {**replaced.entry.facts, "since": replaced.since, "till": till}
+            until = max((item.checkpoint.at for item in explained), default=loss.at)
+            facts = {**replaced.entry.facts, "since": replaced.since, "until": until}
             self._report(
                 ChainDefect.REPLACED,
                 replaced.number,
@@ -469,7 +469,7 @@ class ChainVerifier:
         facts = {
             **(about.facts if about else {}),
             "since": first.since,
-            "till": loss.at,
+            "until": loss.at,
         }
         self._report(
             defect, loss.sequence, until=until, other=other, about=facts, loss=loss

@@ -4,7 +4,7 @@ The wall clock may be set meanwhile.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Container, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -13,6 +13,9 @@ from apscheduler.triggers.base import BaseTrigger
 
 JOB_TIME_CHECK_SECONDS = 1.0
 """How often the next times of the jobs are compared with the clock."""
+
+MAX_DELAY_SECONDS = 30.0
+"""How much later than its interval a job may start on a busy machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +32,43 @@ class Job:
     interval_seconds: float
     idle_interval_seconds: float | None = None
     run_last: Callable[[], Awaitable[int | None]] | None = None
+
+
+class JobWatch:
+    """Knows when each job was started last, and finds the jobs that the scheduler neglects."""
+
+    def __init__(
+        self,
+        jobs: Iterable[Job],
+        interval_of: Callable[[Job], float],
+        monotonic: Callable[[], float],
+    ) -> None:
+        self.jobs = {job.name: job for job in jobs}
+        self.interval_of = interval_of
+        self.monotonic = monotonic
+        self.watched_since = monotonic()
+        self.started_at: dict[str, float] = {}
+
+    def note_start(self, name: str) -> None:
+        self.started_at[name] = self.monotonic()
+
+    def find_late(self, running: Container[str]) -> Sequence[str]:
+        """Return the jobs that should have been started again by now.
+
+        A job that runs is not late: one that sends has to await its calls.
+        """
+        now = self.monotonic()
+        return [
+            name
+            for name, job in self.jobs.items()
+            if name not in running and now > self._find_latest_start(job)
+        ]
+
+    def _find_latest_start(self, job: Job) -> float:
+        wait = max(self.interval_of(job), job.first_after_seconds)
+        return (
+            self.started_at.get(job.name, self.watched_since) + wait + MAX_DELAY_SECONDS
+        )
 
 
 class MonotonicTrigger(BaseTrigger):  # type: ignore[misc] # the library has no types

@@ -155,7 +155,7 @@ class NoticeWriter:
         return redact_text(shorten(said, room) + more)
 
     def digest(self, facts: DigestFacts) -> str:
-        """Return the text of a daily digest: counts of sent and coming posts, newest alerts."""
+        """Return the text of a daily digest: counts of posts, and the most urgent alerts."""
         listed = [
             self.messages.translate(
                 "digest_entry",

@@ -26,6 +26,7 @@ from publisher.schedule.warnings import (
     find_timing_warnings,
     find_warnings,
 )
+from publisher.store.queries.occurrences import RelatedPost
 from publisher.tomlfile.read import parse_toml
 
 
@@ -84,14 +85,12 @@ async def check_entry(
     them is unknown. Checks that depend on the rest of the file come with the save.
     """
     follows, store = PostId(str(entry.get("follows", ""))), planner.store.posts
-    is_seen = await planner.store.occurrences.is_on_any(follows, reach)
+    is_seen = follows and await planner.store.occurrences.is_on_any(follows, reach)
     original = await store.get_post(follows) if is_seen else None
     same = await store.get_post(PostId(str(entry.get("id", ""))))
-    follow_ups: Sequence[Post] = ()
-    if same is not None:
-        follow_ups = await planner.store.occurrences.follow_ups(same.id, reach)
+    related = await planner.store.occurrences.related(same, reach) if same else ()
     check = await asyncio.to_thread(
-        _check, planner, entry, _Stored(same, original, follow_ups), reach
+        _check, planner, entry, _Stored(same, original, list_follow_ups(related)), reach
     )
     if is_new and same is not None:
         taken = Problem(
@@ -160,8 +159,16 @@ def _check(
     )
 
 
+def list_follow_ups(related: Sequence[RelatedPost]) -> Sequence[Post]:
+    """Return the posts in force that follow a post, of its related ones."""
+    return [one.post for one in related if one.is_in_force and not one.is_original]
+
+
 async def check_stored(
-    planner: Planner, post: Post, accounts: Sequence[AccountId]
+    planner: Planner,
+    post: Post,
+    accounts: Sequence[AccountId],
+    related: Sequence[RelatedPost],
 ) -> Sequence[Problem]:
     """Return the present findings of `check` for a post in force, by itself, and for its texts.
 
@@ -171,7 +178,6 @@ async def check_stored(
         await planner.store.posts.get_post(post.follows) if post.follows else None
     )
     originals = {original.id: original} if original is not None else {}
-    follow_ups = await planner.store.occurrences.follow_ups(post.id, accounts)
 
     def check() -> Sequence[Problem]:
         now, zone = planner.now, planner.schedule_context.timezone
@@ -181,7 +187,7 @@ async def check_stored(
         )
         return [
             *find_early_follow_ups([post], originals),
-            *find_overtaken_follow_ups(post, follow_ups),
+            *find_overtaken_follow_ups(post, list_follow_ups(related)),
             *list_warnings(planner, Schedule(posts=(post,)), next_times, now),
             *result.problems,
         ]

@@ -20,7 +20,8 @@ A table of a few kilobytes may have 65,000 cells, as short rows are filled up.
 """
 MAX_FIELD_CHARACTERS: Final = 20_000
 """For the data of a post together, and for its text for one platform."""
-_MARKS: Final = re.compile(r"[*_`\[\]<>&!~\\#]")
+_MARKS: Final = re.compile(r"[*_`\[\]<>&!~\\#]|(?:[-+]|\b\d{1,9}[.)])(?=[ \t])")
+"""Characters that may be marks, and markers of lists: nested ones take the longest."""
 _DELIMITERS: Final = frozenset("|:- \t")
 """The characters of the line under the head of a table."""
 

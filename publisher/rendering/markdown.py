@@ -1,6 +1,6 @@
 """Convert a post's Markdown body to HTML or plain text. Pure.
 
-The last HTML is cached for a post's other accounts.
+The last results are cached for a post's other accounts and occurrences.
 """
 
 import re
@@ -16,6 +16,7 @@ import nh3
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
+MAX_CACHED_BODIES: Final = 8
 MAX_DEPTH: Final = 100
 """How deep elements of an article may be nested; Markdown's deepest lists need half of it."""
 
@@ -78,7 +79,7 @@ _MARKDOWN: Final = (
 """References are text: a target written out at each of its uses would grow with their square."""
 
 
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=MAX_CACHED_BODIES)
 def body_html(markdown: str, stylesheet: str) -> str:
     """Convert a body to HTML that platforms keep.
 
@@ -87,6 +88,7 @@ def body_html(markdown: str, stylesheet: str) -> str:
     return sanitize_html("".join(map(_token_html, _tokens(markdown))), stylesheet)
 
 
+@lru_cache(maxsize=MAX_CACHED_BODIES)
 def body_text(markdown: str) -> str:
     """Convert a body to plain text, with an empty line between paragraphs."""
     return tidy("".join(map(_token_text, _tokens(markdown))))

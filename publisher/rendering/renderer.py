@@ -3,6 +3,7 @@
 import json
 import re
 from bisect import bisect_right
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import tzinfo
@@ -454,18 +455,16 @@ def compose(
         for item in requests
     ]
     bodies: list[JobResult] = [RenderedText(text="")] * len(requests)
-    written = [
-        number
-        for number, contexts in enumerate(prepared)
-        if requests[number].post.body
-        and any(isinstance(context, RenderContext) for context in contexts)
-    ]
+    written: dict[str, list[int]] = defaultdict(list)
+    for number, contexts in enumerate(prepared):
+        body = requests[number].post.body
+        if body and any(isinstance(context, RenderContext) for context in contexts):
+            written[body].append(number)
     # all bodies first: one that costs the renderer's process must not cost it again with each page
-    read = templates.renderer.run(
-        [ReadBody(body=requests[number].post.body) for number in written]
-    )
-    for number, result in zip(written, read, strict=True):
-        bodies[number] = result
+    read = templates.renderer.run([ReadBody(body=body) for body in written])
+    for numbers, result in zip(written.values(), read, strict=True):
+        for number in numbers:
+            bodies[number] = result
     jobs = [
         make_render_job(context, item.occurrence, timezone, body.text)
         for item, contexts, body in zip(requests, prepared, bodies, strict=True)

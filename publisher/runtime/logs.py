@@ -7,6 +7,8 @@ import queue
 import sys
 import threading
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from pathlib import PurePath
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
 from publisher.domain.characters import escape_forbidden
@@ -32,6 +34,9 @@ class _LazyLog:
     """
 
     describe: "Callable[[Mapping[str, Any]], str | None] | None" = None
+    owns_stderr = False
+    """True while standard error has one JSON document a line, and nothing else."""
+    sink: "LogSink | None" = None
 
     @property
     def _logger(self) -> "structlog.stdlib.BoundLogger":
@@ -56,6 +61,62 @@ def describe_command_log(describe: Callable[[Mapping[str, Any]], str | None]) ->
     `describe` returns the line, or None.
     """
     _lazy_log.describe = describe
+    _lazy_log.owns_stderr = False
+
+
+def is_stderr_json() -> bool:
+    """True if everything for standard error has to be an event of the log."""
+    return _lazy_log.owns_stderr
+
+
+def close_log() -> None:
+    """Wait until the lines of this process are written, up to CLOSE_TIMEOUT_SECONDS."""
+    if _lazy_log.sink is not None:
+        _lazy_log.sink.close()
+        _lazy_log.sink = None
+
+
+def install_hooks() -> None:
+    """Log what Python itself would print to standard error, while that has JSON lines only.
+
+    These are the errors that nobody catches: in the program, a thread or a finalizer.
+    """
+
+    def log_crash(
+        kind: type[BaseException],
+        error: BaseException,
+        trace: TracebackType | None,
+    ) -> None:
+        if not is_stderr_json():
+            sys.__excepthook__(kind, error, trace)
+            return
+        log.critical("crashed", error=kind.__name__, exc_info=(kind, error, trace))
+
+    def log_thread_crash(crash: threading.ExceptHookArgs) -> None:
+        if not is_stderr_json():
+            threading.__excepthook__(crash)
+            return
+        log.error(
+            "thread_crashed",
+            thread=crash.thread.name if crash.thread else None,
+            error=crash.exc_type.__name__,
+            exc_info=crash.exc_value or True,
+        )
+
+    def log_unraisable(ignored: "sys.UnraisableHookArgs") -> None:
+        if not is_stderr_json():
+            sys.__unraisablehook__(ignored)
+            return
+        log.error(
+            "exception_ignored",
+            error=ignored.exc_type.__name__,
+            where=repr(ignored.object),
+            exc_info=ignored.exc_value or True,
+        )
+
+    sys.excepthook = log_crash
+    threading.excepthook = log_thread_crash
+    sys.unraisablehook = log_unraisable
 
 
 class LogSink:
@@ -163,7 +224,10 @@ def configure_logging(
     for library in ("httpx", "httpcore", "apscheduler", "uvicorn"):
         logging.getLogger(library).setLevel(logging.ERROR)
     logging.basicConfig(handlers=[_LibraryLogHandler()])
-    sink = LogSink(stream or sys.stderr)
+    logging.captureWarnings(capture=True)
+    is_watched = sys.stderr.isatty()
+    _lazy_log.owns_stderr = stream is None and render is None and not is_watched
+    sink = _lazy_log.sink = LogSink(stream or sys.stderr)
     atexit.register(sink.close)
     lines = structlog.PrintLogger(cast("TextIO", sink))
 
@@ -250,5 +314,7 @@ def _redact_value(value: object) -> object:
             return [_redact_value(item) for item in value]
         case None | bool() | int() | float():
             return value
+        case PurePath():
+            return escape_forbidden(redact_text(str(value)))
         case _:  # the renderer would write its repr unredacted
             return escape_forbidden(redact_text(repr(value)))

@@ -15,7 +15,8 @@ from collections import Counter, OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Final
+from operator import attrgetter
+from typing import Final, NamedTuple
 
 MIN_SECRET_BYTES: Final = 16
 """Minimum length of a platform's secret.
@@ -95,32 +96,124 @@ _PIECE_SEPARATOR: Final = b"\xff"
 
 Span = tuple[int, int]
 
-_forms_by_value: dict[str, frozenset[bytes]] = {}
-"""All redacted values, each with the forms that a decoded text may have."""
-_values_by_holder: dict[str, frozenset[str]] = {}
-"""The present values of each holder, such as a login's secret."""
-_holder_counts: Counter[str] = Counter()
-"""The number of holders of each value."""
-_past_values: OrderedDict[str, None] = OrderedDict()
-"""The values without a holder, the least recently registered one first."""
-_form_counts: Counter[bytes] = Counter()
-"""The number of values that have each form."""
-_words: dict[int, frozenset[tuple[int, bytes]]] = {}
-"""The words in the prefixes of all forms, each with its offset and the prefix."""
-_forms_by_start: dict[bytes, "_FormsOfPrefix"] = {}
-"""All forms by prefix. Readers take no lock: they copy the data that they iterate over."""
-_lock = threading.Lock()
 
-
-@dataclass(frozen=True, slots=True)
 class _FormsOfPrefix:
-    """The forms that begin alike, and how many have each length.
+    """The forms of secrets that begin alike.
 
-    Few slices are compared, however many forms there are.
+    Readers take no lock: they copy the data that they iterate over.
     """
 
-    forms: set[bytes] = field(default_factory=set)
-    lengths: Counter[int] = field(default_factory=Counter)
+    def __init__(self) -> None:
+        self.counts: Counter[bytes] = Counter()
+        """The number of values that have each form."""
+        self.lengths: Counter[int] = Counter()
+        """The number of forms of each length: few slices are compared, however many there are."""
+
+    def add(self, form: bytes) -> None:
+        self.lengths[len(form)] += form not in self.counts
+        self.counts[form] += 1
+
+    def remove(self, form: bytes) -> None:
+        self.counts[form] -= 1
+        if not self.counts[form]:
+            del self.counts[form]
+            self.lengths[len(form)] -= 1
+
+    def find_end(self, data: bytes, start: int) -> int | None:
+        """Return the end of the longest form that begins here; None if none does.
+
+        The end of the data may cut a form off.
+        """
+        lengths = [length for length, count in tuple(self.lengths.items()) if count]
+        found = [n for n in lengths if data[start : start + n] in self.counts]
+        if found:
+            return start + max(found)
+        rest = data[start : start + max(lengths, default=0)]
+        if not rest or start + len(rest) < len(data):
+            return None
+        is_cut = any(form.startswith(rest) for form in tuple(self.counts))
+        return len(data) if is_cut else None
+
+
+class _SecretIndex:
+    """All registered values. They are found by the first bytes of their forms.
+
+    A form is a value as a decoded text may have it. Data are searched in steps of a word, and one
+    of the steps falls into the prefix of any form in them.
+    """
+
+    def __init__(self) -> None:
+        self.forms_by_value: dict[str, frozenset[bytes]] = {}
+        self.values_by_holder: dict[str, frozenset[str]] = {}
+        """The present values of each holder, such as a login's secret."""
+        self._holder_counts: Counter[str] = Counter()
+        """The number of holders of each value."""
+        self._past_values: OrderedDict[str, None] = OrderedDict()
+        """The values without a holder, the least recently registered one first."""
+        self._forms_by_prefix: dict[bytes, _FormsOfPrefix] = {}
+        self._prefixes_by_word: dict[int, frozenset[tuple[int, bytes]]] = {}
+        """The prefixes that have each word, with its offset in them."""
+        self._lock = threading.Lock()
+
+    def register(self, present: frozenset[str], holder: str | None) -> None:
+        with self._lock:
+            for value in present - self.forms_by_value.keys():
+                self._add(value)
+            replaced: frozenset[str] = frozenset()
+            if holder is not None:
+                replaced = self.values_by_holder.get(holder, frozenset())
+                self.values_by_holder[holder] = present
+                self._holder_counts.update(present)
+                self._holder_counts.subtract(replaced)
+            for value in present | replaced:
+                self._past_values.pop(value, None)
+                if not self._holder_counts[value]:
+                    self._past_values[value] = None
+            while len(self._past_values) > MAX_PAST_VALUES:
+                self._drop(self._past_values.popitem(last=False)[0])
+
+    def find(self, data: bytes) -> Iterator[Span]:
+        """Yield the spans of registered values, whole or cut off by the end of the data."""
+        words = memoryview(data)[: len(data) // _WORD_BYTES * _WORD_BYTES].cast("I")
+        if self._prefixes_by_word.keys().isdisjoint(words):
+            return
+        for number, word in enumerate(words):
+            for offset, prefix in self._prefixes_by_word.get(word, ()):
+                start = number * _WORD_BYTES - offset
+                if start < 0 or not data.startswith(prefix, start):
+                    continue
+                forms = self._forms_by_prefix.get(prefix)
+                end = forms.find_end(data, start) if forms else None
+                if end is not None:
+                    yield start, end
+
+    def _add(self, value: str) -> None:
+        self.forms_by_value[value] = _make_forms(value)
+        for form in self.forms_by_value[value]:
+            prefix = form[:_PREFIX_BYTES]
+            if prefix not in self._forms_by_prefix:
+                self._forms_by_prefix[prefix] = _FormsOfPrefix()
+                for word, place in _words_of(prefix):
+                    places = self._prefixes_by_word.get(word, frozenset())
+                    self._prefixes_by_word[word] = places | {place}
+            self._forms_by_prefix[prefix].add(form)
+
+    def _drop(self, value: str) -> None:
+        del self._holder_counts[value]
+        for form in self.forms_by_value.pop(value):
+            prefix = form[:_PREFIX_BYTES]
+            forms = self._forms_by_prefix[prefix]
+            forms.remove(form)
+            if forms.counts:
+                continue
+            del self._forms_by_prefix[prefix]
+            for word, place in _words_of(prefix):
+                self._prefixes_by_word[word] -= {place}
+                if not self._prefixes_by_word[word]:
+                    del self._prefixes_by_word[word]
+
+
+_INDEX: Final = _SecretIndex()
 
 
 def register_secrets(values: Iterable[str], holder: str | None = None) -> None:
@@ -131,30 +224,14 @@ def register_secrets(values: Iterable[str], holder: str | None = None) -> None:
     MAX_PAST_VALUES.
     """
     present = frozenset(values)
-    if holder is not None and _values_by_holder.get(holder) == present:
-        return
-    with _lock:
-        for value in present:
-            if value not in _forms_by_value:
-                _index_value(value)
-        replaced: frozenset[str] = frozenset()
-        if holder is not None:
-            replaced = _values_by_holder.get(holder, frozenset())
-            _values_by_holder[holder] = present
-            _holder_counts.update(present)
-            _holder_counts.subtract(replaced)
-        for value in present | replaced:
-            _past_values.pop(value, None)
-            if not _holder_counts[value]:
-                _past_values[value] = None
-        while len(_past_values) > MAX_PAST_VALUES:
-            _drop_value(_past_values.popitem(last=False)[0])
+    if holder is None or _INDEX.values_by_holder.get(holder) != present:
+        _INDEX.register(present, holder)
 
 
 def redact_text(text: str) -> str:
     """Redact every secret in a text, in any encoding. Linear; never raises."""
     data = text[:MAX_SCANNED_CHARACTERS].encode("utf-8", "surrogatepass")
-    spans = sorted(_secret_spans(data, _MAX_ENCODING_DEPTH))
+    spans = sorted(_find_secrets(data, _MAX_ENCODING_DEPTH))
     if len(text) > MAX_SCANNED_CHARACTERS:
         spans.append((len(data), len(data)))
     if not spans:
@@ -168,7 +245,7 @@ def redact_text(text: str) -> str:
     return b"".join([*pieces, data[done:]]).decode("utf-8", "surrogatepass")
 
 
-def _forms(value: str) -> frozenset[bytes]:
+def _make_forms(value: str) -> frozenset[bytes]:
     """Return a value as it is and with its own escapes undone.
 
     Decoding a text may undo them along with others.
@@ -193,47 +270,24 @@ def _with_plus_as_space(data: bytes) -> bytes:
     return data.replace(b"+", b" ")
 
 
-def _index_value(value: str) -> None:
-    _forms_by_value[value] = forms = _forms(value)
-    _form_counts.update(forms)
-    for form in forms:
-        prefix = form[:_PREFIX_BYTES]
-        if prefix not in _forms_by_start:
-            _forms_by_start[prefix] = _FormsOfPrefix()
-            for offset in range(_WORD_BYTES):
-                word = _word_at(prefix, offset)
-                _words[word] = _words.get(word, frozenset()) | {(offset, prefix)}
-        if _form_counts[form] == 1:
-            _forms_by_start[prefix].forms.add(form)
-            _forms_by_start[prefix].lengths[len(form)] += 1
-
-
-def _drop_value(value: str) -> None:
-    del _holder_counts[value]
-    for form in _forms_by_value.pop(value):
-        _form_counts[form] -= 1
-        if not _form_counts[form]:
-            del _form_counts[form]
-            _unindex_form(form)
-
-
-def _unindex_form(form: bytes) -> None:
-    prefix = form[:_PREFIX_BYTES]
-    alike = _forms_by_start[prefix]
-    alike.forms.remove(form)
-    alike.lengths.subtract([len(form)])
-    if alike.forms:
-        return
-    del _forms_by_start[prefix]
+def _words_of(prefix: bytes) -> Iterator[tuple[int, tuple[int, bytes]]]:
+    """Yield the words in a prefix, each with its place: its offset, and the prefix."""
     for offset in range(_WORD_BYTES):
-        word = _word_at(prefix, offset)
-        _words[word] -= {(offset, prefix)}
-        if not _words[word]:
-            del _words[word]
+        word = prefix[offset : offset + _WORD_BYTES]
+        yield int.from_bytes(word, sys.byteorder), (offset, prefix)
 
 
-def _word_at(prefix: bytes, offset: int) -> int:
-    return int.from_bytes(prefix[offset : offset + _WORD_BYTES], sys.byteorder)
+class _Piece(NamedTuple):
+    """A piece of decoded bytes: its start among them, and its span in the source.
+
+    `per` bytes of the source give `makes` decoded bytes, such as 4 to 3. If `per` is 0, the piece
+    can only be redacted as a whole.
+    """
+
+    start: int
+    source: Span
+    per: int
+    makes: int
 
 
 @dataclass(slots=True)
@@ -242,101 +296,63 @@ class _DecodedView:
 
     parts: list[bytes] = field(default_factory=list)
     length: int = 0
-    starts: list[int] = field(default_factory=list)
-    sources: list[tuple[int, int, int, int]] = field(default_factory=list)
-    """Source span of each piece, and how many source bytes give how many decoded bytes.
-
-    The numbers are such as 4 to 3. A ratio that starts with 0 marks a piece that can only be
-    redacted as a whole.
-    """
-
-    def add_separated(self, piece: bytes, source: Span, ratio: tuple[int, int]) -> None:
-        """Add a piece so that nothing matches across its start."""
-        if self.length:
-            self.add(_PIECE_SEPARATOR, (source[0], source[0]), (0, 1))
-        self.add(piece, source, ratio)
+    pieces: list[_Piece] = field(default_factory=list)
 
     @property
     def data(self) -> bytes:
         return b"".join(self.parts)
 
-    def add(self, piece: bytes, source: Span, ratio: tuple[int, int]) -> None:
-        self.starts.append(self.length)
-        self.sources.append((*source, *ratio))
-        self.parts.append(piece)
-        self.length += len(piece)
+    def add(self, part: bytes, source: Span, per: int, makes: int) -> None:
+        self.pieces.append(_Piece(self.length, source, per, makes))
+        self.parts.append(part)
+        self.length += len(part)
+
+    def add_separated(self, part: bytes, source: Span, per: int, makes: int) -> None:
+        """Add a piece so that nothing matches across its start."""
+        if self.length:
+            self.add(_PIECE_SEPARATOR, (source[0], source[0]), 0, 1)
+        self.add(part, source, per, makes)
 
     def source_span(self, span: Span) -> Span:
         """Return the source span of a span of the view."""
         start, end = span
-        first, last = (
-            bisect_right(self.starts, position) - 1 for position in (start, end - 1)
-        )
-        source, _end, per, makes = self.sources[first]
-        begin = source + (start - self.starts[first]) * per // makes
-        source, stop, per, makes = self.sources[last]
-        return begin, min(
-            stop, source + -((self.starts[last] - end) * per // makes)
-        ) if per else stop
+        first, last = self._piece_at(start), self._piece_at(end - 1)
+        begin = first.source[0] + (start - first.start) * first.per // first.makes
+        if not last.per:
+            return begin, last.source[1]
+        length = -((last.start - end) * last.per // last.makes)  # rounded up
+        return begin, min(last.source[1], last.source[0] + length)
+
+    def _piece_at(self, position: int) -> _Piece:
+        number = bisect_right(self.pieces, position, key=attrgetter("start"))
+        return self.pieces[number - 1]
 
 
-def _secret_spans(data: bytes, depth: int) -> Iterator[Span]:
-    """Yield the spans of secrets in any decoding of the data."""
-    trail: list[_DecodedView] = []
+def _find_secrets(data: bytes, depth: int) -> Iterator[Span]:
+    """Yield the spans of secrets in the data, and with its escapes undone layer by layer."""
+    layers: list[_DecodedView] = []
     for _ in range(_MAX_ESCAPE_LAYERS):
-        spans = [
-            *_known_spans(_with_plus_as_space(data)),
-            *(one.span(1) for one in _SECRET_PATTERN.finditer(data.lower())),
-        ]
-        if depth and len(data) >= _MIN_ENCODED_BYTES:
-            runs = [found.span() for found in _BASE64.finditer(data)]
-            for decoded in (*_decode_base64(data, runs), *_decode_hex(data, runs)):
-                spans += map(
-                    decoded.source_span, _secret_spans(decoded.data, depth - 1)
-                )
-        for span in spans:
-            for view in reversed(trail):
+        for span in _find_in_layer(data, depth):
+            for view in reversed(layers):
                 span = view.source_span(span)  # noqa: PLW2901 # layer by layer back to the original text
             yield span
         unescaped = _unescaped(data)
         if unescaped is None:
             return
-        trail.append(unescaped)
+        layers.append(unescaped)
         data = unescaped.data
 
 
-def _known_spans(data: bytes) -> Iterator[Span]:
-    """Yield the spans of registered secrets, whole or truncated by the end of the data."""
-    words = memoryview(data)[: len(data) // _WORD_BYTES * _WORD_BYTES].cast("I")
-    if _words.keys().isdisjoint(words):
-        return
-    for number, word in enumerate(words):
-        for offset, prefix in _words.get(word, ()):
-            position = number * _WORD_BYTES - offset
-            if position < 0 or not data.startswith(prefix, position):
-                continue
-            alike = _forms_by_start.get(prefix, _FormsOfPrefix())
-            lengths = [
-                length for length, count in tuple(alike.lengths.items()) if count
-            ]
-            whole = [
-                length
-                for length in lengths
-                if data[position : position + length] in alike.forms
-            ]
-            rest = data[position : position + max(lengths, default=0)]
-            if whole:
-                yield position, position + max(whole)
-            elif (
-                rest
-                and position + len(rest) == len(data)
-                and _begins_a_form(rest, alike)
-            ):
-                yield position, len(data)
-
-
-def _begins_a_form(rest: bytes, alike: _FormsOfPrefix) -> bool:
-    return any(form.startswith(rest) for form in tuple(alike.forms))
+def _find_in_layer(data: bytes, depth: int) -> Iterator[Span]:
+    """Yield the spans of secrets in the data, and in up to `depth` encodings within it."""
+    yield from _INDEX.find(_with_plus_as_space(data))
+    for found in _SECRET_PATTERN.finditer(data.lower()):
+        yield found.span(1)
+    if depth and len(data) >= _MIN_ENCODED_BYTES:
+        runs = [found.span() for found in _BASE64.finditer(data)]
+        for decoded in (*_decode_base64(data, runs), *_decode_hex(data, runs)):
+            spans = _find_secrets(decoded.data, depth - 1)
+            yield from map(decoded.source_span, spans)
 
 
 def _unescaped(data: bytes) -> _DecodedView | None:
@@ -353,13 +369,13 @@ def _unescaped(data: bytes) -> _DecodedView | None:
             continue
         start, end = found.span()
         if start > done:
-            view.add(data[done:start], (done, start), (1, 1))
-        view.add(plain, (start, end), (per, 1))
+            view.add(data[done:start], (done, start), 1, 1)
+        view.add(plain, (start, end), per, 1)
         done = end
     if not done:
         return None
     if done < len(data):
-        view.add(data[done:], (done, len(data)), (1, 1))
+        view.add(data[done:], (done, len(data)), 1, 1)
     return view
 
 
@@ -418,7 +434,7 @@ def _decode_base64(data: bytes, runs: Sequence[Span]) -> Iterator[_DecodedView]:
             piece = binascii.a2b_base64(
                 translated[first:last] + b"=" * (-(last - first) % 4)
             )
-            view.add_separated(piece, (first, end), (4, 3))
+            view.add_separated(piece, (first, end), 4, 3)
         yield view
 
 
@@ -434,13 +450,13 @@ def _decode_hex(data: bytes, base64_runs: Sequence[Span]) -> Iterator[_DecodedVi
             first = start + phase
             last = end - (end - first) % 2
             view.add_separated(
-                bytes.fromhex(data[first:last].decode()), (first, end), (2, 1)
+                bytes.fromhex(data[first:last].decode()), (first, end), 2, 1
             )
         yield view
     view = _DecodedView()
     for found in _SEPARATED_HEX.finditer(data):
         pairs: Sequence[bytes] = found[0].split(found["sign"])
         piece = bytes.fromhex(b"".join(pairs).decode())
-        view.add_separated(piece, found.span(), (2 + len(found["sign"]), 1))
+        view.add_separated(piece, found.span(), 2 + len(found["sign"]), 1)
     if view.length:
         yield view

@@ -13,6 +13,7 @@ from publisher.tomlfile.validate import (
     DATETIME_SCHEMA,
     DateTimeValue,
     DurationValue,
+    FileSchema,
     Identifier,
     NonBlankText,
     SingleLine,
@@ -147,5 +148,5 @@ def schedule_schema() -> dict[str, Any]:
     """Return the JSON Schema of schedule.toml, for editors."""
     return {
         "$schema": "http://json-schema.org/draft-07/schema#",
-        **ScheduleFile.model_json_schema(),
+        **ScheduleFile.model_json_schema(schema_generator=FileSchema),
     }

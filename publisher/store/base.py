@@ -48,6 +48,7 @@ from publisher.store.db.rows import (
     audit_entry,
     clear_alerts,
     clear_outcome_alerts,
+    find_alert_changes,
     raise_delivery_alert,
     subject_of,
     write_entries,
@@ -502,6 +503,30 @@ class StorePart:
         if not await self.database.read(find_changes):
             return 0
         return await self._apply_alert_changes(find_changes, lock)
+
+    async def keep_host_alerts(
+        self, code: str, wanted: Mapping[str, Mapping[str, str]]
+    ) -> int:
+        """Keep one alert of a code for each named matter of this host. Return the number changed.
+
+        An open one is written again only if the `since` of its facts differs.
+        """
+        host = self.store.worker.partition(":")[0]
+        prefix = f"{code}:{self.store.worker}:"
+        contents: dict[str, AlertContent] = {
+            f"{prefix}{name}": (code, {"host": host, **facts})
+            for name, facts in wanted.items()
+        }
+
+        def find_changes(connection: Connection) -> Mapping[str, AlertContent | None]:
+            changes = find_alert_changes(connection, [code], contents)
+            return {
+                subject: content
+                for subject, content in changes.items()
+                if subject.startswith(prefix)
+            }
+
+        return await self.update_alerts(find_changes)
 
     @in_transaction
     def _apply_alert_changes(

@@ -100,9 +100,7 @@ class ManualTasks(StorePart):
         """Return the bytes of a rendered post's images, by hash."""
         hashes = [image.sha256 for image in rendered.images]
         query = select(MEDIA.c.sha256, MEDIA.c.data).where(MEDIA.c.sha256.in_(hashes))
-        rows = await self.database.read(
-            lambda connection: connection.execute(query).all()
-        )
+        rows = await self.database.read_rows(query)
         return {row.sha256: row.data for row in rows}
 
     @in_transaction

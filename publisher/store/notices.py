@@ -53,6 +53,7 @@ from publisher.store.queries.queries import (
     is_past,
     is_shown,
     is_shown_since,
+    needs_person_now,
     to_alert,
 )
 
@@ -259,9 +260,7 @@ class NoticeStore(StorePart):
     async def due_channels(self, duty: Duty = ALWAYS_ON_DUTY) -> Mapping[str, datetime]:
         """Return the channels with a due notice, each with the instant since which it is due."""
         limits = _due_limits(self.runtime.now(), duty)
-        rows = await self.database.read(
-            lambda connection: connection.execute(_DUE_CHANNELS, limits).all()
-        )
+        rows = await self.database.read_rows(_DUE_CHANNELS, limits)
         return {row.channel: row.since for row in rows}
 
     async def claim(
@@ -270,9 +269,7 @@ class NoticeStore(StorePart):
         """Claim the notices that are due on a channel, oldest first, for NOTICE_LEASE."""
         now = self.runtime.now()
         due = {"channel": channel, "most": MAX_CLAIMED, **_due_limits(now, duty)}
-        if not await self.database.read(
-            lambda connection: connection.scalars(_DUE, due).all()
-        ):
+        if not await self.database.read_scalars(_DUE, due):
             return []
         return await self.database.write(lease_due, due, now + NOTICE_LEASE)
 
@@ -409,14 +406,30 @@ class NoticeStore(StorePart):
                 )
 
             alerts = select(ALERT).where(is_shown(now)).order_by(ALERT.c.id.desc())
+            rows = connection.execute(alerts).mappings()
             return DigestFacts(
-                alerts=[to_alert(row) for row in connection.execute(alerts).mappings()],
+                alerts=sort_by_urgency([to_alert(row) for row in rows], now),
                 published=count(and_(ended, published)),
                 unpublished=count(and_(ended, unpublished)),
                 due=count(coming),
             )
 
         return await self.database.read(read)
+
+
+def sort_by_urgency(alerts: Sequence[Alert], now: datetime) -> Sequence[Alert]:
+    """Return alerts with the most urgent first, and in their order where equally urgent.
+
+    Alerts that need a person now come first, those that can wait for a working hour last.
+    """
+    return sorted(
+        alerts,
+        key=lambda alert: (
+            alert.code in ROUTINE_CODES,
+            not needs_person_now(alert, now),
+            alert.code in WAITS_FOR_DUTY,
+        ),
+    )
 
 
 def find_failing_others(connection: Connection, kept: Collection[str]) -> set[str]:

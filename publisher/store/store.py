@@ -14,11 +14,15 @@ if TYPE_CHECKING:
     from publisher.store.deliveries.outbox import Outbox
     from publisher.store.manual_tasks import ManualTasks
     from publisher.store.monitor.backlog import Backlog
+    from publisher.store.monitor.callback_arrivals import CallbackArrivals
+    from publisher.store.monitor.channel_proofs import ChannelProofs
     from publisher.store.monitor.kept_secrets import KeptSecrets
+    from publisher.store.monitor.last_backup import LastBackup
     from publisher.store.monitor.login_health import LoginHealthStore
     from publisher.store.monitor.lost_workers import LostWorkers
     from publisher.store.monitor.monitor import Monitoring
     from publisher.store.monitor.preflight import Preflight
+    from publisher.store.monitor.replication import Replication
     from publisher.store.monitor.silence import SilenceStore
     from publisher.store.notices import NoticeStore
     from publisher.store.people.drafts import Drafts, Uploads
@@ -134,6 +138,30 @@ class Store(BaseStore):
         from publisher.store.monitor.lost_workers import LostWorkers  # noqa: PLC0415 # see the class
 
         return LostWorkers(self)
+
+    @cached_property
+    def last_backup(self) -> "LastBackup":
+        from publisher.store.monitor.last_backup import LastBackup  # noqa: PLC0415 # see the class
+
+        return LastBackup(self)
+
+    @cached_property
+    def callback_arrivals(self) -> "CallbackArrivals":
+        from publisher.store.monitor.callback_arrivals import CallbackArrivals  # noqa: PLC0415 # see the class
+
+        return CallbackArrivals(self)
+
+    @cached_property
+    def replication(self) -> "Replication":
+        from publisher.store.monitor.replication import Replication  # noqa: PLC0415 # see the class
+
+        return Replication(self)
+
+    @cached_property
+    def channel_proofs(self) -> "ChannelProofs":
+        from publisher.store.monitor.channel_proofs import ChannelProofs  # noqa: PLC0415 # see the class
+
+        return ChannelProofs(self)
 
     @cached_property
     def kept_secrets(self) -> "KeptSecrets":

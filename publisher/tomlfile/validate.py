@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from difflib import get_close_matches
-from typing import Annotated, TypeAlias, TypeVar, get_args
+from typing import Annotated, Any, TypeAlias, TypeVar, get_args
 
 from pydantic import (
     AfterValidator,
@@ -19,6 +19,7 @@ from pydantic import (
     ValidationError,
     WithJsonSchema,
 )
+from pydantic.json_schema import GenerateJsonSchema
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from publisher.tomlfile.syntax import EXAMPLE_TIME, suggest_time
@@ -240,6 +241,27 @@ def parse_duration(value: object) -> timedelta:
     ):
         raise PydanticCustomError("bad_duration", "")
     return timedelta(seconds=float(found[1]) * _UNITS[found[2]])
+
+
+def format_duration(value: timedelta) -> str:
+    """Return a duration as it is written in a file, in the largest unit without a fraction."""
+    seconds = value.total_seconds()
+    return next(
+        f"{seconds / size:.0f}{unit}"
+        for unit, size in reversed(_UNITS.items())
+        if (seconds / size).is_integer() or unit == "ms"
+    )
+
+
+class FileSchema(GenerateJsonSchema):
+    """Makes the JSON Schema of a file, with defaults as the file has them."""
+
+    def encode_default(self, dft: Any) -> Any:  # noqa: ANN401 # as pydantic calls it
+        return (
+            format_duration(dft)
+            if isinstance(dft, timedelta)
+            else super().encode_default(dft)
+        )
 
 
 def parse_datetime(value: object) -> datetime:

@@ -38,12 +38,11 @@ from publisher.web.kit.live_parts import (
 from publisher.web.kit.page import load_macro
 from publisher.web.kit.site import (
     BEATS_PER_REFRESH,
-    OpenStream,
     Site,
-    Streams,
     Visitor,
     get_visitor,
 )
+from publisher.web.kit.streams import OpenStream, Streams
 from publisher.web.kit.todo import TodoKind, count_mine, todo_id
 from publisher.web.kit.turns import TURN, RequestTurn
 from publisher.web.manual import page as assist
@@ -206,7 +205,7 @@ class Viewer:
 
     async def read_changes(self, until: int) -> None:
         """Read the parts that audit entries since the last frame are about."""
-        posts = await self.site.shared.get(
+        posts = await self.site.caches.live.get(
             ("changed", self.number, until),
             partial(self.site.store.dashboard.changed_posts, self.number, until),
         )
@@ -226,7 +225,7 @@ class Viewer:
             tuple(self.page.items()),
             when,
         )
-        return await self.site.shared.get(
+        return await self.site.caches.live.get(
             key, partial(part.read, visitor, self.page, posts)
         )
 
@@ -472,7 +471,7 @@ async def concerns_user(viewer: Viewer, since: int, until: int) -> bool:
     if until == since:
         return False
     find = partial(viewer.site.store.dashboard.changed_users, since, until)
-    return viewer.visitor.user.name in await viewer.site.shared.get(
+    return viewer.visitor.user.name in await viewer.site.caches.live.get(
         ("users", since, until), find
     )
 
@@ -486,7 +485,7 @@ async def renew_visitor(viewer: Viewer, number: int | None = None) -> bool:
     site, session_id = viewer.site, viewer.visitor.session_id
     find = partial(site.store.sign_ins.find_session, session_id, is_use=False)
     key = ("session", session_id, site.beat, number)
-    session = await (find() if number is None else site.shared.get(key, find))
+    session = await (find() if number is None else site.caches.live.get(key, find))
     if session is not None:
         viewer.visitor = replace(viewer.visitor, session=session)
     return session is not None

@@ -24,6 +24,7 @@ from publisher.config import Settings
 from publisher.domain.errors import RefusedError
 from publisher.runtime.clock import Runtime
 from publisher.runtime.logs import log
+from publisher.runtime.service_manager import ServiceManager
 from publisher.web.dashboard import create_dashboard
 from publisher.web.http.callbacks import bind_socket
 from publisher.web.http.middleware import security_headers
@@ -38,7 +39,7 @@ STALL_SECONDS = 60.0
 MAX_CONNECTIONS, MAX_CONNECTIONS_PER_PEER = 4096, 512
 """A whole office may come from one address.
 
-Streams of live pages are bounded by user instead: `site.MAX_STREAMS`.
+Streams of live pages are bounded by user instead: `streams.MAX_STREAMS`.
 """
 STREAM_PATH = "/events"
 NEW_CONNECTION_SECONDS = 1.0
@@ -63,6 +64,8 @@ COLLECTION_THRESHOLD = 5_000
 
 With Python's own threshold, the objects of a thousand connections were visited every second.
 """
+TICKS_PER_REPORT = 50
+"""A tick of uvicorn's main loop takes a tenth of a second."""
 PAGES_NICENESS = 5
 """Pages give way to posts where processors are scarce."""
 
@@ -103,8 +106,20 @@ class PatientServer(uvicorn.Server):
     """A server that accepts its configured backlog in one turn. The rest waits in the kernel.
 
     Its TLS handshakes are bounded. asyncio counts a connection only after its handshake. A client
-    may take a minute and a third of a megabyte for that.
+    may take a minute and a third of a megabyte for that. The service manager hears when the server
+    listens, that it works, and when it stops.
     """
+
+    service_manager = ServiceManager()
+
+    async def on_tick(self, counter: int) -> bool:
+        if counter % TICKS_PER_REPORT == 0:
+            self.service_manager.report_alive()
+        return await super().on_tick(counter)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self.service_manager.report_stopping()
+        await super().shutdown(sockets)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         if (context := self.config.ssl) is not None:
@@ -117,6 +132,7 @@ class PatientServer(uvicorn.Server):
         await super().startup(sockets)
         for listening_socket in sockets or ():
             listening_socket.listen(MAX_UNACCEPTED)
+        self.service_manager.report_ready()
 
 
 class Handshake(asyncio.Protocol):
@@ -385,7 +401,10 @@ async def serve_dashboard(
     `report` is called with a message code and the address once it listens. Raises RefusedError if
     it cannot listen.
     """
-    dashboard = settings.dashboard
+    dashboard, service_manager = (
+        settings.dashboard,
+        ServiceManager.take_from(os.environ),
+    )
     logging.getLogger("uvicorn").setLevel(
         logging.CRITICAL
     )  # what a page raises is in our own log
@@ -421,6 +440,7 @@ async def serve_dashboard(
                 timeout_graceful_shutdown=GRACEFUL_SECONDS,
             )
             server = PatientServer(config)
+            server.service_manager = service_manager
             gc.freeze()  # what lives as long as this process is not visited by each collection
             gc.set_threshold(COLLECTION_THRESHOLD)
             if is_supervised:

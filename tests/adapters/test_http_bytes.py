@@ -148,7 +148,7 @@ async def silence(reader, _writer):
 
 
 def http_for(**changes) -> LoginHttp:
-    settled = {
+    values = {
         "request_timeout": timedelta(seconds=5),
         "monotonic": lambda: 100.0,
         "failpoint": lambda _name: None,
@@ -158,7 +158,7 @@ def http_for(**changes) -> LoginHttp:
         "sleep": _no_wait,
         **UNGUARDED,
     }
-    return LoginHttp(**{**settled, **changes})
+    return LoginHttp(**{**values, **changes})
 
 
 async def _no_wait(_seconds: float) -> None:

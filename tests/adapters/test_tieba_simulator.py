@@ -267,25 +267,6 @@ async def test_rejected_words(stage, send_request):
     assert "验证码" in outcome.reason
 
 
-@pytest.mark.parametrize(
-    "fault",
-    [
-        {"kind": "status", "code": 504, "acts": True},
-        {"kind": "bad_json"},
-        {"kind": "no_id"},
-    ],
-)
-async def test_lost_reply_is_resolved_by_reading_f24(stage, send_request, fault):
-    """F24: the account's list and the public view resolve the outcome of an empty reply."""
-    await stage.inject_fault(ADD, **fault)
-    assert isinstance(await stage.adapter.publish(send_request), Unknown)
-    found = await stage.adapter.find_post(send_request)
-    assert isinstance(found, Submitted)
-    seen = await stage.adapter.check_ticket(found.ticket)
-    assert isinstance(seen, Published)
-    assert [post["id"] for post in await stage.posts()] == [seen.receipt.remote_id]
-
-
 async def test_review_then_shown_f46(stage, send_request):
     """F46: a thread in review is seen by nobody, and published once the review lets it pass."""
     await stage.inject_fault(ADD, kind="review", verdict="hold", seconds=3600)

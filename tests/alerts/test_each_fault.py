@@ -63,7 +63,7 @@ class HealthPlatform(FakeAdapter):
 
 
 @dataclass
-class World:
+class FaultScene:
     """A store, its platform, and the daemon's jobs that run at every step of the clock."""
 
     store: Store
@@ -182,7 +182,7 @@ async def acknowledge(runtime):
     await runtime.store.actions.dismiss_alert(alert.id, WANG)
 
 
-def set_health(health, *, waits=False) -> Callable[[World], Awaitable[None]]:
+def set_health(health, *, waits=False) -> Callable[[FaultScene], Awaitable[None]]:
     async def change(runtime):
         result = health(runtime) if callable(health) else health
         runtime.platform.health = result
@@ -244,8 +244,8 @@ class AlertCase:
     """A fault: the code of its alert, its cause, its cure, and its notices to people."""
 
     code: str
-    provoke: Callable[[World], Awaitable[None]]
-    cure: Callable[[World], Awaitable[None]]
+    provoke: Callable[[FaultScene], Awaitable[None]]
+    cure: Callable[[FaultScene], Awaitable[None]]
     last: str = "已解除"
     per_hour: int = 1000
 
@@ -292,7 +292,7 @@ async def test_a_fault_is_one_alert_within_a_minute_and_ends_with_its_cause(
     )
     receiver = Receiver()
     rules = RULES.model_copy(update={"digest_hour": 4, "second": []})
-    runtime = World(
+    runtime = FaultScene(
         store,
         HealthPlatform(now=store.runtime.now),
         make_notifier(store, receiver, rules),
@@ -324,7 +324,7 @@ async def test_an_unreadable_account_is_held_with_one_alert(open_store):
     timing = replace(TEST_TIMING, unreadable_hold_after=MINUTE)
     store = await open_store(make_policy("a", timing=timing))
     receiver = Receiver()
-    runtime = World(
+    runtime = FaultScene(
         store,
         HealthPlatform(now=store.runtime.now),
         make_notifier(store, receiver),
@@ -349,7 +349,7 @@ async def test_a_week_of_failing_and_working_sign_ins_is_one_alert(
     """
     store = await open_store(make_policy("a"))
     receiver = Receiver()
-    runtime = World(
+    runtime = FaultScene(
         store,
         HealthPlatform(now=store.runtime.now),
         make_notifier(store, receiver),

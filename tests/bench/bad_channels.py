@@ -47,7 +47,7 @@ FAULT_INTERVAL = timedelta(seconds=20)
 FAULT_LASTS = timedelta(seconds=5)
 """After so long a post that reaches no platform expires, with an alert."""
 START_SECONDS = 20
-"""How long before the first post filing begins; each post takes some time more."""
+"""How long before the planning of the first post begins; each post takes some time more."""
 START_TIMEOUT_SECONDS, HEAL_TIMEOUT_SECONDS = 120, 300
 _NUMBER_OF_POST = re.compile(r"诈骗第post-(\d+)期")
 

@@ -28,7 +28,7 @@ FUTURE_POSTS = 10_000
 RESTART_POSTS = 70
 """Posts to every account that are open at the kill: 10,500 deliveries."""
 CALLS_BEFORE_KILL = 100
-SETTLE_SECONDS, WATCH_SECONDS = 35, 60
+START_SECONDS, WATCH_SECONDS = 35, 60
 """Seconds until each job, except hourly ones, has run once; and the longest of their intervals."""
 
 
@@ -66,7 +66,7 @@ def _resident(options: BenchOptions, posts: int) -> tuple[float, float]:
         with daemon(folder, options.publisher) as process:
             wait_for_event(folder, STARTED)
             # what it holds after some time is measured
-            time.sleep(options.choose(SETTLE_SECONDS, 1))
+            time.sleep(options.choose(START_SECONDS, 1))
             return resident_mebibytes(process.pid), sum(
                 map(resident_mebibytes, child_pids(process.pid))
             )
@@ -93,7 +93,7 @@ def p12(options: BenchOptions) -> Iterator[Figure]:
         with daemon(folder, options.publisher) as process:
             wait_for_event(folder, STARTED)
             time.sleep(
-                options.choose(SETTLE_SECONDS, 1)
+                options.choose(START_SECONDS, 1)
             )  # what it spends in some time is measured
             began, before = time.monotonic(), processor_seconds(process.pid)
             time.sleep(options.choose(WATCH_SECONDS, 2))  # the time that is measured

@@ -147,14 +147,14 @@ def p16(options: BenchOptions) -> Iterator[Figure]:
             run_platform(LATENCY_SECONDS) as platform,
             workspace(accounts, platform.base_url) as folder,
         ):
-            due_at = _file_post(options, folder)
+            due_at = _plan_post(options, folder)
             with daemon(folder, options.publisher):
                 alone.append(_last_delay(platform, folder, accounts, due_at))
         with (
             run_platform(LATENCY_SECONDS) as platform,
             _serving(accounts, platform) as site,
         ):
-            due_at = _file_post(options, site.folder)
+            due_at = _plan_post(options, site.folder)
             with daemon(site.folder, options.publisher) as process:
                 wait_until(site.answers, 60, "the dashboard did not answer")
                 costs.append(
@@ -285,7 +285,7 @@ async def _open_stream(
         yield stream
 
 
-def _file_post(options: BenchOptions, folder: Path) -> datetime:
+def _plan_post(options: BenchOptions, folder: Path) -> datetime:
     due_at = datetime.now(UTC).replace(microsecond=0) + timedelta(
         seconds=options.choose(START_SECONDS, 15)
     )

@@ -18,7 +18,7 @@ from tests.chaos.publisher_process import DaemonError, PublisherProcess
 
 GLANCE_SECONDS, RETRY_SECONDS = 0.5, 5.0
 """Seconds between two looks at the waiting texts, and until a refused approval is tried again."""
-LINK = re.compile(r"^[\w-]{43}$", re.MULTILINE)
+LINK = re.compile(r"^http\S+/setup#[\w-]{43}$", re.MULTILINE)
 WAITING = """SELECT t.post, t.occurrence, t.fingerprint FROM approvable_text t
 WHERE EXISTS (SELECT 1 FROM delivery d WHERE d.post = t.post AND d.occurrence = t.occurrence
     AND d.state IN ('pending', 'due', 'claimed', 'retrying'))

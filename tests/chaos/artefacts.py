@@ -246,7 +246,7 @@ def _plan(campaign: "Campaign") -> dict[str, Any]:
 def _repeating(
     campaign: "Campaign", shift: int | None = 0
 ) -> Iterator[tuple[str, str, str]]:
-    """Yield the filed instants of the repeating post: the next two days, moved by `shift` hours."""
+    """Yield the planned instants of the repeating post: the next two days, moved by `shift` hours."""
     workspace = campaign.workspace
     for account in workspace.repeating_accounts if shift is not None else ():
         for day in range(PLAN_DAYS):
@@ -260,7 +260,7 @@ def _repeating(
 
 
 def _minutely(campaign: "Campaign") -> Iterator[tuple[str, str, str]]:
-    """Yield the filed instants of the post that repeats each minute."""
+    """Yield the planned instants of the post that repeats each minute."""
     workspace = campaign.workspace
     first, last = workspace.minutes or (None, None)
     while first and last and first <= last:

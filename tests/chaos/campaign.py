@@ -118,11 +118,11 @@ SOON, LATER = 2.5, 25.0
 """Seconds for a daemon to start and claim, and longest wait for a sleep before an instant."""
 ACCEPT_SECONDS = 60.0
 PER_SECOND = 100
-"""Deliveries that are filed in a second at least."""
+"""Deliveries that are planned in a second at least."""
 SHORTEST = 5.0
 """Shortest spread of a wave's due times, in seconds."""
 MISSED_AHEAD, MISSED_BY = 12.0, 3.0
-"""Seconds before an instant of the minutely post for filing, and after it until it is missed."""
+"""Seconds before an instant of the minutely post for planning, and after it until it is missed."""
 STILL, LONGEST_REST = 75.0, 420.0
 """Longest wait of a campaign without any change, and in total, in seconds.
 
@@ -242,7 +242,7 @@ class Campaign:
         with contextlib.ExitStack() as stack:
             for wave in range(self.waves):
                 self._run_wave(wave, stack)
-        self._settle()
+        self._drain()
 
     def _run_wave(self, wave: int, stack: contextlib.ExitStack) -> None:
         """Publish a wave while daemons die.
@@ -419,7 +419,7 @@ class Campaign:
         raise DaemonError("the schedule was refused each time")
 
     def _put_off(self) -> bool:
-        """Put off posts that would soon be missed. Return True if any post is not filed yet."""
+        """Put off posts that would soon be missed. Return True if any post is not planned yet."""
         known = {post for (post,) in self.publisher.store.rows(KNOWN)}
         self.workspace.put_off(known)
         return any(entry.id not in known for entry in self.workspace.written)
@@ -461,7 +461,7 @@ class Campaign:
     def _start_in_trouble(self) -> None:
         """Let a daemon start on a host that hangs for a name, and with a broken template.
 
-        Filed posts must go out.
+        Planned posts must go out.
         """
         self._send_by(Kill(deed="name", after=HANGS), besides=NAMED)
         templates = (UNUSED_TEMPLATE, USED_TEMPLATE)
@@ -583,7 +583,7 @@ class Campaign:
             {"at": began, "until": ended, "kind": "down"}
         )
 
-    def _settle(self) -> None:
+    def _drain(self) -> None:
         """Let nothing go wrong any more, and a last daemon of each worker finish."""
         self.fired = self.platforms.fired()
         if self.options.missed or (

@@ -34,7 +34,7 @@ DUE_AFTER, SOON = timedelta(seconds=25), timedelta(seconds=2)
 ACCOUNTS_OF_ONE = 3
 SLIP_SECONDS = (3.0, 9.0)
 PATIENCE_SECONDS = 30.0
-"""Longest wait for a post's filing or call, in seconds. A daemon lives for two or three."""
+"""Longest wait for a post's planning or call, in seconds. A daemon lives for two or three."""
 MAX_TRIES = 3
 LIVES = 2
 """Starts of a daemon that a change of the settings lasts for at least: they are read at a start."""
@@ -129,7 +129,7 @@ class CampaignChanges:
             yield from self.until(lambda: self.is_spare_free)
         self.is_spare_free = False
 
-    def until_filed(self, post: str) -> Iterator[float]:
+    def until_planned(self, post: str) -> Iterator[float]:
         yield from self.until(lambda: self.states(post))
 
     def until_open(self, post: str) -> Iterator[float]:
@@ -242,13 +242,13 @@ class CampaignChanges:
 def _slip(
     name: str, slip: Callable[[CampaignChanges, WrittenPost], Callable[[], None]]
 ) -> Change:
-    """Return the change that makes a slip in a filed post, and then corrects it."""
+    """Return the change that makes a slip in a planned post, and then corrects it."""
 
     def change(changes: CampaignChanges) -> Iterator[float]:
         ordinary = changes.campaign.workspace.ordinary_accounts
         entry = changes.write_post(changes.dice.sample(ordinary, ACCOUNTS_OF_ONE))
-        yield from changes.until_filed(entry.id)
-        is_filed = bool(changes.states(entry.id))
+        yield from changes.until_planned(entry.id)
+        is_planned = bool(changes.states(entry.id))
         with changes.campaign.workspace.lock:
             put_right = slip(changes, entry)
             changes.save()
@@ -258,7 +258,7 @@ def _slip(
             changes.save()
         if changes.campaign.publisher.store.count(TRIED_OF.format(post=entry.id)):
             changes.excuse(entry)
-        if is_filed:
+        if is_planned:
             changes.done.append(name)
 
     return change
@@ -332,7 +332,7 @@ def _shrink_group(changes: CampaignChanges) -> Iterator[float]:
     entry = changes.write_post(
         changes.campaign.workspace.group, DUE_AFTER, names_group=True
     )
-    yield from changes.until_filed(entry.id)
+    yield from changes.until_planned(entry.id)
     workspace = changes.campaign.workspace
     whole = workspace.group
     workspace.group = whole[:1]

@@ -51,7 +51,7 @@ SITUATION = {
 """The situation that lets a daemon pass one of these. Others are passed wherever posts are due."""
 POINTS = (FIRST_START, *RELOAD_POINTS, *COMMON_POINTS, *RETRACT_POINTS)
 LONG = (2.8, 3.6)
-"""Seconds: longer than a lease, and over before the platform counts as settled."""
+"""Seconds: longer than a lease, and over before the visibility window ends."""
 OVER = (2.9, 3.3)
 """Seconds: just longer than a lease. Others have ended it, and hardly ever looked for its call."""
 DEEP = (10.0, 11.0)

@@ -72,7 +72,7 @@ secrets_dir = "secrets"
 public_ip = "192.0.2.1"
 """
 PRESET = 'approval_preset = "two persons"\napprove_days = 2\n'
-"""Every post needs two people. Filing of repeating posts is no earlier than without them."""
+"""Every post needs two people. Planning of repeating posts is no earlier than without them."""
 LIMITS = """[limits.{platform}]
 min_interval = "0.05s"
 per_hour = 100000
@@ -380,7 +380,7 @@ class CampaignWorkspace:
         self.write()
 
     def put_off(self, known: Collection[str]) -> None:
-        """Move unfiled posts that would soon be late. A file with a missed instant is refused."""
+        """Move unplanned posts that would soon be late. A file with a missed instant is refused."""
         soonest = datetime.now(UTC) + self.ahead
         unknown = (
             entry

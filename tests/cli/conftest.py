@@ -28,6 +28,7 @@ from publisher.config import load_settings
 from publisher.domain.results import Blocked, HoldReason, Outcome, Published, Receipt
 from publisher.engine.checkpoints import build_checkpoint_targets, write_checkpoint
 from publisher.runtime.clock import Runtime
+from publisher.runtime.logs import close_log
 from publisher.testing.fakes import make_confirmed_runtime
 from tests.cli.posts import NINE_TODAY, warning, write_schedule
 from tests.simulator_process import SimulatorProcess
@@ -70,7 +71,8 @@ identity = "{identity}"
 region = "{code}"
 secret = "{platform}-{slug}"
 {more}"""
-SECRET = b'{"app_id": "a", "app_secret": "s"}'
+SECRET = b'{"app_key": "k", "app_id": "a", "app_secret": "s"}'
+"""A secret with the fields of Weibo and of WeChat."""
 BY = ("--by", "王", "--reason", "试验")
 TO_WEIBO = '["platform:weibo"]'
 PUBLISHED = Published(
@@ -111,6 +113,7 @@ def run(
     def run_here(*arguments: str | Path) -> CommandResult:
         capsys.readouterr()
         code = run_command([str(argument) for argument in arguments])
+        close_log()
         captured = capsys.readouterr()
         option = (
             f"publisher -C {arguments[1]} "

@@ -3,6 +3,7 @@
 import json
 import re
 import sqlite3
+from contextlib import closing
 
 import pytest
 
@@ -226,6 +227,29 @@ def test_a_test_message_goes_to_each_channel(run, drill):
         assert done.out == "duty：对方已接受\nchief：对方没有接受（500 ）\n"
         assert run("-C", drill, "alerts", "test", "duty").code == 0
     assert [message["title"] for message in good.accepted] == ["publisher 试发"] * 2
+
+
+def test_an_accepted_test_is_on_record(run, due_post):
+    """The database knows the address that worked, by a keyed hash, and no other one."""
+    with serving(Webhook()) as good, serving(Webhook("error")) as bad:
+        add_channels(due_post, duty=good.url, chief=bad.url)
+        run("-C", due_post, "alerts", "test")
+    with closing(sqlite3.connect(due_post / "var" / "publisher.db")) as connection:
+        rows = connection.execute(
+            "SELECT key, value FROM database_info WHERE key LIKE 'channel:%'"
+        ).fetchall()
+    [(key, value)] = rows
+    assert (key.rpartition(":")[2], json.loads(value)["is_proven"]) == ("duty", True)
+    assert good.url not in value
+
+
+def test_a_channel_can_be_tested_while_the_database_cannot_be_read(run, due_post):
+    """Just then people need to know whether notices reach them."""
+    (due_post / "var" / "publisher.db").write_bytes(b"no database" * 2000)
+    with serving(Webhook()) as good:
+        add_channels(due_post, duty=good.url)
+        assert run("-C", due_post, "alerts", "test").code == 0
+    assert len(good.accepted) == 1
 
 
 def test_a_channel_that_is_unknown_or_missing_is_named(run, drill):

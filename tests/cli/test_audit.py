@@ -18,8 +18,8 @@ BY = ("--by", "王", "--reason", "试验")
 
 
 @pytest.fixture
-def drill_with_orders(run, drill):
-    """Return a drill with orders given by people, and one checkpoint of the last order."""
+def drill_with_actions(run, drill):
+    """Return a drill with actions of people, and one checkpoint after the last."""
     write_schedule(drill, warning("refund", to='["platform:weibo"]'))
     assert run("-C", drill, "send", "refund", "--by", "王").code == 0
     for _ in range(2):
@@ -57,86 +57,86 @@ def tamper(folder, script):
 
 
 @pytest.mark.parametrize("lang", ["zh_CN", "en"])
-def test_a_complete_audit_log_is_reported_as_complete(run, drill_with_orders, lang):
+def test_a_complete_audit_log_is_reported_as_complete(run, drill_with_actions, lang):
     """Exit code 0, the number of entries, and the last one that the checkpoints confirm."""
-    result = run("-C", drill_with_orders, "--lang", lang, "audit", "verify")
-    entries = run("-C", drill_with_orders, "audit", "verify", "--json").json
+    result = run("-C", drill_with_actions, "--lang", lang, "audit", "verify")
+    entries = run("-C", drill_with_actions, "audit", "verify", "--json").json
     assert result.code == 0
     assert entries["ok"] is True
     assert entries["anchored"] == entries["last"] == entries["entries"]
     assert str(entries["last"]) in result.out
 
 
-def test_tampering_ends_in_1_and_names_the_entry(run, drill_with_orders):
+def test_tampering_ends_in_1_and_names_the_entry(run, drill_with_actions):
     """The exit code is 1; the text names the change, the entry and its content."""
-    tamper(drill_with_orders, "UPDATE audit SET name = '张' WHERE id = 5")
-    result = run("-C", drill_with_orders, "--lang", "en", "audit", "verify")
+    tamper(drill_with_actions, "UPDATE audit SET name = '张' WHERE id = 5")
+    result = run("-C", drill_with_actions, "--lang", "en", "audit", "verify")
     assert result.code == 1
     assert "Entry 5 was edited" in result.out
     assert "张" in result.out
-    shown = run("-C", drill_with_orders, "audit", "verify", "--json")
+    shown = run("-C", drill_with_actions, "audit", "verify", "--json")
     assert shown.code == 1
-    [found] = shown.json["breaks"]
-    assert (found["damage"], found["sequence"], found["name"]) == ("edited", 5, "张")
+    [found] = shown.json["errors"]
+    assert (found["code"], found["sequence"], found["name"]) == ("edited", 5, "张")
     assert found["at"].startswith("20")
 
 
-def test_a_cut_end_is_detected_by_any_checkpoint(run, drill_with_orders, tmp_path):
+def test_a_cut_end_is_detected_by_any_checkpoint(run, drill_with_actions, tmp_path):
     """A cut end is found by any checkpoint; without one the command says that it cannot know.
 
     Not even the checkpoint kept beside the database is present then.
     """
     tamper(
-        drill_with_orders,
+        drill_with_actions,
         "DELETE FROM audit WHERE id > (SELECT max(id) - 2 FROM audit)",
     )
-    assert "结尾被截掉" in run("-C", drill_with_orders, "audit", "verify").out
-    own = drill_with_orders / "var" / "audit-anchors.log"
+    assert "结尾被截掉" in run("-C", drill_with_actions, "audit", "verify").out
+    own = drill_with_actions / "var" / "audit-anchors.log"
     kept = own.rename(tmp_path / "kept.log")
-    assert "结尾被截掉" in run("-C", drill_with_orders, "audit", "verify").out
+    assert "结尾被截掉" in run("-C", drill_with_actions, "audit", "verify").out
     own.with_suffix(".newest").unlink()
-    alone = run("-C", drill_with_orders, "audit", "verify")
+    alone = run("-C", drill_with_actions, "audit", "verify")
     assert (alone.code, "看不出来" in alone.out, str(own.name) in alone.err) == (
         0,
         True,
         True,
     )
-    assert run("-C", drill_with_orders, "audit", "verify", "--anchors", kept).code == 1
+    assert run("-C", drill_with_actions, "audit", "verify", "--anchors", kept).code == 1
 
 
 def test_a_checkpoint_kept_elsewhere_detects_a_recomputed_chain(
-    run, drill_with_orders, tmp_path
+    run, drill_with_actions, tmp_path
 ):
     """A checkpoint kept elsewhere detects a recomputed chain and a changed checkpoint file.
 
     Of several files, one without checkpoints is named.
     """
     kept, other = tmp_path / "kept.log", tmp_path / "other.log"
-    kept.write_bytes((drill_with_orders / "var" / "audit-anchors.log").read_bytes())
+    kept.write_bytes((drill_with_actions / "var" / "audit-anchors.log").read_bytes())
     other.write_text("你好\n", "utf-8")
     both = ("--anchors", other, "--anchors", kept)
-    whole = run("-C", drill_with_orders, "audit", "verify", *both, "--json")
+    whole = run("-C", drill_with_actions, "audit", "verify", *both, "--json")
     assert (whole.code, whole.json["anchored"]) == (0, whole.json["last"])
     assert (whole.json["signed"], whole.json["unsigned"]) == (2, 0)
     assert "other.log" in whole.err
     assert "kept.log" not in whole.err
-    rebuild(drill_with_orders, 5)
+    rebuild(drill_with_actions, 5)
     for name in ("log", "newest"):
-        (drill_with_orders / "var" / f"audit-anchors.{name}").unlink()
-    assert run("-C", drill_with_orders, "audit", "verify").code == 0
-    found = run("-C", drill_with_orders, "audit", "verify", *both, "--json")
-    assert (found.code, [item["damage"] for item in found.json["breaks"]]) == (
+        (drill_with_actions / "var" / f"audit-anchors.{name}").unlink()
+    assert run("-C", drill_with_actions, "audit", "verify").code == 0
+    found = run("-C", drill_with_actions, "audit", "verify", *both, "--json")
+    assert (found.code, [item["code"] for item in found.json["errors"]]) == (
         1,
         ["rewritten"],
     )
 
 
-def test_an_export_is_verified_without_a_database(run, drill_with_orders, tmp_path):
+def test_an_export_is_verified_without_a_database(run, drill_with_actions, tmp_path):
     """The file is verified alone, agrees with the checkpoints, and any change to it is detected."""
     file = tmp_path / "audit.jsonl"
-    assert run("-C", drill_with_orders, "audit", "export", file).code == 0
+    assert run("-C", drill_with_actions, "audit", "export", file).code == 0
     elsewhere = tmp_path / "nowhere"
-    anchors = drill_with_orders / "var" / "audit-anchors.log"
+    anchors = drill_with_actions / "var" / "audit-anchors.log"
     result = run(
         "-C",
         elsewhere,
@@ -167,14 +167,14 @@ def test_an_export_is_verified_without_a_database(run, drill_with_orders, tmp_pa
 
 
 def test_an_export_of_a_span_verifies_from_its_first_entry(
-    run, drill_with_orders, tmp_path
+    run, drill_with_actions, tmp_path
 ):
     """Days are in the workspace's time zone, the last one included; no other day is in it."""
-    tamper(drill_with_orders, "UPDATE audit SET at = 0 WHERE id <= 3")
+    tamper(drill_with_actions, "UPDATE audit SET at = 0 WHERE id <= 3")
     file = tmp_path / "part.jsonl"
     assert (
         run(
-            "-C", drill_with_orders, "audit", "export", "--from", "2026-01-01", file
+            "-C", drill_with_actions, "audit", "export", "--from", "2026-01-01", file
         ).code
         == 0
     )
@@ -190,7 +190,7 @@ def test_an_export_of_a_span_verifies_from_its_first_entry(
     assert (
         run(
             "-C",
-            drill_with_orders,
+            drill_with_actions,
             "audit",
             "export",
             "--to",
@@ -203,11 +203,11 @@ def test_an_export_of_a_span_verifies_from_its_first_entry(
     assert [json.loads(line)["sequence"] for line in old[1:]] == [1, 2, 3]
 
 
-def test_an_export_never_overwrites(run, drill_with_orders, tmp_path):
+def test_an_export_never_overwrites(run, drill_with_actions, tmp_path):
     """An existing file stays as it is."""
     file = tmp_path / "audit.jsonl"
     file.write_text("mine", "utf-8")
-    assert run("-C", drill_with_orders, "audit", "export", file).code == 1
+    assert run("-C", drill_with_actions, "audit", "export", file).code == 1
     assert file.read_text("utf-8") == "mine"
 
 
@@ -233,8 +233,8 @@ def test_verifying_before_anything_makes_no_database(run, drill):
     assert list((drill / "var").iterdir()) == []
 
 
-def test_every_action_of_a_person_has_its_entry(run, drill_with_orders, monkeypatch):
-    """Every order has its entry under the person's name, including changes of secrets.
+def test_every_action_of_a_person_has_its_entry(run, drill_with_actions, monkeypatch):
+    """Every action has its entry under the person's name, including changes of secrets.
 
     Secrets are changed outside the database.
     """
@@ -242,19 +242,19 @@ def test_every_action_of_a_person_has_its_entry(run, drill_with_orders, monkeypa
     monkeypatch.setattr("sys.stdin", io.StringIO(secret))
     assert (
         run(
-            "-C", drill_with_orders, "secret", "set", "weibo-beijing", "--by", "赵"
+            "-C", drill_with_actions, "secret", "set", "weibo-beijing", "--by", "赵"
         ).code
         == 0
     )
-    assert run("-C", drill_with_orders, "secret", "rotate").code == 0
+    assert run("-C", drill_with_actions, "secret", "rotate").code == 0
     assert (
         run(
-            "-C", drill_with_orders, "secret", "remove", "weibo-beijing", "--by", "赵"
+            "-C", drill_with_actions, "secret", "remove", "weibo-beijing", "--by", "赵"
         ).code
         == 0
     )
-    assert run("-C", drill_with_orders, "cancel", "refund", *BY).code == 0
-    database = sqlite3.connect(drill_with_orders / "var" / "publisher.db")
+    assert run("-C", drill_with_actions, "cancel", "refund", *BY).code == 0
+    database = sqlite3.connect(drill_with_actions / "var" / "publisher.db")
     query = "SELECT event, name FROM audit WHERE role = 'person' AND after IS NULL ORDER BY id"
     found = database.execute(query).fetchall()
     text = "".join(map(str, database.execute("SELECT * FROM audit").fetchall()))
@@ -265,16 +265,14 @@ def test_every_action_of_a_person_has_its_entry(run, drill_with_orders, monkeypa
     ]  # fmt: skip
     assert found[5] == ("secret_stored", "赵")
     assert "app_secret" not in text
-    assert run("-C", drill_with_orders, "audit", "verify").code == 0
+    assert run("-C", drill_with_actions, "audit", "verify").code == 0
 
 
 @pytest.mark.parametrize(
     "login", ["0", "4294967295", None], ids=["root", "no login", "not kept here"]
 )
-def test_a_persons_entry_says_which_system_user_gave_the_order(
-    run, drill, monkeypatch, login
-):
-    """User, login and sudo are in every entry of an order, since a name is only a claim.
+def test_a_persons_entry_says_which_system_user_acted(run, drill, monkeypatch, login):
+    """User, login and sudo are in every entry of an action, since a name is only a claim.
 
     They are bound into the chain.
     """
@@ -314,15 +312,15 @@ def test_a_persons_entry_says_which_system_user_gave_the_order(
     assert run("audit", "verify", "--file", file).code == 0
 
 
-def test_a_changed_system_user_is_found_and_shown(run, drill_with_orders):
+def test_a_changed_system_user_is_found_and_shown(run, drill_with_actions):
     """A changed system user is found by the hash; table and JSON show it beside the name."""
     tamper(
-        drill_with_orders,
+        drill_with_actions,
         "UPDATE audit SET detail = replace(detail, '\"uid\": ', '\"uid\": 77') WHERE id = 5",
     )
     assert f"王 [uid 77{os.getuid()}" in run(
-        "-C", drill_with_orders, "audit", "verify"
+        "-C", drill_with_actions, "audit", "verify"
     ).out.replace("李", "王")
-    [found] = run("-C", drill_with_orders, "audit", "verify", "--json").json["breaks"]
-    assert (found["damage"], found["sequence"]) == ("edited", 5)
+    [found] = run("-C", drill_with_actions, "audit", "verify", "--json").json["errors"]
+    assert (found["code"], found["sequence"]) == ("edited", 5)
     assert found["system"].startswith(f"uid 77{os.getuid()}")

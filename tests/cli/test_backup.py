@@ -1,10 +1,12 @@
 """`backup` and `restore` for staff: exit codes, messages, and unchanged files."""
 
 import hashlib
+import json
 import os
 import re
 import shutil
 import sqlite3
+from contextlib import closing
 
 import pytest
 
@@ -102,6 +104,130 @@ def test_a_restore_pauses_everything_and_says_what_to_do_next(
     connection.close()
     assert run("-C", drill, "audit", "verify").code == 1
     assert run("-C", drill, "restore", tmp_path / "kept.db", *BY).code == 0
+
+
+@pytest.fixture
+def folder(tmp_path):
+    folder = tmp_path / "backups"
+    folder.mkdir()
+    return folder
+
+
+def add_backup(folder, kept, name):
+    """Put a good backup into a folder under an earlier name."""
+    shutil.copy(kept, folder / name)
+    return folder / name
+
+
+def read_record(drill):
+    """Return the place of the last backup on record, without its host; None without any."""
+    with closing(sqlite3.connect(store(drill))) as connection:
+        row = connection.execute(
+            "SELECT value FROM database_info WHERE key = 'last_backup'"
+        ).fetchone()
+    return row and json.loads(row[0])["place"].partition(":")[2]
+
+
+def test_a_backup_into_a_folder_is_named_by_its_time_and_is_on_record(
+    run, backed_up, folder, tmp_path
+):
+    """A folder gets a file of its own for each backup, and the database knows the newest."""
+    assert read_record(backed_up) == str(tmp_path / "kept.db")
+    assert run("-C", backed_up, "backup", folder).code == 0
+    [made] = folder.iterdir()
+    assert re.fullmatch(r"publisher-\d{8}T\d{6}Z\.db", made.name)
+    assert read_record(backed_up) == str(made)
+
+
+def test_the_oldest_backups_of_this_database_are_removed_and_nothing_else(
+    run, backed_up, folder, tmp_path
+):
+    """Only files with our names and with the label of this database count, and are removed.
+
+    An interrupted backup's remains go after a day.
+    """
+    old = [
+        add_backup(folder, tmp_path / "kept.db", f"publisher-2026010{day}T000000Z.db")
+        for day in (1, 2, 3)
+    ]
+    named_otherwise = add_backup(folder, tmp_path / "kept.db", "before-upgrade.db")
+    of_another_tool = folder / "publisher-20250101T000000Z.db"
+    of_another_tool.write_bytes(b"anything")
+    remains, in_work = (
+        add_backup(folder, tmp_path / "kept.db", f"publisher-{day}T000000Z.db.part")
+        for day in ("20260104", "20260105")
+    )
+    os.utime(remains, (0, 0))
+    assert run("-C", backed_up, "backup", folder, "--keep", "2").code == 0
+    expected = [old[2], named_otherwise, of_another_tool, in_work]
+    left = set(folder.iterdir())
+    assert set(expected) <= left
+    assert len(left - set(expected)) == 1
+
+
+def test_backups_of_another_database_in_the_folder_stay(
+    run, backed_up, folder, tmp_path
+):
+    """Two workspaces with databases of one name can use one folder."""
+    other = add_backup(folder, tmp_path / "kept.db", "publisher-20260101T000000Z.db")
+    with closing(sqlite3.connect(other)) as connection, connection:
+        [value] = connection.execute(
+            "SELECT value FROM database_info WHERE key = 'backup'"
+        ).fetchone()
+        label = json.dumps({**json.loads(value), "chain": "another"})
+        connection.execute(
+            "UPDATE database_info SET value = ? WHERE key = 'backup'", (label,)
+        )
+    assert run("-C", backed_up, "backup", folder, "--keep", "1").code == 0
+    assert other.exists()
+
+
+def test_a_backup_that_fails_removes_no_earlier_one(run, backed_up, folder, tmp_path):
+    """Earlier backups are removed only after the new one was checked."""
+    kept = add_backup(folder, tmp_path / "kept.db", "publisher-20260101T000000Z.db")
+    for suffix in ("-wal", "-shm"):
+        store(backed_up).with_name(f"publisher.db{suffix}").unlink(missing_ok=True)
+    store(backed_up).write_bytes(b"no database" * 2000)
+    assert run("-C", backed_up, "backup", folder, "--keep", "1").code == 3
+    assert list(folder.iterdir()) == [kept]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["x.db", "--keep", "2"], [".", "--keep", "2", "--record"], [".", "--keep", "0"]],
+)
+def test_keep_needs_a_folder_and_a_new_backup(run, backed_up, arguments):
+    assert run("-C", backed_up, "backup", *arguments).code == 2
+
+
+def test_a_backup_of_another_tool_is_recorded_with_the_time_of_its_file(
+    run, backed_up, tmp_path
+):
+    """An empty or missing file is refused; an older one replaces no newer record."""
+    dump = tmp_path / "dump"
+    assert run("-C", backed_up, "backup", "--record", dump).code == 1
+    dump.touch()
+    assert run("-C", backed_up, "backup", "--record", dump).code == 1
+    dump.write_bytes(b"PGDMP")
+    os.utime(dump, (0, 0))
+    assert run("-C", backed_up, "backup", "--record", dump).code == 0
+    assert read_record(backed_up) == str(tmp_path / "kept.db")
+    dump.write_bytes(b"PGDMP")
+    assert run("-C", backed_up, "backup", "--record", dump).code == 0
+    assert read_record(backed_up) == str(dump)
+
+
+def test_a_backup_that_cannot_be_recorded_is_good_and_ends_in_1(run, backed_up, folder):
+    """A database that cannot be written keeps nobody from a backup of it."""
+    with closing(sqlite3.connect(store(backed_up))) as connection, connection:
+        connection.execute(
+            "CREATE TRIGGER no_room BEFORE INSERT ON database_info"
+            " WHEN NEW.key = 'last_backup' BEGIN SELECT RAISE(FAIL, 'no'); END"
+        )
+        connection.execute("DELETE FROM database_info WHERE key = 'last_backup'")
+    result = run("-C", backed_up, "--lang", "en", "backup", folder)
+    assert (result.code, "could not be recorded" in result.err) == (1, True)
+    assert len(list(folder.iterdir())) == 1
 
 
 def test_f84_a_damaged_database_is_refused_with_the_command_that_repairs_it(

@@ -25,23 +25,31 @@ def begin_on_terminal() -> None:
     A shell's background jobs ignore ^C.
     """
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    os.close(os.open(os.ttyname(0), os.O_RDWR))
+    terminal = next(number for number in (0, 2) if os.isatty(number))
+    os.close(os.open(os.ttyname(terminal), os.O_RDWR))
 
 
 def start_on_terminal(
-    *arguments: str | Path, redirects_output: bool = False
+    *arguments: str | Path,
+    redirects_output: bool = False,
+    given: Path | None = None,
 ) -> tuple[subprocess.Popen[bytes], int]:
-    """Start a command with its own controlling terminal; return it and our end of the terminal."""
+    """Start a command with its own controlling terminal; return it and our end of the terminal.
+
+    With `given`, its standard input is that file.
+    """
     ours, theirs = pty.openpty()
-    process = subprocess.Popen(
-        publisher_command("--lang", "en", *arguments),
-        stdin=theirs,
-        stdout=subprocess.DEVNULL if redirects_output else theirs,
-        stderr=subprocess.DEVNULL if redirects_output else theirs,
-        start_new_session=True,
-        preexec_fn=begin_on_terminal,  # noqa: PLW1509 # nothing else runs
-    )
-    os.close(theirs)
+    with os.fdopen(theirs, "rb", 0) if given is None else given.open("rb") as read:
+        process = subprocess.Popen(
+            publisher_command("--lang", "en", *arguments),
+            stdin=read,
+            stdout=subprocess.DEVNULL if redirects_output else theirs,
+            stderr=subprocess.DEVNULL if redirects_output else theirs,
+            start_new_session=True,
+            preexec_fn=begin_on_terminal,  # noqa: PLW1509 # nothing else runs
+        )
+    if given is not None:
+        os.close(theirs)
     return process, ours
 
 
@@ -144,7 +152,7 @@ def add_user(run, drill, monkeypatch, password):
     added = run(
         "-C", drill, "user", "add", "zhang", "--role", "admin", "--role", "operator"
     )
-    [link] = re.findall(r"^[\w-]{43}$", added.out, re.MULTILINE)
+    [link] = re.findall(r"^http\S+/setup#[\w-]{43}$", added.out, re.MULTILINE)
     monkeypatch.setattr("sys.stdin", io.StringIO(f"{link}\n{password}\n"))
     assert run("-C", drill, "user", "activate").code == 0
 
@@ -165,6 +173,25 @@ def test_a_password_is_asked_for_on_the_terminal_and_not_shown(
     type_line(terminal, "correct horse battery")
     shown += read_rest(terminal)
     assert (process.wait(PATIENCE), "horse" in shown) == (0, False), shown
+
+
+def test_a_secret_is_piped_in_while_the_password_is_typed(run, drill, monkeypatch):
+    """Standard input has the secret, so the password is asked for on the terminal, not shown."""
+    add_user(run, drill, monkeypatch, "correct horse battery")
+    given = drill / "given.json"
+    given.write_text('{"url": "wecombot://4711-canary"}', "utf-8")
+    process, terminal = start_on_terminal(
+        "-C", drill, "secret", "set", "alert-duty", "--by", "zhang", given=given
+    )
+    shown = read_until(terminal, "Password of zhang")
+    type_line(terminal, "correct horse battery")
+    shown += read_rest(terminal)
+    assert process.wait(PATIENCE) == 0, shown
+    assert "horse" not in shown
+    assert "canary" not in shown
+    assert Vault(folder=drill / "var").read("alert-duty") == {
+        "url": "wecombot://4711-canary"
+    }
 
 
 def test_enter_alone_pauses_without_sign_in(run, drill, monkeypatch):

@@ -87,7 +87,7 @@ def test_f85_reading_and_stopping_work_with_a_journal_that_does_not_match(run, m
     """
     file = journal_of(misfit)
     before = file.read_bytes() if file.exists() else None
-    orders = [
+    commands = [
         ("pause", *BY),
         ("cancel", "loan", *WHY),
         ("retract", "refund", *WHY),
@@ -98,20 +98,20 @@ def test_f85_reading_and_stopping_work_with_a_journal_that_does_not_match(run, m
         ("accounts",),
         ("report", "--from", "2026-11-01", "--to", "2026-11-30"),
     ]
-    for order in orders:
-        reported = run("-C", misfit, "--lang", "en", *order)
+    for command in commands:
+        reported = run("-C", misfit, "--lang", "en", *command)
         assert (reported.code, "does not know all that was sent" in reported.err) == (
             0,
             True,
         ), (
-            order,
+            command,
             reported,
         )
     assert [
         pause["scope"] for pause in run("-C", misfit, "status", "--json").json["paused"]
     ] == ["all"]
-    for order in (("audit", "verify"), ("doctor",)):
-        assert run("-C", misfit, *order).code in {0, 1}, order
+    for command in (("audit", "verify"), ("doctor",)):
+        assert run("-C", misfit, *command).code in {0, 1}, command
     assert (file.read_bytes() if file.exists() else None) == before
 
 
@@ -120,7 +120,7 @@ def test_f85_commands_that_send_are_refused_while_the_journal_does_not_match(
 ):
     """Sending commands exit 3 and the pause stays, since the database may have lost a sent post."""
     assert run("-C", misfit, "pause", *BY).code == 0
-    orders = [
+    commands = [
         ("resume", *BY),
         ("send", "loan", *BY),
         ("reload",),
@@ -128,8 +128,8 @@ def test_f85_commands_that_send_are_refused_while_the_journal_does_not_match(
         ("resolve", "loan@beijing-weibo", "resend", *WHY),
         ("mode", "beijing-weibo", "api", *WHY),
     ]
-    for order in orders:
-        assert run("-C", misfit, *order).code == 3, order
+    for command in commands:
+        assert run("-C", misfit, *command).code == 3, command
     with pytest.raises(RefusedError):
         deliver(PUBLISHED)
     assert [

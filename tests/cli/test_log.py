@@ -211,6 +211,33 @@ def test_a_line_beside_an_answer_goes_to_the_present_standard_error(
 
 
 SECRET = "2.00secretsecretsecret"
+CRASH = """
+import threading, warnings
+from pathlib import Path
+from publisher.cli.terminal import Terminal
+from publisher.i18n import Messages
+from publisher.runtime.logs import configure_logging, install_hooks
+
+class Broken:
+    def __del__(self):
+        raise ValueError("in a finalizer")
+
+def fail():
+    raise ValueError("in a thread")
+
+install_hooks()
+configure_logging()
+warnings.warn("an old call")
+broken = Broken()
+del broken
+thread = threading.Thread(target=fail)
+thread.start()
+thread.join()
+terminal = Terminal(messages=Messages("en"), workspace=Path())
+terminal.print_note("web_listening", address=Path("/run"))
+terminal.print_error("refused", "do that", "code_of_it")
+raise KeyError("nobody catches this: access_token=2.00secretsecretsecret")
+"""
 
 
 def result(script):
@@ -219,6 +246,27 @@ def result(script):
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )
     return done.stdout, done.stderr
+
+
+def test_every_line_of_a_log_is_json_with_its_level():
+    """Warnings, notes, refusals and errors that nobody catches are events, without secrets."""
+    done = subprocess.run(
+        [sys.executable, "-c", CRASH], capture_output=True, text=True, check=False
+    )
+    lines = [json.loads(line) for line in done.stderr.splitlines()]
+    assert done.returncode == 1
+    assert [(line["event"], line["level"]) for line in lines] == [
+        ("library", "warning"),
+        ("exception_ignored", "error"),
+        ("thread_crashed", "error"),
+        ("web_listening", "info"),
+        ("code_of_it", "error"),
+        ("crashed", "critical"),
+    ]
+    assert "an old call" in lines[0]["said"]
+    assert (lines[3]["address"], lines[4]["hint"]) == ("/run", "do that")
+    assert "KeyError" in lines[5]["exception"]
+    assert SECRET not in done.stderr
 
 
 def test_messages_of_libraries_are_log_lines_without_secrets():

@@ -67,7 +67,7 @@ def without_account(folder, account):
 def test_f106_commands_and_status_say_that_the_daemon_runs_with_older_settings(
     run, started
 ):
-    """F106: equal settings are silent; after a change each filing or sending command says so."""
+    """F106: equal settings are silent; after a change each planning or sending command says so."""
     write_schedule(
         started, warning("refund", in_days(1), BOTH), warning("other", in_days(1), BOTH)
     )

@@ -2,10 +2,13 @@
 
 import base64
 import errno
+import getpass
 import os
 import re
 import shlex
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
@@ -19,6 +22,7 @@ from publisher.cli.workspace import create_workspace
 from publisher.i18n import LANGUAGES, Messages, command_pattern, load_catalogue
 from tests.cli.conftest import Run
 
+WRAPPER = Path(__file__).parents[2] / "docs" / "examples" / "publisher.sh"
 POST, ACCOUNT, TARGET = "refund", "beijing-weibo", "refund@beijing-weibo"
 FACTS = {
     "subject": TARGET,
@@ -248,6 +252,46 @@ def test_a_script_is_plain_only_where_the_shell_finds_it(
     assert program_as_called() == f"'{script}'"
     monkeypatch.setenv("PATH", str(script.parent))
     assert program_as_called() == "publisher"
+
+
+def test_the_wrapper_is_the_command_that_messages_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """The shipped wrapper, with other paths in it, runs the program in its workspace.
+
+    The program then finds the workspace without `-C`, and names itself as the wrapper.
+    """
+    release, folder = tmp_path / "release", tmp_path / "workspace"
+    program, wrapper = release / ".venv" / "bin" / "publisher", tmp_path / "publisher"
+    program.parent.mkdir(parents=True)
+    program.write_text(
+        f'#!/bin/sh\nexec "{sys.executable}" -P -m publisher "$@"\n', "utf-8"
+    )
+    program.chmod(0o755)
+    text = WRAPPER.read_text("utf-8")
+    for name, value in (
+        ("USER", getpass.getuser()),
+        ("RELEASE", release),
+        ("WORKSPACE", folder),
+    ):
+        text = re.sub(rf"(PUBLISHER_{name})=\S+", rf"\1={value}", text, count=1)
+    wrapper.write_text(text, "utf-8")
+    wrapper.chmod(0o755)
+
+    def call(*arguments: str) -> str:
+        done = subprocess.run(
+            [wrapper, "--lang", "en", *arguments],
+            cwd="/",
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return done.stdout
+
+    call("init", str(folder))
+    assert "publisher user add NAME" in call("user", "list")
+    added = call("user", "add", "zhang", "--role", "admin")
+    assert "into publisher user activate" in added
 
 
 @pytest.mark.parametrize(

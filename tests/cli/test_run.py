@@ -1,9 +1,12 @@
 """The daemon and the simulator as commands: real processes, real files."""
 
+import contextlib
+import json
 import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 from collections import Counter
 from contextlib import contextmanager
@@ -92,9 +95,17 @@ def test_once_publishes_all_that_is_due(run, drill):
 
 @pytest.mark.long
 def test_a_daemon_is_visible_follows_orders_and_stops_in_order(run, drill):
-    """A daemon appears in the status, sends ordered posts, and ends with 0 on SIGTERM."""
+    """A daemon appears in the status, sends ordered posts, and ends with 0 on SIGTERM.
+
+    The service manager hears of its start, of its heartbeats and of its stop.
+    """
     write_schedule(drill)
-    with daemon(drill) as process:
+    manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    manager.bind(str(drill / "notify"))
+    manager.settimeout(PATIENCE)
+    environment = {"NOTIFY_SOCKET": str(drill / "notify"), "WATCHDOG_USEC": "120000000"}
+    with manager, daemon(drill, **environment) as process:
+        states = [manager.recv(100), manager.recv(100)]
         shown = wait_for(run, drill, lambda found: found["daemon"]["running"])
         assert shown["daemon"]["pid"] == process.pid
         write_schedule(drill, warning(to='["beijing-weibo"]'))
@@ -118,6 +129,15 @@ def test_a_daemon_is_visible_follows_orders_and_stops_in_order(run, drill):
         assert "Traceback" not in second.stderr
         process.send_signal(signal.SIGTERM)
         assert process.wait(PATIENCE) == 0
+        manager.settimeout(0)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                states.append(manager.recv(100))
+    assert states[:2] == [b"READY=1", b"WATCHDOG=1"]
+    assert states[-1] == b"STOPPING=1"
+    lines = (drill.parent / "daemon.log").read_text("utf-8").splitlines()
+    for line in [*lines, *second.stderr.splitlines()]:
+        assert {"event", "level", "timestamp"} <= json.loads(line).keys()
     assert not run("-C", drill, "status", "--json").json["daemon"]["running"]
 
 

@@ -20,7 +20,7 @@ ACCEPT = ("--by", "陈", "--reason", "旧库是演练时换的")
 
 @pytest.fixture
 def audited(run, drill, tmp_path):
-    """Return a drill with a backup, later orders, and the auditors' checkpoints and public key."""
+    """Return a drill with a backup, later actions, and the auditors' checkpoints and public key."""
     return AuditedDrill(run, drill, tmp_path)
 
 
@@ -129,23 +129,29 @@ def test_a_restore_does_not_hide_a_loss_of_audit_entries(audited):
     """
     assert audited.report("restore", audited.kept, "--by", "李").code == 0
     reported = audited.verify("--anchors", audited.held)
-    [lost] = reported.json["breaks"]
-    assert (reported.code, lost["damage"]) == (1, "replaced")
-    assert (lost["sequence"], lost["until"]) == (audited.first_lost, audited.last)
-    assert (lost["name"], lost["since"] <= lost["till"]) == ("李", True)
+    [lost] = reported.json["errors"]
+    assert (reported.code, lost["code"]) == (1, "replaced")
+    assert (lost["sequence"], lost["last_sequence"]) == (
+        audited.first_lost,
+        audited.last,
+    )
+    assert (lost["name"], lost["since"] <= lost["until"]) == ("李", True)
     assert audited.report("resume", "--by", "李").code == 0
     audited.write_checkpoint()
     assert audited.alerts() == ["audit_broken"]
-    assert [item["damage"] for item in audited.as_auditors().json["breaks"]] == [
+    assert [item["code"] for item in audited.as_auditors().json["errors"]] == [
         "replaced"
     ]
     accepted = audited.report("audit", "accept", "--anchors", audited.held, *ACCEPT)
     assert (accepted.code, audited.alerts()) == (0, [])
     for shown in (audited.verify("--anchors", audited.held), audited.as_auditors()):
-        assert (shown.code, shown.json["breaks"]) == (0, [])
+        assert (shown.code, shown.json["errors"]) == (0, [])
         [item] = shown.json["accepted"]
         assert (item["name"], item["reason"]) == ("陈", ACCEPT[-1])
-        assert (item["sequence"], item["until"]) == (audited.first_lost, audited.last)
+        assert (item["sequence"], item["last_sequence"]) == (
+            audited.first_lost,
+            audited.last,
+        )
         assert item["system"].startswith("uid ")
     audited.write_checkpoint()
     assert audited.alerts() == []
@@ -164,7 +170,10 @@ def test_a_restore_writes_checkpoints_before_and_after(audited):
     assert cut.signature
     assert after.signature
     reported = audited.verify()
-    assert (reported.code, [item["until"] for item in reported.json["breaks"]]) == (
+    assert (
+        reported.code,
+        [item["last_sequence"] for item in reported.json["errors"]],
+    ) == (
         1,
         [cut.sequence],
     )
@@ -179,10 +188,13 @@ def test_copied_files_do_not_hide_a_loss_of_audit_entries(audited):
     """
     audited.copy_over()
     reported = audited.verify("--anchors", audited.held)
-    [lost] = reported.json["breaks"]
-    assert (reported.code, lost["damage"]) == (1, "truncated")
-    assert (lost["sequence"], lost["until"]) == (audited.first_lost, audited.last)
-    assert lost["since"] <= lost["till"]
+    [lost] = reported.json["errors"]
+    assert (reported.code, lost["code"]) == (1, "truncated")
+    assert (lost["sequence"], lost["last_sequence"]) == (
+        audited.first_lost,
+        audited.last,
+    )
+    assert lost["since"] <= lost["until"]
     audited.write_checkpoint()
     assert audited.alerts() == ["audit_broken"]
     for _ in range(audited.last):
@@ -190,7 +202,7 @@ def test_copied_files_do_not_hide_a_loss_of_audit_entries(audited):
         assert audited.report("resume", "--by", "李").code == 0
     audited.write_checkpoint()
     reported = audited.verify("--anchors", audited.held)
-    assert (reported.code, [item["damage"] for item in reported.json["breaks"]]) == (
+    assert (reported.code, [item["code"] for item in reported.json["errors"]]) == (
         1,
         ["rewritten"],
     )
@@ -222,7 +234,7 @@ def test_losing_the_checkpoint_file_with_the_entries_hides_nothing(audited, way)
     connection.close()
     audited.write_checkpoint()
     assert audited.alerts() == ["audit_broken"]
-    assert [item["damage"] for item in audited.verify().json["breaks"]] == ["truncated"]
+    assert [item["code"] for item in audited.verify().json["errors"]] == ["truncated"]
     assert (
         audited.report("audit", "accept", "--anchors", audited.held, *ACCEPT).code == 0
     )
@@ -255,7 +267,7 @@ def test_another_database_in_its_place_is_reported(audited):
         file.unlink()
     assert audited.report("pause", "--by", "李").code == 0
     reported = audited.verify("--anchors", audited.held)
-    assert (reported.code, [item["damage"] for item in reported.json["breaks"]]) == (
+    assert (reported.code, [item["code"] for item in reported.json["errors"]]) == (
         1,
         ["other_chain"],
     )
@@ -319,8 +331,8 @@ def test_forged_entries_have_no_effect(audited):
         {"cut": [{"sequence": last.sequence, "hash": last.hash}]},
     )
     assert [
-        item["damage"]
-        for item in audited.verify("--anchors", audited.held).json["breaks"]
+        item["code"]
+        for item in audited.verify("--anchors", audited.held).json["errors"]
     ] == ["replaced"]
     loss = {
         "chain": last.chain,
@@ -397,7 +409,7 @@ def test_a_checkpoint_is_signed_and_a_forged_one_is_reported(audited):
         reported = audited.verify("--anchors", audited.held)
         assert (
             reported.code,
-            [item["damage"] for item in reported.json["breaks"]],
+            [item["code"] for item in reported.json["errors"]],
         ) == (
             1,
             ["forged_checkpoint"],
@@ -446,8 +458,8 @@ def test_old_checkpoints_without_a_signature_are_accepted_and_reported_as_such(
     audited.anchors.unlink()
     audited.copy_over()
     assert [
-        item["damage"]
-        for item in audited.verify("--anchors", audited.held).json["breaks"]
+        item["code"]
+        for item in audited.verify("--anchors", audited.held).json["errors"]
     ] == ["truncated"]
 
 

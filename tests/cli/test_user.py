@@ -19,7 +19,7 @@ from tests.cli.conftest import TO_WEIBO
 from tests.cli.posts import warning, write_schedule
 
 PASSWORD, OTHER_PASSWORD = "correct horse battery", "staple horse correct"
-LINK = re.compile(r"^[\w-]{43}$", re.MULTILINE)
+LINK = re.compile(r"^http\S+/setup#([\w-]{43})$", re.MULTILINE)
 TOKEN = re.compile(r"^publisher-[\w-]{43}$", re.MULTILINE)
 
 
@@ -104,6 +104,28 @@ def test_a_link_sets_a_password_and_that_signs_in(ask, enrol):
         "name": "zhang", "roles": ["admin", "operator"], "state": "enabled", "has_password": True,
         "has_second_factor": False, "sessions": 0, "tokens": 0,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("dashboard", "address"),
+    [
+        ("", "http://127.0.0.1:8700"),
+        ('url = "http://fabu.example:8700/"', "http://fabu.example:8700"),
+        ('listen = "127.0.0.1:9000"', "http://127.0.0.1:9000"),
+    ],
+)
+def test_the_link_is_printed_with_the_address_of_the_dashboard(
+    ask, drill, dashboard, address
+):
+    """A browser opens the printed link as it stands: the page, then `#` and the secret."""
+    settings = drill / "publisher.toml"
+    settings.write_text(
+        f"{settings.read_text('utf-8').rstrip()}\n{dashboard}\n", "utf-8"
+    )
+    added = ask("user", "add", "zhang", "--role", "admin")
+    assert re.search(
+        rf"^{re.escape(address)}/setup#[\w-]{{43}}$", added.out, re.MULTILINE
+    )
 
 
 @pytest.mark.parametrize(
@@ -502,6 +524,51 @@ def test_another_system_user_cannot_break_the_glass(ask, enrol, monkeypatch):
     assert ask("pause", "--by", "night shift").code == 3
     assert ask("user", "reset", "zhang", "--by", "night shift").code == 3
     assert ask("status", "--json").json["paused"] == []
+
+
+SECRET = '{"url": "wecombot://4711-canary"}'
+
+
+def test_a_secret_comes_from_a_file_and_the_password_from_standard_input(
+    ask, enrol, drill, tmp_path
+):
+    """Without a terminal, `--file` leaves standard input to the password; it works before it, too.
+
+    The lines before the secret work as for any command.
+    """
+    enrol("zhang", "admin", "operator")
+    file = tmp_path / "secret.json"
+    file.write_text(SECRET, "utf-8")
+    order = ("secret", "set", "alert-duty", "--by", "zhang")
+    assert ask(*order, "--file", file, lines=[OTHER_PASSWORD]).code == 3
+    assert ask("secret", "list").out == "The encrypted store is empty\n"
+    stored = ask(*order, "--file", file, lines=[PASSWORD])
+    assert (stored.code, "canary" in stored.out + stored.err) == (0, False)
+    assert ask(*order, lines=[PASSWORD, SECRET]).code == 0
+    assert Vault(folder=drill / "var").read("alert-duty") == json.loads(SECRET)
+
+
+def test_a_secret_is_never_taken_for_a_password(ask, enrol):
+    """A piped secret without a password before it is no failed sign-in; the hint says what to do."""
+    enrol("zhang", "admin", "operator")
+    order = ("secret", "set", "alert-duty", "--by", "zhang")
+    refused = ask(*order, lines=[SECRET])
+    assert (refused.code, "--file" in refused.err) == (3, True)
+    assert "canary" not in refused.out + refused.err
+    resumed = ask("resume", "--by", "zhang", lines=[PASSWORD])
+    assert "failed" not in resumed.err.casefold()
+
+
+@pytest.mark.parametrize("content", [b"", b"oops", b"\xc3\xdc"])
+def test_a_file_without_a_secret_stores_nothing(ask, tmp_path, content):
+    """A file that is empty, no JSON, or in GBK is named; so is one that is not there."""
+    file = tmp_path / "secret.json"
+    file.write_bytes(content)
+    refused = ask("secret", "set", "spare", "--file", file)
+    assert (refused.code, "secret.json" in refused.err) == (1, True)
+    missing = ask("secret", "set", "spare", "--file", tmp_path / "none.json")
+    assert (missing.code, "none.json" in missing.err) == (1, True)
+    assert ask("secret", "list", "--file", file).code == 2
 
 
 def test_who_leaves_is_out_and_leaves_a_list(

@@ -304,8 +304,8 @@ def test_f85_a_restored_dump_is_reconciled_before_anything_is_sent(
     newer = str(second.folder / "var" / "audit-anchors.log")
     accept = ["restore", "--accept-current", "--anchors", newer, "--by", "li"]
     assert str(second.folder) in first.publisher(*accept)
-    for order in ("resume", "reload"):
-        first.publisher(order, "--by", "li", check=3)
+    for command in ("resume", "reload"):
+        first.publisher(command, "--by", "li", check=3)
     if is_lost:
         (second.folder / "var" / "intents.jsonl").unlink()
         assert second.start().wait(PATIENCE_SECONDS) == 3
@@ -327,7 +327,7 @@ def test_f85_a_restored_dump_is_reconciled_before_anything_is_sent(
     assert copies(simulator) == (16, 16)
     for host in (first, second):
         verified = json.loads(host.publisher("audit", "verify", "--json", check=1))
-        assert {(item["damage"], item["name"]) for item in verified["breaks"]} == {
+        assert {(item["code"], item["name"]) for item in verified["errors"]} == {
             ("replaced", "li")
         }, verified
 

@@ -26,7 +26,7 @@ body = "接到**退款**电话，请先挂断。"
 [post.data]
 summary = "自称客服、要求转账的，是诈骗。退款原路退回，不用转账。"
 """
-SETTLED = {"published", "held"}
+FINAL_STATES = {"published", "held"}
 
 
 def made(simulator):
@@ -79,7 +79,7 @@ def reconcile_restored(workspace, simulator, wait_until):
     )
     assert len(made(simulator)) == before
     workspace.publisher("resume", "--by", "li")
-    wait_until(lambda: set(workspace.states().values()) <= SETTLED)
+    wait_until(lambda: set(workspace.states().values()) <= FINAL_STATES)
     daemon.send_signal(signal.SIGTERM)
     assert daemon.wait(PATIENCE_SECONDS) == 0
     posts = made(simulator)
@@ -102,8 +102,8 @@ def reconcile_restored(workspace, simulator, wait_until):
         "wechat",
     }  # an absence, once proven, is for a person to judge
     verified = json.loads(workspace.publisher("audit", "verify", "--json", check=None))
-    assert {item["damage"] for item in verified["breaks"]} <= {"replaced"}, verified
-    return [item["name"] for item in verified["breaks"]]
+    assert {item["code"] for item in verified["errors"]} <= {"replaced"}, verified
+    return [item["name"] for item in verified["errors"]]
 
 
 def test_f85_after_a_restore_nothing_is_doubled_and_everything_is_explained(

@@ -267,7 +267,7 @@ class Outputs:
         self.proxy.answers = "forward"
         return daemon.wait(PATIENCE_SECONDS)
 
-    def is_settled(self, post):
+    def is_final(self, post):
         states = {
             row["state"]
             for row in self.workspace.status()["deliveries"]
@@ -336,7 +336,7 @@ def test_i19_no_byte_of_a_secret_is_left_anywhere(outputs):
     workspace, wrong = outputs.workspace, {}
     (workspace.folder / "schedule.toml").write_text("")
     assert (
-        outputs.run_daemon("forward", "first", lambda: outputs.is_settled("first")) == 0
+        outputs.run_daemon("forward", "first", lambda: outputs.is_final("first")) == 0
     )
     failpoints = {
         "killed": "http.after_body:kill@2",
@@ -346,7 +346,7 @@ def test_i19_no_byte_of_a_secret_is_left_anywhere(outputs):
         ended = outputs.run_daemon(
             "forward",
             post,
-            lambda post=post: outputs.is_settled(post),
+            lambda post=post: outputs.is_final(post),
             PUBLISHER_FAILPOINTS=points,
         )
         assert ended == (-signal.SIGKILL if post == "killed" else 0)

@@ -33,7 +33,7 @@ def date(instant):
 
 
 @pytest.fixture
-def unconfirmed_world(runtime):
+def unconfirmed_runtime(runtime):
     """Return a runtime with an unconfirmed clock."""
     runtime.mark_clock_unconfirmed()
     return runtime
@@ -64,28 +64,28 @@ def unconfirmed_world(runtime):
     ],
 )
 def test_a_reply_confirms_the_clock_within_the_tolerance(
-    unconfirmed_world, apart, took, is_right
+    unconfirmed_runtime, apart, took, is_right
 ):
     """F60, F61: a reply's date must fit both ends of the call to confirm the clock.
 
     A contradiction is kept for people.
     """
-    began = unconfirmed_world.monotonic()
-    unconfirmed_world.advance_time(took)
-    unconfirmed_world.check_server_date(date(START_TIME + apart), began)
-    assert unconfirmed_world.is_clock_confirmed() is is_right
-    assert unconfirmed_world.server_clock_offset == (
+    began = unconfirmed_runtime.monotonic()
+    unconfirmed_runtime.advance_time(took)
+    unconfirmed_runtime.check_server_date(date(START_TIME + apart), began)
+    assert unconfirmed_runtime.is_clock_confirmed() is is_right
+    assert unconfirmed_runtime.server_clock_offset == (
         None if is_right or took else -apart
     )
 
 
 @pytest.mark.parametrize("reported", ["", "soon", "Fri, 31 Dec 9999 23:59:59 -2359"])
-def test_an_invalid_date_says_nothing(unconfirmed_world, reported):
+def test_an_invalid_date_says_nothing(unconfirmed_runtime, reported):
     """A date that cannot be parsed neither confirms nor contradicts."""
-    unconfirmed_world.check_server_date(reported, unconfirmed_world.monotonic())
+    unconfirmed_runtime.check_server_date(reported, unconfirmed_runtime.monotonic())
     assert (
-        unconfirmed_world.is_clock_confirmed(),
-        unconfirmed_world.server_clock_offset,
+        unconfirmed_runtime.is_clock_confirmed(),
+        unconfirmed_runtime.server_clock_offset,
     ) == (
         False,
         None,
@@ -106,15 +106,15 @@ def test_a_set_clock_is_unconfirmed_at_once(runtime, sign):
     )
 
 
-def test_a_reading_from_before_the_clock_was_set_confirms_nothing(unconfirmed_world):
+def test_a_reading_from_before_the_clock_was_set_confirms_nothing(unconfirmed_runtime):
     """F61: a reading from before a jump counts only if the clock is set back to the same time."""
-    reading = unconfirmed_world.read_clocks()
-    unconfirmed_world.jump_clock(60 * SECOND)
-    unconfirmed_world.confirm_clock(reading)
-    assert not unconfirmed_world.is_clock_confirmed()
-    unconfirmed_world.jump_clock(-60 * SECOND)
-    unconfirmed_world.confirm_clock(reading)
-    assert unconfirmed_world.is_clock_confirmed()
+    reading = unconfirmed_runtime.read_clocks()
+    unconfirmed_runtime.jump_clock(60 * SECOND)
+    unconfirmed_runtime.confirm_clock(reading)
+    assert not unconfirmed_runtime.is_clock_confirmed()
+    unconfirmed_runtime.jump_clock(-60 * SECOND)
+    unconfirmed_runtime.confirm_clock(reading)
+    assert unconfirmed_runtime.is_clock_confirmed()
 
 
 def test_the_real_runtime_begins_unconfirmed_and_asks_its_kernel(monkeypatch):
@@ -196,16 +196,16 @@ async def check_of(open_store, runtime, *names, **adapters):
     return ClockCheck(store=store, adapters=every), store
 
 
-async def test_the_kernel_confirms_without_any_read(open_store, unconfirmed_world):
+async def test_the_kernel_confirms_without_any_read(open_store, unconfirmed_runtime):
     """Where the kernel confirms the clock, no platform is asked."""
-    check, _store = await check_of(open_store, unconfirmed_world, "a")
-    unconfirmed_world.is_synchronized = True
+    check, _store = await check_of(open_store, unconfirmed_runtime, "a")
+    unconfirmed_runtime.is_synchronized = True
     assert await check.confirm()
     assert check.adapters["a"].probes == 0
 
 
 async def test_f61_the_kernel_does_not_overrule_a_platform(
-    open_store, unconfirmed_world
+    open_store, unconfirmed_runtime
 ):
     """F61: the kernel does not confirm a clock that a platform has contradicted.
 
@@ -213,30 +213,32 @@ async def test_f61_the_kernel_does_not_overrule_a_platform(
     """
     check, _store = await check_of(
         open_store,
-        unconfirmed_world,
+        unconfirmed_runtime,
         "a",
-        a=TimeAdapter(unconfirmed_world, -60 * SECOND),
+        a=TimeAdapter(unconfirmed_runtime, -60 * SECOND),
     )
     assert not await check.confirm()
-    unconfirmed_world.is_synchronized = True
+    unconfirmed_runtime.is_synchronized = True
     assert not await check.confirm()
-    unconfirmed_world.jump_clock(-60 * SECOND)
+    unconfirmed_runtime.jump_clock(-60 * SECOND)
     assert await check.confirm()
 
 
-async def test_one_platform_that_answers_is_enough(open_store, unconfirmed_world):
+async def test_one_platform_that_answers_is_enough(open_store, unconfirmed_runtime):
     """The others may be silent; only reads are made, and they are given up in the end."""
-    adapters = {name: UnansweredAdapter(unconfirmed_world) for name in "abcdefg"} | {
-        "c": TimeAdapter(unconfirmed_world, timedelta(0))
+    adapters = {name: UnansweredAdapter(unconfirmed_runtime) for name in "abcdefg"} | {
+        "c": TimeAdapter(unconfirmed_runtime, timedelta(0))
     }
-    check, _store = await check_of(open_store, unconfirmed_world, *adapters, **adapters)
+    check, _store = await check_of(
+        open_store, unconfirmed_runtime, *adapters, **adapters
+    )
     assert await check.confirm()
     assert [adapter.calls for adapter in adapters.values()] == [[]] * 7
     await check.stop()
     assert check._running_polls == set()
 
 
-async def test_every_login_has_its_turn(open_store, unconfirmed_world):
+async def test_every_login_has_its_turn(open_store, unconfirmed_runtime):
     """A few logins are asked at a time, and the next ones a little later.
 
     The last one may be the only one that answers.
@@ -244,98 +246,100 @@ async def test_every_login_has_its_turn(open_store, unconfirmed_world):
     names = [*"abcdefg"]
     check, _store = await check_of(
         open_store,
-        unconfirmed_world,
+        unconfirmed_runtime,
         *names,
-        g=TimeAdapter(unconfirmed_world, timedelta(0)),
+        g=TimeAdapter(unconfirmed_runtime, timedelta(0)),
     )
     assert not await check.confirm()
     assert sum(adapter.probes for adapter in check.adapters.values()) == 5
-    unconfirmed_world.advance_time(timedelta(seconds=FAST_POLL_SECONDS))
+    unconfirmed_runtime.advance_time(timedelta(seconds=FAST_POLL_SECONDS))
     assert await check.confirm()
 
 
 async def test_a_platform_that_contradicts_confirms_nothing(
-    open_store, unconfirmed_world
+    open_store, unconfirmed_runtime
 ):
     """F61: asking it again does not help; once the clock is set, it is asked at once."""
     check, _store = await check_of(
         open_store,
-        unconfirmed_world,
+        unconfirmed_runtime,
         "a",
-        a=TimeAdapter(unconfirmed_world, -60 * SECOND),
+        a=TimeAdapter(unconfirmed_runtime, -60 * SECOND),
     )
     for _ in range(3):
         assert not await check.confirm()
-    assert (check.adapters["a"].probes, unconfirmed_world.server_clock_offset) == (
+    assert (check.adapters["a"].probes, unconfirmed_runtime.server_clock_offset) == (
         1,
         60 * SECOND,
     )
-    unconfirmed_world.jump_clock(-60 * SECOND)
+    unconfirmed_runtime.jump_clock(-60 * SECOND)
     check.adapters["a"].reports = timedelta(0)
     assert await check.confirm()
 
 
-async def test_a_person_confirms_the_clock(open_store, unconfirmed_world):
+async def test_a_person_confirms_the_clock(open_store, unconfirmed_runtime):
     """A person's confirmation counts where no platform answers, until the clock is set again."""
-    check, store = await check_of(open_store, unconfirmed_world, "a")
+    check, store = await check_of(open_store, unconfirmed_runtime, "a")
     assert not await check.confirm()
-    unconfirmed_world.advance_time(SECOND)
+    unconfirmed_runtime.advance_time(SECOND)
     assert (
         await store.actions.confirm_clock(named_person("li"))
-        == unconfirmed_world.read_clocks()
+        == unconfirmed_runtime.read_clocks()
     )
     assert await check.confirm()
-    unconfirmed_world.jump_clock(60 * SECOND)
+    unconfirmed_runtime.jump_clock(60 * SECOND)
     assert not await check.confirm()
 
 
-async def test_f61_a_person_does_not_overrule_a_platform(open_store, unconfirmed_world):
+async def test_f61_a_person_does_not_overrule_a_platform(
+    open_store, unconfirmed_runtime
+):
     """F60, F61: a person overrules a platform neither in the command nor in the daemon.
 
     An alert of the daemon makes no difference.
     """
     check, store = await check_of(
         open_store,
-        unconfirmed_world,
+        unconfirmed_runtime,
         "a",
-        a=TimeAdapter(unconfirmed_world, -60 * SECOND),
+        a=TimeAdapter(unconfirmed_runtime, -60 * SECOND),
     )
     await check.ask_every_site()
     with pytest.raises(RefusedError, match="clock_contradicted") as refused:
         await store.actions.confirm_clock(named_person("li"))
     assert refused.value.facts == {"seconds": "+60"}
-    unconfirmed_world.advance_time(CLOCK_ALERT_DELAY)
+    unconfirmed_runtime.advance_time(CLOCK_ALERT_DELAY)
     await store.system_alerts.update()
-    unconfirmed_world.server_clock_offset = (
+    unconfirmed_runtime.server_clock_offset = (
         None  # as in another process, which reaches no platform
     )
     with pytest.raises(RefusedError, match="clock_contradicted"):
         await store.actions.confirm_clock(named_person("li"))
-    unconfirmed_world.server_clock_offset = 60 * SECOND
-    unconfirmed_world.accept_confirmation(unconfirmed_world.read_clocks())
-    assert not unconfirmed_world.is_clock_confirmed()
+    unconfirmed_runtime.server_clock_offset = 60 * SECOND
+    unconfirmed_runtime.accept_confirmation(unconfirmed_runtime.read_clocks())
+    assert not unconfirmed_runtime.is_clock_confirmed()
 
 
 @pytest.mark.parametrize(
     "apart", [pytest.param(-60, id="F61-ahead"), pytest.param(60, id="F60-behind")]
 )
 async def test_a_platform_that_contradicts_later_ends_a_persons_confirmation(
-    open_store, unconfirmed_world, apart
+    open_store, unconfirmed_runtime, apart
 ):
     """F60, F61: a later contradiction by a platform ends a person's confirmation.
 
     Platforms are asked on. The confirmation does not count again, and people are alerted.
     """
-    check, store = await check_of(open_store, unconfirmed_world, "a")
+    check, store = await check_of(open_store, unconfirmed_runtime, "a")
     await store.actions.confirm_clock(named_person("li"))
     assert await check.confirm()
-    assert not unconfirmed_world.is_clock_proven()
+    assert not unconfirmed_runtime.is_clock_proven()
     check.adapters["a"].reports = apart * SECOND
-    unconfirmed_world.advance_time(timedelta(seconds=FAST_POLL_SECONDS))
+    unconfirmed_runtime.advance_time(timedelta(seconds=FAST_POLL_SECONDS))
     await check.confirm()
     await asyncio.gather(*check._running_polls)
     assert not await check.confirm()
-    unconfirmed_world.advance_time(CLOCK_ALERT_DELAY)
+    unconfirmed_runtime.advance_time(CLOCK_ALERT_DELAY)
     await store.system_alerts.update()
     alerts = [
         (alert.code, alert.facts["seconds"]) for alert in await store.queries.alerts()
@@ -344,28 +348,30 @@ async def test_a_platform_that_contradicts_later_ends_a_persons_confirmation(
 
 
 async def test_a_platform_or_the_kernel_may_prove_what_a_person_has_confirmed(
-    open_store, unconfirmed_world
+    open_store, unconfirmed_runtime
 ):
     """From then on nothing is asked any more."""
-    check, store = await check_of(open_store, unconfirmed_world, "a")
+    check, store = await check_of(open_store, unconfirmed_runtime, "a")
     await store.actions.confirm_clock(named_person("li"))
     assert await check.confirm()
-    unconfirmed_world.is_synchronized = True
+    unconfirmed_runtime.is_synchronized = True
     assert await check.confirm()
-    assert unconfirmed_world.is_clock_proven()
+    assert unconfirmed_runtime.is_clock_proven()
 
 
 async def test_every_site_is_asked_before_a_person_confirms(
-    open_store, unconfirmed_world
+    open_store, unconfirmed_runtime
 ):
     """F61: accounts that say nothing do not hide one that does."""
-    adapters = {name: TimeAdapter(unconfirmed_world) for name in "ab"} | {
-        "c": TimeAdapter(unconfirmed_world, -60 * SECOND)
+    adapters = {name: TimeAdapter(unconfirmed_runtime) for name in "ab"} | {
+        "c": TimeAdapter(unconfirmed_runtime, -60 * SECOND)
     }
-    check, _store = await check_of(open_store, unconfirmed_world, *adapters, **adapters)
+    check, _store = await check_of(
+        open_store, unconfirmed_runtime, *adapters, **adapters
+    )
     await check.ask_every_site()
     assert [adapter.probes for adapter in adapters.values()] == [1, 1, 1]
-    assert unconfirmed_world.server_clock_offset == 60 * SECOND
+    assert unconfirmed_runtime.server_clock_offset == 60 * SECOND
 
 
 async def test_a_confirmation_from_before_the_jump_does_not_count(open_store, runtime):
@@ -384,16 +390,16 @@ async def test_a_confirmation_from_before_the_jump_does_not_count(open_store, ru
 
 
 async def test_accounts_that_nobody_posts_on_are_not_asked(
-    open_store, unconfirmed_world
+    open_store, unconfirmed_runtime
 ):
     """Manual accounts are read only where there are no others; disabled ones never are."""
     check, store = await check_of(
         open_store,
-        unconfirmed_world,
+        unconfirmed_runtime,
         "a",
         "b",
-        a=TimeAdapter(unconfirmed_world, timedelta(0)),
-        b=TimeAdapter(unconfirmed_world, timedelta(0)),
+        a=TimeAdapter(unconfirmed_runtime, timedelta(0)),
+        b=TimeAdapter(unconfirmed_runtime, timedelta(0)),
     )
     for account, mode in (("a", Mode.OFF), ("b", Mode.ASSISTED)):
         await store.actions.set_mode(
@@ -420,7 +426,7 @@ async def set_cooldown(store, login, until):
     ],
 )
 async def test_i15_a_login_in_cooldown_is_not_asked_for_the_time(
-    open_store, unconfirmed_world, rest, probes
+    open_store, unconfirmed_runtime, rest, probes
 ):
     """I15: a login in cooldown is not called before its end.
 
@@ -428,14 +434,14 @@ async def test_i15_a_login_in_cooldown_is_not_asked_for_the_time(
     """
     check, store = await check_of(
         open_store,
-        unconfirmed_world,
+        unconfirmed_runtime,
         "a",
-        a=TimeAdapter(unconfirmed_world, timedelta(0)),
+        a=TimeAdapter(unconfirmed_runtime, timedelta(0)),
     )
     await set_cooldown(store, "fake/a", START_TIME + rest)
     assert await check.confirm() is bool(probes)
     assert check.adapters["a"].probes == probes
-    unconfirmed_world.advance_time(rest)
+    unconfirmed_runtime.advance_time(rest)
     assert await check.confirm()
 
 
@@ -453,11 +459,11 @@ class Dated(TimeAdapter):
 
 @pytest.mark.parametrize(("kind", "is_asked"), [(TimeAdapter, False), (Dated, True)])
 async def test_i15_a_login_in_cooldown_is_asked_only_without_credentials(
-    open_store, unconfirmed_world, kind, is_asked
+    open_store, unconfirmed_runtime, kind, is_asked
 ):
     """I15: during a cooldown no login is probed for the time."""
-    own = kind(unconfirmed_world, timedelta(0))
-    check, store = await check_of(open_store, unconfirmed_world, "a", a=own)
+    own = kind(unconfirmed_runtime, timedelta(0))
+    check, store = await check_of(open_store, unconfirmed_runtime, "a", a=own)
     await set_cooldown(store, "fake/a", START_TIME + 60 * SECOND)
     assert await check.confirm() is is_asked
     assert own.probes == 0
@@ -472,16 +478,16 @@ class Limited(TimeAdapter):
 
 
 async def test_i15_a_login_that_wants_no_calls_is_left_out_of_the_check(
-    open_store, unconfirmed_world
+    open_store, unconfirmed_runtime
 ):
     """F26, I15: it is asked again at the end of its limit, by the monotonic clock."""
     check, _store = await check_of(
-        open_store, unconfirmed_world, "a", a=Limited(unconfirmed_world)
+        open_store, unconfirmed_runtime, "a", a=Limited(unconfirmed_runtime)
     )
     for _ in range(29):
         await check.confirm()
-        unconfirmed_world.advance_time(timedelta(seconds=FAST_POLL_SECONDS))
+        unconfirmed_runtime.advance_time(timedelta(seconds=FAST_POLL_SECONDS))
     assert check.adapters["a"].probes == 1
-    unconfirmed_world.advance_time(timedelta(seconds=SLOW_POLL_SECONDS))
+    unconfirmed_runtime.advance_time(timedelta(seconds=SLOW_POLL_SECONDS))
     await check.confirm()
     assert check.adapters["a"].probes == 2

@@ -86,7 +86,7 @@ class CooldownScene:
             "b": platforms["one"],
             "c": platforms["two"],
         }
-        self.monitoring, self.checkups, self.orders = (
+        self.monitoring, self.checkups, self.actions = (
             store.monitoring,
             store.login_health,
             store.actions,
@@ -155,7 +155,7 @@ async def test_f26_i15_no_call_of_a_login_comes_before_the_end_of_a_limit_that_a
     """
     one, two = day.platforms["one"], day.platforms["two"]
     if kind == "retract":
-        await day.orders.retract(
+        await day.actions.retract(
             PostId("live"), AccountId("b"), named_person("li"), "wrong"
         )
     one.limited = kind

@@ -45,7 +45,7 @@ class ManualScene:
         self.fake = FakeAdapter(now=runtime.now)
         self.adapters = {A: self.fake}
         self.queries, self.tasks = store.queries, store.manual_tasks
-        self.orders = store.actions
+        self.actions = store.actions
 
     async def run_jobs(self):
         """Run every job once."""
@@ -60,7 +60,7 @@ class ManualScene:
             await self.run_jobs()
 
     async def switch(self, mode):
-        await self.orders.set_mode(A, mode, LI, "试验")
+        await self.actions.set_mode(A, mode, LI, "试验")
 
     async def now(self):
         [delivery] = await self.queries.deliveries(post=PostId("p"))
@@ -294,7 +294,7 @@ async def test_open_tasks_are_alerted_twice_and_then_held(scene):
 
 async def test_a_cancelled_task_is_not_listed(scene):
     """It is not listed any more, and somebody must confirm that it was not posted."""
-    await scene.orders.cancel_post(PostId("p"), LI, "not wanted")
+    await scene.actions.cancel_post(PostId("p"), LI, "not wanted")
     await scene.run_jobs()
     assert (await scene.tasks.list_open(), (await scene.now()).reason) == (
         [],
@@ -317,7 +317,7 @@ async def test_a_cancelled_task_that_was_reported_is_still_verified(scene):
     """
     await scene.post_by_hand()
     await scene.report()
-    await scene.orders.cancel_post(PostId("p"), LI, "not wanted")
+    await scene.actions.cancel_post(PostId("p"), LI, "not wanted")
     await scene.run_jobs()
     assert ((await scene.now()).state, await scene.alerts()) == (
         State.PUBLISHED,
@@ -328,7 +328,7 @@ async def test_a_cancelled_task_that_was_reported_is_still_verified(scene):
 async def test_a_task_is_retracted_once_it_is_found(scene):
     """A retraction of a task finds the person's post and deletes it."""
     await scene.post_by_hand()
-    await scene.orders.retract(PostId("p"), None, LI, "wrong")
+    await scene.actions.retract(PostId("p"), None, LI, "wrong")
     await scene.run_on(minutes=10)
     assert ((await scene.now()).state, scene.fake.posts) == (State.RETRACTED, {})
 
@@ -338,7 +338,7 @@ async def test_a_task_to_be_retracted_ends_by_a_persons_confirmation_only(scene)
 
     Lists cannot show that a person will not post any more.
     """
-    await scene.orders.retract(PostId("p"), None, LI, "wrong")
+    await scene.actions.retract(PostId("p"), None, LI, "wrong")
     await scene.run_on(minutes=60)
     assert (await scene.now()).state is State.RETRACTING
     with pytest.raises(RefusedError):

@@ -408,9 +408,9 @@ async def test_a_cancelled_post_is_not_filed_again(planner):
 
     text = entry("p", at="2026-11-26T09:00:00") + cron("daily", "0 12 * * *")
     await apply_schedule(planner, text, "schedule.toml")
-    orders = planner.store.actions
+    actions = planner.store.actions
     for post in ("p", "daily"):
-        await orders.cancel_post(PostId(post), named_person("li"), "mistake")
+        await actions.cancel_post(PostId(post), named_person("li"), "mistake")
     await apply_schedule(planner, text + "\n", "schedule.toml")
     assert {item.state for item in await deliveries(planner)} == {State.CANCELLED}
 
@@ -429,7 +429,7 @@ async def test_a_follow_up_may_outlive_its_originals_entry(planner):
     } == {"p"}
 
 
-async def test_filing_never_overtakes_a_cancellation(planner):
+async def test_planning_never_overtakes_a_cancellation(planner):
     """Planning that began before a post was cancelled files nothing of it."""
     await apply_schedule(planner, cron("daily", "0 12 * * *"), "schedule.toml")
     schedule = await active_schedule(planner, "schedule.toml")
@@ -481,7 +481,7 @@ async def test_planning_ahead_never_removes_what_a_newer_file_names(planner):
 async def test_planning_ahead_files_nothing_of_a_post_that_a_newer_file_has_left_out(
     planner, runtime
 ):
-    """Between reading a version and filing from it another host may have applied a newer one."""
+    """Between reading a version and planning from it another host may have applied a newer one."""
     await apply_schedule(
         planner, cron("daily", "0 12 * * *") + entry("p"), "schedule.toml"
     )

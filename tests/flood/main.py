@@ -104,7 +104,7 @@ class Size:
     seconds: float = 60
     quiet_seconds: float = 20
     lead_seconds: float = 10
-    """Seconds that filing a post may take before the measured work begins.
+    """Seconds that planning a post may take before the measured work begins.
 
     They are extended if they are too short.
     """
@@ -367,38 +367,38 @@ class Office:
                 self.reconnections += 1
                 await asyncio.sleep(RECONNECT_SECONDS)  # the pace of a page
 
-    async def file_posts(self) -> None:
-        """File all posts of the schedule with their instants."""
+    async def plan_posts(self) -> None:
+        """Write the schedule, and wait until all its posts are planned."""
         write_schedule(
             self.folder, *(format_post(post, at) for post, at in self.due.items())
         )
         wanted = {(post, int(at.timestamp() * 1e6)) for post, at in self.due.items()}
 
-        def are_filed() -> bool:
-            filed = read_rows(
+        def are_planned() -> bool:
+            rows = read_rows(
                 self.folder,
                 "SELECT post, due_at, COUNT(*) FROM delivery GROUP BY post, due_at",
             )
             return {
-                (post, at) for post, at, number in filed if number == self.size.accounts
+                (post, at) for post, at, number in rows if number == self.size.accounts
             } >= wanted
 
-        await eventually(are_filed, PATIENCE_SECONDS, "the deliveries")
+        await eventually(are_planned, PATIENCE_SECONDS, "the deliveries")
 
     async def move_post(self, post: str, seconds: float) -> float:
-        """Let a filed post fall due in so many seconds, or later; return the instant.
+        """Let a planned post fall due in so many seconds, or later; return the instant.
 
-        The instant is in seconds of the epoch. Raises TimeoutError if the move is filed too late
+        The instant is in seconds of the epoch. Raises TimeoutError if the move is planned too late
         again and again.
         """
         for lead in (1, 2, 4):
             ahead = timedelta(seconds=seconds + lead * self.size.lead_seconds)
             self.due[post] = datetime.now(UTC).replace(microsecond=0) + ahead
-            await self.file_posts()
+            await self.plan_posts()
             due = self.due[post].timestamp()
             if due - time.time() >= seconds:
                 return due
-        raise TimeoutError(f"{post} is not filed before its time")
+        raise TimeoutError(f"{post} is not planned before its time")
 
     async def wait_for_calls(self, due: float) -> Sequence[float]:
         """Wait until the post has left to every account.
@@ -435,9 +435,9 @@ class Office:
 async def measure(office: Office) -> Outcome:
     """Work without the flood, then in it."""
     size = office.size
-    office.report("waiting for the dashboard, and for both posts to be filed")
+    office.report("waiting for the dashboard, and for both posts to be planned")
     await eventually(office.answers, PATIENCE_SECONDS, "the dashboard's first page")
-    await office.file_posts()
+    await office.plan_posts()
     await office.work(QUIET, size.quiet_seconds)
     quiet, office.noticed = office.noticed, Noticed()
     office.report(

@@ -6,6 +6,7 @@ account.
 
 import ast
 import asyncio
+import functools
 import io
 import json
 import re
@@ -81,11 +82,23 @@ BANNED_WORDS = (
     "told",
     "books",
     "floors?",
+    "filing",
 )
 """Words of an older English, or of a private vocabulary.
 
 They are allowed in quotes and as others' attributes: Tieba calls its replies `floor`.
 """
+
+BANNED_TEST_NAMES = frozenset({
+    "filing", "floor", "floors", "gap", "gaps", "orders", "settle", "settled", "settles",
+    "terms", "world",
+})  # fmt: skip
+"""Words with another word for the same thing in the product.
+
+It has actions and events, a visibility window, a minimum interval, policies, parts and plans.
+"""
+INTERFACE_NAMES = frozenset({"is_settled", "settle_time"})
+"""Names with such a word in the product: a column of an alert, an option of the conformance kit."""
 
 NOUNLESS_CLAUSE = re.compile(r"\b(?:what|who|whose|those|which)\b", re.IGNORECASE)
 """Begins a clause where a noun could stand."""
@@ -98,6 +111,8 @@ _BANNED = re.compile(
     rf"(?<![\w./\"'`?-])(?:{'|'.join(BANNED_WORDS)})(?![\w-])", re.IGNORECASE
 )
 _TEXT_FILES = ("*.py", "*.md", "*.toml", "*.html", "*.sh")
+_NOT_OURS = frozenset({"THIRD_PARTY_NOTICES.md"})
+"""The licences of others, word for word."""
 _SECTIONS = re.compile(r"^## (.+)$", re.MULTILINE)
 
 
@@ -113,6 +128,7 @@ class Structure:
     commands_without_file: list[str]
     words_not_found: list[str]
     banned_words: list[str]
+    banned_test_names: list[str]
     glossary_rows: int
     longest_html_line: int
     largest_functions: dict[str, int]
@@ -127,6 +143,7 @@ class Structure:
 
 
 def measure() -> Structure:
+    tests = _test_trees()
     trees = {path: ast.parse(path.read_text("utf-8")) for path in product_files()}
     counted = [
         path
@@ -153,7 +170,7 @@ def measure() -> Structure:
         files=len(counted),
         lines=sum(_line_count(path) for path in trees),
         private_called_once=_share_called_once(trees),
-        classes_defined_twice=_classes_defined_twice(trees | _test_trees()),
+        classes_defined_twice=_classes_defined_twice(trees | tests),
         gerund_modules=[
             relative(path)
             for path in trees
@@ -162,6 +179,7 @@ def measure() -> Structure:
         commands_without_file=_commands_without_file(),
         words_not_found=_words_not_found(trees),
         banned_words=list(banned_words()),
+        banned_test_names=list(banned_test_names(tests)),
         glossary_rows=_glossary_rows(),
         longest_html_line=max(
             len(line)
@@ -201,22 +219,60 @@ def relative(path: Path) -> str:
 
 def banned_words() -> Iterator[str]:
     """Find banned words in product, docs, scripts and tests."""
+    for path in _text_files():
+        text = path.read_text("utf-8")
+        if not _BANNED.search(text):
+            continue
+        for number, line in enumerate(text.splitlines(), 1):
+            yield from (
+                f"{relative(path)}:{number}: {found[0]}"
+                for found in _BANNED.finditer(line)
+            )
+
+
+def _text_files() -> Iterator[Path]:
+    """Yield the texts of the repository, without environments and licences of others."""
+    folders = [path for path in ROOT.iterdir() if path.is_dir() and path.name[0] != "."]
     for pattern in _TEXT_FILES:
-        for path in sorted(ROOT.rglob(pattern)):
-            parts = path.relative_to(ROOT).parts
-            if (
-                parts[0].startswith(".") or "__pycache__" in parts
-            ):  # no environment, no cache
+        for path in sorted(ROOT.glob(pattern)):
+            if path.name not in _NOT_OURS and path.name[0] != ".":
+                yield path
+        for folder in sorted(folders):
+            yield from sorted(folder.rglob(pattern))
+
+
+def banned_test_names(trees: dict[Path, ast.Module]) -> Iterator[str]:
+    """Find given names in tests with a word that the product does not use for it.
+
+    The name of a test function is a sentence, with each word in its plain sense.
+    """
+    for path, tree in trees.items():
+        for node in _walk(tree):
+            name = _given_name(node)
+            if not name or name.startswith("test_") or name in INTERFACE_NAMES:
                 continue
-            if (
-                path == ROOT / "THIRD_PARTY_NOTICES.md"
-            ):  # the licences of others, word for word
-                continue
-            for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
-                yield from (
-                    f"{relative(path)}:{number}: {found[0]}"
-                    for found in _BANNED.finditer(line)
-                )
+            if BANNED_TEST_NAMES & set(_split_name(name)):
+                yield f"{relative(path)}:{node.lineno}: {name}"
+
+
+def _given_name(node: ast.AST) -> str | None:
+    """Return the name that a node gives to a function, class, parameter or variable."""
+    match node:
+        case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
+            return node.name
+        case ast.arg():
+            return node.arg
+        case ast.Name(ctx=ast.Store()):
+            return node.id
+        case ast.Attribute(ctx=ast.Store()):
+            return node.attr
+        case _:
+            return None
+
+
+def _split_name(name: str) -> list[str]:
+    """Return the words of a name in lower case."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower().split("_")
 
 
 def _count_tokens(item: tuple[Path, ast.Module]) -> tuple[int, int]:
@@ -224,7 +280,7 @@ def _count_tokens(item: tuple[Path, ast.Module]) -> tuple[int, int]:
     path, tree = item
     documented = {
         number
-        for node in ast.walk(tree)
+        for node in _walk(tree)
         if isinstance(node, ast.stmt) and _is_docstring(node)
         for number in range(node.lineno, (node.end_lineno or node.lineno) + 1)
     }
@@ -239,7 +295,7 @@ def _count_tokens(item: tuple[Path, ast.Module]) -> tuple[int, int]:
 
 
 def _docstrings(tree: ast.Module) -> Iterator[str]:
-    for node in ast.walk(tree):
+    for node in _walk(tree):
         if (
             isinstance(node, ast.Expr)
             and isinstance(node.value, ast.Constant)
@@ -258,12 +314,30 @@ def count_statements(body: list[ast.stmt]) -> int:
     Imports and docstrings make nothing harder to follow.
     """
     return sum(
-        isinstance(node, ast.stmt)
-        and not isinstance(node, ast.Import | ast.ImportFrom)
-        and not _is_docstring(node)
-        for statement in body
-        for node in ast.walk(statement)
+        not isinstance(statement, ast.Import | ast.ImportFrom)
+        and not _is_docstring(statement)
+        for statement in _walk_statements(body)
     )
+
+
+@functools.cache
+def _walk(tree: ast.AST) -> tuple[ast.AST, ...]:
+    """Return all nodes of a tree; walking it takes far longer than reading them again."""
+    return tuple(ast.walk(tree))
+
+
+def _walk_statements(body: list[ast.stmt]) -> Iterator[ast.stmt]:
+    """Yield statements, also inside others. No expression contains any."""
+    waiting: list[ast.AST] = list(body)
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.stmt):
+            yield node
+        waiting += [
+            child
+            for child in ast.iter_child_nodes(node)
+            if isinstance(child, ast.stmt | ast.excepthandler | ast.match_case)
+        ]
 
 
 def _is_docstring(node: ast.stmt) -> bool:
@@ -282,7 +356,7 @@ def _largest(sizes: dict[str, int], count: int = 10) -> dict[str, int]:
 def _functions(tree: ast.AST) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
     return (
         node
-        for node in ast.walk(tree)
+        for node in _walk(tree)
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
     )
 
@@ -293,7 +367,7 @@ def _share_called_once(trees: dict[Path, ast.Module]) -> float:
     for tree in trees.values():
         uses = Counter(
             node.id if isinstance(node, ast.Name) else node.attr
-            for node in ast.walk(tree)
+            for node in _walk(tree)
             if isinstance(node, ast.Name | ast.Attribute)
         )
         for function in _functions(tree):
@@ -306,7 +380,7 @@ def _share_called_once(trees: dict[Path, ast.Module]) -> float:
 def _classes_defined_twice(trees: dict[Path, ast.Module]) -> dict[str, list[str]]:
     places = defaultdict(list)
     for path, tree in trees.items():
-        for node in ast.walk(tree):
+        for node in _walk(tree):
             if isinstance(node, ast.ClassDef):
                 places[node.name].append(f"{relative(path)}:{node.lineno}")
     return {name: found for name, found in sorted(places.items()) if len(found) > 1}
@@ -326,9 +400,7 @@ def _words_not_found(trees: dict[Path, ast.Module]) -> list[str]:
     for tree in trees.values():
         names |= {function.name.lower() for function in _functions(tree)}
         names |= {
-            node.name.lower()
-            for node in ast.walk(tree)
-            if isinstance(node, ast.ClassDef)
+            node.name.lower() for node in _walk(tree) if isinstance(node, ast.ClassDef)
         }
     return [
         word

@@ -52,13 +52,16 @@ for name in bin sbin lib lib64; do
     if [ -L "/$name" ]; then ln -s "$(readlink "/$name")" "$root/$name"
     elif [ -d "/$name" ]; then mkdir "$root/$name" && mount --rbind "/$name" "$root/$name"; fi
 done
+mkdir "$root/bin.local" && cp -a /usr/local/bin/. "$root/bin.local" && \
+mount --bind "$root/bin.local" "$root/usr/local/bin"
 mount --rbind /dev "$root/dev"
 mount -t proc proc "$root/proc"
 exec chroot "$root" /bin/sh -eu /steps/all
 """
 """Makes a folder the root of later commands.
 
-The system's programs are read-only, and none of its settings or data are there.
+The system's programs are read-only, but for a copy of /usr/local/bin. None of its settings or data
+are there.
 """
 START = """
 setpriv --reuid publisher --regid publisher --init-groups \\
@@ -68,7 +71,7 @@ until sh -eu /steps/health.sh; do kill -0 "$daemon" || { cat /run/log >&2; exit 
 setpriv --reuid publisher-web --regid publisher --init-groups \\
     /opt/publisher/.venv/bin/publisher --lang en -C /srv/publisher web 2>/run/web.log &
 web=$!
-until grep -q '^Dashboard' /run/web.log; do \
+until grep -q web_listening /run/web.log; do \
 kill -0 "$web" || { cat /run/web.log >&2; exit 1; }; sleep 0.2; done
 if grep right_missing /run/web.log >&2; then exit 1; fi
 """
@@ -107,8 +110,9 @@ def test_each_block_is_valid_shell(block):
 def test_the_commands_that_are_named_exist(path):
     """Blocks that cannot be run here name commands of publisher all the same."""
     named = re.findall(
-        r"publisher(?:\", \"| )-C(?:\", \"| )/srv/publisher(?:\", \"| )([a-z-]+)",
+        r"(?:^|publisher(?:\", \"| )-C(?:\", \"| )/srv/)publisher(?:\", \"| )([a-z][a-z-]*)",
         path.read_text("utf-8"),
+        re.MULTILINE,
     )
     assert named
     assert set(named) <= set(COMMANDS)
@@ -281,7 +285,7 @@ def test_the_manuals_commands_work_in_an_empty_root(tmp_path):
             root,
         ],
         env={
-            "PATH": f"{python}/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+            "PATH": f"{python}/bin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
             "HOME": "/root",
             "LC_ALL": "C.UTF-8",
             "PIP_CONFIG_FILE": "/dev/null",

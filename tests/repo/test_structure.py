@@ -53,6 +53,11 @@ def test_no_banned_word_is_written(structure):
     assert structure.banned_words == []
 
 
+def test_tests_use_the_products_words(structure):
+    """No name given in tests has a word with another word for it in the product."""
+    assert structure.banned_test_names == []
+
+
 def test_sizes_do_not_grow(structure):
     """Files and functions stay small enough for a reader to follow."""
     assert structure.private_called_once <= MAX_SHARE_CALLED_ONCE

@@ -12,7 +12,9 @@ from publisher.rendering.child import MAX_MEMORY_BYTES
 EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
 UNIT, WEB_UNIT = EXAMPLES / "publisher.service", EXAMPLES / "publisher-web.service"
 WATCHDOG = EXAMPLES / "publisher-watchdog.service"
-MOST_EXPOSED = {UNIT: 1.7, WEB_UNIT: 1.4, WATCHDOG: 1.5}
+BACKUP = EXAMPLES / "publisher-backup.service"
+MOST_EXPOSED = {UNIT: 1.7, WEB_UNIT: 1.4, WATCHDOG: 1.5, BACKUP: 1.5}
+TIMERS = [unit.with_suffix(".timer") for unit in (WATCHDOG, BACKUP)]
 """The daemon asks the kernel about the clock and sees the schedule's owner: 0.2 each."""
 MOST_THREADS = 100
 """Measured: 15 on two processors.
@@ -61,9 +63,7 @@ def test_the_unit_limits_resources_but_not_a_normal_run(unit):
     assert int(limits["TasksMax"]) >= MOST_THREADS
 
 
-@pytest.mark.parametrize(
-    "unit", [*MOST_EXPOSED, WATCHDOG.with_suffix(".timer")], ids=lambda unit: unit.name
-)
+@pytest.mark.parametrize("unit", [*MOST_EXPOSED, *TIMERS], ids=lambda unit: unit.name)
 def test_the_unit_is_valid(unit):
     """systemd knows every option of the unit and accepts every value."""
     judged = analyze("verify", "--man=no", unit=unit)

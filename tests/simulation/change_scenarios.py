@@ -173,7 +173,7 @@ class ChangeStorm:
         while not is_so() and self.simulation.loop.time() < end:
             yield GLANCE_SECONDS
 
-    def until_filed(self, post: str) -> Iterator[float]:
+    def until_planned(self, post: str) -> Iterator[float]:
         """Wait until the post is filed."""
         yield from self.until(lambda: self.states(post), 120.0)
 
@@ -218,7 +218,7 @@ class ChangeStorm:
         Wait until its outcome is open.
         """
         post = self.new_entry(name, (account,), CALLED_AFTER, **more)
-        yield from self.until_filed(post)
+        yield from self.until_planned(post)
         due = self.entry(post).at or instant(EPOCH)
         yield max(0.0, due.timestamp() - self.simulation.now - 1.5)
         self.lose(account, *faults)
@@ -238,7 +238,7 @@ class ChangeStorm:
 def _delete_and_put_back(changes: ChangeStorm) -> Iterator[float]:
     """A post is deleted from the file by mistake, and put back."""
     post = changes.new_entry("deleted", changes.accounts, DUE_AFTER)
-    yield from changes.until_filed(post)
+    yield from changes.until_planned(post)
     changes.remove(post)
     yield changes.slip()
     changes.edit(post)
@@ -248,7 +248,7 @@ def _delete_and_put_back(changes: ChangeStorm) -> Iterator[float]:
 def _leave_account_out(changes: ChangeStorm) -> Iterator[float]:
     """An account is taken out of `to` by mistake, and put back."""
     post = changes.new_entry("left-out", changes.accounts, DUE_AFTER)
-    yield from changes.until_filed(post)
+    yield from changes.until_planned(post)
     changes.edit(post, accounts=changes.accounts[1:])
     yield changes.slip()
     changes.edit(post, accounts=changes.accounts)
@@ -259,7 +259,7 @@ def _mistake_date(changes: ChangeStorm) -> Iterator[float]:
     """A date is wrong by weeks, and put right."""
     post = changes.new_entry("date", changes.accounts, DUE_AFTER)
     right = changes.entry(post).at or instant(EPOCH)
-    yield from changes.until_filed(post)
+    yield from changes.until_planned(post)
     changes.edit(post, at=right + timedelta(days=changes.rng.choice([20, 30])))
     yield changes.slip()
     changes.edit(post, at=right)
@@ -271,7 +271,7 @@ def _move_into_past(changes: ChangeStorm) -> Iterator[float]:
     post = changes.new_entry("past", changes.accounts, DUE_AFTER, max_delay="30m")
     right = changes.entry(post).at or instant(EPOCH)
     changes.not_before[post] = right.timestamp()
-    yield from changes.until_filed(post)
+    yield from changes.until_planned(post)
     changes.edit(post, at=right - timedelta(hours=5))
     yield changes.rng.choice([changes.slip(), URGENT_SECONDS + 30.0])
     changes.edit(post, at=right)
@@ -291,7 +291,7 @@ def _delete_cron(changes: ChangeStorm) -> Iterator[float]:
 def _break_cron(changes: ChangeStorm, slip: Callable[[str], None]) -> Iterator[float]:
     post = changes.new_entry("cron", changes.accounts[:1], 0.0, cron="*/5 * * * *")
     changes.edit(post, until=instant(EPOCH + changes.simulation.shape.storm + HOUR))
-    yield from changes.until_filed(post)
+    yield from changes.until_planned(post)
     slip(post)
     yield changes.slip()
     changes.edit(post, cron="*/5 * * * *")
@@ -347,7 +347,7 @@ def _swap_identity(changes: ChangeStorm) -> Iterator[float]:
 def _swap_secret(changes: ChangeStorm) -> Iterator[float]:
     """An account is given the secret of another of ours while a post for it falls due."""
     post = changes.new_entry("secret", (CHANGED_ACCOUNT,), 60.0)
-    yield from changes.until_filed(post)
+    yield from changes.until_planned(post)
     changes.change_account(
         CHANGED_ACCOUNT,
         token_of=identity_of(URGENT_ACCOUNT),
@@ -392,7 +392,7 @@ def _shrink_group(changes: ChangeStorm) -> Iterator[float]:
     post = changes.new_entry(
         "grouped", changes.accounts, DUE_AFTER + 60, names_group=True
     )
-    yield from changes.until_filed(post)
+    yield from changes.until_planned(post)
     workspace.edited.add(post)
     workspace.group = changes.accounts[:1]
     changes.save_settings()
@@ -585,7 +585,7 @@ def _play_changes(simulation: Simulation) -> None:
             heapq.heappush(under_way, (simulation.loop.time() + pause, place, step))
     simulation.pass_time(URGENT_SECONDS)
     _judge_urgent_posts(changes)
-    simulation.settle()
+    simulation.drain()
     _judge_rest(changes)
 
 

@@ -65,7 +65,7 @@ def _play_pruned(simulation: Simulation) -> None:
     simulation.run_command(
         simulation.cancel(rng.choice(sorted(simulation.workspace.entries)))
     )
-    simulation.settle()
+    simulation.drain()
     simulation.errors += violations(simulation)
     [last] = simulation.rows("SELECT max(id) AS id FROM delivery")
     if any(
@@ -178,7 +178,7 @@ EACH = 0.25
 IN_TIME = 6.0
 """Maximum seconds until the call of a post that is sent now.
 
-This is less than filing all the others takes.
+This is less than planning all the others takes.
 """
 
 
@@ -225,7 +225,7 @@ def _play_portions(simulation: Simulation) -> None:
         for step in rng.sample(CHANGES, rng.choice([0, 1, 2] if dies else [1, 2])):
             simulation.pass_time(rng.uniform(0, 0.5))
             step(simulation)
-            if not dies:  # a newer version would end the filing before it dies
+            if not dies:  # a newer version would end the planning before it dies
                 simulation.run_command(simulation.reload())
         simulation.pass_time(40)
 

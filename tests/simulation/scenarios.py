@@ -188,7 +188,7 @@ def entries_of(seed: str, shape: Shape) -> list[SchedulePost]:
 def run_seed(
     seed: str, *, steps: int | None = None, trace: bool = False
 ) -> SeedVerdict:
-    """Run one storm until everything is settled.
+    """Run one storm until nothing changes any more.
 
     With `steps`, run only so many of people's commands.
     """
@@ -202,9 +202,9 @@ def run_seed(
 
 
 def finish(simulation: Simulation) -> SeedVerdict:
-    """Let the rest of the storm pass, and judge the settled result."""
+    """Let the rest of the storm pass, and judge the result at rest."""
     simulation.pass_time(max(0.0, simulation.shape.storm - simulation.loop.time()))
-    simulation.settle()
+    simulation.drain()
     found = violations(simulation)
     states = sorted(Counter(row["state"] for row in simulation.deliveries()).items())
     made = sum(

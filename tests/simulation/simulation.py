@@ -68,7 +68,7 @@ from tests.simulation.workspace import (
 ENDED = frozenset(
     {"published", "retracted", "removed", "failed", "expired", "cancelled"}
 )
-MAX_SETTLE_SECONDS = 6 * 3600.0
+MAX_DRAIN_SECONDS = 6 * 3600.0
 MAX_RESOLUTIONS = 8
 POLL_SECONDS = 0.25
 """Seconds between two checks of a condition that is waited for."""
@@ -338,7 +338,7 @@ class Simulation:
             self.pass_time(POLL_SECONDS)
         return found
 
-    def settle(self) -> None:
+    def drain(self) -> None:
         """End all faults, and let time pass until nothing changes any more.
 
         Meanwhile people resolve the held deliveries.
@@ -356,7 +356,7 @@ class Simulation:
         self.pass_time(45)
         self.resume_all()
         self.approve_rest()
-        until = self.loop.time() + MAX_SETTLE_SECONDS
+        until = self.loop.time() + MAX_DRAIN_SECONDS
         for _ in range(MAX_RESOLUTIONS):
             self._wait_for_rest(until)
             for post in sorted(

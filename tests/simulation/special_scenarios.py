@@ -50,7 +50,7 @@ REFUSED_TWICE: Sequence[Fault] = ({"kind": "expire_token"}, {"kind": "expire_tok
 
 
 def run_storm(name: str, number: int, *, trace: bool = False) -> SeedVerdict:
-    """Run one storm of a kind until everything is settled."""
+    """Run one storm of a kind until nothing changes any more."""
     seed, storm = f"{name}/{number}", STORMS[name]
     shape, entries = storm.set_up(rng_for(f"{seed}/shape"), rng_for(f"{seed}/entries"))
     with opened(seed, shape, entries, trace=trace) as simulation:

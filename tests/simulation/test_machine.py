@@ -159,7 +159,7 @@ class Newsroom(RuleBasedStateMachine):
         if not hasattr(self, "simulation"):
             return
         try:
-            self.simulation.settle()
+            self.simulation.drain()
             found = violations(self.simulation)
         finally:
             self.begun.__exit__(None, None, None)

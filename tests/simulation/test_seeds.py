@@ -135,7 +135,7 @@ def calm_run():
     ]
     with opened("calm", shape, entries) as simulation:
         simulation.pass_time(shape.storm)
-        simulation.settle()
+        simulation.drain()
         states = Counter(row["state"] for row in simulation.deliveries())
         words = sorted(
             (post["account"], post["title"], post["text"])

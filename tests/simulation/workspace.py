@@ -32,8 +32,6 @@ SEALED_LINE = re.compile(rb'^(\{.+),"crc32":"[0-9a-f]{8}"\}\n', re.MULTILINE)
 """A whole line of the journal, without its checksum."""
 AUTHOR = "zhang"
 """The author of all posts."""
-GAP = 2.0
-"""Seconds between two calls of a login, as the settings below say."""
 SETTINGS = """environment = "drill"
 timezone = "Asia/Shanghai"
 secrets_dir = "secrets"

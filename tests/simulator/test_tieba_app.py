@@ -8,7 +8,7 @@ from publisher.simulator.tieba.protobuf import decode, encode
 from tests.simulator.protobuf_format import at, message, read_message, text_at
 from tests.simulator.tieba_calls import APP, FORUM, ME, OTHER, TEXT, TITLE, signed
 
-PB_PAGE, PB_FLOOR, USERPOST, FRS_PAGE, PROFILE = (
+PB_PAGE, PB_REPLY, USERPOST, FRS_PAGE, PROFILE = (
     "302001",
     "302002",
     "303002",
@@ -202,7 +202,7 @@ async def test_comments_are_read_by_message(tieba):
     answer = (await tieba.as_(OTHER).reply(tid, "谢谢提醒", quote_id=pid))["pid"]
     for name in ((2, int(pid)), (3, int(answer))):
         read = await tieba.message(
-            "/c/f/pb/floor", PB_FLOOR, message((1, int(tid)), name, (4, 1))
+            "/c/f/pb/floor", PB_REPLY, message((1, int(tid)), name, (4, 1))
         )
         assert (
             text_at(read, 2, 4, 2, 2),
@@ -214,7 +214,7 @@ async def test_comments_are_read_by_message(tieba):
             2,
         )
     read = await tieba.message(
-        "/c/f/pb/floor", PB_FLOOR, message((1, int(elsewhere)), (2, int(pid)), (4, 1))
+        "/c/f/pb/floor", PB_REPLY, message((1, int(elsewhere)), (2, int(pid)), (4, 1))
     )
     assert error(read) == 273
 

@@ -13,10 +13,10 @@ from tests.simulator.wechat_calls import (
     article,
     begin_day,
     call,
+    change_settings,
     cover,
     draft,
     posts,
-    settle,
     shift,
     stable,
     submit,
@@ -126,7 +126,7 @@ async def test_a_draft_is_changed_in_place(sim, token):
 
 async def test_a_submitted_draft_cannot_be_changed(sim, token):
     """A draft that stays until its job has ended is neither changed nor deleted meanwhile."""
-    await settle(sim, wechat_consume="finish")
+    await change_settings(sim, wechat_consume="finish")
     name, other = await draft(sim, token), await article(sim, token)
     await submit(sim, token, name)
     assert (
@@ -185,14 +185,14 @@ async def test_a_temporary_picture_lasts_three_days(sim, token):
 async def test_tokens_are_for_listed_addresses(sim):
     """Another address is refused and named; a token already issued works from anywhere."""
     token = (await stable(sim))["access_token"]
-    await settle(sim, wechat_addresses=["127.0.0.1"])
+    await change_settings(sim, wechat_addresses=["127.0.0.1"])
     refused = await stable(sim)
     assert refused["errcode"] == 40164
     assert refused["errmsg"].startswith(
         "invalid ip 192.0.2.7 ipv6 ::ffff:192.0.2.7, not in whitelist rid: "
     )
     assert "errcode" not in await call(sim, token, "draft/batchget")
-    await settle(sim, wechat_addresses=["192.0.2.7"])
+    await change_settings(sim, wechat_addresses=["192.0.2.7"])
     assert "access_token" in await stable(sim)
 
 
@@ -211,7 +211,7 @@ async def test_a_refresh_is_forced_twenty_times_a_day(sim):
 
 async def test_the_platforms_quotas_can_apply(sim, token):
     """By the setting, its own limits apply until the day is over."""
-    await settle(sim, wechat_quotas="platform")
+    await change_settings(sim, wechat_quotas="platform")
     for _ in range(10):
         assert (await call(sim, token, "freepublish/delete"))["errcode"] == 53600
     assert (await call(sim, token, "freepublish/delete"))["errcode"] == 45009
@@ -222,7 +222,7 @@ async def test_the_platforms_quotas_can_apply(sim, token):
 
 async def test_an_unverified_account_drafts_only(sim, token):
     """Publishing, mass sends and statistics are refused; the draft box works."""
-    await settle(sim, wechat_verified=False)
+    await change_settings(sim, wechat_verified=False)
     name = await draft(sim, token)
     assert (await submit(sim, token, name))["errcode"] == 48001
     assert (await call(sim, token, "message/mass/sendall"))["errcode"] == 48001

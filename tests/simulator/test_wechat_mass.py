@@ -9,10 +9,10 @@ import pytest
 from publisher.simulator import create_app
 from tests.simulator.wechat_calls import (
     call,
+    change_settings,
     draft,
     posts,
     send,
-    settle,
     shift,
     stable,
     submit,
@@ -97,7 +97,7 @@ async def test_a_key_sends_once(sim, token):
 
 async def test_a_known_key_can_send_again(sim, token):
     """With `accept`, neither key nor draft prevents a second mass send."""
-    await settle(
+    await change_settings(
         sim, wechat_repeats="accept", wechat_consume="finish", wechat_review_seconds=600
     )
     name = await draft(sim, token)
@@ -197,13 +197,13 @@ async def test_a_list_has_at_least_two_receivers(sim, token):
         40003,
         0,
     ]
-    await settle(sim, wechat_kind="subscription")
+    await change_settings(sim, wechat_kind="subscription")
     assert await to(people[2:4]) == 48001
 
 
 async def test_a_subscription_account_sends_once_a_day(sim):
     """A second mass send is refused until midnight, for any audience."""
-    await settle(sim, wechat_kind="subscription", wechat_mass_per_day=1)
+    await change_settings(sim, wechat_kind="subscription", wechat_mass_per_day=1)
     token = await until_noon(sim)
     assert (await send(sim, token, await draft(sim, token)))["errcode"] == 0
     second = await draft(sim, token)
@@ -216,7 +216,7 @@ async def test_a_subscription_account_sends_once_a_day(sim):
 
 async def test_a_service_account_reaches_a_follower_four_times_a_month(sim):
     """The fifth send to all is refused, one to a tag reaches nobody; next month it does."""
-    await settle(sim, wechat_mass_per_month=4)
+    await change_settings(sim, wechat_mass_per_month=4)
     token = await until_noon(sim, months=1)
     people = (
         await sim.get("/cgi-bin/user/get", params={"access_token": token})

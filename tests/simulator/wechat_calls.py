@@ -82,7 +82,7 @@ async def begin_day(sim):
     await shift(sim, DAY - (now + BEIJING) % DAY + 1)
 
 
-async def settle(sim, **settings):
+async def change_settings(sim, **settings):
     assert (await sim.post("/_sim/settings", json=settings)).status_code == 200
 
 

@@ -50,8 +50,8 @@ def person(name):
     return Actor(role=Role.PERSON, name=name)
 
 
-async def file_post(open_store, post=POST, rules=RULES):
-    """Open a store under these rules, and file a post."""
+async def plan_post(open_store, post=POST, rules=RULES):
+    """Open a store under these rules, and plan a post."""
     store = replace(
         await open_store(make_policy("a"), make_policy("b"), make_policy("c")),
         approval_rules=rules,
@@ -102,7 +102,7 @@ async def test_i5_a_post_waits_at_its_time_until_every_stage_has_approved_it(
 
     The last approval within `max_delay` sends it to both accounts.
     """
-    store = await file_post(open_store)
+    store = await plan_post(open_store)
     await approve(store, "li")
     store.runtime.advance_time(HOUR)
     assert await try_to_send(store) == []
@@ -117,7 +117,7 @@ async def test_i5_a_post_waits_at_its_time_until_every_stage_has_approved_it(
 
 async def test_i6_a_post_that_nobody_approves_expires_with_an_alert(open_store):
     """People hear of it a day before its time, and again when it has become too late."""
-    store = await file_post(open_store, make_post("p", ["a"], START_TIME + 25 * HOUR))
+    store = await plan_post(open_store, make_post("p", ["a"], START_TIME + 25 * HOUR))
     await store.maintenance.run()
     assert await store.queries.alerts() == []
     store.runtime.advance_time(HOUR + MINUTE)
@@ -145,7 +145,7 @@ async def test_a_post_of_tomorrow_that_was_written_today_raises_no_alert_before_
 
     Its approvers had their time until then.
     """
-    store = await file_post(open_store, make_post("p", ["a"], START_TIME + 20 * HOUR))
+    store = await plan_post(open_store, make_post("p", ["a"], START_TIME + 20 * HOUR))
     store.runtime.advance_time(18 * HOUR - MINUTE)
     await store.maintenance.run()
     assert await store.queries.alerts() == []
@@ -156,7 +156,7 @@ async def test_a_post_of_tomorrow_that_was_written_today_raises_no_alert_before_
 
 async def test_f72_a_yes_can_be_ended_until_the_intent(open_store):
     """An approval ended after the claim stops the call; a later approval sends it."""
-    store = await file_post(open_store)
+    store = await plan_post(open_store)
     await approve_all(store)
     store.runtime.advance_time(HOUR)
     await store.maintenance.run()
@@ -177,7 +177,7 @@ async def test_what_is_sent_already_is_reported_when_a_yes_is_ended(open_store):
     Of two accounts one has been called. Its call is counted, and the other account waits. With
     nothing left to stop, the order is an error.
     """
-    store = await file_post(open_store)
+    store = await plan_post(open_store)
     await approve_all(store)
     store.runtime.advance_time(HOUR)
     await store.maintenance.run()
@@ -196,7 +196,7 @@ async def test_f72_a_call_that_sent_nothing_is_not_repeated_once_its_yes_is_ende
     open_store,
 ):
     """It is too late to stop the call, as the answer says, but there is no second one."""
-    store = await file_post(open_store, make_post("p", ["a"], START_TIME))
+    store = await plan_post(open_store, make_post("p", ["a"], START_TIME))
     await approve_all(store)
     await store.maintenance.run()
     [lease] = await store.outbox.claim(10)
@@ -213,7 +213,7 @@ async def test_f72_a_call_that_sent_nothing_is_not_repeated_once_its_yes_is_ende
 
 async def test_f69_an_edit_ends_every_yes(open_store):
     """Each edit ends every approval, even an edit back to the approved text."""
-    store = await file_post(open_store)
+    store = await plan_post(open_store)
     await approve_all(store)
     shown = (await store.approvals.tasks(P))[0].status.fingerprint
     await edit(store, replace(POST, title="警惕“退款”诈骗", content_hash="other"))
@@ -236,7 +236,7 @@ async def test_an_edit_without_another_text_ends_every_yes(open_store):
 
     The text by staff has changed, so nobody has approved the new one.
     """
-    store = await file_post(open_store)
+    store = await plan_post(open_store)
     await approve_all(store)
     await edit(store, replace(POST, content_hash="other"))
     [task] = await store.approvals.tasks(P)
@@ -251,7 +251,7 @@ async def test_i4_a_yes_covers_the_bytes_of_every_account(open_store):
 
     This also holds when the change is taken back.
     """
-    store = await file_post(open_store)
+    store = await plan_post(open_store)
     await approve_all(store)
     added = make_rendered_delivery(
         replace(POST, accounts=(AccountId("c"),)), START_TIME + HOUR
@@ -272,7 +272,7 @@ async def test_i5_author_and_those_who_saved_the_text_do_not_count(open_store):
 
     The author is also barred at the intent, if the schedule names another author by then.
     """
-    store = await file_post(open_store)
+    store = await plan_post(open_store)
     for name in ("zhang", " ＺＨＡＮＧ "):
         with pytest.raises(ApprovalError, match="approval_barred"):
             await approve(store, name)
@@ -288,7 +288,7 @@ async def test_i5_author_and_those_who_saved_the_text_do_not_count(open_store):
 
 async def test_i5_nobody_approves_twice_in_one_chain(open_store):
     """The second approval by one person in a chain is refused, in any spelling of the name."""
-    store = await file_post(open_store)
+    store = await plan_post(open_store)
     await approve(store, "li")
     with pytest.raises(ApprovalError, match="approval_given_already"):
         await approve(store, "LI")
@@ -303,7 +303,7 @@ async def test_a_changed_kind_is_judged_by_the_chain_of_its_text(open_store):
     The bulletin needs the approvals of its own kind.
     """
     rules = ApprovalRules(default=(FIRST,), by_kind={"warning": (FIRST, LAST)})
-    store = await file_post(open_store, rules=rules)
+    store = await plan_post(open_store, rules=rules)
     await approve_all(store)
     await edit(store, replace(POST, kind=PostKind.BULLETIN, content_hash="bulletin"))
     store.runtime.advance_time(HOUR)
@@ -317,7 +317,7 @@ async def test_a_kind_edited_after_a_part_was_sent_is_approved_for_each_chain(
 ):
     """An account added with another kind needs only that kind's chain; the others keep theirs."""
     rules = ApprovalRules(default=(LAST,), by_kind={"warning": (FIRST, LAST)})
-    store = await file_post(open_store, rules=rules)
+    store = await plan_post(open_store, rules=rules)
     await approve_all(store)
     store.runtime.advance_time(HOUR)
     await store.maintenance.run()
@@ -358,7 +358,7 @@ async def test_yeses_of_another_chain_do_not_count(open_store, chain):
 
     This holds for fewer stages and for more.
     """
-    store = await file_post(open_store)
+    store = await plan_post(open_store)
     await approve_all(store)
     changed = replace(store, approval_rules=ApprovalRules(by_kind={"warning": chain}))
     store.runtime.advance_time(HOUR)
@@ -395,7 +395,7 @@ async def test_what_a_leaver_has_approved_does_not_count(open_store, end):
 
     It ends no other approvals.
     """
-    store = await file_post(open_store)
+    store = await plan_post(open_store)
     admin = await store.users.add("root", [parse_grant("admin")], person("root"))
     await store.users.add("Li", [parse_grant("approver")], person("root"))
     assert admin
@@ -430,7 +430,7 @@ async def test_what_a_person_asked_a_second_one_to_confirm_ends_with_the_person(
 
     An audit entry names the delivery.
     """
-    store = await file_post(open_store)
+    store = await plan_post(open_store)
     link = await store.users.add("root", [parse_grant("admin")], person("root"))
     await store.users.activate(link, NewSignIn(password_hash="x"), person)
     await store.users.add("Li", [parse_grant("operator")], person("root"))
@@ -456,7 +456,7 @@ async def test_who_is_disabled_is_off_duty(open_store):
 
     The list shows only people that one can call.
     """
-    store = await file_post(open_store)
+    store = await plan_post(open_store)
     link = await store.users.add("root", [parse_grant("admin")], person("root"))
     await store.users.activate(link, NewSignIn(password_hash="x"), person)
     await store.users.add("Li", [parse_grant("approver")], person("root"))
@@ -478,7 +478,7 @@ async def test_f85_a_restored_database_asks_nobody_to_confirm(open_store):
 
     It may lack a withdrawal by the first person.
     """
-    store = await file_post(open_store)
+    store = await plan_post(open_store)
     delivery, _other = await store.queries.deliveries(P)
     await store.actions.request_confirmation(
         delivery.id, "https://a.example/1", person("li"), "seen"
@@ -500,7 +500,7 @@ async def test_f85_a_restored_database_counts_no_yes_and_no_sign_in(open_store):
 
     It may lack that an approval was withdrawn, or that a user was disabled.
     """
-    store = await file_post(open_store)
+    store = await plan_post(open_store)
     await store.users.add("root", [parse_grant("admin")], person("root"))
     await approve_all(store)
     none_lost = RecoveredIntents(records=())
@@ -522,7 +522,7 @@ async def test_f85_a_restore_ends_approvals_of_posts_that_are_still_to_be_planne
     open_store,
 ):
     """An approval that somebody put into a backup covers nothing, whatever it is for."""
-    store = await file_post(open_store)
+    store = await plan_post(open_store)
     await approve_all(store)
 
     def plant(transaction):
@@ -550,7 +550,7 @@ async def test_f85_a_database_that_lacks_what_a_checkpoint_knows_counts_no_yes_a
 
     Approvals and sign-ins given after that count.
     """
-    store = await file_post(open_store)
+    store = await plan_post(open_store)
     await store.users.add("root", [parse_grant("admin")], person("root"))
     await approve_all(store)
     targets = CheckpointTargets(file=tmp_path / "anchors.log")
@@ -597,7 +597,7 @@ async def test_the_review_after_an_emergency_is_overdue_after_a_day(open_store):
 
     There is no second alert before. Both alerts end with the last regular approval.
     """
-    store = await file_post(open_store, make_post("p", ["a"], START_TIME))
+    store = await plan_post(open_store, make_post("p", ["a"], START_TIME))
     await release(store, "zhang", "chen")
     assert await try_to_send(store) == ["a"]
     store.runtime.advance_time(24 * HOUR - MINUTE)
@@ -621,7 +621,7 @@ async def test_the_review_after_an_emergency_can_be_given_whatever_became_of_the
 
     Nobody can dismiss this alert.
     """
-    store = await file_post(open_store)
+    store = await plan_post(open_store)
     await release(store, "zhang", "chen")
     if change == "edit":
         await edit(store, replace(POST, title="警惕“退款”诈骗", content_hash="other"))
@@ -644,7 +644,7 @@ async def test_the_review_after_an_emergency_can_be_dismissed_once_nothing_asks_
 
     Without approvals no approval could ever end the alert.
     """
-    store = await file_post(open_store, make_post("p", ["a"], START_TIME))
+    store = await plan_post(open_store, make_post("p", ["a"], START_TIME))
     await release(store, "zhang", "chen")
     [alert] = [
         item for item in await store.queries.alerts() if item.code == "after_review_due"
@@ -658,7 +658,7 @@ async def test_the_review_after_an_emergency_can_be_dismissed_once_nothing_asks_
 
 async def test_half_a_release_of_what_has_expired_waits_for_nobody(open_store):
     """One officer alone has released nothing, so there is nothing to review."""
-    store = await file_post(open_store, make_post("p", ["a"], START_TIME))
+    store = await plan_post(open_store, make_post("p", ["a"], START_TIME))
     await release(store, "zhang")
     store.runtime.advance_time(24 * HOUR)
     await store.maintenance.run()
@@ -672,7 +672,7 @@ async def test_f87_a_server_that_took_over_counts_no_yes(open_store):
 
     The new server may lack the end of an approval.
     """
-    store = await file_post(open_store)
+    store = await plan_post(open_store)
     await approve_all(store)
     store.runtime.advance_time(HOUR)
     await store.maintenance.run()
@@ -715,7 +715,7 @@ async def test_f101_approvals_hold_for_a_later_time_and_within_the_margin(
     Its text is the same.
     """
     planned = START_TIME + 10 * HOUR
-    store = await file_post(open_store, make_post("p", ["a"], planned))
+    store = await plan_post(open_store, make_post("p", ["a"], planned))
     await approve_all(store)
     await edit(store, make_post("p", ["a"], planned - ahead))
     store.runtime.advance_time(10 * HOUR - ahead)
@@ -733,7 +733,7 @@ async def test_f101_a_post_moved_in_steps_is_compared_with_the_time_that_was_app
     open_store,
 ):
     """Twice fifty minutes are more than an hour; a new yes is for the new time."""
-    store = await file_post(open_store, make_post("p", ["a"], START_TIME + 10 * HOUR))
+    store = await plan_post(open_store, make_post("p", ["a"], START_TIME + 10 * HOUR))
     await approve_all(store)
     for step in (1, 2):
         await edit(
@@ -750,7 +750,7 @@ async def test_f101_what_a_person_sends_far_ahead_needs_its_approvals_again(open
     A change of its time in the schedule does the same. Nobody alone ends an embargo that others
     have approved.
     """
-    store = await file_post(
+    store = await plan_post(
         open_store, make_post("p", ["a"], START_TIME + HOUR + MINUTE)
     )
     await approve_all(store)
@@ -762,7 +762,7 @@ async def test_f101_what_a_person_sends_far_ahead_needs_its_approvals_again(open
 
 async def test_what_a_person_sends_a_little_ahead_keeps_its_approvals(open_store):
     """An hour, as with a change in the schedule."""
-    store = await file_post(open_store, make_post("p", ["a"], START_TIME + HOUR))
+    store = await plan_post(open_store, make_post("p", ["a"], START_TIME + HOUR))
     await approve_all(store)
     await store.actions.send_now(P, person("chen"))
     assert await try_to_send(store) == ["a"]

@@ -207,9 +207,9 @@ async def main(url, name):
     print("ready", flush=True)
     sys.stdin.readline()
     for number in range(30):
-        orders, by = store.actions, named_person(name)
+        actions, by = store.actions, named_person(name)
         await asyncio.gather(*(\
-orders.record_action("Said", f"{name}/{number}", by, {}) for _ in range(3)))
+actions.record_action("Said", f"{name}/{number}", by, {}) for _ in range(3)))
     await store.database.close()
 
 asyncio.run(main(*sys.argv[1:]))

@@ -62,7 +62,7 @@ from publisher.testing.fakes import START_TIME, FakeAdapter, FakeRuntime
 
 LI = named_person("li")
 A = AccountId("a")
-SETTLE = timedelta(minutes=11)
+PAST_VISIBILITY_WINDOW = timedelta(minutes=11)
 
 
 class BackupWorkspace:
@@ -115,7 +115,7 @@ class BackupWorkspace:
         """Read the platform until no outcome is unknown any more."""
         await self.store.maintenance.expire_own_leases()
         for _ in range(6):
-            self.runtime.advance_time(SETTLE)
+            self.runtime.advance_time(PAST_VISIBILITY_WINDOW)
             await reconcile_due(self.store, {A: self.fake}, 9)
 
     async def states(self):
@@ -404,6 +404,9 @@ async def test_f85_without_a_journal_whatever_may_be_published_is_read_first(wor
     assert restored.unresolved == 2
     workspace.journal.touch()
     await workspace.open()
+    assert {item.code for item in await workspace.queries.alerts()} == {
+        "attempt_assumed", "database_restored",
+    }  # fmt: skip
     await workspace.enqueue_posts("since", at=START_TIME + timedelta(minutes=1))
     assert set((await workspace.states()).values()) == {"unknown"}
     await workspace.read()
@@ -478,7 +481,7 @@ async def test_f85_without_a_journal_a_known_unknown_outcome_keeps_its_own_basel
     await workspace.enqueue_posts("p")
     workspace.fake.script.append(workspace.fake.lose_reply)
     await workspace.send()
-    workspace.runtime.advance_time(SETTLE)
+    workspace.runtime.advance_time(PAST_VISIBILITY_WINDOW)
     workspace.copy()
     await workspace.close()
     workspace.journal.unlink()
@@ -494,7 +497,7 @@ async def test_f85_without_a_journal_a_known_unknown_outcome_keeps_its_own_basel
         lambda connection: connection.execute(query).all()
     )
     assert known.newest_id == "1"
-    assert known.baseline_at < workspace.runtime.now() - SETTLE
+    assert known.baseline_at < workspace.runtime.now() - PAST_VISIBILITY_WINDOW
     assert doubted == known
     await workspace.close()
 

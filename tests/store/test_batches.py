@@ -94,8 +94,8 @@ async def complete(store, *posts):
         Schedule(posts=posts), known, PlanWindow(now=now, until=now + 48 * HOUR), {}
     )
     drafts = [
-        make_rendered_delivery(filing.post, filing.occurrence.due_at)
-        for filing in found.planned
+        make_rendered_delivery(planned.post, planned.occurrence.due_at)
+        for planned in found.planned
     ]
     based_on = await store.posts.schedule_version()
     return await store.posts.commit_plan(
@@ -139,7 +139,7 @@ async def test_i20_a_claim_is_made_between_the_batches_of_an_acceptance(
 
     monkeypatch.setattr(type(store.runtime), "hit_failpoint_now", wait_for_the_claim)
     monkeypatch.setattr(store.outbox, "_record_intents", count_filed)
-    filing = asyncio.create_task(accept(store, MANY))
+    acceptance = asyncio.create_task(accept(store, MANY))
     await has_begun.wait()
     claiming = asyncio.create_task(store.outbox.claim(1))
     await asyncio.sleep(0)  # it is queued
@@ -147,7 +147,7 @@ async def test_i20_a_claim_is_made_between_the_batches_of_an_acceptance(
     [lease] = await claiming
     await store.outbox.record_intent(lease)
     assert 0 < filed[0] < len(ALL) - NEXT_BATCH_SIZE
-    assert await filing == len(ALL)
+    assert await acceptance == len(ALL)
     assert await states(store) == {**ALL, (URGENT.id, "a0"): State.SENDING}
 
 
@@ -215,7 +215,7 @@ async def test_i21_cancellations_and_edits_are_applied_with_the_version(store):
     assert sent == {"a0": "改", "a1": "改", "a2": joined.title}
 
 
-async def test_a_newer_version_ends_the_filing_of_an_older_one(store, monkeypatch):
+async def test_a_newer_version_ends_the_planning_of_an_older_one(store, monkeypatch):
     """Posts of the older version alone are not filed any more; the newer one's posts are."""
     write, first_batch, newer_version = (
         store.database.write,

@@ -85,9 +85,9 @@ async def test_offboarding_cancels_waiting_deliveries_and_nothing_else(open_stor
     store.runtime.advance_time(timedelta(seconds=2))
     await send(store, LIVE)
     await send(store, Unknown(reason="timeout"))
-    orders = store.actions
-    assert await orders.cancel_waiting(AccountId("a"), WANG, "leaves") == 2
-    assert await orders.cancel_waiting(AccountId("a"), WANG, "leaves") == 0
+    actions = store.actions
+    assert await actions.cancel_waiting(AccountId("a"), WANG, "leaves") == 2
+    assert await actions.cancel_waiting(AccountId("a"), WANG, "leaves") == 0
     found = {
         delivery.key.post: delivery for delivery in await store.queries.deliveries()
     }
@@ -104,10 +104,10 @@ async def test_offboarding_cancels_waiting_deliveries_and_nothing_else(open_stor
 async def test_offboarding_is_recorded_once(open_store):
     """Repeating the order adds nothing to the audit log; alerts about the account end with it."""
     store = await open_store()
-    orders, account, login = store.actions, AccountId("a"), LoginId("fake/a")
+    actions, account, login = store.actions, AccountId("a"), LoginId("fake/a")
     for _ in range(2):
-        await orders.request_offboarding(account, login, WANG, "leaves")
-        await orders.finish_offboarding(account, login, WANG, is_shared=False)
+        await actions.request_offboarding(account, login, WANG, "leaves")
+        await actions.finish_offboarding(account, login, WANG, is_shared=False)
     history = await store.queries.audit_history("account:a")
     assert [(entry.event, entry.detail["login"]) for entry in history] == [
         ("offboarding_requested", "fake/a"),

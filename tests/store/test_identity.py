@@ -101,20 +101,22 @@ async def test_f85_on_a_restored_dump_nobody_starts_and_nobody_calls(
     assert len(await store.outbox.claim(5)) == 1
 
 
-@pytest.mark.parametrize("order", ["register_worker", "heartbeat", "deregister_worker"])
+@pytest.mark.parametrize(
+    "action", ["register_worker", "heartbeat", "deregister_worker"]
+)
 async def test_f85_a_process_from_before_the_restore_leaves_the_heartbeats_as_they_were(
-    open_bare_store, runtime, order
+    open_bare_store, runtime, action
 ):
     """A process from before the restore leaves the heartbeats as they were.
 
     The heartbeats show up to when the dump knew the sent posts.
     """
     store = open_bare_store()
-    orders = store.actions
-    await orders.register_worker()
+    actions = store.actions
+    await actions.register_worker()
     restore_dump(store)
     runtime.advance_time(timedelta(hours=1))
-    await getattr(orders, order)()
+    await getattr(actions, action)()
     assert [worker.heartbeat_at for worker in await store.queries.workers()] == [
         START_TIME
     ]

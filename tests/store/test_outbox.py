@@ -63,7 +63,7 @@ def receipt(remote_id="1"):
     )
 
 
-async def test_filing_twice_changes_nothing(open_store):
+async def test_planning_twice_changes_nothing(open_store):
     """The same plan filed again adds no delivery."""
     store = await open_store(make_policy("a"), make_policy("b"))
     post = make_post("p", ["a", "b"], START_TIME)
@@ -97,7 +97,7 @@ async def test_an_intent_is_committed_and_journalled_before_its_request_is_retur
 
 
 async def test_every_change_of_state_has_one_audit_entry(open_store):
-    """From filing to receipt each step is in the audit log, once, in order."""
+    """From plan to receipt each step is in the audit log, once, in order."""
     store = await open_store()
     await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME))
     lease, _request = await claim_and_intend(store)
@@ -234,17 +234,17 @@ async def test_f94_nothing_starts_in_a_paused_scope(open_store):
     A restart does not end it.
     """
     store = await open_store()
-    orders = store.actions
+    actions = store.actions
     await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME))
     await store.maintenance.promote_due()
     for scope in ("all", "platform:fake", "account:a", "post:p"):
-        await orders.pause(scope, named_person("li"), "drill")
+        await actions.pause(scope, named_person("li"), "drill")
         assert await store.outbox.claim(10) == []
         restarted = await open_store()
         assert await restarted.outbox.claim(10) == []
-        assert await orders.resume(scope, named_person("li"))
+        assert await actions.resume(scope, named_person("li"))
     [lease] = await store.outbox.claim(10)
-    await orders.pause("all", named_person("li"), "drill")
+    await actions.pause("all", named_person("li"), "drill")
     assert await store.outbox.record_intent(lease) == Declined(guard="paused")
 
 
@@ -505,9 +505,9 @@ async def test_i14_a_stop_between_intent_and_call_is_seen(open_store, runtime):
         True,
         True,
     ]
-    orders = store.actions
-    await orders.pause("account:a", named_person("li"), "drill")
-    await orders.retract(PostId("pb"), None, named_person("li"), "wrong")
+    actions = store.actions
+    await actions.pause("account:a", named_person("li"), "drill")
+    await actions.retract(PostId("pb"), None, named_person("li"), "wrong")
     runtime.advance_time(timedelta(seconds=21))
     assert [await store.outbox.may_still_send(request) for request in requests] == [
         False,

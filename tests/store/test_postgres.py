@@ -60,7 +60,7 @@ class PostgresHost:
             worker=WorkerId(name),
         )
         self.outbox, self.maintenance = self.store.outbox, self.store.maintenance
-        self.post_store, self.orders, self.queries = (
+        self.post_store, self.actions, self.queries = (
             self.store.posts,
             self.store.actions,
             self.store.queries,
@@ -79,7 +79,7 @@ async def open_host(database_url, tmp_path, runtime):
             )
             stack.push_async_callback(host.database.close)
             await host.post_store.register_logins()
-            await host.orders.register_worker()
+            await host.actions.register_worker()
             return host
 
         yield opening
@@ -95,14 +95,14 @@ async def test_f80_a_machine_whose_name_is_taken_does_not_start(
     boots = iter(["one boot", "one boot", "another boot", "another boot", "one boot"])
     monkeypatch.setattr(type(runtime), "boot_id", lambda _runtime: next(boots))
     first = await open_host("host")
-    assert await first.orders.register_worker(), "a restart on the same machine"
+    assert await first.actions.register_worker(), "a restart on the same machine"
     with pytest.raises(RefusedError) as refused:
         await open_host("host")
     assert refused.value.code == "worker_name_taken"
     runtime.advance_time(HEARTBEAT_TIMEOUT)
     await open_host("host")
     with pytest.raises(RefusedError):
-        await first.orders.heartbeat()
+        await first.actions.heartbeat()
 
 
 @pytest.mark.parametrize("seconds", [-60, 60])
@@ -453,7 +453,7 @@ async def test_f87_an_order_is_not_taken_for_done_by_the_number_of_another_commi
     After a takeover a server gives the same numbers again.
     """
     host = await open_host("first")
-    await host.orders.pause("all", named_person("li"), "drill")
+    await host.actions.pause("all", named_person("li"), "drill")
     engine = host.database.engine
     [head] = await host.database.read(
         lambda connection: connection.execute(select(AUDIT.c.id, AUDIT.c.hash)).all()
@@ -579,7 +579,7 @@ async def test_i16_a_call_of_another_host_during_a_retraction_is_not_left_publis
             wait(announcing, timeout=1)
 
     event.listen(first.database.engine, "after_cursor_execute", announce)
-    await first.orders.retract(PostId("p"), None, named_person("li"), "wrong")
+    await first.actions.retract(PostId("p"), None, named_person("li"), "wrong")
     answer = await asyncio.wrap_future(announcing[0])
     delivery = await only(first)
     assert (
@@ -693,7 +693,7 @@ async def test_f87_a_host_that_stops_in_order_leaves_nothing_unreported(
     await lose_commits(second, since=before)
     await take_over(first)
     await first.maintenance.promote_due()
-    await second.orders.deregister_worker()
+    await second.actions.deregister_worker()
     assert await first.outbox.claim(1) == []
     assert (await only(first)).state is State.UNKNOWN
 
@@ -728,12 +728,12 @@ async def test_f85_a_pause_before_the_first_start_keeps_a_host_from_what_another
     before = await row_of(first)
     await claim_and_intend(second)
     await lose_commits(second, since=before)
-    await first.orders.pause("all", named_person("li"), "an older dump")
+    await first.actions.pause("all", named_person("li"), "an older dump")
     await first.maintenance.promote_due()
     assert await first.outbox.claim(1) == []
     assert (await only(first)).state is State.DUE
     assert await second.outbox.claim(1) == []
-    await first.orders.resume("all", named_person("li"))
+    await first.actions.resume("all", named_person("li"))
     assert await first.outbox.claim(1) == []
     assert (await only(first)).state is State.UNKNOWN
 

@@ -17,14 +17,14 @@ async def test_f85_a_pause_in_an_older_database_does_not_make_it_younger(
 ):
     """The data-loss window begins at the last heartbeat of the daemon, not at the pause."""
     store = open_bare_store()
-    orders = store.actions
-    await orders.register_worker()
-    await orders.pause("all", LI, "an hour before the copy")
+    actions = store.actions
+    await actions.register_worker()
+    await actions.pause("all", LI, "an hour before the copy")
     runtime.advance_time(timedelta(hours=1))
-    await orders.heartbeat()
-    await orders.resume("all", LI)
+    await actions.heartbeat()
+    await actions.resume("all", LI)
     runtime.advance_time(timedelta(hours=1))
-    await orders.pause("all", LI, "it does not fit")
+    await actions.pause("all", LI, "it does not fit")
     assert await store.database.read(last_known_at) == START_TIME + timedelta(hours=1)
 
 

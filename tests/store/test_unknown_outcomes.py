@@ -460,7 +460,7 @@ async def test_f53_calls_that_created_nothing_push_nothing_off_the_list(
         runtime.advance_time(retrying.next_action_at - runtime.now())
 
 
-async def delay_by_unknown(store, order=None):
+async def delay_by_unknown(store, event=None):
     """Leave an unknown outcome that delays later due posts; return its delivery."""
     await enqueue_posts(
         store.posts,
@@ -473,8 +473,8 @@ async def delay_by_unknown(store, order=None):
         await store.outbox.record_outcome(
             lease, Published(receipt=receipt(str(number)))
         )
-    if order:
-        await store.actions.apply_event(unknown.delivery, order, named_person("li"))
+    if event:
+        await store.actions.apply_event(unknown.delivery, event, named_person("li"))
     _lease, answer = await claim_and_intend(store)
     assert isinstance(answer, Declined)
     assert await store.outbox.claim(1) == []
@@ -574,16 +574,16 @@ async def test_i1_a_post_in_review_is_sent_again_only_once_a_read_was_tried(
     await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME))
     lease, _request = await claim_and_intend(store)
     submitted = await store.outbox.record_outcome(lease, IN_REVIEW)
-    order = {"by": named_person("li"), "reason": "looked at the account"}
+    decision = {"by": named_person("li"), "reason": "looked at the account"}
     with pytest.raises(RefusedError, match="not_read_yet"):
-        await resolve_delivery(store, submitted, Resolution.RESEND, **order)
+        await resolve_delivery(store, submitted, Resolution.RESEND, **decision)
     runtime.advance_time(timedelta(minutes=2))
     [pending] = await store.outbox.due_readbacks([State.SUBMITTED], 10)
     read = await store.outbox.record_readback(
         pending, finding, RECONCILER, runtime.monotonic()
     )
     assert (
-        await resolve_delivery(store, read, Resolution.RESEND, **order)
+        await resolve_delivery(store, read, Resolution.RESEND, **decision)
     ).state is State.DUE
 
 

@@ -18,20 +18,22 @@ from publisher.store.db.tables import DELIVERY
 from publisher.store.people.sign_ins import SESSION_IDLE_LIFETIME
 from publisher.testing.builders import enqueue_posts, make_post
 from publisher.web import live
-from publisher.web.kit import site as web_site
+from publisher.web.kit import streams as open_streams
 from publisher.web.kit import turns
 from publisher.web.kit.frame import FACTS_LIFETIME_SECONDS
 from publisher.web.kit.live_parts import MAX_FOLLOWED, item_id, stream_path
 from publisher.web.kit.site import (
     BEAT_SECONDS,
     BEATS_PER_REFRESH,
+    Visitor,
+)
+from publisher.web.kit.streams import (
     MAX_HELD_PER_USER,
     MAX_STREAMS_PER_SESSION,
     MAX_STREAMS_PER_USER,
     OPENING_SECONDS,
     OpenStream,
     Streams,
-    Visitor,
 )
 from publisher.web.kit.todo import TodoKind, todo_id
 from publisher.web.live import MAX_FRAME_CHARACTERS, follow, open_viewer, renew_visitor
@@ -450,7 +452,7 @@ async def test_a_page_that_comes_back_gets_what_it_missed(site):
     )
     site.runtime.advance_time(timedelta(seconds=BEAT_SECONDS))
     frame = await (await open_viewer(visitor, address, is_new=False)).next_frame()
-    assert "登录被拒" in words(frame)
+    assert "登录不了" in words(frame)
 
 
 async def test_what_changes_while_a_page_is_read_is_sent(site, monkeypatch):
@@ -746,7 +748,7 @@ def test_f90_where_all_streams_are_taken_the_person_with_the_most_loses_one(
     monkeypatch,
 ):
     """F90: where all streams are taken, a person with a first page still gets a stream."""
-    monkeypatch.setattr(web_site, "MAX_STREAMS", 5)
+    monkeypatch.setattr(open_streams, "MAX_STREAMS", 5)
     assert list_displaced(
         ("王", "w"), *[("张", "a")] * 3, ("李", "b"), ("赵", "c")
     ) == [1]

@@ -231,10 +231,12 @@ async def test_a_store_that_cannot_be_written_holds_up_no_other_order(
     site, monkeypatch
 ):
     """The order stays, the job fails for all to see, and the next order is carried out."""
-    settings, orders = site.application.settings, site.store.kept_secrets
+    settings, kept_secrets = site.application.settings, site.store.kept_secrets
     (first, second), asked = list(settings.accounts)[:2], []
     for account in (first, second):
-        await orders.order(SecretRemoval(account=account, name="王", sign_in="session"))
+        await kept_secrets.order(
+            SecretRemoval(account=account, name="王", sign_in="session")
+        )
 
     async def remove(_store, _settings, leaving):
         asked.append(leaving.account)
@@ -246,7 +248,7 @@ async def test_a_store_that_cannot_be_written_holds_up_no_other_order(
     with pytest.raises(OSError, match="No space"):
         await remove_ordered_secrets(site.store, settings)
     assert sorted(asked) == sorted([first, second])
-    assert [order.account for order in await orders.orders()] == [asked[0]]
+    assert [order.account for order in await kept_secrets.orders()] == [asked[0]]
 
 
 async def test_a_secret_outside_the_store_is_left_to_people(site):

@@ -284,7 +284,7 @@ async def test_a_reset_takes_another_administrator_who_then_gets_the_link(site, 
     link = shown.text.partition("/setup#")[2].partition("<")[0]
     client = site.client()
     await site.begin_setup(client, link)
-    site.app.state.site.pending_setups.clear()
+    site.app.state.site.sign_ins.setups.clear()
     page = await client.get("/setup/form")
     secret = page.text.partition("<code>")[2].partition("</code>")[0]
     code = pyotp.TOTP(secret).at(site.runtime.now())

@@ -12,7 +12,7 @@ from publisher.domain.post import derive_marker
 from publisher.engine.decisions import decide, named_person
 from publisher.engine.post_check import check_stored
 from publisher.store.db.rows import raise_alert
-from publisher.web.kit.site import Shared
+from publisher.web.kit.caches import TaskCache
 from publisher.web.posts import post
 from tests.cli.posts import warning
 from tests.web.posts import LATER, POST, SOON, hidden_fields, plan, set_state
@@ -98,7 +98,7 @@ async def test_a_post_is_checked_again_within_minutes(site, monkeypatch):
     await plan(site, POST)
     client = await site.signed_in("viewer")
     for minutes in (0, 0, 5):
-        site.app.state.site.shared = Shared()
+        site.app.state.site.caches.live = TaskCache()
         site.runtime.advance_time(timedelta(minutes=minutes))
         await client.get(PATH)
         numbers.append(len(checks))

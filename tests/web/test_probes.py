@@ -6,6 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from publisher.domain.user import Permission, RefusalKind
+from publisher.store.backup_record import BackupRecord
 from publisher.testing.builders import enqueue_posts, make_post
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -38,6 +39,17 @@ async def test_metrics_count_what_is_due(site):
     assert 'publisher_deliveries_open{platform="fake",state="due"} 1.0' in text
     assert "publisher_paused 1.0" in text
     assert "publisher_lateness_seconds 30.0" in text
+
+
+async def test_the_age_of_the_last_backup_is_a_metric(site):
+    """Without any backup there is no age."""
+    text = (await site.client().get("/metrics")).text
+    assert "\npublisher_backup_age_seconds " not in text
+    made = BackupRecord(at=site.runtime.now(), place="h:/b")
+    await site.store.last_backup.record(made)
+    site.runtime.advance_time(timedelta(hours=1))
+    text = (await site.client().get("/metrics")).text
+    assert "publisher_backup_age_seconds 3600.0" in text
 
 
 async def test_metrics_from_elsewhere_need_a_token(site):

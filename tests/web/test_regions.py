@@ -331,7 +331,7 @@ async def test_each_role_on_one_region_gets_only_what_is_its_own(regions_site, r
     for place, names in enumerate(regions):
         # a busy machine may have taken longer than a daemon is silent
         await regions_site.store.actions.heartbeat()
-        regions_site.app.state.site.frame_facts = None  # and pages have kept that
+        regions_site.app.state.site.caches.frame_facts.clear()  # pages have kept that
         statuses, leaks = await ask_routes(client, names)
         assert leaks == {}
         expected = expect(role, place)

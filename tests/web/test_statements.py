@@ -24,6 +24,7 @@ from publisher.store.db.tables import DELIVERY, changed_columns
 from publisher.testing.builders import unlimited_approver
 from publisher.testing.fakes import make_confirmed_runtime
 from publisher.web.dashboard import create_dashboard
+from publisher.web.kit.caches import TaskCache
 from publisher.web.routes import ROUTES
 from tests.cli.posts import WARNING, warning, write_schedule
 from tests.web.conftest import ADMIN, WebSite, make_workspace
@@ -146,10 +147,9 @@ def raise_alerts(unit, now):
 
 async def ask(site, client, method, path, **sent):
     """Send a request as the first after a change; return the answer and its statements."""
-    kept = site.app.state.site
-    kept.frame_facts = None
-    for shared in (kept.todo, kept.shared):
-        shared._kept.clear()
+    caches = site.app.state.site.caches
+    caches.frame_facts.clear()
+    caches.todo = caches.live = TaskCache()
     with recorded_statements(site.store.database.engine) as statements:
         answer = await client.request(method, path, **sent)
     return answer, statements

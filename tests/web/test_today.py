@@ -104,7 +104,7 @@ async def test_a_pause_of_everything_is_said_first(site):
     page = await open_today(site)
     silent = await site.client(dict(site.clients[0].cookies)).get("/today")
     site.runtime.advance_time(timedelta(minutes=3))
-    site.app.state.site.frame_facts = None
+    site.app.state.site.caches.frame_facts.clear()
     silent = (await site.clients[0].get("/today")).text
     assert verdict_of(page)[1].startswith("已全部暂停")
     assert verdict_of(silent)[1].startswith("发布系统停了")

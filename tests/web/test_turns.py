@@ -74,11 +74,11 @@ class TurnSite:
         self.sent.append(
             asyncio.create_task(self.turns(scope, receive or receive_all, ignore))
         )
-        await settle()
+        await run_ready_tasks()
         return scope
 
 
-async def settle():
+async def run_ready_tasks():
     """Let all tasks go as far as they can: none waits for anything but others."""
     for _ in range(50):
         await asyncio.sleep(0)
@@ -148,7 +148,7 @@ async def test_a_user_that_does_not_read_has_few_large_responses_in_memory():
         for user in ["囤"] * 20 + ["操作员"]
     ]
     sent = [asyncio.create_task(turns(scope, None, send)) for scope in scopes]
-    await settle()
+    await run_ready_tasks()
     assert made == ["囤"] * PLACES + ["操作员"]
     reads.set()
     await asyncio.gather(*sent)
@@ -183,7 +183,7 @@ async def test_clients_without_a_session_get_places_in_turns(site):
     await site.send("login", peer="127.0.0.4")
     site.pages.go_on.set()
     site.pages.go_on.clear()
-    await settle()
+    await run_ready_tasks()
     assert "login" in site.pages.working
     assert len(site.pages.working) == PLACES
 
@@ -202,7 +202,7 @@ async def test_a_request_that_ends_in_the_queue_is_not_worked_on(site, end):
         site.sent[-2].cancel()
     site.pages.go_on.set()
     site.pages.go_on.clear()
-    await settle()
+    await run_ready_tasks()
     assert queued
     assert site.pages.working == ["next"]
 
@@ -220,7 +220,7 @@ async def test_a_request_whose_body_is_awaited_takes_no_place(site):
     await site.send("quick")
     before = list(site.pages.working)
     body.set()
-    await settle()
+    await run_ready_tasks()
     assert before == ["quick"]
     assert len(site.pages.working) == PLACES
 
@@ -230,7 +230,7 @@ async def test_a_response_gives_its_place_back_with_its_first_part(site):
     for number in range(PLACES):
         await site.send(f"live-{number}")
     site.pages.go_on.set()
-    await settle()
+    await run_ready_tasks()
     assert site.turns.of_others.taken == 0
 
 
@@ -242,6 +242,6 @@ async def test_a_place_given_to_a_request_that_is_cancelled_at_once_goes_on(site
     await site.send("next")
     site.turns.of_others.give_back()
     site.sent[-2].cancel()
-    await settle()
+    await run_ready_tasks()
     assert not waiting.is_queued
     assert "next" in site.pages.working

@@ -384,10 +384,10 @@ async def test_two_edits_of_one_post_are_settled_field_by_field(site, file):
         "data.summary",
     }
     assert "李" in re.search("<h1>(.*?)</h1>", conflict.text)[1]
-    settled = await wang.post(
+    saved = await wang.post(
         "/write", data=fields_of(conflict.text) | {"pick.title": "mine", "do": "save"}
     )
-    assert settled.status_code == 303
+    assert saved.status_code == 303
     [post] = posts(file)
     assert (post["title"], post["cron"], post["data"]["summary"]) == (
         "王写的标题",

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import click
 
 from publisher.app.format import Formatter
+from publisher.app.open_store import open_unchecked_store
 from publisher.cli.authentication import authenticate
 from publisher.cli.context import (
     has_database,
@@ -25,7 +26,8 @@ from publisher.cli.framework import (
 from publisher.cli.terminal import Terminal, echo
 from publisher.config import Settings
 from publisher.domain.account import AccountId
-from publisher.domain.errors import NoSuchItemError
+from publisher.domain.errors import NoSuchItemError, Problem
+from publisher.runtime.clock import Runtime
 from publisher.store.queries.queries import Alert
 
 MAX_ID = 2**31 - 1
@@ -149,29 +151,13 @@ async def test_channels(
 
     Return 1 if one did not accept it.
     """
-    from publisher.app.alert_channels import AlertChannels  # noqa: PLC0415 # only here
-
     if channel is not None and channel not in settings.alerts.channels:
         raise NoSuchItemError("channel", channel, settings.alerts.channels)
     names = [channel] if channel else list(settings.alerts.channels)
     if not names:
         terminal.print_message("no_channels")
         return 1
-    channels, translate = AlertChannels(settings), terminal.messages.translate
-    results = await asyncio.gather(
-        *(
-            channels.send(
-                name,
-                ids=["test"],
-                title=translate("notice_test_title"),
-                body=translate(
-                    "notice_test_body", channel=name, host=socket.gethostname()
-                ),
-                is_problem=False,
-            )
-            for name in names
-        )
-    )
+    results = await _send_tests(terminal, settings, names)
     for name, problem in zip(names, results, strict=True):
         if problem is None:
             terminal.print_message("channel_accepted", channel=name)
@@ -182,3 +168,36 @@ async def test_channels(
                 reason=terminal.messages.describe(problem),
             )
     return int(any(results))
+
+
+async def _send_tests(
+    terminal: Terminal, settings: Settings, names: Sequence[str]
+) -> Sequence[Problem | None]:
+    """Send a test message to channels; return the reason of each that did not accept it.
+
+    Where there is a database, it learns of those that did.
+    """
+    from publisher.app.alert_channels import AlertChannels  # noqa: PLC0415 # only here
+    from publisher.app.channel_check import ProvingChannels  # noqa: PLC0415 # only here
+
+    translate, host = terminal.messages.translate, socket.gethostname()
+
+    async def send(channels: AlertChannels | ProvingChannels) -> list[Problem | None]:
+        messages = (
+            channels.send(
+                name,
+                ids=["test"],
+                title=translate("notice_test_title"),
+                body=translate("notice_test_body", channel=name, host=host),
+                is_problem=False,
+            )
+            for name in names
+        )
+        return await asyncio.gather(*messages)
+
+    if not has_database(settings):
+        return await send(AlertChannels(settings))
+    async with open_unchecked_store(settings, Runtime()) as store:
+        if store is None:
+            return await send(AlertChannels(settings))
+        return await send(ProvingChannels(store=store, settings=settings))

@@ -2,9 +2,10 @@
 
 import asyncio
 import sys
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import Any
@@ -84,6 +85,37 @@ def public_key(value: str) -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AuditOptions:
+    """The options of `audit`. Each subcommand takes some of them."""
+
+    target: str | None
+    anchors: Sequence[str]
+    keys: Sequence[str]
+    file: str | None
+    since: tuple[datetime, bool] | None
+    until: tuple[datetime, bool] | None
+    by: str | None
+    reason: str | None
+    as_json: bool
+
+    def require_valid(self, subcommand: str) -> None:
+        """Raise LocalizedUsageError if an option is missing, or is of another subcommand."""
+        required, optional, code = OPTIONS_OF_SUBCOMMAND[subcommand]
+        given = {item.name for item in fields(self) if getattr(self, item.name)}
+        if not required <= given <= required | optional:
+            raise LocalizedUsageError(code)
+
+
+OPTIONS_OF_SUBCOMMAND: Mapping[str, tuple[AbstractSet[str], AbstractSet[str], str]] = {
+    "export": ({"target"}, {"since", "until"}, "audit_export_usage"),
+    "key": (set(), set(), "audit_key_usage"),
+    "accept": ({"anchors", "by", "reason"}, {"keys"}, "audit_accept_usage"),
+    "verify": (set(), {"anchors", "keys", "file", "as_json"}, "audit_verify_usage"),
+}
+"""The required options of each subcommand, the others that it takes, and its usage error."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CheckedCheckpoints:
     """Checkpoints to compare with, and the ones with a signature that is not ours."""
 
@@ -122,35 +154,12 @@ class CheckedCheckpoints:
     help="opt_reason_accept",
 )
 @json_option
-async def audit(  # noqa: PLR0913, PLR0917 # one argument an option
-    terminal: Terminal,
-    subcommand: str,
-    target: str | None,
-    anchors: Sequence[str],
-    keys: Sequence[str],
-    file: str | None,
-    since: tuple[datetime, bool] | None,
-    until: tuple[datetime, bool] | None,
-    by: str | None,
-    reason: str | None,
-    *,
-    as_json: bool,
-) -> int:
-    options: dict[str, object] = {
-        "anchors": anchors,
-        "keys": keys,
-        "file": file,
-        "since": since,
-        "until": until,
-    }
-    options |= {"by": by, "reason": reason, "target": target, "json": as_json}
-    require_valid_options(
-        subcommand, {name for name, value in options.items() if value}
-    )
-    paths = [Path(name) for name in anchors]
+async def audit(terminal: Terminal, subcommand: str, **given: Any) -> int:  # noqa: ANN401 # the options by name
+    options = AuditOptions(**given)
+    options.require_valid(subcommand)
     match subcommand:
         case "export":
-            await _export(terminal, target or STDOUT_NAME, since, until)
+            await _export(terminal, options)
             return 0
         case "key":
             key = await asyncio.to_thread(
@@ -160,45 +169,30 @@ async def audit(  # noqa: PLR0913, PLR0917 # one argument an option
             terminal.print_note("audit_key_shown")
             return 0
         case "accept":
-            return await _accept_loss(terminal, paths, keys, by or "", reason or "")
+            return await _accept_loss(terminal, options)
     zone: tzinfo | None = None
-    if file:
-        verification, checked = verify_exported(terminal, Path(file), paths, keys)
+    if options.file:
+        verification, checked = verify_exported(terminal, Path(options.file), options)
     else:
-        verification, checked, settings = await verify_database(terminal, paths, keys)
+        verification, checked, settings = await verify_database(terminal, options)
         zone = settings.timezone
-    _print_verification(terminal, verification, checked, zone, as_json=as_json)
+    if options.as_json:
+        terminal.print_json(build_report(terminal, verification, checked, zone))
+    else:
+        _print_verification(terminal, verification, zone)
     return 0 if verification.is_sound else EXIT_FAILED
 
 
-def require_valid_options(subcommand: str, given: Collection[str]) -> None:
-    """Raise LocalizedUsageError for options of another subcommand, or where one is missing."""
-    allowed = {
-        "export": {"target", "since", "until"},
-        "key": set(),
-        "accept": {"anchors", "keys", "by", "reason"},
-        "verify": {"anchors", "keys", "file", "json"},
-    }
-    required = {"export": {"target"}, "accept": {"anchors", "by", "reason"}}
-    if not (required.get(subcommand, set()) <= set(given) <= allowed[subcommand]):
-        codes = {
-            "export": "audit_export_usage",
-            "key": "audit_key_usage",
-            "accept": "audit_accept_usage",
-        }
-        raise LocalizedUsageError(codes.get(subcommand, "audit_verify_usage"))
-
-
 async def verify_database(
-    terminal: Terminal, named: Sequence[Path], publics: Sequence[str]
+    terminal: Terminal, options: AuditOptions
 ) -> tuple[ChainVerifier, CheckedCheckpoints, Settings]:
     """Verify the workspace's database against its own checkpoints and the given ones."""
     settings = await load_workspace_settings(terminal)
     targets = build_checkpoint_targets(settings)
-    files = [*own_checkpoint_files(targets), *named]
+    files = [*own_checkpoint_files(targets), *map(Path, options.anchors)]
     if not files:
         terminal.print_note("audit_no_checkpoints", file=display_path(targets.file))
-    known = list(publics)
+    known = list(options.keys)
     try:
         if key := await asyncio.to_thread(
             load_workspace_audit_key, settings, creates_missing=False
@@ -226,16 +220,16 @@ async def verify_database(
 
 
 def verify_exported(
-    terminal: Terminal, file: Path, named: Sequence[Path], publics: Sequence[str]
+    terminal: Terminal, file: Path, options: AuditOptions
 ) -> tuple[ChainVerifier, CheckedCheckpoints]:
     """Verify an export, without workspace or database. Raise CommandFailedError, OSError."""
-    checked = check_signatures(terminal, named, publics)
+    checked = check_signatures(terminal, list(map(Path, options.anchors)), options.keys)
     with file.open(
         "r", encoding="utf-8", errors="surrogateescape", newline="\n"
     ) as opened:
         lines = iter(lambda: opened.readline(MAX_LINE_CHARACTERS), "")
         verification = verify_export(
-            lines, checked.checkpoints, own_signature_check(None, publics)
+            lines, checked.checkpoints, own_signature_check(None, options.keys)
         )
     if verification is None:
         raise CommandFailedError("audit_not_an_export", file=display_path(file))
@@ -276,18 +270,13 @@ def check_signatures(
     return CheckedCheckpoints(checkpoints=checkpoints, forged=forged, unsigned=unsigned)
 
 
-async def _accept_loss(
-    terminal: Terminal,
-    named: Sequence[Path],
-    publics: Sequence[str],
-    by: str,
-    reason: str,
-) -> int:
+async def _accept_loss(terminal: Terminal, options: AuditOptions) -> int:
     """Record as a signed audit entry that a named holder of checkpoints accepts a loss."""
+    by, reason = options.by or "", options.reason or ""
     person = await authenticate_offline(
         terminal, await load_workspace_settings(terminal), command="audit accept", by=by
     )
-    verification, _checked, settings = await verify_database(terminal, named, publics)
+    verification, _checked, settings = await verify_database(terminal, options)
     targets = build_checkpoint_targets(settings)
     own = [
         file
@@ -296,7 +285,7 @@ async def _accept_loss(
     ]
     if not any(
         next(read_checkpoints(file), None)
-        for file in named
+        for file in map(Path, options.anchors)
         if not any(map(file.samefile, own))
     ):
         raise LocalizedUsageError("audit_accept_usage")
@@ -328,70 +317,80 @@ async def _accept_loss(
     return 0 if is_all else EXIT_FAILED
 
 
-def _print_verification(
+def build_report(
     terminal: Terminal,
     verification: ChainVerifier,
     checked: CheckedCheckpoints,
     zone: tzinfo | None,
-    *,
-    as_json: bool,
-) -> None:
+) -> Mapping[str, object]:
+    """Return the result of a verification as JSON."""
+    errors = [
+        {
+            "code": item.defect.value,
+            "sequence": item.sequence,
+            "last_sequence": item.until,
+            "other": item.other,
+            **_localize_times(item.facts, zone),
+            "message": format_break(terminal, item, zone),
+        }
+        for item in verification.breaks
+    ]
+    return {
+        "ok": verification.is_sound,
+        **_summarize(verification),
+        "signed": len(checked.checkpoints) - checked.unsigned,
+        "unsigned": checked.unsigned,
+        "errors": errors,
+        "unreported": verification.unlisted_breaks,
+        "accepted": _list_accepted(verification, zone),
+    }
+
+
+def _summarize(verification: ChainVerifier) -> Mapping[str, object]:
     last, digest = verification.head
-    anchored, broken = verification.last_confirmed, verification.breaks
-    facts = {
+    return {
         "entries": verification.entry_count,
         "last": last,
         "hash": digest,
-        "anchored": anchored,
+        "anchored": verification.last_confirmed,
     }
-    accepted = []
-    for entry in verification.accepted_losses:
-        for loss in entry.accepted_loss.losses:
-            place = {"sequence": loss.sequence, "until": loss.until, "till": loss.at}
-            accepted.append(
-                _localize_times(
-                    {**entry.facts, **place, "reason": entry.accepted_loss.reason}, zone
-                )
-            )
-    if as_json:
-        breaks = [
-            {
-                "damage": item.defect.value,
-                "sequence": item.sequence,
-                "until": item.until,
-                "other": item.other,
-                **_localize_times(item.facts, zone),
-                "message": format_break(terminal, item, zone),
-            }
-            for item in broken
-        ]
-        signatures = {
-            "signed": len(checked.checkpoints) - checked.unsigned,
-            "unsigned": checked.unsigned,
+
+
+def _list_accepted(
+    verification: ChainVerifier, zone: tzinfo | None
+) -> Sequence[Mapping[str, Any]]:
+    """Return the losses that a person has accepted."""
+    return [
+        {
+            **_localize_times({**entry.facts, "until": loss.at}, zone),
+            "sequence": loss.sequence,
+            "last_sequence": loss.until,
+            "reason": entry.accepted_loss.reason,
         }
-        lists = {
-            "breaks": breaks,
-            "untold": verification.unlisted_breaks,
-            "accepted": accepted,
-        }
-        terminal.print_json(
-            {"ok": verification.is_sound, **facts, **signatures, **lists}
-        )
-        return
-    for loss_facts in accepted:
-        terminal.print_message("audit_loss_accepted", **_with_system_user(loss_facts))
+        for entry in verification.accepted_losses
+        for loss in entry.accepted_loss.losses
+    ]
+
+
+def _print_verification(
+    terminal: Terminal, verification: ChainVerifier, zone: tzinfo | None
+) -> None:
+    broken, unreported = verification.breaks, verification.unlisted_breaks
+    facts = _summarize(verification)
+    for loss in _list_accepted(verification, zone):
+        terminal.print_message("audit_loss_accepted", **_with_system_user(loss))
     if verification.is_sound:
-        terminal.print_message(
-            "audit_sound" if anchored else "audit_sound_without_checkpoints", **facts
-        )
+        is_confirmed = bool(verification.last_confirmed)
+        code = "audit_sound" if is_confirmed else "audit_sound_without_checkpoints"
+        terminal.print_message(code, **facts)
         return
     terminal.print_message(
-        "audit_broken_head", number=len(broken) + verification.unlisted_breaks, **facts
+        "audit_broken_head", number=len(broken) + unreported, **facts
     )
     for item in broken:
         echo(f"- {format_break(terminal, item, zone)}")
-    if verification.unlisted_breaks:
-        terminal.print_message("audit_not_listed", number=verification.unlisted_breaks)
+    if unreported:
+        terminal.print_message("audit_not_listed", number=unreported)
     terminal.print_message("audit_next_steps")
     if any(item.loss for item in broken):
         terminal.print_message("audit_accept_how")
@@ -401,7 +400,11 @@ def format_break(terminal: Terminal, item: ChainBreak, zone: tzinfo | None) -> s
     code = f"damage_{item.defect.value}{'_many' if item.until > item.sequence else ''}"
     facts = _with_system_user(_localize_times(item.facts, zone))
     words = terminal.translate(
-        code, sequence=item.sequence, until=item.until, other=item.other, **facts
+        code,
+        sequence=item.sequence,
+        last_sequence=item.until,
+        other=item.other,
+        **facts,
     )
     if "since" in facts:
         words += terminal.translate(
@@ -423,7 +426,7 @@ def _localize_times(facts: Mapping[str, Any], zone: tzinfo | None) -> dict[str, 
     Invalid times stay.
     """
     localized = dict(facts)
-    for name in {"at", "since", "till"} & facts.keys():
+    for name in {"at", "since", "until"} & facts.keys():
         with suppress(ValueError, OverflowError):
             instant = datetime.fromisoformat(format_time(facts[name]))
             localized[name] = instant.astimezone(zone).isoformat(timespec="seconds")
@@ -439,12 +442,8 @@ def _with_system_user(facts: Mapping[str, Any]) -> Mapping[str, Any]:
     )
 
 
-async def _export(
-    terminal: Terminal,
-    target: str,
-    since: tuple[datetime, bool] | None,
-    until: tuple[datetime, bool] | None,
-) -> None:
+async def _export(terminal: Terminal, options: AuditOptions) -> None:
+    target = options.target or STDOUT_NAME
     settings = await load_workspace_settings(terminal)
     if not has_database(settings):
         raise CommandFailedError("audit_nothing_yet")
@@ -456,14 +455,13 @@ async def _export(
         shown = escape_forbidden(line) if stream.isatty() else line
         stream.write(shown.encode("utf-8", "surrogateescape"))
 
-    start, end = (
-        in_zone(since[0]) if since else None,
-        in_zone(until[0]) if until else None,
-    )
-    if (
-        end is not None and until is not None and until[1]
-    ):  # a day is exported as a whole
-        end += timedelta(days=1)
+    start = end = None
+    if options.since:
+        start = in_zone(options.since[0])
+    if options.until:
+        until, is_day = options.until
+        # a day is exported as a whole
+        end = in_zone(until) + (timedelta(days=1) if is_day else timedelta())
     with ExitStack() as stack:
         stream = sys.stdout.buffer
         if target != STDOUT_NAME:

@@ -165,7 +165,7 @@ async def add_people(store: Store, settings: Settings) -> Sequence[str]:
     links = []
     for name, roles in PEOPLE.items():
         link = await store.users.add(name, [Grant(role=role) for role in roles], by)
-        links.append(f"{settings.dashboard.address}/setup#{link}")
+        links.append(settings.dashboard.make_setup_link(link))
     return links
 
 

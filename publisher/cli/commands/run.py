@@ -34,13 +34,13 @@ WAITING = frozenset(
 @command("run")
 @click.option("--once", is_flag=True, help="opt_once")
 async def run(terminal: Terminal, *, once: bool) -> int:
+    is_watched = sys.stderr.isatty()
+    if not is_watched:
+        configure_logging()
     settings = await load_workspace_settings(terminal)
     formatter = Formatter(messages=terminal.messages, timezone=settings.timezone)
-    configure_logging(
-        render=(lambda event: format_log_event(event, formatter))
-        if sys.stderr.isatty()
-        else None
-    )
+    if is_watched:
+        configure_logging(render=lambda event: format_log_event(event, formatter))
     raise_descriptor_limit()
     with report_database_errors(settings.database):
         exit_code = await run_daemon(

@@ -272,8 +272,7 @@ def _print_change(terminal: Terminal, settings: Settings, changed: ChangedUser) 
     formatter = Formatter(messages=terminal.messages, timezone=settings.timezone)
     facts = {
         "name": change.user,
-        "link": changed.link,
-        "address": settings.dashboard.address,
+        "link": settings.dashboard.make_setup_link(changed.link),
     }
     if changed.request is not None:
         until = formatter.time(changed.request.expires_at)

@@ -20,8 +20,8 @@ from publisher.web.process import serve_dashboard
 @command("web")
 @click.option("--supervised", is_flag=True, help="opt_supervised")
 async def web(terminal: Terminal, *, supervised: bool) -> None:
-    settings = await load_workspace_settings(terminal)
     configure_logging()
+    settings = await load_workspace_settings(terminal)
     raise_descriptor_limit()
     with report_database_errors(settings.database):
         runtime = make_runtime(settings)

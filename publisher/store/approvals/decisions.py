@@ -261,9 +261,7 @@ class ApprovalStore(StorePart):
     async def last_approved(self, key: OccurrenceKey, person: str) -> Approval | None:
         """Return a person's last yes to an occurrence, whether it still counts or not."""
         query = select(APPROVAL).where(is_given(key)).order_by(APPROVAL.c.id.desc())
-        rows = await self.database.read(
-            lambda connection: connection.execute(query).all()
-        )
+        rows = await self.database.read_rows(query)
         return next(
             (to_approval(row) for row in rows if is_same_name(row.person, person)), None
         )
@@ -276,9 +274,7 @@ class ApprovalStore(StorePart):
             .where(APPROVAL.c.at >= since)
             .order_by(APPROVAL.c.id.desc())
         )
-        rows = await self.database.read(
-            lambda connection: connection.execute(query).all()
-        )
+        rows = await self.database.read_rows(query)
         return [
             OwnApproval(
                 key=OccurrenceKey(post=PostId(row.post), occurrence=row.occurrence),

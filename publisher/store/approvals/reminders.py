@@ -1,10 +1,10 @@
 """Reminders of approvals: of those that a post will soon need, and of overdue reviews."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
 
-from sqlalchemy import Connection, RowMapping, exists, or_, select
+from sqlalchemy import Connection, exists, or_, select
 
 from publisher.domain.approval import (
     AFTER_REVIEW_PERIOD,
@@ -110,8 +110,10 @@ class ApprovalReminders(StorePart):
         return wanted, set(connection.scalars(open_alerts))
 
 
-def find_overdue_reviews(connection: Connection, now: datetime) -> Sequence[RowMapping]:
-    """Return the alerts about emergency releases that should have been approved by now.
+def find_overdue_reviews(
+    connection: Connection, now: datetime
+) -> list[tuple[str, dict[str, str]]]:
+    """Return subject and facts of alerts about releases that should have been approved by now.
 
     A release that was already reported as overdue is left out.
     """
@@ -128,12 +130,11 @@ def find_overdue_reviews(connection: Connection, now: datetime) -> Sequence[RowM
         ALERT.c.at <= now - AFTER_REVIEW_PERIOD,
         ~is_reminded,
     )
-    return connection.execute(overdue).mappings().all()
+    return [(row.subject, json.loads(row.facts)) for row in connection.execute(overdue)]
 
 
 def alert_overdue_reviews(transaction: Transaction, now: datetime) -> None:
     """Alert once more about emergency releases that should have been approved by now."""
     if try_lock(transaction, REMINDER_LOCK):
-        for row in find_overdue_reviews(transaction.connection, now):
-            facts = json.loads(row["facts"])
-            raise_alert(transaction, now, AFTER_REVIEW_OVERDUE, row["subject"], facts)
+        for subject, facts in find_overdue_reviews(transaction.connection, now):
+            raise_alert(transaction, now, AFTER_REVIEW_OVERDUE, subject, facts)

@@ -18,6 +18,8 @@ from sqlalchemy import (
     Dialect,
     Engine,
     NullPool,
+    Row,
+    Select,
     UpdateBase,
     create_engine,
     event,
@@ -218,6 +220,8 @@ class Transaction:
     raised_alerts: list[Mapping[str, object]] = field(default_factory=list)
 
 
+Values = Mapping[str, object] | None
+"""The parameters of a query."""
 BatchOperation = Callable[[Transaction, Sequence[Any]], Sequence[Any]]
 """Apply one operation to several items in one transaction. Return one result for each, in order."""
 
@@ -427,6 +431,23 @@ class Database:
 
         return await asyncio.get_running_loop().run_in_executor(
             self._reader_threads, run
+        )
+
+    async def read_scalar(self, query: Select[Any], parameters: Values = None) -> Any:  # noqa: ANN401 # as the column is
+        return await self.read(Connection.scalar, query, parameters)
+
+    async def read_scalars(
+        self, query: Select[Any], parameters: Values = None
+    ) -> Sequence[Any]:
+        return await self.read(
+            lambda connection: connection.scalars(query, parameters).all()
+        )
+
+    async def read_rows(
+        self, query: Select[Any], parameters: Values = None
+    ) -> Sequence[Row[*tuple[Any, ...]]]:
+        return await self.read(
+            lambda connection: connection.execute(query, parameters).all()
         )
 
     @contextlib.asynccontextmanager

@@ -55,7 +55,7 @@ from publisher.store.base import (
 )
 from publisher.store.database_identity import can_plan
 from publisher.store.db.alert_tables import ALERT
-from publisher.store.db.database import Transaction, in_transaction, try_lock
+from publisher.store.db.database import Transaction, Values, in_transaction, try_lock
 from publisher.store.db.filters import (
     in_state,
 )
@@ -125,11 +125,7 @@ class Maintenance(StorePart):
         if self.database.is_shared:
             return True
         soon = {"soon": self.runtime.now() + within}
-        return bool(
-            await self.database.read(
-                lambda connection: connection.scalar(HAS_WORK, soon)
-            )
-        )
+        return bool(await self.database.read_scalar(HAS_WORK, soon))
 
     async def run(self) -> None:
         """Run all of it once. While the clock is unconfirmed, handle only this process's leases."""
@@ -159,14 +155,10 @@ class Maintenance(StorePart):
             COME_DUE, limits
         )
 
-    async def _promote(
-        self, sweep: Sweep, parameters: Mapping[str, object] | None = None
-    ) -> int:
+    async def _promote(self, sweep: Sweep, parameters: Values = None) -> int:
         """Make matching deliveries due, after the posts that due corrections correct are stopped."""
         of_corrections = IS_CORRECTION.where(sweep.condition)
-        if corrections := await self.database.read(
-            lambda one: one.scalars(of_corrections, parameters).all()
-        ):
+        if corrections := await self.database.read_scalars(of_corrections, parameters):
             await self.database.write(stop_corrected, self.store, corrections)
         return await self._sweep(sweep, self._make_due, parameters)
 
@@ -359,12 +351,15 @@ class Maintenance(StorePart):
     def _cancel_orphans(
         self, transaction: Transaction, deliveries: Sequence[Delivery]
     ) -> list[Delivery]:
-        reason = "original_not_published"
-        afters = self._transition(transaction, deliveries, Cancelled(reason=reason))
+        cancelled = Cancelled(reason="original_not_published")
+        afters = self._transition(transaction, deliveries, cancelled)
         for after in afters:
             if after.state in FINAL_STATES:
                 raise_delivery_alert(
-                    transaction, after.updated_at, f"cancelled.{reason}", after
+                    transaction,
+                    after.updated_at,
+                    "cancelled.original_not_published",
+                    after,
                 )
         return afters
 
@@ -517,7 +512,7 @@ class Maintenance(StorePart):
         self,
         sweep: Sweep,
         event: Event | Callable[[Delivery], Event | None],
-        parameters: Mapping[str, object] | None = None,
+        parameters: Values = None,
     ) -> int:
         """Apply an event to the deliveries that a sweep finds. Return the number."""
         return await self._sweep(
@@ -541,7 +536,7 @@ class Maintenance(StorePart):
         self,
         sweep: Sweep,
         change: ChangeDeliveries,
-        parameters: Mapping[str, object] | None = None,
+        parameters: Values = None,
         *,
         waits_for_lock: bool = False,
     ) -> int:
@@ -549,9 +544,7 @@ class Maintenance(StorePart):
 
         The ids are read first, by an index that fits. Most runs find nothing, and write nothing.
         """
-        found = await self.database.read(
-            lambda connection: connection.scalars(sweep.ids, parameters).all()
-        )
+        found = await self.database.read_scalars(sweep.ids, parameters)
         number = 0
         for batch in batches(found, MAINTENANCE_BATCH_SIZE):
             query = (
@@ -570,7 +563,7 @@ class Maintenance(StorePart):
         self,
         transaction: Transaction,
         query: Select[Any],
-        parameters: Mapping[str, object] | None,
+        parameters: Values,
         change: ChangeDeliveries,
         *,
         waits_for_lock: bool,

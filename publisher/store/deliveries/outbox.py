@@ -254,9 +254,7 @@ class Outbox(StorePart):
         waits = select(DELIVERY.c.next_action_at).where(
             in_open_state(DELIVERY, State.RETRYING, State.RETRACTING)
         )
-        rows = await self.database.read(
-            lambda connection: connection.execute(query, parameters).all()
-        )
+        rows = await self.database.read_rows(query, parameters)
         blocked = sorted(
             (row.next_action_at, row.account)
             for row in rows
@@ -280,9 +278,7 @@ class Outbox(StorePart):
         ]
         ready += filter(
             None,
-            await self.database.read(
-                lambda connection: connection.scalars(waits).all()
-            ),
+            await self.database.read_scalars(waits),
         )
         return min(ready, default=None)
 
@@ -355,9 +351,7 @@ class Outbox(StorePart):
             "configured_mode": self.store.policies[request.account].account.mode.value,
         }
         try:
-            found = await self.database.read(
-                lambda connection: connection.scalar(PENDING_CALL_QUERY, parameters)
-            )
+            found = await self.database.read_scalar(PENDING_CALL_QUERY, parameters)
         except DBAPIError as error:
             log.warning(
                 "call_not_confirmed",

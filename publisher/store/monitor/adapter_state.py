@@ -29,9 +29,7 @@ class StoredAdapterState:
         query = select(ADAPTER_STATE.c.value).where(
             ADAPTER_STATE.c.login == self.login, ADAPTER_STATE.c.key == key
         )
-        value: str | None = await self.database.read(
-            lambda connection: connection.scalar(query)
-        )
+        value: str | None = await self.database.read_scalar(query)
         return value
 
     async def set(self, key: str, value: str) -> None:

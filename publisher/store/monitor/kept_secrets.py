@@ -71,9 +71,7 @@ class KeptSecrets(StorePart):
         query = select(DATABASE_INFO.c.value).where(
             DATABASE_INFO.c.key.startswith(self._order_key, autoescape=True)
         )
-        values = await self.database.read(
-            lambda connection: connection.scalars(query).all()
-        )
+        values = await self.database.read_scalars(query)
         return [SecretRemoval(**json.loads(value)) for value in values]
 
     @in_transaction
@@ -96,7 +94,5 @@ class KeptSecrets(StorePart):
 
     async def _read_value(self, key: str) -> str | None:
         query = select(DATABASE_INFO.c.value).where(DATABASE_INFO.c.key == key)
-        value: str | None = await self.database.read(
-            lambda connection: connection.scalar(query)
-        )
+        value: str | None = await self.database.read_scalar(query)
         return value

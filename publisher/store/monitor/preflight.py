@@ -383,9 +383,7 @@ class Preflight(StorePart):
                 first_use.setdefault(picture, delivery)
         alerted = {
             subject.removeprefix(_PICTURE_SUBJECT)
-            for subject in await self.database.read(
-                lambda connection: connection.scalars(_PICTURE_ALERTS).all()
-            )
+            for subject in await self.database.read_scalars(_PICTURE_ALERTS)
         }
         self._read_at = {
             key: at for key, at in self._read_at.items() if key in first_use

@@ -183,9 +183,7 @@ class Uploads(StorePart):
             raise RefusedError(
                 "upload_too_much", most=str(MAX_UPLOADED_BYTES_PER_DAY // 2**20)
             )
-        own = await self.database.read(
-            lambda connection: connection.scalars(files).all()
-        )
+        own = await self.database.read_scalars(files)
         if (
             len(own) >= MAX_UNUSED_UPLOADS
             and len(set(own) - await self.find_used()) >= MAX_UNUSED_UPLOADS

@@ -132,9 +132,7 @@ class PostSaves(StorePart):
         """Return the bytes by which a person's saves since an instant have made the file larger."""
         query = select(func.coalesce(func.sum(POST_SAVE.c.growth), 0))
         query = query.where(POST_SAVE.c.by == person, POST_SAVE.c.at >= since)
-        return int(
-            await self.database.read(lambda connection: connection.scalar(query)) or 0
-        )
+        return int(await self.database.read_scalar(query) or 0)
 
     async def count_since(self, person: str, since: datetime) -> int:
         """Return how often a person has saved since an instant."""

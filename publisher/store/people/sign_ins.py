@@ -329,10 +329,7 @@ class SignIns(StorePart):
         has, if any. Another browser than the first is refused, with an alert.
         """
         known = select(AUTH_USER.c.name).where(*self._is_link(link))
-        if (
-            await self.database.read(lambda connection: connection.scalar(known))
-            is None
-        ):
+        if await self.database.read_scalar(known) is None:
             return None  # anybody may ask: nothing is locked for what is none
         return await self._open_known_link(link, browser, source, begins=begins)
 
@@ -428,9 +425,7 @@ class SignIns(StorePart):
             .where(*self._valid_tokens(), AUTH_TOKEN.c.user == user)
             .order_by(AUTH_TOKEN.c.id)
         )
-        rows = await self.database.read(
-            lambda connection: connection.execute(query).all()
-        )
+        rows = await self.database.read_rows(query)
         return [
             TokenEntry(
                 id=row.id,
@@ -451,9 +446,7 @@ class SignIns(StorePart):
         query = select(
             used.c.user, func.max(used.c.at, type_=AUTH_SESSION.c.seen_at.type)
         ).group_by(used.c.user)
-        rows = await self.database.read(
-            lambda connection: connection.execute(query).all()
-        )
+        rows = await self.database.read_rows(query)
         return {row[0]: row[1] for row in rows}
 
     @in_transaction

@@ -224,9 +224,7 @@ class UserChanges(StorePart):
         query = query.where(
             AUDIT.c.subject == f"user:{name}", AUDIT.c.event == "user_reset", is_recent
         )
-        rows = await self.database.read(
-            lambda connection: connection.execute(query).all()
-        )
+        rows = await self.database.read_rows(query)
         resets = []
         for row in rows:
             detail = json.loads(row.detail)

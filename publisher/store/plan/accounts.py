@@ -133,9 +133,7 @@ class AccountStore(StorePart):
             DELIVERY.c.occurrence == ONCE_OCCURRENCE,
             DELIVERY.c.account.in_(select(FORMER_ID.c.account)),
         )
-        rows = await self.database.read(
-            lambda connection: connection.execute(query).all()
-        )
+        rows = await self.database.read_rows(query)
         return {
             (PostId(row.post), AccountId(row.account)): Marker(code=row.marker)
             for row in rows

@@ -249,7 +249,8 @@ class PostStore(StorePart):
         query = select(WORKER_STATE.c.config_hash).where(
             WORKER_STATE.c.worker == self.store.worker
         )
-        return await self.database.read(lambda connection: connection.scalar(query))
+        digest: str | None = await self.database.read_scalar(query)
+        return digest
 
     async def set_config_hash(self, config_hash: str) -> None:
         if await self.config_hash() != config_hash:
@@ -260,9 +261,7 @@ class PostStore(StorePart):
     async def active_schedule_text(self) -> str | None:
         """Return the text of the schedule version in force, or None before the first."""
         query = select(SCHEDULE.c.text).order_by(SCHEDULE.c.id.desc()).limit(1)
-        text: str | None = await self.database.read(
-            lambda connection: connection.scalar(query)
-        )
+        text: str | None = await self.database.read_scalar(query)
         return text
 
     async def is_accepted(self, sha256: str, since: int) -> bool:
@@ -272,10 +271,7 @@ class PostStore(StorePart):
             .where(SCHEDULE.c.sha256 == sha256, SCHEDULE.c.id >= since)
             .limit(1)
         )
-        return (
-            await self.database.read(lambda connection: connection.scalar(query))
-            is not None
-        )
+        return await self.database.read_scalar(query) is not None
 
     async def is_old_schedule(self, text: str) -> bool:
         """Return True if a shared database once had this text in force, and has another one now.
@@ -286,18 +282,12 @@ class PostStore(StorePart):
         digest = sha256(text.encode()).hexdigest()
         query = select(SCHEDULE.c.id).where(SCHEDULE.c.sha256 == digest).limit(1)
         database = self.database
-        return (
-            database.is_shared
-            and await database.read(lambda connection: connection.scalar(query))
-            is not None
-        )
+        return database.is_shared and await database.read_scalar(query) is not None
 
     async def get_post(self, post: PostId) -> Post | None:
         """Return a post as last accepted."""
         query = select(POST.c.body).where(POST.c.id == post)
-        body: str | None = await self.database.read(
-            lambda connection: connection.scalar(query)
-        )
+        body: str | None = await self.database.read_scalar(query)
         return load_post(body) if body else None
 
     async def resend_blocker(self, post: Post, account: AccountId) -> str | None:
@@ -319,17 +309,12 @@ class PostStore(StorePart):
     async def is_cancelled(self, post: PostId) -> bool:
         """Return True if a person has cancelled the post."""
         query = select(POST.c.id).where(POST.c.id == post, POST.c.is_cancelled)
-        return (
-            await self.database.read(lambda connection: connection.scalar(query))
-            is not None
-        )
+        return await self.database.read_scalar(query) is not None
 
     async def corrected_by(self, post: PostId) -> PostId | None:
         """Return the correction that has ended the wish to publish a post, if one has."""
         query = select(POST.c.corrected_by).where(POST.c.id == post)
-        correction: PostId | None = await self.database.read(
-            lambda connection: connection.scalar(query)
-        )
+        correction: PostId | None = await self.database.read_scalar(query)
         return correction
 
     async def commit_plan(self, commit: PlanCommit, by: Actor = PLANNER) -> int:

@@ -355,9 +355,7 @@ class AuditLog(StorePart):
         former = select(FORMER_ID.c.id).where(FORMER_ID.c.account.in_(accounts))
         names = [
             *accounts,
-            *await self.database.read(
-                lambda connection: connection.scalars(former).all()
-            ),
+            *await self.database.read_scalars(former),
         ]
         own = [
             AUDIT.c.subject.endswith(f"@{account}", autoescape=True)
@@ -381,9 +379,7 @@ class AuditLog(StorePart):
             .distinct()
             .order_by(AUDIT.c.event)
         )
-        return await self.database.read(
-            lambda connection: connection.scalars(query).all()
-        )
+        return await self.database.read_scalars(query)
 
     async def people(
         self, accounts: Collection[AccountId] | None = None
@@ -396,9 +392,7 @@ class AuditLog(StorePart):
             .distinct()
             .order_by(AUDIT.c.name)
         )
-        return await self.database.read(
-            lambda connection: connection.scalars(query).all()
-        )
+        return await self.database.read_scalars(query)
 
     @in_transaction
     def raise_alert_once(

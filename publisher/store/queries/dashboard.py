@@ -30,6 +30,7 @@ from publisher.domain.delivery import OPEN_STATES, WAITING_STATES, Role, State
 from publisher.domain.glyph import Glyph
 from publisher.domain.post import OccurrenceKey, PostId
 from publisher.store.approvals.duty import DutyOfficer
+from publisher.store.backup_record import read_last_backup
 from publisher.store.base import HEARTBEAT_TIMEOUT, StorePart
 from publisher.store.db.alert_tables import ALERT
 from publisher.store.db.approval_tables import APPROVABLE_TEXT, APPROVAL, DUTY_OFFICER
@@ -140,6 +141,8 @@ class Figures:
     heartbeat_age: timedelta | None
     heartbeat_ages: Mapping[str, timedelta]
     """The time since the last heartbeat of each daemon that has not stopped in order, by name."""
+    backup_age: timedelta | None
+    """The time since the last good backup; None if none was ever made."""
     is_paused: bool
     paused_accounts: int
     lateness: timedelta
@@ -297,9 +300,7 @@ class DashboardQueries(StorePart):
             .where(AUDIT.c.id > since, AUDIT.c.id <= until)
             .distinct()
         )
-        subjects = await self.database.read(
-            lambda connection: connection.scalars(query).all()
-        )
+        subjects = await self.database.read_scalars(query)
         named = {
             subject.partition("@")[0].partition("#")[0].removeprefix("post:")
             for subject in subjects
@@ -346,9 +347,7 @@ class DashboardQueries(StorePart):
             AUDIT.c.subject.startswith(USER_SUBJECT_PREFIX),
         )
         query = select(AUDIT.c.subject).where(*is_theirs).distinct()
-        subjects = await self.database.read(
-            lambda connection: connection.scalars(query).all()
-        )
+        subjects = await self.database.read_scalars(query)
         return {subject.removeprefix(USER_SUBJECT_PREFIX) for subject in subjects}
 
     async def audit_number(self) -> int:
@@ -422,6 +421,7 @@ class DashboardQueries(StorePart):
             select(ALERT.c.code, func.count()).where(*is_shown).group_by(ALERT.c.code)
         )
         alert_rows = connection.execute(by_code).all() if accounts is None else ()
+        backup = read_last_backup(connection)
         return Figures(
             daemon=daemon,
             heartbeat_age=None
@@ -431,6 +431,7 @@ class DashboardQueries(StorePart):
                 row.id: now - row.heartbeat_at
                 for row in connection.execute(_UNSTOPPED_WORKERS)
             },
+            backup_age=None if backup is None else now - backup.at,
             is_paused=SCOPE_ALL in scopes,
             paused_accounts=sum(
                 scope.startswith("account:") and (known is None or scope in known)

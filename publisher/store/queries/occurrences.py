@@ -152,11 +152,9 @@ class StoredPostDetails:
 class RelatedPost:
     """A post that another one follows (`is_original`), or that follows it."""
 
-    id: PostId
-    title: str
-    kind: str
-    level: str | None
+    post: Post
     is_original: bool
+    is_in_force: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -343,50 +341,40 @@ class OccurrenceQueries(StorePart):
         marks = [*(f'"at":"{month}-' for month in months), '"text":']
         may_be_due = or_(*map(POST.c.body.contains, marks))
         query = select(POST.c.body).where(is_in_force(), may_be_due)
-        bodies = await self.database.read(
-            lambda connection: connection.scalars(query).all()
-        )
+        bodies = await self.database.read_scalars(query)
         return [load_post(body) for body in bodies]
 
     async def related(
         self, post: Post, accounts: Collection[AccountId] | None = None
     ) -> Sequence[RelatedPost]:
         """Return the post that a post follows, and its followers; on these accounts, if given."""
-        is_related = or_(POST.c.id == post.follows, _follows(post.id))
-        return [
-            RelatedPost(
-                id=found.id,
-                title=found.title,
-                kind=found.kind,
-                level=found.level,
-                is_original=found.id == post.follows,
-            )
-            for found in await self._read_posts(is_related, accounts)
-        ]
-
-    async def follow_ups(
-        self, post: PostId, accounts: Collection[AccountId] | None = None
-    ) -> Sequence[Post]:
-        """Return the posts in force that follow a post; on these accounts, if given."""
-        return await self._read_posts(and_(_follows(post), is_in_force()), accounts)
-
-    async def _read_posts(
-        self, condition: ColumnElement[bool], accounts: Collection[AccountId] | None
-    ) -> Sequence[Post]:
-        """Return the posts for or on any of these accounts, by id."""
-        is_filed = exists().where(DELIVERY.c.post == POST.c.id, is_on(accounts))
-        query = select(POST.c.body, is_filed.label("is_filed")).where(condition)
-        rows = await self.database.read(
-            lambda connection: connection.execute(query.order_by(POST.c.id)).all()
+        follows = POST.c.body.contains(
+            f'"follows":{json.dumps(post.id)}', autoescape=True
         )
-        found = [(load_post(row.body), row.is_filed) for row in rows]
-        return [
-            post
-            for post, is_filed in found
-            if is_filed
-            or accounts is None
-            or any(account in accounts for account in post.accounts)
-        ]
+        is_filed = exists().where(DELIVERY.c.post == POST.c.id, is_on(accounts))
+        query = (
+            select(
+                POST.c.body,
+                is_filed.label("is_filed"),
+                is_in_force().label("is_in_force"),
+            )
+            .where(or_(POST.c.id == post.follows, follows))
+            .order_by(POST.c.id)
+        )
+        rows = await self.database.read_rows(query)
+        found = []
+        for row in rows:
+            other = load_post(row.body)
+            if not (row.is_filed or accounts is None or is_for_any(other, accounts)):
+                continue
+            found.append(
+                RelatedPost(
+                    post=other,
+                    is_original=other.id == post.follows,
+                    is_in_force=row.is_in_force,
+                )
+            )
+        return found
 
     async def deliveries(self, key: OccurrenceKey) -> Sequence[Delivery]:
         """Return the deliveries of an occurrence."""
@@ -414,9 +402,7 @@ class OccurrenceQueries(StorePart):
             .where(DELIVERY.c.post == key.post, DELIVERY.c.occurrence == key.occurrence)
             .order_by(DELIVERY.c.account)
         )
-        bodies = await self.database.read(
-            lambda connection: connection.scalars(query).all()
-        )
+        bodies = await self.database.read_scalars(query)
         return [load_rendered_post(body) for body in bodies]
 
     async def filed_texts(self) -> Sequence[FiledTexts]:
@@ -431,7 +417,7 @@ class OccurrenceQueries(StorePart):
         query = select(RENDERED_POST.c.body).where(
             RENDERED_POST.c.fingerprint == fingerprint
         )
-        body = await self.database.read(lambda connection: connection.scalar(query))
+        body = await self.database.read_scalar(query)
         return load_rendered_post(body) if body else None
 
     async def concerned(
@@ -514,9 +500,7 @@ class OccurrenceQueries(StorePart):
             .where(in_open_state(DELIVERY, *OPEN_STATES))
             .group_by(DELIVERY.c.account)
         )
-        rows = await self.database.read(
-            lambda connection: connection.execute(query).all()
-        )
+        rows = await self.database.read_rows(query)
         return {
             row.account: OpenCounts(
                 is_open=row.is_open,
@@ -576,9 +560,7 @@ class OccurrenceQueries(StorePart):
             .group_by(crowded.c.due_at)
             .order_by(crowded.c.due_at)
         )
-        rows = await self.database.read(
-            lambda connection: connection.execute(query).all()
-        )
+        rows = await self.database.read_rows(query)
         return [
             Clash(due_at=row.due_at, logins=row.logins, number=row.number)
             for row in rows
@@ -612,17 +594,10 @@ class OccurrenceQueries(StorePart):
             .group_by(DELIVERY.c.platform, DELIVERY.c.login)
             .order_by(func.count(), DELIVERY.c.login.desc())
         )
-        rows = await self.database.read(
-            lambda connection: connection.execute(query).all()
-        )
+        rows = await self.database.read_rows(query)
         return {
             Platform(row.platform): (LoginId(row.login), row.number) for row in rows
         }
-
-
-def _follows(original: PostId) -> ColumnElement[bool]:
-    """True if a post follows the original."""
-    return POST.c.body.contains(f'"follows":{json.dumps(original)}', autoescape=True)
 
 
 def is_on(accounts: Collection[AccountId] | None) -> ColumnElement[bool]:
@@ -633,6 +608,11 @@ def is_on(accounts: Collection[AccountId] | None) -> ColumnElement[bool]:
 def is_by(logins: Collection[LoginId] | None) -> ColumnElement[bool]:
     """True if a delivery is sent by one of the logins; for None always."""
     return true() if logins is None else DELIVERY.c.login.in_(logins)
+
+
+def is_for_any(post: Post, accounts: Collection[AccountId]) -> bool:
+    """True if a post is for one of the accounts."""
+    return not set(accounts).isdisjoint(post.accounts)
 
 
 def find_concerned(

@@ -123,16 +123,8 @@ def read_backup_info(file: Path) -> BackupInfo:
     Raises RefusedError for a file that is no backup of ours, is damaged, or has another schema;
     OSError.
     """
-    with file.open("rb"):
-        pass
-    immutable = "ro&immutable=1"  # so that SQLite creates no file beside it
-    with (
-        _reject_damage(file, "backup_damaged"),
-        closing(connect_sqlite(file, immutable)) as connection,
-    ):
-        info = _read_info(connection)
-        if info is None:
-            raise RefusedError("not_a_backup", file=str(file))
+    with _open_backup(file) as connection:
+        info = _require_label(connection, file)
         require_own_schema(connection.execute, file)
         if (
             not _passes_integrity_check(connection)
@@ -140,6 +132,15 @@ def read_backup_info(file: Path) -> BackupInfo:
         ):
             raise RefusedError("backup_damaged", file=str(file))
     return info
+
+
+def read_backup_label(file: Path) -> BackupInfo:
+    """Read the label of a backup, without a check of its contents, and without writing anything.
+
+    Raises RefusedError for a file that is no backup of ours, or is damaged; OSError.
+    """
+    with _open_backup(file) as connection:
+        return _require_label(connection, file)
 
 
 def stored_backup_info(file: Path) -> BackupInfo | None:
@@ -250,6 +251,25 @@ def _read_info(connection: sqlite3.Connection) -> BackupInfo | None:
         return BackupInfo(**{**row, "newest_record": newest})
     except (ValueError, TypeError, KeyError, AttributeError):
         return None
+
+
+@contextmanager
+def _open_backup(file: Path) -> Iterator[sqlite3.Connection]:
+    """Open a backup so that SQLite creates no file beside it."""
+    with file.open("rb"):
+        pass
+    with (
+        _reject_damage(file, "backup_damaged"),
+        closing(connect_sqlite(file, "ro&immutable=1")) as connection,
+    ):
+        yield connection
+
+
+def _require_label(connection: sqlite3.Connection, file: Path) -> BackupInfo:
+    info = _read_info(connection)
+    if info is None:
+        raise RefusedError("not_a_backup", file=str(file))
+    return info
 
 
 def _database_info(connection: sqlite3.Connection) -> dict[str, str]:

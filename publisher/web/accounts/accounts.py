@@ -430,7 +430,7 @@ async def read_live_cards(
         number,
         site.beat,
     )
-    board = await site.shared.get(key, partial(read_account_board, visitor, page))
+    board = await site.caches.live.get(key, partial(read_account_board, visitor, page))
     make_card = load_macro(visitor, "accounts/parts", "account_card")
     second_form = partial(find_second_form, visitor, board.names)
     cards = {

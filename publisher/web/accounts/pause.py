@@ -36,7 +36,7 @@ async def pause_all(request: Request) -> Response:
     visitor.require_everywhere(Permission.STOP)
     site, reason = get_site(request), read_reason(form)
     at = await site.store.actions.pause(SCOPE_ALL, visitor.actor, reason)
-    site.frame_facts = None
+    site.caches.frame_facts.clear()
     following = safe_path(str(form.get("next", "")))
     undo = "/resume" if visitor.may_everywhere(Permission.OPERATE) else ""
     done = Notice(
@@ -80,5 +80,5 @@ async def resume_all(request: Request) -> Response:
             )
     await check_command_access(site.store, site.settings)
     await site.store.actions.resume(SCOPE_ALL, get_visitor(request).actor, paused_at)
-    site.frame_facts = None
+    site.caches.frame_facts.clear()
     return redirect(request, "/today", Notice(code="web_done_resumed"))

@@ -1,5 +1,6 @@
 """Monitoring endpoints: the state of the daemon, and figures for Prometheus."""
 
+import asyncio
 import ipaddress
 from collections.abc import Iterator, Mapping
 
@@ -18,6 +19,8 @@ from publisher.app.format import credential_days_left
 from publisher.domain.account import AccountId, Mode
 from publisher.domain.results import Healthy
 from publisher.domain.user import Permission, RefusalKind
+from publisher.engine.disk_space import measure_disks
+from publisher.runtime.logs import log
 from publisher.store.queries.dashboard import Figures
 from publisher.web.kit.access import find_source
 from publisher.web.kit.frame import read_frame_facts
@@ -28,11 +31,26 @@ FIGURES_LIFETIME_SECONDS = 5.0
 
 
 async def show_health(request: Request) -> Response:
-    """Answer 200 while a daemon runs, else 503."""
-    facts = await read_frame_facts(get_site(request))
-    if facts.daemon.is_running:
+    """Answer 200 while a daemon's heartbeats arrive, else 503 with what is known.
+
+    Without the database, or a heartbeat, a daemon may run all the same.
+    """
+    try:
+        daemon = (await read_frame_facts(get_site(request))).daemon
+    except Exception as error:  # noqa: BLE001 # whatever is wrong, a monitor needs its documented answer
+        log.warning("health_unknown", error=type(error).__name__)
+        text = "the database cannot be read, so the daemon's state is not known"
+        return PlainTextResponse(f"{text}\n", status_code=503)
+    if daemon.is_running:
         return PlainTextResponse("ok\n")
-    return PlainTextResponse("the daemon does not run\n", status_code=503)
+    if daemon.heartbeat_at is None:
+        text = "no daemon has run yet"
+    else:
+        at = daemon.heartbeat_at.isoformat(timespec="seconds")
+        text = (
+            f"no heartbeat since {at}: no daemon runs, or it cannot write the database"
+        )
+    return PlainTextResponse(f"{text}\n", status_code=503)
 
 
 async def show_metrics(request: Request) -> Response:
@@ -53,15 +71,10 @@ async def show_metrics(request: Request) -> Response:
             "", status_code=401, headers={"www-authenticate": "Bearer"}
         )
     reach = None if principal is None else find_reach(site, principal, Permission.VIEW)
-    now, (read_at, text) = site.runtime.monotonic(), site.metrics.get(reach, (0.0, b""))
-    if not text or now - read_at >= FIGURES_LIFETIME_SECONDS:
+    text = site.caches.metrics.get(reach, FIGURES_LIFETIME_SECONDS)
+    if text is None:
         text = await measure(site, reach)
-        site.metrics = {
-            key: kept
-            for key, kept in site.metrics.items()
-            if now - kept[0] < FIGURES_LIFETIME_SECONDS
-        }
-        site.metrics[reach] = now, text
+        site.caches.metrics.set(reach, text)
     return Response(text, media_type=CONTENT_TYPE_LATEST)
 
 
@@ -97,8 +110,9 @@ async def measure(site: Site, accounts: frozenset[AccountId] | None) -> bytes:
     """
     figures = await site.store.dashboard.figures(accounts)
     registry = CollectorRegistry()
+    disks = await asyncio.to_thread(describe_disks, site) if accounts is None else []
     registry.register(
-        FigureCollector(figures, [*await describe_accounts(site, accounts)])
+        FigureCollector(figures, [*await describe_accounts(site, accounts), *disks])
     )
     return generate_latest(registry) + generate_latest(REGISTRY)
 
@@ -135,6 +149,18 @@ async def describe_accounts(
     return [healthy, days, quota]
 
 
+def describe_disks(site: Site) -> list[Metric]:
+    """Return the free space of the disks of this host that publisher writes to."""
+    free = GaugeMetricFamily(
+        "publisher_disk_free_bytes",
+        "Free space on this host's disk of a place",
+        labels=["place"],
+    )
+    for place, disk in measure_disks(site.settings).items():
+        free.add_metric([place], disk.free)
+    return [free]
+
+
 class FigureCollector(Collector):
     """Passes on figures that were read before: a scrape reads the database once."""
 
@@ -162,6 +188,14 @@ class FigureCollector(Collector):
         for worker, silence in figures.heartbeat_ages.items():
             workers.add_metric([worker], silence.total_seconds())
         yield workers
+        backup = GaugeMetricFamily(
+            "publisher_backup_age_seconds",
+            "Time since the last good backup of the database",
+            labels=(),
+        )
+        if figures.backup_age is not None:
+            backup.add_metric((), figures.backup_age.total_seconds())
+        yield backup
         yield gauge(
             "publisher_paused", "1 while everything is paused", float(figures.is_paused)
         )

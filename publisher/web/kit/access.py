@@ -92,7 +92,7 @@ async def identify(request: Request) -> Visitor:
     session = None
     if session_id:
         session = await site.store.sign_ins.find_session(session_id, is_use=is_use)
-        site.known_sessions.note(
+        site.sign_ins.known.note(
             session_id, session.principal.user.name if session is not None else ""
         )
     return Visitor(
@@ -118,7 +118,7 @@ async def find_user(site: Site, scope: Scope) -> str:
         else None
     )
     user = "" if session is None else session.principal.user.name
-    site.known_sessions.note(session_id, user)
+    site.sign_ins.known.note(session_id, user)
     return user
 
 
@@ -130,7 +130,7 @@ def find_known_user(site: Site, scope: Scope) -> str | None:
     session_id = HTTPConnection(scope).cookies.get(
         cookie_name(site, SESSION_COOKIE), ""
     )
-    return site.known_sessions.find_user(session_id) if session_id else ""
+    return site.sign_ins.known.find_user(session_id) if session_id else ""
 
 
 def _read_preference(request: Request, name: str, default: str) -> str:

@@ -133,7 +133,7 @@ async def read_badges(visitor: Visitor, pauses: Sequence[Pause]) -> Mapping[str,
     async def count() -> Mapping[str, int]:
         return count_mine(list_todo(visitor, await site.store.waiting.read(), pauses))
 
-    return await site.todo.get(
+    return await site.caches.todo.get(
         ("badges", visitor.principal, visitor.audit_number), count
     )
 
@@ -145,15 +145,15 @@ async def read_live_todo(visitor: Visitor) -> Sequence[TodoItem]:
     """
     site = visitor.site
     facts = await read_frame_facts(site)
-    version = await site.shared.get(
+    version = await site.caches.live.get(
         ("todo", facts.audit_number, site.beat), site.store.dashboard.todo_version
     )
-    waiting = await site.shared.get(("waiting", *version), site.store.waiting.read)
+    waiting = await site.caches.live.get(("waiting", *version), site.store.waiting.read)
 
     async def make() -> Sequence[TodoItem]:
         return list_todo(visitor, waiting, facts.pauses)
 
-    return await site.todo.get(
+    return await site.caches.todo.get(
         ("items", visitor.principal, visitor.lang, *version), make
     )
 
@@ -163,18 +163,18 @@ async def read_frame_facts(site: Site, at_least: int = 0) -> FrameFacts:
 
     So the next page shows a person their own last action.
     """
-    kept = site.frame_facts
-    is_old = site.runtime.monotonic() - site.frame_facts_at >= FACTS_LIFETIME_SECONDS
-    if kept is None or is_old or kept.audit_number < at_least:
+    kept = site.caches.frame_facts.get(None, FACTS_LIFETIME_SECONDS)
+    if kept is None or kept.audit_number < at_least:
         return await read_facts_now(site)
     return kept
 
 
 async def read_facts_now(site: Site) -> FrameFacts:
     """Return the facts as they are, and keep them for open pages: they are no older than a page."""
-    facts, kept = await site.store.dashboard.frame_facts(), site.frame_facts
+    facts = await site.store.dashboard.frame_facts()
+    kept = site.caches.frame_facts.get(None)
     if kept is None or facts.audit_number >= kept.audit_number:
-        site.frame_facts, site.frame_facts_at = facts, site.runtime.monotonic()
+        site.caches.frame_facts.set(None, facts)
     return facts
 
 

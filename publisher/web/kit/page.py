@@ -1,12 +1,14 @@
 """Responses: pages from templates in the visitor's language, and redirects with a notice."""
 
+import re
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from functools import cache
-from typing import Any
+from typing import Any, Final
 from urllib.parse import quote, unquote
 
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
+from jinja2.ext import Extension
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
@@ -16,6 +18,23 @@ from publisher.web.kit.frame import Moment, read_frame
 from publisher.web.kit.live_parts import stream_path
 from publisher.web.kit.site import Notice, Visitor, get_site, get_visitor
 from publisher.web.kit.static_files import static_path
+
+_INDENTATION: Final = re.compile(r"\n[ \t]+")
+
+
+class Unindent(Extension):
+    """Leaves the indentation of templates out of pages: it was a third of their size."""
+
+    def preprocess(
+        self, source: str, name: str | None, filename: str | None = None
+    ) -> str:
+        """Return a template's source with one space for each indentation.
+
+        Lines keep their numbers. Without the space attributes would meet: a line's end is trimmed
+        after a block.
+        """
+        del name, filename
+        return _INDENTATION.sub("\n ", source)
 
 
 @cache
@@ -36,6 +55,7 @@ def load_templates() -> Environment:
         auto_reload=False,
         trim_blocks=True,
         lstrip_blocks=True,
+        extensions=[Unindent],
     )
     environment.filters["person_path"] = person_path
     environment.globals |= {
@@ -63,7 +83,11 @@ async def render_page(
     frame = (
         await read_frame(site, visitor, moment) if visitor.session is not None else None
     )
-    notice = site.notices.pop(visitor.session_id, None) if visitor.session_id else None
+    notice = (
+        site.sign_ins.notices.pop(visitor.session_id, None)
+        if visitor.session_id
+        else None
+    )
     values = {"stream": stream_path("frame"), "path": request.url.path, **values}
     text = render(visitor, f"{template}.html", frame=frame, notice=notice, **values)
     return HTMLResponse(text, status_code=status)
@@ -111,7 +135,7 @@ def page_values(visitor: Visitor) -> Mapping[str, Any]:
 def redirect(request: Request, path: str, done: Notice | None = None) -> Response:
     """Send the browser to a page with GET. That page then shows the notice `done`."""
     if done is not None and (session := get_visitor(request).session_id):
-        get_site(request).notices[session] = done
+        get_site(request).sign_ins.notices[session] = done
     return RedirectResponse(quote(path, safe="/?&=#%+@:,!~*'();"), status_code=303)
 
 

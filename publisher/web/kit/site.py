@@ -2,20 +2,17 @@
 
 import asyncio
 import contextlib
-from collections import deque
 from collections.abc import (
     AsyncIterator,
     Callable,
     Collection,
-    Coroutine,
     Iterable,
     Mapping,
     Sequence,
 )
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from functools import partial
-from typing import Any, TypeVar, cast
+from functools import lru_cache, partial
 
 from starlette.requests import HTTPConnection, Request
 
@@ -45,11 +42,12 @@ from publisher.secrets import load_user_key, open_vault
 from publisher.store.approvals.duty import DutyOfficer
 from publisher.store.people.sign_ins import Session
 from publisher.store.people.users import hash_secret
-from publisher.store.queries.dashboard import FrameFacts
 from publisher.store.queries.queries import Alert
 from publisher.store.store import Store
+from publisher.web.kit.caches import MAX_CACHED, PageCaches, TimedCache
 from publisher.web.kit.limits import Limits
 from publisher.web.kit.preview import Articles, RenderTurns
+from publisher.web.kit.streams import Streams
 
 LANG_COOKIE, THEME_COOKIE, SIZE_COOKIE = (
     "publisher_lang",
@@ -64,13 +62,12 @@ PREFERENCES: Mapping[str, tuple[str, Collection[str]]] = {
     "keys": (KEYS_COOKIE, ("on", "off")),
 }
 """A visitor's display preferences: the query name, the cookie that keeps it, and its values."""
-PENDING_LIFETIME = timedelta(minutes=5)
+PENDING_LIFETIME_SECONDS = 300
 """How long a sign-in may wait for its second factor."""
-SETUP_LIFETIME = timedelta(hours=1)
+SETUP_LIFETIME_SECONDS = 3600
 """How long a new second factor is kept while its user sets it up."""
 MAX_PENDING, MAX_PENDING_OF_USER = 1_000, 5
 MAX_KNOWN_SESSIONS = 10_000
-MAX_SHARED = 128
 BEAT_SECONDS = 5
 """How often live pages get the time since the last heartbeat, and the visitor's waiting items."""
 BEATS_PER_REFRESH = 6
@@ -87,7 +84,6 @@ GENERAL_ALERTS = frozenset({
     "waiting_for_journal",
 })  # fmt: skip
 """Alerts about publisher itself that name no post, account or person."""
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,17 +94,8 @@ class PendingSignIn:
     """
 
     user: User
-    until: datetime
     next: str
     resumed: str = field(default="", repr=False)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PendingSetup:
-    """The second factor shown to the holder of a one-time link, before a code of it was typed."""
-
-    factor: SecondFactor = field(repr=False)
-    until: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,125 +108,11 @@ class Notice:
     undo_fields: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(slots=True)
-class Shared:
-    """Recently made values, by their inputs. Users of the same inputs share the value."""
-
-    _kept: BoundedDict[tuple[object, ...], asyncio.Task[object]] = field(
-        default_factory=lambda: BoundedDict(MAX_SHARED)
-    )
-
-    async def get(
-        self, key: tuple[object, ...], make: Callable[[], Coroutine[Any, Any, T]]
-    ) -> T:
-        """Return the value of a key, or make it. A failed one is made again the next time."""
-        task = self._kept.get(key)
-        if task is None or (
-            task.done() and (task.cancelled() or task.exception() is not None)
-        ):
-            task = self._kept[key] = asyncio.create_task(make())
-        return cast("T", await asyncio.shield(task))
-
-
-MAX_STREAMS_PER_SESSION, MAX_STREAMS_PER_USER, MAX_STREAMS = 12, 24, 1024
-"""A page has a stream while it is visible.
-
-All streams take half of the connections: the rest is for requests.
-"""
-MAX_HELD_PER_USER = 2 * MAX_STREAMS_PER_USER
-"""This includes recently displaced streams. They hold their connections for a second at most."""
-OPENING_SECONDS = 10.0
-"""In this time a user opens MAX_STREAMS_PER_USER streams at most.
-
-A new stream reads all contents of its page.
-"""
-
-
-@dataclass(slots=True, kw_only=True, eq=False)
-class OpenStream:
-    """The stream of one open page. One that is displaced ends, to make room for a newer one.
-
-    `ending` is set once it has to look whether its session has ended: it ends then at once.
-    """
-
-    user: str
-    session_id: str = field(repr=False)
-    is_displaced: bool = False
-    ending: asyncio.Event = field(default_factory=asyncio.Event)
-
-
-@dataclass(slots=True)
-class Streams:
-    """The open streams of each user, oldest first, and the time of the user's last opening."""
-
-    by_user: dict[str, list[OpenStream]] = field(default_factory=dict)
-    openings: dict[str, deque[float]] = field(default_factory=dict)
-
-    def is_full_for(self, user: str, now: float) -> bool:
-        """True if a user may open no other stream now.
-
-        First some of their own have to end, or some seconds have to pass.
-        """
-        openings = self.openings.get(user, deque[float]())
-        is_hasty = (
-            len(openings) == MAX_STREAMS_PER_USER
-            and now - openings[0] < OPENING_SECONDS
-        )
-        return is_hasty or len(self.by_user.get(user, ())) >= MAX_HELD_PER_USER
-
-    def add(self, stream: OpenStream, now: float) -> None:
-        """Add a stream.
-
-        If there are too many, displace the oldest one of its session, its user or the user with the
-        most. Nobody who opens many pages takes the place of others.
-        """
-        self.openings.setdefault(
-            stream.user, deque(maxlen=MAX_STREAMS_PER_USER)
-        ).append(now)
-        own = self.by_user.setdefault(stream.user, [])
-        own.append(stream)
-        of_user = [each for each in own if not each.is_displaced]
-        of_session = [each for each in of_user if each.session_id == stream.session_id]
-        if len(of_session) > MAX_STREAMS_PER_SESSION:
-            of_session[0].is_displaced = True
-        elif len(of_user) > MAX_STREAMS_PER_USER:
-            of_user[0].is_displaced = True
-        elif sum(map(len, self.by_user.values())) > MAX_STREAMS:
-            open_streams = (
-                [each for each in held if not each.is_displaced]
-                for held in self.by_user.values()
-            )
-            max(open_streams, key=len)[0].is_displaced = True
-
-    def end_session(self, session_id: str) -> None:
-        """Let the streams of a session look whether it has ended."""
-        for stream in (
-            each
-            for own in self.by_user.values()
-            for each in own
-            if each.session_id == session_id
-        ):
-            stream.ending.set()
-
-    def end_user(self, user: str) -> None:
-        """Let a user's streams check whether their sessions have ended, or roles have changed."""
-        for stream in self.by_user.get(user, ()):
-            stream.ending.set()
-
-    def remove(self, stream: OpenStream) -> None:
-        own = self.by_user[stream.user]
-        own.remove(stream)
-        if not own:
-            del self.by_user[stream.user]
-
-
-@dataclass(slots=True)
 class KnownSessions:
     """The users of sessions that were valid at the last look-up, by hash of the session id."""
 
-    _users: BoundedDict[str, str] = field(
-        default_factory=lambda: BoundedDict(MAX_KNOWN_SESSIONS)
-    )
+    def __init__(self) -> None:
+        self._users: BoundedDict[str, str] = BoundedDict(MAX_KNOWN_SESSIONS)
 
     def note(self, session_id: str, user: str) -> None:
         """Note the user of a session; empty for one that is not valid, or no longer."""
@@ -253,7 +126,31 @@ class KnownSessions:
         return self._users.get(hash_secret(session_id))
 
 
-@dataclass(slots=True, kw_only=True)
+class SignInMemory:
+    """Sign-ins that are under way, and the sessions that were looked up."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self.pending: TimedCache[str, PendingSignIn] = TimedCache(clock, MAX_PENDING)
+        """The sign-ins without their second factor, by hash of the browser's key."""
+        self.setups: TimedCache[str, SecondFactor] = TimedCache(clock, MAX_PENDING)
+        """The second factors shown to holders of one-time links, before a code of it was typed."""
+        self.known = KnownSessions()
+        self.notices: dict[str, Notice] = {}
+        """What the next page of a session reports."""
+
+    def add_pending(self, key: str, sign_in: PendingSignIn) -> None:
+        """Add a sign-in, and drop the oldest ones of its user above MAX_PENDING_OF_USER.
+
+        Anybody with one known password must not push out other users' sign-ins.
+        """
+        self.pending.set(key, sign_in)
+        name = sign_in.user.name
+        own = self.pending.find_keys(lambda each: each.user.name == name)
+        for old in own[:-MAX_PENDING_OF_USER]:
+            self.pending.drop(old)
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
 class Site:
     """The memory of this process.
 
@@ -261,52 +158,23 @@ class Site:
     """
 
     application: Application
-    limits: Limits = field(default_factory=Limits)
-    pending_sign_ins: BoundedDict[str, PendingSignIn] = field(
-        default_factory=lambda: BoundedDict(MAX_PENDING)
-    )
-    pending_setups: BoundedDict[str, PendingSetup] = field(
-        default_factory=lambda: BoundedDict(MAX_PENDING)
-    )
-    notices: dict[str, Notice] = field(default_factory=dict)
-    articles: Articles = field(default_factory=Articles)
-    render_turns: RenderTurns = field(default_factory=RenderTurns)
+    pages: Mapping[str, Permission] = field(default_factory=dict)
+    """The permissions of the pages in the table of routes, by path."""
     members: Mapping[str, Collection[AccountId]] = field(init=False)
     loaded_files: LoadedFiles = field(init=False)
     """The files that this process has read at its start."""
-    pages: Mapping[str, Permission] = field(default_factory=dict)
-    """The permissions of the pages in the table of routes, by path."""
-    metrics: dict[frozenset[AccountId] | None, tuple[float, bytes]] = field(
-        default_factory=dict
-    )
-    """The figures of the accounts that a user may see, and their time in monotonic seconds.
-
-    The key None means all accounts.
-    """
-    frame_facts: FrameFacts | None = None
-    frame_facts_at: float = 0.0
-    """When they were read, in monotonic seconds."""
-    shared: Shared = field(default_factory=Shared)
-    """The data that live pages have read and rendered."""
-    checks: Shared = field(default_factory=Shared)
-    """The findings of the checks of posts, for some minutes."""
-    todo: Shared = field(default_factory=Shared)
-    """The waiting items of people, by user."""
-    lane_openings: BoundedDict[PostId, dict[str, datetime]] = field(
-        default_factory=lambda: BoundedDict(MAX_SHARED)
-    )
-    """When each officer on duty has first opened an urgent post that waits for a release."""
-    reaches: BoundedDict[tuple[Principal, Permission], frozenset[AccountId]] = field(
-        default_factory=lambda: BoundedDict(MAX_SHARED)
-    )
-    """The accounts on which users may do something.
-
-    Open pages ask for them all the time.
-    """
     has_users: bool = False
     """True once there are users; there never are none again."""
+    limits: Limits = field(default_factory=Limits)
+    render_turns: RenderTurns = field(default_factory=RenderTurns)
+    sign_ins: SignInMemory = field(init=False)
+    caches: PageCaches = field(init=False)
+    articles: Articles = field(default_factory=Articles)
+    lane_openings: BoundedDict[PostId, dict[str, datetime]] = field(
+        default_factory=lambda: BoundedDict(MAX_CACHED)
+    )
+    """When each officer on duty has first opened an urgent post that waits for a release."""
     streams: Streams = field(default_factory=Streams)
-    known_sessions: KnownSessions = field(default_factory=KnownSessions)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
@@ -314,6 +182,8 @@ class Site:
             self.settings.accounts.values(), self.settings.groups
         )
         self.loaded_files = describe_loaded_files(self.settings)
+        self.sign_ins = SignInMemory(self.runtime.monotonic)
+        self.caches = PageCaches(self.runtime.monotonic)
 
     @property
     def settings(self) -> Settings:
@@ -348,10 +218,7 @@ class Site:
         )
 
     def note_opening(self, post: PostId, name: str) -> None:
-        """Note that an officer on duty has opened an urgent post.
-
-        The oldest posts are forgotten.
-        """
+        """Note that an officer on duty has opened an urgent post."""
         self.lane_openings.setdefault(post, {}).setdefault(name, self.runtime.now())
 
     async def require_users(self) -> bool:
@@ -555,6 +422,7 @@ class Visitor:
             )
 
 
+@lru_cache(MAX_CACHED)  # open pages ask all the time
 def find_reach(
     site: Site, principal: Principal, permission: Permission
 ) -> frozenset[AccountId] | None:
@@ -564,13 +432,11 @@ def find_reach(
     """
     if principal.may(permission):
         return None
-    known, key = site.reaches, (principal, permission)
-    if key not in known:
-        accounts = site.settings.accounts
-        known[key] = frozenset(
-            name for name in accounts if principal.may(permission, [name], site.members)
-        )
-    return known[key]
+    return frozenset(
+        name
+        for name in site.settings.accounts
+        if principal.may(permission, [name], site.members)
+    )
 
 
 def name_post(alert: Alert) -> PostId:

@@ -1,9 +1,8 @@
 """Sign-in by password and second factor, the first sign-in by a one-time link, and sign-out."""
 
 import secrets
-from collections.abc import MutableMapping
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 from urllib.parse import urlencode
 
@@ -36,11 +35,9 @@ from publisher.web.kit.access import (
 from publisher.web.kit.known_browsers import find_browser, keep_browser
 from publisher.web.kit.page import redirect, render_page, safe_path
 from publisher.web.kit.site import (
-    MAX_PENDING_OF_USER,
-    PENDING_LIFETIME,
-    SETUP_LIFETIME,
+    PENDING_LIFETIME_SECONDS,
+    SETUP_LIFETIME_SECONDS,
     Notice,
-    PendingSetup,
     PendingSignIn,
     Site,
     get_site,
@@ -97,17 +94,13 @@ async def log_in(request: Request) -> Response:
     if not user.has_second_factor:
         return await _start_session(request, user, "password", following, resumed)
     key = secrets.token_urlsafe()
-    until = site.runtime.now() + PENDING_LIFETIME
-    _drop_oldest_of_user(site.pending_sign_ins, user.name)
-    site.pending_sign_ins[hash_secret(key)] = PendingSignIn(
-        user=user, until=until, next=following, resumed=resumed
-    )
+    pending = PendingSignIn(user=user, next=following, resumed=resumed)
+    site.sign_ins.add_pending(hash_secret(key), pending)
     response = redirect(request, "/login/code")
-    seconds = int(PENDING_LIFETIME / timedelta(seconds=1))
     response.set_cookie(
         cookie_name(site, PENDING_COOKIE),
         key,
-        max_age=seconds,
+        max_age=PENDING_LIFETIME_SECONDS,
         secure=site.is_secure,
         httponly=True,
         samesite="lax",
@@ -159,8 +152,8 @@ async def enter_code(request: Request) -> Response:
         return await render_page(
             request, "people/login_code", status=status, problem=problem
         )
-    site.pending_sign_ins.pop(
-        hash_secret(request.cookies[cookie_name(site, PENDING_COOKIE)]), None
+    site.sign_ins.pending.drop(
+        hash_secret(request.cookies[cookie_name(site, PENDING_COOKIE)])
     )
     response = await _start_session(
         request, pending.user, principal.method, pending.next, pending.resumed
@@ -179,8 +172,8 @@ async def _begin_again(
 ) -> Response:
     """Ask for name and password again. The ones that were right before no longer are."""
     site = get_site(request)
-    site.pending_sign_ins.pop(
-        hash_secret(request.cookies[cookie_name(site, PENDING_COOKIE)]), None
+    site.sign_ins.pending.drop(
+        hash_secret(request.cookies[cookie_name(site, PENDING_COOKIE)])
     )
     values: dict[str, Any] = {
         "next": pending.next,
@@ -201,24 +194,10 @@ async def _begin_again(
 
 def _find_pending(request: Request) -> PendingSignIn | None:
     site = get_site(request)
-    pending = site.pending_sign_ins.get(
-        hash_secret(request.cookies.get(cookie_name(site, PENDING_COOKIE), ""))
+    return site.sign_ins.pending.get(
+        hash_secret(request.cookies.get(cookie_name(site, PENDING_COOKIE), "")),
+        PENDING_LIFETIME_SECONDS,
     )
-    return (
-        pending if pending is not None and pending.until > site.runtime.now() else None
-    )
-
-
-def _drop_oldest_of_user(
-    pending: MutableMapping[str, PendingSignIn], user: str
-) -> None:
-    """Make room among a user's own sign-ins.
-
-    Anybody with one known password must not push out other users' sign-ins.
-    """
-    own = [key for key, each in pending.items() if each.user.name == user]
-    for key in own[: max(0, len(own) - MAX_PENDING_OF_USER + 1)]:
-        del pending[key]
 
 
 async def _start_session(
@@ -240,7 +219,7 @@ async def _start_session(
     if (
         was_reset and resumed
     ):  # the form goes first, what has failed is shown the next time
-        site.notices[session_id] = Notice(code="web_resets_title")
+        site.sign_ins.notices[session_id] = Notice(code="web_resets_title")
     elif (
         failed := await site.store.users.attempts.take_failures(user.name)
     ) is not None:
@@ -249,7 +228,9 @@ async def _start_session(
             failed.source.removeprefix("address "),
         )
         facts = {"number": failed.number, "at": at, "source": source}
-        site.notices[session_id] = Notice(code="web_failed_sign_ins", facts=facts)
+        site.sign_ins.notices[session_id] = Notice(
+            code="web_failed_sign_ins", facts=facts
+        )
     response = await go_on(request, session_id, following, resumed)
     keep_browser(request, response, user)
     return response
@@ -348,8 +329,8 @@ async def set_up(request: Request) -> Response:
         "skip" in form and may_skip_setup(site, known),
         known.has_second_factor,
     )
-    pending = site.pending_setups.get(hash_secret(browser))
-    if pending is None and not is_skipped and not is_left:
+    factor = site.sign_ins.setups.get(hash_secret(browser))
+    if factor is None and not is_skipped and not is_left:
         problem = visitor.messages.translate("web_setup_again")
         return await _render_setup(request, "code", problem, status=409)
     password = (
@@ -368,9 +349,7 @@ async def set_up(request: Request) -> Response:
             browser,
             password,
             by=lambda name: Actor(role=Role.PERSON, name=name, sign_in=LINK_METHOD),
-            second_factor=pending.factor
-            if pending is not None and not is_skipped and not is_left
-            else None,
+            second_factor=None if is_skipped or is_left else factor,
             code=str(form.get("code", "")),
             load_user_key=site.load_user_key,
             source=visitor.source,
@@ -384,7 +363,7 @@ async def set_up(request: Request) -> Response:
         key = "code" if is_of_code else "password"
         status = 429 if error.code == "sign_in_delayed" else 422
         return await _render_setup(request, key, problem, status=status)
-    site.pending_setups.pop(hash_secret(browser), None)
+    site.sign_ins.setups.drop(hash_secret(browser))
     site.limits.note_success(visitor.source, "setup")
     response = await _start_session(request, user, LINK_METHOD, "/today")
     response.delete_cookie(
@@ -404,7 +383,7 @@ async def _render_setup(
     user = await site.store.users.find_link(browser)
     if user is None:
         return await render_page(request, "people/link_invalid", status=404)
-    factor = keep_setup(site, browser, user, site.runtime.now())
+    factor = keep_setup(site, browser, user)
     qr = segno.make(factor.uri, error="m").svg_data_uri(
         scale=5, border=2, dark="#18212f", light="#ffffff"
     )
@@ -419,19 +398,17 @@ async def _render_setup(
     )
 
 
-def keep_setup(site: Site, browser: str, user: User, now: datetime) -> SecondFactor:
+def keep_setup(site: Site, browser: str, user: User) -> SecondFactor:
     """Return the second factor of a setup that has begun.
 
     It is the same one when its page is opened again.
     """
     key = hash_secret(browser)
-    pending = site.pending_setups.get(key)
-    if pending is None or pending.until <= now:
-        pending = PendingSetup(
-            factor=make_second_factor(user.name), until=now + SETUP_LIFETIME
-        )
-        site.pending_setups[key] = pending
-    return pending.factor
+    factor = site.sign_ins.setups.get(key, SETUP_LIFETIME_SECONDS)
+    if factor is None:
+        factor = make_second_factor(user.name)
+        site.sign_ins.setups.set(key, factor)
+    return factor
 
 
 def may_skip_setup(site: Site, user: User) -> bool:

@@ -15,6 +15,7 @@ from publisher.domain.reports import METRIC_NAMES
 from publisher.domain.user import Permission
 from publisher.engine.post_check import check_stored
 from publisher.store.db.tables import dump_post
+from publisher.store.queries.occurrences import RelatedPost
 from publisher.store.queries.queries import MetricsPoint
 from publisher.web.alerts.page import is_about
 from publisher.web.kit.frame import read_moment
@@ -70,6 +71,9 @@ async def show_post(request: Request) -> Response:
     buttons = [
         button for button in list_buttons(visitor, view, alerts) if button.is_offered
     ]
+    related = await site.store.occurrences.related(
+        view.details.post, visitor.reach(Permission.VIEW)
+    )
     figures = sum_reach(await site.store.queries.metrics_series(view.key.post), view)
     return await render_page(
         request,
@@ -108,7 +112,7 @@ async def show_post(request: Request) -> Response:
         figures=figures,
         reach_until=max((points[-1][0] for points in figures.values()), default=None),
         draw=draw_steps,
-        checks=await read_checks(visitor, view, checked) if checked else None,
+        checks=await read_checks(visitor, view, checked, related) if checked else None,
         number_checked=len(checked),
         alerts=[
             alert
@@ -116,9 +120,7 @@ async def show_post(request: Request) -> Response:
             if is_about(alert, view.key.post)
             and visitor.sees_alert(alert, [view.key.post])
         ],
-        related=await site.store.occurrences.related(
-            view.details.post, visitor.reach(Permission.VIEW)
-        ),
+        related=related,
     )
 
 
@@ -141,7 +143,10 @@ def list_checked(visitor: Visitor, view: PostView) -> Sequence[AccountId]:
 
 
 async def read_checks(
-    visitor: Visitor, view: PostView, accounts: Sequence[AccountId]
+    visitor: Visitor,
+    view: PostView,
+    accounts: Sequence[AccountId],
+    related: Sequence[RelatedPost],
 ) -> Sequence[Problem]:
     """Return the findings of `check` for a post, at most CHECKS_KEPT_SECONDS old.
 
@@ -151,10 +156,12 @@ async def read_checks(
 
     async def make() -> Sequence[Problem]:
         async with site.render_turns.take(visitor.user.name):
-            return await check_stored(site.application.planner, post, accounts)
+            return await check_stored(site.application.planner, post, accounts, related)
 
     period = site.runtime.now().timestamp() // CHECKS_KEPT_SECONDS
-    return await site.checks.get((dump_post(post), tuple(accounts), period), make)
+    return await site.caches.checks.get(
+        (dump_post(post), tuple(accounts), period), make
+    )
 
 
 def find_seat(view: PostView, platform: str, seat: str) -> Delivery | None:

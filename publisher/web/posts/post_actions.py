@@ -313,7 +313,9 @@ async def read_live_buttons(
         site.beat,
     )
     try:
-        view = await site.shared.get(key, partial(read_post_view, visitor, post, named))
+        view = await site.caches.live.get(
+            key, partial(read_post_view, visitor, post, named)
+        )
     except NoSuchItemError:
         return NO_PARTS
     buttons = list_buttons(visitor, view, await site.store.queries.alerts_about(post))
@@ -633,9 +635,9 @@ async def show_correct(request: Request) -> Response:
         view.details.post, reach
     )
     corrections = [
-        item
+        item.post
         for item in related
-        if item.kind in CORRECTING_KINDS and not item.is_original
+        if item.post.kind in CORRECTING_KINDS and not item.is_original
     ]
     post = view.details.post
     repeats = not isinstance(post.trigger, OneTimeTrigger)

@@ -47,7 +47,7 @@ FOREIGN = "wrong_account"
 NOT_MADE = frozenset({"not_published", "not_published_twice", "captcha", "poison"})
 """Holds of deliveries that were never made."""
 LEFT_OUT = "posts_left_out"
-"""The code of the alert that names the posts that stay as filed, even if the schedule differs."""
+"""The code of the alert that names the posts that stay as planned, even if the schedule differs."""
 OPEN = frozenset({"sending", "unknown", "submitted", "retracting"})
 """States with a post on the account that may come from a call, with any words on a list."""
 LATE = 60.0
@@ -322,7 +322,7 @@ def _edits_are_kept(history: History) -> Iterator[Violation]:
             continue
         if delivery.label != "once" and since[felt - 1] > delivery.due:
             continue
-        if _stays_as_filed(history, delivery, began):
+        if _stays_as_planned(history, delivery, began):
             continue
         judged = [
             list(_differs_from(history, call, delivery, versions[:last]))
@@ -332,7 +332,7 @@ def _edits_are_kept(history: History) -> Iterator[Violation]:
             yield from judged[0]
 
 
-def _stays_as_filed(history: History, delivery: RecordedDelivery, at: float) -> bool:
+def _stays_as_planned(history: History, delivery: RecordedDelivery, at: float) -> bool:
     """True if people were alerted that the schedule asks for an impossible change of this post."""
     return any(
         delivery.post in alert.facts["posts"].split("、")

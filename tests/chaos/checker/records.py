@@ -436,7 +436,7 @@ def _is_by(act: AuditedAct, correction: str) -> bool:
 
 
 def once_each(history: History) -> Iterator[Violation]:
-    """I17: no instant of a post is filed twice for an account, and none that nobody asked for."""
+    """I17: no instant of a post is planned twice for an account, and none that nobody asked for."""
     found: dict[tuple[str, str, str], list[RecordedDelivery]] = defaultdict(list)
     for delivery in history.deliveries.values():
         found[delivery.post, instant_of(delivery.label), delivery.account].append(
@@ -446,7 +446,9 @@ def once_each(history: History) -> Iterator[Violation]:
         if len(same) > 1:
             evidence = tuple(one.row for one in same)
             yield Violation(
-                f"{post}@{account}", f"{instant} was filed {len(same)} times", evidence
+                f"{post}@{account}",
+                f"{instant} was planned {len(same)} times",
+                evidence,
             )
     asked = {
         (duty.post, instant_of(duty.occurrence), duty.account)
@@ -458,7 +460,7 @@ def once_each(history: History) -> Iterator[Violation]:
         ) is not None
         if not is_asked and not _ordered_again(history, delivery):
             yield Violation(
-                delivery.subject, "filed, and nobody asked for it", (delivery.row,)
+                delivery.subject, "planned, and nobody asked for it", (delivery.row,)
             )
 
 
@@ -488,12 +490,12 @@ def _is_about(act: AuditedAct, post: str | None, account: str | None) -> bool:
 def audit_is_whole(history: History) -> Iterator[Violation]:
     """I18: each change of state and each action is written once, without a gap; the chain holds."""
     for delivery in history.deliveries.values():
-        yield from _gaps(delivery, history.acts_on.get(delivery.subject, ()))
+        yield from _missing_entries(delivery, history.acts_on.get(delivery.subject, ()))
     yield from _unwritten(history)
     yield from _chain(history)
 
 
-def _gaps(
+def _missing_entries(
     delivery: RecordedDelivery, acts: Sequence[AuditedAct]
 ) -> Iterator[Violation]:
     state, evidence = None, delivery.row
@@ -596,7 +598,7 @@ def _chain(history: History) -> Iterator[Violation]:
 
 
 def all_or_nothing(history: History) -> Iterator[Violation]:
-    """I22: after each reload exactly the duties of its version are filed, and no unasked delivery.
+    """I22: after each reload exactly the duties of its version are planned, and no unasked delivery.
 
     The rest of a very large version may follow, unless it is dropped before. An account that is
     added to a post after its start gets nothing, if people are alerted to that.
@@ -606,7 +608,7 @@ def all_or_nothing(history: History) -> Iterator[Violation]:
             "plan.json does not say which duties belong to which version of the schedule"
         )
     issues = {one.sha256: one.duties for one in history.plan.issues}
-    filed = _filed(history)
+    planned_at = _planned_at(history)
     latest = (
         issues.get(history.versions[-1].sha256, frozenset())
         if history.versions
@@ -622,16 +624,16 @@ def all_or_nothing(history: History) -> Iterator[Violation]:
         if not is_whole or version.sha256 not in issues:
             yield Violation("schedule", "in force is what nobody handed out", evidence)
             return
-        filed_before = {key for key, at in filed.items() if at < version.at}
+        planned_before = {key for key, at in planned_at.items() if at < version.at}
         is_large = (
-            len(issues[version.sha256] - filed_before) > history.settings.together
+            len(issues[version.sha256] - planned_before) > history.settings.together
         )
         duties = issues[version.sha256] - history.past
         asked |= duties
         then = (
-            {*filed, *(duties - latest)}
+            {*planned_at, *(duties - latest)}
             if is_large
-            else {key for key, at in filed.items() if at <= version.at}
+            else {key for key, at in planned_at.items() if at <= version.at}
         )
         missing = (
             key for key in duties - then if not _was_stopped(history, key, version.at)
@@ -643,14 +645,14 @@ def all_or_nothing(history: History) -> Iterator[Violation]:
                 "@".join((key[0], key[2])), "left out of its version", evidence
             )
     asked |= {key for one in history.plan.issues for key in one.later}
-    for key in sorted(filed.keys() - asked):
+    for key in sorted(planned_at.keys() - asked):
         duty = history.duty_of(history.by_key[key])
         if not (duty and duty.every) and not _ordered_again(
             history, history.by_key[key]
         ):
             yield Violation(
                 history.by_key[key].subject,
-                "filed without any version",
+                "planned without any version",
                 (history.by_key[key].row,),
             )
 
@@ -700,8 +702,8 @@ def _has_begun(history: History, delivery: RecordedDelivery, at: float) -> bool:
     )
 
 
-def _filed(history: History) -> Mapping[tuple[str, str, str], float]:
-    """When each delivery was filed; at the very end where the audit does not say."""
+def _planned_at(history: History) -> Mapping[tuple[str, str, str], float]:
+    """When each delivery was planned; at the very end where the audit does not say."""
     found = {}
     for key, delivery in history.by_key.items():
         acts = history.acts_on.get(delivery.subject, ())

@@ -497,13 +497,13 @@ def _retractions(history: History) -> dict[int, tuple[float, str]]:
         reported = [
             (act.at, act.row) for act in acts if act.event == "retraction_requested"
         ]
-        filed = next((act.at for act in acts if act.event == "planned"), 0.0)
+        planned_at = next((act.at for act in acts if act.event == "planned"), 0.0)
         reported += [
             (action.at, f"actions:{action.line}")
             for action in history.actions
             if action.kind == "retract"
             and action.post == delivery.post
-            and action.at >= filed
+            and action.at >= planned_at
             if action.account in {None, delivery.account}
         ]
         if reported:

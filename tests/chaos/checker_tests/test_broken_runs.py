@@ -433,7 +433,7 @@ def before_the_cooldown_was_over(run: SampleRun) -> None:
 
 
 @breaks("I17")
-def filed_twice(run: SampleRun) -> None:
+def planned_twice(run: SampleRun) -> None:
     """One instant has two names."""
     first = run.row("missed")
     label = (
@@ -451,7 +451,7 @@ def two_revisions_published(run: SampleRun) -> None:
 
 
 @breaks("I22")
-def filed_from_no_version(run: SampleRun) -> None:
+def planned_from_no_version(run: SampleRun) -> None:
     for version in run.documents["plan"]["versions"]:
         version["duties"] = [key for key in version["duties"] if key[0] != "later"]
 
@@ -501,7 +501,7 @@ for invariant, changes in {
             cleared_at=run.alert("poison")["at"]
         ),
         "ended_without_reason": lambda run: run.row("refused").update(reason=None),
-        "never_filed": lambda run: run.documents["plan"]["duties"].append(
+        "never_planned": lambda run: run.documents["plan"]["duties"].append(
             {**run.duty("plain"), "post": "lost"}
         ),
         "shown_otherwise": lambda run: run.status("poison").update(state="published"),
@@ -715,7 +715,7 @@ for invariant, changes in {
         ),
     },
     "I17": {
-        "filed_unasked": lambda run: run.documents["plan"]["duties"].remove(
+        "planned_unasked": lambda run: run.documents["plan"]["duties"].remove(
             run.duty("later")
         ),
     },

@@ -84,7 +84,7 @@ def short_and_not_reported(run):
     run.rows["alert"].append(alert(3, 1000, 1020, subject="login:weibo/c"))
 
 
-def settled_and_not_reported(run):
+def closed_and_not_reported(run):
     end_not_reported(run)
     run.rows["alert"][0]["is_settled"] = True
 
@@ -121,7 +121,7 @@ BROKEN = {
     reported_late: "nobody was notified within a minute",
     end_not_reported: "over, and nobody was notified of that",
     short_and_not_reported: "over, and nobody was notified of that",
-    settled_and_not_reported: "over, and nobody was notified of that",
+    closed_and_not_reported: "over, and nobody was notified of that",
     opened_twice: "reported as new twice",
     sent_twice: "sent twice to duty",
     counts_as_sent: "counts as sent, and duty never got it",
@@ -151,7 +151,7 @@ def test_i10_an_alert_that_one_from_before_replaces_has_no_end(run):
     A login is blocked, refused, and blocked once more. The first alert, open again, stands for the
     second.
     """
-    settled_and_not_reported(run)
+    closed_and_not_reported(run)
     run.rows["alert"].append(alert(3, 5, code="account_blocked", reopenings=1))
     run.rows["notice"].append(notice(4, "3-1", "opened", 6, 7))
     run.lists["messages"].append(message("3-1", 7))

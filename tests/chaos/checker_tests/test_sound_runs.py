@@ -127,7 +127,7 @@ def see_when_known(run):
 
 
 def drop_the_rest(run):
-    """Posts leave the schedule while the rest of a large version is filed. A small one follows."""
+    """Posts leave the schedule while the rest of a large version is planned. A small one follows."""
     run.documents["settings"]["together"] = 2
     run.documents["plan"]["versions"][3]["duties"] += [
         [f"rest-{number}", "once", "weibo-a"] for number in range(3)

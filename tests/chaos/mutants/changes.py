@@ -55,7 +55,7 @@ def identity_not_compared(patch: Patch) -> None:
 def another_id_accepted(patch: Patch) -> None:
     """An account that is known under another id is taken for a new one.
 
-    Breaks I17 (F97): deliveries filed for the account are filed for its new id once more. The old
+    Breaks I17 (F97): deliveries planned for the account are planned for its new id once more. The old
     outcome stays open.
     """
 
@@ -66,7 +66,7 @@ def another_id_accepted(patch: Patch) -> None:
 
 
 def conflict_refuses_file(patch: Patch) -> None:
-    """A post that conflicts with its filed version refuses the whole file, as any other error does.
+    """A post that conflicts with its planned version refuses the whole file, as any other error does.
 
     Breaks I22 and I9 (F100, F101): while a slip is in the file, a new urgent warning in it is not
     sent.
@@ -94,7 +94,7 @@ def removed_is_final(patch: Patch) -> None:
 
 
 def past_time_taken(patch: Patch) -> None:
-    """A filed post with a time moved into the past by a slip is due at once, as a late post is.
+    """A planned post with a time moved into the past by a slip is due at once, as a late post is.
 
     Breaks I6 (F101): it is live hours before the time that was meant.
     """

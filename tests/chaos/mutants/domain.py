@@ -139,11 +139,11 @@ def retry_extends_expiry(patch: Patch) -> None:
             patch.put_step(TRANSITIONS, key, with_more_time(rule.step))
 
 
-def edited_cron_filed_twice(patch: Patch) -> None:
+def edited_cron_planned_twice(patch: Patch) -> None:
     """Instants of an edited repeating post are named in Beijing time, and others in UTC.
 
-    Breaks I17 (F62, F69): a repeating post is edited after its next instants are filed. Each of
-    them is filed a second time under another name (`…+08:00` beside `…+00:00`).
+    Breaks I17 (F62, F69): a repeating post is edited after its next instants are planned. Each of
+    them is planned a second time under another name (`…+08:00` beside `…+00:00`).
     """
 
     def list_occurrences(

@@ -277,7 +277,7 @@ def cooldown_ends_at_restart(patch: Patch) -> None:
     """A start ends the cooldowns of all logins with the leases of dead processes.
 
     Breaks I15 (F26, F44): after a kill or restart the first call of a login starts before its gap
-    or a Retry-After is over. Two attempts of one login lie closer together than `gap`, or one lies
+    or a Retry-After is over. Two attempts of one login lie closer together than `min_interval`, or one lies
     before the instant that was named.
     """
 
@@ -431,7 +431,7 @@ def review_window_ignored(patch: Patch) -> None:
 def rendered_when_sent(patch: Patch) -> None:
     """Words are made again from post, template and settings for each send, not taken as frozen.
 
-    Breaks I4 (F69, F74): a template, a region's telephone number or the post changed between filing
+    Breaks I4 (F69, F74): a template, a region's telephone number or the post changed between planning
     and sending. The platform gets words that no stored rendered post holds, and the attempt's own
     hash does not fit them.
     """

@@ -22,12 +22,13 @@ from publisher.config import (
     find_schedule_file,
     load_settings,
     parse_settings,
-    settings_schema,
+    suggest_timezone,
 )
 from publisher.domain.account import Mode, RateLimit, Timing
 from publisher.domain.approval import Stage
 from publisher.domain.errors import SettingsError
 from publisher.schedule.load import make_schedule_context
+from publisher.settings_file import settings_schema
 from tests.unit.schedule.contexts import reported
 
 WORKSPACE = Path("/srv/police")
@@ -713,11 +714,11 @@ def test_limits_replace_defaults_one_by_one() -> None:
 
 @given(SECONDS, SECONDS)
 def test_a_lease_is_derived_in_order(
-    deadline: timedelta | None, settle: timedelta | None
+    deadline: timedelta | None, window: timedelta | None
 ) -> None:
     """A lease fits between every deadline and visibility window that leave room for one."""
     _, timing = apply_overrides(
-        QUOTA, Timing(), LimitEntry(request_timeout=deadline, visibility_window=settle)
+        QUOTA, Timing(), LimitEntry(request_timeout=deadline, visibility_window=window)
     )
     assert timing.has_valid_order is (timing.request_timeout < timing.visibility_window)
 
@@ -734,6 +735,35 @@ def test_the_schema_explains_every_key() -> None:
     ]
     described = [key for table in tables for key in table["properties"].values()]
     assert all(any(letter > "一" for letter in key["description"]) for key in described)
+
+
+def test_the_schema_writes_defaults_as_the_file_does() -> None:
+    """An editor that inserts a default inserts one that the file may have, such as "15m"."""
+    alerts = settings_schema()["$defs"]["AlertsEntry"]["properties"]
+    assert alerts["escalate_after"]["default"] == "15m"
+    assert alerts["repeat_every"]["default"] == "4h"
+
+
+@pytest.mark.parametrize(
+    ("name", "suggested"),
+    [
+        *(
+            (name, "Asia/Shanghai")
+            for name in (
+                "CST", "cst", "CST-8", "Asia/Beijing", "Asia/Peking", "China Standard Time",
+                "China/Shanghai", "+08:00", "+0800", "+8", "UTC+8", "UTC+08:00", "GMT+8",
+                "北京时间", "东八区", "中国", "no zone at all",
+            )
+        ),
+        ("Asia/Tokio", "Asia/Tokyo"),
+        ("Europe/Berlim", "Europe/Berlin"),
+    ],
+)  # fmt: skip
+def test_other_names_of_beijings_time_suggest_its_zone(
+    name: str, suggested: str
+) -> None:
+    """Abbreviations, offsets and Chinese words lead to Asia/Shanghai, slips to their own zone."""
+    assert suggest_timezone(name) == suggested
 
 
 @pytest.mark.parametrize(
@@ -768,9 +798,9 @@ def test_f25_waits_that_would_take_a_post_for_an_absent_one_are_reported(
     The window must cover the platform's delays, and the tolerance must cover the error of a right
     clock.
     """
-    terms = build_policies(read(f"[limits.weibo]\n{limits}\n{WEIBO}"))
+    policies = build_policies(read(f"[limits.weibo]\n{limits}\n{WEIBO}"))
     assert [
-        problem.code for problem in find_unsafe_timings(terms.values(), environment)
+        problem.code for problem in find_unsafe_timings(policies.values(), environment)
     ] == codes
 
 

@@ -79,8 +79,8 @@ from tests.unit.domain.model_state import (
     PATIENCE,
     RECEIPTS,
     SERVER_DELAY,
-    SETTLE,
     TICKET,
+    VISIBILITY_WINDOW,
     ModelCopy,
     ModelDelivery,
     ModelSnapshot,
@@ -127,7 +127,7 @@ REVISIONS = tuple(
     for started in (False, True)
 )
 CALLED_STATES = frozenset({State.SENDING, State.SUBMITTED, State.UNKNOWN})
-ORDERS: tuple[Event, ...] = (
+PERSON_EVENTS: tuple[Event, ...] = (
     Cancelled(reason="not wanted"),
     RetractionRequested(reason="wrong"),
 )
@@ -147,7 +147,7 @@ class Moves:
             or rules.reads_ended_approvals
         )
         self._counts_approved = rules.is_approved(APPROVED)
-        self._may_do_harm = rules.may_start(-1) or rules.settles(
+        self._may_do_harm = rules.may_start(-1) or rules.accepts_outcome(
             is_current=False, state=State.SENDING
         )
 
@@ -161,7 +161,7 @@ class Moves:
             yield label, self._plain(after)
 
     def _all(self, snapshot: ModelSnapshot) -> Iterator[Step]:
-        yield "tick", _tick(snapshot, self.rules.settled)
+        yield "tick", _tick(snapshot, self.rules.max_age)
         yield from self._maintain(snapshot)
         yield from self._order(snapshot)
         yield from self._approve(snapshot)
@@ -198,7 +198,7 @@ class Moves:
                 if state is State.PUBLISHED and GONE in snapshot.readbacks
                 else ()
             )
-            ended = self.rules.settled if snapshot.recorded.attempts else None
+            ended = self.rules.max_age if snapshot.recorded.attempts else None
             if (readbacks, ended) != (snapshot.readbacks, snapshot.ended):
                 return snapshot._replace(readbacks=readbacks, ended=ended)
         return snapshot
@@ -274,9 +274,9 @@ class Moves:
                     is_edited=keeps_words, is_approved=after.is_approved and keeps_words
                 )
                 yield f"planner: Revised, started {event.has_started}", after
-        for order in ORDERS:
-            if after := self._apply(snapshot, order, Role.PERSON):
-                yield f"person: {type(order).__name__}", _without_void_claim(after)
+        for event in PERSON_EVENTS:
+            if after := self._apply(snapshot, event, Role.PERSON):
+                yield f"person: {type(event).__name__}", _without_void_claim(after)
         if after := self._apply(snapshot, Cancelled(reason="removed"), Role.PLANNER):
             yield "planner: Cancelled", _without_void_claim(after)
 
@@ -426,11 +426,13 @@ class Moves:
     ) -> Iterator[Step]:
         """Record the worker's outcome, if it is accepted; the connection ends either way."""
         left = _without(snapshot, "worker")
-        if not self.rules.settles(is_current=True, state=snapshot.recorded.state):
+        if not self.rules.accepts_outcome(
+            is_current=True, state=snapshot.recorded.state
+        ):
             yield "outcome kept as evidence", left
         elif after := self._apply(left, outcome, Role.SENDER):
             heard = _alerted(after) if isinstance(outcome, Submitted) else after
-            yield f"settles {type(outcome).__name__}", heard._replace(lease=0, ended=0)
+            yield f"records {type(outcome).__name__}", heard._replace(lease=0, ended=0)
 
     def _wake(self, snapshot: ModelSnapshot) -> Iterator[Step]:
         """Wake an overtaken worker: it may not start a call, its outcome is only evidence."""
@@ -450,7 +452,7 @@ class Moves:
                     "platform acts for the sleeper",
                     snapshot._replace(sleeper=Worker("answered"), copies=copies),
                 )
-        if sleeper.step != "intended" and self.rules.settles(
+        if sleeper.step != "intended" and self.rules.accepts_outcome(
             is_current=False, state=snapshot.recorded.state
         ):
             for outcome in (LIMITED, LOST):
@@ -521,7 +523,7 @@ class Moves:
         """
         looked = snapshot._replace(readbacks=_stored(snapshot, finding))
         if isinstance(finding, NotFound) and self._shows_absence(
-            snapshot, finding, self.rules.settle
+            snapshot, finding, self.rules.visibility_window
         ):
             for may_resend, is_expired in product((True, False), repeat=2):
                 shown = AbsenceProven(can_resend=may_resend)
@@ -565,19 +567,21 @@ class Moves:
         return (
             bool(self.rules.review)
             and is_searched
-            and self._shows_absence(snapshot, finding, SETTLE)
+            and self._shows_absence(snapshot, finding, VISIBILITY_WINDOW)
         )
 
     def _shows_absence(
-        self, snapshot: ModelSnapshot, finding: NotFound, settle: int
+        self, snapshot: ModelSnapshot, finding: NotFound, visibility_window: int
     ) -> bool:
         """Return True if the rule sees absence in the readbacks so far and the newest one.
 
-        They are settled by the time since the call's end.
+        The window is over by the time since the call's end.
         """
         newest = _kind_of(finding)
-        is_settled = snapshot.ended is not None and snapshot.ended > settle
-        key = (snapshot.ended is None, snapshot.readbacks, newest, is_settled)
+        is_window_over = (
+            snapshot.ended is not None and snapshot.ended > visibility_window
+        )
+        key = (snapshot.ended is None, snapshot.readbacks, newest, is_window_over)
         if key not in self._absent:
             ended_at = None if snapshot.ended is None else NOW
             attempt = Attempt(
@@ -589,7 +593,7 @@ class Moves:
             )
             readbacks = [_readback(kind) for kind in (*snapshot.readbacks, newest)]
             self._absent[key] = self.rules.shows_absence(
-                readbacks, attempt, is_window_over=is_settled
+                readbacks, attempt, is_window_over=is_window_over
             )
         return self._absent[key]
 
@@ -655,7 +659,7 @@ def _stored_reader(delivery: Delivery) -> ModelDelivery:
     )
 
 
-def _tick(snapshot: ModelSnapshot, settled: int) -> ModelSnapshot:
+def _tick(snapshot: ModelSnapshot, max_age: int) -> ModelSnapshot:
     return snapshot._replace(
         worker=_older(snapshot.worker),
         sleeper=_older(snapshot.sleeper),
@@ -664,7 +668,7 @@ def _tick(snapshot: ModelSnapshot, settled: int) -> ModelSnapshot:
         copies=tuple(
             copy._replace(lag=max(copy.lag - 1, 0)) for copy in snapshot.copies
         ),
-        ended=None if snapshot.ended is None else min(snapshot.ended + 1, settled),
+        ended=None if snapshot.ended is None else min(snapshot.ended + 1, max_age),
     )
 
 

@@ -25,7 +25,7 @@ from publisher.domain.post import DeliveryId, Fingerprint, OccurrenceKey, PostId
 from publisher.domain.results import NotFound, PossibleMatch, Published, Receipt, Ticket
 from publisher.domain.verification import is_confirmed, proves_absent
 
-DEADLINE, LEASE, SERVER_DELAY, LISTING_LAG, SETTLE = 1, 2, 2, 1, 3
+DEADLINE, LEASE, SERVER_DELAY, LISTING_LAG, VISIBILITY_WINDOW = 1, 2, 2, 1, 3
 MOST_ATTEMPTS = 3
 
 TICK = timedelta(minutes=1)
@@ -35,7 +35,7 @@ LONG_AGO, JUST_NOW, LATER = NOW - 500 * TICK, NOW, NOW + 100 * TICK
 PATIENCE = Timing(
     request_timeout=DEADLINE * TICK,
     lease_timeout=LEASE * TICK,
-    visibility_window=SETTLE * TICK,
+    visibility_window=VISIBILITY_WINDOW * TICK,
 )
 
 OURS = Receipt(remote_id="ours", url="https://example.gov.cn/ours", published_at=NOW)
@@ -198,11 +198,11 @@ class Rules:
 
     `parts` is the number of further parts of a text.
 
-    `review` is the time in ticks that a review keeps its post out of the list; `settle` then
+    `review` is the time in ticks that a review keeps its post out of the list; `visibility_window` then
     includes it.
 
     `may_start`: a call is over before its lease; the argument is the time left of the lease.
-    `settles`: an outcome is accepted only under the current fencing token while sending.
+    `accepts_outcome`: an outcome is accepted only under the current fencing token while sending.
     `incomplete_readback` did not reach back past the attempt. `possible_match` found the same text
     without our marker. `is_approved` is asked in the transaction of the intent, unless approvals
     are read at the claim. The store does not read approvals that were ended.
@@ -213,9 +213,9 @@ class Rules:
     advance: Advance = advance
     shows_absence: Callable[..., bool] = proves_absent
     is_confirmed: Callable[..., bool] = is_confirmed
-    settle: int = SETTLE
+    visibility_window: int = VISIBILITY_WINDOW
     may_start: Callable[[int], bool] = lambda lease: lease >= DEADLINE
-    settles: Callable[..., bool] = lambda *, is_current, state: (
+    accepts_outcome: Callable[..., bool] = lambda *, is_current, state: (
         is_current and state is State.SENDING
     )
     incomplete_readback: Callable[[], NotFound] = lambda: NotFound(
@@ -227,9 +227,9 @@ class Rules:
     reads_approvals_at_claim: bool = False
 
     @property
-    def settled(self) -> int:
+    def max_age(self) -> int:
         """Ages of an attempt's end are equal from here on."""
-        return max(self.settle, SETTLE) + 1
+        return max(self.visibility_window, VISIBILITY_WINDOW) + 1
 
 
 def can_still_act(snapshot: ModelSnapshot, rules: Rules) -> bool:

@@ -46,8 +46,8 @@ TELLING = [
 ]
 
 
-def test_two_complete_readbacks_with_the_newest_settled_show_absence():
-    """An earlier readback and a settled one, both complete, prove it."""
+def test_two_complete_readbacks_with_the_newest_after_the_window_show_absence():
+    """An earlier readback and one after the window, both complete, prove it."""
     assert proves_absent([LOOK, LOOK], ATTEMPT, is_window_over=True)
 
 
@@ -60,7 +60,7 @@ def test_an_attempt_that_is_not_over_shows_nothing():
 
 @pytest.mark.parametrize("readbacks", [[], [LOOK], [UNREADABLE, LOOK], [LIMITED, LOOK]])
 def test_one_readback_is_not_enough(readbacks):
-    """A single complete readback, even a settled one, even beside a failed read, proves nothing."""
+    """A single complete readback, even one after the window, even beside a failed read, proves nothing."""
     assert not proves_absent(readbacks, ATTEMPT, is_window_over=True)
 
 
@@ -83,7 +83,7 @@ def test_a_readback_that_does_not_reach_back_does_not_count():
     assert not proves_absent([SHORT, LOOK], ATTEMPT, is_window_over=True)
 
 
-def test_the_newest_readback_must_be_settled():
+def test_the_newest_readback_must_be_after_the_window():
     """F25: a readback before the end of the visibility window is too early to prove absence.
 
     A partial list after the window does not help.
@@ -117,14 +117,14 @@ readbacks = st.lists(
 
 
 @given(readbacks, st.booleans())
-def test_the_wall_clock_changes_nothing(some, is_settled):
+def test_the_wall_clock_changes_nothing(some, is_window_over):
     """Wall-clock times and the readbacks of other attempts do not change the rule.
 
     Wall-clock times are evidence for people.
     """
     own = [replace(readback, at=ENDED) for readback in some if readback.attempt == 2]
-    assert proves_absent(some, ATTEMPT, is_window_over=is_settled) == proves_absent(
-        own, ATTEMPT, is_window_over=is_settled
+    assert proves_absent(some, ATTEMPT, is_window_over=is_window_over) == proves_absent(
+        own, ATTEMPT, is_window_over=is_window_over
     )
 
 

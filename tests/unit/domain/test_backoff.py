@@ -54,11 +54,11 @@ def test_a_read_never_skips_the_end_of_the_visibility_window(timing, readbacks, 
 
     This holds for reads before the window ends. The next read is always later than now.
     """
-    since, settled_at = NOW - age, NOW - age + timing.visibility_window
+    since, visible_at = NOW - age, NOW - age + timing.visibility_window
     look_at = next_check_at(timing, readbacks, since, NOW)
     assert look_at > NOW
-    if settled_at >= NOW:
-        assert look_at - settled_at <= timedelta(milliseconds=1)
+    if visible_at >= NOW:
+        assert look_at - visible_at <= timedelta(milliseconds=1)
 
 
 @given(patiences, counts, seconds, seconds)

@@ -77,8 +77,8 @@ def done(
         recorded[post.id] = replace(
             held, content_hash=post.content_hash, is_scheduled=True
         )
-    for filing in what.planned:
-        recorded[filing.post.id] = filed(recorded[filing.post.id], filing)
+    for planned in what.planned:
+        recorded[planned.post.id] = add_planned(recorded[planned.post.id], planned)
     for lost in what.removed_targets:
         held = recorded[lost.key.post].occurrences[lost.key.occurrence]
         rest = replace(held, open_accounts=held.open_accounts - set(lost.accounts))
@@ -90,18 +90,18 @@ def done(
     return recorded
 
 
-def filed(recorded: StoredPost, filing: PlannedDeliveries) -> StoredPost:
-    before = recorded.occurrences.get(filing.occurrence.key.occurrence)
+def add_planned(recorded: StoredPost, planned: PlannedDeliveries) -> StoredPost:
+    before = recorded.occurrences.get(planned.occurrence.key.occurrence)
     after = StoredOccurrence(
-        due_at=filing.occurrence.due_at,
-        content_hash=filing.post.content_hash,
-        accounts=frozenset(filing.accounts)
+        due_at=planned.occurrence.due_at,
+        content_hash=planned.post.content_hash,
+        accounts=frozenset(planned.accounts)
         | (before.accounts if before else frozenset()),
         has_started=before.has_started if before else False,
-        open_accounts=frozenset(filing.accounts)
+        open_accounts=frozenset(planned.accounts)
         | (before.open_accounts if before else frozenset()),
     )
-    return with_occurrence(recorded, filing.occurrence.key.occurrence, after)
+    return with_occurrence(recorded, planned.occurrence.key.occurrence, after)
 
 
 def with_occurrence(
@@ -132,15 +132,15 @@ def stored(
 
 
 def labels(what: Plan) -> list[str]:
-    return [filing.occurrence.key.occurrence for filing in what.planned]
+    return [planned.occurrence.key.occurrence for planned in what.planned]
 
 
 def test_a_new_one_off_is_filed_once_for_all_its_accounts():
-    """A post that is not stored gives one filing, due at its instant, expiring a day later."""
-    (filing,) = reported(make_post(), {}).planned
-    assert filing.is_new
-    assert (filing.accounts, filing.occurrence.due_at) == ((A, B), NOW + HOUR)
-    assert filing.occurrence.expires_at == NOW + HOUR + DEFAULT_LIFETIME
+    """A post that is not stored gives one planned occurrence, due at its instant, expiring a day later."""
+    (planned,) = reported(make_post(), {}).planned
+    assert planned.is_new
+    assert (planned.accounts, planned.occurrence.due_at) == ((A, B), NOW + HOUR)
+    assert planned.occurrence.expires_at == NOW + HOUR + DEFAULT_LIFETIME
 
 
 def test_a_one_off_beyond_the_window_waits():
@@ -149,10 +149,10 @@ def test_a_one_off_beyond_the_window_waits():
 
 
 def test_asap_is_due_when_filed_and_stays_there():
-    """`asap` takes the instant of its first filing; a later run does not move it."""
+    """`asap` takes the instant of its first planning; a later run does not move it."""
     post = make_post(when=None)
-    (filing,) = reported(post, {}).planned
-    assert filing.occurrence.due_at == NOW
+    (planned,) = reported(post, {}).planned
+    assert planned.occurrence.due_at == NOW
     later = PlanWindow(now=NOW + HOUR, until=WINDOW.until)
     assert reported(post, stored(post, due_at=NOW), window=later) == Plan()
 
@@ -160,9 +160,9 @@ def test_asap_is_due_when_filed_and_stays_there():
 def test_a_one_off_has_one_occurrence_whatever_its_instant():
     """Moving `at` before the first intent moves the occurrence and files no second one."""
     post = make_post(when=NOW + 2 * HOUR)
-    (filing,) = reported(post, stored(post)).planned
-    assert not filing.is_new
-    assert (filing.occurrence.key.occurrence, filing.occurrence.due_at) == (
+    (planned,) = reported(post, stored(post)).planned
+    assert not planned.is_new
+    assert (planned.occurrence.key.occurrence, planned.occurrence.due_at) == (
         ONCE_OCCURRENCE,
         NOW + 2 * HOUR,
     )
@@ -187,8 +187,8 @@ def test_an_edit_revises_only_open_deliveries():
     """A new text goes to open deliveries, not to sent ones."""
     post = make_post(content_hash="2")
     known = stored(make_post(), open_accounts=frozenset({B}))
-    (filing,) = reported(post, known).planned
-    assert (filing.accounts, filing.is_new) == ((B,), False)
+    (planned,) = reported(post, known).planned
+    assert (planned.accounts, planned.is_new) == ((B,), False)
 
 
 def test_an_added_account_is_filed_and_the_others_revised():
@@ -196,7 +196,7 @@ def test_an_added_account_is_filed_and_the_others_revised():
     what = reported(
         make_post(accounts=(A, B, C), content_hash="2"), stored(make_post())
     )
-    assert [(filing.accounts, filing.is_new) for filing in what.planned] == [
+    assert [(planned.accounts, planned.is_new) for planned in what.planned] == [
         ((C,), True),
         ((A, B), False),
     ]
@@ -241,7 +241,7 @@ def test_f100_a_post_that_comes_back_is_restored_while_it_could_still_be_sent(
     """
     post, known = put_back(NOW - timedelta(minutes=ago))
     what = reported(post, known)
-    assert [(filing.accounts, filing.is_new) for filing in what.planned] == [
+    assert [(planned.accounts, planned.is_new) for planned in what.planned] == [
         (one, False) for one in restored
     ]
     assert [problem.code for problem in what.left_out] == codes
@@ -260,7 +260,7 @@ def test_f100_what_was_called_stays_cancelled_and_keeps_no_other_back():
         has_started=True,
     )
     what = reported(post, known)
-    assert [filing.accounts for filing in what.planned] == [(B,)]
+    assert [planned.accounts for planned in what.planned] == [(B,)]
     assert [(problem.code, problem.facts["subject"]) for problem in what.left_out] == [
         ("restored_after_call", "p@a")
     ]
@@ -280,7 +280,7 @@ def test_f100_what_has_expired_comes_back_by_an_edit_alone(content, restored):
         expired_accounts=expired,
     )
     what = reported(make_post(), known)
-    assert [filing.accounts for filing in what.planned] == restored
+    assert [planned.accounts for planned in what.planned] == restored
 
 
 def test_f100_a_follow_up_comes_back_with_its_original():
@@ -294,7 +294,7 @@ def test_f100_a_follow_up_comes_back_with_its_original():
         update, open_accounts=frozenset(), orphaned_accounts=frozenset({A, B})
     )
     what = plan(Schedule(posts=(update, original)), known, WINDOW, {})
-    assert [(filing.post.id, filing.accounts) for filing in what.planned] == [
+    assert [(planned.post.id, planned.accounts) for planned in what.planned] == [
         ("p", (A,)),
         ("u", (A,)),
     ]
@@ -317,7 +317,7 @@ def test_f100_an_edited_follow_up_comes_back_as_it_was_taken_over(due_in):
     edited = replace(update, content_hash="2", target_hash="new")
     what = plan(Schedule(posts=(edited, original)), known, WINDOW, {})
     follow_ups = [
-        filing.accounts for filing in what.planned if filing.post.id == update.id
+        planned.accounts for planned in what.planned if planned.post.id == update.id
     ]
     assert (follow_ups, what.left_out_posts) == (
         ([(A,)], set()) if due_in > 0 else ([], {update.id})
@@ -335,7 +335,7 @@ def test_f100_nothing_comes_back_of_a_follow_up_that_is_left_out():
     known[update.id] = replace(known[update.id], accepted=update)
     moved = replace(update, trigger=OneTimeTrigger(at=NOW - 5 * HOUR), content_hash="2")
     what = plan(Schedule(posts=(moved, original)), known, WINDOW, {})
-    assert ([filing.post.id for filing in what.planned], what.left_out_posts) == (
+    assert ([planned.post.id for planned in what.planned], what.left_out_posts) == (
         ["p"],
         {update.id},
     )
@@ -415,10 +415,10 @@ def test_an_account_that_joins_a_repeating_post_is_not_sent_the_past():
         label=moments[0].isoformat(),
         open_accounts=frozenset(),
     )
-    (filing,) = reported(
+    (planned,) = reported(
         repeating(accounts=(A, B, C), content_hash="2"), known, *moments
     ).planned
-    assert filing.occurrence.due_at == moments[1]
+    assert planned.occurrence.due_at == moments[1]
 
 
 def test_instants_of_an_earlier_timing_are_untargeted():
@@ -490,7 +490,7 @@ def test_f101_asap_on_a_planned_post_means_now(due_in, window, changes, is_moved
         stored(make_post(), due_at=NOW + due_in, **changes),
         window=window,
     )
-    assert [filing.occurrence.due_at for filing in what.planned] == (
+    assert [planned.occurrence.due_at for planned in what.planned] == (
         [NOW] if is_moved else []
     )
     assert not what.left_out
@@ -515,7 +515,9 @@ def test_an_added_account_gets_only_what_is_to_come(due_in, changes, is_added):
     """
     known = stored(make_post(), due_at=NOW + due_in, **changes)
     what = reported(make_post(when=NOW + due_in, accounts=(A, B, C)), known)
-    assert [filing.accounts for filing in what.planned] == ([(C,)] if is_added else [])
+    assert [planned.accounts for planned in what.planned] == (
+        [(C,)] if is_added else []
+    )
     assert [late.accounts for late in what.late_accounts] == (
         [] if is_added else [(C,)]
     )
@@ -664,23 +666,23 @@ def test_a_plan_that_was_carried_out_leaves_nothing_to_do(
     known = done({}, first, plan(first, {}, WINDOW, moments[0]))
     known = data.draw(started(known))
     recorded = done(known, second, plan(second, known, WINDOW, moments[1]))
-    settled = done(recorded, second, plan(second, recorded, WINDOW, moments[1]))
-    again = plan(second, settled, WINDOW, moments[1])
+    changed = done(recorded, second, plan(second, recorded, WINDOW, moments[1]))
+    again = plan(second, changed, WINDOW, moments[1])
     assert (again.planned, again.removed_targets, again.removed_posts) == ((), (), ())
 
 
 @given(schedules, schedules, instants, st.data())
 def test_no_delivery_is_filed_twice(first, second, moments, data):
-    """A new filing never names an account that the occurrence already has."""
+    """A new planned occurrence never names an account that the occurrence already has."""
     by_post = {post.id: moments for post in (*first.posts, *second.posts)}
     known = data.draw(started(done({}, first, plan(first, {}, WINDOW, by_post))))
-    for filing in plan(second, known, WINDOW, by_post).planned:
-        recorded = known.get(filing.post.id)
+    for planned in plan(second, known, WINDOW, by_post).planned:
+        recorded = known.get(planned.post.id)
         held = (
-            recorded.occurrences.get(filing.occurrence.key.occurrence)
+            recorded.occurrences.get(planned.occurrence.key.occurrence)
             if recorded
             else None
         )
-        if filing.is_new and held:
-            assert not held.accounts & set(filing.accounts)
+        if planned.is_new and held:
+            assert not held.accounts & set(planned.accounts)
         assert not (recorded and recorded.is_cancelled)

@@ -32,7 +32,7 @@ from tests.unit.domain.model_state import (
     ANOTHERS,
     LONG_AGO,
     NOT_APPROVED,
-    SETTLE,
+    VISIBILITY_WINDOW,
     Rules,
 )
 from tests.unit.domain.walk import Promise, walk
@@ -74,7 +74,7 @@ def test_a_review_that_hides_its_post_makes_no_second_one():
 
     Absence counts once the longest review is over.
     """
-    walked = walk(Rules(review=REVIEW, settle=SETTLE + REVIEW))
+    walked = walk(Rules(review=REVIEW, visibility_window=VISIBILITY_WINDOW + REVIEW))
     assert walked.breach is None, "\n".join(walked.way)
     assert walked.states == frozenset(State)
 
@@ -188,8 +188,8 @@ def incomplete_is_enough(
 def parts_receipt_is_kept(
     before: Delivery, after: Delivery, event: object
 ) -> Delivery | None:
-    is_floor = isinstance(event, Published) and before.is_incomplete
-    return replace(after, receipt=event.receipt) if is_floor else None
+    is_part = isinstance(event, Published) and before.is_incomplete
+    return replace(after, receipt=event.receipt) if is_part else None
 
 
 def checkpoint_is_lost(
@@ -331,7 +331,10 @@ MUTANTS = {
         Rules(shows_absence=early_readbacks),
         Promise.AT_MOST_ONE,
     ),
-    "visibility window too short": (Rules(settle=SETTLE - 1), Promise.AT_MOST_ONE),
+    "visibility window too short": (
+        Rules(visibility_window=VISIBILITY_WINDOW - 1),
+        Promise.AT_MOST_ONE,
+    ),
     "hidden review is not waited for": (Rules(review=REVIEW), Promise.AT_MOST_ONE),
     "page one counts as all": (
         Rules(incomplete_readback=lambda: NotFound(covered_since=LONG_AGO)),
@@ -347,7 +350,9 @@ MUTANTS = {
     ),
     "outcome of an old fencing token is believed": (
         Rules(
-            settles=lambda *, is_current, state: is_current or state is State.SENDING
+            accepts_outcome=lambda *, is_current, state: (
+                is_current or state is State.SENDING
+            )
         ),
         Promise.AT_MOST_ONE,
     ),

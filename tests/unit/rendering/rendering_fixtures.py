@@ -89,20 +89,20 @@ def render_for(
     original: OriginalPost | None = None,
     **account: object,
 ) -> RenderedPost:
-    order = RenderTarget(
+    target = RenderTarget(
         account=account_of(platform, **account),
         region=region,
         pictures=pictures,
         capabilities=traits_of(platform),
         original=original,
     )
-    return render(post, order, templates)
+    return render(post, target, templates)
 
 
-def render(post: Post, order: RenderTarget, templates: Templates) -> RenderedPost:
+def render(post: Post, target: RenderTarget, templates: Templates) -> RenderedPost:
     """Render a post for one account. Raises TemplateError."""
     occurrence = make_occurrence(post, ONCE_OCCURRENCE, DUE)
-    request = RenderRequest(post=post, occurrence=occurrence, targets=[order])
+    request = RenderRequest(post=post, occurrence=occurrence, targets=[target])
     [(_body, [found])] = compose([request], templates, ZoneInfo("Asia/Shanghai"))
     if isinstance(found, TemplateError):
         raise found

@@ -21,14 +21,14 @@ TEMPLATES = [kind.value for kind in PostKind]
 
 
 def article_for(post, templates, original=None):
-    order = RenderTarget(
+    target = RenderTarget(
         account=account_of("site"),
         region=REGION,
         pictures=(),
         capabilities=replace(traits_of("site"), is_article=True),
         original=original,
     )
-    return render(post, order, templates)
+    return render(post, target, templates)
 
 
 @pytest.mark.parametrize("name", TEMPLATES)
@@ -68,13 +68,13 @@ def test_every_template_has_an_article_for_it(shipped, name):
 def test_lines_end_as_the_platform_writes_them(shipped):
     """The adapter's capabilities decide on line ends, under any name of the platform."""
     post = sample_post(shipped, "warning")[0]
-    order = RenderTarget(
+    target = RenderTarget(
         account=account_of("site"),
         region=REGION,
         pictures=(),
         capabilities=replace(traits_of("site"), line_ending="\r\n"),
     )
-    rendered = render(post, order, shipped)
+    rendered = render(post, target, shipped)
     assert rendered.text == render_for("site", post, shipped).text.replace("\n", "\r\n")
 
 

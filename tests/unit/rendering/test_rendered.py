@@ -99,14 +99,14 @@ def test_a_platform_without_titles_shows_the_title_in_the_text(shipped, template
     post = post_of(template, title="警惕退款客服", data=data, kind=template)
     texts = []
     for title_limits in ((0, 0), (1, 64)):
-        order = RenderTarget(
+        target = RenderTarget(
             account=account_of("city"),
             region=REGION,
             pictures=(),
             capabilities=replace(TEST_CAPABILITIES, title_limits=title_limits),
             original=original,
         )
-        texts.append(render(post, order, shipped).text)
+        texts.append(render(post, target, shipped).text)
     assert texts[0].splitlines()[1:3].count("【警惕退款客服】") == 1
     assert "警惕退款客服" not in texts[1]
     assert texts[0].replace("【警惕退款客服】\n", "") == texts[1]

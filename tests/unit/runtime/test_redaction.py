@@ -234,13 +234,13 @@ def calls_of():
 @pytest.fixture
 def _forgets():
     """Forget the many secrets of a property test before the next test."""
-    kept = list(redaction._forms_by_value)
+    kept = list(redaction._INDEX.forms_by_value)
     yield
     _forget_all_but(kept)
 
 
 def _forget_all_but(kept):
-    for holder in list(redaction._values_by_holder):
+    for holder in list(redaction._INDEX.values_by_holder):
         register_secrets([], holder=holder)
     most, redaction.MAX_PAST_VALUES = redaction.MAX_PAST_VALUES, 0
     register_secrets([])

@@ -26,7 +26,7 @@ HOUR = timedelta(hours=1)
 NONE = NotificationLimit()
 
 
-def terms_of(
+def policy_of(
     name,
     *,
     login=None,
@@ -69,9 +69,9 @@ def planned_post(post, account="a", at=NOON, *, is_urgent=False):
     )
 
 
-def find_excess(wishes, *terms):
+def find_excess(wishes, *policies):
     return find_overloads(
-        wishes, {item.account.id: item for item in terms or [terms_of("a")]}, ZONE
+        wishes, {item.account.id: item for item in policies or [policy_of("a")]}, ZONE
     )
 
 
@@ -113,7 +113,7 @@ def test_days_are_those_of_the_zone():
     assert (
         find_excess(
             [planned_post("p", at=before), planned_post("q", at=after)],
-            terms_of("a", per_day=1),
+            policy_of("a", per_day=1),
         )
         == []
     )
@@ -121,7 +121,7 @@ def test_days_are_those_of_the_zone():
         len(
             find_excess(
                 [planned_post("p", at=after), planned_post("q", at=after)],
-                terms_of("a", per_day=1),
+                policy_of("a", per_day=1),
             )
         )
         == 1
@@ -131,15 +131,15 @@ def test_days_are_those_of_the_zone():
 def test_accounts_of_one_login_share_its_calls():
     """Two accounts of one login are counted together; accounts with their own login are not."""
     wishes = [planned_post("p", account) for account in "ab"]
-    shared = [terms_of(name, login="x", per_day=1) for name in "ab"]
+    shared = [policy_of(name, login="x", per_day=1) for name in "ab"]
     [crowd] = find_excess(wishes, *shared)
     assert (crowd.accounts, crowd.planned) == (("a", "b"), 2)
-    assert find_excess(wishes, *(terms_of(name, per_day=1) for name in "ab")) == []
+    assert find_excess(wishes, *(policy_of(name, per_day=1) for name in "ab")) == []
 
 
 def test_notices_are_counted_by_account_day_and_month():
     """Only urgent posts use them, where the account notifies at all."""
-    few = terms_of("a", notices=NotificationLimit(per_day=1, per_month=2), per_day=50)
+    few = policy_of("a", notices=NotificationLimit(per_day=1, per_month=2), per_day=50)
     days = [
         planned_post(f"p{day}", at=NOON + timedelta(days=day), is_urgent=True)
         for day in range(3)
@@ -167,7 +167,7 @@ def test_notices_are_counted_by_account_day_and_month():
         )
         == []
     )
-    silent = terms_of(
+    silent = policy_of(
         "a", notices=NotificationLimit(per_day=1), notifies_followers=False
     )
     assert (
@@ -190,8 +190,10 @@ def test_notices_go_by_the_platforms_own_calendar():
         planned_post("p", at=before, is_urgent=True),
         planned_post("q", at=after, is_urgent=True),
     ]
-    terms = terms_of("a", notices=NotificationLimit(per_day=1))
-    [crowd] = find_overloads(wishes, {terms.account.id: terms}, ZoneInfo("Asia/Urumqi"))
+    policy = policy_of("a", notices=NotificationLimit(per_day=1))
+    [crowd] = find_overloads(
+        wishes, {policy.account.id: policy}, ZoneInfo("Asia/Urumqi")
+    )
     assert (crowd.limit, crowd.period) == (LimitKind.NOTIFICATIONS_DAY, "2026-11-25")
 
 
@@ -201,7 +203,7 @@ def test_manual_posts_use_no_calls():
         assert (
             find_excess(
                 [planned_post(f"p{number}") for number in range(9)],
-                terms_of("a", mode=mode),
+                policy_of("a", mode=mode),
             )
             == []
         )
@@ -220,7 +222,9 @@ def test_no_day_over_its_limit_is_missed(drawn):
     ]
     reported = {
         (crowd.accounts, crowd.period)
-        for crowd in find_excess(wishes, *(terms_of(name, reserve=0) for name in "abc"))
+        for crowd in find_excess(
+            wishes, *(policy_of(name, reserve=0) for name in "abc")
+        )
     }
     counted = {}
     for item in wishes:

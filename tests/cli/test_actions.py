@@ -472,13 +472,13 @@ def test_the_kill_switch_works_with_broken_templates(run, due_post):
     (due_post / "templates" / "own").mkdir()
     (due_post / "templates" / "own" / "weibo.txt").write_text("{% if %}", "utf-8")
     (due_post / "schedule.toml").write_text("[[post]\n", "utf-8")
-    for order in (
+    for command in (
         ("status",),
         ("why", "refund"),
         ("pause", "--by", "王"),
         ("cancel", "refund", *BY),
     ):
-        assert run("-C", due_post, *order).code == 0
+        assert run("-C", due_post, *command).code == 0
 
 
 def test_a_file_is_sent_at_once_and_only_once(run, drill, tmp_path):
@@ -600,7 +600,7 @@ def test_a_large_removal_needs_its_number(run, drill):
 
 
 def test_every_order_names_its_person(run, due_post, deliver):
-    """The audit log holds the person of each order, its content and its reason."""
+    """The audit log holds the person of each action, its content and its reason."""
     deliver(REFUSED)
     run("-C", due_post, "resend", "refund@beijing-weibo", *BY)
     run("-C", due_post, "pause", "--by", "李", "--reason", "演练")
