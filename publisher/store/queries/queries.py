@@ -61,7 +61,7 @@ from publisher.store.db.tables import (
     to_delivery,
     to_readback,
 )
-from publisher.store.plan.resends import find_undecided
+from publisher.store.queries.open_outcomes import find_undecided
 from publisher.store.system_alerts import MACHINE_SUBJECT
 
 HELD_WITH_ACCOUNT = frozenset(
