@@ -57,17 +57,17 @@ def group_notices(
     groups: dict[GroupKey, list[PendingNotice]] = {}
     platforms: dict[GroupKey, str] = {}
     for notice in notices:
-        key, platform = _cause_of(notice, platform_of)
+        key, platform = find_cause(notice, platform_of)
         groups.setdefault(key, []).append(notice)
         platforms[key] = platform
     found = [
         NoticeGroup(notices=each, platform=platforms[key])
         for key, each in groups.items()
     ]
-    return sorted(found, key=_severity)
+    return sorted(found, key=severity_of)
 
 
-def _cause_of(
+def find_cause(
     notice: PendingNotice, platform_of: Callable[[AccountId], str]
 ) -> tuple[GroupKey, str]:
     alert = notice.alert
@@ -80,6 +80,6 @@ def _cause_of(
     return (*cause, "post", alert.facts.get("post", "")), ""
 
 
-def _severity(group: NoticeGroup) -> tuple[bool, int, int]:
+def severity_of(group: NoticeGroup) -> tuple[bool, int, int]:
     """Return a key that sorts the ends of problems last."""
     return not group.is_problem, _URGENCIES.index(group.urgency), group.first.id

@@ -89,16 +89,18 @@ class NoticeWriter:
         kind = translate(f"notice_{group.first.kind}")
         text = shorten(self._describe_safely(alert), most)
         if len(group.notices) > 1:
-            text = translate("notice_group", subjects=self._subjects(group), text=text)
+            text = translate(
+                "notice_group", subjects=self.list_subjects(group), text=text
+            )
         lines = [translate("notice_entry", number=alert.id, kind=kind, text=text)]
         if self.dashboard:
             url = f"{self.dashboard.rstrip('/')}/alerts#alert-{alert.id}"
             lines.append(translate("notice_link", url=url))
         if group.is_problem:
-            lines += self._commands(group, alert)
+            lines += self.list_commands(group, alert)
         return redact_text("\n".join(lines))
 
-    def _subjects(self, group: NoticeGroup) -> str:
+    def list_subjects(self, group: NoticeGroup) -> str:
         """Return the number of a group's accounts with the first names, or that of its alerts."""
         translate, accounts = self.messages.translate, group.values_of("account")
         if len(accounts) < 2:
@@ -109,7 +111,7 @@ class NoticeWriter:
         )
         return translate(code, number=len(accounts), names=names)
 
-    def _commands(self, group: NoticeGroup, alert: Alert) -> list[str]:
+    def list_commands(self, group: NoticeGroup, alert: Alert) -> list[str]:
         """Return the commands that end a group's problem, and that acknowledge it."""
         translate = self.messages.translate
         if len(group.notices) == 1:

@@ -20,7 +20,7 @@ from publisher.store.notices import (
     MESSAGE_WINDOW,
     NOTICE_LEASE,
     REFUSED_ALONE,
-    Duty,
+    DutyStatus,
     NoticeKind,
     PendingNotice,
 )
@@ -157,13 +157,13 @@ class Notifier:
             await asyncio.gather(*(self.send_to(channel, duty) for channel in ready))
         )
 
-    def read_duty(self) -> Duty:
+    def read_duty(self) -> DutyStatus:
         """Return whether it is within the settings' duty hours."""
         hours = self.rules.duty_hours
         if hours is None:
-            return Duty()
+            return DutyStatus()
         local = self.store.runtime.now().astimezone(self.timezone)
-        return Duty(is_on=hours.include(local), since=hours.last_begin(local))
+        return DutyStatus(is_on=hours.include(local), since=hours.last_begin(local))
 
     async def plan_daily(self) -> None:
         """Write the digest and the checkpoint of this day, once its hour has come.
@@ -194,7 +194,7 @@ class Notifier:
             )
         self._reported_day = day
 
-    async def send_to(self, channel: str, duty: Duty) -> int:
+    async def send_to(self, channel: str, duty: DutyStatus) -> int:
         """Send a channel's due notices, in groups of one cause, until all are sent or it fails.
 
         When the channel refuses a message, the next one has half of its groups. A group that is
@@ -208,20 +208,20 @@ class Notifier:
             claimed = await store.claim(channel, duty)
             if not claimed:
                 break
-            number = await self._send_message(channel, pace, claimed)
+            number = await self.send_message(channel, pace, claimed)
             if number is None:
                 break
             sent += number
         return sent
 
-    async def _send_message(
+    async def send_message(
         self, channel: str, pace: ChannelPace, claimed: Sequence[PendingNotice]
     ) -> int | None:
         """Send as many of the claimed notices as one message holds. Return how many.
 
         Return None if the channel fails.
         """
-        groups = self._choose_groups(claimed)
+        groups = self.choose_groups(claimed)
         message = await asyncio.to_thread(
             self.writer.compose, groups, limit=pace.max_groups
         )
@@ -249,11 +249,11 @@ class Notifier:
             )
             await self.store.notices.release(left)
             return len(notices)
-        return await self._record_problem(
+        return await self.record_problem(
             channel, pace, claimed, groups[: message.shown], problem
         )
 
-    async def _record_problem(
+    async def record_problem(
         self,
         channel: str,
         pace: ChannelPace,
@@ -283,7 +283,7 @@ class Notifier:
         await store.release(_without(claimed, failed))
         return 0 if problem.code == CHANNEL_REFUSED else None
 
-    def _choose_groups(self, claimed: Sequence[PendingNotice]) -> Sequence[NoticeGroup]:
+    def choose_groups(self, claimed: Sequence[PendingNotice]) -> Sequence[NoticeGroup]:
         """Return the groups of the next message, the most severe first.
 
         A notice that the channel has refused for its words comes by itself, after the others.

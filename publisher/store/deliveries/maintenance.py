@@ -409,13 +409,13 @@ class Maintenance(StorePart):
         if now is None:
             return 0
         limits = {"due_before": now - URGENT_ALERT_DELAY}
-        new = await self.database.read(self._find_unreached, limits)
+        new = await self.database.read(self.find_unreached, limits)
         if new:
-            await self._alert_unreached(new[:MAINTENANCE_BATCH_SIZE], limits, now)
+            await self.raise_unreached_alerts(new[:MAINTENANCE_BATCH_SIZE], limits, now)
         return len(new)
 
     @staticmethod
-    def _find_unreached(
+    def find_unreached(
         connection: Connection, limits: Mapping[str, object]
     ) -> list[DeliveryId]:
         """Return the unreached deliveries without an open alert about that."""
@@ -427,7 +427,7 @@ class Maintenance(StorePart):
         return [item.id for item in unreached if subject_of(item) not in alerted]
 
     @in_transaction
-    def _alert_unreached(
+    def raise_unreached_alerts(
         self,
         transaction: Transaction,
         ids: Sequence[DeliveryId],
