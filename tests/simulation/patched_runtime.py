@@ -25,6 +25,7 @@ from sqlalchemy import Engine, event
 
 import adapters._http
 import publisher.app.application
+import publisher.app.checks
 import publisher.app.offline
 import publisher.app.open_store
 import publisher.daemon
@@ -235,7 +236,7 @@ def patched(
                 "run_until_stopped",
                 lambda daemon: _run_jobs(daemon, pace, notifying),
             ),
-            (publisher.daemon, "AlertChannels", lambda _settings: channels),
+            (publisher.app.checks, "ProvingChannels", lambda **_workspace: channels),
             (publisher.daemon, "freeze_gc", lambda: None),
             (publisher.app.open_store, "IntentJournal", _closed_at_exit(IntentJournal)),
             (publisher.app.open_store, "CallRecord", _closed_at_exit(CallRecord)),
