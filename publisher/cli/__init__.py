@@ -241,9 +241,9 @@ class Program(LocalizedHelp, click.Group):
 def build_program() -> Program:
     def show_version(ctx: click.Context, _param: click.Parameter, value: bool) -> None:  # noqa: FBT001 # click's own
         if value:
-            from importlib.metadata import version  # noqa: PLC0415 # slow, and only needed here
+            from publisher.app.build import describe_build  # noqa: PLC0415 # slow, and only needed here
 
-            echo(version("agency-publisher"))
+            echo(describe_build())
             ctx.exit()
 
     version_option = click.Option(

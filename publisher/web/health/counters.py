@@ -2,8 +2,6 @@
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from functools import cache
-from importlib.metadata import version
 from itertools import accumulate
 
 from prometheus_client.core import (
@@ -13,6 +11,7 @@ from prometheus_client.core import (
     Metric,
 )
 
+from publisher.app.build import program_version
 from publisher.domain.account import AccountId
 from publisher.store.queries.counters import (
     DURATION_BUCKETS,
@@ -93,8 +92,3 @@ def measure_durations(
         buckets = list(zip(BUCKET_LABELS, numbers, strict=True))
         family.add_metric([platform], buckets=buckets, sum_value=durations.seconds)
     return family
-
-
-@cache
-def program_version() -> str:
-    return version("agency-publisher")
