@@ -78,7 +78,7 @@ SUBJECTS: Mapping[str, str] = {
     """,
     "health": """
         certificates checks clock clock_check disk_space health idle job_scheduler jobs lost_workers
-        outdated_daemon probes replication watchdog
+        counters outdated_daemon probes replication watchdog
     """,
     "recovery": """
         backup backup_folder backup_record backups comparison folder journal last_backup
