@@ -327,7 +327,7 @@ def test_f85_a_restored_dump_is_reconciled_before_anything_is_sent(
     for host in (first, second):
         verified = json.loads(host.publisher("audit", "verify", "--json", check=1))
         assert {(item["damage"], item["name"]) for item in verified["breaks"]} == {
-            ("replaced", "li")
+            ("lost", "li")
         }, verified
 
 
