@@ -157,9 +157,7 @@ def test_an_export_is_verified_without_a_database(run, drill_with_orders, tmp_pa
     file.write_text("".join(lines[:-1]), "utf-8")
     assert "条丢失" in run("-C", elsewhere, "audit", "verify", "--file", file).out
     file.write_text("".join([lines[0], *lines[2:]]), "utf-8")
-    assert (
-        "第 1 条丢失" in run("-C", elsewhere, "audit", "verify", "--file", file).out
-    )
+    assert "第 1 条丢失" in run("-C", elsewhere, "audit", "verify", "--file", file).out
     file.write_text("".join(lines).replace("王", "张"), "utf-8")
     assert run("-C", elsewhere, "audit", "verify", "--file", file).code == 1
     file.write_text("".join(lines[1:]), "utf-8")
