@@ -302,7 +302,9 @@ def test_the_manuals_commands_work_in_an_empty_root(tmp_path):
         check=False,
     )
     assert done.returncode == 0, f"{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
-    assert re.findall(r"^(\d+\.\d+\.\d+) \(wheel [0-9a-f]{12}\)$", done.stdout, re.MULTILINE) == list(RELEASES)
+    assert re.findall(
+        r"^(\d+\.\d+\.\d+) \(wheel [0-9a-f]{12}\)$", done.stdout, re.MULTILINE
+    ) == list(RELEASES)
     assert "publisher" not in (root / "etc" / "passwd").read_text("utf-8")
     assert [
         *(root / "srv").iterdir(),
