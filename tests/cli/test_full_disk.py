@@ -62,7 +62,7 @@ def test_f82_a_full_disk_is_one_line_in_the_log_and_its_end_another(run, small):
     with daemon(small):
         file = fill(small)
         before = len(lines_of(small))
-        write_schedule(small, warning("refund", to='["platform:weibo"]'))
+        write_schedule(small, warning("refund", 'at = "asap"', '["platform:weibo"]'))
         time.sleep(FULL_SECONDS)
         file.unlink()
         wait_until(lambda: "attempt_finished" in events_of(small), PATIENCE)
