@@ -18,7 +18,7 @@ from tests.engine.test_planner import SETTINGS
 WATCHED = {"WATCHDOG_USEC": "120000000", "WATCHDOG_PID": str(os.getpid())}
 
 
-class Receiver:
+class NotifySocket:
     """The socket of a service manager, with a name in the file system or an abstract one."""
 
     def __init__(self, name):
@@ -40,7 +40,7 @@ class Receiver:
 @pytest.fixture(params=["file", "abstract"])
 def receiver(request, tmp_path):
     is_file = request.param == "file"
-    made = Receiver(str(tmp_path / "n") if is_file else f"@publisher-{os.getpid()}")
+    made = NotifySocket(str(tmp_path / "n") if is_file else f"@publisher-{os.getpid()}")
     yield made
     made.socket.close()
 
@@ -62,7 +62,7 @@ def test_each_state_is_a_datagram_and_no_child_speaks_for_its_parent(receiver):
 )  # fmt: skip
 def test_without_a_watchdog_of_this_process_no_sign_of_life_is_sent(tmp_path, watched):
     """No watchdog, or that of another process, is sent nothing but the states."""
-    receiver = Receiver(str(tmp_path / "n"))
+    receiver = NotifySocket(str(tmp_path / "n"))
     manager = ServiceManager.take_from({"NOTIFY_SOCKET": receiver.name, **watched})
     manager.report_alive()
     manager.report_ready()

@@ -83,9 +83,9 @@ async def secret(
         )
     match action:
         case "set":
-            if text is None:
-                text = _read_input(terminal)
             place = terminal.translate("standard_input") if file is None else file
+            if text is None:
+                text = read_hidden(terminal)
             fields = _parse_secret(text, name or "", users, place)
             vault.write(name or "", fields)
             terminal.print_message(
@@ -148,7 +148,7 @@ def _read_file(file: Path) -> str:
         return ""
 
 
-def _read_input(terminal: Terminal) -> str:
+def read_hidden(terminal: Terminal) -> str:
     """Read a secret from standard input, hidden from other users of the machine and onlookers."""
     with hidden_input():
         if sys.stdin.isatty():
