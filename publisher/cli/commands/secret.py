@@ -84,9 +84,8 @@ async def secret(
     match action:
         case "set":
             place = terminal.translate("standard_input") if file is None else file
-            if text is None:
-                text = read_hidden(terminal)
-            fields = _parse_secret(text, name or "", users, place)
+            content = read_hidden(terminal) if text is None else text
+            fields = _parse_secret(content, name or "", users, place)
             vault.write(name or "", fields)
             terminal.print_message(
                 "secret_stored", name=name, file=vault.file, key=vault.key_source
