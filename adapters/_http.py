@@ -19,6 +19,7 @@ from functools import cache
 from ipaddress import ip_address
 from math import inf
 from threading import Thread
+from typing import TypeVar
 from urllib.parse import urljoin
 
 import httpcore
@@ -73,6 +74,7 @@ _CONNECT_ERRORS = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 _LINGER_RESET, _LINGER_DEFAULT = struct.pack("ii", 1, 0), struct.pack("ii", 0, 0)
 """Values of SO_LINGER: drop unsent bytes and reset the connection, or go on sending them."""
 TransportFailure = NotSent | Unknown
+ErrorT = TypeVar("ErrorT", bound=BaseException)
 
 
 class LookupTimeoutError(TimeoutError):
@@ -385,17 +387,24 @@ class _RequestProgress:
                 return Unknown(reason=TransportReason.RESET)
 
 
-def _connect_failure_reason(error: Exception) -> TransportReason:
-    causes: list[BaseException] = []
+def find_cause(error: BaseException, kind: type[ErrorT]) -> ErrorT | None:
+    """Return the first error of a kind among an error and its causes, None if there is none."""
+    seen: list[BaseException] = []
     cause: BaseException | None = error
-    while cause is not None and cause not in causes:
-        causes.append(cause)
+    while cause is not None and cause not in seen:
+        if isinstance(cause, kind):
+            return cause
+        seen.append(cause)
         cause = cause.__cause__ or cause.__context__
-    if any(isinstance(cause, LookupTimeoutError) for cause in causes):
+    return None
+
+
+def _connect_failure_reason(error: Exception) -> TransportReason:
+    if find_cause(error, LookupTimeoutError) is not None:
         return TransportReason.DNS_TIMEOUT
-    if any(isinstance(cause, socket.gaierror) for cause in causes):
+    if find_cause(error, socket.gaierror) is not None:
         return TransportReason.DNS_FAILED
-    if any(isinstance(cause, ssl.SSLError) for cause in causes):
+    if find_cause(error, ssl.SSLError) is not None:
         return TransportReason.TLS_FAILED
     if isinstance(error, TimeoutError | httpx.TimeoutException):
         return TransportReason.CONNECT_TIMEOUT

@@ -70,7 +70,7 @@ from publisher.store.queries.queries import needs_person_now
 from publisher.store.recovery.folder import ProcessLock, lock_process
 from publisher.store.recovery.setup import claim_folder
 from publisher.tomlfile.read import FileVersion, read_text
-from publisher.web.http.callbacks import serve_callbacks
+from publisher.web.http.callbacks import check_callbacks, serve_callbacks
 from publisher.web.http.server import descriptor_limit
 from publisher.web.http.supervisor import run_enabled_dashboard
 
@@ -540,6 +540,9 @@ def build_jobs(daemon: Daemon) -> Sequence[Job]:
     async def retract() -> int:
         return await retract_due(store, app.adapters, MAX_RETRACTIONS, stop)
 
+    async def check_arrivals() -> int:
+        return await check_callbacks(app, daemon.started_at)
+
     filed_texts = FiledTextCheck(
         planner=app.planner,
         is_current=lambda: (
@@ -557,6 +560,7 @@ def build_jobs(daemon: Daemon) -> Sequence[Job]:
         Job("heartbeat", daemon.heartbeat, 5.0, 5.0),
         Job("check_files", daemon.check_files, 15.0, 30.0),
         Job("check_filed_texts", filed_texts.run, 10.0, 10.0),
+        Job("check_callbacks", check_arrivals, 50.0, 300.0),
         *build_checks(app, daemon.messages),
     )
 

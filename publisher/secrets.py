@@ -47,6 +47,9 @@ The first one encrypts.
 TEMPORARY_ERRORS = frozenset({"secret_unreadable", "vault_unreadable"})
 """Errors of the source, not of the secret: it may be readable at the next try."""
 
+FIELDS_MISSING = "secret_fields_missing"  # a reason
+"""The secret lacks a field that its platform needs; it may be another platform's."""
+
 SecretErrorCode = Literal[
     "secret_missing", "secret_unreadable", "secret_not_json", "bad_secret_name", "audit_key_bad",
     "user_key_bad", "vault_key_missing", "vault_key_bad", "vault_locked", "vault_damaged",
@@ -342,6 +345,8 @@ class LoginSecret:
     account: str
     secrets_dir: Path | None
     vault: Vault
+    needed_fields: Collection[str] = ()
+    """The fields without which the platform cannot be signed in to."""
     _last_read: Mapping[str, str] = field(default_factory=dict, repr=False)
     _last_error: str = ""
 
@@ -384,6 +389,17 @@ class LoginSecret:
         else:
             self._last_error = ""
         return self._last_read
+
+    def find_problem(self) -> str | None:
+        """Return the code of what makes the credentials useless; None if nothing does.
+
+        Raises SecretError as `read` does.
+        """
+        fields = self.read()
+        if not fields:
+            return self._last_error
+        has_all = all(fields.get(name) for name in self.needed_fields)
+        return None if has_all else FIELDS_MISSING
 
 
 _held_secret: ContextVar[tuple[LoginSecret, Mapping[str, str]] | None] = ContextVar(

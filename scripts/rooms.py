@@ -39,7 +39,8 @@ SUBJECTS: Mapping[str, str] = {
     "schedule": """
         batches check content_changes contents edits file_watch filed_texts files
         follow_ups kinds plan planner post_list refresh reload rendering replaced_texts
-        schedule_edits schedule_file settings_removals slips stored_posts templates versions
+        schedule_edits schedule_file settings_removals slips start_checks stored_posts templates
+        versions
     """,
     "posts": """
         actions cancel correct correction expiring known_posts occurrences orders post posts
@@ -77,7 +78,7 @@ SUBJECTS: Mapping[str, str] = {
     """,
     "health": """
         certificates checks clock clock_check disk_space health idle job_scheduler jobs lost_workers
-        counters outdated_daemon probes watchdog
+        counters outdated_daemon probes replication watchdog
     """,
     "recovery": """
         backup backup_folder backup_record backups comparison folder journal last_backup
@@ -89,7 +90,7 @@ SUBJECTS: Mapping[str, str] = {
         presences query_plans sqlite_files store
     """,
     "dashboard": """
-        buttons callbacks live middleware process server statements tls vendor web
+        buttons callback_arrivals callbacks live middleware process server statements tls vendor web
     """,
     "commands": """
         addresses capacity characters cli demo errors imports init interrupt live_display log logs

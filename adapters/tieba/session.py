@@ -65,7 +65,7 @@ def decode_account_status(
         return Blocked(
             code="tieba_other_session",
             reason=names[0],
-            hold_reason=HoldReason.WRONG_ACCOUNT,
+            hold_reason=HoldReason.WRONG_SECRET,
         )
     if api.to_int(anti.get("block_stat")) == BANNED_EVERYWHERE:
         return Blocked(code="tieba_banned", reason="")

@@ -295,9 +295,9 @@ class WebhookAdapter:
             return Unknown(reason="bad_response")
         if owner != self.account.identity:
             return Blocked(
-                code="webhook_wrong_account",
+                code="webhook_other_account",
                 reason=owner[:80],
-                hold_reason=HoldReason.WRONG_ACCOUNT,
+                hold_reason=HoldReason.WRONG_SECRET,
             )
         return Healthy(credentials_expire_at=api.parse_time(body.get("until")))
 

@@ -220,13 +220,13 @@ class WeChatAuth:
         """Return the app's secret; without one, or with another account's, no call is made."""
         secret = self.context.secret()
         if not secret.get("app_id") or not secret.get("app_secret"):
-            return FailedCall(outcome=CredentialExpired(reason="wechat_no_token"))
+            return FailedCall(outcome=CredentialExpired(reason="wechat_no_secret"))
         if secret["app_id"] != self.account.identity:
             return FailedCall(
                 outcome=Blocked(
                     code="wechat_other_app",
                     reason="app_id",
-                    hold_reason=HoldReason.WRONG_ACCOUNT,
+                    hold_reason=HoldReason.WRONG_SECRET,
                 )
             )
         return secret["app_secret"]

@@ -1,5 +1,6 @@
 """WeChat's refusals and silent changes, reported before anyone approves. Pure."""
 
+import re
 from collections.abc import Iterator, Sequence
 from html.parser import HTMLParser
 from urllib.parse import urlsplit
@@ -42,6 +43,7 @@ LOST_STYLES = frozenset({"position", "transform", "animation", "font-family"})
 
 The source is converters' common advice, read 2026-11-24.
 """
+_APP_ID = re.compile(r"wx[0-9a-z]{16}")
 LINK_HOST = "mp.weixin.qq.com"
 """The one host for links of an article."""
 PICTURE_HOST = "mmbiz.qpic.cn"
@@ -81,6 +83,10 @@ def find_account_problems(account: Account) -> tuple[Problem, ...]:
     problems = (
         [Problem(code="key_not_used", facts={"key": "forum"})] if account.forum else []
     )
+    # a simulator or a gateway may name its accounts otherwise
+    if account.base_url is None and not _APP_ID.fullmatch(account.identity):
+        facts = {"key": "identity", "value": account.identity}
+        problems.append(Problem(code="wechat_identity_no_app_id", facts=facts))
     profile, tag = get_profile(account), account.options.get("tag_id")
     if profile not in PROFILES:
         facts = {"key": "profile", "profile": profile, "known": ", ".join(PROFILES)}

@@ -83,7 +83,7 @@ class WeiboOAuthLogin:
         if isinstance(problem, Blocked):
             code = (
                 "weibo_login_wrong_user"
-                if problem.code == "weibo_wrong_account"
+                if problem.code == "weibo_other_token"
                 else problem.code
             )
             return Problem(

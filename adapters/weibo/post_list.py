@@ -314,9 +314,9 @@ def check_token(
     """Return the problem with a token, if any; `app_key` is compared if it is known."""
     if info.uid != uid:
         return Blocked(
-            code="weibo_wrong_account",
+            code="weibo_other_token",
             reason=info.uid,
-            hold_reason=HoldReason.WRONG_ACCOUNT,
+            hold_reason=HoldReason.WRONG_SECRET,
         )
     if app_key is not None and info.app_key != app_key:
         return Blocked(

@@ -35,6 +35,10 @@ def find_account_problems(account: Account) -> Sequence[Problem]:
     problems = (
         [Problem(code="key_not_used", facts={"key": "forum"})] if account.forum else []
     )
+    # a simulator or a gateway may name its accounts otherwise
+    if account.base_url is None and not is_uid(account.identity):
+        facts = {"key": "identity", "value": account.identity}
+        problems.append(Problem(code="weibo_identity_no_uid", facts=facts))
     if account.profile not in {None, *PROFILES}:
         facts = {
             "key": "profile",
@@ -60,6 +64,11 @@ def find_account_problems(account: Account) -> Sequence[Problem]:
         facts = {"key": "public_ip", "value": account.public_ip or ""}
         problems.append(Problem(code="weibo_ip_not_public", facts=facts))
     return problems
+
+
+def is_uid(identity: str) -> bool:
+    """True if an identity is a Weibo uid: a number, as every response of the API names it."""
+    return identity.isascii() and identity.isdigit()
 
 
 def find_problems(account: Account, rendered: RenderedPost) -> Sequence[Problem]:

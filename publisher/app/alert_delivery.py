@@ -13,7 +13,7 @@ from email.utils import localtime, make_msgid
 import aiosmtplib
 import httpx
 
-from adapters._http import load_tls_context, resolve
+from adapters._http import find_cause, load_tls_context, resolve
 from publisher.app.alert_addresses import (
     AlertMessage,
     HttpTarget,
@@ -41,6 +41,32 @@ async def deliver(
     target: Target, message: AlertMessage, settings: Settings
 ) -> Problem | None:
     """Deliver a message; return why it is not accepted, or None. Raises the libraries' errors.
+
+    A failure of TLS is none of these: it is returned with its own reason.
+    """
+    try:
+        return await reach(target, message, settings)
+    except Exception as error:
+        if (problem := find_tls_problem(error)) is not None:
+            return problem
+        raise
+
+
+def find_tls_problem(error: Exception) -> Problem | None:
+    """Return the failure of TLS that led to an error: of the certificate, or of the rest of it."""
+    failure = find_cause(error, ssl.SSLError)
+    if failure is None:
+        return None
+    if isinstance(failure, ssl.SSLCertVerificationError):
+        facts = {"said": failure.verify_message}
+        return Problem(code="channel_certificate_refused", facts=facts)
+    return Problem(code="channel_without_tls", facts={"said": failure.reason or ""})
+
+
+async def reach(
+    target: Target, message: AlertMessage, settings: Settings
+) -> Problem | None:
+    """Deliver a message to an allowed address; return why it is not accepted, or None.
 
     A proxy would take an address of this machine for its own, so these are reached without it.
     """

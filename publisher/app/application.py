@@ -158,6 +158,9 @@ def _build_secrets(offline_app: OfflineApp) -> Mapping[AccountId, LoginSecret]:
             account=account.id,
             secrets_dir=settings.secrets_dir,
             vault=open_vault(settings.workspace),
+            needed_fields=get_hook(
+                offline_app.post_renderer.factories[account.platform], "secret_fields"
+            ),
         )
         secrets.setdefault(account.login, secret)
     return {account.id: secrets[account.login] for account in accounts}

@@ -78,6 +78,7 @@ def build_checks(app: Application, messages: Messages) -> Sequence[Job]:
         Job("check_backlog", store.backlog.update, 25.0, 30.0),
         Job("check_workers", store.lost_workers.update, 10.0, 10.0),
         Job("check_backup", check_backup, 35.0, 60.0),
+        Job("check_replication", store.replication.update, 20.0, 30.0),
         Job("check_disks", partial(check_disks, store, settings), 5.0, 30.0),
         Job("check_certificates", check_tls, 40.0, 3600.0),
         Job("check_channels", partial(check_channels, store, settings), 45.0, 60.0),

@@ -4,7 +4,7 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -36,6 +36,7 @@ from publisher.rendering.templates import (
     shipped_templates,
 )
 from publisher.secrets import (
+    FIELDS_MISSING,
     SecretError,
     declare_public_fields,
     open_vault,
@@ -45,12 +46,14 @@ from publisher.tomlfile.read import read_toml
 from publisher.tomlfile.validate import UnlocatedProblem, find_placeholders
 
 TEMPLATES_FOLDER = "templates"
+USELESS_SECRET_CODES = frozenset({FIELDS_MISSING, "secret_not_json"})
+"""Problems of a secret that is in place and cannot work. Others may be missing here only."""
 
 
 def find_unfinished_settings(settings: Settings) -> list[Problem]:
     """Warn of unfinished settings: example hosts (in `live`), and secrets that cannot be read.
 
-    The address of an alert channel that cannot be used is an error.
+    A secret in place that cannot work is an error, and so is such an address of an alert channel.
     """
     data = settings.document.data if settings.document else {}
     found = (
@@ -58,7 +61,6 @@ def find_unfinished_settings(settings: Settings) -> list[Problem]:
         if settings.environment is Environment.LIVE
         else []
     )
-    vault = open_vault(settings.workspace)
     for key in ("certificate", "key"):
         name = getattr(settings.dashboard, key)
         if name is not None and not os.access(settings.workspace / name, os.R_OK):
@@ -71,19 +73,11 @@ def find_unfinished_settings(settings: Settings) -> list[Problem]:
     _declare_public_fields(
         settings, load_usable_factories(settings.accounts.values())[0]
     )
-    for number, account in enumerate(settings.accounts.values()):
-        if account.mode is Mode.API:
-            try:
-                read_secret(
-                    account.secret, secrets_dir=settings.secrets_dir, vault=vault
-                )
-            except SecretError as error:
-                path = ("account", number, "secret")
-                found.append(
-                    UnlocatedProblem(path=path, code=error.code, facts=error.facts)
-                )
+    found += find_secret_problems(settings)
     unfinished = [
-        replace(problem, severity=Severity.WARNING)
+        problem
+        if problem.code in USELESS_SECRET_CODES
+        else replace(problem, severity=Severity.WARNING)
         for problem in settings.locate_problems(found)
     ]
     return [
@@ -117,6 +111,28 @@ def find_certificate_problems(settings: Settings, now: datetime) -> Sequence[Pro
         [located] = settings.locate_problems([found])
         problems.append(replace(located, severity=severity))
     return problems
+
+
+def find_secret_problems(settings: Settings) -> Iterator[UnlocatedProblem]:
+    """Yield the secrets of API accounts that cannot be read, or lack a field of their platform."""
+    accounts, vault = settings.accounts.values(), open_vault(settings.workspace)
+    factories = load_usable_factories(accounts)[0]
+    for number, account in enumerate(accounts):
+        if account.mode is not Mode.API:
+            continue
+        path = ("account", number, "secret")
+        try:
+            fields = read_secret(
+                account.secret, secrets_dir=settings.secrets_dir, vault=vault
+            )
+        except SecretError as error:
+            yield UnlocatedProblem(path=path, code=error.code, facts=error.facts)
+            continue
+        factory = factories.get(account.platform)
+        needed = get_hook(factory, "secret_fields") if factory is not None else ()
+        if missing := [name for name in needed if not fields.get(name)]:
+            facts = {"name": account.secret, "missing": ", ".join(missing)}
+            yield UnlocatedProblem(path=path, code=FIELDS_MISSING, facts=facts)
 
 
 def _declare_public_fields(

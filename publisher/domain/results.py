@@ -23,6 +23,7 @@ class HoldReason(StrEnum):
     ACCOUNT = "account"
     PERMISSION = "permission"
     WRONG_ACCOUNT = "wrong_account"
+    WRONG_SECRET = "wrong_secret"  # noqa: S105 # a reason
     IDENTITY_CHANGED = "identity_changed"
     EDITED = "edited"
     INCOMPLETE = "incomplete"

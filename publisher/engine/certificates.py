@@ -5,10 +5,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from publisher.config import Settings
-from publisher.store.store import Store
 from publisher.tomlfile.validate import KeyPath
+
+if TYPE_CHECKING:  # `check` reads certificates without a database
+    from publisher.store.store import Store
 
 CERTIFICATE_EXPIRING = "certificate_expiring"
 """Code of the alert; it is one for each file of a host."""
@@ -68,7 +71,7 @@ def read_ends(file: Path) -> Sequence[datetime] | None:
     return [certificate.not_valid_after_utc for certificate in chain]
 
 
-async def check_certificates(store: Store, settings: Settings) -> int:
+async def check_certificates(store: "Store", settings: Settings) -> int:
     """Keep an alert for each certificate that ends soon, or has ended. Return the number changed.
 
     Nothing changes while the clock is not confirmed.

@@ -19,6 +19,7 @@ from publisher.domain.results import (
     HoldReason,
     NotSent,
     RateLimited,
+    Unknown,
     result_code,
 )
 from publisher.engine.calls import call_adapter
@@ -44,7 +45,7 @@ class InconclusiveCheck:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CredentialCheck:
-    """Verifies the secrets of accounts. An account without a secret is left to its adapter."""
+    """Verifies the secrets of accounts. A secret that is missing or broken is named as that."""
 
     store: Store
     adapters: Mapping[AccountId, Adapter]
@@ -63,20 +64,15 @@ class CredentialCheck:
         used.
         """
         with contextlib.ExitStack() as stack:
+            if account not in self.secrets:
+                yield None
+                return
             try:
-                fields = (
-                    stack.enter_context(self.secrets[account].held())
-                    if account in self.secrets
-                    else {}
-                )
+                fields = stack.enter_context(self.secrets[account].held())
             except SecretError as error:
                 yield NotSent(reason=error.code)
                 return
-            yield (
-                await self._find_refusal(self.store.policies[account], fields)
-                if fields
-                else None
-            )
+            yield await self._find_refusal(self.store.policies[account], fields)
 
     async def check_health(
         self, account: AccountId, time_limit: timedelta
@@ -89,11 +85,11 @@ class CredentialCheck:
         with contextlib.ExitStack() as stack:
             fields: Mapping[str, str] = {}
             if account in self.secrets:
-                with contextlib.suppress(SecretError):  # the adapter reports it
+                try:
                     fields = stack.enter_context(self.secrets[account].held())
-            health = await call_adapter(
-                self.adapters[account].check_health(), time_limit
-            )
+                except SecretError as error:
+                    return Unknown(reason=error.code)
+            health = await self.ask_platform(account, time_limit)
         if not isinstance(health, Healthy) or not fields:
             return health
         fingerprint, known = (
@@ -106,10 +102,26 @@ class CredentialCheck:
         if other is not None:
             self._verified.pop(account, None)
             return Blocked(
-                code=SAME_ACCOUNT, reason=other, hold_reason=HoldReason.WRONG_ACCOUNT
+                code=SAME_ACCOUNT, reason=other, hold_reason=HoldReason.WRONG_SECRET
             )
         self._verified[account] = fingerprint
         return health
+
+    async def ask_platform(
+        self, account: AccountId, time_limit: timedelta
+    ) -> HealthCheckResult:
+        """Check an account's login; ask no platform with a secret that is missing or broken."""
+        try:
+            problem = (
+                self.secrets[account].find_problem()
+                if account in self.secrets
+                else None
+            )
+        except SecretError as error:
+            return Unknown(reason=error.code)
+        if problem is not None:
+            return CredentialExpired(reason=problem)
+        return await call_adapter(self.adapters[account].check_health(), time_limit)
 
     async def _find_refusal(
         self, policy: AccountPolicy, fields: Mapping[str, str]

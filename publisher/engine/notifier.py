@@ -122,7 +122,7 @@ class NoticeWriter:
         )
 
     def digest(self, facts: DigestFacts) -> str:
-        """Return the text of a daily digest: counts of sent and coming posts, newest alerts."""
+        """Return the text of a daily digest: counts of posts, and the most urgent alerts."""
         listed = [
             self.messages.translate(
                 "digest_entry",

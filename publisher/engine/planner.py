@@ -385,7 +385,7 @@ def find_next_planning(planner: Planner, schedule: Schedule) -> timedelta:
 
     The time holds unless the database changes.
     """
-    window, zone = _plan_window(planner), planner.schedule_context.timezone
+    window, zone = find_window(planner), planner.schedule_context.timezone
     waits = [RECHECK_INTERVAL]
     for post in schedule.posts:
         window_end = window.end_for(post)
@@ -487,7 +487,7 @@ def find_problems(
 def diff_schedule(planner: Planner, schedule: Schedule, known: StoredPosts) -> Plan:
     """Compare a schedule with the store, as of now."""
     return compare_schedule(
-        schedule, known, _plan_window(planner), planner.schedule_context.timezone
+        schedule, known, find_window(planner), planner.schedule_context.timezone
     )
 
 
@@ -505,7 +505,8 @@ def compare_schedule(
     return plan(schedule, known, window, cron_times)
 
 
-def _plan_window(planner: Planner) -> PlanWindow:
+def find_window(planner: Planner) -> PlanWindow:
+    """Return the times up to which occurrences are planned now."""
     now = planner.now
     return PlanWindow(
         now=now,

@@ -10,7 +10,7 @@ from publisher.domain.account import AccountId
 from publisher.domain.characters import is_same_name
 from publisher.domain.errors import Location, Problem
 from publisher.domain.post import OneTimeTrigger, Post, PostId
-from publisher.engine.planner import Planner
+from publisher.engine.planner import Planner, find_window
 from publisher.engine.post_change import (
     PostChange,
     PreparedEdit,
@@ -261,10 +261,11 @@ def find_fullest(
     planner: Planner, post: Post, posts: Sequence[Post]
 ) -> tuple[str, int]:
     """Return the account of a post that these posts come to most often, and how often."""
-    now, zone = planner.now, planner.schedule_context.timezone
-    until = now + timedelta(days=planner.plan_days)
+    window, zone = find_window(planner), planner.schedule_context.timezone
     numbers: Counter[str] = Counter()
     for each in posts:
         if accounts := set(post.accounts).intersection(each.accounts):
-            numbers.update(dict.fromkeys(accounts, count_times(each, now, until, zone)))
+            until = window.end_for(each) or window.until
+            times = count_times(each, window.now, until, zone)
+            numbers.update(dict.fromkeys(accounts, times))
     return max(numbers.items(), key=lambda item: item[1], default=("", 0))

@@ -5,12 +5,16 @@ when it is over.
 """
 
 import contextlib
+import errno
 import json
 import os
+import stat
+import tempfile
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -184,6 +188,43 @@ def state_file(settings: Settings) -> Path:
     return settings.workspace / "var" / "watchdog.json"
 
 
+def spare_state_file(settings: Settings) -> Path:
+    """Return the place of the state while the workspace's disk takes none.
+
+    It is in memory: in the unit's runtime directory, which systemd names, or in shared memory.
+    """
+    memory = "/dev/shm"  # noqa: S108 # the file's owner is checked, and links are not followed
+    folder = os.environ.get("RUNTIME_DIRECTORY", "").partition(":")[0]
+    if not folder:
+        folder = memory if Path(memory).is_dir() else tempfile.gettempdir()
+    workspace = sha256(os.fsencode(settings.workspace)).hexdigest()[:16]
+    return Path(folder, f"publisher-watchdog-{os.geteuid()}-{workspace}.json")
+
+
+def load_last_state(settings: Settings) -> State:
+    """Read the state from the spare place, if it is there, as it is the newer one then."""
+    spare = spare_state_file(settings)
+    with contextlib.suppress(OSError):
+        status = spare.lstat()
+        if stat.S_ISREG(status.st_mode) and status.st_uid == os.geteuid():
+            return load_state(spare)
+    return load_state(state_file(settings))
+
+
+def keep_state(settings: Settings, state: State) -> None:
+    """Write the state, or, on a disk that takes none, to the spare place. Raises OSError.
+
+    A fault that is noted nowhere would be reported at each look.
+    """
+    spare = spare_state_file(settings)
+    try:
+        save_state(state_file(settings), state)
+    except OSError:
+        save_state(spare, state, is_shared_folder=True)
+    else:
+        spare.unlink(missing_ok=True)
+
+
 def load_state(file: Path) -> State:
     """Read the state; empty if it cannot be read. Each fault is then reported once more."""
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
@@ -205,8 +246,11 @@ def _load_record(entry: Mapping[str, Any]) -> FaultRecord:
     )
 
 
-def save_state(file: Path, state: State) -> None:
-    """Rewrite the state in place, with the same size as before. Raises OSError."""
+def save_state(file: Path, state: State, *, is_shared_folder: bool = False) -> None:
+    """Rewrite the state in place, with the same size as before. Raises OSError.
+
+    In a folder that is shared with other users, a link or another user's file is an error.
+    """
     entries = {
         fault.value: {
             "since": record.since.isoformat(),
@@ -221,9 +265,12 @@ def save_state(file: Path, state: State) -> None:
     }
     data = json.dumps(entries, ensure_ascii=False).encode().ljust(STATE_FILE_BYTES)
     file.parent.mkdir(parents=True, exist_ok=True)
-    with os.fdopen(
-        os.open(file, os.O_WRONLY | os.O_CREAT, 0o600), "wb", buffering=0
-    ) as opened:
-        opened.write(data)
+    flags = os.O_WRONLY | os.O_CREAT | (os.O_NOFOLLOW if is_shared_folder else 0)
+    with os.fdopen(os.open(file, flags, 0o600), "wb", buffering=0) as opened:
+        owner = os.fstat(opened.fileno()).st_uid
+        if is_shared_folder and owner != os.geteuid():
+            raise PermissionError(errno.EPERM, os.strerror(errno.EPERM), str(file))
+        if opened.write(data) != len(data):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(file))
         opened.truncate(len(data))
         os.fsync(opened.fileno())

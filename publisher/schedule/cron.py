@@ -115,7 +115,7 @@ def list_cron_times(
 def count_times(post: Post, start: datetime, end: datetime, tz: ZoneInfo) -> int:
     """Return how often a post comes.
 
-    A repeating post is counted from `start` to `end`, or for as long from its own beginning. Any
+    A repeating post is counted for as long as from `start` to `end`, from its first time on. Any
     other is counted at any time ahead.
     """
     match post.trigger:
@@ -124,7 +124,9 @@ def count_times(post: Post, start: datetime, end: datetime, tz: ZoneInfo) -> int
         case EvergreenTrigger():
             return 0
     begins = max(start, post.trigger.since or start)
-    return len(list_cron_times(post, begins, begins + (end - start), tz))
+    ahead = _iterate_cron_times(post.trigger, begins, begins + LEAP_DAY_LOOKAHEAD, tz)
+    first = next(ahead, begins)
+    return len(list_cron_times(post, first, first + (end - start), tz))
 
 
 def list_next_times(

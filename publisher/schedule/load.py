@@ -80,6 +80,10 @@ def make_schedule_context(
     )
 
 
+MAX_SUGGESTIONS, MAX_CHOICES = 5, 20
+"""So many unknown names of a post are compared with all names; the others get the first ones."""
+
+
 class RecipientResolver:
     """Resolves `to` into accounts.
 
@@ -131,8 +135,8 @@ class RecipientResolver:
     def find_problems(
         self, to: tuple[str, ...], base_path: KeyPath
     ) -> list[UnlocatedProblem]:
-        """Return a problem for each unknown name."""
-        problems = []
+        """Return a problem for each unknown name, with suggestions for the first of them."""
+        problems: list[UnlocatedProblem] = []
         for position, name in enumerate(to):
             if name in self._accounts_by_name:
                 continue
@@ -151,9 +155,11 @@ class RecipientResolver:
             suggested = next(
                 (known for known in qualified if known in self._accounts_by_name), None
             )
+            if suggested is None and len(problems) < MAX_SUGGESTIONS:
+                suggested = suggest_closest(name, choices)
             facts = {
                 "value": name,
-                "choices": suggested or suggest_closest(name, choices),
+                "choices": suggested or ", ".join(choices[:MAX_CHOICES]),
             }
             path = (*base_path, position)
             if len(parts := re.split(r"[,，、;；\s]+", name.strip())) > 1:

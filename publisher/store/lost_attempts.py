@@ -78,7 +78,14 @@ RECOVERY_RECONCILER = Actor(role=Role.RECONCILER, name="recovery")
 
 
 ATTEMPT_RECOVERED = "attempt_recovered"
-"""Why an outcome is unknown: the journal has a later attempt than the database."""
+"""Why an outcome is unknown: the journal has, or may have had, a later attempt than the database.
+
+It is also the alert that an attempt was recovered from the journal.
+"""
+
+
+ATTEMPT_ASSUMED = "attempt_assumed"
+"""The alert that an attempt is assumed, as no journal says if it was made."""
 
 
 RECOVERY_BATCH_SIZE = 500
@@ -194,13 +201,14 @@ def recover(
     transaction: Transaction,
     records: Sequence[JournalRecord],
     by: Actor,
+    alert: str = ATTEMPT_RECOVERED,
 ) -> list[Delivery]:
     """Recover the missing ones among these attempts. Idempotent.
 
     The database lacks the missing ones.
     """
     return mark_unresolved(
-        store, transaction, missing_from(transaction.connection, records), by
+        store, transaction, missing_from(transaction.connection, records), by, alert
     )
 
 
@@ -209,9 +217,11 @@ def mark_unresolved(
     transaction: Transaction,
     records: Sequence[JournalRecord],
     by: Actor,
+    alert: str,
 ) -> list[Delivery]:
     """Move the deliveries of made or possible attempts to `unknown`, for readbacks to resolve.
 
+    Each is alerted with `alert`, ATTEMPT_RECOVERED or ATTEMPT_ASSUMED.
     An attempt becomes an orphan, with an alert, if its delivery does not exist or has moved on.
     Only a person can judge it. Away from a hold, too, only a person moves a delivery.
     """
@@ -222,14 +232,16 @@ def mark_unresolved(
     recoverable = WAITING_STATES | {State.SENDING, State.UNKNOWN}
     if by.role is Role.PERSON:
         recoverable |= {State.HELD}
-    unresolved = []
+    unresolved: list[Delivery] = []
+    now = store.runtime.now()
     for delivery, attempts in by_delivery.items():
         if delivery is not None and delivery.state in recoverable:
             unresolved.append(
                 _mark_delivery_unresolved(store, transaction, delivery, attempts, by)
             )
+            facts = {"since": attempts[0].at}
+            raise_delivery_alert(transaction, now, alert, unresolved[-1], facts)
             continue
-        now = store.runtime.now()
         for record in attempts:
             subject = subject_of_record(record)
             transaction.connection.execute(
@@ -264,10 +276,13 @@ def attach_orphans(store: BaseStore, transaction: Transaction) -> None:
             keys
         )
         transaction.connection.execute(delete(ORPHANED_ATTEMPT).where(attached))
-        clear_alerts(transaction, subject_of_record(records[0]), store.runtime.now())
-        _mark_delivery_unresolved(
+        now = store.runtime.now()
+        clear_alerts(transaction, subject_of_record(records[0]), now)
+        after = _mark_delivery_unresolved(
             store, transaction, delivery, records, RECOVERY_MAINTENANCE
         )
+        facts = {"since": records[0].at}
+        raise_delivery_alert(transaction, now, ATTEMPT_RECOVERED, after, facts)
 
 
 def orphaned_attempts(connection: Connection) -> list[JournalRecord]:
@@ -346,9 +361,6 @@ def _mark_delivery_unresolved(
     )
     write_audit(
         transaction, now, by, event="attempts_recovered", subject=subject, detail=detail
-    )
-    raise_delivery_alert(
-        transaction, now, "attempt_recovered", after, {"since": records[0].at}
     )
     return after
 
@@ -457,7 +469,7 @@ def mark_waiting_unresolved(
     records = [
         _assumed_attempt(store, row, since) for row in rows if row["id"] not in exclude
     ]
-    return len(mark_unresolved(store, transaction, records, by))
+    return len(mark_unresolved(store, transaction, records, by, ATTEMPT_ASSUMED))
 
 
 def mark_new_unresolved(
@@ -492,7 +504,7 @@ def mark_new_unresolved(
             if row["due_at"] <= window.until
             or (window.covers_new_posts and is_immediate)
         ]
-    recover(store, transaction, records, RECOVERY_MAINTENANCE)
+    recover(store, transaction, records, RECOVERY_MAINTENANCE, ATTEMPT_ASSUMED)
     if is_new_version:
         trust_schedule(transaction)
 

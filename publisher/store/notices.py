@@ -48,6 +48,7 @@ from publisher.store.queries.queries import (
     is_past,
     is_shown,
     is_shown_since,
+    needs_person_now,
     to_alert,
 )
 
@@ -55,10 +56,10 @@ CHANNEL_FAILING = "alert_channel_failing"
 """Code of the alert that notices do not reach a channel; the others report it."""
 QUIET_CODES = frozenset({
     EXTERNAL_POST, "accounts_added_late", "actions_refused", "approvals_refused",
-    "attempt_recovered", "backlog", "backup_overdue", "callbacks_silent", "certificate_expiring",
-    "channel_untested", "credentials_expiring", "database_busy", "log_lines_dropped",
-    "manual_task_waiting", "occurrences_missed", "rotation_due", "sign_ins_refused",
-    "silence_alarm", "silence_notice", "tokens_refused",
+    "attempt_assumed", "attempt_recovered", "backlog", "backup_overdue", "callbacks_silent",
+    "certificate_expiring", "channel_untested", "credentials_expiring", "database_busy",
+    "log_lines_dropped", "manual_task_waiting", "occurrences_missed", "rotation_due",
+    "sign_ins_refused", "silence_alarm", "silence_notice", "tokens_refused",
 })  # fmt: skip
 """Alerts that can wait for the next working hour.
 
@@ -349,14 +350,26 @@ class NoticeStore(StorePart):
                 )
 
             alerts = select(ALERT).where(is_shown(now)).order_by(ALERT.c.id.desc())
+            rows = connection.execute(alerts).mappings()
             return DigestFacts(
-                alerts=[to_alert(row) for row in connection.execute(alerts).mappings()],
+                alerts=sort_by_urgency([to_alert(row) for row in rows], now),
                 published=count(and_(ended, published)),
                 unpublished=count(and_(ended, unpublished)),
                 due=count(coming),
             )
 
         return await self.database.read(read)
+
+
+def sort_by_urgency(alerts: Sequence[Alert], now: datetime) -> Sequence[Alert]:
+    """Return alerts with the most urgent first, and in their order where equally urgent.
+
+    Alerts that need a person now come first, those that can wait for a working hour last.
+    """
+    return sorted(
+        alerts,
+        key=lambda alert: (alert.code in QUIET_CODES, not needs_person_now(alert, now)),
+    )
 
 
 def find_failing_others(connection: Connection, kept: Collection[str]) -> set[str]:

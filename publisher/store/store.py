@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from publisher.store.deliveries.outbox import Outbox
     from publisher.store.manual_tasks import ManualTasks
     from publisher.store.monitor.backlog import Backlog
+    from publisher.store.monitor.callback_arrivals import CallbackArrivals
     from publisher.store.monitor.channel_proofs import ChannelProofs
     from publisher.store.monitor.kept_secrets import KeptSecrets
     from publisher.store.monitor.last_backup import LastBackup
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from publisher.store.monitor.lost_workers import LostWorkers
     from publisher.store.monitor.monitor import Monitoring
     from publisher.store.monitor.preflight import Preflight
+    from publisher.store.monitor.replication import Replication
     from publisher.store.monitor.silence import SilenceStore
     from publisher.store.notices import NoticeStore
     from publisher.store.people.drafts import Drafts, Uploads
@@ -143,6 +145,18 @@ class Store(BaseStore):
         from publisher.store.monitor.last_backup import LastBackup  # noqa: PLC0415 # see the class
 
         return LastBackup(self)
+
+    @cached_property
+    def callback_arrivals(self) -> "CallbackArrivals":
+        from publisher.store.monitor.callback_arrivals import CallbackArrivals  # noqa: PLC0415 # see the class
+
+        return CallbackArrivals(self)
+
+    @cached_property
+    def replication(self) -> "Replication":
+        from publisher.store.monitor.replication import Replication  # noqa: PLC0415 # see the class
+
+        return Replication(self)
 
     @cached_property
     def channel_proofs(self) -> "ChannelProofs":

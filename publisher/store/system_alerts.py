@@ -224,6 +224,10 @@ class SystemAlerts(StorePart):
             "dashboard_failing", f"dashboard:{self.store.worker}", reason
         )
 
+    async def set_callbacks_alert(self, reason: str) -> None:
+        """Keep at most one alert that this host does not listen for callbacks; none for ""."""
+        await self._set_alert("callbacks_off", f"callbacks:{self.store.worker}", reason)
+
     async def set_rights_alert(self, problems: Sequence[Problem]) -> None:
         """Keep at most one alert that this host's dashboard lacks rights on files, or none.
 
@@ -340,7 +344,7 @@ class JobRunner(StorePart):
             done = await work()
         except Exception as error:  # noqa: BLE001 # a failed job must not end the daemon; it comes again
             if is_outage(error):
-                self._record_outage(subject, fields)
+                self._record_outage(subject, fields, find_write_error(error))
                 return
             log.exception(event, **fields, error=type(error).__name__)
             record = self._record_failure(subject, {**fields, "event": event})
@@ -354,10 +358,13 @@ class JobRunner(StorePart):
         except Exception as error:  # noqa: BLE001 # the alert is tried again when the job comes again
             log.warning("alert_not_written", **fields, error=type(error).__name__)
 
-    def _record_outage(self, subject: str, fields: Mapping[str, str]) -> None:
+    def _record_outage(
+        self, subject: str, fields: Mapping[str, str], reason: str | None
+    ) -> None:
         """Log the first failure of an outage only: many jobs fail in it every second."""
         if not self._jobs_in_outage:
-            log.warning("database_unavailable", **fields)
+            reasons = {} if reason is None else {"reason": reason}
+            log.warning("database_unavailable", **fields, **reasons)
         self._jobs_in_outage.add(subject)
 
     async def _record_failure(self, subject: str, facts: dict[str, str]) -> None:
@@ -434,3 +441,11 @@ def is_outage(error: BaseException) -> bool:
     if isinstance(error, ExceptionGroup):
         return all(map(is_outage, error.exceptions))
     return is_unavailable(error) or write_error_code(error) is not None
+
+
+def find_write_error(error: BaseException) -> str | None:
+    """Return the code of a failed write, the first one of a group; None if it is another error."""
+    if isinstance(error, ExceptionGroup):
+        codes = map(find_write_error, error.exceptions)
+        return next(filter(None, codes), None)
+    return write_error_code(error)

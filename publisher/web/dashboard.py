@@ -29,6 +29,7 @@ from publisher.engine.pictures import remove_unused_pictures
 from publisher.engine.schedule_editor import lock_schedule
 from publisher.i18n import Messages
 from publisher.runtime.logs import log
+from publisher.store.system_alerts import is_outage
 from publisher.web.http.middleware import (
     BoundedBodies,
     KnownHosts,
@@ -213,8 +214,14 @@ async def show_invalid_file(request: Request, error: Exception) -> Response:
 
 
 async def show_error(request: Request, error: Exception) -> Response:
-    """Show the log's reference of an error, and nothing of the error itself."""
+    """Show the log's reference of an error, and nothing of the error itself.
+
+    The status is 503 while the database is away, busy or full, and 500 for a fault of ours.
+    """
     reference = secrets.token_hex(REFERENCE_BYTES)
+    status, code = (
+        (503, "web_database_unavailable") if is_outage(error) else (500, "web_error")
+    )
     log.error(
         "page_failed",
         path=request.url.path,
@@ -223,13 +230,13 @@ async def show_error(request: Request, error: Exception) -> Response:
         exc_info=error,
     )
     try:
-        return await _show(request, 500, "web_error", reference=reference)
+        return await _show(request, status, code, reference=reference)
     except Exception as second:  # noqa: BLE001 # where the database is away there is no page either
         log.error("error_page_failed", reference=reference, error=type(second).__name__)
         words = Messages(read_lang(request), names_buttons=True).translate(
-            "web_error", reference=reference
+            code, reference=reference
         )
-        return PlainTextResponse(words, status_code=500)
+        return PlainTextResponse(words, status_code=status)
 
 
 async def _show(request: Request, status: int, code: str, **facts: object) -> Response:

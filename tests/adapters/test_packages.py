@@ -76,7 +76,7 @@ tip_line = "12377"
 [[account]]
 id = "w"
 platform = "wechat"
-identity = "wx1"
+identity = "wx0000000000000001"
 secret = "x"
 region = "1"
 [[account]]
@@ -381,7 +381,7 @@ def test_f96_an_account_on_a_server_of_its_own_is_another_one(install, hosts, id
     policies = build_policies(install(FACTORY.replace('("city.example",)', hosts)))
     assert (policies[AccountId("c")].identity, policies[AccountId("w")].identity) == (
         identity,
-        "wx1",
+        "wx0000000000000001",
     )
 
 

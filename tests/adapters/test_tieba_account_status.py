@@ -44,7 +44,7 @@ CAPTCHA = Blocked(code="tieba_captcha", reason="", hold_reason=HoldReason.CAPTCH
 FOREIGN = Blocked(
     code="tieba_other_session",
     reason="tb.1.other",
-    hold_reason=HoldReason.WRONG_ACCOUNT,
+    hold_reason=HoldReason.WRONG_SECRET,
 )
 
 UNNAMED = Unknown(reason="tieba_session_unnamed")
@@ -215,7 +215,7 @@ async def test_a_user_name_is_compared_with_names(make_server):
         return_value=account_status({"portrait": PORTRAIT, "name": "别人"})
     )
     assert await adapter.check_health() == Blocked(
-        code="tieba_other_session", reason="别人", hold_reason=HoldReason.WRONG_ACCOUNT
+        code="tieba_other_session", reason="别人", hold_reason=HoldReason.WRONG_SECRET
     )
 
 

@@ -568,7 +568,7 @@ async def test_probe_of_another_app(scene):
     scene.secret = {"app_id": "wx9", "app_secret": "x"}
     health = await scene.adapter.check_health()
     assert isinstance(health, Blocked)
-    assert health.hold_reason is HoldReason.WRONG_ACCOUNT
+    assert health.hold_reason is HoldReason.WRONG_SECRET
 
 
 async def test_publication_times_are_the_platforms(scene):

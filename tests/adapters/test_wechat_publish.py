@@ -760,7 +760,7 @@ async def test_credentials_of_another_account_are_not_used(scene):
     scene.secret = {"app_id": f"{APP_ID}9", "app_secret": "x"}
     outcome = await scene.adapter.publish(send_request())
     assert isinstance(outcome, Blocked)
-    assert outcome.hold_reason is HoldReason.WRONG_ACCOUNT
+    assert outcome.hold_reason is HoldReason.WRONG_SECRET
     assert not scene.router.calls
 
 
@@ -770,10 +770,10 @@ async def test_a_secret_that_lacks_a_part(scene, missing):
     del scene.secret[missing]
     scene.tokens = Tokens(None)
     assert await scene.adapter.publish(send_request()) == CredentialExpired(
-        reason="wechat_no_token"
+        reason="wechat_no_secret"
     )
     assert await scene.adapter.check_health() == CredentialExpired(
-        reason="wechat_no_token"
+        reason="wechat_no_secret"
     )
     assert not scene.router.calls
 

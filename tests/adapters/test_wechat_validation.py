@@ -19,6 +19,7 @@ OWN_WORDS = [
     "wechat_other_app",
     "wechat_token_contested",
     "wechat_token_renewed_elsewhere",
+    "wechat_no_secret",
     "wechat_no_token",
     "wechat_bad_ticket",
     "wechat_unknown_status",

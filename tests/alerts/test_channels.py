@@ -21,6 +21,7 @@ from publisher.app.alert_channels import (
     list_secret_parts,
 )
 from publisher.config import parse_settings
+from publisher.i18n import Messages
 from publisher.runtime.redaction import redact_text
 from tests.alerts.receivers import ConnectProxy, MailServer, Webhook, serving
 from tests.ports import free_port
@@ -227,6 +228,27 @@ async def test_nothing_listening_is_a_failure(channels_of):
         "channel_unreachable",
         "ConnectError",
     )
+
+
+@pytest.mark.parametrize("lang", ["zh_CN", "en"])
+async def test_f20_an_untrusted_certificate_is_named(channels_of, tmp_path, lang):
+    """F20: a receiver, or proxy, with an untrusted certificate is no receiver that is away."""
+    with serving(ConnectProxy(tmp_path, {})) as proxy:
+        channels = channels_of(
+            f"wecombot://{WECOM_KEY}", extra=f'proxy = "{proxy.url}"'
+        )
+        problem = await channels.send("c0", **WORDS)
+    assert problem.code == "channel_certificate_refused"
+    word = {"zh_CN": "证书", "en": "certificate"}[lang]
+    assert word in Messages(lang).format_problem(problem)
+
+
+async def test_f20_a_receiver_without_tls_is_named(channels_of):
+    """F20: a receiver that speaks no TLS is not said to have a bad certificate."""
+    with serving(Webhook()) as hook:
+        address = hook.url.replace("json://", "jsons://")
+        problem = await channels_of(address).send("c0", **WORDS)
+    assert problem.code == "channel_without_tls"
 
 
 @pytest.mark.parametrize("kind", ["hang", "drip", "mail"])

@@ -578,6 +578,17 @@ async def test_i19_a_notice_names_what_to_do_and_no_secret_and_nobody(
     )
 
 
+async def test_the_digest_lists_the_most_urgent_alerts_first(open_store):
+    """Newer alerts that can wait do not push an urgent one out of the list."""
+    store = await open_store()
+    for code in ("account_paused", "manual_task_waiting", "backlog", "job_failing"):
+        await open_alert(store, code, subject=f"x:{code}")
+    digest = await store.notices.digest()
+    assert [alert.code for alert in digest.alerts] == [
+        "job_failing", "account_paused", "backlog", "manual_task_waiting",
+    ]  # fmt: skip
+
+
 async def test_one_digest_and_one_checkpoint_a_day(open_store, receiver):
     """The digest comes at its hour, with the open alerts.
 

@@ -71,7 +71,8 @@ identity = "{identity}"
 region = "{code}"
 secret = "{platform}-{slug}"
 {more}"""
-SECRET = b'{"app_id": "a", "app_secret": "s"}'
+SECRET = b'{"app_key": "k", "app_id": "a", "app_secret": "s"}'
+"""A secret with the fields of Weibo and of WeChat."""
 BY = ("--by", "王", "--reason", "试验")
 TO_WEIBO = '["platform:weibo"]'
 PUBLISHED = Published(

@@ -64,7 +64,7 @@ def test_accounts_shows_the_last_probe(run, drill, run_on_database):
     assert shown["wechat"]["health"] == "credential_expired"
     reported = run("-C", drill, "accounts").out
     assert "5 天" in reported
-    assert "登录失效：" in reported
+    assert "登录不了：" in reported
     assert [
         alert["code"] for alert in run("-C", drill, "status", "--json").json["alerts"]
     ] == [
@@ -158,6 +158,21 @@ def test_a_secret_without_its_token_names_the_command_that_gets_it(
     stored = run("-C", drill, "secret", "set", "beijing-weibo")
     assert stored.code == 0
     assert ("publisher login beijing-weibo" in stored.err) is (not token)
+
+
+def test_a_secret_of_an_alert_channel_is_used_and_needs_an_address(run, drill, typed):
+    """A secret that a channel uses is not called unused, and is not stored without its address."""
+    with (drill / "publisher.toml").open("a", encoding="utf-8") as file:
+        file.write(
+            '\n[alerts]\nfirst = ["duty"]\n[alerts.channels]\nduty = "alert-duty"\n'
+        )
+    typed('{"address": "json://127.0.0.1:9/"}')
+    refused = run("-C", drill, "secret", "set", "alert-duty")
+    typed('{"url": "json://127.0.0.1:9/"}')
+    stored = run("-C", drill, "secret", "set", "alert-duty")
+    assert (refused.code, stored.code) == (1, 0)
+    assert "url" in refused.err
+    assert "没有账号使用" not in stored.err
 
 
 @pytest.mark.parametrize(

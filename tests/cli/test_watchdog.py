@@ -110,6 +110,39 @@ def test_a_report_that_nobody_accepts_is_sent_again_under_the_same_number(
     assert hooks["duty"].ids() == hooks["chief"].requests[0]["ids"]
 
 
+def test_a_fault_is_reported_once_where_the_state_cannot_be_kept(
+    run, drill, hooks, tmp_path, monkeypatch
+):
+    """The state is kept in memory then, and on the disk again once that takes it."""
+    monkeypatch.setenv("RUNTIME_DIRECTORY", str(tmp_path))
+    assert run("-C", drill, "reload").code == 0
+    state = drill / "var" / "watchdog.json"
+    state.mkdir()
+    looks = [run("-C", drill, "watchdog", "--once").code for _ in range(3)]
+    [spare] = tmp_path.glob("publisher-watchdog-*.json")
+    assert (looks, len(hooks["duty"].accepted)) == ([1, 1, 1], 1)
+    state.rmdir()
+    assert run("-C", drill, "watchdog", "--once").code == 1
+    assert len(hooks["duty"].accepted) == 1
+    assert (state.is_file(), spare.exists()) == (True, False)
+
+
+def test_a_link_in_the_spare_place_is_not_followed(
+    run, drill, hooks, tmp_path, monkeypatch
+):
+    """Another user may put a link or a file of their own into a folder that all share."""
+    monkeypatch.setenv("RUNTIME_DIRECTORY", str(tmp_path))
+    assert run("-C", drill, "reload").code == 0
+    (drill / "var" / "watchdog.json").mkdir()
+    run("-C", drill, "watchdog", "--once")
+    [spare] = tmp_path.glob("publisher-watchdog-*.json")
+    spare.unlink()
+    (tmp_path / "victim").write_text("kept", "utf-8")
+    spare.symlink_to(tmp_path / "victim")
+    assert run("-C", drill, "watchdog", "--once").code == 1
+    assert (tmp_path / "victim").read_text("utf-8") == "kept"
+
+
 @pytest.mark.long
 @pytest.mark.parametrize(
     "fault", [kill, freeze, pytest.param(fill_disk, marks=pytest.mark.extra)]

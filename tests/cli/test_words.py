@@ -206,6 +206,7 @@ def test_every_alert_has_a_text(narrator, code):
     }:
         facts |= {"number": "2", "url": "https://weibo.com/1/a"}
     if code in {
+        "attempt_assumed",
         "attempt_recovered",
         "attempt_orphaned",
         "database_restored",

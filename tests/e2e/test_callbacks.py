@@ -10,6 +10,7 @@ import json
 import os
 import resource
 import socket
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -347,3 +348,8 @@ def test_a_taken_port_stops_nothing(workspace, simulator, listener, wait_until):
         workspace.start()
         wait_until(lambda: list(workspace.states().values()) == ["published"] * 2)
     assert "callbacks_listen_failed" in workspace.log()
+    with contextlib.closing(
+        sqlite3.connect(workspace.folder / "var" / "publisher.db")
+    ) as database:
+        query = "SELECT count(*) FROM alert WHERE code = 'callbacks_off'"
+        assert database.execute(query).fetchone() == (1,)

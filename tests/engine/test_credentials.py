@@ -301,14 +301,6 @@ async def test_manual_accounts_are_never_asked(stage):
     )
 
 
-async def test_an_account_without_secret_is_left_to_its_adapter(stage):
-    """An account without secret is not asked for; the adapter itself reports the lack."""
-    (stage.folder / "a").unlink()
-    async with stage.credentials.verified("a") as refusal:
-        assert refusal is None
-    assert stage.adapters["a"].checks == 0
-
-
 async def test_a_secret_that_cannot_be_read_sends_nothing(stage):
     """Its source is away for now: the post waits and says so."""
     (stage.folder / "a").write_text("x" * (MAX_SECRET_BYTES + 1))
@@ -365,3 +357,27 @@ async def test_f97_two_spellings_are_also_found_by_the_regular_check(stage):
     await check_logins_due(stage.store, stage.adapters, 10, stage.credentials)
     [pause] = await stage.store.queries.pauses()
     assert pause.reason == "same_account"
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (None, "secret_missing"),
+        ("no JSON", "secret_not_json"),
+        ('{"BDUSS": "x"}', "secret_fields_missing"),
+    ],
+    ids=["missing", "broken", "fields of another platform"],
+)
+async def test_f43_a_secret_that_cannot_work_is_named_and_no_platform_is_asked(
+    stage, text, reason
+):
+    """F43: a missing, broken or foreign secret is named as that, not as a refused sign-in."""
+    secret = stage.secrets["a"]
+    secret.needed_fields = ("token",)
+    (stage.folder / "a").unlink()
+    if text is not None:
+        (stage.folder / "a").write_text(text)
+    health = await stage.credentials.check_health("a", timedelta(seconds=1))
+    async with stage.credentials.verified("a") as refusal:
+        assert refusal == health == CredentialExpired(reason=reason)
+    assert stage.adapters["a"].checks == 0

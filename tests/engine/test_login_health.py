@@ -7,7 +7,13 @@ from datetime import timedelta
 import pytest
 
 from publisher.domain.account import AccountId, Mode
-from publisher.domain.results import Blocked, CredentialExpired, Healthy, Unknown
+from publisher.domain.results import (
+    Blocked,
+    CredentialExpired,
+    Healthy,
+    HoldReason,
+    Unknown,
+)
 from publisher.engine.decisions import named_person
 from publisher.engine.monitor import check_logins_due
 from publisher.store.db.rows import raise_alert
@@ -67,6 +73,19 @@ async def test_f43_a_refused_login_is_alerted_at_once_and_cleared_when_it_works_
         await check_logins_due(checkups.store, adapters, 10)
         assert len(await queries.alerts()) == expected
         runtime.advance_time(PROBE_INTERVAL)
+
+
+async def test_f98_a_secret_of_another_account_is_no_restriction_by_the_platform(
+    open_store,
+):
+    """F98: the alert asks for the right secret, not for a look at the platform's console."""
+    foreign = Blocked(
+        code="weibo_other_token", reason="2", hold_reason=HoldReason.WRONG_SECRET
+    )
+    checkups, adapters, queries = await health_checks(open_store, foreign)
+    await check_logins_due(checkups.store, adapters, 10)
+    [alert] = await queries.alerts()
+    assert (alert.code, alert.facts["reason"]) == ("login_refused", "weibo_other_token")
 
 
 async def test_a_paused_account_is_alerted_once(open_store):

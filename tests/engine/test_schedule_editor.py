@@ -338,6 +338,23 @@ async def test_a_full_file_takes_only_what_is_urgent_or_makes_it_smaller(
     assert isinstance(await save_post(planner, file, removal, writer), SavedEdit)
 
 
+async def test_posts_of_one_later_day_count_together(
+    planner,  # noqa: F811
+    file,
+    monkeypatch,
+):
+    """Nothing of them is planned yet. All of it will be, in the same minute."""
+    monkeypatch.setattr(save_limits, "MAX_AHEAD_PER_ACCOUNT", 30)
+    results = []
+    for minute in range(2):
+        change = addition(id=f"p{minute}", cron=f"{minute} * 20 12 *", to=["a"])
+        change.entry.pop("at")
+        change = replace(change, post=PostId(f"p{minute}"))
+        results.append(await save_post(planner, file, change, writer))
+    assert isinstance(results[0], SavedEdit)
+    assert [problem.code for problem in results[1].own] == ["account_full"]
+
+
 async def test_an_account_has_room_for_a_bounded_number_of_posts_ahead(
     planner,  # noqa: F811
     file,

@@ -404,6 +404,9 @@ async def test_f85_without_a_journal_whatever_may_be_published_is_read_first(wor
     assert restored.unresolved == 2
     workspace.journal.touch()
     await workspace.open()
+    assert {item.code for item in await workspace.queries.alerts()} == {
+        "attempt_assumed", "database_restored",
+    }  # fmt: skip
     await workspace.enqueue_posts("since", at=START_TIME + timedelta(minutes=1))
     assert set((await workspace.states()).values()) == {"unknown"}
     await workspace.read()

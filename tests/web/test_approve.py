@@ -28,6 +28,7 @@ from publisher.testing.fakes import make_confirmed_runtime
 from publisher.web.approvals import inbox
 from publisher.web.approvals.approve import read_live
 from publisher.web.dashboard import create_dashboard
+from publisher.web.kit.todo import MAX_SHOWN
 from publisher.web.write import move
 from tests.cli.posts import warning, write_schedule
 from tests.web.conftest import ADMIN, WebSite, make_workspace
@@ -116,6 +117,23 @@ async def test_a_form_acts_on_no_occurrence_of_another_region(
         for named in ("f" * 64, fingerprint)
     ]
     assert [answer.status_code == 403 for answer in answers] == [True, False]
+
+
+@pytest.mark.parametrize("role", ["approver", "viewer"])
+async def test_f90_lists_of_what_waits_show_the_first_and_count_the_rest(
+    approving, role
+):
+    """A page stays small however many occurrences an author has planned."""
+    when = 'cron = "0 * * * *"'
+    text = warning("refund", when, '["beijing-weibo"]')
+    write_schedule(approving.application.settings.workspace, text)
+    await activate_schedule(approving.application)
+    visitor = await approving.signed_in(role, name="李")
+    page = (await visitor.get("/inbox")).text
+    today = (await visitor.get("/today")).text
+    assert page.count('data-testid="todo-approve-refund') == MAX_SHOWN
+    assert 'data-testid="cut"' in page
+    assert today.count('data-testid="todo-approve-refund') <= MAX_SHOWN
 
 
 async def test_the_number_in_the_menu_is_that_of_the_inbox(approving):

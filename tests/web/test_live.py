@@ -452,7 +452,7 @@ async def test_a_page_that_comes_back_gets_what_it_missed(site):
     )
     site.runtime.advance_time(timedelta(seconds=BEAT_SECONDS))
     frame = await (await open_viewer(visitor, address, is_new=False)).next_frame()
-    assert "登录被拒" in words(frame)
+    assert "登录不了" in words(frame)
 
 
 async def test_what_changes_while_a_page_is_read_is_sent(site, monkeypatch):

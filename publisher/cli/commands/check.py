@@ -28,6 +28,11 @@ from publisher.app.offline import (
     find_unfinished_settings,
 )
 from publisher.app.permissions import find_unsafe_permissions
+from publisher.app.start_checks import (
+    count_accounts,
+    find_start_problems,
+    locate_in_settings,
+)
 from publisher.cli.errors import (
     ScheduleSource,
     format_problems,
@@ -36,7 +41,12 @@ from publisher.cli.errors import (
 )
 from publisher.cli.framework import command, json_option
 from publisher.cli.terminal import Terminal, echo
-from publisher.config import Settings, find_schedule_file, load_settings
+from publisher.config import (
+    SETTINGS_FILE,
+    Settings,
+    find_schedule_file,
+    load_settings,
+)
 from publisher.domain.account import AccountId
 from publisher.domain.errors import (
     InputError,
@@ -146,6 +156,7 @@ def check(terminal: Terminal, file: Path | None, *, as_json: bool) -> int:
         source = replace(source, post_ids=list_post_ids(toml))
     if settings is not None:
         report.problems += find_unsafe_permissions(settings)
+        report.problems += find_start_problems(settings)
         with report.collect_problems():
             report.problems += find_unfinished_settings(settings)
         with report.collect_problems():
@@ -157,6 +168,9 @@ def check(terminal: Terminal, file: Path | None, *, as_json: bool) -> int:
         if toml is not None:
             with report.collect_problems():
                 _check_posts(terminal, toml, settings, offline_app, report)
+        report.problems = [*locate_in_settings(settings, report.problems)]
+    settings_file = terminal.workspace / SETTINGS_FILE
+    report.accounts = count_accounts(settings_file, settings)
     return _print_report(terminal, report, source, as_json=as_json)
 
 
@@ -589,9 +603,6 @@ def render_all(
                 problems += find_repetitions(
                     post, occurrence, render_result.rendered_posts, said
                 )
-    report.accounts = len(
-        {account for post in schedule.posts for account in post.accounts}
-    )
     return list(
         {
             (found.code, found.location, *sorted(found.facts.items())): found

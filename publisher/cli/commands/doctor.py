@@ -31,11 +31,11 @@ from publisher.domain.results import (
     CredentialExpired,
     HealthCheckResult,
     Healthy,
+    HoldReason,
     RateLimited,
     Unknown,
     result_code,
 )
-from publisher.engine.calls import call_adapter
 from publisher.engine.clock_check import ClockCheck
 from publisher.engine.secret_report import find_other_places
 from publisher.runtime.clock import Runtime
@@ -191,9 +191,8 @@ async def diagnose_logins(application: Application) -> Sequence[LoginDiagnosis]:
         daemon_place = places.get(login.account.secret)
         if login.cooldown_until is None:
             async with gate:
-                adapter = application.adapters[login.account.id]
-                health = await call_adapter(
-                    adapter.check_health(), HEALTH_CHECK_TIMEOUT
+                health = await application.credentials.ask_platform(
+                    login.account.id, HEALTH_CHECK_TIMEOUT
                 )
                 if daemon_place is None:
                     await store.login_health.record_probe(login.account, health)
@@ -325,11 +324,13 @@ def _steps_of_health(
         case CredentialExpired(reason=reason):
             yield from _hints_for_code(reason, formatter, facts)
             yield translate("doctor_renew", **facts)
-        case Blocked(code=code, reason=said):
+        case Blocked(code=code, reason=said, hold_reason=hold_reason):
             if said:
                 yield translate("doctor_platform_message", said=said)
             yield from _hints_for_code(code, formatter, facts)
-            yield translate("doctor_needs_login", **facts)
+            is_foreign = hold_reason is HoldReason.WRONG_SECRET
+            step = "doctor_renew" if is_foreign else "doctor_needs_login"
+            yield translate(step, **facts)
         case RateLimited(until=until):
             yield translate("doctor_wait", **facts, until=formatter.time(until))
         case Unknown(reason=reason):

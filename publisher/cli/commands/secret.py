@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from publisher.app.adapters import get_hook, load_factories
+from publisher.app.alert_channels import URL_FIELD
 from publisher.cli.authentication import authenticate_offline, system_user_name
 from publisher.cli.context import (
     load_workspace_settings,
@@ -24,6 +25,7 @@ from publisher.cli.framework import (
     person_name,
 )
 from publisher.cli.terminal import Terminal, echo, hidden_input
+from publisher.config import Settings
 from publisher.domain.account import Account
 from publisher.domain.errors import InputError, NoSuchItemError
 from publisher.engine.decisions import named_person
@@ -83,9 +85,8 @@ async def secret(
         )
     match action:
         case "set":
-            place = terminal.translate("standard_input") if file is None else file
-            content = read_hidden(terminal) if text is None else text
-            fields = _parse_secret(content, name or "", users, place)
+            needed = list_needed_fields(settings, name or "", users)
+            fields = _read_secret(terminal, name or "", needed, file, text)
             vault.write(name or "", fields)
             terminal.print_message(
                 "secret_stored", name=name, file=vault.file, key=vault.key_source
@@ -109,10 +110,24 @@ async def secret(
         users if action == "set" else (),
     )
     if action == "set" and settings is not None:
-        report_use(terminal, name or "", users, fields)
+        report_use(terminal, settings, name or "", users, fields)
         if is_recorded:
             await require_use(settings, name or "")
     return 0 if is_recorded else EXIT_FAILED
+
+
+def list_needed_fields(
+    settings: Settings | None, name: str, users: Sequence[Account]
+) -> Sequence[str]:
+    """Return the fields that a secret must have: its platform's, and the one of a channel."""
+    needed = [
+        field
+        for factory in load_factories(users).values()
+        for field in get_hook(factory, "secret_fields")
+    ]
+    if settings is not None and name in settings.alerts.channels.values():
+        needed.append(URL_FIELD)
+    return needed
 
 
 def require_fitting_arguments(action: str, name: str | None, file: Path | None) -> None:
@@ -124,10 +139,15 @@ def require_fitting_arguments(action: str, name: str | None, file: Path | None) 
 
 
 def report_use(
-    terminal: Terminal, name: str, users: Sequence[Account], fields: Mapping[str, str]
+    terminal: Terminal,
+    settings: Settings,
+    name: str,
+    users: Sequence[Account],
+    fields: Mapping[str, str],
 ) -> None:
-    """Print the missing parts of a stored secret: an account that uses it, or a sign-in's token."""
-    if not users and name not in {AUDIT_KEY_NAME, USER_KEY_NAME}:
+    """Print the missing parts of a stored secret: its use, or a sign-in's token."""
+    own_keys = {AUDIT_KEY_NAME, USER_KEY_NAME}
+    if not users and name not in {*settings.alerts.channels.values(), *own_keys}:
         terminal.print_note("secret_unused", name=name)
     for account in users[:1]:  # the others share its sign-in
         factory = load_factories([account])[account.platform]
@@ -147,7 +167,7 @@ def _read_file(file: Path) -> str:
         return ""
 
 
-def read_hidden(terminal: Terminal) -> str:
+def _read_input(terminal: Terminal) -> str:
     """Read a secret from standard input, hidden from other users of the machine and onlookers."""
     with hidden_input():
         if sys.stdin.isatty():
@@ -155,21 +175,20 @@ def read_hidden(terminal: Terminal) -> str:
         return sys.stdin.read(MAX_SECRET_CHARACTERS)
 
 
-def _parse_secret(
-    text: str, name: str, users: Sequence[Account], place: object
+def _read_secret(
+    terminal: Terminal,
+    name: str,
+    needed: Sequence[str],
+    file: Path | None,
+    text: str | None,
 ) -> Mapping[str, str]:
-    """Parse the secret that was read from a place.
+    """Return the secret of a file's text, or else that of standard input.
 
-    Raises CommandFailedError, without the secret in it, unless it has the fields that its users'
-    platform needs.
+    Raises CommandFailedError, without the secret in it, unless it has the needed fields.
     """
-    needed = [
-        field
-        for factory in load_factories(users).values()
-        for field in get_hook(factory, "secret_fields")
-    ]
+    place = terminal.translate("standard_input") if file is None else file
     example = json.dumps(dict.fromkeys(needed, "…"), ensure_ascii=False)
-    fields = parse_fields(text)
+    fields = parse_fields(_read_input(terminal) if text is None else text)
     if fields is None:
         code = "secret_no_json" if needed else "secret_not_json"
         raise CommandFailedError(code, name=name, places=place, example=example)

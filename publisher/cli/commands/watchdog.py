@@ -18,10 +18,10 @@ from publisher.engine.watchdog import (
     Fault,
     Report,
     find_faults,
-    load_state,
+    keep_state,
+    load_last_state,
     plan_reports,
     record_reports,
-    save_state,
     state_file,
 )
 
@@ -49,7 +49,8 @@ async def _look(terminal: Terminal) -> int:
     findings = await asyncio.to_thread(
         find_faults, settings, build_worker_id(settings), now
     )
-    known, rules = await asyncio.to_thread(load_state, file), settings.alerts
+    known = await asyncio.to_thread(load_last_state, settings)
+    rules = settings.alerts
     escalate_after = rules.escalate_after if rules.second else None
     state, reports = plan_reports(
         known, findings, now, rules.repeat_every, escalate_after
@@ -64,7 +65,7 @@ async def _look(terminal: Terminal) -> int:
     if not findings.faults:
         terminal.print_message("watchdog_fine")
     try:
-        await asyncio.to_thread(save_state, file, record_reports(state, sent, now))
+        await asyncio.to_thread(keep_state, settings, record_reports(state, sent, now))
     except OSError as error:
         terminal.print_note(
             "watchdog_state_unwritable",

@@ -37,6 +37,7 @@ from publisher.domain.results import (
     CredentialExpired,
     HealthCheckResult,
     Healthy,
+    HoldReason,
     RateLimited,
     ReadFailure,
     Unknown,
@@ -459,6 +460,8 @@ def _alert_for(
     match health:
         case CredentialExpired(reason=reason):
             return "login_refused", {"reason": reason}
+        case Blocked(code=code, hold_reason=HoldReason.WRONG_SECRET):
+            return "login_refused", {"reason": code}
         case Blocked(code=code, reason=said):
             return "account_blocked", {"reason": code, "said": said}
         case Healthy(credentials_expire_at=datetime() as until):

@@ -39,6 +39,11 @@ class KnownPost:
     counts_as_open: bool
 
 
+def has_database(url: str) -> bool:
+    """Return False if it is certain that there is no database yet: a missing SQLite file."""
+    return not url.startswith(_SQLITE) or Path(url.removeprefix(_SQLITE)).is_file()
+
+
 def read_known_posts(url: str) -> Mapping[PostId, KnownPost] | None:
     """Return the posts in the store, or None if there is no store yet, or no answer.
 

@@ -117,25 +117,45 @@ def migrate(
         if file is None:
             shown = make_url(url).render_as_string(hide_password=True)
             _require_columns(connection, shown)
-        keys = ("environment", MOVED_TO_KEY, BACKUP_KEY)
-        rows = connection.execute(
-            select(DATABASE_INFO).where(DATABASE_INFO.c.key.in_(keys))
-        )
-        info = {row.key: row.value for row in rows}
-        stamped = info.get("environment")
-        if MOVED_TO_KEY in info:
-            raise RefusedError("database_moved", to=info[MOVED_TO_KEY])
-        if stamped is None:
+        if not check_marks(connection, environment, is_staged=journal is None):
             connection.execute(
                 insert(DATABASE_INFO).values(key="environment", value=environment)
             )
-        elif stamped != environment:
-            raise RefusedError("other_environment", stamped=stamped, wanted=environment)
-        if BACKUP_KEY in info and journal is not None:
-            raise RefusedError(
-                "database_is_copy", at=str(json.loads(info[BACKUP_KEY])["at"])
-            )
         connection.commit()
+
+
+def check_marks(connection: Connection, environment: str, *, is_staged: bool) -> bool:
+    """Reject a database that was moved, is a backup, or belongs to another environment.
+
+    Return True if it is marked with its environment. A staged copy may be a backup. Raises
+    RefusedError.
+    """
+    keys = ("environment", MOVED_TO_KEY, BACKUP_KEY)
+    rows = connection.execute(
+        select(DATABASE_INFO).where(DATABASE_INFO.c.key.in_(keys))
+    )
+    info = {row.key: row.value for row in rows}
+    stamped = info.get("environment")
+    if MOVED_TO_KEY in info:
+        raise RefusedError("database_moved", to=info[MOVED_TO_KEY])
+    if stamped not in {None, environment}:
+        raise RefusedError("other_environment", stamped=stamped, wanted=environment)
+    if BACKUP_KEY in info and not is_staged:
+        raise RefusedError(
+            "database_is_copy", at=str(json.loads(info[BACKUP_KEY])["at"])
+        )
+    return stamped is not None
+
+
+def check_unchanged(url: str, environment: str, journal: Path) -> None:
+    """Reject a database as `prepare_database` does, and change nothing of it.
+
+    Neither its version nor its integrity is checked. Raises RefusedError, SQLAlchemyError, OSError.
+    """
+    with _connect(url) as connection:
+        check_marks(connection, environment, is_staged=False)
+    check_against_journal(url, journal)
+    check_folder(url)
 
 
 def prepare_file(file: Path, journal: Path | None, runtime: Runtime) -> None:

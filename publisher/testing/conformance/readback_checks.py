@@ -13,7 +13,6 @@ from publisher.domain.results import (
     CredentialExpired,
     Deleted,
     Healthy,
-    HoldReason,
     NotFound,
     PossibleMatch,
     Published,
@@ -36,6 +35,7 @@ from publisher.testing.conformance.faults import (
 from publisher.testing.conformance.harness import FaultTarget, Harness
 from publisher.testing.conformance.rules import BrokenRuleError, ConformanceRule
 from publisher.testing.conformance.verdicts import (
+    FOREIGN_LOGIN_REASONS,
     is_found_as,
     publish_once,
     publish_well,
@@ -216,8 +216,7 @@ class ReadChecks:
         async with harness.fault(FaultTarget.PROBE, make_fault("wrong_account")):
             health = await harness.build_adapter().check_health()
         is_noticed = (
-            isinstance(health, Blocked)
-            and health.hold_reason is HoldReason.WRONG_ACCOUNT
+            isinstance(health, Blocked) and health.hold_reason in FOREIGN_LOGIN_REASONS
         )
         ConformanceRule.RIGHT_ACCOUNT.require(
             is_noticed, f"the login is another account's, but it says {health!r}"

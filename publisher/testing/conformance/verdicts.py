@@ -26,6 +26,8 @@ DENIAL_TYPES = (Rejected, RateLimited, Busy, NotSent, CredentialExpired)
 """Outcomes that state that nothing was created."""
 CREATED_HOLD_REASONS = (HoldReason.WRONG_ACCOUNT, HoldReason.HIDDEN)
 """Hold reasons of a post that was created."""
+FOREIGN_LOGIN_REASONS = (HoldReason.WRONG_SECRET, HoldReason.WRONG_ACCOUNT)
+"""Hold reasons of a login that is another account's."""
 MAX_EXCERPT_CHARACTERS = 200
 """How much of a text a failure quotes."""
 _TAG = re.compile(r"<[^<>]+>")

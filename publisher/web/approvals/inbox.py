@@ -15,7 +15,7 @@ from publisher.web.kit.frame import read_live_todo, read_moment
 from publisher.web.kit.live_parts import Parts, stream_path
 from publisher.web.kit.page import load_macro, render_page
 from publisher.web.kit.site import Visitor, get_visitor
-from publisher.web.kit.todo import TodoItem, TodoKind, approval_path
+from publisher.web.kit.todo import MAX_SHOWN, TodoItem, TodoKind, approval_path
 
 DONE_PERIOD = timedelta(days=7)
 SHOWN_ENDINGS = frozenset({"changed", "unapproved", "returned"})
@@ -71,7 +71,10 @@ class DoneList:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InboxView:
-    """The items that wait for the visitor, of all kinds or of the `chosen` one, and for others."""
+    """The items that wait for the visitor, of all kinds or of the `chosen` one, and for others.
+
+    A page shows MAX_SHOWN of each, by deadline.
+    """
 
     items: Sequence[TodoItem]
     chosen: TodoKind | None
@@ -83,6 +86,14 @@ class InboxView:
     @property
     def listed(self) -> Sequence[TodoItem]:
         return [item for item in self.mine if self.chosen in {None, item.kind}]
+
+    @property
+    def shown(self) -> Sequence[TodoItem]:
+        return self.listed[:MAX_SHOWN]
+
+    @property
+    def shown_others(self) -> Sequence[TodoItem]:
+        return self.others[:MAX_SHOWN]
 
     @property
     def others(self) -> Sequence[TodoItem]:
@@ -111,7 +122,7 @@ async def show_inbox(request: Request) -> Response:
         moment=moment,
         stream=stream_path(
             "inbox",
-            [item.element for item in [*view.listed, *view.others]],
+            [item.element for item in [*view.shown, *view.shown_others]],
             kind=chosen or "",
         ),
         view=view,
@@ -206,7 +217,7 @@ async def read_live(
         },
         items={
             item.element: make_item(item, item in view.listed[:1])
-            for item in [*view.listed, *view.others]
+            for item in [*view.shown, *view.shown_others]
         },
-        wanted=[item.element for item in view.listed],
+        wanted=[item.element for item in view.shown],
     )

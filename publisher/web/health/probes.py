@@ -20,6 +20,7 @@ from publisher.domain.account import AccountId, Mode
 from publisher.domain.results import Healthy
 from publisher.domain.user import Permission, RefusalKind
 from publisher.engine.disk_space import measure_disks
+from publisher.runtime.logs import log
 from publisher.store.queries.dashboard import Figures
 from publisher.web.health.counters import describe_counters
 from publisher.web.kit.access import find_source
@@ -31,11 +32,26 @@ FIGURES_LIFETIME_SECONDS = 5.0
 
 
 async def show_health(request: Request) -> Response:
-    """Answer 200 while a daemon runs, else 503."""
-    facts = await read_frame_facts(get_site(request))
-    if facts.daemon.is_running:
+    """Answer 200 while a daemon's heartbeats arrive, else 503 with what is known.
+
+    Without the database, or a heartbeat, a daemon may run all the same.
+    """
+    try:
+        daemon = (await read_frame_facts(get_site(request))).daemon
+    except Exception as error:  # noqa: BLE001 # whatever is wrong, a monitor needs its documented answer
+        log.warning("health_unknown", error=type(error).__name__)
+        text = "the database cannot be read, so the daemon's state is not known"
+        return PlainTextResponse(f"{text}\n", status_code=503)
+    if daemon.is_running:
         return PlainTextResponse("ok\n")
-    return PlainTextResponse("the daemon does not run\n", status_code=503)
+    if daemon.heartbeat_at is None:
+        text = "no daemon has run yet"
+    else:
+        at = daemon.heartbeat_at.isoformat(timespec="seconds")
+        text = (
+            f"no heartbeat since {at}: no daemon runs, or it cannot write the database"
+        )
+    return PlainTextResponse(f"{text}\n", status_code=503)
 
 
 async def show_metrics(request: Request) -> Response:

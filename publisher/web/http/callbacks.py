@@ -22,6 +22,7 @@ from publisher.runtime.logs import log
 from publisher.secrets import SecretError, open_vault, read_secret
 from publisher.store.deliveries.outbox import Outbox
 from publisher.store.monitor.adapter_state import StoredAdapterState
+from publisher.store.store import Store
 from publisher.web.http.server import (
     HttpServer,
     ServerRequest,
@@ -112,6 +113,36 @@ def make_endpoint_finder(
         return CallbackEndpoint(account=account, callbacks=callbacks, secret=secret)
 
     return find
+
+
+async def note_event(
+    store: Store, endpoint: CallbackEndpoint, event: CallbackEvent
+) -> int:
+    """Schedule the check of an event's delivery for now, and record that an event has come."""
+    checked = await check_now(store.outbox, endpoint, event)
+    await store.callback_arrivals.note(endpoint.account.id)
+    return checked
+
+
+async def check_callbacks(application: Application, since: datetime) -> int:
+    """Keep an alert for each account that should have caused callbacks. Return the changes.
+
+    Only posts since an instant count.
+    """
+    settings = application.settings
+
+    def list_receiving() -> list[AccountId]:
+        find = make_endpoint_finder(settings)
+        return [
+            account.id
+            for account in settings.accounts.values()
+            if account.mode is Mode.API and find(account.platform, account.id)
+        ]
+
+    accounts: list[AccountId] = []
+    if settings.callbacks.listen is not None:
+        accounts = await asyncio.to_thread(list_receiving)
+    return await application.store.callback_arrivals.update(accounts, since)
 
 
 async def check_now(
@@ -257,24 +288,25 @@ async def serve_callbacks(
     regular checks find everything without callbacks.
     """
     listen = application.settings.callbacks.listen
+    set_alert = application.store.system_alerts.set_callbacks_alert
     if listen is None:
+        await set_alert("")
         yield
         return
     try:
         listening_socket = await asyncio.to_thread(bind_socket, listen)
     except OSError as error:
-        log.error(
-            "callbacks_listen_failed",
-            listen=listen,
-            error=error.strerror or type(error).__name__,
-        )
+        reason = error.strerror or type(error).__name__
+        log.error("callbacks_listen_failed", listen=listen, error=reason)
         report("callbacks_listen_failed", address=listen)
+        await set_alert(f"{listen}: {reason}")
         yield
         return
     report("callbacks_listening", address=listen)
+    await set_alert("")
     handler = CallbackHandler(
         find_endpoint=make_endpoint_finder(application.settings),
-        check_now=partial(check_now, application.store.outbox),
+        check_now=partial(note_event, application.store),
         now=application.runtime.now,
     )
     async with HttpServer(

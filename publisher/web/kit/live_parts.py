@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 from publisher.domain.post import PostId
 from publisher.web.kit.site import Visitor
 
-ID_DIGITS = 10
+ID_DIGITS, HEXADECIMAL = 10, frozenset("0123456789abcdef")
 MAX_FOLLOWED = 1_000
 """How many items of a page are followed at most.
 
@@ -83,7 +83,9 @@ def stream_path(view: str, items: Iterable[str] = (), **page: str) -> str:
 
 
 def read_items(kind: str, digits: str) -> Collection[str]:
-    """Return the ids of the items of a kind that an address names."""
+    """Return the ids of the items of a kind that an address names, by hexadecimal digits."""
+    if set(digits) - HEXADECIMAL:
+        return set()
     return {
         f"{kind}-{digits[start : start + ID_DIGITS]}"
         for start in range(0, len(digits), ID_DIGITS)

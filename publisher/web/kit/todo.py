@@ -25,6 +25,8 @@ from publisher.web.kit.seats import AccountNames, name_accounts
 from publisher.web.kit.site import Visitor
 
 ACCOUNT_SCOPE = "account:"
+MAX_SHOWN = 100
+"""Most items in a list on a page: an author may have planned a thousand occurrences."""
 
 
 class TodoKind(StrEnum):

@@ -18,7 +18,7 @@ from publisher.web.kit.frame import Moment
 from publisher.web.kit.live_parts import item_id, stream_path, unlisted_id
 from publisher.web.kit.seats import AccountNames, SeatMap, map_seats, name_accounts
 from publisher.web.kit.site import Site, Visitor
-from publisher.web.kit.todo import TodoItem, TodoKind
+from publisher.web.kit.todo import MAX_SHOWN, TodoItem, TodoKind
 
 SOON = timedelta(minutes=30)
 """A person's item that is due within this time makes the verdict red."""
@@ -274,8 +274,8 @@ async def read_today(visitor: Visitor, moment: Moment, day: date, tab: str) -> T
             "today",
             [
                 *(row.element for row in shown),
-                *(item.element for item in [*mine[:MAX_LISTED], *others]),
-                *(unlisted_id(item.element) for item in mine[MAX_LISTED:]),
+                *(item.element for item in [*mine[:MAX_LISTED], *others[:MAX_SHOWN]]),
+                *(unlisted_id(item.element) for item in mine[MAX_LISTED:MAX_SHOWN]),
                 *(line.coming_element for line in lines[:MAX_NEXT]),
                 *(
                     unlisted_id(line.coming_element)

@@ -15,6 +15,7 @@ from publisher.web.kit.live_parts import NO_PARTS, Parts, item_id
 from publisher.web.kit.page import load_macro, redirect, render_page
 from publisher.web.kit.seats import name_accounts
 from publisher.web.kit.site import BEATS_PER_REFRESH, Visitor, get_site, get_visitor
+from publisher.web.kit.todo import MAX_SHOWN
 from publisher.web.today.board import (
     MAX_LISTED,
     TABS,
@@ -49,6 +50,7 @@ async def show_today(request: Request) -> Response:
         view=view,
         tab=tab,
         max_listed=MAX_LISTED,
+        max_others=MAX_SHOWN,
         names=name_accounts(site.settings, get_visitor(request).messages),
     )
 
@@ -133,7 +135,7 @@ async def read_live_todo_parts(
         },
         items={
             item.element: make_item(item, is_first=item is mine[0] if mine else False)
-            for item in items
+            for item in [*mine[:MAX_LISTED], *others[:MAX_SHOWN]]
         },
         wanted=[*next_day, *(item.element for item in mine[:MAX_LISTED])],
     )

@@ -47,6 +47,7 @@ DEMANDED = frozenset(
         "manual_task_cancelled",
         "manual_task_overdue",
         "wrong_account",
+        "wrong_secret",
     }
 )
 """The holds that a rule of the failure model demands."""

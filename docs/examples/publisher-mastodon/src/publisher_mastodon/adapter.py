@@ -426,6 +426,6 @@ def _interpret_account_failure(
         return Blocked(
             code="mastodon_wrong_account",
             reason="",
-            hold_reason=HoldReason.WRONG_ACCOUNT,
+            hold_reason=HoldReason.WRONG_SECRET,
         )
     return account
