@@ -1,6 +1,7 @@
 """The build of this program, from the metadata that its installer wrote."""
 
 import json
+from contextlib import suppress
 from functools import cache
 from importlib.metadata import Distribution, distribution
 from typing import Any
@@ -23,22 +24,16 @@ def describe_build(installed: Distribution | None = None) -> str:
     `0.1.0 (wheel 8d1a77c0e4b2)`.
     """
     installed = installed or distribution(DISTRIBUTION)
-    origin = _read_origin(installed.read_text(ORIGIN_FILE))
+    origin: Any = None
+    # an installer's file, which must not keep the version from being shown
+    with suppress(ValueError):
+        origin = json.loads(installed.read_text(ORIGIN_FILE) or "{}")
     commit = _find_text(origin, "vcs_info", "commit_id")
     wheel = _find_text(origin, "archive_info", "hashes", "sha256")
     for name, value in (("commit", commit), ("wheel", wheel)):
         if value:
             return f"{installed.version} ({name} {value[:SHOWN_DIGITS]})"
     return installed.version
-
-
-def _read_origin(text: str | None) -> Any:  # noqa: ANN401 # any JSON value
-    try:
-        return json.loads(text or "{}")
-    except (
-        ValueError
-    ):  # an installer's file, which must not keep the version from being shown
-        return {}
 
 
 def _find_text(value: Any, *keys: str) -> str:  # noqa: ANN401 # any JSON value
