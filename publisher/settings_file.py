@@ -295,7 +295,7 @@ class SettingsFile(StrictModel):
     )
     alerts: AlertsEntry = Field(
         default_factory=AlertsEntry,
-        description="提醒通知到哪里：企业微信、钉钉、飞书、邮件、网址",
+        description="提醒通知到哪里：群机器人、邮件、网址",
     )
     approval_preset: Literal["none", "two persons", "三审三校"] = Field(
         default="none", description="没有单独写明环节的各类内容，用哪一套审批环节"
