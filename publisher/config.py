@@ -33,6 +33,7 @@ from publisher.domain.addresses import (
     parse_host,
     split_host_port,
 )
+from publisher.domain.alert_classes import Audience
 from publisher.domain.approval import (
     NO_APPROVALS,
     PRESET_CHAINS,
@@ -409,15 +410,24 @@ def find_group_problems(file: SettingsFile) -> Iterator[UnlocatedProblem]:
 def find_alert_problems(file: SettingsFile) -> Iterator[UnlocatedProblem]:
     """Yield the problems of the alerts' channels: unknown ones, none at all, bad addresses."""
     alerts = file.alerts
-    for name in ("first", "second", "checkpoints"):
-        for position, channel in enumerate(getattr(alerts, name)):
+    lists: dict[tuple[str, ...], list[str]] = {
+        ("alerts", "first"): alerts.first,
+        ("alerts", "second"): alerts.second,
+        ("alerts", "checkpoints"): alerts.checkpoints,
+    }
+    lists |= {
+        ("alerts", "routes", audience): getattr(alerts.routes, audience)
+        for audience in Audience
+    }
+    for path, named in lists.items():
+        for position, channel in enumerate(named):
             if channel not in alerts.channels:
                 facts = {
                     "value": channel,
                     "choices": suggest_closest(channel, alerts.channels),
                 }
                 yield UnlocatedProblem(
-                    path=("alerts", name, position), code="unknown_channel", facts=facts
+                    path=(*path, position), code="unknown_channel", facts=facts
                 )
     if alerts.channels and not alerts.first:
         yield UnlocatedProblem(

@@ -677,7 +677,8 @@ async def run_once(daemon: Daemon) -> int:
             break
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(daemon.stop_requested.wait(), timeout=0.5)
-    await daemon.run_logged("notify", daemon.jobs["notify"].run)
+    notify = daemon.jobs["notify"]
+    await daemon.run_logged("notify", notify.run_last or notify.run)
     new = [
         alert
         for alert in await daemon.application.store.queries.alerts()

@@ -2,12 +2,15 @@
 
 import re
 import socket
-from datetime import timedelta
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, time, timedelta
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, PlainValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
+from publisher.domain.alert_classes import Audience
 from publisher.domain.kinds import PostKind
 from publisher.tomlfile.validate import (
     DurationValue,
@@ -194,6 +197,63 @@ class AuditEntry(StrictModel):
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DutyHours:
+    """The hours of each day, by the workspace's zone, in which all notices are sent.
+
+    An `end` before `begin` is on the next day.
+    """
+
+    begin: time
+    end: time
+
+    def last_begin(self, now: datetime) -> datetime:
+        """Return the instant at which the hours have begun last. `now` is local."""
+        today = datetime.combine(now.date(), self.begin, now.tzinfo)
+        if today <= now:
+            return today
+        yesterday = now.date() - timedelta(days=1)
+        return datetime.combine(yesterday, self.begin, now.tzinfo)
+
+    def include(self, now: datetime) -> bool:
+        """Return True if a local time is within the hours."""
+        clock = now.time()
+        if self.begin < self.end:
+            return self.begin <= clock < self.end
+        return clock >= self.begin or clock < self.end
+
+
+def parse_duty_hours(value: object) -> DutyHours:
+    """Return the hours that a text such as `08:00-20:00` names."""
+    form = r"([01]\d|2[0-3]):([0-5]\d)-([01]\d|2[0-3]):([0-5]\d)"
+    match = re.fullmatch(form, value) if isinstance(value, str) else None
+    if match is None or match[1] + match[2] == match[3] + match[4]:
+        raise PydanticCustomError("not_duty_hours", "")
+    return DutyHours(
+        begin=time(int(match[1]), int(match[2])), end=time(int(match[3]), int(match[4]))
+    )
+
+
+DutyHoursValue = Annotated[
+    DutyHours,
+    PlainValidator(parse_duty_hours),
+    WithJsonSchema({"type": "string", "pattern": r"^\d{2}:\d{2}-\d{2}:\d{2}$"}),
+]
+
+
+class AlertRoutesEntry(StrictModel):
+    editors: list[SingleLine] = Field(
+        default_factory=list, description="内容、审批、人工任务的提醒，通知到哪些通道"
+    )
+    operators: list[SingleLine] = Field(
+        default_factory=list,
+        description="登录、账号、主机、数据库、时钟的提醒，通知到哪些通道",
+    )
+    security: list[SingleLine] = Field(
+        default_factory=list, description="登录发布台、用户、审计的提醒，通知到哪些通道"
+    )
+
+
 class AlertsEntry(StrictModel):
     channels: dict[Identifier, SecretName] = Field(
         default_factory=dict,
@@ -204,6 +264,14 @@ class AlertsEntry(StrictModel):
     )
     second: list[SingleLine] = Field(
         default_factory=list, description="没有人确认时，再通知的通道"
+    )
+    routes: AlertRoutesEntry = Field(
+        default_factory=AlertRoutesEntry,
+        description="按提醒的种类分开通知；没有写的种类通知 first",
+    )
+    duty_hours: DutyHoursValue | None = Field(
+        default=None,
+        description="值班时间，如 08:00-20:00；其余时间只通知紧急的，别的等到值班开始",
     )
     checkpoints: list[SingleLine] = Field(
         default_factory=list, description="每天把审计锚点发到的通道，一般是外单位的邮箱"
@@ -229,6 +297,10 @@ class AlertsEntry(StrictModel):
     ca_file: SingleLine | None = Field(
         default=None, description="另外信任的证书文件（PEM），代理会换证书时才需要"
     )
+
+    def channels_for(self, audience: Audience) -> Sequence[str]:
+        """Return the channels that get the alerts of an audience first."""
+        return getattr(self.routes, audience.value) or self.first
 
 
 PostKindName = Annotated[

@@ -43,8 +43,8 @@ SUBJECTS: Mapping[str, str] = {
         versions
     """,
     "posts": """
-        actions cancel correct correction expiring known_posts occurrences orders post posts
-        progress queries removals resend resends resolve retract search send status why decisions
+        actions cancel correct correction expiring known_posts occurrences open_outcomes orders post posts
+        progress queries recovery_orders removals resend resends resolve retract search send status why decisions
     """,
     "sending": """
         absence backoff call_record calls circuit_breaker cooldowns delivery hanging_names
@@ -68,8 +68,8 @@ SUBJECTS: Mapping[str, str] = {
         deleted evergreen monitor preflight reach report reports silence
     """,
     "alerts": """
-        alerts backlog channel_check channel_proofs channels each_fault failing_jobs notices
-        notifier plan_alerts system_alerts
+        alert_classes alerts backlog channel_check channel_proofs channels each_fault failing_jobs
+        notice_groups notice_writer notices notifier plan_alerts system_alerts
     """,
     "audit": "audit audit_chain audit_log audit_verifier checkpoints",
     "people": """

@@ -35,6 +35,10 @@ HEADERS = {
 }
 BOT_CODES = ("errcode", "code", "StatusCode")
 """The fields of a bot's code: WeCom and DingTalk, Feishu, and Feishu's earlier interface."""
+RATE_LIMIT_CODES = frozenset({429, 11232, 45009, 130101})
+"""The codes for too many messages: of HTTP, Feishu, WeCom and DingTalk."""
+FEISHU_BAD_REQUEST = 9499
+"""Feishu's code for a request that it does not accept, and also for too many of them."""
 
 
 async def deliver(
@@ -136,8 +140,11 @@ def find_refusal(target: HttpTarget, status: int, content: bytes) -> Problem | N
 
 
 def refuse(code: object, said: object = "") -> Problem:
-    """Return the problem of a channel that works, and does not accept this message."""
-    return Problem(code="channel_refused", facts={"code": str(code), "said": str(said)})
+    """Return the problem of a channel that works, and does not accept this message, or not now."""
+    is_too_many = code == FEISHU_BAD_REQUEST and "too many" in str(said).lower()
+    is_for_now = is_too_many or (isinstance(code, int) and code in RATE_LIMIT_CODES)
+    name = "channel_rate_limited" if is_for_now else "channel_refused"
+    return Problem(code=name, facts={"code": str(code), "said": str(said)})
 
 
 async def send_mail(target: MailTarget, message: AlertMessage) -> Problem | None:

@@ -1,6 +1,7 @@
 """The jobs of a daemon beside sending: checks of its surroundings, notices to people, clean-up."""
 
-from collections.abc import Sequence
+import socket
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import timedelta
 from functools import partial
@@ -9,6 +10,7 @@ from publisher.app.application import Application
 from publisher.app.channel_check import ProvingChannels, check_channels
 from publisher.app.format import Formatter
 from publisher.config import Environment
+from publisher.domain.account import Account, AccountId
 from publisher.engine.certificates import check_certificates
 from publisher.engine.checkpoints import (
     CheckpointTargets,
@@ -19,7 +21,8 @@ from publisher.engine.checkpoints import (
 from publisher.engine.disk_space import check_disks
 from publisher.engine.job_scheduler import Job
 from publisher.engine.monitor import check_logins_due, monitor_due
-from publisher.engine.notifier import NoticeWriter, Notifier
+from publisher.engine.notice_writer import NoticeWriter
+from publisher.engine.notifier import Notifier
 from publisher.engine.offboard import remove_ordered_secrets, report_all_secrets
 from publisher.i18n import Messages
 from publisher.runtime.logs import log
@@ -83,11 +86,23 @@ def build_checks(app: Application, messages: Messages) -> Sequence[Job]:
         Job("check_certificates", check_tls, 40.0, 3600.0),
         Job("check_channels", partial(check_channels, store, settings), 45.0, 60.0),
         Job("check_refusals", store.users.attempts.close_windows, 30.0, 60.0),
-        Job("notify", notifier.run, 1.0, 2.0),
+        Job(
+            "notify",
+            notifier.run,
+            1.0,
+            2.0,
+            run_last=partial(notifier.run, is_last=True),
+        ),
         Job("write_checkpoint", write_anchor, 10.0, 300.0),
         Job("compact_journal", partial(compact_journal, store), 120.0, 86400.0),
         Job("prune", prune_old, 180.0, 86400.0),
     )
+
+
+def platform_of(accounts: Mapping[AccountId, Account], account: AccountId) -> str:
+    """Return the platform of an account; empty for one that has left the settings."""
+    known = accounts.get(account)
+    return known.platform if known else ""
 
 
 def build_notifier(
@@ -104,6 +119,9 @@ def build_notifier(
             messages=messages,
             dashboard=settings.alerts.dashboard,
             describe=formatter.alert,
+            name_cause=formatter.cause,
+            workspace=settings.workspace.resolve().name or socket.gethostname(),
+            platform_of=partial(platform_of, settings.accounts),
         ),
         send=ProvingChannels(store=store, settings=settings).send,
         read_checkpoint=partial(read_signed_checkpoint, store.audit, targets),

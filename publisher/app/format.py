@@ -175,6 +175,13 @@ class Formatter:
             self.messages.first_known(f"alert_{state}", alert.code), **facts
         )
 
+    def cause(self, alert: Alert) -> str:
+        """Return the reason of an alert if it is a known code, else the text of the alert."""
+        _state, _separator, code = alert.code.partition(".")
+        reason = code or alert.facts.get("reason", "")
+        named = self.reason(reason) if reason else ""
+        return named if named != reason else self.alert(alert)
+
     def newer_files(self, changed: Mapping[str, datetime], since: datetime) -> str:
         """Return the words about files changed after a daemon has read them; none without any."""
         if not changed:

@@ -23,7 +23,7 @@ class Job:
     """A repeated task of the daemon. Alerts, the log and the tests know a job by its name.
 
     `idle_interval_seconds` is the interval while no delivery needs it; None if that makes no
-    difference.
+    difference. `run_last` is its run at the end of a process that does not wait, if that differs.
     """
 
     name: str
@@ -31,6 +31,7 @@ class Job:
     first_after_seconds: float
     interval_seconds: float
     idle_interval_seconds: float | None = None
+    run_last: Callable[[], Awaitable[int | None]] | None = None
 
 
 class JobWatch:

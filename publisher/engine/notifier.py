@@ -1,50 +1,46 @@
 """Notify people of alerts by the settings' channels, at least once, while an alert is open."""
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from datetime import date, timedelta
-from itertools import accumulate
 from typing import Protocol
 from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
 from publisher.domain.audit_chain import Checkpoint, format_checkpoint
 from publisher.domain.errors import Problem
-from publisher.i18n import Messages
+from publisher.engine.notice_groups import NoticeGroup, group_notices
+from publisher.engine.notice_writer import NoticeWriter
 from publisher.runtime.logs import log
-from publisher.runtime.redaction import redact_text
 from publisher.settings_file import AlertsEntry
 from publisher.store.notices import (
-    MAX_NOTICES_OF_A_MESSAGE,
+    CHANNEL_REFUSED,
+    MESSAGE_WINDOW,
     NOTICE_LEASE,
     REFUSED_ALONE,
-    DigestFacts,
+    Duty,
     NoticeKind,
     PendingNotice,
 )
-from publisher.store.people.users import NOBODY
 from publisher.store.queries.queries import Alert
 from publisher.store.store import Store
 
-MAX_MESSAGE_BYTES = 1800
-"""WeCom cuts off a text after 2,048 bytes of UTF-8; the title needs some of them."""
-CHANNEL_REFUSED = "channel_refused"
-"""Code of the problem that a channel works, and does not accept this message."""
+GATHER_PERIOD = timedelta(seconds=3)
+"""How long a message waits after its first notice, so that others of its cause join it."""
+MAX_MESSAGES = 3
+"""How many messages a channel gets within MESSAGE_WINDOW."""
+MAX_CALLS = 15
+"""How many messages are tried within MESSAGE_WINDOW: a bot of WeCom or DingTalk allows 20."""
+RATE_LIMIT_WAIT = timedelta(minutes=1)
+"""How long a channel is left alone that has had too many messages."""
+CHANNEL_RATE_LIMITED = "channel_rate_limited"
+"""Code of the problem that a channel has had too many messages: nothing is wrong with this one."""
 CHANNEL_PARTLY_REFUSED = "channel_partly_refused"
 """Code of the problem that a channel accepts a message for some of its recipients alone."""
-MAX_ALERT_CHARACTERS = 400
-MAX_DIGEST_ALERTS = 5
-MAX_DIGEST_CHARACTERS = 80
 MAX_LATENESS = timedelta(hours=3)
 """How late the daily digest may still be sent, by a daemon that did not run at its hour."""
-PROBLEM_KINDS = frozenset(
-    {NoticeKind.OPENED, NoticeKind.REPEATED, NoticeKind.ESCALATED}
-)
-PERSON_FACTS = ("user", "by", "second")
-"""Facts of alerts that are people's names: these stay on this machine."""
-FREE_TEXT_CODES = frozenset({"reload_refused", "templates_invalid"})
-"""Alerts with a reason that quotes words of staff. These words may be about people."""
 
 
 class SendMessage(Protocol):
@@ -66,104 +62,47 @@ class SendMessage(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NoticeWriter:
-    """Writes messages in the workspace's language.
+@dataclass(slots=True, kw_only=True)
+class ChannelPace:
+    """How often, and with how much, this process may call one channel."""
 
-    They are without secrets, names of people, or words of a platform.
-    """
+    calls: deque[tuple[float, bool]] = field(default_factory=deque)
+    """The instants of the calls within MESSAGE_WINDOW, and whether each was accepted."""
+    blocked_until: float = float("-inf")
+    max_groups: int | None = None
+    """How many groups the next message may have; None for all."""
+    refusals: int = 0
+    """How many times the channel has refused a group by itself since it has accepted one."""
 
-    messages: Messages
-    dashboard: str | None
-    describe: Callable[[Alert], str]
+    def may_call(self, now: float, accepted_by_others: int) -> bool:
+        """Return True unless the channel has had its share. `now` is monotonic."""
+        while self.calls and self.calls[0][0] <= now - MESSAGE_WINDOW.total_seconds():
+            self.calls.popleft()
+        accepted = sum(is_accepted for _at, is_accepted in self.calls)
+        return (
+            now >= self.blocked_until
+            and len(self.calls) < MAX_CALLS
+            and max(accepted, accepted_by_others) < MAX_MESSAGES
+        )
 
-    def compose(self, notices: Sequence[PendingNotice]) -> tuple[str, str, int]:
-        """Return title and text of a message about these notices, and how many it covers.
+    def record_accepted(self, left: int) -> None:
+        """Let the next message have more groups. `left` groups still wait."""
+        self.refusals = 0
+        if self.max_groups is not None:
+            doubled = self.max_groups * 2
+            self.max_groups = doubled if doubled < left else None
 
-        It covers all of them, or the first ones. The first time takes a twentieth of a second, as
-        all texts are read: not for the thread that sends posts.
+    def record_refused(self, shown: int) -> None:
+        """Let the next message have half of the groups.
+
+        After one that was refused by itself it may have all again: the others may be fine. If the
+        next one is refused too, it is the channel, and they go one by one.
         """
-        entries = [self.entry(notice) for notice in notices]
-        number = count_fitting(entries)
-        return self.title(notices[:number]), "\n\n".join(entries[:number]), number
-
-    def entry(self, notice: PendingNotice) -> str:
-        """Return the message text of one notice."""
-        alert, translate = notice.alert, self.messages.translate
-        if alert is None:
-            return notice.detail
-        kind, text = (
-            translate(f"notice_{notice.kind}"),
-            shorten(self._describe_safely(alert)),
-        )
-        lines = [translate("notice_entry", number=alert.id, kind=kind, text=text)]
-        if self.dashboard:
-            lines.append(
-                translate(
-                    "notice_link",
-                    url=f"{self.dashboard.rstrip('/')}/alerts#alert-{alert.id}",
-                )
-            )
-        if notice.kind in PROBLEM_KINDS:
-            lines.append(translate("notice_acknowledge", number=alert.id))
-        return redact_text("\n".join(lines))
-
-    def title(self, notices: Sequence[PendingNotice]) -> str:
-        """Return the title of a message about these notices."""
-        first, translate = notices[0], self.messages.translate
-        if len(notices) > 1:
-            return translate("notice_titles", number=len(notices))
-        if first.alert is None:
-            return translate(f"notice_title_{first.kind}")
-        return translate(
-            "notice_title",
-            number=first.alert.id,
-            kind=translate(f"notice_{first.kind}"),
-        )
-
-    def digest(self, facts: DigestFacts) -> str:
-        """Return the text of a daily digest: counts of posts, and the most urgent alerts."""
-        listed = [
-            self.messages.translate(
-                "digest_entry",
-                number=alert.id,
-                text=shorten(words, MAX_DIGEST_CHARACTERS),
-            )
-            for alert in facts.alerts[:MAX_DIGEST_ALERTS]
-            if (words := self._describe_safely(alert))
-        ]
-        counts = {
-            "published": facts.published,
-            "unpublished": facts.unpublished,
-            "due": facts.due,
-        }
-        head = self.messages.translate(
-            "digest_counts", **counts, alerts=len(facts.alerts)
-        )
-        link = (
-            [self.messages.translate("notice_link", url=self.dashboard)]
-            if self.dashboard
-            else []
-        )
-        return redact_text("\n".join([head, *listed, *link]))
-
-    def _describe_safely(self, alert: Alert) -> str:
-        """Return an alert's text and remedy, without names of people and words of others."""
-        named = [
-            name for name in PERSON_FACTS if alert.facts.get(name, NOBODY) != NOBODY
-        ]
-        hidden = dict.fromkeys(named, self.messages.translate("notice_person"))
-        if alert.code in FREE_TEXT_CODES:
-            hidden["reason"] = self.messages.translate("notice_free_text")
-        facts = {
-            name: value
-            for name, value in {**alert.facts, **hidden}.items()
-            if name != "said"
-        }
-        hint = self.messages.hint(alert.code, **facts)
-        return self.messages.translate("sentence_break").join(
-            filter(None, [self.describe(replace(alert, facts=facts)), hint])
-        )
+        if shown > 1:
+            self.max_groups = shown // 2
+        else:
+            self.refusals += 1
+            self.max_groups = None if self.refusals == 1 else 1
 
 
 @dataclass(slots=True, kw_only=True)
@@ -179,40 +118,52 @@ class Notifier:
     writer: NoticeWriter
     send: SendMessage
     read_checkpoint: Callable[[], Awaitable[Checkpoint | None]]
+    gather_period: timedelta = GATHER_PERIOD
+    _paces: dict[str, ChannelPace] = field(default_factory=dict)
     _reported_day: date | None = None
     """The day of the last written digest and checkpoint."""
     _has_forgotten: bool = False
     """False while there may be notices for channels that the settings no longer name."""
 
-    async def run(self) -> int:
+    async def run(self, *, is_last: bool = False) -> int:
         """Write the due notices, and send the unsent ones, on all channels at once.
 
-        Return how many.
+        Return how many. In the `last` run of a process they wait for no others.
         """
         if not self._has_forgotten:
             await self.store.notices.forget_channels(self.rules.channels)
             self._has_forgotten = True
         if not self.rules.channels:
             return 0
-        await self.store.notices.plan(self.rules)
+        duty = self.read_duty()
+        await self.store.notices.plan(self.rules, duty)
         await self.plan_daily()
-        due = await self.store.notices.due_channels()
+        due = await self.store.notices.due_channels(duty)
+        now = self.store.runtime.now()
         # a host that has other settings would have claimed it
-        unclaimed = self.store.runtime.now() - NOTICE_LEASE
+        unclaimed = now - NOTICE_LEASE
         self._has_forgotten = all(
             since > unclaimed
             for name, since in due.items()
             if name not in self.rules.channels
         )
+        gathered = timedelta() if is_last else self.gather_period
+        ready = [
+            channel
+            for channel in self.rules.channels
+            if channel in due and not timedelta() <= now - due[channel] < gathered
+        ]
         return sum(
-            await asyncio.gather(
-                *(
-                    self.send_to(channel)
-                    for channel in self.rules.channels
-                    if channel in due
-                )
-            )
+            await asyncio.gather(*(self.send_to(channel, duty) for channel in ready))
         )
+
+    def read_duty(self) -> Duty:
+        """Return whether it is within the settings' duty hours."""
+        hours = self.rules.duty_hours
+        if hours is None:
+            return Duty()
+        local = self.store.runtime.now().astimezone(self.timezone)
+        return Duty(is_on=hours.include(local), since=hours.last_begin(local))
 
     async def plan_daily(self) -> None:
         """Write the digest and the checkpoint of this day, once its hour has come.
@@ -243,77 +194,115 @@ class Notifier:
             )
         self._reported_day = day
 
-    async def send_to(self, channel: str) -> int:
-        """Send a channel's due notices, several in one message, until all are sent or it fails.
+    async def send_to(self, channel: str, duty: Duty) -> int:
+        """Send a channel's due notices, in groups of one cause, until all are sent or it fails.
 
-        When the channel refuses several, one of them is sent alone, another one at each attempt. If
-        that is accepted, each goes alone. A notice that the channel refuses for its words then
-        keeps no other waiting.
+        When the channel refuses a message, the next one has half of its groups. A group that is
+        refused by itself is tried again later, and keeps no other waiting.
         """
-        store, sent, is_alone = self.store.notices, 0, False
-        while claimed := await store.claim(
-            channel, 1 if is_alone else MAX_NOTICES_OF_A_MESSAGE
+        store, sent = self.store.notices, 0
+        pace = self._paces.setdefault(channel, ChannelPace())
+        while pace.may_call(
+            self.store.runtime.monotonic(), await store.count_messages(channel)
         ):
-            notices, problem = await self._send_message(channel, claimed)
-            if (
-                problem is not None
-                and problem.code == CHANNEL_REFUSED
-                and len(notices) > 1
-            ):
-                one = notices[claimed[0].attempts % len(notices)]
-                notices, problem = await self._send_message(channel, [one])
-                is_alone = problem is None
-            refusal = ""
-            if problem is not None and problem.code == CHANNEL_PARTLY_REFUSED:
-                refusal = self.writer.messages.translate(problem.code, **problem.facts)
-                log.warning("notice_partly_refused", channel=channel, reason=refusal)
-                problem = (
-                    None  # another message would come twice to the other recipients
-                )
-            if problem is None:
-                await store.record_sent(channel, notices, refusal)
-                await store.release(
-                    [notice for notice in claimed if notice not in notices]
-                )
-                sent += len(notices)
-                continue
-            reason = self.writer.messages.translate(problem.code, **problem.facts)
-            failure = {"code": problem.code, "reason": reason, "notices": len(claimed)}
-            log.warning("notice_not_sent", channel=channel, **failure)
-            is_refused = is_alone and problem.code == CHANNEL_REFUSED
-            await store.record_failure(
-                channel, claimed, REFUSED_ALONE if is_refused else problem.code, reason
-            )
-            if not is_refused:
+            claimed = await store.claim(channel, duty)
+            if not claimed:
                 break
+            number = await self._send_message(channel, pace, claimed)
+            if number is None:
+                break
+            sent += number
         return sent
 
     async def _send_message(
-        self, channel: str, claimed: Sequence[PendingNotice]
-    ) -> tuple[Sequence[PendingNotice], Problem | None]:
-        """Send as many of these notices as one message holds.
+        self, channel: str, pace: ChannelPace, claimed: Sequence[PendingNotice]
+    ) -> int | None:
+        """Send as many of the claimed notices as one message holds. Return how many.
 
-        Return the sent notices, and why the message is not accepted.
+        Return None if the channel fails.
         """
-        title, body, number = await asyncio.to_thread(self.writer.compose, claimed)
-        notices = claimed[:number]
-        is_problem = any(notice.kind in PROBLEM_KINDS for notice in notices)
-        keys = [notice.key for notice in notices]
-        return notices, await self.send(
-            channel, ids=keys, title=title, body=body, is_problem=is_problem
+        groups = self._choose_groups(claimed)
+        message = await asyncio.to_thread(
+            self.writer.compose, groups, limit=pace.max_groups
+        )
+        covered = groups if pace.max_groups is None else groups[: message.shown]
+        notices = [notice for group in covered for notice in group.notices]
+        problem = await self.send(
+            channel,
+            ids=[notice.key for notice in notices],
+            title=message.title,
+            body=message.body,
+            is_problem=any(group.is_problem for group in covered),
+        )
+        refusal = ""
+        if problem is not None and problem.code == CHANNEL_PARTLY_REFUSED:
+            refusal = self.writer.messages.translate(problem.code, **problem.facts)
+            log.warning("notice_partly_refused", channel=channel, reason=refusal)
+            problem = None  # another message would come twice to the other recipients
+        pace.calls.append((self.store.runtime.monotonic(), problem is None))
+        left = _without(claimed, notices)
+        if problem is None:
+            has_refused = pace.refusals == 1
+            pace.record_accepted(len(groups) - len(covered))
+            await self.store.notices.record_sent(
+                channel, notices, refusal, has_refused_words=has_refused
+            )
+            await self.store.notices.release(left)
+            return len(notices)
+        return await self._record_problem(
+            channel, pace, claimed, groups[: message.shown], problem
         )
 
+    async def _record_problem(
+        self,
+        channel: str,
+        pace: ChannelPace,
+        claimed: Sequence[PendingNotice],
+        shown: Sequence[NoticeGroup],
+        problem: Problem,
+    ) -> int | None:
+        """Record that a message was not accepted. Return 0 if others may be, None if not."""
+        store, wait, failed = self.store.notices, None, claimed
+        reason = self.writer.messages.translate(problem.code, **problem.facts)
+        failure = {"code": problem.code, "reason": reason, "notices": len(claimed)}
+        log.warning("notice_not_sent", channel=channel, **failure)
+        code = problem.code
+        if code == CHANNEL_REFUSED:
+            pace.record_refused(len(shown))
+            failed = shown[0].notices if len(shown) == 1 else ()
+            if shown[0].first.last_error == REFUSED_ALONE:
+                code = REFUSED_ALONE
+        elif code == CHANNEL_RATE_LIMITED:
+            wait = RATE_LIMIT_WAIT
+            until = self.store.runtime.monotonic() + wait.total_seconds()
+            pace.blocked_until = until
+        if failed:
+            await store.record_failure(
+                channel, failed, code, reason, wait=wait, failures=pace.refusals
+            )
+        await store.release(_without(claimed, failed))
+        return 0 if problem.code == CHANNEL_REFUSED else None
 
-def count_fitting(entries: Sequence[str]) -> int:
-    """Return how many of the entries, one at least, one message has room for."""
-    sizes = accumulate(len(entry.encode()) + 2 for entry in entries)
-    return max(1, sum(size <= MAX_MESSAGE_BYTES for size in sizes))
+    def _choose_groups(self, claimed: Sequence[PendingNotice]) -> Sequence[NoticeGroup]:
+        """Return the groups of the next message, the most severe first.
+
+        A notice that the channel has refused for its words comes by itself, after the others.
+        """
+        is_alone = [notice.last_error == REFUSED_ALONE for notice in claimed]
+        platform_of = self.writer.platform_of
+        if all(is_alone):
+            return group_notices(claimed, platform_of)[:1]
+        others = [
+            one for one, alone in zip(claimed, is_alone, strict=True) if not alone
+        ]
+        return group_notices(others, platform_of)
 
 
-def shorten(words: str, limit: int = MAX_ALERT_CHARACTERS) -> str:
-    """Return a text on one line, cut off after `limit` characters."""
-    line = " ".join(words.split())
-    return line if len(line) <= limit else f"{line[: limit - 1]}…"
+def _without(
+    notices: Sequence[PendingNotice], others: Sequence[PendingNotice]
+) -> Sequence[PendingNotice]:
+    ids = {notice.id for notice in others}
+    return [notice for notice in notices if notice.id not in ids]
 
 
 def page_of(alert: Alert) -> str:

@@ -29,6 +29,12 @@ from sqlalchemy import (
     update,
 )
 
+from publisher.domain.alert_classes import (
+    ALERT_CLASSES,
+    ROUTINE_CODES,
+    Urgency,
+    classify,
+)
 from publisher.domain.delivery import State
 from publisher.settings_file import AlertsEntry
 from publisher.store.base import StorePart
@@ -36,7 +42,6 @@ from publisher.store.db.alert_tables import ALERT, NOTICE
 from publisher.store.db.database import Transaction, in_transaction, try_lock
 from publisher.store.db.filters import in_state
 from publisher.store.db.rows import (
-    ACCOUNT_PAUSED,
     EXTERNAL_POST,
     clear_alerts,
     keep_alert,
@@ -54,21 +59,14 @@ from publisher.store.queries.queries import (
 
 CHANNEL_FAILING = "alert_channel_failing"
 """Code of the alert that notices do not reach a channel; the others report it."""
-QUIET_CODES = frozenset({
-    EXTERNAL_POST, "accounts_added_late", "actions_refused", "approvals_refused",
-    "attempt_assumed", "attempt_recovered", "backlog", "backup_overdue", "callbacks_silent",
-    "certificate_expiring", "channel_untested", "credentials_expiring", "database_busy",
-    "log_lines_dropped", "manual_task_waiting", "occurrences_missed", "rotation_due",
-    "sign_ins_refused", "silence_alarm", "silence_notice", "tokens_refused",
-})  # fmt: skip
-"""Alerts that can wait for the next working hour.
-
-They are neither repeated nor escalated, and stand in the digest.
-"""
+CHANNEL_REFUSED = "channel_refused"
+"""Code of the problem that a channel works, and does not accept this message."""
 NOTICE_LOCK = "notices"
 PLAN_BATCH_SIZE = 200
 """How many alerts are handled in one transaction."""
-MAX_NOTICES_OF_A_MESSAGE = 20
+MAX_CLAIMED = 1000
+"""How many notices of a channel are claimed at once: one message is about all of them."""
+MESSAGE_WINDOW = timedelta(minutes=1)
 CLOSE_DELAY = timedelta(minutes=2)
 """The time that an alert must be over before people are notified of its end.
 
@@ -83,6 +81,10 @@ FIRST_RETRY_DELAY, MAX_RETRY_DELAY = timedelta(seconds=5), timedelta(minutes=15)
 FAILURES_BEFORE_CHANNEL_ALERT = 3
 REFUSED_ALONE = "notice_refused"
 """Code of the failure of a notice that a channel refuses, while it accepts others."""
+WAITS_FOR_DUTY = frozenset(
+    code for code, known in ALERT_CLASSES.items() if known.urgency is not Urgency.URGENT
+)
+"""The alerts that wait for the next duty hours."""
 GIVE_UP_AFTER = timedelta(days=1)
 """How long a notice is tried that no open alert needs."""
 REPORT_PERIOD = timedelta(days=1)
@@ -100,9 +102,6 @@ class NoticeKind(StrEnum):
     CHECKPOINT = "checkpoint"
 
 
-_PAUSED_ACCOUNTS = select(ALERT.c.subject).where(
-    ALERT.c.code == ACCOUNT_PAUSED, ALERT.c.cleared_at.is_(None)
-)
 _ABOUT_OPEN_ALERTS = frozenset(
     {NoticeKind.OPENED, NoticeKind.REPEATED, NoticeKind.ESCALATED}
 )
@@ -129,7 +128,7 @@ def _may_need_notice() -> ColumnElement[bool]:
     )
     is_pressing = and_(
         is_shown_since(_limit("shown_since")),
-        ALERT.c.code.not_in(QUIET_CODES),
+        ALERT.c.code.not_in(ROUTINE_CODES),
         or_(is_repeated, is_escalated),
     )
     is_open = and_(
@@ -141,8 +140,16 @@ def _may_need_notice() -> ColumnElement[bool]:
 
 
 _MAY_NEED_NOTICE = select(ALERT).where(_may_need_notice()).order_by(ALERT.c.id)
+_MAY_BE_SENT = or_(
+    bindparam("is_on_duty", type_=Boolean),
+    NOTICE.c.kind == NoticeKind.CHECKPOINT.value,
+    NOTICE.c.alert.in_(
+        select(ALERT.c.id).where(ALERT.c.code.not_in(sorted(WAITS_FOR_DUTY)))
+    ),
+)
 _IS_DUE = and_(
     NOTICE.c.ended_at.is_(None),
+    _MAY_BE_SENT,
     or_(
         NOTICE.c.next_action_at <= _limit("now"),
         NOTICE.c.next_action_at > _limit("wrong_from"),
@@ -162,8 +169,25 @@ _DUE = _DUE.limit(bindparam("most", type_=Integer))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Duty:
+    """Whether all notices may be sent now, or the urgent ones only.
+
+    `since` is the begin of the present or last duty hours, and None without such hours.
+    """
+
+    is_on: bool = True
+    since: datetime | None = None
+
+
+ALWAYS_ON_DUTY = Duty()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PendingNotice:
-    """A claimed notice for one channel. `detail` is the text of one that is about no alert."""
+    """A claimed notice for one channel. `detail` is the text of one that is about no alert.
+
+    `last_error` is the code of the failure before this attempt.
+    """
 
     id: int
     key: str
@@ -172,6 +196,7 @@ class PendingNotice:
     attempts: int
     detail: str = ""
     alert: Alert | None = None
+    last_error: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,15 +212,15 @@ class DigestFacts:
 class NoticeStore(StorePart):
     """The notices of all hosts. Every method is one transaction."""
 
-    async def plan(self, rules: AlertsEntry) -> int:
+    async def plan(self, rules: AlertsEntry, duty: Duty = ALWAYS_ON_DUTY) -> int:
         """Write the due notices. Return the number of alerts. Most runs write nothing.
 
         The number counts the alerts that the notices are about.
         """
         now = self.runtime.now()
-        if not rules.first or not await self.database.read(find_due, rules, now):
+        if not rules.first or not await self.database.read(find_due, rules, now, duty):
             return 0
-        return await self.database.write(write_due, rules, now)
+        return await self.database.write(write_due, rules, now, duty)
 
     @in_transaction
     def add(
@@ -232,34 +257,54 @@ class NoticeStore(StorePart):
         if await self.database.read(names_others, kept):
             await self.database.write(end_others, kept, self.runtime.now())
 
-    async def due_channels(self) -> Mapping[str, datetime]:
+    async def due_channels(self, duty: Duty = ALWAYS_ON_DUTY) -> Mapping[str, datetime]:
         """Return the channels with a due notice, each with the instant since which it is due."""
-        limits = _due_limits(self.runtime.now())
+        limits = _due_limits(self.runtime.now(), duty)
         rows = await self.database.read_rows(_DUE_CHANNELS, limits)
         return {row.channel: row.since for row in rows}
 
     async def claim(
-        self, channel: str, most: int = MAX_NOTICES_OF_A_MESSAGE
+        self, channel: str, duty: Duty = ALWAYS_ON_DUTY
     ) -> Sequence[PendingNotice]:
         """Claim the notices that are due on a channel, oldest first, for NOTICE_LEASE."""
         now = self.runtime.now()
-        due = {"channel": channel, "most": most, **_due_limits(now)}
+        due = {"channel": channel, "most": MAX_CLAIMED, **_due_limits(now, duty)}
         if not await self.database.read_scalars(_DUE, due):
             return []
         return await self.database.write(lease_due, due, now + NOTICE_LEASE)
+
+    async def count_messages(self, channel: str) -> int:
+        """Return how many messages a channel has accepted within MESSAGE_WINDOW.
+
+        The notices of one message ended at one instant.
+        """
+        now = self.runtime.now()
+        of_window = (
+            NOTICE.c.channel == channel,
+            NOTICE.c.is_sent,
+            NOTICE.c.ended_at > now - MESSAGE_WINDOW,
+            NOTICE.c.ended_at
+            <= now,  # a clock that was ahead may have dated some later
+        )
+        query = select(func.count(NOTICE.c.ended_at.distinct())).where(*of_window)
+        return await self.database.read(lambda one: one.scalar(query) or 0)
 
     @in_transaction
     def release(
         self, transaction: Transaction, notices: Sequence[PendingNotice]
     ) -> None:
         """Return claimed notices that were not tried: they are due at once."""
-        values = {
-            "next_action_at": self.runtime.now(),
-            "attempts": NOTICE.c.attempts - 1,
-        }
+        by_error: dict[str, list[int]] = {}
         for notice in notices:
+            by_error.setdefault(notice.last_error, []).append(notice.id)
+        for error, ids in by_error.items():
+            values = {
+                "next_action_at": self.runtime.now(),
+                "attempts": NOTICE.c.attempts - 1,
+                "error": error,
+            }
             transaction.connection.execute(
-                update(NOTICE).where(NOTICE.c.id == notice.id).values(values)
+                update(NOTICE).where(NOTICE.c.id.in_(ids)).values(values)
             )
 
     @in_transaction
@@ -269,10 +314,13 @@ class NoticeStore(StorePart):
         channel: str,
         notices: Sequence[PendingNotice],
         refusal: str = "",
+        *,
+        has_refused_words: bool = False,
     ) -> None:
         """End notices that a channel has accepted.
 
-        Notices that the channel has failed to send are due at once, because it works. People are
+        Notices that the channel has failed to send are due at once, because it works. With
+        `has_refused_words` the one that it has refused is to blame itself, and waits. People are
         alerted to a `refusal` of some recipients.
         """
         now, ids = self.runtime.now(), [notice.id for notice in notices]
@@ -281,13 +329,16 @@ class NoticeStore(StorePart):
             .where(NOTICE.c.id.in_(ids))
             .values(ended_at=now, is_sent=True)
         )
-        have_failed = (
-            NOTICE.c.channel == channel,
-            NOTICE.c.ended_at.is_(None),
-            NOTICE.c.error.not_in(["", REFUSED_ALONE]),
-        )
+        waiting = (NOTICE.c.channel == channel, NOTICE.c.ended_at.is_(None))
+        if has_refused_words:
+            transaction.connection.execute(
+                update(NOTICE)
+                .where(*waiting, NOTICE.c.error == CHANNEL_REFUSED)
+                .values(error=REFUSED_ALONE)
+            )
+        have_failed = NOTICE.c.error.not_in(["", REFUSED_ALONE])
         transaction.connection.execute(
-            update(NOTICE).where(*have_failed).values(next_action_at=now)
+            update(NOTICE).where(*waiting, have_failed).values(next_action_at=now)
         )
         subject = f"channel:{channel}"
         if refusal:
@@ -297,17 +348,21 @@ class NoticeStore(StorePart):
             clear_alerts(transaction, subject, now)
 
     @in_transaction
-    def record_failure(
+    def record_failure(  # noqa: PLR0913 # the facts of a failure
         self,
         transaction: Transaction,
         channel: str,
         notices: Sequence[PendingNotice],
         code: str,
         reason: str,
+        *,
+        wait: timedelta | None = None,
+        failures: int = 0,
     ) -> None:
-        """Let notices be tried again later, at growing intervals.
+        """Let notices be tried again later: after `wait`, or at growing intervals.
 
-        Alert people to a channel that goes on failing.
+        Alert people to a channel that goes on failing: with one of these notices, or with this
+        number of `failures` in a row.
         """
         now = self.runtime.now()
         for notice in notices:
@@ -317,12 +372,13 @@ class NoticeStore(StorePart):
                 and now >= notice.at + GIVE_UP_AFTER
             ):
                 values["ended_at"] = now
-            delay = FIRST_RETRY_DELAY * 2 ** min(notice.attempts - 1, 10)
+            delay = wait or FIRST_RETRY_DELAY * 2 ** min(notice.attempts - 1, 10)
             values["next_action_at"] = now + min(delay, MAX_RETRY_DELAY)
             transaction.connection.execute(
                 update(NOTICE).where(NOTICE.c.id == notice.id).values(values)
             )
-        if max(notice.attempts for notice in notices) >= FAILURES_BEFORE_CHANNEL_ALERT:
+        attempts = max(notice.attempts for notice in notices)
+        if max(attempts, failures) >= FAILURES_BEFORE_CHANNEL_ALERT:
             facts = {"channel": channel, "reason": reason}
             keep_alert(transaction, now, CHANNEL_FAILING, f"channel:{channel}", facts)
 
@@ -368,7 +424,11 @@ def sort_by_urgency(alerts: Sequence[Alert], now: datetime) -> Sequence[Alert]:
     """
     return sorted(
         alerts,
-        key=lambda alert: (alert.code in QUIET_CODES, not needs_person_now(alert, now)),
+        key=lambda alert: (
+            alert.code in ROUTINE_CODES,
+            not needs_person_now(alert, now),
+            alert.code in WAITS_FOR_DUTY,
+        ),
     )
 
 
@@ -421,7 +481,7 @@ def _unsent_by_others(kept: Collection[str]) -> Sequence[ColumnElement[bool]]:
 
 
 def find_due(
-    connection: Connection, rules: AlertsEntry, now: datetime
+    connection: Connection, rules: AlertsEntry, now: datetime, duty: Duty
 ) -> list[RowMapping]:
     """Return the alerts that people should now get a notice about, at most a batch of them."""
     limits = {
@@ -432,16 +492,19 @@ def find_due(
         "has_second": bool(rules.second),
     }
     rows = connection.execute(_MAY_NEED_NOTICE, limits).mappings()
-    return [row for row in rows if next_notice(row, rules, now)][:PLAN_BATCH_SIZE]
+    due = [row for row in rows if next_notice(row, rules, now, duty)]
+    return due[:PLAN_BATCH_SIZE]
 
 
-def write_due(transaction: Transaction, rules: AlertsEntry, now: datetime) -> int:
+def write_due(
+    transaction: Transaction, rules: AlertsEntry, now: datetime, duty: Duty
+) -> int:
     """Write the due notices. Return the number of alerts that they are about."""
     if not try_lock(transaction, NOTICE_LOCK):
         return 0
-    due = find_due(transaction.connection, rules, now)
+    due = find_due(transaction.connection, rules, now, duty)
     for row in due:
-        write_notice(transaction, row, rules, now)
+        write_notice(transaction, row, rules, now, duty)
     return len(due)
 
 
@@ -474,15 +537,19 @@ def lease_due(
             attempts=row["attempts"] + 1,
             detail=row["detail"],
             alert=alerts.get(row["alert"]),
+            last_error=row["error"],
         )
         for row in rows
     ]
 
 
 def next_notice(
-    row: RowMapping, rules: AlertsEntry, now: datetime
+    row: RowMapping, rules: AlertsEntry, now: datetime, duty: Duty = ALWAYS_ON_DUTY
 ) -> NoticeKind | None:
     """Return the notice that people should now get about an alert, if any."""
+    waits_for_duty = row["code"] in WAITS_FOR_DUTY
+    if waits_for_duty and not duty.is_on:
+        return None
     if row["cleared_at"] is not None:
         delay = min(CLOSE_DELAY * 2 ** min(row["reopenings"], 20), MAX_CLOSE_DELAY)
         return NoticeKind.CLOSED if now >= row["cleared_at"] + delay else None
@@ -498,12 +565,15 @@ def next_notice(
         )
     if row["noticed_at"] is None:
         return NoticeKind.REPEATED
-    if row["code"] in QUIET_CODES:
+    if row["code"] in ROUTINE_CODES:
         return None
+    known_since = (
+        max(row["at"], duty.since or row["at"]) if waits_for_duty else row["at"]
+    )
     if (
         rules.second
         and row["escalated_at"] is None
-        and now >= row["at"] + rules.escalate_after
+        and now >= known_since + rules.escalate_after
     ):
         return NoticeKind.ESCALATED
     return (
@@ -511,29 +581,44 @@ def next_notice(
     )
 
 
+def choose_channels(
+    row: RowMapping, rules: AlertsEntry, kind: NoticeKind
+) -> Sequence[str]:
+    """Return the channels of a notice: those of its audience, and the second list if escalated.
+
+    The alert about a channel goes to others.
+    """
+    first = rules.channels_for(classify(row["code"]).audience)
+    if kind is NoticeKind.ESCALATED:
+        chosen = list(rules.second)
+    else:
+        is_escalated = row["escalated_at"] is not None
+        chosen = [*first, *(rules.second if is_escalated else ())]
+    if row["code"] != CHANNEL_FAILING:
+        return list(dict.fromkeys(chosen))
+    own = row["subject"].removeprefix("channel:")
+    if chosen == [own]:
+        chosen = [*rules.second, *rules.first]
+    return [channel for channel in dict.fromkeys(chosen) if channel != own]
+
+
 def write_notice(
-    transaction: Transaction, row: RowMapping, rules: AlertsEntry, now: datetime
+    transaction: Transaction,
+    row: RowMapping,
+    rules: AlertsEntry,
+    now: datetime,
+    duty: Duty,
 ) -> None:
     """Write the notice that an alert calls for. It replaces the unsent notices about it."""
-    kind = next_notice(row, rules, now)
+    kind = next_notice(row, rules, now, duty)
     if kind is None:
         return
     is_closed = kind is NoticeKind.CLOSED
-    is_forgotten = (
-        is_closed and not row["notice"] and now >= row["cleared_at"] + UNNOTICED_PERIOD
-    )
-    is_escalated = row["escalated_at"] is not None
-    channels = list(rules.second if kind is NoticeKind.ESCALATED else rules.first)
-    if is_escalated and kind is not NoticeKind.ESCALATED:
-        channels += rules.second
-    own = (
-        row["subject"].removeprefix("channel:")
-        if row["code"] == CHANNEL_FAILING
-        else ""
-    )
-    if channels == [own]:
-        channels = list(rules.second)
-    channels = [channel for channel in dict.fromkeys(channels) if channel != own]
+    is_forgotten = False
+    if is_closed and not row["notice"]:
+        could_know = max(row["cleared_at"], duty.since or row["cleared_at"])
+        is_forgotten = now >= could_know + UNNOTICED_PERIOD
+    channels = choose_channels(row, rules, kind)
     values: dict[str, object] = {
         "noticed_at": now,
         "notice": kind.value,
@@ -588,12 +673,13 @@ def _insert_notice(  # noqa: PLR0913 # the columns of a notice
         transaction.connection.execute(insert(NOTICE), rows)
 
 
-def _due_limits(now: datetime) -> Mapping[str, datetime]:
+def _due_limits(now: datetime, duty: Duty) -> Mapping[str, object]:
     """Return the parameters of `_IS_DUE`.
 
     A time that lies further ahead than any retry was written by a wrong clock.
     """
-    return {"now": now, "wrong_from": now + MAX_RETRY_DELAY + NOTICE_LEASE}
+    wrong_from = now + MAX_RETRY_DELAY + NOTICE_LEASE
+    return {"now": now, "wrong_from": wrong_from, "is_on_duty": duty.is_on}
 
 
 def prune_notices(transaction: Transaction, before: datetime) -> int:

@@ -188,6 +188,12 @@ ROUTES: Sequence[PageRoute] = (
         "/alerts/{number}/acknowledge", "acknowledge", _OPERATE, alerts.acknowledge
     ),
     _action(
+        "/alerts/kinds/{code}/acknowledge",
+        "acknowledge_kind",
+        _OPERATE,
+        alerts.acknowledge_kind,
+    ),
+    _action(
         "/alerts/{number}/unacknowledge",
         "unacknowledge",
         _OPERATE,

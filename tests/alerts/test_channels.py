@@ -75,7 +75,7 @@ BOTS = {
         url=f"wecombot://{WECOM_KEY}",
         called=("qyapi.weixin.qq.com", f"/cgi-bin/webhook/send?key={WECOM_KEY}"),
         fine={"errcode": 0, "errmsg": "ok"},
-        refused={"errcode": 45009, "errmsg": "api freq out of limit"},
+        refused={"errcode": 40008, "errmsg": "invalid message type"},
     ),
     "dingtalk": BotService(
         url=f"https://oapi.dingtalk.com/robot/send?access_token={DING_TOKEN}",
@@ -116,6 +116,27 @@ async def test_a_bot_gets_the_message_and_its_refusal_counts(
         )
         proxy.reply = "welcome"
         assert (await channels.send("c0", **WORDS)).code == "channel_refused"
+
+
+@pytest.mark.parametrize(
+    ("bot", "reply"),
+    [
+        ("wecom", {"errcode": 45009, "errmsg": "api freq out of limit"}),
+        ("dingtalk", {"errcode": 130101, "errmsg": "send too fast"}),
+        ("feishu", {"code": 11232, "msg": "frequency limited psm"}),
+        ("feishu", {"code": 9499, "msg": "too many request"}),
+    ],
+)
+async def test_f50_a_bot_that_has_had_too_many_messages_refuses_no_words(
+    channels_of, tmp_path, bot, reply
+):
+    """F50: the answer of a rate limit is another problem than a refused message."""
+    with serving(ConnectProxy(tmp_path, reply)) as proxy:
+        channels = channels_of(
+            BOTS[bot].url, extra=f'proxy = "{proxy.url}"\nca_file = "ca.pem"'
+        )
+        problem = await channels.send("c0", **WORDS)
+        assert problem.code == "channel_rate_limited"
 
 
 SIGNING_SECRET = "SEC+a/b=" * 4

@@ -186,14 +186,16 @@ def workspace(tmp_path: Path) -> Path:
 
 
 @cache
-def drill_files(address: str) -> Mapping[str, bytes]:
-    """Return the files of a drill workspace of one region.
+def drill_files(address: str, regions: int = 1) -> Mapping[str, bytes]:
+    """Return the files of a drill workspace of some regions.
 
     Its schedule is empty and there is no pause between two posts.
     """
     files = {
         **new_workspace_files(),
-        **demo_files(DemoWorkspace(regions=read_regions()[:1], simulator_url=address)),
+        **demo_files(
+            DemoWorkspace(regions=read_regions()[:regions], simulator_url=address)
+        ),
     }
     settings = re.sub(
         rb'min_interval = "\w+"', b'min_interval = "0s"', files["publisher.toml"]
@@ -202,9 +204,9 @@ def drill_files(address: str) -> Mapping[str, bytes]:
     return {**files, "publisher.toml": settings, "schedule.toml": b"post = []\n"}
 
 
-def make_drill(folder: Path, address: str) -> Path:
+def make_drill(folder: Path, address: str, regions: int = 1) -> Path:
     """Create a drill workspace with its platforms at an address."""
-    create_workspace(folder, drill_files(address))
+    create_workspace(folder, drill_files(address, regions))
     return folder
 
 

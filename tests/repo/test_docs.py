@@ -10,6 +10,7 @@ import pytest
 from adapters import BUILT_IN_ADAPTERS
 from publisher.app.alert_addresses import PARSERS
 from publisher.cli import COMMANDS
+from publisher.domain.alert_classes import ALERT_CLASSES
 from publisher.domain.delivery import State
 from publisher.domain.results import HoldReason
 from publisher.schedule.model import schedule_schema
@@ -143,6 +144,15 @@ def start_refusals() -> set[str]:
     )
     text = "\n".join((ROOT / "publisher" / name).read_text("utf-8") for name in files)
     return set(re.findall(r'RefusedError\(\s*"(\w+)"', text))
+
+
+def test_every_alert_has_a_class():
+    """The urgency and the audience of each alert are decided, not left to the default."""
+    described = {*codes_described("alerts.md"), *codes_described("refusals.md")}
+    assert (alert_codes() | set(codes_described("alerts.md"))) - set(
+        ALERT_CLASSES
+    ) == set()
+    assert set(ALERT_CLASSES) - described == set()
 
 
 def test_every_alert_and_refusal_has_one_section():

@@ -112,7 +112,7 @@ def refused_notice_forgotten(patch: Patch) -> None:
     """A notice that its channel has not accepted counts as sent."""
 
     async def record_failure(
-        notices: NoticeStore, channel: str, failed: Any, *_why: str
+        notices: NoticeStore, channel: str, failed: Any, *_why: str, **_more: Any
     ) -> None:
         await notices.record_sent(channel, failed)
 
@@ -122,7 +122,7 @@ def refused_notice_forgotten(patch: Patch) -> None:
 def sent_notice_forgotten(patch: Patch) -> None:
     """That a channel has accepted a notice is not noted."""
 
-    async def record_sent(*_facts: Any) -> None:
+    async def record_sent(*_facts: Any, **_more: Any) -> None:
         pass
 
     patch.put(NoticeStore, "record_sent", record_sent)

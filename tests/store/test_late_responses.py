@@ -4,13 +4,15 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import update
 
 from publisher.domain.account import RateLimit
 from publisher.domain.delivery import PLANNER, RECONCILER, State
 from publisher.domain.plan import Plan
-from publisher.domain.post import CronTrigger, SendRequest
+from publisher.domain.post import CronTrigger, OneTimeTrigger, SendRequest
 from publisher.domain.results import NotSent, Published, RateLimited, Receipt, Unknown
 from publisher.engine.decisions import named_person
+from publisher.store.db.tables import POST, dump_post
 from publisher.store.deliveries.cancellations import cancel_matching
 from publisher.store.deliveries.intents import Declined
 from publisher.store.plan.posts import PlanCommit
@@ -192,6 +194,40 @@ async def test_f18_people_are_alerted_once_to_posts_that_cannot_be_sent_in_time(
         runtime.advance_time(MINUTE)
     assert seen == [["cannot_send"], []]
     assert await states(store) == {"p": (State.PUBLISHED, None)}
+
+
+@pytest.mark.parametrize("kind", ["urgent", "asap", "routine"])
+async def test_f18_an_urgent_post_that_reaches_no_platform_is_alerted_in_a_minute(
+    open_store, runtime, kind
+):
+    """F18: an urgent post, or one due at once, does not wait for its `max_delay` of 30 minutes.
+
+    The alert names the failure, comes once, and ends when the post is published.
+    """
+    store, seen = await open_store(), []
+    post = make_post("p", ["a"], START_TIME, is_urgent=kind == "urgent")
+    await enqueue_posts(store.posts, post)
+    if kind == "asap":
+        stored = dump_post(replace(post, trigger=OneTimeTrigger(at=None)))
+        await store.database.write(
+            lambda unit: unit.connection.execute(update(POST).values(body=stored))
+        )
+    for second in range(0, 150, 5):
+        await store.maintenance.run()
+        for lease in await claim(store):
+            await store.outbox.record_intent(lease)
+            await store.outbox.record_outcome(
+                lease, NotSent(reason="connect_failed") if second < 120 else LIVE
+            )
+        alerts = [
+            (alert.code, alert.facts["reason"])
+            for alert in await store.queries.alerts()
+        ]
+        seen.append((second, alerts))
+        runtime.advance_time(timedelta(seconds=5))
+    wanted = [] if kind == "routine" else [("cannot_send", "connect_failed")]
+    assert [alerts for second, alerts in seen if second < 60] == [[]] * 12
+    assert [alerts for second, alerts in seen if 70 < second < 120] == [wanted] * 9
 
 
 async def test_f44_a_queue_behind_a_quota_is_not_late(open_store, runtime):

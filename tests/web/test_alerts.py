@@ -92,7 +92,7 @@ async def test_only_who_may_operate_on_the_account_takes_an_alert_on(site):
     """A viewer sees no button, and to an operator of another region there is no such alert."""
     _disk, credentials = await raise_two(site)
     viewer = await site.signed_in("viewer")
-    assert "acknowledge" not in (await viewer.get("/alerts")).text
+    assert "acknowledge-" not in (await viewer.get("/alerts")).text
     other = await site.signed_in("operator@shanghai-weibo", name="李")
     assert "acknowledge-" not in (await other.get("/alerts")).text
     assert (await other.post(f"/alerts/{credentials}/acknowledge")).status_code == 404
@@ -136,3 +136,37 @@ async def test_alerts_about_other_regions_are_not_shown(site):
         south,
         north,
     }
+
+
+async def test_f50_all_alerts_of_a_kind_are_acknowledged_at_once(site):
+    """F50: one button for many alerts of one cause; a later one is not acknowledged unseen.
+
+    An operator of one account acknowledges only that account's.
+    """
+    now = site.runtime.now()
+
+    async def raise_for(*accounts):
+        def write(unit):
+            for account in accounts:
+                facts = {"account": account, "reason": "weibo_21327"}
+                raise_alert(unit, now, "login_refused", f"login:{account}", facts)
+
+        await site.store.database.write(write)
+
+    await raise_for("beijing-weibo", "shanghai-weibo")
+    client = await site.signed_in("operator", name="王")
+    other = await site.signed_in("operator@shanghai-weibo", name="李")
+    page = (await client.get("/alerts")).text
+    [newest] = re.findall(r'name="newest" value="(\d+)"', page)
+    assert "act-acknowledge-kind-login_refused" in page
+    await raise_for("shanghai-weibo")
+    path, form = "/alerts/kinds/login_refused/acknowledge", {"newest": newest}
+    done = await other.post(path, data=form, follow_redirects=True)
+    assert "1 条同一类的提醒有人在处理" in done.text
+    done = await client.post(path, data=form, follow_redirects=True)
+    assert "1 条同一类的提醒有人在处理" in done.text
+    [left] = await site.store.queries.alerts()
+    assert left.id > int(newest)
+    assert (await client.post(path, data=form)).status_code == 404
+    viewer = await site.signed_in("viewer")
+    assert "acknowledge-" not in (await viewer.get("/alerts")).text

@@ -28,6 +28,7 @@ from publisher.config import Settings
 from publisher.domain.account import AccountId
 from publisher.domain.errors import NoSuchItemError, Problem
 from publisher.runtime.clock import Runtime
+from publisher.store.queries.queries import Alert
 
 MAX_ID = 2**31 - 1
 
@@ -36,14 +37,16 @@ MAX_ID = 2**31 - 1
 @click.argument(
     "action", metavar="[dismiss|test]", type=choice("dismiss", "test"), required=False
 )
-@click.argument("target", metavar="[ID|CHANNEL]", required=False, type=one_line)
+@click.argument("targets", metavar="[ID…|CHANNEL]", nargs=-1, type=one_line)
+@click.option("--code", metavar="CODE", type=one_line, help="opt_dismiss_code")
 @click.option("--by", "by", metavar="NAME", type=person_name, help="opt_by_dismiss")
 @click.option("--all", "shows_all", is_flag=True, help="opt_all_alerts")
 @json_option
 async def alerts(  # noqa: PLR0913 # one argument an option
     terminal: Terminal,
     action: str | None,
-    target: str | None,
+    targets: Sequence[str],
+    code: str | None,
     by: str | None,
     *,
     shows_all: bool,
@@ -51,9 +54,10 @@ async def alerts(  # noqa: PLR0913 # one argument an option
 ) -> int:
     settings = await load_workspace_settings(terminal)
     if action == "test":
-        return await test_channels(terminal, settings, target)
+        channel = next(iter(targets), None)
+        return await test_channels(terminal, settings, channel)
     if action == "dismiss":
-        await dismiss(terminal, settings, target, by)
+        await dismiss(terminal, settings, targets, code, by)
         return 0
     if not has_database(settings):
         shown = []
@@ -85,31 +89,59 @@ async def alerts(  # noqa: PLR0913 # one argument an option
 
 
 async def dismiss(
-    terminal: Terminal, settings: Settings, number: str | None, by: str | None
+    terminal: Terminal,
+    settings: Settings,
+    numbers: Sequence[str],
+    code: str | None,
+    by: str | None,
 ) -> None:
-    """Acknowledge an alert. Raises NoSuchItemError if there is no open one of this number."""
-    if number is None or by is None:
-        raise LocalizedUsageError("missing_parameter", name="--by" if number else "ID")
-    alert = int_range(1, MAX_ID)(number)
+    """Acknowledge alerts, by number or all of one code.
+
+    Raises NoSuchItemError, before any is acknowledged, if one of the numbers is not open.
+    """
+    if by is None or not (numbers or code):
+        name = "--by" if by is None and (numbers or code) else "ID"
+        raise LocalizedUsageError("missing_parameter", name=name)
+    if numbers and code:
+        raise LocalizedUsageError("dismiss_number_or_code")
+    ids = {int_range(1, MAX_ID)(number) for number in numbers}
     if not has_database(settings):
-        raise NoSuchItemError("alert", number)
+        raise NoSuchItemError("alert", code or numbers[0])
     async with open_command_store(settings) as store:
-        known = next(
-            (item for item in await store.queries.alerts() if item.id == alert), None
-        )
-        account = known.facts.get("account") if known else None
-        accounts = [AccountId(account)] if account else None
+        # those held with a paused account are not listed, and end with its alert
+        known = await store.queries.shown_alerts()
+        chosen = [one for one in known if one.id in ids or (code and is_of(one, code))]
+        unknown = ids - {one.id for one in chosen}
+        accounts = {one.facts.get("account") for one in chosen}
+        is_limited = bool(chosen) and not unknown and None not in accounts
         person = await authenticate(
             terminal,
             settings,
             store,
             command="alerts dismiss",
             by=by,
-            accounts=accounts,
+            accounts=[AccountId(name) for name in accounts if name]
+            if is_limited
+            else None,
         )
-        if not await store.actions.dismiss_alert(alert, person):
-            raise NoSuchItemError("alert", number)
-        terminal.print_message("alert_dismissed", number=alert)
+        if unknown:
+            raise NoSuchItemError("alert", str(min(unknown)))
+        refused = []
+        for one in chosen:
+            if not await store.actions.dismiss_alert(one.id, person):
+                refused.append(one.id)
+            elif numbers:
+                terminal.print_message("alert_dismissed", number=one.id)
+        dismissed = len(chosen) - len(refused)
+        if code and dismissed:
+            terminal.print_message("alerts_dismissed", number=dismissed, code=code)
+        if refused or not chosen:
+            raise NoSuchItemError("alert", str(refused[0]) if refused else code or "")
+
+
+def is_of(alert: Alert, code: str) -> bool:
+    """Return True if an alert has a code such as `held.captcha`, or one that begins `held`."""
+    return code in {alert.code, alert.code.partition(".")[0]}
 
 
 async def test_channels(

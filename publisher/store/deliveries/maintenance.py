@@ -5,7 +5,7 @@ The held checks are the overdue ones.
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -46,7 +46,13 @@ from publisher.domain.results import HoldReason, NotSent
 from publisher.runtime.logs import log
 from publisher.store.approvals.guard import APPROVAL_RECHECK_INTERVAL, find_unapproved
 from publisher.store.approvals.reminders import ApprovalReminders
-from publisher.store.base import SUPERSEDED, BaseStore, StateChange, StorePart
+from publisher.store.base import (
+    CANNOT_SEND,
+    SUPERSEDED,
+    BaseStore,
+    StateChange,
+    StorePart,
+)
 from publisher.store.database_identity import can_plan
 from publisher.store.db.alert_tables import ALERT
 from publisher.store.db.database import Transaction, Values, in_transaction, try_lock
@@ -80,6 +86,7 @@ from publisher.store.deliveries.sweeps import (
     OWN_LEASES_OVER,
     PAST_EXPIRY,
     SUPERSEDED_INSTANTS,
+    UNREACHED_URGENT,
     Sweep,
 )
 from publisher.store.deliveries.timestamps import TimestampCorrection
@@ -91,6 +98,8 @@ MAX_PROMOTED = 1000
 It is more than are sent until the next run, so that none waits for it.
 """
 MAINTENANCE_LOCK = "maintenance"
+URGENT_ALERT_DELAY = timedelta(minutes=1)
+"""How late an urgent post is that people are alerted to because it reaches no platform."""
 ChangeDeliveries = Callable[[Transaction, Sequence[Delivery]], Sequence[Delivery]]
 """Change some of these deliveries. Return the changed ones as they are now."""
 
@@ -130,6 +139,7 @@ class Maintenance(StorePart):
             await self.promote_due()
             await self.reminders.run()
             await self.hold_overdue()
+            await self.alert_unreached()
 
     async def promote_due(self) -> int:
         """Make due the deliveries at their instant, urgent posts first. Return the number.
@@ -388,6 +398,51 @@ class Maintenance(StorePart):
             Sweep(and_(IS_UNDER_CHECK, is_overdue)),
             partial(self._hold_event_for, now=now),
         )
+
+    async def alert_unreached(self) -> int:
+        """Alert people to urgent posts that have not reached a platform in URGENT_ALERT_DELAY.
+
+        A post that is due at once counts as urgent. Return the number. Others are alerted to once
+        they are later than `max_delay`. Nothing is late while the clock is not confirmed.
+        """
+        now = self.runtime.now_if_confirmed()
+        if now is None:
+            return 0
+        limits = {"due_before": now - URGENT_ALERT_DELAY}
+        new = await self.database.read(self._find_unreached, limits)
+        if new:
+            await self._alert_unreached(new[:MAINTENANCE_BATCH_SIZE], limits, now)
+        return len(new)
+
+    @staticmethod
+    def _find_unreached(
+        connection: Connection, limits: Mapping[str, object]
+    ) -> list[DeliveryId]:
+        """Return the unreached deliveries without an open alert about that."""
+        unreached = read_deliveries(connection, UNREACHED_URGENT, limits)
+        if not unreached:
+            return []
+        is_open = (ALERT.c.code == CANNOT_SEND, ALERT.c.cleared_at.is_(None))
+        alerted = set(connection.scalars(select(ALERT.c.subject).where(*is_open)))
+        return [item.id for item in unreached if subject_of(item) not in alerted]
+
+    @in_transaction
+    def _alert_unreached(
+        self,
+        transaction: Transaction,
+        ids: Sequence[DeliveryId],
+        limits: Mapping[str, object],
+        now: datetime,
+    ) -> None:
+        if not try_lock(transaction, MAINTENANCE_LOCK):
+            return
+        query = UNREACHED_URGENT.where(DELIVERY.c.id.in_(ids))
+        for delivery in read_deliveries(transaction.connection, query, limits):
+            facts = {
+                "reason": delivery.reason or "",
+                "until": delivery.expires_at.isoformat(),
+            }
+            raise_delivery_alert_once(transaction, now, CANNOT_SEND, delivery, facts)
 
     def find_unreminded(
         self, connection: Connection, deliveries: Sequence[Delivery], now: datetime

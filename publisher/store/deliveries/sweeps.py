@@ -24,6 +24,7 @@ from sqlalchemy import (
 from publisher.domain.approval import AWAITING_APPROVAL
 from publisher.domain.delivery import FINAL_STATES, State
 from publisher.domain.kinds import CORRECTING_KINDS
+from publisher.domain.results import RESULT_CODES, NotSent
 from publisher.store.db.filters import (
     in_open_state,
     in_state,
@@ -34,13 +35,15 @@ from publisher.store.db.filters import (
     is_switched_off,
     original_is_published,
 )
-from publisher.store.db.tables import DELIVERY, POST
+from publisher.store.db.tables import ATTEMPT, DELIVERY, POST
 
 MANUAL_TASK_IN_TICKET = '"manual_task":{'
 """A text found in the stored ticket of a manual task alone.
 
 In a platform's own reference the quotes would be escaped.
 """
+ASAP_IN_BODY = '"trigger":{"at":null}'
+"""A text found in the stored post of one that is due at once. In words the quotes are escaped."""
 IS_UNDER_CHECK = in_open_state(DELIVERY, State.SUBMITTED, State.UNKNOWN)
 DELIVERIES_UNDER_CHECK = select(DELIVERY).where(IS_UNDER_CHECK)
 _IS_WAITING = in_state(DELIVERY, State.PENDING, State.DUE, State.RETRYING)
@@ -170,6 +173,23 @@ LEASES_OVER = Sweep(
         ),
     )
 )
+_ASAP_POSTS = select(POST.c.id).where(
+    POST.c.body.contains(ASAP_IN_BODY, autoescape=True)
+)
+_NEWEST_IS_UNSENT = exists().where(
+    ATTEMPT.c.delivery == DELIVERY.c.id,
+    ATTEMPT.c.number == DELIVERY.c.attempts,
+    ATTEMPT.c.outcome == RESULT_CODES[NotSent],
+)
+UNREACHED_URGENT = select(DELIVERY).where(
+    in_open_state(DELIVERY, State.RETRYING, State.DUE),
+    DELIVERY.c.failures > 0,
+    DELIVERY.c.due_at <= _instant("due_before"),
+    or_(DELIVERY.c.is_urgent, DELIVERY.c.post.in_(_ASAP_POSTS)),
+    _NEWEST_IS_UNSENT,
+    ~is_paused(DELIVERY),
+)
+"""The posts that cannot wait for their `max_delay`, and that no call has brought to the platform."""
 # thousands may be under check, and hardly one of them is overdue
 MAY_BE_OVERDUE = DELIVERIES_UNDER_CHECK.where(
     or_(

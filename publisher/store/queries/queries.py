@@ -30,7 +30,7 @@ from publisher.domain.delivery import (
     State,
 )
 from publisher.domain.evergreen import EvergreenPost, EvergreenUse
-from publisher.domain.post import EvergreenTrigger, PostId
+from publisher.domain.post import DeliveryId, EvergreenTrigger, PostId
 from publisher.domain.reports import METRIC_NAMES, ReportRow
 from publisher.domain.results import HoldReason, Reach
 from publisher.store.approvals.guard import APPROVAL_NEEDED
@@ -61,6 +61,7 @@ from publisher.store.db.tables import (
     to_delivery,
     to_readback,
 )
+from publisher.store.queries.open_outcomes import find_undecided
 from publisher.store.system_alerts import MACHINE_SUBJECT
 
 HELD_WITH_ACCOUNT = frozenset(
@@ -311,6 +312,12 @@ class Queries(StorePart):
 
         return await self.database.read(read)
 
+    async def find_undecided(
+        self, deliveries: Collection[DeliveryId]
+    ) -> frozenset[DeliveryId]:
+        """Return those of the deliveries with a call that may have created a post."""
+        return await self.database.read(find_undecided, deliveries)
+
     async def alerts(self) -> Sequence[Alert]:
         """Return the open, undismissed alerts, newest first.
 
@@ -340,6 +347,10 @@ class Queries(StorePart):
             for alert in await self._open_alerts()
             if alert.facts.get("post") == post
         ]
+
+    async def shown_alerts(self) -> Sequence[Alert]:
+        """Return all open, undismissed alerts, those held with a paused account too."""
+        return await self._open_alerts()
 
     async def _open_alerts(self) -> list[Alert]:
         query = (

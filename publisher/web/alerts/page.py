@@ -1,6 +1,7 @@
 """Alerts: the notifications to people, and the person that has taken on each of them."""
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 from starlette.requests import Request
@@ -16,6 +17,21 @@ from publisher.web.kit.live_parts import Parts, item_id, stream_path
 from publisher.web.kit.page import load_macro, redirect, render_page
 from publisher.web.kit.site import Notice, Visitor, get_site, get_visitor, name_post
 
+MAX_ALERT_ID = 2**31 - 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlertKind:
+    """Several open alerts of one code that the visitor may acknowledge at once."""
+
+    code: str
+    alerts: Sequence[Alert]
+
+    @property
+    def newest(self) -> int:
+        """Return the id of the newest one: later ones are not acknowledged unseen."""
+        return max(alert.id for alert in self.alerts)
+
 
 async def show_alerts(request: Request) -> Response:
     """List the alerts about the visitor's accounts and posts, and about publisher itself."""
@@ -26,6 +42,7 @@ async def show_alerts(request: Request) -> Response:
         "alerts/alerts",
         stream=stream_path("alerts", map(alert_element, [*alerts, *acknowledged])),
         alerts=alerts,
+        kinds=list_kinds(visitor, alerts),
         acknowledged=acknowledged,
         may_acknowledge=partial(may_acknowledge, visitor),
         page_of=page_of,
@@ -55,6 +72,19 @@ def alert_element(alert: Alert) -> str:
 
 def may_acknowledge(visitor: Visitor, alert: Alert) -> bool:
     return visitor.may(Permission.OPERATE, accounts_of(visitor, alert))
+
+
+def list_kinds(visitor: Visitor, alerts: Sequence[Alert]) -> Sequence[AlertKind]:
+    """Return the codes that several of these alerts have, and the visitor may acknowledge."""
+    by_code: dict[str, list[Alert]] = {}
+    for alert in alerts:
+        if may_acknowledge(visitor, alert):
+            by_code.setdefault(alert.code, []).append(alert)
+    return [
+        AlertKind(code=code, alerts=each)
+        for code, each in by_code.items()
+        if len(each) > 1
+    ]
 
 
 async def read_live(
@@ -99,6 +129,30 @@ async def acknowledge(request: Request) -> Response:
         "/alerts",
         Notice(code="web_alert_acknowledged", facts={"number": number}, undo=undo),
     )
+
+
+async def acknowledge_kind(request: Request) -> Response:
+    """Acknowledge the alerts of one code up to the newest one on the visitor's page.
+
+    Raises NoSuchItemError if there is none that the visitor may acknowledge.
+    """
+    store, visitor = get_site(request).store, get_visitor(request)
+    code, newest = request.path_params["code"], (await request.form()).get("newest")
+    last = int(newest) if isinstance(newest, str) and newest.isdecimal() else 0
+    shown = [
+        alert
+        for alert in (await read_alerts(visitor))[0]
+        if alert.code == code
+        and alert.id <= min(last, MAX_ALERT_ID)
+        and may_acknowledge(visitor, alert)
+    ]
+    done = 0
+    for alert in shown:
+        done += await store.actions.dismiss_alert(alert.id, visitor.actor)
+    if not done:
+        raise NoSuchItemError("alert", code)
+    notice = Notice(code="web_alerts_kind_acknowledged", facts={"number": str(done)})
+    return redirect(request, "/alerts", notice)
 
 
 async def unacknowledge(request: Request) -> Response:
