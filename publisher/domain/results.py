@@ -39,6 +39,20 @@ class HoldReason(StrEnum):
     UNKNOWN_STATE = "unknown_state"
 
 
+REFUSED_HOLD_REASONS = frozenset(
+    {
+        HoldReason.ACCOUNT,
+        HoldReason.AUTH,
+        HoldReason.PERMISSION,
+        HoldReason.WRONG_SECRET,
+    }
+)
+"""The reasons that leave no doubt: the call was refused, and nothing is to be looked for.
+
+Others may be about a post that is there, as `wrong_account` and `hidden` are.
+"""
+
+
 class TransportReason(StrEnum):
     """Why a call brought no usable response: the platforms' common reasons of NotSent and Unknown.
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from itertools import accumulate
 
 from publisher.domain.account import AccountId
+from publisher.domain.results import REFUSED_HOLD_REASONS
 from publisher.engine.notice_groups import NoticeGroup
 from publisher.i18n import Messages
 from publisher.runtime.redaction import redact_text
@@ -119,7 +120,9 @@ class NoticeWriter:
             lines.append(
                 translate("notice_resume", platform=group.platform, reason=reason)
             )
-        elif alert.code.startswith("held.") and len(posts) == 1:
+        elif (
+            alert.code.removeprefix("held.") in REFUSED_HOLD_REASONS and len(posts) == 1
+        ):
             lines.append(translate("notice_resend", post=posts[0]))
         return [*lines, translate("notice_acknowledge_all", code=alert.code)]
 

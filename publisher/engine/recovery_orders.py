@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from publisher.domain.account import Account, AccountId
 from publisher.domain.delivery import MAINTENANCE, SENDER, Actor, Delivery, State
 from publisher.domain.errors import RefusedError
+from publisher.domain.results import REFUSED_HOLD_REASONS
 from publisher.engine.decisions import Resolution, resolve_delivery
 from publisher.store.monitor.login_health import PROBER
 from publisher.store.queries.queries import HELD_WITH_ACCOUNT, Pause
@@ -87,7 +88,10 @@ async def find_held(
 
 def is_held_with_account(delivery: Delivery) -> bool:
     """Return True if a delivery is held for a reason that also pauses its account."""
-    return f"held.{delivery.reason}" in HELD_WITH_ACCOUNT
+    return (
+        f"held.{delivery.reason}" in HELD_WITH_ACCOUNT
+        or delivery.reason in REFUSED_HOLD_REASONS
+    )
 
 
 async def resend_held(
@@ -95,12 +99,14 @@ async def resend_held(
 ) -> ResendResult:
     """Send held deliveries again where nothing can have been created.
 
-    Where the outcome of a call is open, or a part is published, a person decides singly.
+    Where the outcome of a call is open, a look at the account is needed, or a part is published, a
+    person decides singly.
     """
     result = ResendResult()
     undecided = await store.queries.find_undecided([item.id for item in held])
     for delivery in held:
-        if delivery.id in undecided or delivery.parts_done:
+        is_refused = delivery.reason in REFUSED_HOLD_REASONS or not delivery.attempts
+        if delivery.id in undecided or delivery.parts_done or not is_refused:
             result.left.append(delivery)
             continue
         try:

@@ -132,6 +132,19 @@ def test_f50_an_open_outcome_is_never_resent_with_others(run, blocked, run_on_da
     assert f"publisher why refund@{first}" in resent.err
 
 
+def test_f50_what_needs_a_look_at_the_account_is_not_resent_with_others(
+    run, due_post, deliver
+):
+    """F50: after a request for a captcha a person looks at each account first."""
+    deliver(CAPTCHA)
+    resent = run("-C", due_post, "resolve", "refund", "resend", *BY)
+    assert (resent.code, states(run, due_post)) == (1, ["held"] * 3)
+    assert resent.err.count("publisher why refund@") == 3
+    resumed = run("-C", due_post, "resume", PLATFORM, "--resend", *WANG)
+    assert (resumed.code, states(run, due_post)) == (1, ["held"] * 3)
+    assert paused(run, due_post) == []
+
+
 @pytest.mark.parametrize(
     ("arguments", "code"),
     [
