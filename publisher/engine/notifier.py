@@ -20,7 +20,7 @@ from publisher.store.notices import (
     MESSAGE_WINDOW,
     NOTICE_LEASE,
     REFUSED_ALONE,
-    Duty,
+    DutyHours,
     NoticeKind,
     PendingNotice,
 )
@@ -157,13 +157,13 @@ class Notifier:
             await asyncio.gather(*(self.send_to(channel, duty) for channel in ready))
         )
 
-    def read_duty(self) -> Duty:
+    def read_duty(self) -> DutyHours:
         """Return whether it is within the settings' duty hours."""
         hours = self.rules.duty_hours
         if hours is None:
-            return Duty()
+            return DutyHours()
         local = self.store.runtime.now().astimezone(self.timezone)
-        return Duty(is_on=hours.include(local), since=hours.last_begin(local))
+        return DutyHours(is_on=hours.include(local), since=hours.last_begin(local))
 
     async def plan_daily(self) -> None:
         """Write the digest and the checkpoint of this day, once its hour has come.
@@ -194,7 +194,7 @@ class Notifier:
             )
         self._reported_day = day
 
-    async def send_to(self, channel: str, duty: Duty) -> int:
+    async def send_to(self, channel: str, duty: DutyHours) -> int:
         """Send a channel's due notices, in groups of one cause, until all are sent or it fails.
 
         When the channel refuses a message, the next one has half of its groups. A group that is

@@ -169,7 +169,7 @@ _DUE = _DUE.limit(bindparam("most", type_=Integer))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Duty:
+class DutyHours:
     """Whether all notices may be sent now, or the urgent ones only.
 
     `since` is the begin of the present or last duty hours, and None without such hours.
@@ -179,7 +179,7 @@ class Duty:
     since: datetime | None = None
 
 
-ALWAYS_ON_DUTY = Duty()
+ALWAYS_ON_DUTY = DutyHours()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -212,7 +212,7 @@ class DigestFacts:
 class NoticeStore(StorePart):
     """The notices of all hosts. Every method is one transaction."""
 
-    async def plan(self, rules: AlertsEntry, duty: Duty = ALWAYS_ON_DUTY) -> int:
+    async def plan(self, rules: AlertsEntry, duty: DutyHours = ALWAYS_ON_DUTY) -> int:
         """Write the due notices. Return the number of alerts. Most runs write nothing.
 
         The number counts the alerts that the notices are about.
@@ -257,14 +257,16 @@ class NoticeStore(StorePart):
         if await self.database.read(names_others, kept):
             await self.database.write(end_others, kept, self.runtime.now())
 
-    async def due_channels(self, duty: Duty = ALWAYS_ON_DUTY) -> Mapping[str, datetime]:
+    async def due_channels(
+        self, duty: DutyHours = ALWAYS_ON_DUTY
+    ) -> Mapping[str, datetime]:
         """Return the channels with a due notice, each with the instant since which it is due."""
         limits = _due_limits(self.runtime.now(), duty)
         rows = await self.database.read_rows(_DUE_CHANNELS, limits)
         return {row.channel: row.since for row in rows}
 
     async def claim(
-        self, channel: str, duty: Duty = ALWAYS_ON_DUTY
+        self, channel: str, duty: DutyHours = ALWAYS_ON_DUTY
     ) -> Sequence[PendingNotice]:
         """Claim the notices that are due on a channel, oldest first, for NOTICE_LEASE."""
         now = self.runtime.now()
@@ -481,7 +483,7 @@ def _unsent_by_others(kept: Collection[str]) -> Sequence[ColumnElement[bool]]:
 
 
 def find_due(
-    connection: Connection, rules: AlertsEntry, now: datetime, duty: Duty
+    connection: Connection, rules: AlertsEntry, now: datetime, duty: DutyHours
 ) -> list[RowMapping]:
     """Return the alerts that people should now get a notice about, at most a batch of them."""
     limits = {
@@ -497,7 +499,7 @@ def find_due(
 
 
 def write_due(
-    transaction: Transaction, rules: AlertsEntry, now: datetime, duty: Duty
+    transaction: Transaction, rules: AlertsEntry, now: datetime, duty: DutyHours
 ) -> int:
     """Write the due notices. Return the number of alerts that they are about."""
     if not try_lock(transaction, NOTICE_LOCK):
@@ -544,7 +546,7 @@ def lease_due(
 
 
 def next_notice(
-    row: RowMapping, rules: AlertsEntry, now: datetime, duty: Duty = ALWAYS_ON_DUTY
+    row: RowMapping, rules: AlertsEntry, now: datetime, duty: DutyHours = ALWAYS_ON_DUTY
 ) -> NoticeKind | None:
     """Return the notice that people should now get about an alert, if any."""
     waits_for_duty = row["code"] in WAITS_FOR_DUTY
@@ -607,7 +609,7 @@ def write_notice(
     row: RowMapping,
     rules: AlertsEntry,
     now: datetime,
-    duty: Duty,
+    duty: DutyHours,
 ) -> None:
     """Write the notice that an alert calls for. It replaces the unsent notices about it."""
     kind = next_notice(row, rules, now, duty)
@@ -673,7 +675,7 @@ def _insert_notice(  # noqa: PLR0913 # the columns of a notice
         transaction.connection.execute(insert(NOTICE), rows)
 
 
-def _due_limits(now: datetime, duty: Duty) -> Mapping[str, object]:
+def _due_limits(now: datetime, duty: DutyHours) -> Mapping[str, object]:
     """Return the parameters of `_IS_DUE`.
 
     A time that lies further ahead than any retry was written by a wrong clock.
