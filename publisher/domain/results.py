@@ -43,7 +43,6 @@ REFUSED_HOLD_REASONS = frozenset(
     {
         HoldReason.ACCOUNT,
         HoldReason.AUTH,
-        HoldReason.PERMISSION,
         HoldReason.WRONG_SECRET,
     }
 )
