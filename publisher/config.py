@@ -33,7 +33,7 @@ from publisher.domain.addresses import (
     parse_host,
     split_host_port,
 )
-from publisher.domain.alert_classes import AlertAudience
+from publisher.domain.alert_classes import Audience
 from publisher.domain.approval import (
     NO_APPROVALS,
     PRESET_CHAINS,
@@ -417,7 +417,7 @@ def find_alert_problems(file: SettingsFile) -> Iterator[UnlocatedProblem]:
     }
     lists |= {
         ("alerts", "routes", audience): getattr(alerts.routes, audience)
-        for audience in AlertAudience
+        for audience in Audience
     }
     for path, named in lists.items():
         for position, channel in enumerate(named):

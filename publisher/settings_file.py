@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, PlainValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from publisher.domain.alert_classes import AlertAudience
+from publisher.domain.alert_classes import Audience
 from publisher.domain.kinds import PostKind
 from publisher.tomlfile.validate import (
     DurationValue,
@@ -298,7 +298,7 @@ class AlertsEntry(StrictModel):
         default=None, description="另外信任的证书文件（PEM），代理会换证书时才需要"
     )
 
-    def channels_for(self, audience: AlertAudience) -> Sequence[str]:
+    def channels_for(self, audience: Audience) -> Sequence[str]:
         """Return the channels that get the alerts of an audience first."""
         return getattr(self.routes, audience.value) or self.first
 
@@ -367,7 +367,7 @@ class SettingsFile(StrictModel):
     )
     alerts: AlertsEntry = Field(
         default_factory=AlertsEntry,
-        description="提醒通知到哪里：企业微信、钉钉、飞书、邮件、网址",
+        description="提醒通知到哪里：群机器人、邮件、网址",
     )
     approval_preset: Literal["none", "two persons", "三审三校"] = Field(
         default="none", description="没有单独写明环节的各类内容，用哪一套审批环节"

@@ -43,8 +43,9 @@ SUBJECTS: Mapping[str, str] = {
         versions
     """,
     "posts": """
-        actions cancel correct correction expiring known_posts occurrences open_outcomes orders post posts
-        progress queries recovery_orders removals resend resends resolve retract search send status why decisions
+        actions cancel correct correction decisions expiring known_posts occurrences open_outcomes
+        orders post posts progress queries recovery_orders removals resend resends resolve retract
+        search send status why
     """,
     "sending": """
         absence backoff call_record calls circuit_breaker cooldowns delivery hanging_names
@@ -77,8 +78,8 @@ SUBJECTS: Mapping[str, str] = {
         sign_in similar_names tokens user users
     """,
     "health": """
-        certificates checks clock clock_check disk_space health idle job_scheduler jobs lost_workers
-        outdated_daemon probes replication watchdog
+        certificates checks clock clock_check disk_space full_disk health idle job_scheduler jobs lost_workers
+        counters outdated_daemon probes replication watchdog
     """,
     "recovery": """
         backup backup_folder backup_record backups comparison folder journal last_backup

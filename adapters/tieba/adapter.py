@@ -56,7 +56,7 @@ THREAD_ONLY_REASONS = frozenset(
 MAX_PAGES = 10
 _FINAL_ERROR_CLASSES = frozenset({
     TiebaErrorClass.REJECTED, TiebaErrorClass.CREDENTIAL, TiebaErrorClass.ACCOUNT,
-    TiebaErrorClass.PERMISSION, TiebaErrorClass.CAPTCHA,
+    TiebaErrorClass.CAPTCHA,
 })  # fmt: skip
 _DELETION_UNCONFIRMED = Unknown(reason="tieba_deletion_unconfirmed")
 """Tieba reports that a thread is deleted, or does not exist, and no read has shown it yet."""
@@ -127,7 +127,6 @@ class TiebaAdapter:
             return Blocked(
                 code="tieba_risk_not_accepted",
                 reason=self.account.id,
-                hold_reason=HoldReason.PERMISSION,
             )
         tid = replies.get_thread_id(request.parent) if request.part else None
         if request.part and tid is None:
@@ -513,13 +512,11 @@ class TiebaAdapter:
             return Blocked(
                 code="tieba_no_forum",
                 reason=self._forum_name,
-                hold_reason=HoldReason.PERMISSION,
             )
         if configured not in (None, found):
             return Blocked(
                 code="tieba_forum_differs",
                 reason=str(found),
-                hold_reason=HoldReason.PERMISSION,
             )
         return found
 

@@ -376,11 +376,7 @@ def interpret_error(
             return Busy(code=to_message_key(code), reason=message)
         case TiebaErrorClass.CREDENTIAL:
             return CredentialExpired(reason=to_message_key(code))
-        case (
-            TiebaErrorClass.ACCOUNT
-            | TiebaErrorClass.PERMISSION
-            | TiebaErrorClass.CAPTCHA as kind
-        ):
+        case TiebaErrorClass.ACCOUNT | TiebaErrorClass.CAPTCHA as kind:
             return Blocked(
                 code=to_message_key(code),
                 reason=message,

@@ -17,7 +17,6 @@ class TiebaErrorClass(StrEnum):
     BUSY = "busy"  # nothing was done; retry
     CREDENTIAL = "credential"
     ACCOUNT = "account"
-    PERMISSION = "permission"
     CAPTCHA = "captcha"
     IN_REVIEW = "in_review"  # accepted, but not visible to anybody yet
     UNKNOWN = "unknown"
@@ -69,11 +68,11 @@ CODES: Mapping[int, TiebaErrorCode] = {
         (TiebaErrorCode(TiebaErrorClass.ACCOUNT, _OLD, "2026-11-24"), (8, 9, 12, 13, 4010)),
         (TiebaErrorCode(TiebaErrorClass.ACCOUNT, _HASTE, "2026-11-24"), (3250026,)),
         (TiebaErrorCode(TiebaErrorClass.ACCOUNT, _SILENT, "2026-11-24"), (220012,)),
-        (TiebaErrorCode(TiebaErrorClass.PERMISSION, _APP, "2026-11-24"), (1990032,)),
-        (TiebaErrorCode(TiebaErrorClass.PERMISSION, _2026, "2026-11-24"), (
+        (TiebaErrorCode(TiebaErrorClass.ACCOUNT, _APP, "2026-11-24"), (1990032,)),
+        (TiebaErrorCode(TiebaErrorClass.ACCOUNT, _2026, "2026-11-24"), (
             230273, 230274, 230277, 230278, 230308, 230901, 340001, 340006, 340012, 400013,
         )),
-        (TiebaErrorCode(TiebaErrorClass.PERMISSION, _OLD, "2026-11-24"), (
+        (TiebaErrorCode(TiebaErrorClass.ACCOUNT, _OLD, "2026-11-24"), (
             269, 271, 273, 274, 308, 706,
         )),
         (TiebaErrorCode(TiebaErrorClass.CAPTCHA, _APP, "2026-11-24"), (3250012, 3250021, 3250023)),

@@ -107,11 +107,7 @@ def interpret_refusal(refusal: Refusal, now: datetime) -> Outcome:
             return Busy(code=code, reason=refusal.message)
         case WebhookErrorClass.CREDENTIAL:
             return CredentialExpired(reason=code)
-        case (
-            WebhookErrorClass.ACCOUNT
-            | WebhookErrorClass.PERMISSION
-            | WebhookErrorClass.CAPTCHA
-        ) as kind:
+        case WebhookErrorClass.ACCOUNT | WebhookErrorClass.CAPTCHA as kind:
             return Blocked(
                 code=code, reason=refusal.message, hold_reason=HoldReason(kind.value)
             )
@@ -358,7 +354,6 @@ class WebhookAdapter:
             return Blocked(
                 code="webhook_no_address",
                 reason=self.account.id,
-                hold_reason=HoldReason.PERMISSION,
             )
         if not secret:
             return CredentialExpired(reason="webhook_no_key")

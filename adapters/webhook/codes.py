@@ -15,7 +15,6 @@ class WebhookErrorClass(StrEnum):
     BUSY = "busy"  # nothing was done; retry
     CREDENTIAL = "credential"
     ACCOUNT = "account"
-    PERMISSION = "permission"
     CAPTCHA = "captcha"  # a person must act on the receiver's site
 
 
@@ -42,9 +41,8 @@ CODES: Mapping[str, WebhookErrorCode] = {
         (WebhookErrorCode(WebhookErrorClass.CREDENTIAL, _PAGE, "2026-11-25"), (
             "bad_signature", "stale",
         )),
-        (WebhookErrorCode(WebhookErrorClass.ACCOUNT, _PAGE, "2026-11-25"), ("account_closed",)),
-        (WebhookErrorCode(WebhookErrorClass.PERMISSION, _PAGE, "2026-11-25"), (
-            "forbidden", "unknown_account",
+        (WebhookErrorCode(WebhookErrorClass.ACCOUNT, _PAGE, "2026-11-25"), (
+            "account_closed", "forbidden", "unknown_account",
         )),
         (WebhookErrorCode(WebhookErrorClass.CAPTCHA, _PAGE, "2026-11-25"), ("person_needed",)),
     )

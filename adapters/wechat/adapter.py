@@ -43,7 +43,6 @@ from publisher.domain.results import (
     DeletionResult,
     HealthCheckResult,
     Healthy,
-    HoldReason,
     NotFound,
     NotSent,
     ObservedPost,
@@ -182,7 +181,6 @@ class WeChatAdapter:
             return Blocked(
                 code=problem.code,
                 reason=self.account.id,
-                hold_reason=HoldReason.PERMISSION,
             )
         draft = await self._drafts.ensure_draft(request)
         if isinstance(draft, FailedCall):

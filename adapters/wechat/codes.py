@@ -94,7 +94,7 @@ CODES: Mapping[int, WeChatErrorCode] = {
         (WeChatErrorCode(WeChatErrorClass.BUSY, LIMITS, "2026-11-24"), (45011,)),
         (WeChatErrorCode(WeChatErrorClass.BUSY, MASS_SEND, "2026-11-24"), (45066,)),
         (WeChatErrorCode(WeChatErrorClass.BLOCKED, RETURN_CODES, "2026-11-24"), (
-            48004, 50002, 50004, 50005,
+            48004, 48008, 50001, 50002, 50004, 50005, 61004, 61007,
         )),
         (WeChatErrorCode(WeChatErrorClass.BLOCKED, TOKEN, "2026-11-24"), (
             40164, 89501, 89503, 89506, 89507,
@@ -104,12 +104,8 @@ CODES: Mapping[int, WeChatErrorCode] = {
                          hold_reason=HoldReason.AUTH), (40002, 40013, 40243, 41002, 41004)),
         (WeChatErrorCode(WeChatErrorClass.BLOCKED, SUBMIT, "2026-11-24",
                          hold_reason=HoldReason.CAPTCHA), (53504, 53505)),
-        (WeChatErrorCode(WeChatErrorClass.BLOCKED, RETURN_CODES, "2026-11-24",
-                         hold_reason=HoldReason.PERMISSION), (48008, 50001, 61004, 61007)),
-        (WeChatErrorCode(WeChatErrorClass.BLOCKED, PUBLISH, "2026-11-24",
-                         hold_reason=HoldReason.PERMISSION), (48001,)),
-        (WeChatErrorCode(WeChatErrorClass.BLOCKED, MASS_SEND, "2026-11-24",
-                         hold_reason=HoldReason.PERMISSION), (48003,)),
+        (WeChatErrorCode(WeChatErrorClass.BLOCKED, PUBLISH, "2026-11-24"), (48001,)),
+        (WeChatErrorCode(WeChatErrorClass.BLOCKED, MASS_SEND, "2026-11-24"), (48003,)),
         (WeChatErrorCode(WeChatErrorClass.DUPLICATE, DRAFT, "2026-11-24"), (40007,)),
         (WeChatErrorCode(WeChatErrorClass.DUPLICATE, MASS_SEND, "2026-11-24"), (45065,)),
         (WeChatErrorCode(WeChatErrorClass.UNKNOWN, RETURN_CODES, "2026-11-24"), (

@@ -38,7 +38,6 @@ from publisher.domain.results import (
     Deleted,
     DeletionResult,
     HealthCheckResult,
-    HoldReason,
     ObservedPost,
     Outcome,
     PossibleMatch,
@@ -85,7 +84,6 @@ class WeiboAdapter:
             return Blocked(
                 code="weibo_no_public_ip",
                 reason=self.account.id,
-                hold_reason=HoldReason.PERMISSION,
             )
         as_article = self._is_article(request)
         if limit := await self._note_if_empty(request):

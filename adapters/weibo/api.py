@@ -465,7 +465,7 @@ def interpret_error(code: int, message: str, ticket: Ticket, now: datetime) -> O
     listed = CODES.get(code)
     kind = listed.error_class if listed else WeiboErrorClass.UNKNOWN
     if code == BAD_PARAMETER and "appkey" in message:
-        kind = WeiboErrorClass.PERMISSION
+        kind = WeiboErrorClass.ACCOUNT
     match kind:
         case WeiboErrorClass.REJECTED:
             return Rejected(code=to_message_key(code), reason=message)
@@ -477,11 +477,7 @@ def interpret_error(code: int, message: str, ticket: Ticket, now: datetime) -> O
             return Busy(code=to_message_key(code), reason=message)
         case WeiboErrorClass.CREDENTIAL:
             return CredentialExpired(reason=to_message_key(code))
-        case (
-            WeiboErrorClass.ACCOUNT
-            | WeiboErrorClass.PERMISSION
-            | WeiboErrorClass.CAPTCHA
-        ):
+        case WeiboErrorClass.ACCOUNT | WeiboErrorClass.CAPTCHA:
             return Blocked(
                 code=to_message_key(code),
                 reason=message,

@@ -21,7 +21,6 @@ class WeiboErrorClass(StrEnum):
     )
     CREDENTIAL = "credential"
     ACCOUNT = "account"
-    PERMISSION = "permission"
     CAPTCHA = "captcha"
     # created, but not visible: for one or two minutes, or until a review is over
     ACCEPTED = "accepted"
@@ -66,15 +65,15 @@ CODES: Mapping[int, WeiboErrorCode] = {
             10004, 10013, 20003, 20015, 20102,
         )),
         (WeiboErrorCode(WeiboErrorClass.ACCOUNT, _CLIENTS, "2026-11-24"), (20023,)),
-        (WeiboErrorCode(WeiboErrorClass.PERMISSION, _WIKI, "2026-11-24"), (
+        (WeiboErrorCode(WeiboErrorClass.ACCOUNT, _WIKI, "2026-11-24"), (
             10005, 10007, 10008, 10012, 10014, 10016, 10020, 10021, 20001, 20002, 20007, 20009,
             20104, 20109, 20121, 21320, 21321,
         )),
-        (WeiboErrorCode(WeiboErrorClass.PERMISSION, _WIKI, "2026-11-25"), (
+        (WeiboErrorCode(WeiboErrorClass.ACCOUNT, _WIKI, "2026-11-25"), (
             21305, 21306, 21307, 21308, 21309, 21310, 21311, 21312, 21313, 21501, 21504,
         )),
-        (WeiboErrorCode(WeiboErrorClass.PERMISSION, _CLIENTS, "2026-11-24"), (20112, 21337)),
-        (WeiboErrorCode(WeiboErrorClass.PERMISSION, _OAUTH, "2026-11-24"), (
+        (WeiboErrorCode(WeiboErrorClass.ACCOUNT, _CLIENTS, "2026-11-24"), (20112, 21337)),
+        (WeiboErrorCode(WeiboErrorClass.ACCOUNT, _OAUTH, "2026-11-24"), (
             21322, 21323, 21324, 21326, 21328, 21329,
         )),
         (WeiboErrorCode(WeiboErrorClass.CAPTCHA, _WIKI, "2026-11-24"), (20031,)),

@@ -55,7 +55,7 @@ _MAX_LIFETIME_SECONDS = 10**9
 """A longer lifetime, over thirty years, is not believed."""
 _FINAL_ERROR_CLASSES = frozenset({
     WeiboErrorClass.REJECTED, WeiboErrorClass.CREDENTIAL, WeiboErrorClass.ACCOUNT,
-    WeiboErrorClass.PERMISSION, WeiboErrorClass.CAPTCHA,
+    WeiboErrorClass.CAPTCHA,
 })  # fmt: skip
 LIST_TOO_SHORT = Unknown(reason="weibo_list_too_short")
 """The result for a post that is missing from a list that does not reach back to the baseline."""
@@ -322,7 +322,6 @@ def check_token(
         return Blocked(
             code="weibo_wrong_app",
             reason=info.app_key or "",
-            hold_reason=HoldReason.PERMISSION,
         )
     return (
         CredentialExpired(reason="weibo_21327") if info.remaining_seconds <= 0 else None

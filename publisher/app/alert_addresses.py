@@ -1,4 +1,4 @@
-"""Addresses of alert channels: WeCom, DingTalk, Feishu, e-mail, HTTP. No call is made here.
+"""Addresses of alert channels: bots, e-mail, HTTP. No call is made here.
 
 A further service for bots is a row of BOTS, and the function that composes its messages.
 """
@@ -53,12 +53,14 @@ Call = tuple[str, Mapping[str, object]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpTarget:
-    """A receiver of JSON. A bot answers every call with status 200, and with a code."""
+    """A receiver of JSON. A bot accepts with a code or with a text, and others by the status alone."""
 
     host: str
     compose: Callable[[AlertMessage], Call]
     headers: Mapping[str, str] = field(default_factory=dict)
     is_bot: bool = False
+    accepting_text: str = ""
+    """The whole answer by which a bot accepts. Empty for a bot that answers with a code."""
     is_clear: bool = False
     """True if a message could be read on its way."""
 
@@ -93,6 +95,10 @@ class Bot:
     """Takes the bot's address, and its secret or an empty text."""
     is_signed: bool = True
     """True if a bot of this service may have a secret, to sign its messages."""
+    token: re.Pattern[str] = _TOKEN
+    """The form of a token, with the `/` between its parts if it has several."""
+    accepting_text: str = ""
+    """The whole answer of a service that accepts with a text. Empty for JSON with a code."""
 
 
 def compose_wecom(url: str, _secret: str, message: AlertMessage) -> Call:
@@ -166,10 +172,16 @@ def parse_address(url: str) -> Target | Problem:
 def parse_bot(bot: Bot, parts: SplitResult) -> HttpTarget:
     """Return the target of `scheme://TOKEN` or `scheme://SECRET@TOKEN`. Raises ValueError."""
     secret, _at, token = parts.netloc.rpartition("@")
-    _require(_TOKEN.fullmatch(token) and not parts.path.strip("/") and not parts.query)
+    token += parts.path.rstrip("/")
+    _require(bot.token.fullmatch(token) and not parts.query)
     _require(bot.is_signed or not secret)
     compose = partial(bot.compose, bot.prefix + token, unquote(secret))
-    return HttpTarget(host=urlsplit(bot.prefix).netloc, compose=compose, is_bot=True)
+    return HttpTarget(
+        host=urlsplit(bot.prefix).netloc,
+        compose=compose,
+        is_bot=True,
+        accepting_text=bot.accepting_text,
+    )
 
 
 def parse_webhook(parts: SplitResult) -> HttpTarget:
@@ -282,4 +294,4 @@ def list_secret_parts(url: str) -> Iterator[str]:
     if not is_mail:
         yield from map(unquote, parts.path.split("/"))
     if parts.scheme in BOTS:
-        yield parts.netloc.rpartition("@")[2]
+        yield parts.netloc.rpartition("@")[2] + parts.path.rstrip("/")

@@ -112,23 +112,30 @@ async def post(
                 content += chunk
                 if len(content) >= MAX_REPLY_BYTES:
                     break
-    return find_refusal(response.status_code, content, is_bot=target.is_bot)
+    return find_refusal(target, response.status_code, content)
 
 
-def find_refusal(status: int, content: bytes, *, is_bot: bool) -> Problem | None:
-    """Return a receiver's refusal: by status or, with a bot's status of success, by its code."""
+def find_refusal(target: HttpTarget, status: int, content: bytes) -> Problem | None:
+    """Return a receiver's refusal: by status or, with a bot's status of success, by its answer.
+
+    Only of a bot's answer are the words shown: a page is of no use in an alert.
+    """
     if 300 <= status < 400:
         return Problem(code="channel_redirected", facts={"status": str(status)})
+    text = content.decode("utf-8", "replace") if target.is_bot else ""
     if not 200 <= status < 300:
-        return refuse(status)
-    if not is_bot:
+        return refuse(status, text)
+    if not target.is_bot:
         return None
+    if target.accepting_text:
+        is_accepted = text.strip() == target.accepting_text
+        return None if is_accepted else refuse(status, text)
     try:
         reply = json.loads(content)
         code = next(reply[name] for name in BOT_CODES if name in reply)
         said = reply.get("errmsg") or reply.get("msg") or ""
     except (ValueError, TypeError, AttributeError, StopIteration):
-        return refuse(status, content.decode("utf-8", "replace"))
+        return refuse(status, text)
     return refuse(code, said) if code != 0 else None
 
 

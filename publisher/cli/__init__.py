@@ -17,7 +17,11 @@ from zoneinfo import ZoneInfo
 
 import click
 
-from publisher.cli.errors import report_error, report_usage_error
+from publisher.cli.errors import (
+    CommandFailedError,
+    report_error,
+    report_usage_error,
+)
 from publisher.cli.framework import (
     LocalizedHelp,
     LocalizedUsageError,
@@ -76,6 +80,14 @@ COMMANDS = (
     "demo",
 )
 """In the order of the help. Each is a module of its name in `commands`."""
+LINUX_COMMANDS = frozenset(COMMANDS) - {
+    "init",
+    "check",
+    "preview",
+    "templates",
+    "new-adapter",
+}
+"""Commands that open the database or serve. The others only read and write the author's files."""
 EXIT_INTERRUPTED = 130
 """The exit code after ^C, by the convention of shells."""
 PROGRAM_VARIABLE, WORKSPACE_VARIABLE = "PUBLISHER_PROGRAM", "PUBLISHER_WORKSPACE"
@@ -218,6 +230,10 @@ class Program(LocalizedHelp, click.Group):
             close = get_close_matches(args[0], COMMANDS)
             code = "unknown_command_close" if close else "unknown_command"
             raise LocalizedUsageError(code, ctx, name=args[0], close=", ".join(close))
+        if args[0] in LINUX_COMMANDS and sys.platform != "linux":
+            raise CommandFailedError(
+                "needs_linux", command=args[0], system=sys.platform
+            )
         return super().resolve_command(ctx, args)
 
     def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
@@ -241,9 +257,9 @@ class Program(LocalizedHelp, click.Group):
 def build_program() -> Program:
     def show_version(ctx: click.Context, _param: click.Parameter, value: bool) -> None:  # noqa: FBT001 # click's own
         if value:
-            from importlib.metadata import version  # noqa: PLC0415 # slow, and only needed here
+            from publisher.app.build import describe_build  # noqa: PLC0415 # slow, and only needed here
 
-            echo(version("agency-publisher"))
+            echo(describe_build())
             ctx.exit()
 
     version_option = click.Option(

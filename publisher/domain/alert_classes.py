@@ -16,7 +16,7 @@ class Urgency(StrEnum):
     """It can wait for the next working hour: neither repeated nor escalated, but in the digest."""
 
 
-class AlertAudience(StrEnum):
+class Audience(StrEnum):
     """The people that an alert concerns. The names are keys of `[alerts.routes]`."""
 
     EDITORS = "editors"
@@ -32,51 +32,51 @@ class AlertClass:
     """The class of an alert's code."""
 
     urgency: Urgency
-    audience: AlertAudience
+    audience: Audience
 
 
-_CODES: Mapping[tuple[Urgency, AlertAudience], str] = {
-    (Urgency.URGENT, AlertAudience.EDITORS): """
+_CODES: Mapping[tuple[Urgency, Audience], str] = {
+    (Urgency.URGENT, Audience.EDITORS): """
         held failed expired removed cannot_send after_review_overdue attempt_orphaned
         blocked_by_unknown manual_task_expiring original_in_doubt picture_unreadable
         published_after_cancellation published_after_edit response_late
         response_redirected response_too_large retracting retraction_refused
         urgent_not_seen
     """,
-    (Urgency.URGENT, AlertAudience.OPERATORS): """
+    (Urgency.URGENT, Audience.OPERATORS): """
         account_blocked account_circuit_breaker_open account_identity_changed
         account_paused alert_channel_failing circuit_breaker_open clock_jumped_ahead
         clock_jumped_back clock_skew clock_unconfirmed clock_wrong database_restored
         disk_full disk_low job_failing journal_unwritable login_refused platform_unreachable
         settings_differ unauthorized_post waiting_for_journal worker_lost
     """,
-    (Urgency.URGENT, AlertAudience.SECURITY): """
+    (Urgency.URGENT, Audience.SECURITY): """
         audit_broken break_glass codes_refused link_opened_elsewhere sign_in_reset
     """,
-    (Urgency.IMPORTANT, AlertAudience.EDITORS): """
+    (Urgency.IMPORTANT, Audience.EDITORS): """
         after_review_due approval_needed manual_task_half_time manual_task_not_seen
         manual_task_uncheckable original_not_published posts_left_out posts_removed
         quota_short reload_refused removals_waiting review_overdue silence_red
         text_outdated
     """,
-    (Urgency.IMPORTANT, AlertAudience.OPERATORS): """
+    (Urgency.IMPORTANT, Audience.OPERATORS): """
         account_left_settings approvals_voided callbacks_off dashboard_failing
         replication_behind rights_missing
         settings_outdated templates_invalid
     """,
     (
         Urgency.IMPORTANT,
-        AlertAudience.SECURITY,
+        Audience.SECURITY,
     ): "audit_checkpoint_failed users_suspended",
-    (Urgency.ROUTINE, AlertAudience.EDITORS): """
+    (Urgency.ROUTINE, Audience.EDITORS): """
         accounts_added_late attempt_assumed attempt_recovered backlog external_post manual_task_waiting
         occurrences_missed silence_alarm silence_notice
     """,
-    (Urgency.ROUTINE, AlertAudience.OPERATORS): """
+    (Urgency.ROUTINE, Audience.OPERATORS): """
         backup_overdue callbacks_silent certificate_expiring channel_untested
         credentials_expiring database_busy log_lines_dropped
     """,
-    (Urgency.ROUTINE, AlertAudience.SECURITY): """
+    (Urgency.ROUTINE, Audience.SECURITY): """
         actions_refused approvals_refused rotation_due sign_ins_refused tokens_refused
     """,
 }
@@ -90,7 +90,7 @@ def list_classes() -> Iterator[tuple[str, AlertClass]]:
 
 ALERT_CLASSES: Mapping[str, AlertClass] = dict(list_classes())
 """The class of each code; one such as `held.captcha` has the class of its first part."""
-UNKNOWN_CLASS = AlertClass(urgency=Urgency.URGENT, audience=AlertAudience.OPERATORS)
+UNKNOWN_CLASS = AlertClass(urgency=Urgency.URGENT, audience=Audience.OPERATORS)
 """The class of a code that another version has written: too early is better than too late."""
 ROUTINE_CODES = frozenset(
     code for code, known in ALERT_CLASSES.items() if known.urgency is Urgency.ROUTINE

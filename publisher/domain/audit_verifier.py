@@ -1,9 +1,8 @@
-"""Verify an audit chain: find changed, removed, inserted, moved and replaced entries."""
+"""Verify an audit chain: find entries that were altered, and entries that are lost."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from itertools import chain, pairwise
 
 from publisher.domain.audit_chain import (
     LOSS_ACCEPTED_EVENT,
@@ -13,7 +12,6 @@ from publisher.domain.audit_chain import (
     ChainLoss,
     Checkpoint,
     SignatureCheck,
-    hash_entry,
     parse_accepted_loss,
     parse_cut_checkpoints,
     parse_entries,
@@ -22,28 +20,15 @@ from publisher.domain.audit_chain import (
     reject_signature,
 )
 
-MAX_SEARCH_DISTANCE = 1000
-"""How many positions are searched for an entry that does not fit where it stands."""
 MAX_LISTED_BREAKS = 100
-"""Number of breaks that are listed. The rest are only counted.
-
-It is also the number of unmatched entries that are searched for.
-"""
+"""Number of breaks that are listed. The rest are only counted."""
 
 
 class ChainDefect(StrEnum):
     """The kind of a break."""
 
-    GENESIS = "genesis"
-    EDITED = "edited"
-    MISSING = "missing"
-    INSERTED = "inserted"
-    MOVED = "moved"
-    SWAPPED = "swapped"
-    CUT = "truncated"
-    REBUILT = "rewritten"
-    REPLACED = "replaced"
-    OTHER_CHAIN = "other_chain"
+    ALTERED = "altered"
+    LOST = "lost"
     FORGED_CHECKPOINT = "forged_checkpoint"
     UNKNOWN_ATTEMPT = "unknown_attempt"
 
@@ -60,9 +45,10 @@ class AcceptedLossEntry:
 class ChainBreak:
     """A defect of the chain in the entries `sequence` to `until`.
 
-    `other` is the second position of a swap, the position of a moved entry, or the last checkpoint
-    that still matches. `loss` is the part proved by checkpoints and missing from the chain. A
-    person may accept it.
+    `ALTERED` entries do not stand as they were written, or never were. `LOST` entries are not there:
+    their numbers are missing, or a checkpoint, a restore or an export's header proves that they
+    were. `other` is the last entry that agrees with the checkpoints, where another chain goes on
+    behind it. `loss` is the part proved by checkpoints. A person may accept it.
     """
 
     defect: ChainDefect
@@ -123,10 +109,8 @@ class ChainVerifier:
     _number: int = 0
     _head: object = None
     _newest_entry: ChainEntry | None = None
-    _offset: int = 0
-    _unmatched: list[tuple[int, ChainEntry]] = field(default_factory=list)
-    _mismatches: list[tuple[int, ChainEntry, ChainDefect]] = field(default_factory=list)
-    _searched: int = 0
+    _altered: int = 0
+    _first_altered: ChainEntry | None = None
     _checkpoints: dict[int, dict[str, Checkpoint]] = field(default_factory=dict)
     _foreign_checkpoints: dict[str, list[Checkpoint]] = field(default_factory=dict)
     _contradictions: list[_Contradiction] = field(default_factory=list)
@@ -146,13 +130,11 @@ class ChainVerifier:
                     checkpoint
                 )
         if self.genesis is None:
-            self._report(ChainDefect.GENESIS, 0)
-        for entry, following in pairwise(chain(entries, [None])):
-            if entry is not None:
-                self.entry_count += 1
-                self._check_entry(entry, following)
-        self._classify_unmatched(None)
-        self._report_mismatches()
+            self._report(ChainDefect.ALTERED, self.first)
+        for entry in entries:
+            self.entry_count += 1
+            self._check_entry(entry)
+        self._report_altered()
         if self.last is None:
             self._contradictions += [
                 _Contradiction(
@@ -169,13 +151,13 @@ class ChainVerifier:
             self.last > self._number
         ):  # the header of an export says that there was more, or less
             self._report(
-                ChainDefect.CUT,
+                ChainDefect.LOST,
                 self._number + 1,
                 until=self.last,
                 about=self._newest_entry,
             )
         elif self._number > self.last:
-            self._report(ChainDefect.INSERTED, self.last + 1, until=self._number)
+            self._report(ChainDefect.ALTERED, self.last + 1, until=self._number)
         self._report_losses()
         self.breaks.sort(key=lambda item: item.sequence)
         return self
@@ -206,28 +188,43 @@ class ChainVerifier:
         facts = {"at": checkpoint.at, "database": checkpoint.database}
         self._report(ChainDefect.FORGED_CHECKPOINT, checkpoint.sequence, about=facts)
 
-    def _check_entry(self, entry: ChainEntry, following: ChainEntry | None) -> None:
-        number = self._find_number(entry, following)
-        if number is None:
-            self._unmatched.append((self._number + 1 + len(self._unmatched), entry))
-            # the run is too long to wait for its end: all count as edited
-            if len(self._unmatched) > MAX_LISTED_BREAKS:
-                self._classify_unmatched(None)
-                self._head = entry.hash
+    def _check_entry(self, entry: ChainEntry) -> None:
+        if entry.sequence <= self._number or not entry.is_written_as(entry.sequence):
+            self._first_altered = self._first_altered or entry
+            self._altered += 1
             return
-        is_next = number == self._number + 1 and not self._unmatched
-        self._classify_unmatched(number)
-        # the entry before was rehashed; this one holds its old hash
-        if is_next and entry.previous != self._head:
-            defect = ChainDefect.EDITED if self._newest_entry else ChainDefect.GENESIS
-            self._report(defect, self._number, about=self._newest_entry)
-        shift = entry.sequence - number
-        if is_next and shift != self._offset:  # only the stored number is wrong
-            self._report(ChainDefect.EDITED, number, about=entry)
-            goes_on = following is not None and following.sequence - number - 1 == shift
-            shift = shift if goes_on else self._offset
+        is_next = entry.sequence == self._number + 1
+        if is_next and not self._altered and entry.previous != self._head:
+            # the entry before was rehashed, or the start replaced; this one holds the old hash
+            place = self._number if self._newest_entry else self.first
+            self._report(ChainDefect.ALTERED, place, about=self._newest_entry)
+        self._report_altered()
+        if entry.sequence > self._number + 1:
+            self._report(
+                ChainDefect.LOST,
+                self._number + 1,
+                until=entry.sequence - 1,
+                about=self._newest_entry,
+            )
+        self._append(entry)
+
+    def _report_altered(self) -> None:
+        """Report the entries that do not stand as written, as one run up to the next that does."""
+        if self._altered:
+            begin = self._number + 1
+            self._number += self._altered
+            self._report(
+                ChainDefect.ALTERED,
+                begin,
+                until=self._number,
+                about=self._first_altered,
+            )
+        self._altered, self._first_altered = 0, None
+
+    def _append(self, entry: ChainEntry) -> None:
+        """Go on from an entry that stands as written, and compare it with the checkpoints."""
         if entry.event == RESTORED_EVENT:
-            self._record_replacement(number, entry)
+            self._record_replacement(entry.sequence, entry)
         elif entry.event == LOSS_ACCEPTED_EVENT:
             accepted = parse_accepted_loss(entry.named["name"], entry.named["detail"])
             if accepted is not None and self.is_own_signature(
@@ -236,13 +233,12 @@ class ChainVerifier:
                 self.accepted_losses.append(
                     AcceptedLossEntry(accepted_loss=accepted, facts=entry.facts)
                 )
-        self._number, self._head, self._offset, self._newest_entry = (
-            number,
+        self._number, self._head, self._newest_entry = (
+            entry.sequence,
             entry.hash,
-            shift,
             entry,
         )
-        known = self._checkpoints.pop(number, {})
+        known = self._checkpoints.pop(entry.sequence, {})
         self._contradictions += [
             _Contradiction(
                 checkpoint=checkpoint,
@@ -254,119 +250,8 @@ class ChainVerifier:
             if checkpoint.hash != entry.hash
         ]
         if entry.hash in known:
-            self.last_confirmed, self._last_confirmed_at = number, entry.facts["at"]
-
-    def _find_number(
-        self, entry: ChainEntry, following: ChainEntry | None
-    ) -> int | None:
-        """Return the number that this entry was written with, None if none nearby fits."""
-        done, slot = self._number, self._number + 1 + len(self._unmatched)
-        if entry.is_written_as(slot):
-            return slot
-        for number in {entry.sequence, entry.sequence - self._offset} - {slot}:
-            if number > done and entry.is_written_as(number):
-                return number
-        if (
-            self._unmatched
-            and entry.previous == self._head
-            and entry.is_written_as(done + 1)
-        ):
-            return done + 1
-        if self._searched >= MAX_LISTED_BREAKS:
-            return None
-        self._searched += 1
-        near = (
-            number
-            for number in range(done + 1, done + 1 + MAX_SEARCH_DISTANCE)
-            if entry.is_written_as(number)
-        )
-        found = next(near, None)
-        goes_on = found is not None and (
-            following is None or following.is_written_as(found + 1)
-        )
-        return found if goes_on else None
-
-    def _classify_unmatched(self, number: int | None) -> None:
-        """Classify the unmatched entries before entry `number` as edited, inserted or missing."""
-        between = len(self._unmatched) if number is None else number - self._number - 1
-        for position, (slot, entry) in enumerate(self._unmatched):
-            if len(self._mismatches) < MAX_LISTED_BREAKS:
-                defect = (
-                    ChainDefect.EDITED if position < between else ChainDefect.INSERTED
-                )
-                self._mismatches.append((slot, entry, defect))
-            else:
-                self.unlisted_breaks += 1
-        if number is not None and between > len(self._unmatched):
-            self._report(
-                ChainDefect.MISSING,
-                self._number + 1 + len(self._unmatched),
-                until=number - 1,
-                about=self._newest_entry,
-            )
-        if number is None:
-            self._number += between
-        self._unmatched.clear()
-
-    def _report_mismatches(self) -> None:
-        """Report mismatches as edited, moved or swapped."""
-        origins = {
-            slot: self._find_origin(slot, entry)
-            for slot, entry, _defect in self._mismatches
-        }
-        reported: set[int] = set()
-        for slot, entry, defect in self._mismatches:
-            origin = origins.get(slot)
-            if slot in reported:
-                continue
-            if origin is None:
-                self._report(defect, slot, about=entry)
-            elif origins.get(origin) == slot:
-                reported.add(origin)
-                self._report(
-                    ChainDefect.SWAPPED,
-                    min(slot, origin),
-                    other=max(slot, origin),
-                    about=entry,
-                )
-            else:
-                self._report(ChainDefect.MOVED, origin, other=slot, about=entry)
-                # An entry that only stands elsewhere is not missing as well.
-                only_this = (ChainDefect.MISSING, origin, origin)
-                self.breaks = [
-                    item
-                    for item in self.breaks
-                    if (item.defect, item.sequence, item.until) != only_this
-                ]
-
-    def _find_origin(self, slot: int, entry: ChainEntry) -> int | None:
-        """Return the entry's original position, if that is missing or mismatched.
-
-        It is found by the whole row or by its fields.
-        """
-        others = [
-            (other, mismatch)
-            for other, mismatch, _defect in self._mismatches
-            if other != slot
-        ]
-        missing = [
-            range(item.sequence, item.until + 1)[:MAX_SEARCH_DISTANCE]
-            for item in self.breaks
-            if item.defect is ChainDefect.MISSING
-        ]
-        beyond = range(self._number + 1, self._number + 1 + MAX_LISTED_BREAKS)
-        candidates = chain((other for other, _mismatch in others), *missing, beyond)
-        whole = next(
-            (number for number in candidates if entry.is_written_as(number)), None
-        )
-        if whole is not None:
-            return whole
-        by_fields = (
-            other
-            for other, mismatch in others
-            if hash_entry(other, entry.fields, mismatch.previous) == mismatch.hash
-        )
-        return next(by_fields, None)
+            self.last_confirmed = entry.sequence
+            self._last_confirmed_at = entry.facts["at"]
 
     def _record_replacement(self, number: int, entry: ChainEntry) -> None:
         """Store the entries that a restored database says were cut off, from its own number on."""
@@ -419,7 +304,7 @@ class ChainVerifier:
             until = max((item.checkpoint.at for item in explained), default=loss.at)
             facts = {**replaced.entry.facts, "since": replaced.since, "until": until}
             self._report(
-                ChainDefect.REPLACED,
+                ChainDefect.LOST,
                 replaced.number,
                 until=loss.until,
                 about=facts,
@@ -432,7 +317,6 @@ class ChainVerifier:
                 [item.checkpoint for item in rebuilt], first.last_confirmed + 1
             )
             self._report_loss(
-                ChainDefect.REBUILT,
                 loss,
                 first,
                 until=first.checkpoint.sequence,
@@ -440,7 +324,7 @@ class ChainVerifier:
             )
         if beyond := [item for item in remaining if item.entry is None]:
             loss = _make_loss([item.checkpoint for item in beyond], self._number + 1)
-            self._report_loss(ChainDefect.CUT, loss, beyond[0], until=loss.until)
+            self._report_loss(loss, beyond[0], until=loss.until)
         for checkpoints in self._foreign_checkpoints.values():
             if foreign := [
                 checkpoint
@@ -450,29 +334,34 @@ class ChainVerifier:
                 last = foreign[-1]
                 facts = {"at": last.at, "database": last.database}
                 self._report(
-                    ChainDefect.OTHER_CHAIN,
-                    last.sequence,
+                    ChainDefect.LOST,
+                    1,
+                    until=last.sequence,
                     about=facts,
                     loss=_make_loss(foreign, 1),
                 )
 
     def _report_loss(
         self,
-        defect: ChainDefect,
         loss: ChainLoss,
         first: _Contradiction,
         *,
         until: int,
         other: int | None = None,
     ) -> None:
-        about = first.entry or self._newest_entry
+        before = self._newest_entry if first.entry is None else None
         facts = {
-            **(about.facts if about else {}),
+            **(before.facts if before else {}),
             "since": first.since,
             "until": loss.at,
         }
         self._report(
-            defect, loss.sequence, until=until, other=other, about=facts, loss=loss
+            ChainDefect.LOST,
+            loss.sequence,
+            until=until,
+            other=other,
+            about=facts,
+            loss=loss,
         )
 
     def _report(  # noqa: PLR0913 # what, where, and what it says

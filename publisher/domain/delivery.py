@@ -592,13 +592,12 @@ def find_hold_reason(
 ) -> HoldReason | None:
     """Return why a person must decide on a task now, None if not yet.
 
-    The reasons are a cancelled task, an overdue one, or a report that is not confirmed.
+    The task is over without a report, or its report was not confirmed in time.
     """
     if task.done_at is not None:
         is_over = now >= max(
             delivery.expires_at, task.done_at + 2 * timing.visibility_window
         )
-        return HoldReason.REPORT_NOT_CONFIRMED if is_over else None
-    if delivery.desired in DESIRED_NO_SEND:
-        return HoldReason.MANUAL_TASK_CANCELLED
-    return HoldReason.MANUAL_TASK_OVERDUE if now >= delivery.expires_at else None
+        return HoldReason.POSSIBLE_MATCH if is_over else None
+    is_over = delivery.desired in DESIRED_NO_SEND or now >= delivery.expires_at
+    return HoldReason.MANUAL_TASK_UNREPORTED if is_over else None

@@ -44,7 +44,11 @@ class KindTraits:
     names_tip_line: bool = True
     """Its text must contain the region's line for reports."""
     topic: Literal["fraud", "other", "emergency"] | None = None
-    """The topic of every post of this kind. With None the post's data give it."""
+    """The topic of every post of this kind: it decides the telephone numbers in the texts.
+
+    With None a post may give one in `data.topic`, and has `fraud` if it gives none. The template
+    of such a kind must render with `summary` alone, unless the kind names no tip line.
+    """
     tone: Literal["plain", "green"] = "plain"
     """The colour of an article without a level."""
 

@@ -559,9 +559,7 @@ def on_absence_proven(
 
     With an open ticket, no list shows whether a review has ended.
     """
-    if delivery.was_resent:
-        return _hold(delivery, HoldReason.NOT_PUBLISHED_TWICE)
-    if not event.can_resend or delivery.ticket is not None:
+    if delivery.was_resent or not event.can_resend or delivery.ticket is not None:
         return _hold(delivery, HoldReason.NOT_PUBLISHED)
     if context.now >= delivery.expires_at and delivery.desired not in DESIRED_NO_SEND:
         return _finish(delivery, State.EXPIRED, "expired", context)

@@ -21,7 +21,6 @@ class HoldReason(StrEnum):
     AUTH = "auth"
     CAPTCHA = "captcha"
     ACCOUNT = "account"
-    PERMISSION = "permission"
     WRONG_ACCOUNT = "wrong_account"
     WRONG_SECRET = "wrong_secret"  # noqa: S105 # a reason
     IDENTITY_CHANGED = "identity_changed"
@@ -32,14 +31,10 @@ class HoldReason(StrEnum):
     UNCHECKABLE = "uncheckable"
     UNDELETABLE = "undeletable"
     NOT_PUBLISHED = "not_published"
-    NOT_PUBLISHED_TWICE = "not_published_twice"
-    LATE_RESPONSE = "late_response"
-    REPORT_NOT_CONFIRMED = "report_not_confirmed"
     REVIEW_TIMEOUT = "review_timeout"
     REVIEW_POSSIBLE = "review_possible"
     HIDDEN = "hidden"
-    MANUAL_TASK_OVERDUE = "manual_task_overdue"
-    MANUAL_TASK_CANCELLED = "manual_task_cancelled"
+    MANUAL_TASK_UNREPORTED = "manual_task_unreported"
     POISON = "poison"
     UNKNOWN_STATE = "unknown_state"
 
@@ -48,7 +43,6 @@ REFUSED_HOLD_REASONS = frozenset(
     {
         HoldReason.ACCOUNT,
         HoldReason.AUTH,
-        HoldReason.PERMISSION,
         HoldReason.WRONG_SECRET,
     }
 )

@@ -118,8 +118,11 @@ def is_similar(ours: Sequence[str], theirs: Sequence[str], marker: Marker) -> bo
     Both come in the same parts, such as title and text. Tags, links and the marker are ignored; an
     entity counts as its character. A prefix of our text is similar if it has `MIN_PREFIX_CHARS`
     characters, or if an ellipsis or a "read more" label marks it as truncated. A text that
-    continues differently is not similar.
+    continues differently is not similar, and nothing is similar to a post without any.
     """
+    own = _to_compared_text(" ".join(ours), has_links=True).without(marker.normalized)
+    if not own.normalized:
+        return False
     if _find_similarity(" ".join(ours), " ".join(theirs), marker) is _Similarity.ENOUGH:
         return True
     shown = [

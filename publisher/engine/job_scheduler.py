@@ -57,18 +57,13 @@ class JobWatch:
 
         A job that runs is not late: one that sends has to await its calls.
         """
-        now = self.monotonic()
-        return [
-            name
-            for name, job in self.jobs.items()
-            if name not in running and now > self._find_latest_start(job)
-        ]
-
-    def _find_latest_start(self, job: Job) -> float:
-        wait = max(self.interval_of(job), job.first_after_seconds)
-        return (
-            self.started_at.get(job.name, self.watched_since) + wait + MAX_DELAY_SECONDS
-        )
+        now, late = self.monotonic(), []
+        for name, job in self.jobs.items():
+            wait = max(self.interval_of(job), job.first_after_seconds)
+            last = self.started_at.get(name, self.watched_since)
+            if name not in running and now > last + wait + MAX_DELAY_SECONDS:
+                late.append(name)
+        return late
 
 
 class MonotonicTrigger(BaseTrigger):  # type: ignore[misc] # the library has no types

@@ -208,20 +208,20 @@ class Notifier:
             claimed = await store.claim(channel, duty)
             if not claimed:
                 break
-            number = await self.send_message(channel, pace, claimed)
+            number = await self._send_message(channel, pace, claimed)
             if number is None:
                 break
             sent += number
         return sent
 
-    async def send_message(
+    async def _send_message(
         self, channel: str, pace: ChannelPace, claimed: Sequence[PendingNotice]
     ) -> int | None:
         """Send as many of the claimed notices as one message holds. Return how many.
 
         Return None if the channel fails.
         """
-        groups = self.choose_groups(claimed)
+        groups = self._choose_groups(claimed)
         message = await asyncio.to_thread(
             self.writer.compose, groups, limit=pace.max_groups
         )
@@ -249,11 +249,11 @@ class Notifier:
             )
             await self.store.notices.release(left)
             return len(notices)
-        return await self.record_problem(
+        return await self._record_problem(
             channel, pace, claimed, groups[: message.shown], problem
         )
 
-    async def record_problem(
+    async def _record_problem(
         self,
         channel: str,
         pace: ChannelPace,
@@ -283,7 +283,7 @@ class Notifier:
         await store.release(_without(claimed, failed))
         return 0 if problem.code == CHANNEL_REFUSED else None
 
-    def choose_groups(self, claimed: Sequence[PendingNotice]) -> Sequence[NoticeGroup]:
+    def _choose_groups(self, claimed: Sequence[PendingNotice]) -> Sequence[NoticeGroup]:
         """Return the groups of the next message, the most severe first.
 
         A notice that the channel has refused for its words comes by itself, after the others.

@@ -173,6 +173,6 @@ class ManualTasks(StorePart):
             )
             not_posted = Rejected(code="manual_task_not_posted", reason=by.name)
             return self.store.transition(transaction, before, not_posted, RETRACTOR)
-        hold = Held(reason=HoldReason.MANUAL_TASK_CANCELLED)
+        hold = Held(reason=HoldReason.MANUAL_TASK_UNREPORTED)
         held = self.store.transition(transaction, before, hold, MAINTENANCE)
         return self.store.transition(transaction, held, resolution, by)

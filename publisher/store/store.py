@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from publisher.store.plan.actions import OperatorActions
     from publisher.store.plan.posts import PostStore
     from publisher.store.queries.audit_log import AuditLog
+    from publisher.store.queries.counters import CounterQueries
     from publisher.store.queries.dashboard import DashboardQueries
     from publisher.store.queries.occurrences import OccurrenceQueries
     from publisher.store.queries.progress import ProgressQueries
@@ -192,6 +193,12 @@ class Store(BaseStore):
         from publisher.store.queries.dashboard import DashboardQueries  # noqa: PLC0415 # see the class
 
         return DashboardQueries(self)
+
+    @cached_property
+    def counters(self) -> "CounterQueries":
+        from publisher.store.queries.counters import CounterQueries  # noqa: PLC0415 # see the class
+
+        return CounterQueries(self)
 
     @cached_property
     def progress(self) -> "ProgressQueries":

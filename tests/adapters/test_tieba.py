@@ -382,7 +382,6 @@ REFERENCE = {
         Blocked(
             code="tieba_230308",
             reason="用户没有权限",
-            hold_reason=HoldReason.PERMISSION,
         ),
     ),
     "busy, whose short number means something else": (
@@ -536,9 +535,7 @@ async def test_too_fast_f26_f27(tieba, send_request, code, wait):
         (
             FORUM,
             httpx.Response(200, json={"no": 0, "data": {"fid": 0}}),
-            Blocked(
-                code="tieba_no_forum", reason="天气", hold_reason=HoldReason.PERMISSION
-            ),
+            Blocked(code="tieba_no_forum", reason="天气"),
         ),
     ],
 )

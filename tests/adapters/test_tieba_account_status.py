@@ -256,16 +256,13 @@ async def test_the_configured_number_is_the_fallback(
     [
         (
             0,
-            Blocked(
-                code="tieba_no_forum", reason="天气", hold_reason=HoldReason.PERMISSION
-            ),
+            Blocked(code="tieba_no_forum", reason="天气"),
         ),
         (
             99,
             Blocked(
                 code="tieba_forum_differs",
                 reason="99",
-                hold_reason=HoldReason.PERMISSION,
             ),
         ),
     ],

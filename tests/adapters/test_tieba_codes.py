@@ -37,9 +37,8 @@ DOUBT, REFUSED, BUSY, SIGN_IN, REVIEW = (
     "credential",
     "review",
 )
-ACCOUNT, PERMISSION, CAPTCHA = (
+ACCOUNT, CAPTCHA = (
     HoldReason.ACCOUNT,
-    HoldReason.PERMISSION,
     HoldReason.CAPTCHA,
 )
 SLOW, CLOSED = timedelta(minutes=10), timedelta(hours=1)
@@ -54,9 +53,9 @@ EXPECTED = {
     **dict.fromkeys([3250001, 3250002, 3250003, 3250004, 3250013], ACCOUNT),
     **dict.fromkeys(
         [400013, 308, 230308, 340012, 1990032, 269, 274, 230274, 340001, 340006],
-        PERMISSION,
+        ACCOUNT,
     ),
-    **dict.fromkeys([706, 230277, 230278, 230901, 271, 273, 230273], PERMISSION),
+    **dict.fromkeys([706, 230277, 230278, 230901, 271, 273, 230273], ACCOUNT),
     **dict.fromkeys([34, 220034, 230871, 239103], SLOW),
     230705: CLOSED,
     2230204: BUSY,

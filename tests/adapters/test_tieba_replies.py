@@ -162,7 +162,7 @@ async def test_replies_golden(tieba, send_request, golden, answer):
         ),
         (
             {"error_code": "400013"},
-            Blocked(code="tieba_400013", reason="", hold_reason=HoldReason.PERMISSION),
+            Blocked(code="tieba_400013", reason=""),
         ),
     ],
 )

@@ -248,7 +248,7 @@ async def test_a_forum_that_is_closed(stage, send_request, forum, code):
     assert (type(outcome), outcome.code, outcome.hold_reason) == (
         Blocked,
         code,
-        HoldReason.PERMISSION,
+        HoldReason.ACCOUNT,
     )
 
 

@@ -184,7 +184,6 @@ EXPECTED = {
     WebhookErrorClass.BUSY: Busy,
     WebhookErrorClass.CREDENTIAL: CredentialExpired,
     WebhookErrorClass.ACCOUNT: Blocked,
-    WebhookErrorClass.PERMISSION: Blocked,
     WebhookErrorClass.CAPTCHA: Blocked,
 }
 

@@ -46,7 +46,7 @@ EXPECTED = {
         "40164 48004 50002 50004 50005 53500 89501 89503 89506 89507",
         _blocked(HoldReason.ACCOUNT),
     ),
-    **_all("48001 48003 48008 50001 61004 61007", _blocked(HoldReason.PERMISSION)),
+    **_all("48001 48003 48008 50001 61004 61007", _blocked(HoldReason.ACCOUNT)),
     **_all("53504 53505", _blocked(HoldReason.CAPTCHA)),
     **_all("45009", _limited(MIDNIGHT)),
     **_all("45102 45501", _limited(NOW + timedelta(hours=2))),

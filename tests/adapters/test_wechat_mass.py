@@ -15,7 +15,6 @@ from publisher.domain.results import (
     Blocked,
     CredentialExpired,
     Deleted,
-    HoldReason,
     NotFound,
     NotSent,
     Published,
@@ -133,9 +132,7 @@ async def test_a_wrong_setting_is_reported_and_stops_the_account(
         problem.code for problem in WECHAT.check_account(scene.adapter.account)
     ] == [code]
     outcome = await scene.adapter.publish(_urgent())
-    assert outcome == Blocked(
-        code=code, reason="beijing-wechat", hold_reason=HoldReason.PERMISSION
-    )
+    assert outcome == Blocked(code=code, reason="beijing-wechat")
     assert not scene.router.calls
 
 

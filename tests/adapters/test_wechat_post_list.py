@@ -546,7 +546,6 @@ async def test_an_id_from_a_person_proves_nothing(scene):
             Blocked(
                 code="wechat_40164",
                 reason="invalid ip 203.0.113.9, not in whitelist",
-                hold_reason=HoldReason.ACCOUNT,
             ),
         ),
         (error(-1), Unknown(reason="wechat_-1")),

@@ -371,7 +371,6 @@ async def test_nothing_is_sent_to_weibo_without_a_public_address(
     assert outcome == Blocked(
         code="weibo_no_public_ip",
         reason=account().id,
-        hold_reason=HoldReason.PERMISSION,
     )
     assert server.requests == []
 

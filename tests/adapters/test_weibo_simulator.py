@@ -128,7 +128,7 @@ async def test_an_ordinary_app_is_blocked(platform, make_request):
     speak, control = platform
     blocked = await speak("update").publish(fresh(make_request, text="编号K7QM-4R2T"))
     assert isinstance(blocked, Blocked)
-    assert (blocked.code, blocked.hold_reason) == ("weibo_10014", HoldReason.PERMISSION)
+    assert (blocked.code, blocked.hold_reason) == ("weibo_10014", HoldReason.ACCOUNT)
     assert (await control.get("/_sim/posts")).json() == []
 
 

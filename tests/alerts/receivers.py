@@ -1,6 +1,6 @@
 """The receivers of alerts in tests: a webhook, a mail server and a CONNECT proxy.
 
-The proxy stands in place of WeCom, DingTalk and Feishu.
+The proxy stands in place of the services for bots.
 """
 
 import contextlib
@@ -138,14 +138,15 @@ class MailHandler(socketserver.StreamRequestHandler):
 class ConnectProxy(socketserver.ThreadingTCPServer):
     """A proxy that takes every CONNECT and answers itself for the host.
 
-    It has a certificate of its own authority.
+    It has a certificate of its own authority. `reply` is answered as JSON, or as it is if it is
+    bytes, with the status `status`.
     """
 
     daemon_threads = True
 
     def __init__(self, folder: Path, reply: object) -> None:
         super().__init__(("127.0.0.1", 0), ConnectHandler)
-        self.reply = reply
+        self.reply, self.status = reply, 200
         self.requests: list[tuple[str, str, dict[str, object]]] = []
         """Host, path and message of each request."""
         self.folder, self.ca_file = folder, folder / "ca.pem"
@@ -195,10 +196,10 @@ class ConnectHandler(socketserver.StreamRequestHandler):
             )
             message = json.loads(stream.read(int(headers["content-length"])))
             self.server.requests.append((host, path, message))
-            body = json.dumps(self.server.reply).encode()
-            stream.write(
-                b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
-            )
+            reply, status = self.server.reply, self.server.status
+            body = reply if isinstance(reply, bytes) else json.dumps(reply).encode()
+            head = b"HTTP/1.1 %d Answer\r\nContent-Length: %d\r\n\r\n"
+            stream.write(head % (status, len(body)) + body)
             stream.flush()
 
 

@@ -3,6 +3,7 @@
 import base64
 import hmac
 import json
+import re
 import socket
 import subprocess
 import sys
@@ -10,11 +11,13 @@ import threading
 import time
 from dataclasses import dataclass
 from email import message_from_string
+from functools import partial
 from urllib.parse import parse_qs, quote, urlsplit
 
 import pytest
 
-from publisher.app import alert_channels, alert_delivery
+from publisher.app import alert_addresses, alert_channels, alert_delivery
+from publisher.app.alert_addresses import Bot, parse_bot
 from publisher.app.alert_channels import (
     AlertChannels,
     find_channel_problems,
@@ -181,6 +184,77 @@ async def test_a_bot_with_a_secret_gets_signed_messages(
     assert {SIGNING_SECRET, token} <= set(list_secret_parts(url))
 
 
+TEXT_PREFIX = "https://hooks.example.gov.cn/services/"
+TEXT_KEY = "XXXXabcdXXXXabcdXXXXabcd"
+TEXT_TOKEN = f"T024BE7LH/B024BE7LJ/{TEXT_KEY}"
+
+
+@pytest.fixture
+def text_service(monkeypatch):
+    """A service of one row: tokens of three parts, and `ok` as the answer that accepts."""
+    bot = Bot(
+        TEXT_PREFIX,
+        lambda url, _secret, message: (url, {"text": message.text}),
+        is_signed=False,
+        token=re.compile(r"[A-Z0-9]+/[A-Z0-9]+/[A-Za-z0-9]+"),
+        accepting_text="ok",
+    )
+    monkeypatch.setitem(alert_addresses.BOTS, "textbot", bot)
+    monkeypatch.setitem(alert_addresses.PARSERS, "textbot", partial(parse_bot, bot))
+
+
+@pytest.mark.parametrize(
+    "url",
+    [f"textbot://{TEXT_TOKEN}", f"{TEXT_PREFIX}{TEXT_TOKEN}"],
+    ids=["scheme", "console"],
+)
+@pytest.mark.usefixtures("text_service")
+async def test_a_bot_may_accept_with_a_text(channels_of, tmp_path, url):
+    """Only the row's text is an acceptance. Other answers are shown without the token."""
+    with serving(ConnectProxy(tmp_path, b"ok\n")) as proxy:
+        channels = channels_of(url, extra=f'proxy = "{proxy.url}"\nca_file = "ca.pem"')
+        assert await channels.send("c0", **WORDS) is None
+        sent = {"text": f"{WORDS['title']}\n{WORDS['body']}"}
+        assert proxy.requests == [
+            ("hooks.example.gov.cn", f"/services/{TEXT_TOKEN}", sent)
+        ]
+        for proxy.status, proxy.reply, said in (
+            (403, f"invalid_token {TEXT_KEY}".encode(), "invalid_token …"),
+            (200, b"welcome", "welcome"),
+            (500, b"ok", "ok"),
+        ):
+            problem = await channels.send("c0", **WORDS)
+            assert problem.code == "channel_refused"
+            assert problem.facts == {"code": str(proxy.status), "said": said}
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["textbot://T024BE7LH", f"textbot://secret@{TEXT_TOKEN}", f"{TEXT_PREFIX}T0/B0"],
+)
+@pytest.mark.usefixtures("text_service")
+def test_a_token_has_the_form_of_its_row(channels_of, url):
+    """A part of a token, or a secret for a service without signatures, is a wrong address."""
+    [problem] = find_channel_problems(channels_of(url).settings)
+    assert problem.code == "channel_bad_address"
+
+
+@pytest.mark.parametrize("bot", BOTS.values(), ids=BOTS)
+async def test_the_words_of_an_error_status_are_shown(channels_of, tmp_path, bot):
+    """A bot's words at an error status say why, cut and without the token."""
+    token = re.split("[/=]", bot.url)[-1]
+    with serving(ConnectProxy(tmp_path, f"no {token} here ".encode() * 99)) as proxy:
+        proxy.status = 400
+        channels = channels_of(
+            bot.url, extra=f'proxy = "{proxy.url}"\nca_file = "ca.pem"'
+        )
+        problem = await channels.send("c0", **WORDS)
+    assert (problem.code, problem.facts["code"]) == ("channel_refused", "400")
+    assert problem.facts["said"].startswith("no … here")
+    assert token not in problem.facts["said"]
+    assert len(problem.facts["said"]) == alert_channels.MAX_SAID_CHARACTERS
+
+
 async def test_a_webhook_gets_ids_that_are_the_same_each_time(channels_of):
     """A receiver recognizes a message that comes twice."""
     with serving(Webhook()) as hook:
@@ -326,7 +400,7 @@ async def test_a_drill_reaches_this_machine_only(channels_of, url):
 @pytest.mark.parametrize(
     ("url", "code"),
     [
-        ("slack://a/b/c", "channel_bad_scheme"),
+        ("nosuch://a/b/c", "channel_bad_scheme"),
         ("https://example.gov.cn/hook", "channel_bad_scheme"),
         ("json://example.gov.cn/hook", "channel_not_https"),
         ("mailto://duty:secret@mail.example.gov.cn", "channel_not_https"),

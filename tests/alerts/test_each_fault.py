@@ -18,7 +18,6 @@ from publisher.domain.results import (
     Blocked,
     CredentialExpired,
     Healthy,
-    HoldReason,
     NotSent,
     ObservedPost,
     Rejected,
@@ -128,9 +127,7 @@ class FaultScene:
 
 
 async def hold(runtime):
-    runtime.platform.script.append(
-        Blocked(code="fake_1", reason="", hold_reason=HoldReason.PERMISSION)
-    )
+    runtime.platform.script.append(Blocked(code="fake_1", reason=""))
     await runtime.add_post()
 
 
@@ -251,7 +248,7 @@ class AlertCase:
 
 
 FAULTS = {
-    "held": AlertCase("held.permission", hold, resolve),
+    "held": AlertCase("held.account", hold, resolve),
     "failed": AlertCase("failed.fake_2", fail, cancel),
     "expired": AlertCase("expired.expired_retrying", expire, cancel),
     "removed": AlertCase("removed.removed_on_platform", remove, cancel),

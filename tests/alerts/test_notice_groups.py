@@ -222,7 +222,9 @@ async def test_kinds_of_alerts_go_to_the_people_they_concern(open_store, receive
     )
     notifier = make_notifier(await open_store(), receiver, rules)
     await open_alert(notifier.store)
-    await open_alert(notifier.store, IMPORTANT, "fog", post="fog", due="2026-12-02T00:00:00+00:00")
+    await open_alert(
+        notifier.store, IMPORTANT, "fog", post="fog", due="2026-12-02T01:00:00+00:00"
+    )
     await notifier.run()
     assert sorted(receiver.kinds()) == [("duty", "新"), ("press", "新")]
     await close_alert(notifier.store, "fog")
@@ -239,8 +241,12 @@ async def test_outside_of_duty_hours_only_urgent_notices_go_out(
         await open_store(), receiver, RULES.model_copy(update=hours)
     )
     await open_alert(notifier.store)
-    await open_alert(notifier.store, IMPORTANT, "fog", post="fog", due="2026-12-02T00:00:00+00:00")
-    await open_alert(notifier.store, IMPORTANT, "ice", post="ice", due="2026-12-02T00:00:00+00:00")
+    await open_alert(
+        notifier.store, IMPORTANT, "fog", post="fog", due="2026-12-02T01:00:00+00:00"
+    )
+    await open_alert(
+        notifier.store, IMPORTANT, "ice", post="ice", due="2026-12-02T01:00:00+00:00"
+    )
     await pass_time(notifier, 2 * HOUR, step=10 * MINUTE)
     assert receiver.kinds() == [("duty", "新"), ("chief", "无人确认")]
     await close_alert(notifier.store, "ice")

@@ -12,26 +12,27 @@ from typing import Any
 from tests.chaos.faults import REFUSED
 from tests.chaos.findings import CampaignFinding
 
-RULES = frozenset({"not_published_twice", "poison", "original_held"})
+RULES = frozenset({"poison", "original_held"})
 """The holds that a rule demands after deaths and lost replies.
 
-They are for a second absence, for a delivery of three workers that died, and for a post that
-follows a held one. There may be few: a daemon could hold too soon.
+They are for a delivery of three workers that died, and for a post that follows a held one. There
+may be few: a daemon could hold too soon.
 """
 ABSENT = "not_published"
-"""The hold of a first absence.
+"""The hold of an absence.
 
-Any number is right where the platform allows no other call.
+Any number is right for a second absence, and where the platform allows no other call.
 """
+MOST_CALLS = 2
+"""So many calls are made without a person."""
 NOT_LIVE = frozenset({"held", "failed", "expired", "cancelled", "retracted", "removed"})
 EXPLAINED = {
     "captcha": ("captcha",),
     "wrong_account": ("wrong_account",),
     "auth": ("expire_token",),
     "account": ("api_error",),
-    "permission": ("api_error",),
     "possible_match": ("rewrite",),
-    "late_response": ("list_late", "empty_list"),
+    "uncheckable": ("list_late", "empty_list"),
     ABSENT: ("duplicate", "review"),
 }
 """Holds, with the faults that demand them.
@@ -120,7 +121,7 @@ class Expectations:
             row, name = shown[duty], "@".join(duty)
             if hold := self.hold_of(row, shown):
                 self.held[hold] += 1
-                if not self._demands(hold, duty):
+                if not self._demands(hold, row):
                     yield CampaignFinding(
                         by="campaign",
                         invariant="I9",
@@ -162,10 +163,15 @@ class Expectations:
             else None
         )
 
-    def _demands(self, hold: str, duty: Duty) -> bool:
+    def _demands(self, hold: str, row: Row) -> bool:
         """True if a rule demands the hold here."""
-        post, account = duty
-        if hold in RULES or (hold in BY_PEOPLE and post in self.task.edited):
+        post, account = duty = row["post"], row["account"]
+        is_second = hold == ABSENT and row["attempts"] >= MOST_CALLS
+        if (
+            hold in RULES
+            or is_second
+            or (hold in BY_PEOPLE and post in self.task.edited)
+        ):
             return True
         if hold == UNDER_REVIEW:
             return account in self.task.hiding

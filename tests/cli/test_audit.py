@@ -72,12 +72,12 @@ def test_tampering_ends_in_1_and_names_the_entry(run, drill_with_actions):
     tamper(drill_with_actions, "UPDATE audit SET name = '张' WHERE id = 5")
     result = run("-C", drill_with_actions, "--lang", "en", "audit", "verify")
     assert result.code == 1
-    assert "Entry 5 was edited" in result.out
+    assert "Entry 5 is not as it was written" in result.out
     assert "张" in result.out
     shown = run("-C", drill_with_actions, "audit", "verify", "--json")
     assert shown.code == 1
     [found] = shown.json["errors"]
-    assert (found["code"], found["sequence"], found["name"]) == ("edited", 5, "张")
+    assert (found["code"], found["sequence"], found["name"]) == ("altered", 5, "张")
     assert found["at"].startswith("20")
 
 
@@ -90,10 +90,10 @@ def test_a_cut_end_is_detected_by_any_checkpoint(run, drill_with_actions, tmp_pa
         drill_with_actions,
         "DELETE FROM audit WHERE id > (SELECT max(id) - 2 FROM audit)",
     )
-    assert "结尾被截掉" in run("-C", drill_with_actions, "audit", "verify").out
+    assert "条丢失" in run("-C", drill_with_actions, "audit", "verify").out
     own = drill_with_actions / "var" / "audit-anchors.log"
     kept = own.rename(tmp_path / "kept.log")
-    assert "结尾被截掉" in run("-C", drill_with_actions, "audit", "verify").out
+    assert "条丢失" in run("-C", drill_with_actions, "audit", "verify").out
     own.with_suffix(".newest").unlink()
     alone = run("-C", drill_with_actions, "audit", "verify")
     assert (alone.code, "看不出来" in alone.out, str(own.name) in alone.err) == (
@@ -127,7 +127,7 @@ def test_a_checkpoint_kept_elsewhere_detects_a_recomputed_chain(
     found = run("-C", drill_with_actions, "audit", "verify", *both, "--json")
     assert (found.code, [item["code"] for item in found.json["errors"]]) == (
         1,
-        ["rewritten"],
+        ["lost"],
     )
 
 
@@ -155,11 +155,9 @@ def test_an_export_is_verified_without_a_database(run, drill_with_actions, tmp_p
         entry
     )
     file.write_text("".join(lines[:-1]), "utf-8")
-    assert "结尾被截掉" in run("-C", elsewhere, "audit", "verify", "--file", file).out
+    assert "条丢失" in run("-C", elsewhere, "audit", "verify", "--file", file).out
     file.write_text("".join([lines[0], *lines[2:]]), "utf-8")
-    assert (
-        "第 1 条被删掉" in run("-C", elsewhere, "audit", "verify", "--file", file).out
-    )
+    assert "第 1 条丢失" in run("-C", elsewhere, "audit", "verify", "--file", file).out
     file.write_text("".join(lines).replace("王", "张"), "utf-8")
     assert run("-C", elsewhere, "audit", "verify", "--file", file).code == 1
     file.write_text("".join(lines[1:]), "utf-8")
@@ -322,5 +320,5 @@ def test_a_changed_system_user_is_found_and_shown(run, drill_with_actions):
         "-C", drill_with_actions, "audit", "verify"
     ).out.replace("李", "王")
     [found] = run("-C", drill_with_actions, "audit", "verify", "--json").json["errors"]
-    assert (found["code"], found["sequence"]) == ("edited", 5)
+    assert (found["code"], found["sequence"]) == ("altered", 5)
     assert found["system"].startswith(f"uid 77{os.getuid()}")

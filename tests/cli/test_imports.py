@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from publisher.cli.drill import start_simulator, stop_process
+from publisher.i18n import LANGUAGES
 
 NAMES = ("json", "asyncio", "click", "adapters", "sqlite3")
 PLANTED = "import pathlib; pathlib.Path(__file__).with_name('ran').touch(); raise SystemExit(9)"
@@ -21,6 +22,47 @@ def planted(workspace, monkeypatch):
     monkeypatch.chdir(workspace)
     monkeypatch.delenv("PYTHONSAFEPATH", raising=False)
     return workspace
+
+
+WITHOUT_UNIX = """
+import sys
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        if name == "{name}":
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+sys.modules.pop("{name}", None)
+sys.meta_path.insert(0, Missing())
+sys.argv = ["publisher", "run"]
+from publisher.__main__ import main
+main()
+"""
+
+
+@pytest.mark.parametrize("name", ["fcntl", "resource", "termios"])
+def test_on_windows_the_command_says_what_it_needs(name):
+    """Where a module of Unix is missing, a sentence in both languages names WSL 2."""
+    asked = subprocess.run(
+        [sys.executable, "-c", WITHOUT_UNIX.format(name=name)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (asked.returncode, asked.stderr.count("WSL 2")) == (1, len(LANGUAGES))
+    assert "Traceback" not in asked.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [(("run",), 1), (("web",), 1), (("status",), 1), (("check",), 0)],
+)
+def test_elsewhere_than_on_linux_servers_are_refused_in_a_sentence(
+    run, workspace, monkeypatch, arguments, code
+):
+    """On macOS posts can be checked; what sends, serves or reads the database needs Linux."""
+    monkeypatch.setattr("sys.platform", "darwin")
+    asked = run("-C", workspace, "--lang", "en", *arguments)
+    assert asked.code == code
+    assert ("runs on Linux only" in asked.err) is bool(code)
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import termios
 
 import pytest
 
+from publisher.app.build import describe_build
 from publisher.domain.addresses import has_password
 from publisher.secrets import Vault
 from tests.cli.conftest import publisher_command
@@ -111,6 +112,41 @@ def test_i19_a_password_on_the_command_line_is_refused(run, workspace, url, lang
     assert refused.code == 2
     assert ".pgpass" in refused.err
     assert "canary-of" not in refused.out + refused.err
+
+
+class Installed:
+    """The metadata of a distribution with an origin."""
+
+    version = "0.1.0"
+
+    def __init__(self, origin):
+        self.origin = origin
+
+    def read_text(self, name):
+        assert name == "direct_url.json"
+        return self.origin
+
+
+@pytest.mark.parametrize(
+    ("origin", "shown"),
+    [
+        (None, "0.1.0"),
+        ("not JSON", "0.1.0"),
+        ('{"url": "file:///x", "dir_info": {"editable": true}}', "0.1.0"),
+        (
+            '{"vcs_info": {"vcs": "git", "commit_id": "3f0c9a51d27e88b4aa"}}',
+            "0.1.0 (commit 3f0c9a51d27e)",
+        ),
+        (
+            '{"archive_info": {"hashes": {"sha256": "8d1a77c0e4b2ffff"}}}',
+            "0.1.0 (wheel 8d1a77c0e4b2)",
+        ),
+        ('{"archive_info": {"hash": "sha256=8d"}, "vcs_info": []}', "0.1.0"),
+    ],
+)
+def test_the_version_names_the_build_where_the_installer_has_recorded_it(origin, shown):
+    """Two builds of one version differ in their commit or in the hash of their wheel."""
+    assert describe_build(Installed(origin)) == shown
 
 
 def test_an_address_without_a_password_is_none():

@@ -328,7 +328,7 @@ def test_f85_a_restored_dump_is_reconciled_before_anything_is_sent(
     for host in (first, second):
         verified = json.loads(host.publisher("audit", "verify", "--json", check=1))
         assert {(item["code"], item["name"]) for item in verified["errors"]} == {
-            ("replaced", "li")
+            ("lost", "li")
         }, verified
 
 

@@ -102,7 +102,7 @@ def reconcile_restored(workspace, simulator, wait_until):
         "wechat",
     }  # an absence, once proven, is for a person to judge
     verified = json.loads(workspace.publisher("audit", "verify", "--json", check=None))
-    assert {item["code"] for item in verified["errors"]} <= {"replaced"}, verified
+    assert {item["code"] for item in verified["errors"]} <= {"lost"}, verified
     return [item["name"] for item in verified["errors"]]
 
 

@@ -287,7 +287,7 @@ async def test_open_tasks_are_alerted_twice_and_then_held(scene):
         "manual_task_waiting": 10,
         "manual_task_half_time": 720,
         "manual_task_expiring": 1410,
-        "held.manual_task_overdue": 1440,
+        "held.manual_task_unreported": 1440,
     }
     assert ((await scene.now()).state, scene.fake.calls) == (State.HELD, [])
 
@@ -298,7 +298,7 @@ async def test_a_cancelled_task_is_not_listed(scene):
     await scene.run_jobs()
     assert (await scene.tasks.list_open(), (await scene.now()).reason) == (
         [],
-        "manual_task_cancelled",
+        "manual_task_unreported",
     )
     ruled = await resolve_delivery(
         scene.store,

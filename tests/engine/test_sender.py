@@ -401,7 +401,7 @@ async def test_a_persons_confirmation_is_checked_by_reading_first(open_store, ru
             await run_on(store, adapters, runtime, minutes=3)
         after = await state_of(store)
         assert after.state is expected
-        assert expected is State.PUBLISHED or after.reason == "report_not_confirmed"
+        assert expected is State.PUBLISHED or after.reason == "possible_match"
         fake.add_post(blind.calls[0])
 
 

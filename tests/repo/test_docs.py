@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from adapters import BUILT_IN_ADAPTERS
+from publisher.app.alert_addresses import PARSERS
 from publisher.cli import COMMANDS
 from publisher.domain.alert_classes import ALERT_CLASSES
 from publisher.domain.delivery import State
@@ -266,6 +267,15 @@ def test_the_page_on_extending_names_files_that_exist():
     named = [path for path in paths if not re.search(r"[A-Z]{4}", path)]
     assert named
     assert [path for path in named if not (ROOT / path).exists()] == []
+
+
+@pytest.mark.parametrize("scheme", PARSERS)
+def test_each_form_of_a_channels_address_is_in_the_table(scheme):
+    """Operators find each scheme of an alert channel in docs/monitoring.md."""
+    rows = re.findall(
+        r"^\|.*", (DOCS / "monitoring.md").read_text("utf-8"), re.MULTILINE
+    )
+    assert any(f"`{scheme}://" in row for row in rows)
 
 
 def test_pictures_are_few_and_small():

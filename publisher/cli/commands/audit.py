@@ -32,6 +32,7 @@ from publisher.cli.framework import (
 from publisher.cli.terminal import Terminal, display_path, echo
 from publisher.config import Settings
 from publisher.domain.audit_chain import (
+    RESTORED_EVENT,
     AcceptedDataLoss,
     Checkpoint,
     checkpoint_signing_text,
@@ -410,14 +411,17 @@ def format_break(terminal: Terminal, item: ChainBreak, zone: tzinfo | None) -> s
         words += terminal.translate(
             "damage_between", **{**facts, "since": facts["since"] or "?"}
         )
-    if item.defect is ChainDefect.REPLACED or "event" not in facts:
-        return words
-    about = (
-        "damage_entry_before"
-        if item.defect in {ChainDefect.MISSING, ChainDefect.CUT}
-        else "damage_entry_now"
-    )
-    return words + terminal.translate(about, **facts)
+    match item.defect:
+        case ChainDefect.LOST if facts.get("event") == RESTORED_EVENT and item.loss:
+            return words + terminal.translate("damage_restored", **facts)
+        case ChainDefect.LOST if "database" in facts:
+            return words + terminal.translate("damage_other_chain", **facts)
+        case _ if "event" not in facts:
+            return words
+        case ChainDefect.LOST:
+            return words + terminal.translate("damage_entry_before", **facts)
+        case _:
+            return words + terminal.translate("damage_entry_now", **facts)
 
 
 def _localize_times(facts: Mapping[str, Any], zone: tzinfo | None) -> dict[str, Any]:

@@ -21,7 +21,7 @@ MAX_TAG_NAME_BYTES = 30
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Audience:
+class MassAudience:
     """The intended receivers of a mass send; `key` distinguishes audiences of one kind."""
 
     kind: Literal["all", "tag", "list"]
@@ -31,33 +31,35 @@ class Audience:
 
 def parse_filter(
     state: SimulatorState, request: ApiRequest, fields: Mapping[str, Any]
-) -> Audience | int:
+) -> MassAudience | int:
     """Return the audience of `sendall`: all followers, or only some by tag; else an error code."""
     chosen = fields.get("filter")
     if not isinstance(chosen, dict):
         return 40035
     if chosen.get("is_to_all") is True:
-        return Audience(kind="all", key="", count=FOLLOWER_COUNT)
+        return MassAudience(kind="all", key="", count=FOLLOWER_COUNT)
     tag = _get_tags(state, request.account).get(str(chosen.get("tag_id")))
     if tag is None:
         return 45159
-    return Audience(kind="tag", key=str(chosen["tag_id"]), count=len(tag["members"]))
+    return MassAudience(
+        kind="tag", key=str(chosen["tag_id"]), count=len(tag["members"])
+    )
 
 
-def parse_open_ids(fields: Mapping[str, Any]) -> Audience | int:
+def parse_open_ids(fields: Mapping[str, Any]) -> MassAudience | int:
     """Return the audience of `send`, two to ten thousand open ids; else an error code."""
     names = fields.get("touser")
     if not isinstance(names, list) or not 2 <= len(names) <= MAX_OPEN_IDS:
         return 40130
     if not all(isinstance(name, str) and len(name) == OPEN_ID_LENGTH for name in names):
         return 40003
-    return Audience(
+    return MassAudience(
         kind="list", key=",".join(sorted(set(names))), count=len(set(names))
     )
 
 
 def count_receivers(
-    state: SimulatorState, account: str, audience: Audience
+    state: SimulatorState, account: str, audience: MassAudience
 ) -> int | None:
     """Return how many receivers a mass send still reaches this month.
 

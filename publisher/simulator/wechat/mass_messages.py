@@ -18,7 +18,7 @@ from publisher.simulator.state import SimulatedPost, SimulatorState
 from .drafts import Article, find_draft, mark_submitted
 from .followers import (
     OPEN_ID_LENGTH,
-    Audience,
+    MassAudience,
     count_receivers,
     parse_filter,
     parse_open_ids,
@@ -73,7 +73,7 @@ def _send(
     state: SimulatorState,
     request: ApiRequest,
     fields: Mapping[str, Any],
-    audience: Audience | int,
+    audience: MassAudience | int,
 ) -> ApiResponse:
     if isinstance(audience, int):
         return refuse(request, audience)

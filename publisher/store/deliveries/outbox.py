@@ -503,7 +503,7 @@ class Outbox(StorePart):
             return
         if delivery.state in WAITING_STATES:
             self.store.transition(
-                transaction, delivery, Held(reason=HoldReason.LATE_RESPONSE), SENDER
+                transaction, delivery, Held(reason=HoldReason.UNCHECKABLE), SENDER
             )
         else:
             url = outcome.receipt.url if isinstance(outcome, Published) else ""
@@ -773,7 +773,7 @@ class Outbox(StorePart):
                 delivery.account
             ).visibility_window
             return (
-                Held(reason=HoldReason.REPORT_NOT_CONFIRMED)
+                Held(reason=HoldReason.POSSIBLE_MATCH)
                 if began_at > visible_at
                 else result
             )
@@ -833,7 +833,7 @@ class Outbox(StorePart):
         if delivery.is_review_possible:
             return Held(reason=HoldReason.REVIEW_POSSIBLE)
         return Held(
-            reason=HoldReason.REPORT_NOT_CONFIRMED
+            reason=HoldReason.POSSIBLE_MATCH
             if delivery.reported_url
             else HoldReason.UNCHECKABLE
         )

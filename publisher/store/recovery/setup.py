@@ -6,6 +6,7 @@ next start.
 
 import asyncio
 import json
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -14,6 +15,7 @@ from pathlib import Path
 from sqlalchemy import Connection, create_engine, func, insert, inspect, select
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DatabaseError
+from sqlmodel import SQLModel
 
 from publisher.domain.delivery import WorkerId
 from publisher.domain.errors import RefusedError
@@ -57,6 +59,9 @@ READY_INFIX = ".restoring-"
 KEPT_INFIX = ".kept-"
 """Marks the replaced file, with the same instant."""
 
+POSTGRES_COLUMNS = """SELECT table_name, column_name FROM information_schema.columns
+WHERE table_schema = current_schema()"""
+
 
 async def prepare_database(  # noqa: PLR0913 # which database, and what is checked of it
     url: str,
@@ -70,8 +75,8 @@ async def prepare_database(  # noqa: PLR0913 # which database, and what is check
     """Create or migrate the database, and reject one that must not be used.
 
     Raises RefusedError for a corrupt file, a database of another environment, a backup, a database
-    of a newer version, one that was moved, and a server that does not sync its commits to disk;
-    unless `allows_older`, also as `check_against_journal` and `check_folder` do; with
+    of a newer version or of a pre-release, one that was moved, and a server that does not sync its
+    commits to disk; unless `allows_older`, also as `check_against_journal` and `check_folder` do; with
     `checks_integrity`, also as `check_integrity` does.
     """
     await asyncio.to_thread(
@@ -109,6 +114,9 @@ def migrate(
             if connection.exec_driver_sql("SHOW fsync").scalar_one() == "off":
                 raise RefusedError("database_unsafe")
         _run_migrations(connection, runtime)
+        if file is None:
+            shown = make_url(url).render_as_string(hide_password=True)
+            _require_columns(connection, shown)
         if not check_marks(connection, environment, is_staged=journal is None):
             connection.execute(
                 insert(DATABASE_INFO).values(key="environment", value=environment)
@@ -257,6 +265,22 @@ def _run_migrations(connection: Connection, runtime: Runtime) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
     command.upgrade(config, "head")
     connection.commit()
+
+
+def _require_columns(connection: Connection, database: str) -> None:
+    """Raise RefusedError unless the tables of a server have this release's columns and no other.
+
+    A pre-release may have made them, with the number of the same migration. A file's whole schema
+    is compared, see `require_own_schema`.
+    """
+    stored: dict[str, set[str]] = defaultdict(set)
+    for table, column in connection.exec_driver_sql(POSTGRES_COLUMNS):
+        stored[table].add(column)
+    if any(
+        stored[table.name] != set(table.columns.keys())
+        for table in SQLModel.metadata.sorted_tables
+    ):
+        raise RefusedError("database_schema_differs", file=database)
 
 
 def _read_migration(connection: Connection) -> str | None:

@@ -22,6 +22,7 @@ from publisher.domain.user import Permission, RefusalKind
 from publisher.engine.disk_space import measure_disks
 from publisher.runtime.logs import log
 from publisher.store.queries.dashboard import Figures
+from publisher.web.health.counters import describe_counters
 from publisher.web.kit.access import find_source
 from publisher.web.kit.frame import read_frame_facts
 from publisher.web.kit.site import Site, find_reach, get_site
@@ -112,7 +113,14 @@ async def measure(site: Site, accounts: frozenset[AccountId] | None) -> bytes:
     registry = CollectorRegistry()
     disks = await asyncio.to_thread(describe_disks, site) if accounts is None else []
     registry.register(
-        FigureCollector(figures, [*await describe_accounts(site, accounts), *disks])
+        FigureCollector(
+            figures,
+            [
+                *await describe_accounts(site, accounts),
+                *await describe_counters(site, accounts),
+                *disks,
+            ],
+        )
     )
     return generate_latest(registry) + generate_latest(REGISTRY)
 

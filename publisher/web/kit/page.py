@@ -128,6 +128,7 @@ def page_values(visitor: Visitor) -> Mapping[str, Any]:
         "now": clock.now,
         "when": clock.when,
         "time_left": clock.time_left,
+        "duration": clock.duration,
         "day_name": clock.day_name,
     }
 

@@ -486,6 +486,22 @@ class Clock:
             else self.translate("web_under_a_minute")
         )
 
+    def duration(self, length: timedelta) -> str:
+        """Return a length of time, such as 1 天 6 小时. A fraction of a second is left out."""
+        minutes, seconds = divmod(length.seconds, 60)
+        numbers = {
+            "web_days": length.days,
+            "web_hours": minutes // 60,
+            "web_minutes": minutes % 60,
+            "web_seconds": seconds,
+        }
+        words = [
+            self.translate(code, number=number)
+            for code, number in numbers.items()
+            if number
+        ]
+        return " ".join(words) or self.translate("web_seconds", number=0)
+
 
 def get_site(connection: HTTPConnection) -> Site:
     site: Site = connection.app.state.site

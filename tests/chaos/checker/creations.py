@@ -44,7 +44,7 @@ EDIT_GRACE = 1.0
 Posts = Mapping[str, Mapping[str, Any]]
 FOREIGN = "wrong_account"
 """The fault of an answer that names another account."""
-NOT_MADE = frozenset({"not_published", "not_published_twice", "captcha", "poison"})
+NOT_MADE = frozenset({"not_published", "captcha", "poison"})
 """Holds of deliveries that were never made."""
 LEFT_OUT = "posts_left_out"
 """The code of the alert that names the posts that stay as planned, even if the schedule differs."""

@@ -1,5 +1,6 @@
 """The ends of deliveries and their alerts: I2, I9, I10."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
@@ -27,7 +28,6 @@ MISSED = "occurrences_missed"
 DEMANDED = frozenset(
     {
         "not_published",
-        "not_published_twice",
         "account",
         "auth",
         "uncheckable",
@@ -38,14 +38,10 @@ DEMANDED = frozenset(
         "hidden",
         "identity_changed",
         "image_missing",
-        "late_response",
         "possible_match",
-        "report_not_confirmed",
-        "permission",
         "poison",
         "review_timeout",
-        "manual_task_cancelled",
-        "manual_task_overdue",
+        "manual_task_unreported",
         "wrong_account",
         "wrong_secret",
     }
@@ -63,6 +59,8 @@ NOTHING_TRIED = frozenset({"never_started", "journal_write_failed"})
 """Reasons of attempts that were not even begun."""
 CRASHES_NEEDED = 2
 """So many crashes of a worker hold a delivery as their cause."""
+MOST_CALLS = 2
+"""So many calls are made without a person, the second after a proven absence."""
 NO_SECOND = frozenset({"duplicate", "review"})
 """Faults that forbid another call after a proven absence, on any platform."""
 STOPS = frozenset({"cancel", "retract"})
@@ -408,7 +406,9 @@ def _is_excused(history: History, delivery: RecordedDelivery, duty: Duty) -> boo
         return _may_be_hidden(history, delivery)
     if delivery.state == "held":
         return delivery.reason in DEMANDED and (
-            delivery.reason != "not_published" or _allows_no_second(history, delivery)
+            delivery.reason != "not_published"
+            or _had_second(history, delivery)
+            or _allows_no_second(history, delivery)
         )
     if delivery.follows and (
         delivery.state in {"due", "pending"}
@@ -471,6 +471,12 @@ def _allows_no_second(history: History, delivery: RecordedDelivery) -> bool:
     return not history.policy_of(delivery).allows_second(delivery) or any(
         NO_SECOND & set((fault or "").split("+")) for fault in own
     )
+
+
+def _had_second(history: History, delivery: RecordedDelivery) -> bool:
+    """True if one part of the delivery has had all the calls that are made without a person."""
+    calls = Counter(one.part for one in history.attempts_of.get(delivery.id, ()))
+    return max(calls.values(), default=0) >= MOST_CALLS
 
 
 def _was_stopped(

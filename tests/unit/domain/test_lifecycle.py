@@ -556,7 +556,7 @@ def test_absence_allows_one_second_call_only():
         Unknown(reason="timeout"),
         AbsenceProven(can_resend=True),
     )
-    assert (again.state, again.reason) == (State.HELD, HoldReason.NOT_PUBLISHED_TWICE)
+    assert (again.state, again.reason) == (State.HELD, HoldReason.NOT_PUBLISHED)
     assert (
         after(unknown, AbsenceProven(can_resend=False)).reason
         == HoldReason.NOT_PUBLISHED
@@ -577,7 +577,7 @@ def test_a_resend_out_of_an_unknown_outcome_is_the_second_call():
     unknown = after(resent, Claimed(), AttemptStarted(), Unknown(reason="timeout"))
     assert (
         after(unknown, AbsenceProven(can_resend=True)).reason
-        == HoldReason.NOT_PUBLISHED_TWICE
+        == HoldReason.NOT_PUBLISHED
     )
     resolved = after(
         in_state(State.HELD), Resolved(to=State.DUE, reason="signed in again")

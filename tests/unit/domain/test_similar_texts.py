@@ -149,6 +149,7 @@ def test_no_part_may_differ_f55(theirs):
 def test_a_post_without_text_matches_none():
     """A post without visible text matches no text, nor one with nothing but its marker."""
     assert not is_similar([f"【{MARKER.code}】"], [""], MARKER)
+    assert not is_similar(["阅读全文"], [""], MARKER)
 
 
 @given(st.text(), st.text())

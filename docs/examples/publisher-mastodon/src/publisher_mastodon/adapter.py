@@ -83,9 +83,7 @@ def interpret_refusal(refusal: Refusal) -> Outcome:
         case 401:
             return CredentialExpired(reason=code)
         case 403:
-            return Blocked(
-                code=code, reason=refusal.message, hold_reason=HoldReason.PERMISSION
-            )
+            return Blocked(code=code, reason=refusal.message)
         case 422 if refusal.message:
             return Rejected(code=code, reason=refusal.message)
         case _:
@@ -419,7 +417,6 @@ def _interpret_account_failure(
             return Blocked(
                 code="mastodon_403",
                 reason=account.message,
-                hold_reason=HoldReason.PERMISSION,
             )
         return api.to_failure(account)
     if isinstance(account, Unknown) and account.reason == "mastodon_wrong_account":
