@@ -91,7 +91,7 @@ link_template = "https://example.gov.cn/{marker}"
 WECHAT = """[[account]]
 id = "x"
 platform = "wechat"
-identity = "wx1"
+identity = "wx0123456789abcdef"
 secret = "x"
 """
 TIEBA = """[[account]]
