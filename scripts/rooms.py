@@ -78,8 +78,8 @@ SUBJECTS: Mapping[str, str] = {
         sign_in similar_names tokens user users
     """,
     "health": """
-        certificates checks clock clock_check disk_space full_disk health idle job_scheduler jobs lost_workers
-        counters outdated_daemon probes replication watchdog
+        certificates checks clock clock_check counters disk_space full_disk health idle
+        job_scheduler jobs lost_workers outdated_daemon probes replication watchdog
     """,
     "recovery": """
         backup backup_folder backup_record backups comparison folder journal last_backup
