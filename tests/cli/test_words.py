@@ -17,7 +17,7 @@ from publisher.domain.delivery import EVENT_CODES, ReminderKind, State
 from publisher.domain.results import HoldReason, TransportReason
 from publisher.engine.checkpoints import MISSING_KEY_REASON
 from publisher.i18n import LANGUAGES, Messages, load_catalogue
-from publisher.secrets import SecretErrorCode
+from publisher.secrets import FIELDS_MISSING, SecretErrorCode
 from publisher.store.deliveries.sweeps import EXPIRED
 from publisher.store.queries.queries import Alert, AuditLine, Pause
 from tests.cli.reasons import find_reasons
@@ -48,6 +48,7 @@ REASONS = {
     *TransportReason,
     *EXPIRED,
     MISSING_KEY_REASON,
+    FIELDS_MISSING,
     *(set(get_args(SecretErrorCode)) - {"audit_key_bad"}),
 } - UNSHOWN
 OF_THE_CLOCK = {
@@ -255,10 +256,14 @@ def test_every_alert_has_a_text(narrator, code):
 
 def test_every_job_has_a_text(narrator):
     """An alert about any job of the daemon, or a job of one account, names the failing job."""
-    beats = re.findall(
-        r"Job\(\s*\"(\w+)\",", (ROOT / "publisher" / "daemon.py").read_text("utf-8")
-    )
-    assert len(beats) == 22
+    beats = [
+        name
+        for path in ("daemon.py", "app/checks.py")
+        for name in re.findall(
+            r"Job\(\s*\"(\w+)\",", (ROOT / "publisher" / path).read_text("utf-8")
+        )
+    ]
+    assert len(beats) == 29
     for job in [*beats, "monitor_account", "check_login"]:
         facts = {
             "job": job,

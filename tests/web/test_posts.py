@@ -50,7 +50,7 @@ async def test_what_needs_a_person_stands_first_with_the_words_of_why(site):
     assert page.index('id="deliveries"') < page.index('id="previews"')
     assert 'data-testid="delivery-refund-shanghai-tieba"' in page
     assert 'data-testid="delivery-refund-beijing-weibo"' not in page
-    assert "读取账号也无法核实" in page
+    assert "读取账号无法核实" in page
     assert "按“就是这一条”" in page
     assert "publisher resolve" not in page
     everything = (await client.get(f"{PATH}?tab=all")).text

@@ -170,6 +170,7 @@ async def describe(site, client, stem, writer, title):
     preview = next(iter(site.app.state.site.articles._kept.get(writer, ())), "none")
     return {
         "post": post, "occurrence": "once", "account": f"{city}-weibo", "number": str(alert.id),
+        "code": alert.code,
         "draft": draft, "name": writer, "fingerprint": article.fingerprint,
         "sha256": article.images[0].sha256, "link": "none", "preview": preview,
     }  # fmt: skip
@@ -271,6 +272,7 @@ EXPECTED = {
     "resend_form": (409, 404), "resend": (409, 404), "retract_one_form": (200, 404),
     "retract_one": (422, 404),
     "alerts": (200, 200), "acknowledge": (303, 404), "unacknowledge": (303, 404),
+    "acknowledge_kind": (404, 404),
     "accounts": (200, 200), "account": (200, 404), "pause_account_form": (200, 404),
     "pause_account": (303, 404), "resume_account_form": (200, 404), "resume_account": (409, 404),
     "probe_account": (303, 404),

@@ -55,15 +55,15 @@ async def resolve(  # noqa: PLR0913 # one argument an option
     held_for: str | None,
 ) -> int:
     require_url(ruling, url)
+    if target.account is None and ruling != Resolution.RESEND:
+        raise LocalizedUsageError("account_needed", value=target.text)
+    if target.account is not None and held_for:
+        raise LocalizedUsageError("held_for_needs_post")
     settings = await load_workspace_settings(terminal)
-    if target.account is None and ruling == Resolution.RESEND:
+    if target.account is None:
         return await resend_post(
             terminal, settings, target, held_for, by=by, reason=reason
         )
-    if target.account is None:
-        raise LocalizedUsageError("account_needed", value=target.text)
-    if held_for:
-        raise LocalizedUsageError("held_for_needs_post")
     await resolve_one(terminal, settings, target, ruling, url, by=by, reason=reason)
     return 0
 
