@@ -193,7 +193,7 @@ class Handshake(asyncio.Protocol):
 
 
 class LengthRequired(h11.Connection):
-    """Refuses a body in chunks: each chunk of a byte costs as much work as a request.
+    """Refuses a body in chunks, with 400: each chunk of a byte costs as much work as a request.
 
     Browsers send the length of a form.
     """
@@ -203,9 +203,7 @@ class LengthRequired(h11.Connection):
         if isinstance(event, h11.Request) and b"transfer-encoding" in dict(
             event.headers
         ):
-            raise h11.RemoteProtocolError(
-                "a body needs a length", error_status_hint=411
-            )
+            raise h11.RemoteProtocolError("a body needs a length")
         return event
 
 
