@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from axe_playwright_python.async_playwright import Axe
+from PIL import Image
 from playwright.async_api import expect
 
 from publisher.domain.delivery import Actor, Role, State
@@ -29,7 +30,7 @@ from tests.browser.test_approval_story import (
 )
 from tests.e2e.test_browser import BROWSER
 from tests.web.posts import set_state
-from tests.web.test_approve import approving  # noqa: F401 # a fixture
+from tests.web.test_approve import approving, write  # noqa: F401 # a fixture
 
 pytestmark = [
     pytest.mark.long,
@@ -53,6 +54,18 @@ SUM_OF_SHIFTS = """() => new Promise((done) => {
 
 The half second of an observer's delay is included.
 """
+LOAD_PICTURES = """() => {
+  for (const each of document.querySelectorAll("details")) each.open = true;
+  return Promise.all([...document.images].map((image) => {
+    image.loading = "eager";
+    return image.decode();
+  }));
+}"""
+STRETCHED = """() => [...document.images]
+  .map(({ width, height, naturalWidth, naturalHeight }) =>
+    ({ width, height, ratio: (width / height) / (naturalWidth / naturalHeight) }))
+  .filter(({ ratio }) => Math.abs(ratio - 1) > 0.02)"""
+"""The pictures of a page that are not shown in their own ratio of width to height."""
 SHIFT_OF_A_CLOCK = 0.0001
 """The limit of a shift by a time that changes a digit and moves the text beside it.
 
@@ -75,6 +88,13 @@ NO_PAGES = {
     "article",
     "media",
 }
+PAGES_WITH_PICTURES = (
+    "/approve/refund",
+    "/posts/refund",
+    "/posts/refund/texts",
+    "/posts/refund/edit",
+    "/deliveries/refund/once/beijing-weibo",
+)
 SEEN_ELSEWHERE = {"draft", "occurrence", "occurrence_texts", "login_code"}
 """Pages that look as other, shown pages do."""
 REFUSED = {"resolve_form", "resend_form", "evergreen_form"}
@@ -198,6 +218,30 @@ async def test_no_page_shuts_anybody_out(approving, lang, looks):  # noqa: F811 
                 found[path] = wrong
     assert found == {}
     assert refused == REFUSED
+
+
+@pytest.mark.long(seconds=15)
+async def test_no_picture_is_stretched(approving):  # noqa: F811 # the fixture
+    """A picture far wider than a phone keeps its ratio wherever a text is shown."""
+    site = approving
+    media = site.application.settings.workspace / "media"
+    media.mkdir(exist_ok=True)
+    Image.new("RGB", (3000, 1875), "navy").save(media / "wide.png")
+    picture = 'images = [{ file = "media/wide.png", alt = "四个步骤" }]'
+    await write(site, words={"[post.data]": f"{picture}\n[post.data]"})
+    shown, stretched = 0, {}
+    async with serving(site.app) as address, browsers(site, address) as enter:
+        page = await enter("批", "approver", DESK)
+        for path in PAGES_WITH_PICTURES:
+            await page.goto(f"{address}{path}")
+            await page.evaluate(LOAD_PICTURES)
+            shown += await page.evaluate("document.images.length")
+            for viewport in (DESK, PHONE):
+                await page.set_viewport_size(viewport)
+                if wrong := await page.evaluate(STRETCHED):
+                    stretched[path, viewport["width"]] = wrong
+    assert shown > len(PAGES_WITH_PICTURES)
+    assert stretched == {}
 
 
 async def test_days_of_another_month_can_be_read(site):
