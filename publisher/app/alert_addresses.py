@@ -26,6 +26,8 @@ from publisher.domain.addresses import is_loopback
 from publisher.domain.errors import Problem
 
 MAX_SCHEME_CHARACTERS = 20
+WEBHOOKS = ("json", "jsons")
+"""The schemes of addresses with a host. In those of other services a token has its place."""
 MAIL_OPTIONS = frozenset({"from", "to", "smtp", "mode"})
 MAIL_PORTS = {"insecure": 25, "starttls": 587, "ssl": 465}
 """The modes of a connection to a mail server, each with its usual port."""
@@ -242,7 +244,7 @@ def parse_mail(parts: SplitResult) -> MailTarget:
 PARSERS: Mapping[str, Callable[[SplitResult], Target]] = {
     **{scheme: partial(parse_bot, bot) for scheme, bot in BOTS.items()},
     **dict.fromkeys(("mailto", "mailtos"), parse_mail),
-    **dict.fromkeys(("json", "jsons"), parse_webhook),
+    **dict.fromkeys(WEBHOOKS, parse_webhook),
 }
 """The schemes of channels. Each function raises ValueError for an address that it cannot use."""
 
@@ -293,5 +295,5 @@ def list_secret_parts(url: str) -> Iterator[str]:
     )
     if not is_mail:
         yield from map(unquote, parts.path.split("/"))
-    if parts.scheme in BOTS:
+    if not is_mail and parts.scheme not in WEBHOOKS:
         yield parts.netloc.rpartition("@")[2] + parts.path.rstrip("/")

@@ -17,7 +17,7 @@ from urllib.parse import parse_qs, quote, urlsplit
 import pytest
 
 from publisher.app import alert_addresses, alert_channels, alert_delivery
-from publisher.app.alert_addresses import Bot, parse_bot
+from publisher.app.alert_addresses import PARSERS, WEBHOOKS, Bot, parse_bot
 from publisher.app.alert_channels import (
     AlertChannels,
     find_channel_problems,
@@ -442,6 +442,12 @@ def test_of_a_mail_address_only_the_password_is_a_secret():
     assert "token-of-a-hook" in set(
         list_secret_parts("jsons://example.gov.cn/hook?key=token-of-a-hook")
     )
+
+
+@pytest.mark.parametrize("scheme", PARSERS.keys() - {*WEBHOOKS, "mailto", "mailtos"})
+def test_the_token_of_a_service_is_a_secret(scheme):
+    """In the address of each service, a token in place of the host is redacted alone too."""
+    assert {"t0ken", "u5er"} <= set(list_secret_parts(f"{scheme}://u5er@t0ken"))
 
 
 def test_a_missing_secret_is_a_warning(channels_of, tmp_path):
