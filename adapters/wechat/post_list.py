@@ -2,13 +2,13 @@
 
 import html
 import re
-import unicodedata
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import pairwise
 
 from adapters.wechat.mass_send import parse_mass_send_id
+from publisher.domain.characters import normalize_compatible
 from publisher.domain.post import Baseline, Marker, RenderedPost, SendRequest
 from publisher.domain.post_list import ListedPost, MatchCriteria, match_list
 from publisher.domain.results import (
@@ -201,5 +201,5 @@ def to_observed_posts(articles: Sequence[WeChatArticle]) -> tuple[ObservedPost, 
 
 
 def _normalize_text(text: str) -> str:
-    plain = unicodedata.normalize("NFKC", html.unescape(_HTML_TAG.sub(" ", text)))
+    plain = normalize_compatible(html.unescape(_HTML_TAG.sub(" ", text)))
     return "".join(letter for letter in plain if letter.isalnum())

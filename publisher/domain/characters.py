@@ -15,6 +15,8 @@ from typing import Final
 ValuePath = tuple[str | int, ...]
 """The keys and indexes of a value."""
 
+MAX_MARKS: Final = 30
+"""Marks on one letter that count, as in Unicode's stream-safe text format. No language has more."""
 _UNSTORABLE: Final = re.compile("[\0\ud800-\udfff]")
 """U+0000, refused by PostgreSQL, and surrogates, such as half an emoji, refused by UTF-8."""
 _REPLACEMENT: Final = "\ufffd"
@@ -66,6 +68,25 @@ _ALIASES: Final[Mapping[str, str]] = {
 _CATEGORY_LABELS: Final[Mapping[str, str]] = {
     "Cc": "<control>", "Cs": "<surrogate>", "Co": "<private use>", "Cn": "<not assigned>",
 }  # fmt: skip
+
+
+def normalize_compatible(text: str) -> str:
+    """Return a text in the form NFKC, with at most MAX_MARKS marks in a row.
+
+    Python sorts the marks of a letter in time that grows with the square of their number.
+    """
+    marks = "".join(filter(_is_mark, set(text)))
+    if len(text) > MAX_MARKS and marks:
+        in_class = f"[{re.escape(marks)}]"
+        text = re.sub(f"({in_class}{{{MAX_MARKS}}}){in_class}+", r"\1", text)
+    return unicodedata.normalize("NFKC", text)
+
+
+def _is_mark(character: str) -> bool:
+    """True if nothing of a character stands by itself."""
+    return not character.isascii() and all(
+        map(unicodedata.combining, unicodedata.normalize("NFKD", character))
+    )
 
 
 def is_storable(text: str) -> bool:
@@ -205,12 +226,10 @@ def name_skeleton(name: str) -> str:
     """
     text = "".join(
         letter
-        for letter in unicodedata.normalize("NFKC", name)
+        for letter in normalize_compatible(name)
         if not _is_invisible(letter) and letter != " "
     )
-    folded = unicodedata.normalize(
-        "NFKC", text.translate(_CAPITAL_LOOKALIKES).casefold()
-    )
+    folded = normalize_compatible(text.translate(_CAPITAL_LOOKALIKES).casefold())
     return "".join(
         _PAIR_LOOKALIKES.get(letter, letter)
         for letter in folded.translate(_LETTER_LOOKALIKES)

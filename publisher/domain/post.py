@@ -6,7 +6,6 @@ The final text holds the marker that identifies it.
 import hashlib
 import json
 import re
-import unicodedata
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
@@ -14,6 +13,7 @@ from enum import StrEnum
 from typing import Literal, NewType
 
 from publisher.domain.account import AccountId, Platform
+from publisher.domain.characters import normalize_compatible
 from publisher.domain.kinds import PostKind
 from publisher.domain.results import Receipt
 
@@ -375,4 +375,4 @@ def normalize(text: str) -> str:
 
     Case, width, spaces and punctuation are dropped.
     """
-    return "".join(filter(str.isalnum, unicodedata.normalize("NFKC", text).casefold()))
+    return "".join(filter(str.isalnum, normalize_compatible(text).casefold()))

@@ -12,6 +12,7 @@ from publisher.domain.characters import (
     escape_forbidden,
     find_forbidden_characters,
     find_forbidden_in_value,
+    normalize_compatible,
 )
 
 ODD = [
@@ -113,3 +114,25 @@ def test_json_stays_the_same_json(value):
         json.loads(escape_forbidden(json.dumps(value, ensure_ascii=False, indent=2)))
         == value
     )
+
+
+@pytest.mark.parametrize("mark", ["\u0301", "\u0f75", "\u0345\u0334"])
+def test_f90_marks_beyond_what_a_letter_can_have_are_not_sorted(mark):
+    """A hundred thousand marks on one letter cost no more than thirty.
+
+    Marks on other letters stay.
+    """
+    text = f"警e\u0301{'a' + mark * 50_000}Ａ\u030a"
+    assert normalize_compatible(text) == normalize_compatible(
+        f"警e\u0301{'a' + (mark * 30)[:30]}Ａ\u030a"
+    )
+
+
+@given(st.text(max_size=30))
+def test_other_texts_are_in_the_usual_form(text):
+    assert normalize_compatible(text) == unicodedata.normalize("NFKC", text)
+
+
+@pytest.mark.parametrize("text", LEGITIMATE)
+def test_texts_of_a_language_are_in_the_usual_form(text):
+    assert normalize_compatible(text * 9) == unicodedata.normalize("NFKC", text * 9)
