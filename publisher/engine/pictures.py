@@ -14,7 +14,7 @@ from publisher.config import MEDIA_FOLDER
 from publisher.domain.errors import Problem, ScheduleError
 from publisher.engine.planner import Planner
 from publisher.rendering.image_formats import MAX_PICTURE_BYTES
-from publisher.rendering.jobs import MEDIA_TYPES, CleanedPicture, CleanPicture
+from publisher.rendering.jobs import MEDIA_TYPES, CleanedPicture
 from publisher.runtime.files import put_in_place, write_beside
 from publisher.runtime.shared_files import is_plain, share
 from publisher.schedule.load import SCHEDULE_READ_LIMITS
@@ -42,8 +42,9 @@ async def keep_picture(planner: Planner, data: bytes, user: str) -> str | Proble
     await uploads.require_room(user, len(data))
     if await asyncio.to_thread(is_disk_low, folder, len(data)):
         return Problem(code="upload_disk_low")
-    [cleaned] = await asyncio.to_thread(
-        planner.post_renderer.templates.renderer.run, [CleanPicture(data=data)]
+    renderer = planner.post_renderer
+    cleaned = await asyncio.to_thread(
+        renderer.clean_pictures.clean, data, renderer.templates.renderer
     )
     if isinstance(cleaned, Problem):
         return cleaned

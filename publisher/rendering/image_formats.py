@@ -24,8 +24,11 @@ MAX_PICTURE_BYTES: Final = 5 * 1024 * 1024
 MAX_PIXELS: Final = 40_000_000
 MAX_ASPECT_RATIO: Final = 50
 """A long phone screenshot is about 1 to 20."""
+MAX_PNG_DATA_BYTES: Final = 4 * MAX_PIXELS
+"""Of the unpacked pixels. With 16 bits a colour a picture has half as many of them."""
 MAX_JPEG_SCANS: Final = 100
-"""A progressive JPEG has about ten; each costs a pass over the whole picture."""
+MAX_SCANNED_PIXELS: Final = 12 * MAX_PIXELS
+"""A progressive JPEG has about ten scans; each costs a pass over the whole picture."""
 MAX_SEGMENTS: Final = 10_000
 MAX_PROFILE_BYTES: Final = 1024 * 1024
 """Pillow decompresses no bigger ICC profile."""
@@ -156,8 +159,9 @@ def _strip_jpeg(data: bytes) -> StrippedPicture:
             _check_size(width, height)
         if code == _SOS:
             scans += 1
-            if scans > MAX_JPEG_SCANS:
-                raise picture_error("image_too_many_scans", limit=f"{MAX_JPEG_SCANS}")
+            most = min(MAX_JPEG_SCANS, MAX_SCANNED_PIXELS // (width * height or 1))
+            if scans > most:
+                raise picture_error("image_too_many_scans", limit=f"{most}")
             is_padded |= len(scan) > _max_data_bytes(width, height, 4 * payload[0])
         if code in _KEPT_MARKERS:
             body += (_jpeg_segment(code, payload), scan)
@@ -336,7 +340,7 @@ def _png_profile(body: bytes) -> bytes:
 def _has_spare_bytes(header: bytes, pixels: list[bytes]) -> bool:
     """Return True if a PNG's data is longer than its pixels need.
 
-    Raises InputError if it is shorter.
+    Raises InputError if it is shorter, or longer than MAX_PNG_DATA_BYTES.
     """
     width, height, depth, colour, packing, filtering, interlace = struct.unpack(
         ">IIBBBBB", header
@@ -361,6 +365,10 @@ def _has_spare_bytes(header: bytes, pixels: list[bytes]) -> bool:
             wanted += rows * (
                 1 + (columns * depth * _SAMPLES_BY_COLOUR_TYPE[colour] + 7) // 8
             )
+    if wanted > MAX_PNG_DATA_BYTES:
+        raise picture_error(
+            "image_too_many_pixels", width=f"{width}", height=f"{height}"
+        )
     inflate = zlib.decompressobj()
     for body in pixels:
         for at in range(

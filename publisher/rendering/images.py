@@ -37,7 +37,7 @@ class PictureFile:
 
 @dataclass(slots=True)
 class CleanPictures:
-    """Pictures that needed no cleaning.
+    """Pictures that need no cleaning, or are the result of one.
 
     Each preview of a post would decode them again, for seconds.
     """
@@ -75,7 +75,8 @@ class CleanPictures:
         if (known := self._known.get(digest)) is not None:
             return replace(known, data=data)
         [result] = renderer.run([CleanPicture(data=data)])
-        if isinstance(result, CleanedPicture) and result.data == data:
+        if isinstance(result, CleanedPicture):
+            digest = hashlib.sha256(result.data).digest()
             self._known[digest] = replace(result, data=b"")
         return result
 

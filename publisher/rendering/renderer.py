@@ -64,6 +64,11 @@ SUMMARY_CHARACTERS: Final = 54
 """How much of the body becomes the summary of an article without one."""
 MAX_BODY_CHARACTERS: Final = 50_000
 """Twice the longest article's length, and little enough for deeply nested Markdown."""
+MAX_POST_PIXELS: Final = 150_000_000
+"""Of all pictures of a post together: a dozen as a telephone takes them.
+
+The renderer decodes each of them once, and the texts of other posts wait meanwhile.
+"""
 MAX_BATCH_TEXTS: Final = 64
 """The number of texts that are rendered together.
 
@@ -319,7 +324,14 @@ class PostRenderer:
         media: dict[str, tuple[str, bytes]] = {}
         problems: list[Problem] = []
         renderer, known = self.templates.renderer, self.clean_pictures
+        pixels = 0
         for number, item in enumerate(post.images):
+            if pixels > MAX_POST_PIXELS:
+                limit = f"{MAX_POST_PIXELS // 1_000_000}"
+                facts = {"key": f"images.{number}.file", "limit": limit}
+                too_many = Problem(code="images_too_many_pixels", facts=facts)
+                problems.append(_with_post(too_many, post))
+                break
             file = self._find_picture(item)
             found = (
                 read_picture(file, renderer, known)
@@ -334,12 +346,14 @@ class PostRenderer:
                         post,
                     )
                 )
-            elif isinstance(found, RenderedImage):
-                pictures.append(found)
+                continue
+            if isinstance(found, RenderedImage):
+                picture = found
             else:
                 picture, data = found
-                pictures.append(picture)
                 media[picture.sha256] = (picture.media_type, data)
+            pictures.append(picture)
+            pixels += picture.width * picture.height
         return _Pictures(shown=pictures, media=media, problems=problems)
 
 

@@ -37,7 +37,7 @@ from publisher.engine.planner import (
     send_correction,
     send_now,
 )
-from publisher.rendering import images
+from publisher.rendering import images, renderer
 from publisher.rendering.images import read_picture
 from publisher.schedule.load import make_schedule_context, parse_schedule
 from publisher.store.db.database import ConcurrentUpdateError
@@ -616,6 +616,29 @@ async def test_f88_a_picture_of_many_posts_is_read_once_and_again_when_it_change
     assert {problem.code for problem in refused.value.problems} == {
         "image_unknown_type"
     }
+
+
+async def test_f90_the_pictures_of_a_post_are_limited_together(
+    planner, tmp_path, monkeypatch
+):
+    """Each picture is decoded once, so many large ones would keep other posts waiting."""
+    monkeypatch.setattr(renderer, "MAX_POST_PIXELS", 2 * 300 * 200)
+    (tmp_path / "media").mkdir()
+    pictures = []
+    for number in range(4):
+        file = f"media/{number}.png"
+        Image.new("RGB", (300, 200), (number, 0, 0)).save(tmp_path / file)
+        pictures.append(f'{{ file = "{file}", alt = "步骤" }}')
+    three, four = (
+        entry("p", extra=f"images = [{', '.join(pictures[:number])}]")
+        for number in (3, 4)
+    )
+    await apply_schedule(planner, three, "schedule.toml")
+    with pytest.raises(ScheduleError) as refused:
+        await apply_schedule(planner, four, "schedule.toml")
+    [problem] = refused.value.problems
+    assert problem.code == "images_too_many_pixels"
+    assert problem.facts["key"] == "images.3.file"
 
 
 async def test_a_delivery_held_for_an_edit_and_resent_is_not_held_again(planner):

@@ -375,8 +375,16 @@ def claimed_jpeg(width, height):
     )
 
 
-def claimed_png(width, height):
-    head = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0))
+def claimed_scans(width, height, scans):
+    """Return a JPEG of this size with empty scans."""
+    one = segment(0xDA, b"\1\1\0\0\x3f\0") + b"\0"
+    return claimed_jpeg(width, height)[:-2] + one * scans + b"\xff\xd9"
+
+
+def claimed_png(width, height, depth=1, colour=0):
+    head = chunk(
+        b"IHDR", struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
+    )
     return PNG_START + head + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
 
 
@@ -388,6 +396,11 @@ REFUSED = {
     "a frame beyond the screen": (claimed_gif(65_000, 65_000), "image_too_many_pixels"),
     "no width": (claimed_jpeg(0, 8), "image_broken"),
     "77,000 scans": (scanned(77_000), "image_too_many_scans"),
+    "more scans than a large jpeg needs": (
+        claimed_scans(6000, 6000, 14),
+        "image_too_many_scans",
+    ),
+    "16 bits a colour": (claimed_png(6000, 6000, 16, 6), "image_too_many_pixels"),
     "a scan too many": (scanned(MAX_JPEG_SCANS + 1), "image_too_many_scans"),
     "an animated gif": (encoded("GIF", scene(mode="P"), **FRAMES), "image_animated"),
     "an animated png": (encoded("PNG", **FRAMES), "image_animated"),

@@ -123,3 +123,18 @@ def test_a_picture_in_which_nothing_is_cleaned_is_decoded_once(tmp_path):
         first, second = (read_picture_file(file, worker, known) for _ in range(2))
         found.append((first == second, worker.runs - before))
     assert found == [(True, 1), (True, 2), (True, 2)]
+
+
+def test_f90_the_result_of_cleaning_is_not_decoded(tmp_path):
+    """A picture that was cleaned at its upload costs no preview a second decoding."""
+    worker, known, dirty = RenderWorker(), CleanPictures(), BytesIO()
+    exif = Image.Exif()
+    exif[0x010E] = "place"
+    Image.new("RGB", (9, 9)).save(dirty, "JPEG", exif=exif)
+    cleaned = known.clean(dirty.getvalue(), worker)
+
+    class Idle(RenderWorker):
+        def run(self, jobs):
+            raise AssertionError(jobs)
+
+    assert known.clean(cleaned.data, Idle()) == cleaned
