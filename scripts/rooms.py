@@ -69,8 +69,9 @@ SUBJECTS: Mapping[str, str] = {
         deleted evergreen monitor preflight reach report reports silence
     """,
     "alerts": """
-        alert_classes alerts backlog channel_check channel_proofs channels each_fault failing_jobs
-        notice_groups notice_writer notices notifier plan_alerts system_alerts
+        acknowledgements alert_classes alerts backlog channel_check channel_proofs channels
+        each_fault failing_jobs notice_groups notice_writer notices notifier plan_alerts
+        system_alerts
     """,
     "audit": "audit audit_chain audit_log audit_verifier checkpoints",
     "people": """

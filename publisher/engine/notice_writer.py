@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from itertools import accumulate
 
 from publisher.domain.account import AccountId
@@ -10,7 +11,7 @@ from publisher.engine.notice_groups import NoticeGroup
 from publisher.i18n import Messages
 from publisher.runtime.redaction import redact_text
 from publisher.store.db.rows import ACCOUNT_PAUSED
-from publisher.store.notices import DigestFacts
+from publisher.store.notices import DigestFacts, NoticeKind
 from publisher.store.people.users import NOBODY
 from publisher.store.queries.queries import Alert
 
@@ -51,6 +52,7 @@ class NoticeWriter:
     describe: Callable[[Alert], str]
     name_cause: Callable[[Alert], str]
     """Returns the cause of an alert in a few words."""
+    format_time: Callable[[datetime], str]
     workspace: str
     """The name of the workspace that the titles give."""
     platform_of: Callable[[AccountId], str]
@@ -93,6 +95,9 @@ class NoticeWriter:
                 "notice_group", subjects=self.list_subjects(group), text=text
             )
         lines = [translate("notice_entry", number=alert.id, kind=kind, text=text)]
+        if group.first.kind is NoticeKind.RETURNED and alert.dismissed_at is not None:
+            since, at = map(self.format_time, (alert.at, alert.dismissed_at))
+            lines.append(translate("notice_since", since=since, at=at))
         if self.dashboard:
             url = f"{self.dashboard.rstrip('/')}/alerts#alert-{alert.id}"
             lines.append(translate("notice_link", url=url))
