@@ -6,6 +6,7 @@ from datetime import datetime
 from itertools import accumulate
 
 from publisher.domain.account import AccountId
+from publisher.domain.alert_classes import Audience, classify
 from publisher.domain.results import REFUSED_HOLD_REASONS
 from publisher.engine.notice_groups import NoticeGroup
 from publisher.i18n import Messages
@@ -94,7 +95,10 @@ class NoticeWriter:
             text = translate(
                 "notice_group", subjects=self.list_subjects(group), text=text
             )
-        lines = [translate("notice_entry", number=alert.id, kind=kind, text=text)]
+        lines = [
+            name_audience(self.messages, classify(alert.code).audience),
+            translate("notice_entry", number=alert.id, kind=kind, text=text),
+        ]
         if group.first.kind is NoticeKind.RETURNED and alert.dismissed_at is not None:
             since, at = map(self.format_time, (alert.at, alert.dismissed_at))
             lines.append(translate("notice_since", since=since, at=at))
@@ -212,6 +216,13 @@ class NoticeWriter:
             if name != "said"
         }
         return replace(alert, facts=facts)
+
+
+def name_audience(messages: Messages, audience: Audience) -> str:
+    """Return the line that says whom a message concerns."""
+    return messages.translate(
+        "notice_for", people=messages.translate(f"audience_{audience}")
+    )
 
 
 def count_fitting(entries: Sequence[str], room: int) -> int:
