@@ -62,7 +62,8 @@ SUBJECTS: Mapping[str, str] = {
     "today": "dashboard glyph today todo",
     "accounts": """
         account accounts adapter_state changed_accounts credentials doctor foreign_state
-        kept_secrets login login_health mode modes offboard rename_account secret secret_report
+        kept_secrets login login_health mode modes offboard platform_recovery rename_account
+        secret secret_report
         secret_reports
     """,
     "monitoring": """
