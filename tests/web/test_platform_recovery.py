@@ -112,7 +112,8 @@ async def test_f50_an_operator_of_some_regions_resumes_only_their_accounts(site,
     assert not any(other in page for page in [*pages, done.text])
     elsewhere = await site.signed_in("operator@beijing-tieba", name="李")
     viewer = await site.signed_in("viewer")
-    answers = [await one.post(PATH, data={}) for one in (elsewhere, viewer)]
+    sent = {"reason": WHITELIST, "seen_at": site.runtime.now().isoformat()}
+    answers = [await one.post(PATH, data=sent) for one in (elsewhere, viewer)]
     assert [answer.status_code for answer in answers] == [404, 403]
 
 
