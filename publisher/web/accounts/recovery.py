@@ -61,7 +61,10 @@ def choose_recovery(
 async def find_held_with(
     visitor: Visitor, accounts: Sequence[AccountId], seen_at: datetime
 ) -> tuple[Sequence[Delivery], Sequence[Delivery]]:
-    """Return what is held for a reason that also pauses its account: since before a page, and later."""
+    """Return what is held for a reason that also pauses its account, as a page has shown it.
+
+    The second part was held only after the page was drawn.
+    """
     held = await find_held(visitor.site.store, accounts)
     shown, later = list[Delivery](), list[Delivery]()
     for delivery in filter(is_held_with_account, held):
