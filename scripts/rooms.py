@@ -62,15 +62,17 @@ SUBJECTS: Mapping[str, str] = {
     "today": "dashboard glyph today todo",
     "accounts": """
         account accounts adapter_state changed_accounts credentials doctor foreign_state
-        kept_secrets login login_health mode modes offboard rename_account secret secret_report
+        kept_secrets login login_health mode modes offboard platform_recovery rename_account
+        secret secret_report
         secret_reports
     """,
     "monitoring": """
         deleted evergreen monitor preflight reach report reports silence
     """,
     "alerts": """
-        alert_classes alerts backlog channel_check channel_proofs channels each_fault failing_jobs
-        notice_groups notice_writer notices notifier plan_alerts system_alerts
+        acknowledgements alert_classes alerts backlog channel_check channel_proofs channels
+        each_fault failing_jobs notice_groups notice_writer notices notifier plan_alerts
+        system_alerts
     """,
     "audit": "audit audit_chain audit_log audit_verifier checkpoints",
     "people": """

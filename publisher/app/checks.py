@@ -86,6 +86,8 @@ def build_checks(app: Application, messages: Messages) -> Sequence[Job]:
         Job("check_certificates", check_tls, 40.0, 3600.0),
         Job("check_channels", partial(check_channels, store, settings), 45.0, 60.0),
         Job("check_refusals", store.users.attempts.close_windows, 30.0, 60.0),
+        # after the other checks: what ended while no daemon ran is over by then
+        Job("return_alerts", store.acknowledgements.expire, 70.0, 60.0),
         Job(
             "notify",
             notifier.run,
@@ -120,6 +122,7 @@ def build_notifier(
             dashboard=settings.alerts.dashboard,
             describe=formatter.alert,
             name_cause=formatter.cause,
+            format_time=formatter.time,
             workspace=settings.workspace.resolve().name or socket.gethostname(),
             platform_of=partial(platform_of, settings.accounts),
         ),

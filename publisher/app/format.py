@@ -207,14 +207,16 @@ class Formatter:
             "escalated": self.iso(alert.escalated_at),
             "acknowledged": self.iso(alert.dismissed_at),
             "acknowledged_by": alert.dismissed_by,
+            "returned": self.iso(alert.returned_at),
         }
 
     def alert_notes(self, alert: Alert) -> str:
-        """Return an alert's notified people with times, and its acknowledger; empty without any."""
+        """Return an alert's notices, acknowledger and return with their times; empty without any."""
         instants = {
             "alert_notified": alert.noticed_at,
             "alert_escalated": alert.escalated_at,
             "alert_acknowledged": alert.dismissed_at,
+            "alert_returned": alert.returned_at,
         }
         return self.messages.translate("list_comma").join(
             self.messages.translate(

@@ -1,7 +1,11 @@
-"""How urgent each alert is, and which people it concerns: one table, by the code of the alert."""
+"""How urgent each alert is, and which people it concerns: one table, by the code of the alert.
+
+Also how long an acknowledgement of it holds.
+"""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import StrEnum
 
 
@@ -27,12 +31,27 @@ class Audience(StrEnum):
     """Sign-ins, users and the audit."""
 
 
+ACKNOWLEDGEMENT_PERIODS: Mapping[Urgency, timedelta] = {
+    Urgency.URGENT: timedelta(hours=2),
+    Urgency.IMPORTANT: timedelta(hours=24),
+    Urgency.ROUTINE: timedelta(hours=24),
+}
+"""How long an acknowledged alert stays quiet while its cause lasts."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlertClass:
     """The class of an alert's code."""
 
     urgency: Urgency
     audience: Audience
+    is_about_event: bool = False
+    """True if nothing is left to watch once a person has seen the alert."""
+
+    @property
+    def acknowledgement_period(self) -> timedelta | None:
+        """How long an acknowledgement holds while the cause lasts; None for good."""
+        return None if self.is_about_event else ACKNOWLEDGEMENT_PERIODS[self.urgency]
 
 
 _CODES: Mapping[tuple[Urgency, Audience], str] = {
@@ -55,7 +74,7 @@ _CODES: Mapping[tuple[Urgency, Audience], str] = {
     """,
     (Urgency.IMPORTANT, Audience.EDITORS): """
         after_review_due approval_needed manual_task_half_time manual_task_not_seen
-        manual_task_uncheckable original_not_published posts_left_out posts_removed
+        manual_task_uncheckable cancelled.original_not_published posts_left_out posts_removed
         quota_short reload_refused removals_waiting review_overdue silence_red
         text_outdated
     """,
@@ -80,16 +99,36 @@ _CODES: Mapping[tuple[Urgency, Audience], str] = {
         actions_refused approvals_refused rotation_due sign_ins_refused tokens_refused
     """,
 }
+_EVENTS = """
+    account_identity_changed accounts_added_late after_review_due after_review_overdue
+    approvals_voided attempt_orphaned break_glass cancelled.original_not_published
+    clock_jumped_ahead clock_jumped_back database_busy disk_full expired external_post failed
+    journal_unwritable link_opened_elsewhere log_lines_dropped occurrences_missed posts_removed
+    published_after_cancellation published_after_edit removed response_late sign_in_reset
+    unauthorized_post users_suspended
+"""
+EVENT_CODES = frozenset(_EVENTS.split())
+"""The alerts about an event that is over, or that a person may leave as it is.
+
+A review that is still to be done cannot be acknowledged at all.
+"""
 
 
 def list_classes() -> Iterator[tuple[str, AlertClass]]:
     for (urgency, audience), codes in _CODES.items():
         for code in codes.split():
-            yield code, AlertClass(urgency=urgency, audience=audience)
+            yield (
+                code,
+                AlertClass(
+                    urgency=urgency,
+                    audience=audience,
+                    is_about_event=code in EVENT_CODES,
+                ),
+            )
 
 
 ALERT_CLASSES: Mapping[str, AlertClass] = dict(list_classes())
-"""The class of each code; one such as `held.captcha` has the class of its first part."""
+"""The class of each code."""
 UNKNOWN_CLASS = AlertClass(urgency=Urgency.URGENT, audience=Audience.OPERATORS)
 """The class of a code that another version has written: too early is better than too late."""
 ROUTINE_CODES = frozenset(
@@ -98,5 +137,6 @@ ROUTINE_CODES = frozenset(
 
 
 def classify(code: str) -> AlertClass:
-    """Return the class of an alert's code."""
-    return ALERT_CLASSES.get(code.partition(".")[0], UNKNOWN_CLASS)
+    """Return the class of an alert's code, or of the first part of one such as `held.captcha`."""
+    known = ALERT_CLASSES.get(code) or ALERT_CLASSES.get(code.partition(".")[0])
+    return known or UNKNOWN_CLASS

@@ -9,7 +9,12 @@ from publisher.store.notices import NoticeKind, PendingNotice
 from publisher.store.queries.queries import Alert
 
 PROBLEM_KINDS = frozenset(
-    {NoticeKind.OPENED, NoticeKind.REPEATED, NoticeKind.ESCALATED}
+    {
+        NoticeKind.OPENED,
+        NoticeKind.REPEATED,
+        NoticeKind.RETURNED,
+        NoticeKind.ESCALATED,
+    }
 )
 _URGENCIES = list(Urgency)
 GroupKey = tuple[str, ...]

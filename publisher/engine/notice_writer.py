@@ -2,15 +2,17 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from itertools import accumulate
 
 from publisher.domain.account import AccountId
+from publisher.domain.alert_classes import Audience, classify
 from publisher.domain.results import REFUSED_HOLD_REASONS
 from publisher.engine.notice_groups import NoticeGroup
 from publisher.i18n import Messages
 from publisher.runtime.redaction import redact_text
 from publisher.store.db.rows import ACCOUNT_PAUSED
-from publisher.store.notices import DigestFacts
+from publisher.store.notices import DigestFacts, NoticeKind
 from publisher.store.people.users import NOBODY
 from publisher.store.queries.queries import Alert
 
@@ -51,6 +53,7 @@ class NoticeWriter:
     describe: Callable[[Alert], str]
     name_cause: Callable[[Alert], str]
     """Returns the cause of an alert in a few words."""
+    format_time: Callable[[datetime], str]
     workspace: str
     """The name of the workspace that the titles give."""
     platform_of: Callable[[AccountId], str]
@@ -92,7 +95,13 @@ class NoticeWriter:
             text = translate(
                 "notice_group", subjects=self.list_subjects(group), text=text
             )
-        lines = [translate("notice_entry", number=alert.id, kind=kind, text=text)]
+        lines = [
+            name_audience(self.messages, classify(alert.code).audience),
+            translate("notice_entry", number=alert.id, kind=kind, text=text),
+        ]
+        if group.first.kind is NoticeKind.RETURNED and alert.dismissed_at is not None:
+            since, at = map(self.format_time, (alert.at, alert.dismissed_at))
+            lines.append(translate("notice_since", since=since, at=at))
         if self.dashboard:
             url = f"{self.dashboard.rstrip('/')}/alerts#alert-{alert.id}"
             lines.append(translate("notice_link", url=url))
@@ -207,6 +216,13 @@ class NoticeWriter:
             if name != "said"
         }
         return replace(alert, facts=facts)
+
+
+def name_audience(messages: Messages, audience: Audience) -> str:
+    """Return the line that says whom a message concerns."""
+    return messages.translate(
+        "notice_for", people=messages.translate(f"audience_{audience}")
+    )
 
 
 def count_fitting(entries: Sequence[str], room: int) -> int:

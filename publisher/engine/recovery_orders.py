@@ -9,6 +9,7 @@ from publisher.domain.delivery import MAINTENANCE, SENDER, Actor, Delivery, Stat
 from publisher.domain.errors import RefusedError
 from publisher.domain.results import REFUSED_HOLD_REASONS
 from publisher.engine.decisions import Resolution, resolve_delivery
+from publisher.store.db.filters import SCOPE_ALL
 from publisher.store.monitor.login_health import PROBER
 from publisher.store.queries.queries import HELD_WITH_ACCOUNT, Pause
 from publisher.store.store import Store
@@ -94,6 +95,39 @@ def is_held_with_account(delivery: Delivery) -> bool:
     )
 
 
+async def split_held(
+    store: Store, held: Sequence[Delivery]
+) -> tuple[list[Delivery], list[Delivery]]:
+    """Return the held deliveries that certainly created nothing, and the others."""
+    undecided = await store.queries.find_undecided([item.id for item in held])
+    refused, others = list[Delivery](), list[Delivery]()
+    for delivery in held:
+        is_refused = delivery.reason in REFUSED_HOLD_REASONS or not delivery.attempts
+        is_open = delivery.id in undecided or delivery.parts_done
+        (refused if is_refused and not is_open else others).append(delivery)
+    return refused, others
+
+
+async def find_blocking(
+    store: Store, scope: str, accounts: Collection[AccountId] | None
+) -> Sequence[Pause]:
+    """Return the pauses that still cover accounts of a scope; all of them for `all`."""
+    pauses = await store.queries.pauses()
+    if accounts is None:
+        return pauses
+    kind, _, name = scope.partition(":")
+    platforms = {
+        store.policies[account].account.platform
+        for account in accounts
+        if account in store.policies
+    }
+    covering = {SCOPE_ALL, scope, *(f"account:{account}" for account in accounts)}
+    covering |= {f"platform:{platform}" for platform in platforms}
+    if kind == "post":
+        covering.add(f"post:{name}")
+    return [pause for pause in pauses if pause.scope in covering]
+
+
 async def resend_held(
     store: Store, held: Sequence[Delivery], by: Actor, reason: str
 ) -> ResendResult:
@@ -102,13 +136,9 @@ async def resend_held(
     Where the outcome of a call is open, a look at the account is needed, or a part is published, a
     person decides singly.
     """
-    result = ResendResult()
-    undecided = await store.queries.find_undecided([item.id for item in held])
-    for delivery in held:
-        is_refused = delivery.reason in REFUSED_HOLD_REASONS or not delivery.attempts
-        if delivery.id in undecided or delivery.parts_done or not is_refused:
-            result.left.append(delivery)
-            continue
+    refused, left = await split_held(store, held)
+    result = ResendResult(left=left)
+    for delivery in refused:
         try:
             after = await resolve_delivery(
                 store,

@@ -38,7 +38,7 @@ from publisher.domain.alert_classes import (
 from publisher.domain.delivery import State
 from publisher.settings_file import AlertsEntry
 from publisher.store.base import StorePart
-from publisher.store.db.alert_tables import ALERT, NOTICE
+from publisher.store.db.alert_tables import ALERT, IS_ACKNOWLEDGED, NOTICE
 from publisher.store.db.database import Transaction, in_transaction, try_lock
 from publisher.store.db.filters import in_state
 from publisher.store.db.rows import (
@@ -95,6 +95,7 @@ class NoticeKind(StrEnum):
 
     OPENED = "opened"
     REPEATED = "repeated"
+    RETURNED = "returned"
     ESCALATED = "escalated"
     ACKNOWLEDGED = "acknowledged"
     CLOSED = "closed"
@@ -103,7 +104,12 @@ class NoticeKind(StrEnum):
 
 
 _ABOUT_OPEN_ALERTS = frozenset(
-    {NoticeKind.OPENED, NoticeKind.REPEATED, NoticeKind.ESCALATED}
+    {
+        NoticeKind.OPENED,
+        NoticeKind.REPEATED,
+        NoticeKind.RETURNED,
+        NoticeKind.ESCALATED,
+    }
 )
 
 
@@ -117,8 +123,7 @@ def _may_need_notice() -> ColumnElement[bool]:
         ALERT.c.notice.in_(["", NoticeKind.CLOSED.value]), ALERT.c.noticed_at.is_(None)
     )
     is_acknowledged = and_(
-        ALERT.c.dismissed_at.is_not(None),
-        ALERT.c.notice != NoticeKind.ACKNOWLEDGED.value,
+        IS_ACKNOWLEDGED, ALERT.c.notice != NoticeKind.ACKNOWLEDGED.value
     )
     is_repeated = ALERT.c.noticed_at <= _limit("noticed_by")
     is_escalated = and_(
@@ -562,19 +567,19 @@ def next_notice(
         return NoticeKind.OPENED
     if row["notice"] == NoticeKind.CLOSED:
         return NoticeKind.REPEATED
-    if row["dismissed_at"] is not None:
+    if row["dismissed_at"] is not None and row["returned_at"] is None:
         return (
             None
             if row["notice"] == NoticeKind.ACKNOWLEDGED
             else NoticeKind.ACKNOWLEDGED
         )
     if row["noticed_at"] is None:
-        return NoticeKind.REPEATED
+        return NoticeKind.RETURNED if row["returned_at"] else NoticeKind.REPEATED
     if row["code"] in ROUTINE_CODES:
         return None
-    known_since = (
-        max(row["at"], duty.since or row["at"]) if waits_for_duty else row["at"]
-    )
+    known_since = row["returned_at"] or row["at"]
+    if waits_for_duty and duty.since is not None:
+        known_since = max(known_since, duty.since)
     if (
         rules.second
         and row["escalated_at"] is None

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from publisher.store.deliveries.maintenance import Maintenance
     from publisher.store.deliveries.outbox import Outbox
     from publisher.store.manual_tasks import ManualTasks
+    from publisher.store.monitor.acknowledgements import Acknowledgements
     from publisher.store.monitor.backlog import Backlog
     from publisher.store.monitor.callback_arrivals import CallbackArrivals
     from publisher.store.monitor.channel_proofs import ChannelProofs
@@ -157,6 +158,12 @@ class Store(BaseStore):
         from publisher.store.monitor.replication import Replication  # noqa: PLC0415 # see the class
 
         return Replication(self)
+
+    @cached_property
+    def acknowledgements(self) -> "Acknowledgements":
+        from publisher.store.monitor.acknowledgements import Acknowledgements  # noqa: PLC0415 # see the class
+
+        return Acknowledgements(self)
 
     @cached_property
     def channel_proofs(self) -> "ChannelProofs":

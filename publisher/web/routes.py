@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from publisher.domain.user import Permission
 from publisher.web import live
-from publisher.web.accounts import accounts, offboard, pause
+from publisher.web.accounts import accounts, offboard, pause, recovery
 from publisher.web.alerts import page as alerts
 from publisher.web.approvals import approve, inbox
 from publisher.web.audit import page as audit
@@ -236,6 +236,10 @@ ROUTES: Sequence[PageRoute] = (
     _action(
         "/accounts/{account}/offboard", "offboard", _CREDENTIALS, offboard.offboard
     ),
+    _page(
+        "/platforms/{platform}/resume", "recover_form", _OPERATE, recovery.show_recovery
+    ),
+    _action("/platforms/{platform}/resume", "recover", _OPERATE, recovery.recover),
     _page("/assist", "assist", _VIEW, assist.show_tasks),
     _page(
         "/assist/{post}/{occurrence}/{account}", "assist_task", _VIEW, assist.show_task

@@ -227,9 +227,43 @@ async def test_kinds_of_alerts_go_to_the_people_they_concern(open_store, receive
     )
     await notifier.run()
     assert sorted(receiver.kinds()) == [("duty", "新"), ("press", "新")]
+    bodies = {channel: body for channel, _ids, _title, body in receiver.accepted}
+    assert bodies["duty"].startswith("给：值班运维\n")
+    assert bodies["press"].startswith("给：编辑和审批人\n")
     await close_alert(notifier.store, "fog")
     await pass_time(notifier, 3 * MINUTE)
     assert receiver.kinds()[-1] == ("press", "已解除")
+
+
+@pytest.mark.parametrize(
+    ("lang", "lines"),
+    [
+        ("zh_CN", ["给：值班运维", "给：编辑和审批人", "给：管理员"]),
+        (
+            "en",
+            [
+                "For: operators on duty",
+                "For: editors and approvers",
+                "For: administrators",
+            ],
+        ),
+    ],
+)
+async def test_each_part_of_a_message_names_the_people_it_concerns(
+    open_store, receiver, lang, lines
+):
+    """A channel for everybody gets the matters of all: each says whose it is."""
+    notifier = make_notifier(await open_store(), receiver, lang=lang)
+    await open_alert(notifier.store)
+    await open_alert(
+        notifier.store, IMPORTANT, "fog", post="fog", due="2026-12-02T01:00:00+00:00"
+    )
+    facts = {"secret": "weibo-main", "user": "li", "since": "2026-11-25"}
+    await open_alert(notifier.store, "rotation_due", "secret", **facts)
+    await notifier.run()
+    [(_channel, _ids, _title, body)] = receiver.accepted
+    *alerts, _digest = body.split("\n\n")
+    assert [part.splitlines()[0] for part in alerts] == lines
 
 
 async def test_outside_of_duty_hours_only_urgent_notices_go_out(

@@ -123,6 +123,7 @@ def make_notifier(store, receiver, rules=RULES, lang="zh_CN", **more):
             dashboard=rules.dashboard,
             describe=formatter.alert,
             name_cause=formatter.cause,
+            format_time=formatter.time,
             workspace="province",
             platform_of=lambda account: account.partition("-")[2],
         ),
@@ -188,7 +189,7 @@ async def test_an_acknowledged_alert_is_quiet_until_it_is_over(notifier, receive
     await notifier.run()
     [alert] = await notifier.store.queries.alerts()
     assert await notifier.store.actions.dismiss_alert(alert.id, named_person("王"))
-    await pass_time(notifier, 9 * HOUR, step=30 * MINUTE)
+    await pass_time(notifier, 9 * HOUR, step=30 * MINUTE)  # no job of its end runs here
     assert receiver.kinds() == [("duty", "新"), ("duty", "已有人确认")]
     assert not any("王" in body for _channel, _ids, _title, body in receiver.accepted)
     await close_alert(notifier.store)

@@ -13,7 +13,7 @@ from axe_playwright_python.async_playwright import Axe
 from PIL import Image
 from playwright.async_api import expect
 
-from publisher.domain.delivery import Actor, Role, State
+from publisher.domain.delivery import MAINTENANCE, Actor, Role, State
 from publisher.domain.post import PostId
 from publisher.domain.user import parse_grant
 from publisher.i18n import LANGUAGES
@@ -134,6 +134,11 @@ async def arrange(site):
     )
     await site.store.actions.register_worker()
     await site.store.actions.pause(f"account:{accounts[0]}", BY, "密码被改")
+    for policy in site.store.policies.values():
+        if policy.account.platform == "wechat":
+            await site.store.actions.pause_account(
+                policy.account, MAINTENANCE, "wechat_40164"
+            )
 
 
 async def look_at(page, name, looks):
@@ -193,6 +198,7 @@ async def test_no_page_shuts_anybody_out(approving, lang, looks):  # noqa: F811 
         "post": "refund",
         "occurrence": "once",
         "account": "beijing-tieba",
+        "platform": "wechat",
         "name": "全",
     }
     link = await site.add_user("新", "author")

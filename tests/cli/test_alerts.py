@@ -4,6 +4,7 @@ import json
 import re
 import sqlite3
 from contextlib import closing
+from datetime import timedelta
 
 import pytest
 
@@ -112,6 +113,26 @@ def test_a_dismissed_alert_is_no_longer_shown(run, due_post, deliver, alerts):
     assert run("-C", due_post, "status", "--json").json["alerts"] == []
     assert "有人看过提醒，让它不再显示" in run("-C", due_post, "why", "refund").out
     assert run("-C", due_post, "alerts", "dismiss", str(number), "--by", "王").code == 4
+
+
+def test_a_dismissed_alert_that_lasts_is_listed_again(
+    run, due_post, deliver, alerts, run_on_database
+):
+    """It names the person that has acknowledged it, and when it came back."""
+    deliver(CAPTCHA)
+    [number] = alerts()
+    assert run("-C", due_post, "alerts", "dismiss", str(number), "--by", "王").code == 0
+    assert number not in alerts()
+    three_hours = timedelta(hours=3) // timedelta(microseconds=1)
+    long_ago = f"UPDATE alert SET dismissed_at = dismissed_at - {three_hours}"  # noqa: S608 # a number
+    with closing(sqlite3.connect(due_post / "var" / "publisher.db")) as connection:
+        connection.execute(long_ago)
+        connection.commit()
+    run_on_database(lambda application: application.store.acknowledgements.expire())
+    [alert] = run("-C", due_post, "alerts", "--json").json["alerts"]
+    assert (alert["id"], alert["acknowledged_by"]) == (number, "王")
+    assert alert["acknowledged"] < alert["returned"]
+    assert "仍未解决" in run("-C", due_post, "alerts").out
 
 
 @pytest.mark.parametrize(

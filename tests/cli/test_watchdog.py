@@ -94,6 +94,26 @@ def test_a_report_that_no_channel_of_the_first_list_accepts_goes_to_the_second(
     assert (len(hooks["duty"].requests), len(hooks["chief"].accepted)) == (1, 1)
 
 
+def test_a_report_goes_by_the_route_of_the_operators(run, drill, hooks):
+    """A dead daemon is the operators' matter; if their channel fails, it goes to the first list.
+
+    The report says whom it means.
+    """
+    assert run("-C", drill, "reload").code == 0
+    settings = drill / "publisher.toml"
+    written = settings.read_text("utf-8").replace('second = ["chief"]\n', "")
+    routed = f'{written}[alerts.routes]\noperators = ["chief"]\n'
+    settings.write_text(routed, "utf-8")
+    assert run("-C", drill, "watchdog", "--once").code == 1
+    [message] = hooks["chief"].accepted
+    assert message["message"].startswith("给：值班运维\n")
+    assert hooks["duty"].requests == []
+    (drill / "var" / "watchdog.json").unlink()
+    hooks["chief"].answer = "error"
+    assert run("-C", drill, "watchdog", "--once").code == 1
+    assert len(hooks["duty"].accepted) == 1
+
+
 def test_a_report_that_nobody_accepts_is_sent_again_under_the_same_number(
     run, drill, hooks
 ):

@@ -263,7 +263,7 @@ def test_every_job_has_a_text(narrator):
             r"Job\(\s*\"(\w+)\",", (ROOT / "publisher" / path).read_text("utf-8")
         )
     ]
-    assert len(beats) == 29
+    assert len(beats) == 30
     for job in [*beats, "monitor_account", "check_login"]:
         facts = {
             "job": job,

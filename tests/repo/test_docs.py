@@ -10,7 +10,7 @@ import pytest
 from adapters import BUILT_IN_ADAPTERS
 from publisher.app.alert_addresses import PARSERS
 from publisher.cli import COMMANDS
-from publisher.domain.alert_classes import ALERT_CLASSES
+from publisher.domain.alert_classes import ALERT_CLASSES, EVENT_CODES, Audience
 from publisher.domain.delivery import State
 from publisher.domain.results import HoldReason
 from publisher.schedule.model import schedule_schema
@@ -149,10 +149,31 @@ def start_refusals() -> set[str]:
 def test_every_alert_has_a_class():
     """The urgency and the audience of each alert are decided, not left to the default."""
     described = {*codes_described("alerts.md"), *codes_described("refusals.md")}
-    assert (alert_codes() | set(codes_described("alerts.md"))) - set(
-        ALERT_CLASSES
-    ) == set()
-    assert set(ALERT_CLASSES) - described == set()
+    classified = {last_part(code) for code in ALERT_CLASSES}
+    assert (alert_codes() | set(codes_described("alerts.md"))) - classified == set()
+    assert classified - described == set()
+    assert EVENT_CODES - ALERT_CLASSES.keys() == set()
+
+
+def last_part(code: str) -> str:
+    """Return the code under which an alert is described, such as a reason of cancellation."""
+    return code.rpartition(".")[2]
+
+
+def test_the_table_of_routes_has_the_classes():
+    """Staff read who is notified of which code, and when, in the table that the code follows."""
+    text = (DOCS / "monitoring.md").read_text("utf-8")
+    routes = "|".join(audience.value for audience in Audience)
+    rows = re.findall(
+        rf"^\| `({routes})` \| \S+ (\w+) \| ([\w, ]+) \|$", text, re.MULTILINE
+    )
+    wanted: dict[tuple[str, str], list[str]] = {}
+    for code, known in ALERT_CLASSES.items():
+        key = known.audience.value, known.urgency.value
+        wanted.setdefault(key, []).append(last_part(code))
+    assert {(route, urgency): codes.split(", ") for route, urgency, codes in rows} == {
+        key: sorted(codes) for key, codes in wanted.items()
+    }
 
 
 def test_every_alert_and_refusal_has_one_section():

@@ -1,11 +1,13 @@
 """Alerts on a page: the open ones, and the person responsible for each."""
 
 import re
+from datetime import timedelta
 
 import pytest
 
+from publisher.app.checks import build_checks
 from publisher.domain.account import AccountId
-from publisher.i18n import load_catalogue
+from publisher.i18n import Messages, load_catalogue
 from publisher.store.db.rows import raise_alert
 from publisher.testing.builders import enqueue_posts, make_post
 from publisher.web.kit.site import GENERAL_ALERTS
@@ -70,6 +72,25 @@ async def test_an_alert_is_acknowledged_once(site):
     [taken] = await site.store.queries.acknowledged_alerts()
     assert taken.dismissed_by == "王"
     assert (await client.post(f"/alerts/{disk}/acknowledge")).status_code == 404
+
+
+async def test_an_acknowledged_alert_comes_back_with_the_name(site):
+    """After a day it is open again, with the person that has acknowledged it and when."""
+    _disk, credentials = await raise_two(site)
+    client = await site.signed_in("operator", name="王")
+    path = f"/alerts/{credentials}/acknowledge"
+    await client.post(path)
+    site.runtime.advance_time(timedelta(hours=24))
+    jobs = {job.name: job for job in build_checks(site.application, Messages("zh_CN"))}
+    assert await jobs["return_alerts"].run() == 1
+    client = await site.signed_in("operator", name="李")
+    page = (await client.get("/alerts")).text
+    [row] = re.findall(rf'<li[^>]*id="alert-{credentials}".*?</li>', page)
+    assert re.search("王 .*? 确认，仍未解决，.*? 重新提醒", row)
+    assert f"act-acknowledge-{credentials}" in row
+    assert (await client.post(path)).status_code == 303
+    [taken] = await site.store.queries.acknowledged_alerts()
+    assert taken.dismissed_by == "李"
 
 
 async def test_an_acknowledgement_is_taken_back_by_who_gave_it(site):

@@ -170,7 +170,7 @@ async def describe(site, client, stem, writer, title):
     preview = next(iter(site.app.state.site.articles._kept.get(writer, ())), "none")
     return {
         "post": post, "occurrence": "once", "account": f"{city}-weibo", "number": str(alert.id),
-        "code": alert.code,
+        "code": alert.code, "platform": "weibo",
         "draft": draft, "name": writer, "fingerprint": article.fingerprint,
         "sha256": article.images[0].sha256, "link": "none", "preview": preview,
     }  # fmt: skip
@@ -279,6 +279,7 @@ EXPECTED = {
     "mode_form": (200, 404), "set_mode": (409, 404), "evergreen_form": (409, 404),
     "schedule_evergreen": (409, 404),
     "offboard_form": (200, 404), "offboard": (422, 404),
+    "recover_form": (409, 409), "recover": (409, 409),
     "assist": (200, 200), "assist_task": (303, 404), "assist_done": (409, 404),
     "calendar": (200, 200), "calendar_week": (200, 200), "calendar_list": (200, 200),
     "audit": (200, 200), "export_audit": (403, 403), "search": (200, 200), "help": (200, 200),

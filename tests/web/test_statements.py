@@ -14,7 +14,7 @@ from publisher.app.application import open_application
 from publisher.app.open_store import open_store
 from publisher.cli.application import activate_schedule
 from publisher.config import load_settings
-from publisher.domain.delivery import State
+from publisher.domain.delivery import MAINTENANCE, State
 from publisher.domain.post import PostId
 from publisher.domain.results import ManualTask, Ticket
 from publisher.domain.user import UserRole, parse_grant
@@ -122,6 +122,9 @@ async def fill(site):
         )
     for account in ("beijing-weibo", "shanghai-weibo"):
         await site.store.actions.pause(f"account:{account}", CENTRE, "停发")
+    for account in ("beijing-wechat", "shanghai-wechat"):
+        known = site.application.settings.accounts[account]
+        await site.store.actions.pause_account(known, MAINTENANCE, "wechat_40164")
     [task] = await site.store.approvals.tasks(PostId("next"))
     content = task.status.fingerprint
     await site.store.approvals.approve(
@@ -170,7 +173,7 @@ async def list_paths(site, route):
     [sent] = list(await site.store.progress.deliveries("sent", account="beijing-weibo"))
     names = {
         "name": "甲", "account": "beijing-weibo", "occurrence": "once", "draft": "none",
-        "number": "1", "fingerprint": sent.delivery.rendered_hash, "sha256": "none",
+        "number": "1", "platform": "wechat", "fingerprint": sent.delivery.rendered_hash, "sha256": "none",
     }  # fmt: skip
     posts = POSTS if route.name in {"post", "approve"} else POSTS[:1]
     paths = [
@@ -218,6 +221,7 @@ async def test_a_page_takes_a_dozen_statements(busy, scope):
         "delivery",
         "accounts",
         "calendar",
+        "recover_form",
     } <= shown
 
 

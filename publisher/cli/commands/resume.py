@@ -24,6 +24,7 @@ from publisher.engine.recovery_orders import (
     PauseChoice,
     ResendResult,
     choose_pauses,
+    find_blocking,
     find_held,
     is_held_with_account,
     resend_held,
@@ -112,26 +113,6 @@ async def resume_platform(  # noqa: PLR0913, PLR0917 # whose pauses, and who end
     result.resumed = await resume_accounts(
         store, result.choice, settings.accounts, person
     )
-
-
-async def find_blocking(
-    store: Store, scope: str, accounts: Collection[AccountId] | None
-) -> Sequence[Pause]:
-    """Return the pauses that still cover accounts of a scope; all of them for `all`."""
-    pauses = await store.queries.pauses()
-    if accounts is None:
-        return pauses
-    kind, _, name = scope.partition(":")
-    platforms = {
-        store.policies[account].account.platform
-        for account in accounts
-        if account in store.policies
-    }
-    covering = {SCOPE_ALL, scope, *(f"account:{account}" for account in accounts)}
-    covering |= {f"platform:{platform}" for platform in platforms}
-    if kind == "post":
-        covering.add(f"post:{name}")
-    return [pause for pause in pauses if pause.scope in covering]
 
 
 def report(

@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+from collections.abc import Iterable
 from datetime import UTC, datetime
 
 import click
@@ -12,6 +13,8 @@ from publisher.cli.context import load_workspace_settings
 from publisher.cli.framework import command
 from publisher.cli.terminal import Terminal, echo
 from publisher.config import Settings
+from publisher.domain.alert_classes import Audience
+from publisher.engine.notice_writer import name_audience
 from publisher.engine.notifier import CHANNEL_PARTLY_REFUSED
 from publisher.engine.watchdog import (
     Facts,
@@ -79,8 +82,9 @@ async def _look(terminal: Terminal) -> int:
 async def send_report(terminal: Terminal, settings: Settings, report: Report) -> bool:
     """Send a report to the alert channels; return True if one has accepted it, or there is none.
 
-    The second list gets it as well if the fault lasts, or if no channel of the first has accepted
-    it.
+    It goes to the route of the operators, or else to the first list. The second list gets it as
+    well if the fault lasts, or if nobody has accepted it yet. Where the operators have a route,
+    the first list is the last resort.
     """
     from publisher.app.alert_channels import AlertChannels  # noqa: PLC0415 # most looks find nothing to send
 
@@ -90,7 +94,9 @@ async def send_report(terminal: Terminal, settings: Settings, report: Report) ->
         "watchdog_title_over" if report.is_over else "watchdog_title",
         host=socket.gethostname(),
     )
-    body = describe_report(report, formatter)
+    for_whom = name_audience(terminal.messages, Audience.OPERATORS)
+    body = f"{for_whom}\n{describe_report(report, formatter)}"
+    tried: set[str] = set()
 
     async def send(channel: str) -> bool:
         problem = await channels.send(
@@ -105,9 +111,16 @@ async def send_report(terminal: Terminal, settings: Settings, report: Report) ->
             terminal.print_note("watchdog_not_sent", channel=channel, reason=reason)
         return problem is None or problem.code == CHANNEL_PARTLY_REFUSED
 
-    is_accepted = any(await asyncio.gather(*map(send, rules.first)))
+    async def send_to(channels: Iterable[str]) -> bool:
+        untried = [name for name in dict.fromkeys(channels) if name not in tried]
+        tried.update(untried)
+        return any(await asyncio.gather(*map(send, untried)))
+
+    is_accepted = await send_to(rules.channels_for(Audience.OPERATORS))
     if report.is_escalated or not is_accepted:
-        is_accepted = any(await asyncio.gather(*map(send, rules.second))) or is_accepted
+        is_accepted = await send_to(rules.second) or is_accepted
+    if not is_accepted:
+        is_accepted = await send_to(rules.first)
     return is_accepted or not rules.channels
 
 

@@ -22,7 +22,7 @@ from publisher.store.approvals.guard import (
     read_texts,
 )
 from publisher.store.base import BaseStore, StorePart
-from publisher.store.db.alert_tables import ALERT
+from publisher.store.db.alert_tables import ALERT, IS_ACKNOWLEDGED
 from publisher.store.db.database import Transaction, in_transaction, try_lock
 from publisher.store.db.filters import in_state
 from publisher.store.db.rows import clear_alerts, raise_alert
@@ -126,7 +126,7 @@ def find_overdue_reviews(
     overdue = select(ALERT.c.subject, ALERT.c.facts).where(
         ALERT.c.code == AFTER_REVIEW_DUE,
         ALERT.c.cleared_at.is_(None),
-        ALERT.c.dismissed_at.is_(None),
+        ~IS_ACKNOWLEDGED,
         ALERT.c.at <= now - AFTER_REVIEW_PERIOD,
         ~is_reminded,
     )

@@ -1,9 +1,10 @@
 """The tables of alerts, and of the notices about them that go to people."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import ClassVar
 
-from sqlalchemy import Index, Text, UniqueConstraint, text
+from sqlalchemy import Index, Text, UniqueConstraint, and_, text
 from sqlmodel import Field, SQLModel
 
 from publisher.store.db.tables import (
@@ -17,7 +18,8 @@ from publisher.store.db.tables import (
 class AlertRow(SQLModel, table=True):
     """Alerts, with `cleared_at` set once the problem is over, and `dismissed_at` once acknowledged.
 
-    A person acknowledges an alert. `notice` is the kind of the last notice about it, and "" before
+    A person acknowledges an alert. `returned_at` is the instant at which the acknowledgement has
+    expired, as the problem lasts. `notice` is the kind of the last notice about it, and "" before
     the first. `notices` is the number of notices. `is_settled` means that nothing more is to be
     said about it. `reopenings` is the number of times that it came back soon after it was over.
     """
@@ -35,6 +37,7 @@ class AlertRow(SQLModel, table=True):
     cleared_at: datetime | None = Field(default=None, sa_type=Instant)
     dismissed_at: datetime | None = Field(default=None, sa_type=Instant)
     dismissed_by: str | None = None
+    returned_at: datetime | None = Field(default=None, sa_type=Instant)
     reopenings: int = Field(default=0, sa_column_kwargs=SERVER_DEFAULT_ZERO)
     notice: str = Field(default="", sa_column_kwargs={"server_default": ""})
     notices: int = Field(default=0, sa_column_kwargs=SERVER_DEFAULT_ZERO)
@@ -77,3 +80,12 @@ class NoticeRow(SQLModel, table=True):
 
 ALERT = table_of(AlertRow)
 NOTICE = table_of(NoticeRow)
+
+IS_ACKNOWLEDGED = and_(ALERT.c.dismissed_at.is_not(None), ALERT.c.returned_at.is_(None))
+"""True of an alert that a person has acknowledged, while the acknowledgement holds."""
+NOT_ACKNOWLEDGED: Mapping[str, object] = {
+    "dismissed_at": None,
+    "dismissed_by": None,
+    "returned_at": None,
+}
+"""The values of an alert that nobody has acknowledged."""

@@ -33,7 +33,7 @@ from publisher.domain.post import (
     format_delivery_name,
 )
 from publisher.domain.results import Outcome, Published, ReadbackResult, Unknown
-from publisher.store.db.alert_tables import ALERT
+from publisher.store.db.alert_tables import ALERT, NOT_ACKNOWLEDGED
 from publisher.store.db.database import Transaction
 from publisher.store.db.tables import (
     ATTEMPT,
@@ -296,13 +296,13 @@ def keep_alert(
     if row.cleared_at is None:
         if values["facts"] == row.facts:
             return
-        values |= {"dismissed_at": None, "dismissed_by": None, "noticed_at": None}
+        values |= {**NOT_ACKNOWLEDGED, "noticed_at": None}
     else:
         values["reopenings"] = row.reopenings + 1
         if row.notice == "" or row.is_settled:
             values["at"] = at
         if row.is_settled:
-            values |= {"dismissed_at": None, "dismissed_by": None, "noticed_at": None}
+            values |= {**NOT_ACKNOWLEDGED, "noticed_at": None}
     transaction.connection.execute(
         update(ALERT).where(ALERT.c.id == row.id).values(values)
     )

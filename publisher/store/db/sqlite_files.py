@@ -33,7 +33,7 @@ AUDIT_TRIGGERS = (
 )
 """All code in a database of ours."""
 SCHEMA_HASHES: Mapping[str, str] = {
-    "0001": "2af80885b32fd74d2912bedeaae95ae000b4ae1c45f5a4ae53b3936a1614e693"
+    "0001": "fabdccaf2f653bb1a7b5df783dd79d1eea7b99aa8ad70f037eba9f97d682dbfb"
 }
 """The result of each migration, by its number.
 

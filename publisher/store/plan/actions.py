@@ -52,7 +52,11 @@ from publisher.store.database_identity import (
     is_original_database,
     set_worker_state,
 )
-from publisher.store.db.alert_tables import ALERT
+from publisher.store.db.alert_tables import (
+    ALERT,
+    IS_ACKNOWLEDGED,
+    NOT_ACKNOWLEDGED,
+)
 from publisher.store.db.approval_tables import DECISION_REQUEST
 from publisher.store.db.database import Transaction, in_transaction, wait_for_lock
 from publisher.store.db.filters import SCOPE_ALL, in_state, is_in_scope
@@ -235,17 +239,18 @@ class OperatorActions(StorePart):
         """Stop showing an open alert. Returns False if there is none of this number.
 
         Its problem is not solved by that: it stays open, so that the same one is not raised again,
-        until it is over. That a review is still to be done stays shown, unless the settings no
-        longer ask for one.
+        until it is over. While it lasts the acknowledgement holds for the period of the alert's
+        class. That a review is still to be done stays shown, unless the settings no longer ask for
+        one.
         """
         if needs_review(self.store, transaction.connection, alert):
             return False
         now = self.runtime.now()
-        is_shown = (ALERT.c.cleared_at.is_(None), ALERT.c.dismissed_at.is_(None))
+        is_shown = (ALERT.c.cleared_at.is_(None), ~IS_ACKNOWLEDGED)
         query = (
             update(ALERT)
             .where(ALERT.c.id == alert, *is_shown)
-            .values(dismissed_at=now, dismissed_by=by.name)
+            .values(dismissed_at=now, dismissed_by=by.name, returned_at=None)
         )
         return self._change_alert(transaction, query, by, "alert_dismissed")
 
@@ -259,11 +264,12 @@ class OperatorActions(StorePart):
             ALERT.c.id == alert,
             ALERT.c.dismissed_by == by.name,
             ALERT.c.cleared_at.is_(None),
+            IS_ACKNOWLEDGED,
         )
         query = (
             update(ALERT)
             .where(*is_theirs)
-            .values(dismissed_at=None, dismissed_by=None, noticed_at=None)
+            .values({**NOT_ACKNOWLEDGED, "noticed_at": None})
         )
         return self._change_alert(transaction, query, by, "alert_restored")
 

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, select
 from publisher.domain.errors import Problem
 from publisher.domain.plan import LateAccounts
 from publisher.domain.post import PostId
-from publisher.store.db.alert_tables import ALERT
+from publisher.store.db.alert_tables import ALERT, IS_ACKNOWLEDGED
 from publisher.store.db.database import ConcurrentUpdateError, Transaction
 from publisher.store.db.rows import (
     AlertContent,
@@ -119,7 +119,7 @@ def report_removed(
     is_open = (
         ALERT.c.subject == REMOVED_SUBJECT,
         ALERT.c.cleared_at.is_(None),
-        ALERT.c.dismissed_at.is_(None),
+        ~IS_ACKNOWLEDGED,
     )
     if not taken and not restored:
         return

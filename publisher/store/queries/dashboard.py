@@ -32,7 +32,7 @@ from publisher.domain.post import OccurrenceKey, PostId
 from publisher.store.approvals.duty import DutyOfficer
 from publisher.store.backup_record import read_last_backup
 from publisher.store.base import HEARTBEAT_TIMEOUT, StorePart
-from publisher.store.db.alert_tables import ALERT
+from publisher.store.db.alert_tables import ALERT, IS_ACKNOWLEDGED
 from publisher.store.db.approval_tables import APPROVABLE_TEXT, APPROVAL, DUTY_OFFICER
 from publisher.store.db.filters import SCOPE_ALL, in_open_state
 from publisher.store.db.tables import AUDIT, DELIVERY, PAUSE, POST, WORKER
@@ -180,7 +180,7 @@ _IS_HELD_UP = (
 _IS_BANNER = (
     ALERT.c.code.in_(BANNER_ALERTS),
     ALERT.c.cleared_at.is_(None),
-    ALERT.c.dismissed_at.is_(None),
+    ~IS_ACKNOWLEDGED,
 )
 _OFFICER = DUTY_OFFICER.outerjoin(AUTH_USER, AUTH_USER.c.name == DUTY_OFFICER.c.name)
 _FRAME = union_all(
@@ -402,7 +402,7 @@ class DashboardQueries(StorePart):
             DELIVERY.c.is_pruned.in_([False, True]),
             DELIVERY.c.due_at.between(now - WAITING_AHEAD, now),
         )
-        is_shown = (ALERT.c.cleared_at.is_(None), ALERT.c.dismissed_at.is_(None))
+        is_shown = (ALERT.c.cleared_at.is_(None), ~IS_ACKNOWLEDGED)
         is_due = (in_open_state(DELIVERY, State.DUE), is_theirs)
         due_at = connection.scalar(select(func.min(DELIVERY.c.due_at)).where(*is_due))
         scopes = connection.scalars(select(PAUSE.c.scope)).all()

@@ -35,7 +35,7 @@ from publisher.domain.reports import METRIC_NAMES, ReportRow
 from publisher.domain.results import HoldReason, Reach
 from publisher.store.approvals.guard import APPROVAL_NEEDED
 from publisher.store.base import StorePart
-from publisher.store.db.alert_tables import ALERT
+from publisher.store.db.alert_tables import ALERT, IS_ACKNOWLEDGED
 from publisher.store.db.filters import in_open_state, is_in_force
 from publisher.store.db.monitor_tables import FORMER_ID, REACH
 from publisher.store.db.rows import (
@@ -114,7 +114,7 @@ class Alert:
     """Information for a person to know. `id` is the id for a dismissal.
 
     People were notified of it last at `noticed_at`, and the second list of channels at
-    `escalated_at`.
+    `escalated_at`. `returned_at` is the end of an acknowledgement that the problem has outlasted.
     """
 
     id: int
@@ -126,6 +126,11 @@ class Alert:
     escalated_at: datetime | None = None
     dismissed_at: datetime | None = None
     dismissed_by: str | None = None
+    returned_at: datetime | None = None
+
+    @property
+    def is_acknowledged(self) -> bool:
+        return self.dismissed_at is not None and self.returned_at is None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -362,9 +367,7 @@ class Queries(StorePart):
 
     async def acknowledged_alerts(self) -> Sequence[Alert]:
         """Return the open alerts that a person has acknowledged, newest first."""
-        query = select(ALERT).where(
-            ALERT.c.cleared_at.is_(None), ALERT.c.dismissed_at.is_not(None)
-        )
+        query = select(ALERT).where(ALERT.c.cleared_at.is_(None), IS_ACKNOWLEDGED)
         return [
             to_alert(row) for row in await self._rows(query.order_by(ALERT.c.id.desc()))
         ]
@@ -551,7 +554,7 @@ _IS_ABOUT_PAST = or_(
     *(ALERT.c.code.startswith(f"{state}.") for state in sorted(FINAL_STATES)),
     ALERT.c.subject == MACHINE_SUBJECT,
 )
-_IS_OPEN = and_(ALERT.c.cleared_at.is_(None), ALERT.c.dismissed_at.is_(None))
+_IS_OPEN = and_(ALERT.c.cleared_at.is_(None), ~IS_ACKNOWLEDGED)
 
 
 def is_shown(now: datetime) -> ColumnElement[bool]:
@@ -587,6 +590,7 @@ _ALERT_COLUMNS = (
     "escalated_at",
     "dismissed_at",
     "dismissed_by",
+    "returned_at",
 )
 
 

@@ -37,6 +37,7 @@ from publisher.web.kit.forms import (
 from publisher.web.kit.frame import Moment, read_frame_facts, read_moment
 from publisher.web.kit.live_parts import NO_PARTS, Parts, item_id, stream_path
 from publisher.web.kit.page import load_macro, redirect, render_page
+from publisher.web.kit.recovery import describe_cause, find_recoveries
 from publisher.web.kit.seats import AccountNames, name_accounts
 from publisher.web.kit.site import Notice, Visitor, get_site, get_visitor
 from publisher.web.posts.post_actions import show_form
@@ -382,6 +383,8 @@ async def show_accounts(request: Request) -> Response:
         view="list" if is_list else "regions",
         board=board,
         names=board.names,
+        recoveries=find_recoveries(get_visitor(request), moment.facts.pauses),
+        describe_cause=partial(describe_cause, get_visitor(request)),
         second_form=partial(find_second_form, get_visitor(request), board.names),
         statuses=list(AccountStatus),
         max_days=MAX_DAYS_SHOWN,

@@ -13,8 +13,10 @@ from publisher.domain.post import PostId
 from publisher.domain.user import Permission
 from publisher.engine.notifier import page_of
 from publisher.store.queries.queries import Alert
+from publisher.web.kit.frame import read_frame_facts
 from publisher.web.kit.live_parts import Parts, item_id, stream_path
 from publisher.web.kit.page import load_macro, redirect, render_page
+from publisher.web.kit.recovery import describe_cause, find_recoveries
 from publisher.web.kit.site import Notice, Visitor, get_site, get_visitor, name_post
 
 MAX_ALERT_ID = 2**31 - 1
@@ -37,12 +39,15 @@ async def show_alerts(request: Request) -> Response:
     """List the alerts about the visitor's accounts and posts, and about publisher itself."""
     visitor = get_visitor(request)
     alerts, acknowledged = await read_alerts(visitor)
+    facts = await read_frame_facts(visitor.site, visitor.audit_number)
     return await render_page(
         request,
         "alerts/alerts",
         stream=stream_path("alerts", map(alert_element, [*alerts, *acknowledged])),
         alerts=alerts,
         kinds=list_kinds(visitor, alerts),
+        recoveries=find_recoveries(visitor, facts.pauses),
+        describe_cause=partial(describe_cause, visitor),
         acknowledged=acknowledged,
         may_acknowledge=partial(may_acknowledge, visitor),
         page_of=page_of,

@@ -236,7 +236,7 @@ class FigureCollector(Collector):
             yield family
         alerts = GaugeMetricFamily(
             "publisher_alerts_open",
-            "Open alerts that nobody has dismissed",
+            "Open alerts that nobody has acknowledged, or for too long",
             labels=["code"],
         )
         for code, number in figures.alerts.items():

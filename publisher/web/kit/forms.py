@@ -43,6 +43,8 @@ class ActionForm:
     url: str = ""
     style: Literal["main", "danger", ""] = "main"
     fields: Mapping[str, str] = field(default_factory=dict)
+    ticks: Mapping[str, str] = field(default_factory=dict)
+    """The labels of boxes to tick, by the names of their fields."""
 
     @property
     def dialog(self) -> str:

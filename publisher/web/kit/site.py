@@ -100,12 +100,16 @@ class PendingSignIn:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notice:
-    """The action done, for the next page. `undo` is the path of the reverse action, if any."""
+    """The action done, for the next page. `undo` is the path of the reverse action, if any.
+
+    An action with `is_partial` has left something undone.
+    """
 
     code: str
     facts: Mapping[str, object] = field(default_factory=dict)
     undo: str = ""
     undo_fields: Mapping[str, str] = field(default_factory=dict)
+    is_partial: bool = False
 
 
 class KnownSessions:
