@@ -218,6 +218,7 @@ def is_same_name(one: str, other: str) -> bool:
     return name_skeleton(one) == name_skeleton(other)
 
 
+@lru_cache(maxsize=1024)
 def name_skeleton(name: str) -> str:
     """Reduce a name to its visually distinct form.
 

@@ -9,6 +9,7 @@ from pydantic_core import PydanticCustomError
 from publisher.config import MEDIA_FOLDER
 from publisher.domain.kinds import KINDS, PostKind, list_kinds
 from publisher.domain.post import WarningLevel
+from publisher.domain.user import MAX_NAME_CHARACTERS
 from publisher.tomlfile.validate import (
     DATETIME_SCHEMA,
     DateTimeValue,
@@ -26,6 +27,7 @@ MAX_TITLE_CHARS = 120
 """Each platform's own, shorter limit is checked on the final text."""
 MAX_IMAGES = 20
 """Maximum images per post: twice the number that any platform accepts."""
+MAX_ALT_CHARACTERS = 500
 
 
 _BACKSLASHES = str.maketrans(
@@ -63,9 +65,14 @@ MediaPath: TypeAlias = Annotated[
 ]
 
 
+ShortName: TypeAlias = Annotated[SingleLine, Field(max_length=MAX_NAME_CHARACTERS)]
+
+
 class ImageEntry(StrictModel):
     file: MediaPath = Field(description="图片文件，须放在 media/ 文件夹内")
-    alt: SingleLine = Field(description="图片说明，供看不到图片的人阅读")
+    alt: Annotated[SingleLine, Field(max_length=MAX_ALT_CHARACTERS)] = Field(
+        description="图片说明，供看不到图片的人阅读"
+    )
 
 
 _FOLLOW_UPS = "、".join(
@@ -81,8 +88,8 @@ class PostEntry(StrictModel):
         strict=False,
         description=f"类型：{list_kinds()}",
     )
-    template: SingleLine = Field(description="模板名称，即 templates/ 下的文件夹名")
-    author: SingleLine = Field(description="撰稿人")
+    template: ShortName = Field(description="模板名称，即 templates/ 下的文件夹名")
+    author: ShortName = Field(description="撰稿人")
     follows: Identifier | None = Field(
         default=None, description=f"所跟进的原稿编号；{_FOLLOW_UPS}必填"
     )

@@ -240,6 +240,10 @@ def test_f66_a_double_id_names_both_lines() -> None:
             (4, 12, "post[0].template", "unknown_template"),
         ),
         ({"author": 'author = " "'}, (5, 10, "post[0].author", "blank")),
+        (
+            {"author": f'author = "{"张" * 65}"'},
+            (5, 10, "post[0].author", "value_too_long"),
+        ),
         ({"title": 'title = "一\\n二"'}, (6, 9, "post[0].title", "not_one_line")),
         (
             {"title": f'title = "{"长" * 121}"'},
