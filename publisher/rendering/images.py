@@ -4,6 +4,7 @@ import errno
 import hashlib
 import os
 import stat
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -20,6 +21,11 @@ from publisher.rendering.jobs import (
 )
 from publisher.runtime.bounded_dict import BoundedDict
 
+MAX_POST_PIXELS: Final = 150_000_000
+"""Of all pictures of a post together: a dozen as a telephone takes them.
+
+The renderer decodes each of them once, and the texts of other posts wait meanwhile.
+"""
 MAX_KNOWN_PICTURES: Final = 1_000
 FileState = tuple[int, int, int, int]
 """Device, inode, size and time of change of a file: while it is the same, so are its bytes."""
@@ -79,6 +85,56 @@ class CleanPictures:
             digest = hashlib.sha256(result.data).digest()
             self._known[digest] = replace(result, data=b"")
         return result
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PostPictures:
+    """The pictures of a post, with a problem for each unusable one.
+
+    Their media type and bytes are kept by hash.
+    """
+
+    shown: Sequence[RenderedImage]
+    media: Mapping[str, tuple[str, bytes]]
+    problems: Sequence[Problem]
+
+
+def read_pictures(
+    files: Sequence[PictureFile],
+    renderer: Renderer,
+    known: CleanPictures,
+    *,
+    with_media: bool,
+) -> PostPictures:
+    """Read the pictures of a post, or only describe them. A problem names the key of the post.
+
+    No picture is read beyond MAX_POST_PIXELS.
+    """
+    shown: list[RenderedImage] = []
+    media: dict[str, tuple[str, bytes]] = {}
+    problems: list[Problem] = []
+    for number, file in enumerate(files):
+        key = f"images.{number}.file"
+        if sum(each.width * each.height for each in shown) > MAX_POST_PIXELS:
+            facts = {"key": key, "limit": f"{MAX_POST_PIXELS // 1_000_000}"}
+            problems.append(Problem(code="images_too_many_pixels", facts=facts))
+            break
+        found = (
+            read_picture(file, renderer, known)
+            if with_media
+            else known.describe(file, renderer)
+        )
+        if isinstance(found, Problem):
+            name = file.path.relative_to(file.trusted_root.parent).as_posix()
+            facts = {**found.facts, "file": name, "key": key}
+            problems.append(replace(found, location=None, facts=facts))
+        elif isinstance(found, RenderedImage):
+            shown.append(found)
+        else:
+            picture, data = found
+            shown.append(picture)
+            media[picture.sha256] = (picture.media_type, data)
+    return PostPictures(shown=shown, media=media, problems=problems)
 
 
 def read_picture(

@@ -32,8 +32,9 @@ from publisher.rendering.images import (
     CleanPictures,
     FileState,
     PictureFile,
+    PostPictures,
     find_file_state,
-    read_picture,
+    read_pictures,
 )
 from publisher.rendering.jobs import (
     STYLESHEET,
@@ -64,11 +65,6 @@ SUMMARY_CHARACTERS: Final = 54
 """How much of the body becomes the summary of an article without one."""
 MAX_BODY_CHARACTERS: Final = 50_000
 """Twice the longest article's length, and little enough for deeply nested Markdown."""
-MAX_POST_PIXELS: Final = 150_000_000
-"""Of all pictures of a post together: a dozen as a telephone takes them.
-
-The renderer decodes each of them once, and the texts of other posts wait meanwhile.
-"""
 MAX_BATCH_TEXTS: Final = 64
 """The number of texts that are rendered together.
 
@@ -121,18 +117,6 @@ class RenderRequest:
     post: Post
     occurrence: Occurrence
     targets: Sequence[RenderTarget]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Pictures:
-    """The pictures of a post, with a problem for each unusable one.
-
-    Their media type and bytes are kept by hash.
-    """
-
-    shown: Sequence[RenderedImage]
-    media: Mapping[str, tuple[str, bytes]]
-    problems: Sequence[Problem]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,7 +173,7 @@ class PostRenderer:
         rendered posts, but its text is checked all the same. Without media the pictures of posts
         are only described, and their files are read if they have changed since the last time.
         """
-        batch: list[tuple[RenderRequest, _Pictures]] = []
+        batch: list[tuple[RenderRequest, PostPictures]] = []
         for post, occurrence, accounts in items:
             pictures = self._read_pictures(post, with_media=with_media)
             targets = [
@@ -212,7 +196,7 @@ class PostRenderer:
         yield from self._render_batch(batch)
 
     def _render_batch(
-        self, batch: Sequence[tuple[RenderRequest, _Pictures]]
+        self, batch: Sequence[tuple[RenderRequest, PostPictures]]
     ) -> Iterator[RenderResult]:
         composed = compose(
             [request for request, _pictures in batch], self.templates, self.timezone
@@ -225,7 +209,7 @@ class PostRenderer:
     def _check(
         self,
         post: Post,
-        pictures: _Pictures,
+        pictures: PostPictures,
         composed: Sequence[RenderedPost | TemplateError],
         body_text: str,
     ) -> RenderResult:
@@ -318,43 +302,16 @@ class PostRenderer:
         )
         return PictureFile(path=path, alt=item.alt, trusted_root=folder)
 
-    def _read_pictures(self, post: Post, *, with_media: bool) -> _Pictures:
+    def _read_pictures(self, post: Post, *, with_media: bool) -> PostPictures:
         """Read the pictures of a post; a problem with one names the post's key."""
-        pictures: list[RenderedImage] = []
-        media: dict[str, tuple[str, bytes]] = {}
-        problems: list[Problem] = []
-        renderer, known = self.templates.renderer, self.clean_pictures
-        pixels = 0
-        for number, item in enumerate(post.images):
-            if pixels > MAX_POST_PIXELS:
-                limit = f"{MAX_POST_PIXELS // 1_000_000}"
-                facts = {"key": f"images.{number}.file", "limit": limit}
-                too_many = Problem(code="images_too_many_pixels", facts=facts)
-                problems.append(_with_post(too_many, post))
-                break
-            file = self._find_picture(item)
-            found = (
-                read_picture(file, renderer, known)
-                if with_media
-                else known.describe(file, renderer)
-            )
-            if isinstance(found, Problem):
-                facts = {"file": item.file, "key": f"images.{number}.file"}
-                problems.append(
-                    _with_post(
-                        replace(found, location=None, facts={**found.facts, **facts}),
-                        post,
-                    )
-                )
-                continue
-            if isinstance(found, RenderedImage):
-                picture = found
-            else:
-                picture, data = found
-                media[picture.sha256] = (picture.media_type, data)
-            pictures.append(picture)
-            pixels += picture.width * picture.height
-        return _Pictures(shown=pictures, media=media, problems=problems)
+        pictures = read_pictures(
+            [self._find_picture(item) for item in post.images],
+            self.templates.renderer,
+            self.clean_pictures,
+            with_media=with_media,
+        )
+        problems = [_with_post(problem, post) for problem in pictures.problems]
+        return replace(pictures, problems=problems)
 
 
 def validate_rendered(

@@ -37,7 +37,7 @@ from publisher.engine.planner import (
     send_correction,
     send_now,
 )
-from publisher.rendering import images, renderer
+from publisher.rendering import images
 from publisher.rendering.images import read_picture
 from publisher.schedule.load import make_schedule_context, parse_schedule
 from publisher.store.db.database import ConcurrentUpdateError
@@ -622,7 +622,7 @@ async def test_f90_the_pictures_of_a_post_are_limited_together(
     planner, tmp_path, monkeypatch
 ):
     """Each picture is decoded once, so many large ones would keep other posts waiting."""
-    monkeypatch.setattr(renderer, "MAX_POST_PIXELS", 2 * 300 * 200)
+    monkeypatch.setattr(images, "MAX_POST_PIXELS", 2 * 300 * 200)
     (tmp_path / "media").mkdir()
     pictures = []
     for number in range(4):

@@ -534,7 +534,7 @@ def test_every_code_has_words():
     )
     codes = set(
         re.findall(
-            r'"((?:template|renderer|rendered|rendering|post|region|urgent|image)_\w+)"',
+            r'"((?:template|renderer|rendered|rendering|post|region|urgent|images?)_\w+)"',
             sources,
         )
     )
