@@ -601,6 +601,7 @@ def test_a_missing_workspace_is_reported(run, tmp_path):
     assert "publisher.toml" in reported.err
 
 
+@pytest.mark.long
 def test_commands_load_only_what_they_need(workspace):
     """Help loads no heavy library; `check` loads no database and no network code.
 

@@ -65,6 +65,7 @@ def test_elsewhere_than_on_linux_servers_are_refused_in_a_sentence(
     assert ("runs on Linux only" in asked.err) is bool(code)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "program",
     [

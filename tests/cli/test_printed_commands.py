@@ -254,6 +254,7 @@ def test_a_script_is_plain_only_where_the_shell_finds_it(
     assert program_as_called() == "publisher"
 
 
+@pytest.mark.long
 def test_the_wrapper_is_the_command_that_messages_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

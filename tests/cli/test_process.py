@@ -164,6 +164,7 @@ def test_an_address_without_a_password_is_none():
     )
 
 
+@pytest.mark.long
 def test_i19_a_pasted_secret_is_not_shown(workspace):
     """I19: a secret pasted into `secret set` on a terminal is stored and not shown.
 

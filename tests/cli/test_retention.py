@@ -147,6 +147,7 @@ def test_i24_pruned_texts_are_explained(run, aged):
     assert run("-C", aged, "audit", "verify").code == 0
 
 
+@pytest.mark.long
 def test_i1_after_pruning_a_restart_or_a_restore_files_calls_and_reports_nothing(
     run, aged, tmp_path
 ):

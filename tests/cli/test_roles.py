@@ -120,6 +120,8 @@ WORKSPACE_LIMITED = {
 }
 """The user for each permission, with a role limited to two platforms that has the permission."""
 PLATFORMS = ("weibo", "wechat", "tieba")
+SHORT_ROLES = (UserRole.VIEWER, UserRole.OPERATOR)
+"""The roles that each short run tries: one that may act nowhere, and one that may often act."""
 KINDS = ("account", "group", "region", "platform")
 ACTING = [
     name for name, permission in COMMAND_PERMISSIONS.items() if permission is not None
@@ -255,7 +257,13 @@ def run_as(run, staffed, monkeypatch):
     return run_with_token
 
 
-@pytest.mark.parametrize("role", list(UserRole))
+@pytest.mark.parametrize(
+    "role",
+    [
+        pytest.param(role, marks=() if role in SHORT_ROLES else pytest.mark.long)
+        for role in UserRole
+    ],
+)
 @pytest.mark.parametrize(
     "name", [name for name in ACTING if name not in PASSWORD_COMMANDS]
 )

@@ -75,6 +75,7 @@ def wait_for(run, drill, wanted):
     return wait_until(found, PATIENCE)
 
 
+@pytest.mark.long
 def test_once_publishes_all_that_is_due(run, drill):
     """`run --once` publishes due posts on every platform, waits for outcomes, and exits 0."""
     write_schedule(drill, warning(when='at = "asap"'))
@@ -290,6 +291,7 @@ def test_f74_a_schedule_that_needs_a_template_with_a_fault_is_refused(run, drill
     assert (reported.code, "own/weibo.txt:1:" in reported.err) == (1, True)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("how", ["gone", "fault"])
 def test_f74_an_unused_template_stops_nothing(run, drill, how):
     """F74: one that is deleted, or was never used, stops neither the start nor any post."""
@@ -330,6 +332,7 @@ def daily(name):
     return warning(name, 'cron = "0 9 * * *"', '["beijing-weibo"]')
 
 
+@pytest.mark.long
 def test_broken_settings_keep_the_daemon_from_starting(run, drill):
     """Nothing is sent by settings that cannot be read: exit code 1, with file and line."""
     settings = drill / "publisher.toml"

@@ -217,6 +217,7 @@ def test_a_recorded_run_replaces_its_own_line_and_no_other(
     ]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("words", [("--bug", "none"), ("--seeds", "few")])
 def test_a_bug_that_nobody_planted_cannot_be_run(words):
     """An unknown name ends with 2 before anything is started."""

@@ -64,6 +64,7 @@ def sha256(text):
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+@pytest.mark.long
 @pytest.mark.smoke
 def test_due_posts_are_published_on_every_platform_once(workspace, simulator):
     """One run publishes on each account, each with a post of its own, and ends with 0."""

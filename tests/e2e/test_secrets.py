@@ -392,6 +392,7 @@ def test_i19_no_byte_of_a_secret_is_left_anywhere(outputs):
     assert leaks(outputs.all_bytes(), secrets) == []
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "address",
     [

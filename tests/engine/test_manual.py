@@ -270,6 +270,7 @@ async def test_f26_a_limited_readback_leaves_a_task_open(scene):
     assert (await scene.now()).state is State.PUBLISHED
 
 
+@pytest.mark.long
 async def test_open_tasks_are_alerted_twice_and_then_held(scene):
     """Reminders come at half time and half an hour before the end; then comes a hold.
 

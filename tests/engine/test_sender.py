@@ -377,6 +377,7 @@ async def test_a_retraction_of_what_was_never_published_ends_too(open_store, run
     assert ((await state_of(store)).state, len(fake.calls)) == (State.RETRACTED, 1)
 
 
+@pytest.mark.long
 async def test_a_persons_confirmation_is_checked_by_reading_first(open_store, runtime):
     """If a read finds it, it is published; if none does while lists may lag, it is held again."""
     store, fake, adapters = await stage(open_store, "a")

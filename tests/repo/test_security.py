@@ -50,6 +50,7 @@ def calls(path):
     ]
 
 
+@pytest.mark.long
 def test_no_shell_is_started():
     """No command line is built for a shell, and no text is run as code."""
     found = [

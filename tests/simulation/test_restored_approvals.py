@@ -3,6 +3,8 @@
 The approval exists only in the older database.
 """
 
+import pytest
+
 from publisher.app.restore import restore
 from publisher.engine.decisions import named_person
 from publisher.store.recovery.backup import make_backup
@@ -74,6 +76,7 @@ def live() -> tuple[list[str], list[str]]:
         return calls, [str(violation) for violation in finding.violations]
 
 
+@pytest.mark.long
 def test_i5_f85_what_was_unapproved_is_not_sent_by_an_older_database():
     """F85: an older database with ended approvals sends nothing, and I5 holds.
 
@@ -82,6 +85,7 @@ def test_i5_f85_what_was_unapproved_is_not_sent_by_an_older_database():
     assert live() == ([], [])
 
 
+@pytest.mark.long
 def test_i5_an_older_database_that_is_believed_is_found():
     """With the planted mistake both posts leave.
 

@@ -37,6 +37,7 @@ def seeds(number, *, extra):
     ]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seed", seeds(36, extra=24))
 def test_nothing_breaks_in_a_storm(seed):
     """No storm breaks I1-I4, I6-I10, I12-I18, I21 or I22.
@@ -87,6 +88,7 @@ def test_a_broken_rule_is_found(name):
     )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("account", "made"),
     [
@@ -162,6 +164,7 @@ def calm():
     return states, words, alerts
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", MODULES)
 def test_no_mutant_of_the_campaign_shows_without_faults(calm, name):
     """Every mutant publishes the same posts in the same words, without an alert.

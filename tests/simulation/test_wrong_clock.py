@@ -36,6 +36,7 @@ def run_seed(seed):
         return finish(simulation)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "seed",
     [

@@ -243,6 +243,7 @@ async def test_a_newer_version_ends_the_planning_of_an_older_one(store, monkeypa
     assert await complete(store, URGENT) == 0
 
 
+@pytest.mark.long
 async def test_posts_of_a_data_loss_window_are_filed_as_unknown_in_one_transaction(
     store,
 ):

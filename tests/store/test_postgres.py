@@ -123,6 +123,7 @@ async def test_f60_f61_a_host_whose_clock_is_not_the_servers_does_not_start(
     assert abs(int(refused.value.facts["seconds"]) - seconds) < 30
 
 
+@pytest.mark.long
 async def test_f60_f61_a_host_starts_by_itself_once_its_clock_is_the_servers(
     database_url, tmp_path, runtime
 ):

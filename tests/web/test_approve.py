@@ -119,6 +119,7 @@ async def test_a_form_acts_on_no_occurrence_of_another_region(
     assert [answer.status_code == 403 for answer in answers] == [True, False]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("role", ["approver", "viewer"])
 async def test_f90_lists_of_what_waits_show_the_first_and_count_the_rest(
     approving, role

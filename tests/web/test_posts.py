@@ -523,6 +523,7 @@ async def test_all_texts_can_be_compared(site):
     assert (await limited.get(address)).status_code == 404
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("lang", ["zh_CN", "en"])
 async def test_no_text_is_missing(site, lang):
     """Neither a code nor an unfilled fact is shown in any state of a delivery."""

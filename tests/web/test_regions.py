@@ -345,6 +345,7 @@ async def test_each_role_on_one_region_gets_only_what_is_its_own(regions_site, r
         } == {}
 
 
+@pytest.mark.long
 async def test_a_page_shows_one_moment(regions_site):
     """Every page reads in one transaction, apart from the turn of a new session."""
     client, own, _other = await arrange(regions_site, *EVERY_ROLE)
@@ -424,6 +425,7 @@ def list_questions(other):
     ]
 
 
+@pytest.mark.long
 async def test_nothing_of_another_region_is_got_by_naming_it(regions_site):
     """A query or form that names another region's things gets back its own words at most.
 
@@ -552,6 +554,7 @@ async def test_a_stream_names_nothing_of_another_region(regions_site):
     assert found == {}
 
 
+@pytest.mark.long
 async def test_who_sees_everything_finds_all_of_it(regions_site):
     """A person with all accounts finds the names that the other tests look for.
 

@@ -350,6 +350,7 @@ asyncio.run(serve())
 """
 
 
+@pytest.mark.long
 async def test_f90_sending_has_descriptors_however_many_clients_connect():
     """F90: with few descriptors, the limit is raised as far as possible.
 

@@ -189,6 +189,7 @@ async def list_paths(site, route):
     return [*paths, "/write?like=sent"] if route.name == "write" else paths
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("regions", REGIONS)
 @pytest.mark.parametrize("scope", ["", "@region:110000"])
 async def test_a_page_takes_a_dozen_statements(busy, scope):

@@ -565,6 +565,7 @@ async def test_a_post_is_saved_into_a_file_that_says_there_are_none(site, file):
     assert [post["title"] for post in posts(file)] == [NEW["title"]]
 
 
+@pytest.mark.long
 async def test_a_post_may_name_each_account_of_a_large_agency(site):
     """The bounds of lists in a post do not apply to its accounts: 1,500 may be ticked."""
     author = await site.signed_in("author")

@@ -76,6 +76,7 @@ def is_exhausting(result):
     return isinstance(result, Problem) and result.code == "rendering_too_expensive"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("bomb", BOMBS.values(), ids=BOMBS)
 def test_f74_an_endless_rendering_is_one_jobs_problem_with_its_line(renderer, bomb):
     """F74: the limit on processor time covers a single endless step of Python.
@@ -194,6 +195,7 @@ def test_a_process_killed_from_outside_costs_nothing(renderer):
     assert renderer.run([page(), page()]) == [RenderedText(text="12377")] * 2
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGABRT, signal.SIGXCPU])
 def test_f74_a_crash_is_its_jobs_problem(renderer, number):
     """F74: a library is not given an input again that crashed it; other jobs are done."""
@@ -209,6 +211,7 @@ def test_f74_a_crash_is_its_jobs_problem(renderer, number):
     assert renderer.run([page()]) == [RenderedText(text="12377")]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGSEGV])
 def test_f74_a_process_that_ends_between_two_batches_fails_no_job(renderer, number):
     """F74: the next job does not fail, as it did not cause the end of the process."""

@@ -171,6 +171,7 @@ ENTRIES = st.builds(
 )
 
 
+@pytest.mark.long
 @settings(max_examples=120, deadline=None)
 @given(ENTRIES, st.sampled_from(IDS), st.booleans(), st.booleans())
 def test_after_any_edit_the_others_are_the_same_bytes(

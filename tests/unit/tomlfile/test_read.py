@@ -173,6 +173,7 @@ def test_f68_an_unreadable_file_is_refused(tmp_path: Path) -> None:
         ("[[post]]\n" * 300_000 + "x", "no_equals"),
     ],
 )
+@pytest.mark.long
 def test_f67_a_bomb_costs_no_time(text: str, code: str) -> None:
     """Input made to exhaust the parser is refused in time linear in its size."""
     began = time.process_time()
