@@ -59,6 +59,7 @@ class TestWeibo(AdapterConformance):
         return simulated("weibo", "1404376560", name="平安发布")
 
 
+@pytest.mark.long
 class TestWeiboUpdate(TestWeibo):
     """Weibo by the calls that need a permission: the picture is sent with the text."""
 
@@ -71,6 +72,7 @@ class TestWeiboUpdate(TestWeibo):
         )
 
 
+@pytest.mark.long
 class TestWeiboBiz(TestWeibo):
     """Weibo by the business calls: pictures are uploaded before the post."""
 

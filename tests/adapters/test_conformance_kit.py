@@ -136,6 +136,7 @@ def broken():
     return run_kit(*(f"{BAD_ADAPTERS}::{name}" for name in sorted(names)))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("bug", PLANTED)
 def test_the_kit_catches_a_planted_bug_f21_f22_f24_f53_f55(broken, bug):
     """Each planted bug breaks its rule, in the test that is meant for it."""

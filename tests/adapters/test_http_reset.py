@@ -162,6 +162,7 @@ async def test_what_a_given_up_call_left_unsent_never_arrives_f21_f25(
     assert len(busy.received) < len(BODY)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("server", ["tcp"], indirect=True)
 async def test_what_a_killed_process_left_unsent_never_arrives_f03(server):
     """F03: the kernel drops the bytes of a killed process that the server has not received."""

@@ -272,6 +272,7 @@ FAULTS = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
 async def test_a_fault_is_one_alert_within_a_minute_and_ends_with_its_cause(
     open_store, fault

@@ -569,6 +569,7 @@ def test_a_post_sent_before_its_time_carries_the_minute_of_the_order(run, drill,
     assert run("-C", drill, "reload").out.strip() == "计划没有变化。"
 
 
+@pytest.mark.long
 def test_a_large_removal_needs_its_number(run, drill):
     """A removal of many open posts is refused, as `check` says, with the confirming command."""
     soon = f"at = {NOW + timedelta(days=3650):%Y-%m-%dT%H:%M:%S}"

@@ -45,6 +45,7 @@ def begun(*arguments, says, **how):
             process.kill()
 
 
+@pytest.mark.long
 def test_i19_a_crash_leaves_no_core_file(tmp_path):
     """I19: a process may write no core file under any shell limit, and writes none in a crash."""
     with begun(

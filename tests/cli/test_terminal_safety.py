@@ -179,6 +179,7 @@ def test_a_restore_writes_checkpoints_before_and_after(audited):
     assert sorted(audited.alerts()) == ["audit_broken", "database_restored"]
 
 
+@pytest.mark.long
 def test_copied_files_do_not_hide_a_loss_of_audit_entries(audited):
     """The missing end, and later the other chain, are both reported, and the alert stays.
 
@@ -217,6 +218,7 @@ def test_copied_files_do_not_hide_a_loss_of_audit_entries(audited):
     assert audited.alerts() == []
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("way", ["gone", "shorter"])
 def test_losing_the_checkpoint_file_with_the_entries_hides_nothing(audited, way):
     """A newest checkpoint in a second place makes the alert come back until it is accepted."""

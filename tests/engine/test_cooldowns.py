@@ -143,6 +143,7 @@ async def day(open_store):
     return made
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "kind", ["find", "recent", "measure_reach", "probe", "retract"]
 )

@@ -148,6 +148,7 @@ async def test_f88_a_backlog_costs_no_memory_and_urgent_posts_go_first(
     assert fake.calls == []
 
 
+@pytest.mark.long
 async def test_f88_a_backlog_drains_to_its_end(open_store, runtime):
     """F88: in the end each account has each post of the backlog once."""
     store, fake, adapters = await stage(open_store, "a", "b", "c")

@@ -90,6 +90,7 @@ async def reload(planner, text):  # noqa: F811 # the fixture's value
     return applied
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("slip", SLIPS)
 async def test_f100_a_slip_that_is_put_right_leaves_what_was_never_called_as_it_was(
     planner,  # noqa: F811 # the fixture

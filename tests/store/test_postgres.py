@@ -105,6 +105,7 @@ async def test_f80_a_machine_whose_name_is_taken_does_not_start(
         await first.actions.heartbeat()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seconds", [-60, 60])
 async def test_f60_f61_a_host_whose_clock_is_not_the_servers_does_not_start(
     database_url, tmp_path, runtime, seconds

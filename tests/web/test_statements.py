@@ -265,6 +265,7 @@ They are counted with those of its writes: the three that change several tables 
 """
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("regions", [2])
 @pytest.mark.parametrize(
     ("page", "path", "typed", "limit"), ACTIONS.values(), ids=ACTIONS

@@ -105,6 +105,7 @@ def test_no_text_is_shown_with_a_control_character(text):
     assert escape_forbidden(shown) == shown
 
 
+@pytest.mark.long
 @given(
     st.recursive(st.text(st.one_of(st.characters(), st.sampled_from(ODD))), st.lists)
 )

@@ -85,6 +85,7 @@ def test_costly_constants_cost_nothing_when_they_are_compiled(written):
 URL = "https://example.gov.cn/" + "a" * 900
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "body",
     [

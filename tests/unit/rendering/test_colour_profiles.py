@@ -237,6 +237,7 @@ def test_f75_no_text_of_a_profile_is_sent(kind):
     assert clean_picture(cleaned.data) == cleaned
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("data", PROFILES.values(), ids=PROFILES)
 def test_a_rebuilt_profile_shows_the_same_colours(data):
     """Every pixel looks the same by each rendering intent, without any text of the author.

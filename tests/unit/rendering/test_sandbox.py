@@ -68,6 +68,7 @@ def test_unknown_filters_and_bad_syntax_are_reported_at_loading(written, text):
     assert problem.location.line == 3
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "text",
     [

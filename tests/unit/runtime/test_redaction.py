@@ -66,6 +66,7 @@ def test_i19_a_log_entry_is_searched_to_its_depth():
     assert reported == {"event": "e", "headers": [{"cookie": "BDUSS=…"}], "count": 1}
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("_forgets")
 def test_i19_no_secret_in_use_is_dropped():
     """I19: at 5,000 logins each present value is redacted.

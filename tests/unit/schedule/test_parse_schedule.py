@@ -876,6 +876,7 @@ def test_f67_many_mistakes_are_refused_quickly() -> None:
     assert time.process_time() - began < 15
 
 
+@pytest.mark.long
 def test_f67_many_unknown_originals_are_refused_quickly() -> None:
     """A similar id is searched for only a few unknown originals.
 
