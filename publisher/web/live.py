@@ -91,13 +91,15 @@ VIEWS: Mapping[str, Sequence[LivePart]] = {
         FRAME,
         LivePart(
             read=today.read_live_todo_parts,
+            parameters=("day", "is_today"),
             kinds=("todo", "unlisted"),
             is_own=True,
             fading="todo",
         ),
-        LivePart(read=today.read_live_rows, kinds=("row",)),
+        LivePart(read=today.read_live_rows, parameters=("day", "tab"), kinds=("row",)),
         LivePart(
             read=today.read_live_coming,
+            parameters=("day", "is_today"),
             kinds=("coming",),
             fading="coming",
             gone="web_over_moved",
@@ -105,26 +107,66 @@ VIEWS: Mapping[str, Sequence[LivePart]] = {
     ),
     "inbox": (
         FRAME,
-        LivePart(read=inbox.read_live, kinds=("todo",), is_own=True, fading="todo"),
-    ),
-    "approve": (FRAME, LivePart(read=approve.read_live, is_own=True)),
-    "post": (
-        FRAME,
-        LivePart(read=post.read_live, kinds=("line",)),
         LivePart(
-            read=post_actions.read_live_buttons, kinds=("button", "dialog"), is_own=True
+            read=inbox.read_live,
+            parameters=("kind",),
+            kinds=("todo",),
+            is_own=True,
+            fading="todo",
         ),
     ),
-    "delivery": (FRAME, LivePart(read=deliveries.read_live, kinds=("version",))),
+    "approve": (
+        FRAME,
+        LivePart(
+            read=approve.read_live,
+            parameters=("post", "occurrence", "fingerprint"),
+            is_own=True,
+        ),
+    ),
+    "post": (
+        FRAME,
+        LivePart(
+            read=post.read_live,
+            parameters=("post", "occurrence", "tab", "open", "platform"),
+            kinds=("line",),
+        ),
+        LivePart(
+            read=post_actions.read_live_buttons,
+            parameters=("post", "occurrence"),
+            kinds=("button", "dialog"),
+            is_own=True,
+        ),
+    ),
+    "delivery": (
+        FRAME,
+        LivePart(
+            read=deliveries.read_live,
+            parameters=("post", "occurrence", "account"),
+            kinds=("version",),
+        ),
+    ),
     "retraction": (
         FRAME,
-        LivePart(read=post_actions.read_live, kinds=("time",), is_own=True),
+        LivePart(
+            read=post_actions.read_live,
+            parameters=("post",),
+            kinds=("time",),
+            is_own=True,
+        ),
     ),
     "accounts": (
         FRAME,
-        LivePart(read=accounts.read_live, kinds=("cell",)),
         LivePart(
-            read=accounts.read_live_cards, kinds=("card",), is_own=True, fading="card"
+            read=accounts.read_live,
+            parameters=("platform", "status"),
+            kinds=("cell",),
+        ),
+        LivePart(
+            read=accounts.read_live_cards,
+            parameters=("platform", "status"),
+            kinds=("card",),
+            is_own=True,
+            fading="card",
         ),
     ),
     "assist": (FRAME, LivePart(read=assist.read_live, kinds=("task",), fading="task")),
@@ -222,7 +264,7 @@ class Viewer:
             part,
             visitor.lang,
             visitor.reach(Permission.VIEW),
-            tuple(self.page.items()),
+            tuple(self.page.get(name) for name in part.parameters),
             when,
         )
         return await self.site.caches.live.get(
@@ -393,15 +435,12 @@ async def open_viewer(
     number = (await read_frame_facts(visitor.site)).audit_number
     parts = VIEWS.get(query.get("view", ""), VIEWS["frame"])
     kinds = {kind for part in parts for kind in part.kinds}
+    names = sorted({name for part in parts for name in part.parameters})
     return Viewer(
         site=visitor.site,
         visitor=visitor,
         parts=parts,
-        page={
-            name: value
-            for name, value in query.items()
-            if name not in {"view", "since", *kinds}
-        },
+        page={name: query[name] for name in [*names, "cut"] if name in query},
         known=frozenset(
             item for kind in kinds for item in read_items(kind, query.get(kind, ""))
         ),

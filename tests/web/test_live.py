@@ -36,7 +36,13 @@ from publisher.web.kit.streams import (
     Streams,
 )
 from publisher.web.kit.todo import TodoKind, todo_id
-from publisher.web.live import MAX_FRAME_CHARACTERS, follow, open_viewer, renew_visitor
+from publisher.web.live import (
+    MAX_FRAME_CHARACTERS,
+    VIEWS,
+    follow,
+    open_viewer,
+    renew_visitor,
+)
 from publisher.web.process import MAX_HEAD_BYTES
 from publisher.web.today.board import MAX_LISTED, row_element
 from tests.streams import find_stream
@@ -64,7 +70,11 @@ async def load_page(site, path="/today", *grants):
     visitor = Visitor(
         site=site.app.state.site, lang="zh_CN", session_id=session_id, session=session
     )
-    return visitor, dict(parse_qsl(address))
+    query = dict(parse_qsl(address))
+    parts = VIEWS[query["view"]]
+    known = {name for part in parts for name in (*part.parameters, *part.kinds)}
+    assert query.keys() <= known | {"view", "since", "cut"}
+    return visitor, query
 
 
 async def open_page(site, path="/today", *grants):
@@ -798,3 +808,13 @@ async def test_f90_a_displaced_stream_ends_and_says_why(site):
     stream.is_displaced = True
     last = [event.event async for event in events]
     assert last[-1] == "displaced"
+
+
+async def test_f90_an_unknown_parameter_costs_no_reading_of_its_own(site):
+    """Streams whose addresses differ in a parameter of no page share what they read."""
+    visitor, _address = await load_page(site, "/accounts")
+    pages = [
+        (await open_viewer(visitor, {"view": "accounts", "junk": str(number)})).page
+        for number in range(2)
+    ]
+    assert pages == [{}, {}]

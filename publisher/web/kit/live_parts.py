@@ -45,12 +45,16 @@ If posts are given, nothing else has changed. Parts that show none of them may b
 class LivePart:
     """Some parts of a page, and how they are read. `kinds` are the kinds of its items.
 
+    Of the description of the page its reading takes the `parameters`. Others in an address must not
+    cost a reading of their own.
+
     A part with `is_own` differs between visitors even if they may see the same accounts. An item of
     the kind `fading` turns grey where it stands, once it is gone. It then shows the doer's name,
     else the message `gone`.
     """
 
     read: ReadParts
+    parameters: Collection[str] = ()
     kinds: Collection[str] = ()
     is_own: bool = False
     fading: str = ""
