@@ -117,18 +117,21 @@ def make_runtime(settings: Settings) -> Runtime:
 
 
 async def warn_about_daemon(
-    terminal: Terminal, settings: Settings, queries: Queries
+    terminal: Terminal,
+    settings: Settings,
+    queries: Queries,
+    absent: str = "no_daemon_hint",
 ) -> None:
     """Print a note if no daemon runs, or if this host's has read files that were changed since.
 
     The files are settings and templates. An order is carried out only once a daemon runs, and with
-    the files that the daemon knows.
+    the files that the daemon knows. `absent` is the note where none runs.
     """
     snapshot = StatusSnapshot(
         now=queries.runtime.now(), workers=await queries.workers()
     )
     if not snapshot.is_running:
-        terminal.print_note("no_daemon_hint")
+        terminal.print_note(absent)
         return
     own = next(
         (

@@ -303,6 +303,12 @@ def test_a_secret_that_only_the_daemon_reads_elsewhere_is_named(
     assert {row["health"] for row in accounts if row["platform"] == "weibo"} == {None}
 
 
+def test_doctor_does_not_ask_to_wait_for_a_daemon(run, drill):
+    """Its own checks are made at once; that no daemon runs is said for another reason."""
+    shown = run("-C", drill, "--lang", "en", "doctor").err
+    assert "nothing is sent; what follows was checked just now" in shown
+
+
 @pytest.mark.parametrize("is_used", [True, False])
 def test_a_known_secret_is_due_until_the_daemon_uses_another(
     run, drill, monkeypatch, tmp_path, *, is_used
