@@ -660,6 +660,7 @@ async def prepare_first_calls(daemon: Daemon) -> None:
         )
     await daemon.report_template_problems()
     await daemon.try_initial_load()
+    await daemon.check_files()
 
 
 async def run_once(daemon: Daemon) -> int:
