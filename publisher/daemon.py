@@ -364,7 +364,8 @@ class Daemon:
             if version == self.first_file_version and await post_store.is_old_schedule(
                 text
             ):
-                raise RefusedError("schedule_superseded")  # noqa: TRY301 # handled like every other refusal of the file
+                host = self.application.store.worker.partition(":")[0]
+                raise RefusedError("schedule_superseded", host=host)  # noqa: TRY301 # handled like every other refusal of the file
             owner = await asyncio.to_thread(find_file_owner, self.schedule_file)
             applied = await apply_schedule(
                 self.application.planner,
@@ -645,7 +646,7 @@ async def register(daemon: Daemon) -> None:
 async def prepare_first_calls(daemon: Daemon) -> None:
     """Load the data that calls need, and file the deliveries of the schedule.
 
-    The accounts without their secret are paused.
+    The accounts without their secret are paused. An alert that asked for this start ends.
     """
     settings, store = daemon.application.settings, daemon.application.store
     await store.outbox.preload()
@@ -659,6 +660,7 @@ async def prepare_first_calls(daemon: Daemon) -> None:
             settings.accounts[account], MAINTENANCE, error.code
         )
     await daemon.report_template_problems()
+    await daemon.check_files()
     await daemon.try_initial_load()
 
 

@@ -18,7 +18,7 @@ LIMIT_CODES = frozenset({
 })  # fmt: skip
 DATABASE_CODES = frozenset({
     "database_moved", "database_is_copy", "database_replaced", "database_older",
-    "journal_missing", "journal_damaged", "workspace_copied",
+    "database_not_compared", "journal_missing", "journal_damaged", "workspace_copied",
 })  # fmt: skip
 
 
@@ -55,7 +55,7 @@ def find_missing_files(settings: Settings) -> Iterator[UnlocatedProblem]:
 async def find_refusals(settings: Settings) -> Sequence[Problem]:
     """Return the refusals of a database, and of approvals that no user of it could give.
 
-    A database that cannot be reached from here is none: the daemon may run elsewhere.
+    A server that does not answer here is a warning: the daemon may have its password from elsewhere.
     """
     from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415 # most checks are made without a database
 
@@ -78,11 +78,23 @@ async def find_refusals(settings: Settings) -> Sequence[Problem]:
         )
     except RefusedError as error:
         return [*problems, Problem(code=error.code, facts=error.facts)]
-    except (SQLAlchemyError, OSError):
+    except (SQLAlchemyError, OSError) as error:
+        if not settings.database.startswith("sqlite"):
+            problems.append(report_unread_database(error))
         return problems
     if settings.users_needed is not None and not has_users:
         problems.append(settings.users_needed)
     return problems
+
+
+def report_unread_database(error: Exception) -> Problem:
+    """Return the warning that nothing was compared with the database, with the reason."""
+    lines = str(getattr(error, "orig", None) or error).strip().splitlines()
+    return Problem(
+        code="database_not_compared",
+        facts={"reason": lines[0] if lines else type(error).__name__},
+        severity=Severity.WARNING,
+    )
 
 
 def locate_in_settings(

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator, Collection, Iterator, Mapping
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -21,6 +21,7 @@ from publisher.config import SETTINGS_FILE, Environment, Settings, load_settings
 from publisher.domain.account import Account, AccountId, AccountPolicy
 from publisher.domain.delivery import Actor
 from publisher.domain.errors import InputError, RefusedError
+from publisher.engine.secret_report import find_hosts_with_other_value
 from publisher.runtime.clock import FailpointSyntaxError, Runtime, parse_failpoints
 from publisher.secrets import find_external_source
 from publisher.store.db.database import is_incomplete, sqlite_file
@@ -117,18 +118,21 @@ def make_runtime(settings: Settings) -> Runtime:
 
 
 async def warn_about_daemon(
-    terminal: Terminal, settings: Settings, queries: Queries
+    terminal: Terminal,
+    settings: Settings,
+    queries: Queries,
+    absent: str = "no_daemon_hint",
 ) -> None:
     """Print a note if no daemon runs, or if this host's has read files that were changed since.
 
     The files are settings and templates. An order is carried out only once a daemon runs, and with
-    the files that the daemon knows.
+    the files that the daemon knows. `absent` is the note where none runs.
     """
     snapshot = StatusSnapshot(
         now=queries.runtime.now(), workers=await queries.workers()
     )
     if not snapshot.is_running:
-        terminal.print_note("no_daemon_hint")
+        terminal.print_note(absent)
         return
     own = next(
         (
@@ -194,15 +198,21 @@ async def record_action(
     return True
 
 
-async def require_use(settings: Settings, secret: str) -> None:
+async def require_use(terminal: Terminal, settings: Settings, secret: str) -> None:
     """Raise CommandFailedError if a value in the encrypted store has no effect.
 
-    Another place comes first for this process, or for the daemon by its last report.
+    Another place comes first for this process, or for the daemon by its last report. A note names
+    the other hosts that have another value.
     """
     place = find_external_source(secret, secrets_dir=settings.secrets_dir)
+    others: Sequence[str] = ()
     if place is None and has_database(settings):
         async with open_command_store(settings, policies={}) as store:
             report = await store.kept_secrets.read_report()
+            others = await find_hosts_with_other_value(store, settings, secret)
         place = report.elsewhere.get(secret) if report is not None else None
     if place is not None:
         raise CommandFailedError("secret_overridden", name=secret, place=place)
+    if others:
+        hosts = terminal.translate("list_comma").join(others)
+        terminal.print_note("secret_differs_elsewhere", name=secret, hosts=hosts)

@@ -169,9 +169,14 @@ def ask_hidden(prompt: str) -> str:
 
 
 def display_path(path: str | Path) -> str:
-    """Return a path relative to the current folder where it lies below that, else as it is."""
+    """Return a path relative to the current folder where it lies below that, else as it is.
+
+    Below the root every path does, and would only lose its slash.
+    """
     full, current = Path(path), Path.cwd()
-    return str(full.relative_to(current)) if full.is_relative_to(current) else str(full)
+    if current == Path(current.root) or not full.is_relative_to(current):
+        return str(full)
+    return str(full.relative_to(current))
 
 
 def text_width(text: str) -> int:

@@ -164,7 +164,10 @@ class NoticeWriter:
             kind=translate(f"notice_{group.first.kind}"),
         )
         cause = self.name_cause(self._hide_words(alert))
-        said = translate("notice_colon").join(filter(None, [head, subject, cause]))
+        colon = translate("notice_colon")
+        if cause.startswith(f"{subject}{colon}"):  # it names its host itself
+            subject = ""
+        said = colon.join(filter(None, [head, subject, cause]))
         room = MAX_TITLE_CHARACTERS - len(more)
         return redact_text(shorten(said, room) + more)
 

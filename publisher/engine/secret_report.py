@@ -71,6 +71,20 @@ async def find_other_places(store: Store, settings: Settings) -> Mapping[str, st
     }
 
 
+async def find_hosts_with_other_value(
+    store: Store, settings: Settings, name: str
+) -> Sequence[str]:
+    """Return the other hosts with a daemon that has another value of a secret than this one."""
+    key = await store.login_health.credential_key()
+    vault = open_vault(settings.workspace)
+    fields = await asyncio.to_thread(
+        read_secret, name, secrets_dir=settings.secrets_dir, vault=vault
+    )
+    return await store.kept_secrets.hosts_with_other_value(
+        name, hash_fields(fields, key)
+    )
+
+
 def list_used_names(settings: Settings) -> Collection[str]:
     """Return the names of the secrets of accounts and alert channels."""
     logins = {account.secret for account in settings.accounts.values()}

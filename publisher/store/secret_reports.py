@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, get_args
 
-from sqlalchemy import Connection, Select, select
+from sqlalchemy import ColumnElement, Connection, Select, select
 
 from publisher.secrets import SecretError, SecretErrorCode
 from publisher.store.base import HEARTBEAT_TIMEOUT
@@ -57,12 +57,23 @@ def read_used_hashes(
     connection: Connection, name: str, now: datetime
 ) -> frozenset[str]:
     """Return the hashes of a secret in the reports of the daemons that run."""
-    is_running = (
+    return _collect_hashes(connection, name, _reports().where(*_is_running(now)))
+
+
+def read_running_reports(
+    connection: Connection, now: datetime
+) -> Mapping[str, SecretReport]:
+    """Return the reports of the daemons that run, by worker."""
+    query = select(WORKER.c.id, DATABASE_INFO.c.value).where(*_is_running(now))
+    return {worker: load_report(value) for worker, value in connection.execute(query)}
+
+
+def _is_running(now: datetime) -> Sequence[ColumnElement[bool]]:
+    return (
         DATABASE_INFO.c.key == REPORT_PREFIX + WORKER.c.id,
         WORKER.c.stopped_at.is_(None),
         WORKER.c.heartbeat_at > now - HEARTBEAT_TIMEOUT,
     )
-    return _collect_hashes(connection, name, _reports().where(*is_running))
 
 
 def _reports() -> Select[Any]:

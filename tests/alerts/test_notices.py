@@ -811,3 +811,15 @@ async def test_i24_alerts_that_are_over_are_deleted_in_the_end(notifier, receive
     await pass_time(notifier, 30 * DAY, step=DAY)
     await prune(store, 30 * DAY)
     assert [row["subject"] for row in await rows_of(store, ALERT)] == ["login:fake/a"]
+
+
+@pytest.mark.parametrize("lang", ["zh_CN", "en"])
+async def test_the_title_names_a_host_once(open_store, receiver, lang):
+    """An alert whose own words begin with its host is not introduced by it as well."""
+    store = await open_store()
+    notifier = make_notifier(store, receiver, lang=lang)
+    await store.system_alerts.set_files_alert("restart it")
+    await notifier.run()
+    [(_channel, _ids, title, _body)] = receiver.accepted
+    host = store.worker.partition(":")[0]
+    assert (title.count(host), "restart it" in title) == (1, True)

@@ -1,6 +1,7 @@
 """Fixtures for the command tests: a runner, workspaces, a simulator and the daemon's part."""
 
 import asyncio
+import io
 import json
 import re
 import sys
@@ -277,3 +278,9 @@ async def write_drill_checkpoint(folder: Path) -> None:
         await write_checkpoint(
             application.store.audit, build_checkpoint_targets(settings)
         )
+
+
+@pytest.fixture
+def typed(monkeypatch):
+    """Return a function that puts a text on standard input."""
+    return lambda text: monkeypatch.setattr("sys.stdin", io.StringIO(text))

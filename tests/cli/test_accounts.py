@@ -1,6 +1,5 @@
 """Accounts, secrets and metrics at the command line."""
 
-import io
 import json
 from datetime import UTC, datetime
 
@@ -22,12 +21,6 @@ RECEIPT = Receipt(
     url="https://weibo.com/1/a",
     published_at=datetime(2026, 11, 1, tzinfo=UTC),
 )
-
-
-@pytest.fixture
-def typed(monkeypatch):
-    """Return a function that puts a text on standard input."""
-    return lambda text: monkeypatch.setattr("sys.stdin", io.StringIO(text))
 
 
 def test_accounts_before_anything_ran_shows_them_all_and_makes_no_database(run, drill):

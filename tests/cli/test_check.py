@@ -7,12 +7,13 @@ import subprocess
 import sys
 from datetime import datetime
 from functools import cache
+from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from publisher.cli.errors import quote_line
-from publisher.cli.terminal import text_width
+from publisher.cli.terminal import display_path, text_width
 from publisher.i18n import Messages, load_catalogue
 from tests.cli.conftest import PUBLIC_IP
 from tests.cli.posts import in_days, warning, write_schedule
@@ -791,3 +792,13 @@ def test_i19_check_refuses_a_post_with_an_accounts_secret(run, workspace, monkey
     ]
     assert problem["path"] == "post[0].data.summary"
     assert "canary-of" not in found.out
+
+
+@pytest.mark.parametrize(
+    ("current", "shown"),
+    [("/", "/srv/w/publisher.toml"), ("/srv/w", "publisher.toml")],
+)
+def test_a_file_is_shown_with_its_slash(monkeypatch, current, shown):
+    """From the root folder a path is absolute: without its slash it would lead elsewhere."""
+    monkeypatch.setattr(Path, "cwd", lambda: Path(current))
+    assert display_path("/srv/w/publisher.toml") == shown

@@ -303,6 +303,29 @@ def test_a_secret_that_only_the_daemon_reads_elsewhere_is_named(
     assert {row["health"] for row in accounts if row["platform"] == "weibo"} == {None}
 
 
+def test_a_stored_secret_names_the_hosts_that_have_another_value(
+    run, drill, monkeypatch, typed
+):
+    """A new value is stored on one host; the daemon of another goes on with the former one."""
+    file = drill / "secrets" / "beijing-weibo"
+    former = file.read_text("utf-8")
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setattr("socket.gethostname", lambda: "gate2")
+        report_of_daemon(drill, elsewhere, drill / "secrets")
+    file.unlink()
+    stored = []
+    for value in ('{"app_key": "1", "app_secret": "2", "access_token": "3"}', former):
+        typed(value)
+        stored.append(run("-C", drill, "secret", "set", "beijing-weibo"))
+    assert [(one.code, "gate2" in one.err) for one in stored] == [(0, True), (0, False)]
+
+
+def test_doctor_does_not_ask_to_wait_for_a_daemon(run, drill):
+    """Its own checks are made at once; that no daemon runs is said for another reason."""
+    shown = run("-C", drill, "--lang", "en", "doctor").err
+    assert "nothing is sent; what follows was checked just now" in shown
+
+
 @pytest.mark.parametrize("is_used", [True, False])
 def test_a_known_secret_is_due_until_the_daemon_uses_another(
     run, drill, monkeypatch, tmp_path, *, is_used

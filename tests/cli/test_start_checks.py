@@ -4,6 +4,8 @@ import re
 
 import pytest
 
+from tests.ports import free_port
+
 
 def edit_settings(workspace, before, after):
     """Replace a part of publisher.toml, once."""
@@ -123,3 +125,20 @@ def test_the_summary_counts_all_accounts_that_are_written(run, workspace, is_bro
     checked = run("-C", workspace, "--lang", "en", "check")
     assert checked.code == int(is_broken)
     assert "accounts: 5" in checked.err
+
+
+def test_a_database_that_does_not_answer_is_a_warning(run, workspace):
+    """`check` says what it could not compare; an error it is not, as the daemon may reach it."""
+    text = (workspace / "publisher.toml").read_text("utf-8")
+    url = f"postgresql://publisher@127.0.0.1:{free_port()}/publisher"
+    text = re.sub("^database = .*\n", "", text, flags=re.MULTILINE)
+    text = f'database = "{url}"\n{text}'
+    (workspace / "publisher.toml").write_text(text, "utf-8")
+    checked = run("-C", workspace, "check", "--json")
+    [unread] = [
+        problem
+        for problem in checked.json["problems"]
+        if problem["code"] == "database_not_compared"
+    ]
+    assert (unread["severity"], unread["path"]) == ("warning", "database")
+    assert find_errors(checked) == {}

@@ -14,7 +14,7 @@ from sqlalchemy import select
 import publisher.daemon
 from publisher.app.application import open_application
 from publisher.config import parse_settings
-from publisher.daemon import Daemon, run_until_stopped
+from publisher.daemon import Daemon, prepare_first_calls, run_until_stopped
 from publisher.domain.delivery import State
 from publisher.domain.post import PostId
 from publisher.engine.sender import send_due
@@ -329,3 +329,14 @@ async def test_f74_a_repeating_post_goes_on_as_far_as_it_is_filed(
         "reload_refused"
     ]
     assert (alerts[-1].code == "templates_invalid") is (how == "fault")
+
+
+async def test_a_start_ends_the_alert_that_asked_for_it(tmp_path, runtime):
+    """People are not asked to restart a daemon that has just read the changed settings."""
+    (tmp_path / "publisher.toml").write_text(SETTINGS, "utf-8")
+    async with daemon_of(SETTINGS, tmp_path, runtime) as daemon:
+        store = daemon.application.store
+        await store.system_alerts.set_files_alert("changed after the start")
+        await prepare_first_calls(daemon)
+        codes = {alert.code for alert in await store.queries.alerts()}
+    assert "settings_outdated" not in codes

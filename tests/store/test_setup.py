@@ -25,6 +25,7 @@ from publisher.store.db.tables import ADAPTER_STATE
 from publisher.store.recovery.folder import lock_process
 from publisher.store.recovery.setup import (
     NEWEST_MIGRATION,
+    check_unchanged,
     prepare_database,
     repair_journal,
 )
@@ -163,6 +164,9 @@ async def test_f93_another_versions_tables_are_refused(database_url, tmp_path):
     engine.dispose()
     with pytest.raises(RefusedError) as refused:
         await prepare_database(database_url, "drill", journal, FakeRuntime())
+    assert refused.value.code == "database_schema_differs"
+    with pytest.raises(RefusedError) as refused:
+        check_unchanged(database_url, "drill", journal)
     assert refused.value.code == "database_schema_differs"
 
 

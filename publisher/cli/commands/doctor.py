@@ -91,7 +91,9 @@ async def doctor(
             await diagnose_logins(application),
             application.store.runtime,
         )
-        await warn_about_daemon(terminal, settings, application.store.queries)
+        await warn_about_daemon(
+            terminal, settings, application.store.queries, absent="doctor_no_daemon"
+        )
         file_problems = await find_file_problems(application)
     now = datetime.now(settings.timezone)
     if as_json:

@@ -67,5 +67,5 @@ async def login(terminal: Terminal, account: AccountId, by: str | None) -> int:
     )
     if not is_recorded:
         return EXIT_FAILED
-    await require_use(settings, known.secret)
+    await require_use(terminal, settings, known.secret)
     return 0

@@ -112,7 +112,7 @@ async def secret(
     if action == "set" and settings is not None:
         report_use(terminal, settings, name or "", users, fields)
         if is_recorded:
-            await require_use(settings, name or "")
+            await require_use(terminal, settings, name or "")
     return 0 if is_recorded else EXIT_FAILED
 
 

@@ -18,7 +18,12 @@ from publisher.store.db.database import Transaction, in_transaction
 from publisher.store.db.rows import write_row
 from publisher.store.db.tables import DATABASE_INFO
 from publisher.store.people.users import ROTATION_DUE, end_rotations
-from publisher.store.secret_reports import REPORT_PREFIX, SecretReport, load_report
+from publisher.store.secret_reports import (
+    REPORT_PREFIX,
+    SecretReport,
+    load_report,
+    read_running_reports,
+)
 
 ORDER_PREFIX = "secret_removal:"
 """Begins the keys of the orders, before the worker."""
@@ -60,6 +65,16 @@ class KeptSecrets(StorePart):
         """Return the last report of this host's daemon; None if it has not run yet."""
         value = await self._read_value(self._report_key)
         return None if value is None else load_report(value)
+
+    async def hosts_with_other_value(self, name: str, value_hash: str) -> Sequence[str]:
+        """Return the other hosts with a running daemon that reports no such value of a secret."""
+        now, own = self.runtime.now(), self.store.worker
+        reports = await self.database.read(read_running_reports, now)
+        return sorted(
+            worker.partition(":")[0]
+            for worker, report in reports.items()
+            if worker != own and report.hashes.get(name) != value_hash
+        )
 
     async def order(self, order: SecretRemoval) -> None:
         """Leave an order to this host's daemon; a newer one for the same account replaces it."""

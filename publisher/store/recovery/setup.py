@@ -153,6 +153,9 @@ def check_unchanged(url: str, environment: str, journal: Path) -> None:
     Neither its version nor its integrity is checked. Raises RefusedError, SQLAlchemyError, OSError.
     """
     with _connect(url) as connection:
+        is_server = sqlite_file(url) is None
+        if is_server and _read_migration(connection) == NEWEST_MIGRATION:
+            _require_columns(connection, make_url(url).render_as_string())
         check_marks(connection, environment, is_staged=False)
     check_against_journal(url, journal)
     check_folder(url)
