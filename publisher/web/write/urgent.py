@@ -32,10 +32,10 @@ from publisher.web.kit.frame import read_frame_facts
 from publisher.web.kit.page import redirect, render_page
 from publisher.web.kit.site import Notice, Visitor, get_site, get_visitor
 from publisher.web.kit.todo import make_visitor_approver
+from publisher.web.write.uploads import describe_failure
 from publisher.web.write.write import (
     ACCEPTED_WITHIN_SECONDS,
     NOT_YOURS,
-    describe_failure,
     describe_save,
     make_change,
     name_account,
