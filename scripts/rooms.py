@@ -55,8 +55,8 @@ SUBJECTS: Mapping[str, str] = {
     "manual": "assist manual manual_tasks",
     "approvals": "approval approval_race approvals approve duty unapprove",
     "write": """
-        differences lookups pictures pinyin post_change post_check post_form preview save_limits
-        schedule_editor turns urgent write writers
+        differences draft_form lookups pictures pinyin post_change post_check post_form preview
+        save_limits schedule_editor turns uploads urgent write writers
     """,
     "calendar": "calendar",
     "today": "dashboard glyph today todo",

@@ -89,9 +89,8 @@ async def check_entry(
     original = await store.get_post(follows) if is_seen else None
     same = await store.get_post(PostId(str(entry.get("id", ""))))
     related = await planner.store.occurrences.related(same, reach) if same else ()
-    check = await asyncio.to_thread(
-        _check, planner, entry, _Stored(same, original, list_follow_ups(related)), reach
-    )
+    stored = _Stored(same, original, list_follow_ups(related))
+    check = await asyncio.to_thread(_check_sketch, planner, entry, stored, reach)
     if is_new and same is not None:
         taken = Problem(
             code="id_taken",
@@ -109,6 +108,36 @@ class _Stored:
     post: Post | None
     original: Post | None
     follow_ups: Sequence[Post]
+
+
+def _check_sketch(
+    planner: Planner,
+    entry: Entry,
+    stored: _Stored,
+    reach: Collection[AccountId] | None,
+) -> PostCheck:
+    """Check a post; one that lacks only descriptions of its pictures has its texts nevertheless."""
+    check = _check(planner, entry, stored, reach)
+    described = describe_pictures(entry)
+    if check.post is not None or described == entry:
+        return check
+    sketch = _check(planner, described, stored, reach)
+    others = [problem for problem in sketch.problems if problem not in check.problems]
+    return replace(sketch, problems=[*check.problems, *others])
+
+
+def describe_pictures(entry: Entry) -> Entry:
+    """Return a post with a description of each picture that has none yet: its file."""
+    images = entry.get("images", ())
+    described = [
+        {
+            "alt": image.get("file"),
+            **{key: value for key, value in image.items() if value},
+        }
+        for image in images
+        if isinstance(image, Mapping)
+    ]
+    return {**entry, "images": described} if described else entry
 
 
 def _check(

@@ -15,7 +15,15 @@ from publisher.web.manual import page as assist
 from publisher.web.people import me, people, sign_in
 from publisher.web.posts import deliveries, post, post_actions, posts, search
 from publisher.web.today import page as today
-from publisher.web.write import move, remove, renditions, urgent, write
+from publisher.web.write import (
+    draft_form,
+    move,
+    remove,
+    renditions,
+    uploads,
+    urgent,
+    write,
+)
 
 _EVERYBODY = None
 _VIEW, _STOP, _OPERATE = Permission.VIEW, Permission.STOP, Permission.OPERATE
@@ -109,9 +117,12 @@ ROUTES: Sequence[PageRoute] = (
     _action("/write", "save_post", _WRITE, write.save_form),
     _action("/write/check", "check_post", _WRITE, write.check_form),
     _page("/write/article/{fingerprint}", "draft_article", _WRITE, write.show_article),
+    _page("/write/pictures/{name}", "draft_picture", _WRITE, uploads.show_picture),
     _page("/write/{draft}", "draft", _WRITE, write.show_write),
-    _action("/write/{draft}/delete", "delete_draft", _WRITE, write.delete_draft),
-    _action("/write/{draft}/restore", "restore_draft", _WRITE, write.restore_draft),
+    _action("/write/{draft}/delete", "delete_draft", _WRITE, draft_form.delete_draft),
+    _action(
+        "/write/{draft}/restore", "restore_draft", _WRITE, draft_form.restore_draft
+    ),
     _page("/urgent", "urgent", _WRITE, urgent.show_urgent),
     _action("/urgent", "send_urgent", _WRITE, urgent.send_urgent),
     _page("/urgent/{post}", "urgent_release", _VIEW, urgent.show_release),

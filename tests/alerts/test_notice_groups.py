@@ -294,6 +294,31 @@ async def test_outside_of_duty_hours_only_urgent_notices_go_out(
     assert receiver.kinds()[-1] == ("chief", "无人确认")
 
 
+async def test_an_urgent_post_that_waits_for_its_release_is_notified_by_night(
+    open_store, receiver
+):
+    """The message says that it is urgent, comes before others, and names the way out."""
+    hours = {"duty_hours": parse_duty_hours("14:00-20:00")}  # it is 09:00 there
+    notifier = make_notifier(
+        await open_store(), receiver, RULES.model_copy(update=hours)
+    )
+    await open_alert(
+        notifier.store,
+        "urgent_approval_needed",
+        "fog",
+        account="",
+        reason="",
+        post="fog",
+        due="2026-11-25T01:00:00+00:00",
+        stages="终审",
+    )
+    await notifier.run()
+    [(_channel, _ids, title, body)] = receiver.accepted
+    assert title.startswith("[紧急]")
+    assert "紧急：fog 等人放行" in body
+    assert "待办" in body
+
+
 @pytest.mark.parametrize(
     ("text", "is_within"),
     [("08:00-20:00", True), ("20:00-08:00", False), ("08:30-09:00", False)],

@@ -85,6 +85,7 @@ NO_PAGES = {
     "healthz",
     "metrics",
     "draft_article",
+    "draft_picture",
     "article",
     "media",
 }

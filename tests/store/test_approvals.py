@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import insert, literal, select, update
 
 from publisher.domain.account import AccountId
+from publisher.domain.alert_classes import Urgency, classify
 from publisher.domain.approval import ApprovalRules, Stage
 from publisher.domain.delivery import Actor, Role, State
 from publisher.domain.errors import ApprovalError, RefusedError
@@ -152,6 +153,21 @@ async def test_a_post_of_tomorrow_that_was_written_today_raises_no_alert_before_
     store.runtime.advance_time(MINUTE)
     await store.maintenance.run()
     assert [alert.code for alert in await store.queries.alerts()] == ["approval_needed"]
+
+
+async def test_an_urgent_post_without_approvals_calls_people_by_night(open_store):
+    """In its last two hours the alert of an urgent post is an urgent one; an approval ends it."""
+    post = replace(make_post("p", ["a"], START_TIME + 25 * HOUR), is_urgent=True)
+    store = await plan_post(open_store, post)
+    store.runtime.advance_time(2 * HOUR)
+    await store.maintenance.run()
+    assert await alert_codes(store) == ["approval_needed"]
+    store.runtime.advance_time(21 * HOUR)
+    await store.maintenance.run()
+    assert await alert_codes(store) == ["urgent_approval_needed"]
+    assert classify("urgent_approval_needed").urgency is Urgency.URGENT
+    await approve_all(store)
+    assert await alert_codes(store) == []
 
 
 async def test_f72_a_yes_can_be_ended_until_the_intent(open_store):

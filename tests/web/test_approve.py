@@ -583,13 +583,13 @@ async def test_who_is_on_duty_finds_the_emergency_lane(approving):
 SECRET = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"
 
 
-async def start_session(approving, name):
-    """Add an approver with a second factor, and return the id of a new session.
+async def start_session(approving, name, grant="approver"):
+    """Add a user with a second factor, and return the id of a new session.
 
     The second factor is still to be repeated in the session.
     """
     site = approving.app.state.site
-    link = await approving.add_user(name, "approver")
+    link = await approving.add_user(name, grant)
     sealed = encrypt_totp_secret(SECRET, name, site.load_user_key)
     sign_in = NewSignIn(password_hash="none", totp_secret=sealed, totp_step=0)
     await approving.store.users.activate(link, sign_in, lambda _name: ADMIN)

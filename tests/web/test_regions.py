@@ -255,7 +255,7 @@ EXPECTED = {
     "end_token": (303, 303),
     "pause": (200, 200), "pause_all": (403, 403), "resume": (200, 200), "resume_all": (403, 403),
     "write": (200, 200), "save_post": (422, 422), "check_post": (200, 200),
-    "draft_article": (200, 404),
+    "draft_article": (200, 404), "draft_picture": (404, 404),
     "draft": (200, 404), "delete_draft": (303, 303), "restore_draft": (303, 404),
     "urgent": (200, 200), "send_urgent": (200, 200), "urgent_release": (200, 404),
     "release": (409, 404),

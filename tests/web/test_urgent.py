@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from publisher.cli.commands.demo import APPROVER, AUTHOR, add_people
 from publisher.domain.approval import ApprovalRules, Stage
 from publisher.domain.delivery import State
 from publisher.domain.errors import ApprovalError
@@ -15,6 +16,8 @@ from publisher.engine.approvals import make_approver, release_in_emergency
 from publisher.engine.planner import apply_schedule
 from publisher.web.write import urgent
 from tests.web.conftest import ADMIN
+from tests.web.posts import POST as PLANNED
+from tests.web.test_approve import SECRET, code_of, start_session
 from tests.web.test_write import fields_of, posts
 
 POST = PostId("jia-mao-ben-ju-de-zhuan-2026-11")
@@ -132,8 +135,10 @@ async def test_a_text_that_has_changed_meanwhile_is_not_released(lane):
 async def test_who_is_not_on_duty_takes_the_regular_approvals(lane):
     """The page says so before anything is written, and nothing is released."""
     author = await lane.signed_in("author", name="王")
+    await lane.store.duty.add("李", ADMIN, "内线 8112")
     shown, _sent = await send(author)
     assert "您不在值班表上" in shown.text
+    assert "现在值班：李 内线 8112" in shown.text
     page = await author.get(f"/urgent/{POST}")
     assert "act-release" not in page.text
     assert (
@@ -190,3 +195,101 @@ async def test_a_post_of_other_regions_is_not_shown(lane):
     other = await lane.signed_in("viewer@region:110000", name="李")
     assert (await author.get(f"/urgent/{POST}")).status_code == 200
     assert (await other.get(f"/urgent/{POST}")).status_code == 404
+
+
+async def put_on_duty(lane, *names):
+    for name in names:
+        await lane.store.duty.add(name, ADMIN, "内线 8112")
+
+
+def list_items(page):
+    """Return the cards of an inbox, in order."""
+    return re.findall(r'<li class="todo [a-z]+".*?</li>', page, re.DOTALL)
+
+
+async def test_an_author_is_told_of_the_code_and_finds_it_in_the_inbox(lane):
+    """The form announces the code, and the page, the inbox and the menu ask for it.
+
+    With the code the author's own release is given, and nothing waits for the author any more.
+    """
+    session = await start_session(lane, "王", "author")
+    author = lane.client({"publisher_session": session})
+    await lane.signed_in("approver", name="李")
+    await put_on_duty(lane, "王", "李")
+    shown, sent = await send(author)
+    assert "还要输入您手机上的 6 位数字" in shown.text
+    page = await author.get(sent.headers["location"])
+    assert "还差您自己的放行" in page.text
+    assert "请李 内线 8112在手机上同意" in page.text
+    [item] = list_items((await author.get("/inbox")).text)
+    assert f'href="/urgent/{POST}"' in item
+    assert "请输入手机上的 6 位数字" in item
+    form = fields_of(page.text) | {"code": code_of(SECRET, lane.runtime)}
+    released = await author.post(f"/urgent/{POST}", data=form)
+    author = lane.client({"publisher_session": released.cookies["publisher_session"]})
+    assert released.status_code == 303
+    assert "act-open-" not in (await author.get("/inbox")).text
+    assert "王 放行" in (await author.get(f"/urgent/{POST}")).text
+
+
+async def test_an_urgent_post_comes_first_and_is_to_be_released(lane):
+    """The other officer's inbox begins with it though another post is due earlier.
+
+    It says so, as the approval does, and the release is the main button of both.
+    """
+    file = lane.application.settings.workspace / "schedule.toml"
+    await asyncio.to_thread(file.write_text, PLANNED, "utf-8")
+    author = await lane.signed_in("author", name="王")
+    other = await lane.signed_in("approver", name="李")
+    await put_on_duty(lane, "王", "李")
+    await send(author)
+    first, second = list_items((await other.get("/inbox")).text)
+    assert 'data-testid="urgent"' in first
+    assert re.search(rf'class="button main" href="/urgent/{POST}"', first)
+    assert "王 写的，等您放行" in first
+    assert 'data-testid="urgent"' not in second
+    assert 'data-testid="urgent"' in (await other.get("/today")).text
+    page = (await other.get(f"/approve/{POST}")).text
+    assert 'data-testid="urgent"' in page
+    mains = re.findall(
+        r'<(?:a|button) class="button main"[^>]*data-testid="([^"]+)"', page
+    )
+    assert [name for name in mains if name in {"act-release", "act-approve"}] == [
+        "act-release"
+    ]
+    assert 'data-testid="act-approve"' in page
+
+
+async def test_without_a_duty_roster_the_page_says_what_to_do(lane):
+    """The lane names the roster and who changes it, and the post's page whom to call."""
+    author = await lane.signed_in("author", name="王")
+    admin = await lane.signed_in("author", "admin", name="赵")
+    await lane.signed_in("approver", name="李")
+    shown, sent = await send(author)
+    assert "值班表是空的" in shown.text
+    assert "请管理员在“人员”页把两个人加进值班表" in shown.text
+    assert "act-roster" not in shown.text
+    assert 'data-testid="act-roster"' in (await admin.get("/urgent")).text
+    assert 'id="duty"' in (await admin.get("/people")).text
+    page = await author.get(sent.headers["location"])
+    assert "请打电话给可以审批的人：李" in page.text
+    [item] = list_items((await lane.clients[2].get("/inbox")).text)
+    assert 'data-testid="urgent"' in item
+    assert f'href="/approve/{POST}"' in item
+
+
+async def test_a_released_post_leaves_no_draft(lane):
+    """What was typed in the lane is no draft once it is saved."""
+    author = await lane.signed_in("author", name="王")
+    checked = await author.post("/write/check", data=WORDS)
+    draft = re.search(r'name="draft" value="([^"]+)"', checked.text)[1]
+    shown = await author.post("/urgent", data={**WORDS, "draft": draft})
+    await author.post("/urgent", data=fields_of(shown.text) | {"do": "save"})
+    assert await lane.store.drafts.list("王") == []
+
+
+async def test_the_demo_has_two_officers_on_duty(site):
+    """The author and the approver of the demo can release an urgent post."""
+    await add_people(site.store, site.application.settings)
+    officers = await site.store.duty.officers()
+    assert {officer.name for officer in officers} == {AUTHOR, APPROVER}

@@ -742,3 +742,157 @@ async def test_a_deleted_draft_comes_back_by_the_notice(site, file):
     )
     restored = await author.post(f"/write/{draft}/restore", follow_redirects=True)
     assert "写到一半" in restored.text
+
+
+def draw_picture(color="red"):
+    data = io.BytesIO()
+    Image.new("RGB", (40, 30), color).save(data, "PNG")
+    return {"picture": (f"{color}.png", data.getvalue(), "image/png")}
+
+
+async def test_an_added_picture_is_in_the_draft_and_the_preview_stays(site, file):
+    """The check keeps text and picture at once, and shows both, without a description yet.
+
+    The same picture a second time is no second one.
+    """
+    author = await site.signed_in("author", name="王")
+    begun = await author.post("/write/check", data=NEW)
+    draft = re.search(r'name="draft" value="([^"]+)"', begun.text)[1]
+    form = {**NEW, "draft": draft, "title": "警惕刷单，最后一秒写的"}
+    added = await author.post("/write/check", data=form, files=draw_picture())
+    shown = await author.get(f"/write/{draft}")
+    again = await author.post(
+        "/write/check", data=fields_of(shown.text), files=draw_picture()
+    )
+    fields = fields_of(shown.text)
+    assert "data-again" not in added.text
+    assert 'data-testid="preview-weibo"' in added.text
+    assert 'data-testid="preview-weibo"' in shown.text
+    assert fields["title"] == ["警惕刷单，最后一秒写的"]
+    assert len(fields["image_file"]) == 1
+    assert fields_of_rows(added.text) == fields_of_rows(again.text)
+    assert (
+        len(
+            json.loads((await site.store.drafts.get(draft, "王")).content)["image_file"]
+        )
+        == 1
+    )
+    thumbnail = re.search(r'src="(/write/pictures/[^"]+)"', shown.text)[1]
+    picture = await author.get(thumbnail)
+    assert (picture.status_code, picture.headers["content-type"]) == (200, "image/png")
+
+
+def fields_of_rows(page):
+    return re.findall(r'name="image_file" value="([^"]+)"', page)
+
+
+async def test_without_script_an_added_picture_leads_back_to_the_pictures(site, file):
+    """Without script the page of the draft follows, at the place of the pictures."""
+    author = await site.signed_in("author", name="王")
+    added = await author.post(
+        "/write", data={**NEW, "do": "refresh"}, files=draw_picture()
+    )
+    [draft] = await site.store.drafts.list("王")
+    assert added.headers["location"] == f"/write/{draft.id}#f-images"
+    shown = fields_of((await author.get(f"/write/{draft.id}")).text)
+    assert shown["data.summary"] == ["先垫钱的兼职都是诈骗"]
+    assert len(shown["image_file"]) == 1
+
+
+@pytest.mark.parametrize("removed", [0, 1])
+async def test_a_removed_picture_takes_only_its_own_description(site, file, removed):
+    """Each remaining picture keeps its own description, in a draft and in an edit."""
+    author = await site.signed_in("author", name="王")
+    files = ["media/one.png", "media/two.png"]
+    form = {
+        **NEW,
+        "image_file": files,
+        "image_alt": ["一", "二"],
+        "image_removed": files[removed],
+    }
+    await author.post("/write/check", data=form)
+    [draft] = await site.store.drafts.list("王")
+    shown = fields_of((await author.get(f"/write/{draft.id}")).text)
+    left = 1 - removed
+    assert shown["image_file"] == [files[left]]
+    assert shown["image_alt"] == ["一二"[left]]
+
+
+async def test_a_picture_is_removed_from_a_planned_post(site, file):
+    """A tick at a picture removes it, though nothing else of the pictures has changed."""
+    media = site.application.settings.workspace / "media"
+    media.mkdir(exist_ok=True)
+    Image.new("RGB", (40, 30), "red").save(media / "one.png")
+    text = FILE.replace(
+        "[post.data]",
+        'images = [{ file = "media/one.png", alt = "一" }]\n[post.data]',
+    )
+    await asyncio.to_thread(file.write_text, text, "utf-8")
+    author = await site.signed_in("author", name="王")
+    form = fields_of((await author.get("/posts/weekly/edit")).text)
+    saved = await author.post(
+        "/write", data=form | {"image_removed": "media/one.png", "do": "save"}
+    )
+    assert saved.status_code == 303
+    assert "images" not in posts(file)[0]
+
+
+@pytest.mark.parametrize("path", ["/write", "/posts/weekly/edit"])
+async def test_a_page_that_is_only_looked_at_makes_no_draft(site, file, path):
+    """Choices make no draft, nor does the button; the first typed word does."""
+    author = await site.signed_in("author", name="王")
+    form = fields_of((await author.get(path)).text)
+    await author.post("/write/check", data=form | {"kind": "bulletin", "urgent": "1"})
+    kept = await author.post("/write", data=form | {"do": "draft"})
+    assert kept.status_code == 422
+    assert "没有存草稿" in kept.text
+    assert await site.store.drafts.list("王") == []
+    await author.post("/write/check", data=form | {"body": "第一个字"})
+    assert len(await site.store.drafts.list("王")) == 1
+
+
+@pytest.mark.parametrize(
+    ("typed", "name"),
+    [
+        ({"title": "警惕“刷单返利”", "data.summary": "先垫钱"}, "警惕“刷单返利”"),
+        ({"data.summary": "先垫钱的\r\n兼职都是诈骗"}, "先垫钱的 兼职都是诈骗"),
+        ({"body": "一" * 30}, "一" * 24 + "…"),
+        ({"image_file": "media/one.png", "image_alt": "图"}, "还没有文字，只有图片"),
+        ({"kind": "correction", "follows": "weekly", "title": "改正"}, "改正"),
+    ],
+)
+async def test_a_draft_is_named_by_its_title_or_its_first_words(
+    site, file, typed, name
+):
+    """The list of drafts names each by its content."""
+    author = await site.signed_in("author", name="王")
+    await author.post("/write/check", data={"kind": "warning", **typed})
+    page = await author.get("/write")
+    named = re.search(r'<a href="/write/[^"]+">[^　]*　(.*?)</a>', page.text)[1]
+    assert html.unescape(named) == name
+
+
+async def test_the_last_words_are_kept_when_the_page_is_left(site, file):
+    """What a page sends as it is left is kept at once."""
+    author = await site.signed_in("author", name="王")
+    begun = await author.post("/write/check", data=NEW)
+    draft = re.search(r'name="draft" value="([^"]+)"', begun.text)[1]
+    left = await author.post(
+        "/write/check", data={**NEW, "draft": draft, "body": "最后", "leaving": "1"}
+    )
+    assert left.status_code == 204
+    content = json.loads((await site.store.drafts.get(draft, "王")).content)
+    assert (content["body"], "leaving" in content) == (["最后"], False)
+
+
+@pytest.mark.parametrize(
+    "name", ["none.png", "..%2Fschedule.toml", "link.png", "a.svg"]
+)
+async def test_only_a_picture_of_the_folder_is_shown(site, file, name):
+    """Nothing else is read: no other file, and nothing behind a link."""
+    media = file.parent / "media"
+    media.mkdir(exist_ok=True)
+    (media / "link.png").symlink_to(file)
+    (media / "a.svg").write_text("<svg/>")
+    author = await site.signed_in("author")
+    assert (await author.get(f"/write/pictures/{name}")).status_code == 404

@@ -50,6 +50,8 @@ from publisher.web.http.supervisor import run_dashboard
 
 DEFAULT_PORT, DASHBOARD_PORT = 8710, 8700
 ADMINISTRATOR, AUTHOR, APPROVER = "管理员", "张", "李"
+DUTY_PHONES = {AUTHOR: "内线 8110", APPROVER: "内线 8112"}
+"""The officers on duty in the demo: an urgent post takes two of them."""
 PEOPLE: Mapping[str, Sequence[UserRole]] = {
     AUTHOR: (UserRole.AUTHOR, UserRole.AUDITOR),
     APPROVER: (UserRole.APPROVER, UserRole.OPERATOR, UserRole.AUDITOR),
@@ -158,7 +160,7 @@ async def demo(  # noqa: PLR0913 # one argument an option
 async def add_people(store: Store, settings: Settings) -> Sequence[str]:
     """Add an author, an approver, and the required administrator.
 
-    Return the links of the first two.
+    The first two are on duty. Return their links.
     """
     by = named_person(ADMINISTRATOR)
     await store.users.add(ADMINISTRATOR, [Grant(role=UserRole.ADMIN)], by)
@@ -166,6 +168,7 @@ async def add_people(store: Store, settings: Settings) -> Sequence[str]:
     for name, roles in PEOPLE.items():
         link = await store.users.add(name, [Grant(role=role) for role in roles], by)
         links.append(settings.dashboard.make_setup_link(link))
+        await store.duty.add(name, by, DUTY_PHONES[name])
     return links
 
 

@@ -43,7 +43,7 @@ from publisher.domain.user import Permission
 from publisher.store.approvals.guard import (
     AFTER_REVIEW_DUE,
     AFTER_REVIEW_OVERDUE,
-    APPROVAL_NEEDED,
+    APPROVAL_ALERTS,
     IS_TARGETED,
     IS_UNSENT,
     OccurrenceContent,
@@ -400,7 +400,8 @@ class ApprovalStore(StorePart):
             transaction, task, {one.status.chain for one in approved}, now, by
         )
         if len(approved) > len(others):
-            clear_alerts(transaction, task.name, now, APPROVAL_NEEDED)
+            for code in APPROVAL_ALERTS:
+                clear_alerts(transaction, task.name, now, code)
         if not any(one.status.missing for one in (after, *others)):
             self._end_after_review(transaction, task.name, now, by)
         return after

@@ -88,6 +88,9 @@ AFTER_REVIEW_DUE, AFTER_REVIEW_OVERDUE = "after_review_due", "after_review_overd
 """The alerts of a post released in an emergency: its regular approvals are due, or overdue."""
 APPROVAL_NEEDED = "approval_needed"
 """The alert that an occurrence is due soon, or already, and still needs approvals."""
+URGENT_APPROVAL_NEEDED = "urgent_approval_needed"
+"""The same alert of an urgent post, in its last hours: people are called by night too."""
+APPROVAL_ALERTS = (APPROVAL_NEEDED, URGENT_APPROVAL_NEEDED)
 KEYS_PER_QUERY = 200
 OPEN_STATE_NAMES = [state.value for state in OPEN_STATES]
 IS_IN_FORCE = APPROVAL.c.ended_at.is_(None)

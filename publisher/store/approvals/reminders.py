@@ -8,14 +8,17 @@ from sqlalchemy import Connection, exists, or_, select
 
 from publisher.domain.approval import (
     AFTER_REVIEW_PERIOD,
+    LAST_REMINDER_LEAD,
     REMINDER_LEAD,
     choose_reminder_lead,
 )
-from publisher.domain.delivery import State
+from publisher.domain.delivery import Delivery, State
 from publisher.store.approvals.guard import (
     AFTER_REVIEW_DUE,
     AFTER_REVIEW_OVERDUE,
+    APPROVAL_ALERTS,
     APPROVAL_NEEDED,
+    URGENT_APPROVAL_NEEDED,
     alert_facts,
     name_occurrence,
     read_approval_statuses,
@@ -65,17 +68,17 @@ class ApprovalReminders(StorePart):
         if not try_lock(transaction, REMINDER_LOCK):
             return 0
         wanted, found = self._compare_alerts(transaction.connection, now)
-        for subject in found - set(wanted):
-            clear_alerts(transaction, subject, now, APPROVAL_NEEDED)
+        for code, subject in found - set(wanted):
+            clear_alerts(transaction, subject, now, code)
         new = sorted(set(wanted) - found)
-        for subject in new:
-            raise_alert(transaction, now, APPROVAL_NEEDED, subject, wanted[subject])
+        for code, subject in new:
+            raise_alert(transaction, now, code, subject, wanted[code, subject])
         return len(new)
 
     def _compare_alerts(
         self, connection: Connection, now: datetime
-    ) -> tuple[Mapping[str, Mapping[str, str]], set[str]]:
-        """Return the facts of each required alert, by subject, and the open ones."""
+    ) -> tuple[Mapping[tuple[str, str], Mapping[str, str]], set[tuple[str, str]]]:
+        """Return the facts of each required alert, by code and subject, and the open ones."""
         is_near = or_(
             DELIVERY.c.next_action_at <= now + REMINDER_LEAD,
             DELIVERY.c.due_at <= now + REMINDER_LEAD,
@@ -99,15 +102,22 @@ class ApprovalReminders(StorePart):
             is_waiting = (key, kind) in waiting and not status.is_approved
             if is_waiting and now >= due_at - lead:
                 stages = "、".join(missing.stage.name for missing in status.missing)
-                wanted[name_occurrence(key)] = {
+                code = choose_alert(chained[key], now)
+                wanted[code, name_occurrence(key)] = {
                     **alert_facts(key),
                     "due": due_at.isoformat(),
                     "stages": stages,
                 }
-        open_alerts = select(ALERT.c.subject).where(
-            ALERT.c.code == APPROVAL_NEEDED, ALERT.c.cleared_at.is_(None)
+        open_alerts = select(ALERT.c.code, ALERT.c.subject).where(
+            ALERT.c.code.in_(APPROVAL_ALERTS), ALERT.c.cleared_at.is_(None)
         )
-        return wanted, set(connection.scalars(open_alerts))
+        return wanted, {tuple(row) for row in connection.execute(open_alerts)}
+
+
+def choose_alert(delivery: Delivery, now: datetime) -> str:
+    """Return the code of the alert of an unapproved delivery."""
+    is_pressing = delivery.is_urgent and now >= delivery.due_at - LAST_REMINDER_LEAD
+    return URGENT_APPROVAL_NEEDED if is_pressing else APPROVAL_NEEDED
 
 
 def find_overdue_reviews(

@@ -90,12 +90,19 @@ class Drafts(StorePart):
 
     @in_transaction
     def change(
-        self, transaction: Transaction, draft: str, user: str, content: str
+        self,
+        transaction: Transaction,
+        draft: str,
+        user: str,
+        content: str,
+        *,
+        is_awaited: bool = False,
     ) -> datetime | None:
         """Replace the text of a draft. Return the time, or None if it is too soon.
 
-        It is too soon if the user wrote one less than DRAFT_INTERVAL ago. Raises NoSuchItemError if
-        the user has no such draft, and RefusedError if it is too big.
+        It is too soon if the user wrote one less than DRAFT_INTERVAL ago. A write that is awaited
+        by its user, or that is the last of a page, is never too soon. Raises NoSuchItemError if the
+        user has no such draft, and RefusedError if it is too big.
         """
         _require_size(content)
         connection, now = transaction.connection, self.runtime.now()
@@ -103,7 +110,8 @@ class Drafts(StorePart):
             func.max(DRAFT.c.updated_at, type_=DRAFT.c.updated_at.type)
         ).where(_is_of(user))
         last = connection.scalar(newest)
-        if last is not None and now - DRAFT_INTERVAL < last <= now:
+        is_soon = last is not None and now - DRAFT_INTERVAL < last <= now
+        if is_soon and not is_awaited:
             return None
         is_it = (DRAFT.c.id == draft, _is_of(user))
         changed = connection.execute(

@@ -47,7 +47,7 @@ from publisher.domain.post import (
     RenderedPost,
     normalize,
 )
-from publisher.store.approvals.guard import APPROVAL_NEEDED
+from publisher.store.approvals.guard import APPROVAL_ALERTS
 from publisher.store.base import StorePart
 from publisher.store.db.alert_tables import ALERT
 from publisher.store.db.approval_tables import APPROVAL
@@ -686,7 +686,7 @@ def needs_person(now: datetime) -> ColumnElement[bool]:
         DELIVERY.c.reason == AWAITING_APPROVAL,
         exists().where(
             ALERT.c.subject == name,
-            ALERT.c.code == APPROVAL_NEEDED,
+            ALERT.c.code.in_(APPROVAL_ALERTS),
             ALERT.c.cleared_at.is_(None),
         ),
     )

@@ -33,7 +33,7 @@ from publisher.domain.evergreen import EvergreenPost, EvergreenUse
 from publisher.domain.post import DeliveryId, EvergreenTrigger, PostId
 from publisher.domain.reports import METRIC_NAMES, ReportRow
 from publisher.domain.results import HoldReason, Reach
-from publisher.store.approvals.guard import APPROVAL_NEEDED
+from publisher.store.approvals.guard import APPROVAL_ALERTS
 from publisher.store.base import StorePart
 from publisher.store.db.alert_tables import ALERT, IS_ACKNOWLEDGED
 from publisher.store.db.filters import in_open_state, is_in_force
@@ -545,7 +545,7 @@ def needs_person_now(alert: Alert, now: datetime) -> bool:
 
     An undue post is not due yet.
     """
-    if alert.code == APPROVAL_NEEDED:
+    if alert.code in APPROVAL_ALERTS:
         return datetime.fromisoformat(alert.facts["due"]) <= now
     return alert.code != "manual_task_waiting"
 

@@ -21,11 +21,10 @@ from publisher.engine.approvals import (
     waits_for,
 )
 from publisher.store.approvals.decisions import ApprovalTask, find_refusal
-from publisher.store.approvals.duty import DutyOfficer
 from publisher.store.queries.todo import Waiting
 from publisher.web.kit.access import step_up
 from publisher.web.kit.forms import read_reason
-from publisher.web.kit.frame import Moment, read_moment
+from publisher.web.kit.frame import Moment, read_frame_facts, read_moment
 from publisher.web.kit.live_parts import Parts, stream_path
 from publisher.web.kit.page import load_macro, redirect, render_page
 from publisher.web.kit.seats import AccountNames, name_accounts
@@ -35,6 +34,8 @@ from publisher.web.kit.todo import (
     approval_path,
     list_todo,
     make_visitor_approver,
+    may_release,
+    release_path,
 )
 
 RETURN_REASONS = ("web_return_facts", "web_return_words", "web_return_time")
@@ -102,6 +103,15 @@ class ApprovalPage:
     @property
     def return_path(self) -> str:
         return approval_path(self.task.key, "/return")
+
+    @property
+    def release_path(self) -> str:
+        return release_path(self.task.key)
+
+    @property
+    def is_urgent(self) -> bool:
+        """True for an urgent post that is not sent yet."""
+        return self.task.post.is_urgent and not self.task.status.is_approved
 
     @property
     def end_path(self) -> str:
@@ -291,8 +301,7 @@ async def describe_task(
         else "",
         may_end=bool(task.status.approvals)
         and visitor.may(Permission.STOP, task.accounts),
-        may_release=not task.status.is_approved
-        and may_release(visitor, task, moment.facts.officers),
+        may_release=may_release(visitor, task, moment.facts.officers),
     )
 
 
@@ -312,20 +321,6 @@ async def read_live(
     return Parts(
         fixed={"stale": load_macro(visitor, "approvals/parts", "stale")(changed, path)}
     )
-
-
-def may_release(
-    visitor: Visitor, task: ApprovalTask, on_duty: Sequence[DutyOfficer]
-) -> bool:
-    """Return True if the visitor is on duty, may send or approve this, and has not released it."""
-    if not any(
-        visitor.may(permission, task.accounts)
-        for permission in (Permission.SEND, Permission.APPROVE)
-    ):
-        return False
-    officers = [officer.name for officer in on_duty]
-    released = [one.person for one in task.status.in_time if one.is_emergency]
-    return visitor.user.name in officers and visitor.user.name not in released
 
 
 async def explain_refusal(
@@ -452,7 +447,9 @@ async def render_stale(request: Request, error: ApprovalError) -> Response:
 async def find_next_path(request: Request) -> str:
     """Return where to go after an approval: to the next one that waits for the visitor."""
     visitor = get_visitor(request)
-    items = list_todo(visitor, await visitor.site.store.waiting.read(), ())
+    facts = await read_frame_facts(visitor.site, visitor.audit_number)
+    waiting = await visitor.site.store.waiting.read()
+    items = list_todo(visitor, waiting, (), facts.officers)
     return next(
         (item.path for item in items if item.is_mine and item.kind is TodoKind.APPROVE),
         "/inbox",

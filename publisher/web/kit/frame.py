@@ -6,7 +6,6 @@ from datetime import timedelta
 
 from publisher.store.approvals.duty import DutyOfficer
 from publisher.store.queries.dashboard import FrameFacts
-from publisher.store.queries.queries import Pause
 from publisher.store.queries.todo import Waiting
 from publisher.web.kit.site import Site, Visitor
 from publisher.web.kit.todo import TodoItem, count_mine, list_todo
@@ -92,9 +91,8 @@ async def read_moment(visitor: Visitor) -> Moment:
     """Return the state of all for a visitor, in three statements."""
     store = visitor.site.store
     facts, waiting = await read_facts_now(visitor.site), await store.waiting.read()
-    return Moment(
-        facts=facts, waiting=waiting, todo=list_todo(visitor, waiting, facts.pauses)
-    )
+    todo = list_todo(visitor, waiting, facts.pauses, facts.officers)
+    return Moment(facts=facts, waiting=waiting, todo=todo)
 
 
 async def read_frame(
@@ -104,9 +102,7 @@ async def read_frame(
     number = visitor.audit_number
     facts = await read_frame_facts(site, number) if moment is None else moment.facts
     badges = (
-        await read_badges(visitor, facts.pauses)
-        if moment is None
-        else count_mine(moment.todo)
+        await read_badges(visitor, facts) if moment is None else count_mine(moment.todo)
     )
     beat = facts.daemon.heartbeat_at
     return Frame(
@@ -126,12 +122,13 @@ async def read_frame(
     )
 
 
-async def read_badges(visitor: Visitor, pauses: Sequence[Pause]) -> Mapping[str, int]:
+async def read_badges(visitor: Visitor, facts: FrameFacts) -> Mapping[str, int]:
     """Return the numbers in the menu. They are counted again only once something has changed."""
     site = visitor.site
 
     async def count() -> Mapping[str, int]:
-        return count_mine(list_todo(visitor, await site.store.waiting.read(), pauses))
+        waiting = await site.store.waiting.read()
+        return count_mine(list_todo(visitor, waiting, facts.pauses, facts.officers))
 
     return await site.caches.todo.get(
         ("badges", visitor.principal, visitor.audit_number), count
@@ -151,11 +148,11 @@ async def read_live_todo(visitor: Visitor) -> Sequence[TodoItem]:
     waiting = await site.caches.live.get(("waiting", *version), site.store.waiting.read)
 
     async def make() -> Sequence[TodoItem]:
-        return list_todo(visitor, waiting, facts.pauses)
+        return list_todo(visitor, waiting, facts.pauses, facts.officers)
 
-    return await site.caches.todo.get(
-        ("items", visitor.principal, visitor.lang, *version), make
-    )
+    on_duty = tuple(officer.name for officer in facts.officers)
+    seen_by = (visitor.principal, visitor.lang, visitor.is_stepped_up)
+    return await site.caches.todo.get(("items", *seen_by, on_duty, *version), make)
 
 
 async def read_frame_facts(site: Site, at_least: int = 0) -> FrameFacts:

@@ -12,11 +12,13 @@ from urllib.parse import quote, urlencode
 
 from publisher.domain.account import AccountId
 from publisher.domain.approval import AFTER_REVIEW_PERIOD
+from publisher.domain.characters import is_same_name
 from publisher.domain.delivery import State
 from publisher.domain.post import ONCE_OCCURRENCE, OccurrenceKey
 from publisher.domain.user import Permission
 from publisher.engine.approvals import make_approver, waits_for
 from publisher.store.approvals.decisions import ApprovalTask, Approver
+from publisher.store.approvals.duty import DutyOfficer
 from publisher.store.approvals.guard import name_occurrence
 from publisher.store.queries.queries import Pause
 from publisher.store.queries.todo import Waiting, WaitingDelivery
@@ -59,6 +61,15 @@ class TodoItem:
     level: str | None = None
     is_review: bool = False
     """True for an emergency release: it is sent, and its approvals are still due."""
+    is_urgent: bool = False
+    """True for an urgent post that waits for people."""
+    is_release: bool = False
+    """True if the visitor's release in an emergency is the quickest way."""
+
+    @property
+    def verb(self) -> str:
+        """The visitor's action on it, as a part of the codes of messages."""
+        return "release" if self.is_release else self.kind
 
     @property
     def element(self) -> str:
@@ -75,17 +86,21 @@ def todo_id(kind: TodoKind, about: str, reason: str = "") -> str:
 
 
 def list_todo(
-    visitor: Visitor, waiting: Waiting, pauses: Sequence[Pause]
+    visitor: Visitor,
+    waiting: Waiting,
+    pauses: Sequence[Pause],
+    on_duty: Sequence[DutyOfficer],
 ) -> Sequence[TodoItem]:
-    """Return everybody's waiting items, the most urgent first; items without deadline come last."""
+    """Return everybody's waiting items: urgent posts first, items without deadline last."""
     found = [
-        *list_approvals(visitor, waiting.tasks),
+        *list_approvals(visitor, waiting.tasks, on_duty),
         *_list_deliveries(visitor, waiting.to_decide),
         *_list_accounts(visitor, pauses),
     ]
     return sorted(
         found,
         key=lambda item: (
+            not item.is_urgent,
             item.until is None,
             item.until or visitor.site.runtime.now(),
             item.subject,
@@ -100,37 +115,24 @@ def count_mine(items: Sequence[TodoItem]) -> Mapping[str, int]:
 
 
 def list_approvals(
-    visitor: Visitor, tasks: Sequence[ApprovalTask]
+    visitor: Visitor, tasks: Sequence[ApprovalTask], on_duty: Sequence[DutyOfficer]
 ) -> Sequence[TodoItem]:
-    """Return the occurrences without an approval, and the visitor's own returned posts."""
+    """Return the occurrences without an approval, and the visitor's own returned posts.
+
+    An urgent one that the visitor may release is to be released.
+    """
     approver, items = make_visitor_approver(visitor), []
-    translate, comma = (
-        visitor.messages.translate,
-        visitor.messages.translate("list_names"),
-    )
     for task in tasks:
         if not (task.status.missing and visitor.sees_any(task.accounts)):
             continue
         returned, is_author = task.returned, task.status.is_barred(visitor.user.name)
-        stages = comma.join(missing.stage.name for missing in task.status.missing)
         released = [one.at for one in task.status.in_time if one.is_emergency]
-        if task.status.is_emergency:
-            text = translate("web_todo_review", stages=stages)
-        elif returned is not None:
-            text = translate(
-                "web_todo_returned", by=returned.by, reason=returned.reason
-            )
-        elif task.is_edit:
-            text = translate(
-                "web_todo_changed",
-                by=task.saved_by or task.file_owner or "?",
-                stages=stages,
-            )
-        else:
-            text = translate(
-                "web_todo_approve", author=task.status.author, stages=stages
-            )
         is_returned = returned is not None and not task.status.is_emergency
+        is_release = (
+            task.post.is_urgent
+            and not is_returned
+            and may_release(visitor, task, on_duty)
+        )
         is_mine = is_author if is_returned else waits_for(task, approver)
         items.append(
             TodoItem(
@@ -138,18 +140,67 @@ def list_approvals(
                 subject=task.name,
                 about=task.name,
                 title=task.post.title,
-                text=text,
-                path=approval_path(task.key),
-                is_mine=is_mine,
+                text=describe_approval(visitor, task, is_release=is_release),
+                path=release_path(task.key) if is_release else approval_path(task.key),
+                is_mine=is_mine or is_release,
                 until=max(released) + AFTER_REVIEW_PERIOD
                 if task.status.is_emergency
                 else task.due_at,
                 kind_of_post=task.post.kind,
                 level=task.post.level,
                 is_review=task.status.is_emergency,
+                is_urgent=task.post.is_urgent and not task.status.is_approved,
+                is_release=is_release,
             )
         )
     return items
+
+
+def describe_approval(
+    visitor: Visitor, task: ApprovalTask, *, is_release: bool = False
+) -> str:
+    """Return what an occurrence waits for, in a sentence."""
+    translate = visitor.messages.translate
+    stages = translate("list_names").join(
+        missing.stage.name for missing in task.status.missing
+    )
+    if task.status.is_emergency:
+        return translate("web_todo_review", stages=stages)
+    if is_release and is_same_name(task.status.author, visitor.user.name):
+        code = "web_todo_release_own" if visitor.is_stepped_up else "web_todo_code"
+        return translate(code)
+    if is_release:
+        return translate("web_todo_release", author=task.status.author)
+    if (returned := task.returned) is not None:
+        return translate("web_todo_returned", by=returned.by, reason=returned.reason)
+    if task.is_edit:
+        by = task.saved_by or task.file_owner or "?"
+        return translate("web_todo_changed", by=by, stages=stages)
+    return translate("web_todo_approve", author=task.status.author, stages=stages)
+
+
+def may_release(
+    visitor: Visitor, task: ApprovalTask, on_duty: Sequence[DutyOfficer]
+) -> bool:
+    """Return True if a release by the visitor counts: on duty, with the right, and not given yet.
+
+    Nothing is released that is approved or released already.
+    """
+    name = visitor.user.name
+    given = [one.person for one in task.status.in_time if one.is_emergency]
+    is_author = is_same_name(task.status.author, name)
+    needed = Permission.WRITE if is_author else Permission.APPROVE
+    return (
+        not task.status.is_approved
+        and any(is_same_name(officer.name, name) for officer in on_duty)
+        and not any(is_same_name(person, name) for person in given)
+        and visitor.may(needed, task.accounts)
+    )
+
+
+def release_path(key: OccurrenceKey) -> str:
+    """Return the address of a post's page in the emergency lane."""
+    return f"/urgent/{quote(key.post, safe='')}"
 
 
 def make_visitor_approver(visitor: Visitor) -> Approver:

@@ -160,19 +160,25 @@
   // The form of a post: checked and kept while it is written. What the answer has replaces what has its id.
   const live = document.querySelector("form[data-live]");
   if (live) {
-    let timer = 0, isBusy = false, isDirty = false;
+    let timer = 0, isBusy = false, isDirty = false, isUnkept = false;
+    const picture = live.querySelector("[type=file]"), upload = document.getElementById("upload-status");
     const later = (milliseconds) => { clearTimeout(timer); timer = setTimeout(check, milliseconds); };
     const check = async () => {
       if (isBusy) return later(200);
       isBusy = true;
       isDirty = false;
-      const fields = [...new FormData(live)].filter(([, value]) => typeof value === "string");
+      const file = picture?.files[0], body = file ? new FormData() : new URLSearchParams();
+      [...new FormData(live)].filter(([, value]) => typeof value === "string" || value.name)
+        .forEach((each) => body.append(...each));
+      if (file) upload.textContent = upload.dataset.working;
       try {
-        const answer = await fetch(live.dataset.live, { method: "POST", body: new URLSearchParams(fields) });
-        signedOut.hidden = answer.status !== 401;
-        if (answer.status === 401) later(5000);
-        if (answer.status === 204) later(2000);  // another form of the same person was checked instead
-        if (answer.status === 200) show(await answer.text());
+        const answer = await fetch(live.dataset.live, { method: "POST", body });
+        const { status } = answer;
+        signedOut.hidden = status !== 401;
+        if (status === 401 || status === 503) later(5000);
+        else if (status === 204) later(2000);  // another form of the same person was checked instead
+        else if (status === 200) show(await answer.text(), file);
+        else if (file) endUpload(file, upload.dataset.failed);
       } catch { later(5000); }
       isBusy = false;
       if (isDirty) later(400);
@@ -181,17 +187,29 @@
     let isPressed = false, waiting = null;
     const letGo = () => setTimeout(() => {
       isPressed = false;
-      if (waiting !== null) show(waiting);
+      if (waiting !== null) show(...waiting);
     });
     addEventListener("pointerdown", (event) => { isPressed = event.button === 0; }, true);
     ["pointerup", "pointercancel", "contextmenu"].forEach((name) => addEventListener(name, letGo, true));
     addEventListener("blur", letGo);  // of the window: captured, it would be that of each field
-    const show = (html) => {
-      waiting = isPressed ? html : null;
+    // A picture stays chosen until it is in the form: a form sent before brings it along.
+    const endUpload = (file, words) => {
+      if (picture.files[0] === file) picture.value = "";
+      upload.textContent = words;
+    };
+    const addRows = (rows) => [...rows.children].forEach((row) => {
+      const old = document.getElementById(row.id);
+      if (old) old.replaceWith(row);
+      else document.getElementById(rows.id)?.append(row);
+    });
+    const show = (html, file) => {
+      waiting = isPressed ? [html, file] : null;
       if (isPressed) return;
       const parts = document.createElement("template");
       parts.innerHTML = html;
+      if (file) endUpload(file, "");
       [...parts.content.children].forEach((part) => {
+        if (part.id === "pictures") { addRows(part); return; }
         const old = document.getElementById(part.id);
         showPanels(part);
         if (!old || old.isEqualNode(part)) return;
@@ -205,10 +223,27 @@
       });
       const draft = live.querySelector("[name=draft]");
       if (draft && location.pathname === "/write") history.replaceState(null, "", live.dataset.place + draft.value);
-      if (live.querySelector("[data-again]")) later(3000);
+      keepAgain();
     };
-    const typed = (event) => { if (event.target.type !== "file") { isDirty = true; later(400); } };
+    const keepAgain = () => {
+      const isAgain = live.querySelector("[data-again]") !== null;
+      isUnkept = isAgain || isDirty;
+      if (isAgain) later(3000);
+    };
+    keepAgain();
+    const typed = (event) => {
+      isDirty = isUnkept = true;
+      later(event.target.type === "file" ? 0 : 400);
+    };
     live.addEventListener("input", typed);
+    // The words of the last seconds are kept when the page is left, but not by a form that brings them along.
+    document.addEventListener("submit", () => { isUnkept = false; });
+    addEventListener("pagehide", () => {
+      if (!isUnkept) return;
+      const fields = [...new FormData(live)].filter(([, value]) => typeof value === "string");
+      navigator.sendBeacon(live.dataset.live, new URLSearchParams([...fields, ["leaving", "1"]]));
+    });
+    all("[data-no-script]", live).forEach((each) => { each.hidden = true; });
     live.addEventListener("focusout", (event) => { if (isDirty) typed(event); });
     all(".tools", live).forEach((tools) => { tools.hidden = false; });
     live.addEventListener("click", (event) => {

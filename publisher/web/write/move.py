@@ -13,9 +13,9 @@ from publisher.engine.schedule_editor import wait_until_accepted
 from publisher.web.kit.page import redirect, safe_path
 from publisher.web.kit.site import Notice, Site, get_site, get_visitor
 from publisher.web.write.post_form import fill_instant, first
+from publisher.web.write.uploads import describe_failure
 from publisher.web.write.write import (
     ACCEPTED_WITHIN_SECONDS,
-    describe_failure,
     fill_edit,
     make_change,
     make_form,

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
+from itertools import zip_longest
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
@@ -286,7 +287,9 @@ def list_groups() -> Iterable[FieldGroup]:
         read=lambda fields: {"urgent": True} if first(fields, "urgent") else {},
     )
     yield FieldGroup(
-        fields=["image_file", "image_alt"], keys=["images"], read=read_images
+        fields=["image_file", "image_alt", "image_removed"],
+        keys=["images"],
+        read=read_images,
     )
 
 
@@ -306,14 +309,19 @@ def read_recipients(fields: Fields) -> Mapping[str, Any]:
     return {"to": ["all"] if "all" in names else names}
 
 
-def read_images(fields: Fields) -> Mapping[str, Any]:
-    pairs = zip(fields.get("image_file", ()), fields.get("image_alt", ()), strict=False)
-    removed = set(fields.get("image_removed", ()))
-    images = [
-        {"file": file, "alt": alt.strip()}
-        for file, alt in pairs
+def list_pictures(fields: Fields) -> Sequence[tuple[str, str]]:
+    """Return file and description of each picture of a form, without the removed ones."""
+    files, alts = fields.get("image_file", ()), fields.get("image_alt", ())
+    removed = fields.get("image_removed", ())
+    return [
+        (file, alt)
+        for file, alt in zip_longest(files, alts[: len(files)], fillvalue="")
         if file and file not in removed
     ]
+
+
+def read_images(fields: Fields) -> Mapping[str, Any]:
+    images = [{"file": file, "alt": alt.strip()} for file, alt in list_pictures(fields)]
     return {"images": images} if images else {}
 
 

@@ -13,9 +13,9 @@ from publisher.engine.schedule_editor import wait_until_accepted
 from publisher.web.kit.page import redirect, render_page
 from publisher.web.kit.site import Notice, get_site, get_visitor
 from publisher.web.write.post_form import dump_entry, load_entry
+from publisher.web.write.uploads import describe_failure
 from publisher.web.write.write import (
     ACCEPTED_WITHIN_SECONDS,
-    describe_failure,
     read_visible_entry,
     save_change,
 )

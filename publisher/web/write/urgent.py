@@ -22,7 +22,7 @@ from publisher.domain.errors import (
 from publisher.domain.kinds import PostKind
 from publisher.domain.post import PostId
 from publisher.domain.user import Permission
-from publisher.engine.approvals import release_in_emergency
+from publisher.engine.approvals import list_approvers, release_in_emergency
 from publisher.engine.post_change import InvalidEdit, SavedEdit
 from publisher.engine.schedule_editor import wait_until_accepted
 from publisher.store.approvals.decisions import ApprovalTask
@@ -31,11 +31,11 @@ from publisher.web.kit.forms import read_reason
 from publisher.web.kit.frame import read_frame_facts
 from publisher.web.kit.page import redirect, render_page
 from publisher.web.kit.site import Notice, Visitor, get_site, get_visitor
-from publisher.web.kit.todo import make_visitor_approver
+from publisher.web.kit.todo import make_visitor_approver, may_release
+from publisher.web.write.uploads import describe_failure
 from publisher.web.write.write import (
     ACCEPTED_WITHIN_SECONDS,
     NOT_YOURS,
-    describe_failure,
     describe_save,
     make_change,
     name_account,
@@ -88,6 +88,8 @@ async def send_urgent(request: Request) -> Response:
         return await show_form(request, form, status=409, refused=invalid, lane=lane)
     if not isinstance(result, SavedEdit):
         return await show_form(request, form, status=422, refused=result, lane=lane)
+    if form.draft:
+        await site.store.drafts.delete(form.draft, get_visitor(request).user.name)
     if not await wait_until_accepted(site.store, result, ACCEPTED_WITHIN_SECONDS):
         return redirect(request, "/today", describe_save(site, form, is_accepted=False))
     await _release_own(request, result.id)
@@ -101,6 +103,7 @@ async def read_lane(request: Request) -> dict[str, Any]:
     officers = visitor.limit_officers(on_duty)
     return {
         "is_preview": False,
+        "has_roster": bool(on_duty),
         "is_on_duty": any(
             is_same_name(officer.name, visitor.user.name) for officer in on_duty
         ),
@@ -185,14 +188,10 @@ async def render_release(
     ]
     shown = {rendered.platform: rendered for rendered in reversed(contents)}
     lane = await read_lane(request)
+    on_duty = (await read_frame_facts(site, visitor.audit_number)).officers
     is_author = task is not None and is_same_name(task.status.author, visitor.user.name)
-    has_released = any(
-        is_same_name(item.person, visitor.user.name) for item in released
-    )
-    may_release = is_author or (
-        task is not None and visitor.may(Permission.APPROVE, task.accounts)
-    )
-    if lane["is_on_duty"] and may_release and not is_author:
+    asks_release = task is not None and may_release(visitor, task, on_duty)
+    if asks_release and not is_author:
         site.note_opening(post, visitor.user.name)
     done = [visitor.user.name, *(item.person for item in released)]
     return await render_page(
@@ -209,11 +208,11 @@ async def render_release(
         ],
         opened=site.lane_openings.get(post, {}),
         lane=lane,
-        asks_release=task is not None
-        and not task.status.is_approved
-        and lane["is_on_duty"]
-        and not has_released
-        and may_release,
+        asks_release=asks_release,
+        is_author=is_author,
+        approvers=list_approvers(task, await site.store.users.list(), site.members)
+        if task is not None
+        else (),
         shown=[
             rendered
             for rendered in shown.values()

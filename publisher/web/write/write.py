@@ -11,7 +11,6 @@ from functools import partial
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from starlette.datastructures import UploadFile
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
@@ -26,7 +25,6 @@ from publisher.domain.errors import (
 from publisher.domain.kinds import PostKind
 from publisher.domain.post import ONCE_OCCURRENCE, PostId, WarningLevel
 from publisher.domain.user import Permission
-from publisher.engine.pictures import keep_picture
 from publisher.engine.post_change import (
     EditConflict,
     EditResult,
@@ -64,12 +62,14 @@ from publisher.web.kit.preview import (
 )
 from publisher.web.kit.recipients import count_recipients, list_own_recipients
 from publisher.web.kit.site import Notice, Site, Visitor, get_site, get_visitor
+from publisher.web.write.draft_form import digest_typed, keep_draft, name_drafts
 from publisher.web.write.post_form import (
     REPEATS,
     Fields,
     dump_entry,
     fill_form,
     first,
+    list_pictures,
     load_entry,
     require_length_of_post,
     require_number_of_values,
@@ -79,6 +79,7 @@ from publisher.web.write.post_form import (
 )
 from publisher.web.write.post_form import read_entry as read_form
 from publisher.web.write.renditions import article_response
+from publisher.web.write.uploads import describe_failure, has_upload, keep_upload
 
 NOT_YOURS = Problem(code="web_write_not_yours", facts={"field": "to"})
 HIDDEN_FIELDS = ("draft", "base", "base_sha256", "like", "like_hash", "tried")
@@ -119,18 +120,13 @@ class Form:
         return not self.base
 
     @property
-    def is_tried(self) -> bool:
-        return bool(first(self.fields, "tried"))
+    def edited(self) -> str:
+        """The post that the form changes; empty for a new one."""
+        return str(self.base.get("id", ""))
 
     @property
-    def content(self) -> str:
-        """The form as a draft keeps it."""
-        kept = {
-            name: values
-            for name, values in self.fields.items()
-            if name not in {"draft", "tried"} and any(values)
-        }
-        return json.dumps(kept, ensure_ascii=False)
+    def is_tried(self) -> bool:
+        return bool(first(self.fields, "tried"))
 
 
 async def read_sent_form(request: Request) -> Form:
@@ -147,26 +143,6 @@ async def read_sent_form(request: Request) -> Form:
                     request, value, fields, str(sent.get("picture_alt", ""))
                 )
     return await make_form(request, fields)
-
-
-async def keep_upload(
-    request: Request, upload: UploadFile, fields: dict[str, list[str]], alt: str
-) -> None:
-    site, user = get_site(request), get_visitor(request).user.name
-    try:
-        async with site.render_turns.take(user):
-            kept = await keep_picture(
-                site.application.planner, await upload.read(), user
-            )
-    except (RefusedError, OSError) as error:
-        kept = describe_failure(error)
-    if isinstance(kept, Problem):
-        request.state.picture_problem = replace(
-            kept, facts={**kept.facts, "file": upload.filename or ""}
-        )
-    else:
-        fields.setdefault("image_file", []).append(kept)
-        fields.setdefault("image_alt", []).append(alt)
 
 
 async def make_form(request: Request, fields: Fields) -> Form:
@@ -216,17 +192,18 @@ async def show_write(request: Request) -> Response:
     draft_id = str(request.path_params.get("draft", ""))
     if draft_id:
         draft = await site.store.drafts.get(draft_id, visitor.user.name)
-        fields: Fields = {**json.loads(draft.content), "draft": [draft.id]}
+        fields = {**json.loads(draft.content), "draft": [draft.id]}
         return await show_form(
             request, await make_form(request, fields), saved_at=draft.updated_at
         )
     fields = suggest_fields(request)
     if like := request.query_params.get("like"):
-        fields = {**fields, **await copy_fields(request, PostId(like))}
+        fields |= await copy_fields(request, PostId(like))
+    fields["start"] = [digest_typed(fields)]
     return await show_form(request, await make_form(request, fields))
 
 
-def suggest_fields(request: Request) -> Fields:
+def suggest_fields(request: Request) -> dict[str, list[str]]:
     """Return the start of a new form: a warning for all accounts that the visitor may write for."""
     site, visitor, query = get_site(request), get_visitor(request), request.query_params
     kind = query.get("kind", "")
@@ -243,7 +220,7 @@ def suggest_fields(request: Request) -> Fields:
     }
 
 
-async def copy_fields(request: Request, post: PostId) -> Fields:
+async def copy_fields(request: Request, post: PostId) -> dict[str, list[str]]:
     """Return the fields of an earlier post, for a new one like it. Raises NoSuchItemError."""
     schedule, entry = await read_visible_entry(request, post)
     stored = (
@@ -296,8 +273,10 @@ async def show_edit(request: Request) -> Response:
 
 def fill_edit(schedule: ScheduleText, base: Entry, zone: ZoneInfo) -> Fields:
     """Return the fields of the form for a post of the schedule, as it is there."""
+    fields = fill_form(base, zone)
     return {
-        **fill_form(base, zone),
+        **fields,
+        "start": [digest_typed(fields)],
         "base": [dump_entry(base)],
         "base_sha256": [schedule.sha256],
     }
@@ -348,7 +327,7 @@ async def show_form(  # noqa: PLR0913 # what the page shows besides the form
         "platforms": sorted(
             {account.platform for account in site.settings.accounts.values()}
         ),
-        "drafts": drafts,
+        "drafts": name_drafts(visitor, drafts),
         "elsewhere": [
             visitor.messages.format_problem(item)
             for item in (invalid.elsewhere if invalid else ())
@@ -455,6 +434,8 @@ async def read_live_values(
             )
     return {
         "form": form,
+        "pictures": [*enumerate(list_pictures(form.fields), 1)],
+        "added": getattr(request.state, "added_pictures", ()),
         "value": partial(first, form.fields),
         "values": lambda name: form.fields.get(name, ()),
         "notes": notes,
@@ -598,17 +579,22 @@ def name_account(site: Site, account: str) -> str:
 async def check_form(request: Request) -> Response:
     """Check the typed content so far, keep it as a draft, and return the changed parts of the page.
 
-    Nothing is returned if the user has typed on, in this form or another, before the renderer was
-    free.
+    Nothing is returned if the user has left the page, or has typed on, in this form or another,
+    before the renderer was free. A new picture is returned in any case.
     """
     form = await read_sent_form(request)
     saved_at, draft_id, refusal = None, form.draft, ""
+    has_picture, has_left = has_upload(request), bool(first(form.fields, "leaving"))
     try:
-        saved_at, draft_id = await keep_draft(request, form)
+        saved_at, draft_id = await keep_draft(
+            request, form.fields, form.edited, is_awaited=has_picture or has_left
+        )
     except RefusedError as error:
         refusal = get_visitor(request).messages.translate(error.code, **error.facts)
+    if has_left:
+        return Response(status_code=204)
     turns, user = get_site(request).render_turns, get_visitor(request).user.name
-    async with turns.take(user, is_replaceable=True) as has_turn:
+    async with turns.take(user, is_replaceable=not has_picture) as has_turn:
         if not has_turn:
             return Response(status_code=204)
         values = await read_live_values(request, form, saved_at=saved_at)
@@ -622,34 +608,13 @@ async def check_form(request: Request) -> Response:
     return HTMLResponse(page)
 
 
-async def keep_draft(request: Request, form: Form) -> tuple[datetime | None, str]:
-    """Keep the typed content; return the time of saving, and the id of the draft.
-
-    The time is None if the saving is to be tried again soon.
-    """
-    drafts, user = get_site(request).store.drafts, get_visitor(request).user.name
-    if form.draft:
-        with contextlib.suppress(
-            NoSuchItemError
-        ):  # it was saved or deleted in another window
-            return await drafts.change(form.draft, user, form.content), form.draft
-    draft = await drafts.create(
-        user, form.content, str(form.base.get("id", "")) or None
-    )
-    return draft.updated_at, draft.id
-
-
 async def save_form(request: Request) -> Response:
     """Save the post into schedule.toml, or show the obstacles with all typed content."""
     form = await read_sent_form(request)
     form = replace(form, fields={**form.fields, "tried": ["1"]})
     action = first(form.fields, "do")
-    if action == "refresh":
-        return await show_form(
-            request, replace(form, fields={**form.fields, "tried": []})
-        )
-    if action == "draft":
-        return await leave_draft(request, form)
+    if action in {"refresh", "draft"}:
+        return await show_again(request, form)
     if getattr(request.state, "picture_problem", None) is not None:
         return await show_form(request, form, status=422)
     try:
@@ -674,24 +639,27 @@ async def save_form(request: Request) -> Response:
     return await show_result(request, form, result)
 
 
-def describe_failure(error: RefusedError | OSError) -> Problem:
-    """Return why nothing could be written, as a problem of the whole post: the form has to stay."""
-    if isinstance(error, RefusedError):
-        return Problem(code=error.code, facts=error.facts)
-    return Problem(
-        code="web_write_failed",
-        facts={"reason": error.strerror or type(error).__name__},
-    )
-
-
-async def leave_draft(request: Request, form: Form) -> Response:
-    saved_at, draft_id = await keep_draft(request, form)
-    if (
-        saved_at is None
-    ):  # the last write was a moment ago: the page keeps what is newer
-        fields = {**form.fields, "draft": [draft_id], "tried": []}
-        return await show_form(request, replace(form, fields=fields))
-    return redirect(request, f"/write/{draft_id}", Notice(code="web_write_draft_kept"))
+async def show_again(request: Request, form: Form) -> Response:
+    """Keep the form as a draft and show it again: a part of it has changed."""
+    form = replace(form, fields={**form.fields, "tried": []})
+    is_wanted = first(form.fields, "do") == "draft"
+    try:
+        saved_at, draft = await keep_draft(
+            request, form.fields, form.edited, is_awaited=True
+        )
+    except RefusedError as error:
+        refused = InvalidEdit(own=[describe_failure(error)])
+        return await show_form(request, form, status=409, refused=refused)
+    form = replace(form, fields={**form.fields, "draft": [draft]})
+    if is_wanted and not draft:
+        refused = InvalidEdit(own=[Problem(code="web_write_draft_empty")])
+        return await show_form(request, form, status=422, refused=refused)
+    if is_wanted:
+        done = Notice(code="web_write_draft_kept")
+        return redirect(request, f"/write/{draft}", done)
+    if has_upload(request):
+        return redirect(request, f"/write/{draft}#f-images")
+    return await show_form(request, form, saved_at=saved_at)
 
 
 def make_change(form: Form) -> PostChange:
@@ -747,7 +715,9 @@ async def show_result(
             with contextlib.suppress(
                 RefusedError
             ):  # the form itself is shown again in any case
-                _saved_at, draft = await keep_draft(request, form)
+                _saved_at, draft = await keep_draft(
+                    request, form.fields, form.edited, is_awaited=True
+                )
                 form = replace(form, fields={**form.fields, "draft": [draft]})
             return await show_form(request, form, status=422, refused=result)
         case EditConflict():
@@ -805,22 +775,6 @@ async def show_conflict(
         base=base,
         show_value=show_value,
     )
-
-
-async def delete_draft(request: Request) -> Response:
-    draft = str(request.path_params["draft"])
-    await get_site(request).store.drafts.delete(draft, get_visitor(request).user.name)
-    return redirect(
-        request,
-        "/write",
-        Notice(code="web_write_draft_deleted", undo=f"/write/{draft}/restore"),
-    )
-
-
-async def restore_draft(request: Request) -> Response:
-    draft = str(request.path_params["draft"])
-    await get_site(request).store.drafts.restore(draft, get_visitor(request).user.name)
-    return redirect(request, f"/write/{draft}")
 
 
 async def show_article(request: Request) -> Response:
