@@ -647,3 +647,44 @@ async def test_what_needs_no_approval_says_so(approving):
     await approving.store.actions.cancel_post("refund", ADMIN, "not wanted")
     page = await li.get("/approve/refund")
     assert (page.status_code, "没有要审批的内容" in page.text) == (404, True)
+
+
+STATE_PAGES = (
+    "/today",
+    "/posts",
+    "/posts/refund",
+    "/deliveries/refund/once/beijing-weibo",
+)
+EARLY, IN_TIME = timedelta(hours=18), timedelta(hours=1, minutes=50)
+
+
+def signs(page):
+    """Return the signs of the chips and states in the body of a page."""
+    body = re.sub(r'<p class="legend".*?</p>', "", page.partition("<main")[2])
+    return set(re.findall(r'class="(?:chip|state) (\w+)"', body))
+
+
+@pytest.mark.parametrize(
+    ("ahead", "is_red"), [(EARLY, False), (IN_TIME, True)], ids=["early", "soon"]
+)
+async def test_a_missing_approval_is_red_two_hours_before_and_no_sooner(
+    approving, ahead, is_red
+):
+    """It waits in good time, and is somebody's two hours before: on every page alike.
+
+    No page says that it will be sent, with nothing to do.
+    """
+    site = approving
+    due_at = site.runtime.now() + ahead
+    await set_state(site, State.PENDING, due_at=due_at, scheduled_at=due_at)
+    await site.store.maintenance.reminders.run()
+    await site.store.actions.register_worker()
+    client = await site.signed_in("viewer", name="看")
+    pages = {path: (await client.get(path)).text for path in STATE_PAGES}
+    assert {path: "action" in signs(page) for path, page in pages.items()} == (
+        dict.fromkeys(STATE_PAGES, is_red)
+    )
+    assert not [path for path, page in pages.items() if "不需要做什么" in page]
+    assert not [path for path in STATE_PAGES[:3] if "缺审批" not in pages[path]]
+    assert "没批完就不发" in pages[STATE_PAGES[3]]
+    assert "没批完就不发" in (await client.get(f"{STATE_PAGES[2]}?tab=all")).text

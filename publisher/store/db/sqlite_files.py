@@ -33,7 +33,7 @@ AUDIT_TRIGGERS = (
 )
 """All code in a database of ours."""
 SCHEMA_HASHES: Mapping[str, str] = {
-    "0001": "2af80885b32fd74d2912bedeaae95ae000b4ae1c45f5a4ae53b3936a1614e693"
+    "0001": "5b0d894d12b8de3e935b8c0ba4371f6b2933af8afc8d4b4e3e51dddb66a3cc47"
 }
 """The result of each migration, by its number.
 

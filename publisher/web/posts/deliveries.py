@@ -9,7 +9,7 @@ from starlette.responses import Response
 from publisher.app.history import POST_EVENTS, Explanation, explain_delivery
 from publisher.app.open_store import check_command_access
 from publisher.domain.account import AccountId
-from publisher.domain.delivery import Delivery
+from publisher.domain.delivery import Delivery, State
 from publisher.domain.errors import NoSuchItemError, RefusedError
 from publisher.domain.glyph import Glyph
 from publisher.domain.post import DeliveryId, OccurrenceKey, Post, PostId
@@ -22,6 +22,7 @@ from publisher.engine.decisions import (
     decide,
 )
 from publisher.engine.planner import resend_post
+from publisher.store.approvals.decisions import list_unapproved
 from publisher.store.db.rows import ACCOUNT_PAUSED
 from publisher.store.plan.posts import AuditAction
 from publisher.store.queries.occurrences import StopCounts
@@ -64,6 +65,8 @@ class DeliveryView:
     newest: int
     filed: FiledDelivery
     pauses: Sequence[Pause]
+    unapproved: Collection[OccurrenceKey]
+    """The occurrences of the post that are not sent without another approval."""
     stops: StopCounts
     """The counts for taking the post down on this account, in all its occurrences."""
 
@@ -118,7 +121,13 @@ async def read_delivery_view(
     if not filed or progress is None or not visitor.may(Permission.VIEW, [account]):
         raise NoSuchItemError("delivery", f"{key.post}@{account}")
     facts = await read_frame_facts(visitor.site, visitor.audit_number)
-    return view_delivery(visitor, progress, filed[0], facts.pauses)
+    is_asked = filed[0].delivery.state is State.PENDING and (
+        store.approval_rules.is_active
+    )
+    tasks = await store.approvals.tasks(key.post) if is_asked else ()
+    return view_delivery(
+        visitor, progress, filed[0], facts.pauses, list_unapproved(tasks)
+    )
 
 
 def view_delivery(
@@ -126,6 +135,7 @@ def view_delivery(
     progress: PostProgress,
     filed: FiledDelivery,
     pauses: Sequence[Pause],
+    unapproved: Collection[OccurrenceKey],
 ) -> DeliveryView:
     """Return the view of a post's delivery."""
     delivery = filed.delivery
@@ -134,7 +144,10 @@ def view_delivery(
         delivery=delivery,
         filed=filed,
         pauses=pauses,
-        line=describe_delivery(visitor, delivery, pauses),
+        unapproved=unapproved,
+        line=describe_delivery(
+            visitor, filed, pauses, is_unapproved=delivery.key in unapproved
+        ),
         names=name_accounts(visitor.site.settings, visitor.messages),
         request=filed.request,
         newest=progress.newest,
@@ -164,6 +177,7 @@ async def explain(
         pause_alerts=[alert for alert in alerts if alert.code == ACCOUNT_PAUSED],
         mode_overrides=[filed.override] if filed.override else (),
         cooldowns={delivery.login: filed.cooldown} if filed.cooldown else {},
+        unapproved=view.unapproved,
         configured_accounts=frozenset(visitor.site.settings.accounts),
     )
     actions = [entry for entry in entries if entry.event in POST_EVENTS]

@@ -460,11 +460,12 @@ class Retraction:
 async def read_retraction(visitor: Visitor, post: PostId) -> Retraction:
     """Return how far taking a post down is; without a line if nobody has ordered it."""
     store = visitor.site.store
-    ordered = [
-        delivery
-        for delivery in await store.queries.deliveries(post)
-        if is_retracted(delivery)
-    ]
+    filed = {
+        item.delivery.id: item
+        for item in await store.progress.deliveries(post)
+        if is_retracted(item.delivery)
+    }
+    ordered = [item.delivery for item in filed.values()]
     readbacks, groups = (
         await store.occurrences.newest_readbacks(post),
         group_retracted(ordered),
@@ -472,7 +473,7 @@ async def read_retraction(visitor: Visitor, post: PostId) -> Retraction:
     shown = [delivery for found in groups.values() for delivery in found][:MAX_LISTED]
     return Retraction(
         groups=groups,
-        lines=[describe_delivery(visitor, delivery, ()) for delivery in shown],
+        lines=[describe_delivery(visitor, filed[item.id], ()) for item in shown],
         proofs={
             item.id: list_proofs(item, readbacks.get(item.id), visitor)
             for item in shown
