@@ -189,12 +189,12 @@ async def acknowledge_end(request: Request) -> Response:
         and one.alert <= newest
         and visitor.may(Permission.VIEW, [one.account])
     ]
+    if not unseen:
+        raise NoSuchItemError("alert", about)
     visitor.require(Permission.SEND, [one.account for one in unseen])
     done = await store.actions.acknowledge_ends(
         [one.alert for one in unseen], visitor.actor
     )
-    if not done:
-        raise NoSuchItemError("alert", about)
     notice = Notice(
         code="web_seen_done",
         facts={"title": unseen[0].title},
