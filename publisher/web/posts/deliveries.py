@@ -40,13 +40,14 @@ from publisher.web.kit.forms import (
     read_url,
     require_seen,
     seen_state,
+    show_action_form,
 )
 from publisher.web.kit.frame import read_frame_facts
 from publisher.web.kit.live_parts import NO_PARTS, Parts, item_id, stream_path
 from publisher.web.kit.page import load_macro, redirect, render_page
 from publisher.web.kit.seats import AccountNames, name_accounts
 from publisher.web.kit.site import Notice, Visitor, get_site, get_visitor
-from publisher.web.posts.post_actions import needs_retraction, show_form
+from publisher.web.posts.post_actions import needs_retraction
 from publisher.web.posts.posts import DeliveryLine, describe_delivery
 
 
@@ -351,7 +352,7 @@ async def show_resolve(request: Request) -> Response:
     ruling = request.query_params.get("ruling", "")
     if ruling not in list_rulings(view, visitor):
         raise RefusedError("nothing_to_resolve", state=view.delivery.state.value)
-    return await show_form(request, ruling_form(visitor, view, ruling))
+    return await show_action_form(request, ruling_form(visitor, view, ruling))
 
 
 async def resolve(request: Request) -> Response:
@@ -370,7 +371,7 @@ async def resolve(request: Request) -> Response:
             "" if url or ruling != Resolution.PUBLISHED else t("pages_url_needed")
         )
         asked = ruling_form(visitor, view, ruling)
-        return await show_form(
+        return await show_action_form(
             request, asked, 422, problem=problem, url_problem=url_problem, url=url
         )
     if (
@@ -396,7 +397,7 @@ async def show_resend(request: Request) -> Response:
     view, visitor = await load_delivery_view(request), get_visitor(request)
     visitor.require(Permission.SEND, [view.delivery.account])
     require_resendable(view.delivery)
-    return await show_form(request, resend_form(visitor, view))
+    return await show_action_form(request, resend_form(visitor, view))
 
 
 def require_resendable(delivery: Delivery) -> None:
@@ -418,7 +419,7 @@ async def resend(request: Request) -> Response:
     require_resendable(view.delivery)
     if not reason:
         problem = visitor.messages.translate("pages_reason_needed")
-        return await show_form(
+        return await show_action_form(
             request, resend_form(visitor, view), 422, problem=problem
         )
     if account not in site.application.planner.post_renderer.accounts:
@@ -442,7 +443,7 @@ async def resend(request: Request) -> Response:
 async def show_retract(request: Request) -> Response:
     view, visitor = await load_delivery_view(request), get_visitor(request)
     visitor.require(Permission.RETRACT, [view.delivery.account])
-    return await show_form(request, retract_form(visitor, view))
+    return await show_action_form(request, retract_form(visitor, view))
 
 
 async def retract(request: Request) -> Response:
@@ -453,7 +454,7 @@ async def retract(request: Request) -> Response:
     visitor.require(Permission.RETRACT, [account])
     if not reason:
         problem = visitor.messages.translate("pages_reason_needed")
-        return await show_form(
+        return await show_action_form(
             request, retract_form(visitor, view), 422, problem=problem
         )
     ordered = await site.store.actions.retract(

@@ -14,8 +14,8 @@ from publisher.domain.post import PostId
 from publisher.engine.post_change import InvalidEdit, SavedEdit
 from publisher.engine.post_check import check_entry
 from publisher.engine.schedule_editor import wait_until_accepted
-from publisher.web.kit.forms import ActionForm, read_number
-from publisher.web.kit.page import redirect, render_page, safe_path
+from publisher.web.kit.forms import ActionForm, read_number, show_action_form
+from publisher.web.kit.page import redirect, safe_path
 from publisher.web.kit.site import Notice, Site, Visitor, get_site, get_visitor
 from publisher.web.write.post_form import fill_instant, first
 from publisher.web.write.write import (
@@ -55,15 +55,7 @@ async def move_post(request: Request) -> Response:
     ending = await count_ending(visitor, form)
     if ending and read_number(sent, "ending") != ending:
         question = move_form(visitor, form, was=was, at=at, back=back, number=ending)
-        return await render_page(
-            request,
-            "posts/action",
-            status=422,
-            form=question,
-            problem="",
-            url_problem="",
-            url="",
-        )
+        return await show_action_form(request, question, 422)
     approvals = await count_approvals(site, post)
     try:
         result = await save_change(request, make_change(form))
