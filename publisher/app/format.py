@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from publisher.store.people.user_changes import SignInReset, UserRequest
 
 NO_VALUE = "—"
+PENDING_UNAPPROVED = "pending_unapproved"
+"""Code of the words about a delivery that is not due, and not approved."""
 """Shown where nothing is known."""
 
 

@@ -10,6 +10,7 @@ from datetime import datetime
 from itertools import groupby
 
 from publisher.app.format import (
+    PENDING_UNAPPROVED,
     Formatter,
     manual_task_code,
     message_args,
@@ -242,7 +243,7 @@ def format_next_steps(
         yield messages.translate("why_account_not_loaded", **facts)
         if delivery.state is not State.HELD:
             return
-    yield from _format_state(delivery, formatter)
+    yield from _format_state(delivery, snapshot, formatter)
     if until := snapshot.waits_until(delivery):
         yield messages.translate("why_sent_from", at=formatter.time(until))
     if delivery.state in WAITING_STATES | {State.HELD}:
@@ -259,7 +260,9 @@ def format_next_steps(
         yield messages.translate("why_no_daemon")
 
 
-def _format_state(delivery: Delivery, formatter: Formatter) -> Iterator[str]:
+def _format_state(
+    delivery: Delivery, snapshot: StatusSnapshot, formatter: Formatter
+) -> Iterator[str]:
     """Yield the consequences of a delivery's state and reason."""
     messages, facts = formatter.messages, message_args(delivery, formatter)
     marker = Marker(code=delivery.marker)
@@ -280,6 +283,8 @@ def _format_state(delivery: Delivery, formatter: Formatter) -> Iterator[str]:
     elif delivery.reason == AWAITING_APPROVAL and delivery.state in WAITING_STATES:
         latest = formatter.time(delivery.first_attempt_deadline or delivery.expires_at)
         yield messages.hint("reason_awaiting_approval", **facts, latest=latest)
+    elif delivery.state is State.PENDING and delivery.key in snapshot.unapproved:
+        yield messages.hint(PENDING_UNAPPROVED, **facts)
     else:
         yield messages.hint(
             manual_task_code(delivery) or f"state_{delivery.state.value}", **facts

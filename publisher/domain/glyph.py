@@ -1,11 +1,9 @@
 """The seven signs of the state of a delivery and of the party to act next. Pure."""
 
 from collections.abc import Iterable, Mapping
-from datetime import datetime
 from enum import StrEnum
 
-from publisher.domain.approval import AWAITING_APPROVAL, REMINDER_LEAD
-from publisher.domain.delivery import WAITING_STATES, Delivery, State
+from publisher.domain.delivery import State
 
 
 class Glyph(StrEnum):
@@ -43,34 +41,19 @@ GLYPHS: Mapping[State, Glyph] = {
     State.EXPIRED: Glyph.FAILED,
     State.REMOVED: Glyph.FAILED,
 }
-"""The sign of each state, unless something about the delivery needs a person.
+"""The sign of each state, unless something about the delivery needs a person."""
+UNPUBLISHED_STATES = frozenset(
+    state for state, glyph in GLYPHS.items() if glyph is Glyph.FAILED
+)
+"""States that people have to know of: it was not published, or is published no more."""
 
-See `choose_glyph` for the exceptions.
-"""
 
-
-def choose_glyph(
-    delivery: Delivery,
-    now: datetime,
-    *,
-    is_paused: bool = False,
-    is_unapproved: bool = False,
-) -> Glyph:
+def choose_glyph(state: State, *, needs_person: bool = False) -> Glyph:
     """Return the sign of a delivery.
 
-    `is_paused`: a pause covers it. `is_unapproved`: its content still needs a person's approval.
-    Either needs somebody only once the delivery is due, or soon will be.
+    `needs_person`: a person has to act on it now. The store alone decides that, for every page.
     """
-    task = delivery.manual_task
-    if task is not None and delivery.state is State.SUBMITTED and task.done_at is None:
-        return Glyph.ACTION
-    if delivery.state in WAITING_STATES:
-        is_unapproved = is_unapproved or delivery.reason == AWAITING_APPROVAL
-        if is_unapproved and delivery.due_at - now <= REMINDER_LEAD:
-            return Glyph.ACTION
-        if is_paused and delivery.due_at <= now:
-            return Glyph.ACTION
-    return GLYPHS[delivery.state]
+    return Glyph.ACTION if needs_person else GLYPHS[state]
 
 
 def worst_glyph(glyphs: Iterable[Glyph]) -> Glyph:

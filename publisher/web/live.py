@@ -14,6 +14,7 @@ from starlette.types import Receive, Scope, Send
 
 from publisher.domain.account import AccountId
 from publisher.domain.delivery import State
+from publisher.domain.glyph import UNPUBLISHED_STATES
 from publisher.domain.post import PostId
 from publisher.domain.results import HoldReason
 from publisher.domain.user import Permission
@@ -64,6 +65,7 @@ APPROVAL_ENDS = frozenset(
         "cancelled",
     }
 )
+SEEN = frozenset({"alert_dismissed", "resend_requested", "cancelled"})
 TASK_ENDS = frozenset({"manual_task_done", "manual_task_cancelled"})
 ACCOUNT_ENDS = frozenset({"resumed", "mode_changed"})
 
@@ -375,6 +377,10 @@ def list_ended(act: Act) -> Iterator[str]:
     if act.before == State.HELD:
         yield from (
             todo_id(TodoKind.RESOLVE, occurrence, reason) for reason in HoldReason
+        )
+    if act.event in SEEN:
+        yield from (
+            todo_id(TodoKind.FAILED, occurrence, state) for state in UNPUBLISHED_STATES
         )
     if act.event in TASK_ENDS or act.before == State.SUBMITTED:
         yield todo_id(TodoKind.ASSIST, act.subject)

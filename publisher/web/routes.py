@@ -148,6 +148,8 @@ ROUTES: Sequence[PageRoute] = (
     _action("/posts/{post}/resume", "resume_post", _OPERATE, post_actions.resume),
     _page("/posts/{post}/correct", "correct_form", _SEND, post_actions.show_correct),
     _action("/posts/{post}/correct", "correct", _SEND, post_actions.correct),
+    _action("/posts/{post}/seen", "acknowledge_end", _SEND, alerts.acknowledge_end),
+    _action("/posts/{post}/unseen", "restore_end", _SEND, alerts.restore_end),
     _page("/posts/{post}/{occurrence}", "occurrence", _VIEW, post.show_post),
     _page(
         "/posts/{post}/{occurrence}/texts", "occurrence_texts", _VIEW, post.show_texts

@@ -8,7 +8,7 @@ from sqlalchemy import event, insert, update
 
 from publisher.domain.approval import AWAITING_APPROVAL, ApprovalRules, Stage
 from publisher.domain.delivery import State
-from publisher.domain.glyph import Glyph, choose_glyph
+from publisher.domain.glyph import GLYPHS, Glyph
 from publisher.domain.post import (
     CronTrigger,
     OccurrenceKey,
@@ -61,7 +61,10 @@ async def count_statements(store, call):
 
 
 async def test_deliveries_are_counted_as_their_signs_show_them(open_store, runtime):
-    """The database and the pages agree on the sign of every state, also with a person's part."""
+    """Every state has its sign, also with a person's part, in counts and in each delivery.
+
+    A missing approval needs somebody two hours before the time, and no sooner.
+    """
     store = await open_store(make_policy("a"), make_policy("b"))
     manual = Ticket(manual_task=ManualTask(assigned_at=START_TIME))
     reported = Ticket(
@@ -74,8 +77,10 @@ async def test_deliveries_are_counted_as_their_signs_show_them(open_store, runti
         "awaiting": (State.PENDING, {"reason": AWAITING_APPROVAL}, None),
         "later": (State.PENDING, {"due_at": START_TIME + DAY}, None),
     }
+    needing = {"held", "task", "awaiting", "unapproved", "paused"}
     posts = [make_post(name, ["a"], START_TIME) for name in cases] + [
-        make_post("unapproved", ["a"], START_TIME + HOUR),
+        make_post("unapproved", ["a"], START_TIME + 2 * HOUR),
+        make_post("early", ["a"], START_TIME + 2 * HOUR + timedelta(minutes=1)),
         make_post("paused", ["b"], START_TIME),
     ]
     await enqueue_posts(store.posts, *posts)
@@ -84,11 +89,12 @@ async def test_deliveries_are_counted_as_their_signs_show_them(open_store, runti
         await set_columns(store, name, state=state.value, login=login, **values)
         if ticket is not None:
             await set_ticket(store, name, ticket)
-    await store.database.write(
-        lambda unit: raise_alert(
-            unit, START_TIME, APPROVAL_NEEDED, "unapproved", {"post": "unapproved"}
+    for name in ("unapproved", "early"):
+        await store.database.write(
+            lambda unit, name=name: raise_alert(
+                unit, START_TIME, APPROVAL_NEEDED, name, {"post": name}
+            )
         )
-    )
     await store.actions.pause("account:b", WANG, "")
     counted = {
         item.key.post: item
@@ -96,19 +102,10 @@ async def test_deliveries_are_counted_as_their_signs_show_them(open_store, runti
     }
     for delivery in await store.queries.deliveries():
         name = delivery.key.post
-        expected = choose_glyph(
-            delivery,
-            runtime.now(),
-            is_paused=delivery.account == "b",
-            is_unapproved=name == "unapproved",
-        )
+        expected = Glyph.ACTION if name in needing else GLYPHS[delivery.state]
+        [filed] = await store.progress.deliveries(delivery.key.post)
         assert (name, counted[name].by_glyph) == (name, {expected: 1})
-    assert (
-        counted["unapproved"].glyph
-        is counted["paused"].glyph
-        is counted["task"].glyph
-        is Glyph.ACTION
-    )
+        assert (name, filed.glyph) == (name, expected)
 
 
 async def test_an_occurrence_is_counted_by_platform(open_store):

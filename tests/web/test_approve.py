@@ -32,7 +32,7 @@ from publisher.web.kit.todo import MAX_SHOWN
 from publisher.web.write import move
 from tests.cli.posts import warning, write_schedule
 from tests.web.conftest import ADMIN, WebSite, make_workspace
-from tests.web.posts import POST, SOON, plan, set_state
+from tests.web.posts import POST, SOON, hidden_fields, plan, set_state
 from tests.web.test_accounts import hand_out
 from tests.web.test_live import open_page
 
@@ -325,9 +325,10 @@ async def test_a_change_shows_nothing_of_accounts_outside_ones_reach(approving):
 
 
 async def test_a_move_in_the_calendar_says_that_approvals_end(approving, monkeypatch):
-    """A move in the calendar says that approvals end.
+    """A move in the calendar asks first, with the number of approvals that it ends.
 
-    It offers no undo, as an undo would not bring them back.
+    It offers no undo, as an undo would not bring them back. The calendar then shows what is
+    missing.
     """
 
     async def accept(*_arguments):
@@ -344,16 +345,43 @@ async def test_a_move_in_the_calendar_says_that_approvals_end(approving, monkeyp
         name: f"{at:%Y-%m-%dT%H:%M:%S}"
         for name, at in (("was", was), ("at", was + timedelta(days=1)))
     }
+    sent["back"] = f"/calendar/list?from={was.date()}"
+    asked = await zhang.post("/posts/refund/move", data=sent)
+    [kept] = await approving.store.approvals.tasks("refund")
+    fields = hidden_fields(asked.text, "/posts/refund/move")
     shown = (
-        await zhang.post(
-            "/posts/refund/move",
-            data={**sent, "back": "/calendar"},
-            follow_redirects=True,
-        )
+        await zhang.post("/posts/refund/move", data=fields, follow_redirects=True)
     ).text
+    assert (asked.status_code, kept.due_at) == (422, task.due_at)
+    assert "1 个同意会作废" in asked.text
+    assert len(kept.status.counted) == 1
     assert "原来的 1 个同意已作废" in shown
+    assert "缺 审核" in shown
     assert "act-undo" not in shown
     assert (await approving.store.approvals.tasks("refund"))[0].status.counted == []
+
+
+async def test_a_move_that_ends_no_approval_asks_nothing(approving, monkeypatch):
+    """A move that changes no word, as on a short text, is saved at once; the approval stays."""
+
+    async def accept(*_arguments):
+        await activate_schedule(approving.application)
+        return True
+
+    monkeypatch.setattr(move, "wait_until_accepted", accept)
+    await write(approving, words={TO_ALL: '["beijing-weibo"]'})
+    li = await approving.signed_in("approver", name="李")
+    zhang = await approving.signed_in("author", name="zhang")
+    await approve(li)
+    [task] = await approving.store.approvals.tasks("refund")
+    was = task.due_at.astimezone(approving.application.settings.timezone)
+    sent = {
+        name: f"{at:%Y-%m-%dT%H:%M:%S}"
+        for name, at in (("was", was), ("at", was + timedelta(minutes=5)))
+    }
+    moved = await zhang.post("/posts/refund/move", data=sent)
+    [kept] = await approving.store.approvals.tasks("refund")
+    assert (moved.status_code, len(kept.status.counted)) == (303, 1)
 
 
 async def test_a_text_is_returned_with_a_reason(approving):
@@ -648,3 +676,44 @@ async def test_what_needs_no_approval_says_so(approving):
     await approving.store.actions.cancel_post("refund", ADMIN, "not wanted")
     page = await li.get("/approve/refund")
     assert (page.status_code, "没有要审批的内容" in page.text) == (404, True)
+
+
+STATE_PAGES = (
+    "/today",
+    "/posts",
+    "/posts/refund",
+    "/deliveries/refund/once/beijing-weibo",
+)
+EARLY, IN_TIME = timedelta(hours=18), timedelta(hours=1, minutes=50)
+
+
+def signs(page):
+    """Return the signs of the chips and states in the body of a page."""
+    body = re.sub(r'<p class="legend".*?</p>', "", page.partition("<main")[2])
+    return set(re.findall(r'class="(?:chip|state) (\w+)"', body))
+
+
+@pytest.mark.parametrize(
+    ("ahead", "is_red"), [(EARLY, False), (IN_TIME, True)], ids=["early", "soon"]
+)
+async def test_a_missing_approval_is_red_two_hours_before_and_no_sooner(
+    approving, ahead, is_red
+):
+    """It waits in good time, and is somebody's two hours before: on every page alike.
+
+    No page says that it will be sent, with nothing to do.
+    """
+    site = approving
+    due_at = site.runtime.now() + ahead
+    await set_state(site, State.PENDING, due_at=due_at, scheduled_at=due_at)
+    await site.store.maintenance.reminders.run()
+    await site.store.actions.register_worker()
+    client = await site.signed_in("viewer", name="看")
+    pages = {path: (await client.get(path)).text for path in STATE_PAGES}
+    assert {path: "action" in signs(page) for path, page in pages.items()} == (
+        dict.fromkeys(STATE_PAGES, is_red)
+    )
+    assert not [path for path, page in pages.items() if "不需要做什么" in page]
+    assert not [path for path in STATE_PAGES[:3] if "缺审批" not in pages[path]]
+    assert "没批完就不发" in pages[STATE_PAGES[3]]
+    assert "没批完就不发" in (await client.get(f"{STATE_PAGES[2]}?tab=all")).text

@@ -2,10 +2,13 @@
 
 import html
 import re
+from dataclasses import replace
 from datetime import timedelta
 
+import pyotp
 import pytest
 
+from publisher.config import Environment
 from publisher.domain.delivery import State
 from publisher.domain.errors import RefusedError
 from publisher.domain.post import derive_marker
@@ -16,6 +19,7 @@ from publisher.web.kit.caches import TaskCache
 from publisher.web.posts import post
 from tests.cli.posts import warning
 from tests.web.posts import LATER, POST, SOON, hidden_fields, plan, set_state
+from tests.web.test_sign_in import add_activated
 from tests.web.test_write import fields_of
 
 PATH = "/posts/refund"
@@ -216,6 +220,54 @@ async def test_a_post_in_flight_can_still_be_taken_down(site):
     await set_state(site, State.PUBLISHED, attempts=1)
     answer = await client.post(f"{PATH}/retract", data={**fields, "reason": "写错了"})
     assert answer.status_code == 303
+    assert len(await site.store.queries.deliveries(states=[State.RETRACTING])) == 4
+
+
+async def test_an_author_alone_does_not_delete_from_all_accounts(site):
+    """In live operation an author without a second factor is refused: it takes another person.
+
+    One account is still the author's. The correction, which can follow only while the post is
+    there, is offered first.
+    """
+    live = replace(site.application.settings, environment=Environment.LIVE)
+    site.app.state.site.application = replace(site.application, settings=live)
+    await plan(site, POST)
+    await set_state(site, State.PUBLISHED, attempts=1)
+    author = await site.signed_in("author", name="王")
+    page = (await author.get(PATH)).text
+    fields = {**hidden_fields(page, f"{PATH}/retract"), "reason": "写错了"}
+    refused = await author.post(f"{PATH}/retract", data=fields)
+    left = await site.store.queries.deliveries(states=[State.RETRACTING])
+    one = await author.post(
+        "/deliveries/refund/once/beijing-weibo/retract", data=fields
+    )
+    operator = await site.signed_in("operator", name="李")
+    whole = await operator.post(f"{PATH}/retract", data=fields)
+    assert (refused.status_code, left) == (409, [])
+    assert "由另一个人来删" in refused.text
+    assert (one.status_code, whole.status_code) == (303, 303)
+    assert f'href="{PATH}/correct" data-testid="act-offer"' in page
+
+
+async def test_a_retraction_from_many_accounts_takes_a_code(site):
+    """A person with a second factor repeats it, and keeps the typed reason until then."""
+    secret = await add_activated(site, "王", "author", with_factor=True)
+    await plan(site, POST)
+    await set_state(site, State.PUBLISHED, attempts=1)
+    session = await site.store.sign_ins.start_session(
+        "王", "address 127.0.0.1", named_person("王")
+    )
+    client = site.client({"publisher_session": session})
+    page = (await client.get(PATH)).text
+    fields = {**hidden_fields(page, f"{PATH}/retract"), "reason": "写错了"}
+    wrong = await client.post(f"{PATH}/retract", data={**fields, "code": "000000"})
+    left = await site.store.queries.deliveries(states=[State.RETRACTING])
+    site.runtime.advance_time(timedelta(minutes=1))
+    code = pyotp.TOTP(secret).at(site.runtime.now())
+    done = await client.post(f"{PATH}/retract", data={**fields, "code": code})
+    assert 'data-testid="field-code"' in page
+    assert (wrong.status_code, left, done.status_code) == (422, [], 303)
+    assert 'value="写错了"' in wrong.text
     assert len(await site.store.queries.deliveries(states=[State.RETRACTING])) == 4
 
 

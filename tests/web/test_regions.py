@@ -270,7 +270,7 @@ EXPECTED = {
     "occurrence_texts": (200, 404),
     "delivery": (200, 404), "resolve_form": (409, 404), "resolve": (409, 404),
     "resend_form": (409, 404), "resend": (409, 404), "retract_one_form": (200, 404),
-    "retract_one": (422, 404),
+    "retract_one": (422, 404), "acknowledge_end": (404, 404), "restore_end": (404, 404),
     "alerts": (200, 200), "acknowledge": (303, 404), "unacknowledge": (303, 404),
     "acknowledge_kind": (404, 404),
     "accounts": (200, 200), "account": (200, 404), "pause_account_form": (200, 404),

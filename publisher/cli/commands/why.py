@@ -1,6 +1,7 @@
 """`why`: the history of a delivery, its next step, and the person that must act."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import click
 
@@ -17,6 +18,7 @@ from publisher.cli.target import DeliveryTarget, find_deliveries, post_target
 from publisher.cli.terminal import Terminal, echo
 from publisher.domain.delivery import Delivery, State
 from publisher.domain.errors import NoSuchItemError
+from publisher.store.approvals.decisions import list_unapproved
 from publisher.store.queries.snapshot import take_snapshot
 
 
@@ -53,6 +55,7 @@ async def why(terminal: Terminal, target: DeliveryTarget) -> None:
             if settings.approval_rules.is_active
             else ()
         )
+    snapshot = replace(snapshot, unapproved=list_unapproved(tasks))
     explained = [
         (item.delivery, explain_delivery(item, actions, snapshot, formatter))
         for item in histories

@@ -141,6 +141,11 @@ class ApprovalTask:
         return name_occurrence(self.key)
 
 
+def list_unapproved(tasks: Iterable[ApprovalTask]) -> frozenset[OccurrenceKey]:
+    """Return the occurrences that are not sent without another approval."""
+    return frozenset(task.key for task in tasks if not task.status.is_approved)
+
+
 CheckTask = Callable[[ApprovalTask], None]
 """Raises an error where a person may not act on an occurrence."""
 

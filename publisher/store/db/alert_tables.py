@@ -19,9 +19,10 @@ class AlertRow(SQLModel, table=True):
     """Alerts, with `cleared_at` set once the problem is over, and `dismissed_at` once acknowledged.
 
     A person acknowledges an alert. `returned_at` is the instant at which the acknowledgement has
-    expired, as the problem lasts. `notice` is the kind of the last notice about it, and "" before
-    the first. `notices` is the number of notices. `is_settled` means that nothing more is to be
-    said about it. `reopenings` is the number of times that it came back soon after it was over.
+    expired, as the problem lasts. `delivery` is the delivery that it is about, if any. `notice` is
+    the kind of the last notice about it, and "" before the first. `notices` is the number of
+    notices. `is_settled` means that nothing more is to be said about it. `reopenings` is the number
+    of times that it came back soon after it was over.
     """
 
     __tablename__: ClassVar[str] = "alert"
@@ -34,6 +35,7 @@ class AlertRow(SQLModel, table=True):
     code: str
     subject: str = Field(index=True)
     facts: str = Field(sa_type=Text)
+    delivery: int | None = None
     cleared_at: datetime | None = Field(default=None, sa_type=Instant)
     dismissed_at: datetime | None = Field(default=None, sa_type=Instant)
     dismissed_by: str | None = None

@@ -50,6 +50,7 @@ from publisher.store.db.tables import (
 )
 
 ACCOUNT_PAUSED = "account_paused"
+OCCURRENCES_MISSED = "occurrences_missed"
 AUDIT_BROKEN = "audit_broken"
 """The code and subject of the alert that checkpoints know entries missing from the audit.
 
@@ -220,7 +221,9 @@ def raise_delivery_alert(
     named = {"post": delivery.key.post, "account": delivery.account, **(facts or {})}
     if delivery.key.occurrence != ONCE_OCCURRENCE:
         named["occurrence"] = delivery.key.occurrence
-    raise_alert(transaction, at, code, subject_of(delivery), named)
+    raise_alert(
+        transaction, at, code, subject_of(delivery), named, delivery=delivery.id
+    )
 
 
 def raise_delivery_alert_once(
@@ -235,18 +238,24 @@ def raise_delivery_alert_once(
         raise_delivery_alert(transaction, at, code, delivery, facts)
 
 
-def raise_alert(
+def raise_alert(  # noqa: PLR0913 # an alert has that many parts
     transaction: Transaction,
     at: datetime,
     code: str,
     subject: str,
     facts: Mapping[str, str],
+    *,
+    delivery: DeliveryId | None = None,
 ) -> None:
-    transaction.connection.execute(
-        insert(ALERT).values(
-            at=at, code=code, subject=subject, facts=_encode_detail(facts)
-        )
-    )
+    """Raise an alert. If it is about the end of a `delivery`, that waits until people see it."""
+    values = {
+        "at": at,
+        "code": code,
+        "subject": subject,
+        "facts": _encode_detail(facts),
+        "delivery": delivery,
+    }
+    transaction.connection.execute(insert(ALERT).values(values))
     transaction.raised_alerts.append({"code": code, "subject": subject, "facts": facts})
 
 

@@ -33,7 +33,7 @@ AUDIT_TRIGGERS = (
 )
 """All code in a database of ours."""
 SCHEMA_HASHES: Mapping[str, str] = {
-    "0001": "fabdccaf2f653bb1a7b5df783dd79d1eea7b99aa8ad70f037eba9f97d682dbfb"
+    "0001": "06ad0db0060865e873fb35331be2e515b0659ff39aeae62bc831f706fe8929bf"
 }
 """The result of each migration, by its number.
 

@@ -60,6 +60,7 @@ from publisher.store.db.filters import (
     in_state,
 )
 from publisher.store.db.rows import (
+    OCCURRENCES_MISSED,
     batches,
     raise_alert,
     raise_delivery_alert,
@@ -225,13 +226,15 @@ class Maintenance(StorePart):
         """
         afters = self._transition(transaction, deliveries, Expired(reason=SUPERSEDED))
         expired = [after for after in afters if after.state in FINAL_STATES]
+        firsts = {after.key.post: after.id for after in reversed(expired)}
         for post, number in Counter(after.key.post for after in expired).items():
             raise_alert(
                 transaction,
                 expired[0].updated_at,
-                "occurrences_missed",
+                OCCURRENCES_MISSED,
                 post,
                 {"post": post, "number": str(number)},
+                delivery=firsts[post],
             )
         return afters
 

@@ -3,10 +3,11 @@
 import json
 import os
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
 from sqlalchemy import (
+    ColumnElement,
     Update,
     and_,
     case,
@@ -61,6 +62,9 @@ from publisher.store.db.approval_tables import DECISION_REQUEST
 from publisher.store.db.database import Transaction, in_transaction, wait_for_lock
 from publisher.store.db.filters import SCOPE_ALL, in_state, is_in_scope
 from publisher.store.db.rows import (
+    QUERY_BATCH_SIZE,
+    audit_entry,
+    batches,
     clear_alerts,
     clear_outcome_alerts,
     get_delivery,
@@ -69,6 +73,7 @@ from publisher.store.db.rows import (
     pause_account,
     subject_of,
     write_audit,
+    write_entries,
     write_row,
 )
 from publisher.store.db.tables import (
@@ -272,6 +277,64 @@ class OperatorActions(StorePart):
             .values({**NOT_ACKNOWLEDGED, "noticed_at": None})
         )
         return self._change_alert(transaction, query, by, "alert_restored")
+
+    @in_transaction
+    def acknowledge_ends(
+        self, transaction: Transaction, alerts: Collection[int], by: Actor
+    ) -> Collection[int]:
+        """Acknowledge alerts that something was not published. Return the ones still open until now.
+
+        A later alert is another one: nobody acknowledges what they have not seen.
+        """
+        values = {"dismissed_at": self.runtime.now(), "dismissed_by": by.name}
+        is_open = (ALERT.c.cleared_at.is_(None), ALERT.c.dismissed_at.is_(None))
+        return self._change_ends(
+            transaction, alerts, values, by, "alert_dismissed", *is_open
+        )
+
+    @in_transaction
+    def restore_ends(
+        self, transaction: Transaction, alerts: Collection[int], by: Actor
+    ) -> Collection[int]:
+        """Take back this person's acknowledgement of alerts. Return the ones that it was on."""
+        values = {"dismissed_at": None, "dismissed_by": None, "noticed_at": None}
+        is_theirs = (ALERT.c.cleared_at.is_(None), ALERT.c.dismissed_by == by.name)
+        return self._change_ends(
+            transaction, alerts, values, by, "alert_restored", *is_theirs
+        )
+
+    def _change_ends(  # which alerts, what of them, and by whom
+        self,
+        transaction: Transaction,
+        alerts: Collection[int],
+        values: Mapping[str, object],
+        by: Actor,
+        event: str,
+        *conditions: ColumnElement[bool],
+    ) -> Collection[int]:
+        changed = list[int]()
+        for ids in batches(sorted(alerts), QUERY_BATCH_SIZE):
+            query = update(ALERT).where(ALERT.c.id.in_(ids), *conditions)
+            rows = transaction.connection.execute(
+                query.values(values).returning(
+                    ALERT.c.id, ALERT.c.code, ALERT.c.subject
+                )
+            ).all()
+            changed += [row.id for row in rows]
+            write_entries(
+                transaction,
+                [
+                    audit_entry(
+                        self.runtime.now(),
+                        by,
+                        event=event,
+                        subject=row.subject,
+                        detail={"code": row.code},
+                    )
+                    for row in rows
+                ],
+            )
+        return changed
 
     def _change_alert(
         self, transaction: Transaction, query: Update, by: Actor, event: str

@@ -45,6 +45,7 @@ from publisher.store.queries.occurrences import (
     summarize,
 )
 from publisher.store.queries.queries import Alert, Pause
+from publisher.store.queries.todo import is_unseen
 
 BANNER_ALERTS = (
     "audit_broken",
@@ -379,7 +380,10 @@ class DashboardQueries(StorePart):
         unsent = select(func.count()).where(
             or_(in_open_state(DELIVERY, State.PENDING), is_held_up)
         )
-        parts = (waiting, paused, approved, texts, unsent)
+        unseen = select(func.count(), func.sum(ALERT.c.id)).where(
+            ALERT.c.delivery.is_not(None), is_unseen()
+        )
+        parts = (waiting, paused, approved, texts, unsent, unseen)
         return await self.database.read(
             lambda connection: [tuple(connection.execute(each).one()) for each in parts]
         )

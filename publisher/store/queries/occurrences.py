@@ -28,7 +28,7 @@ from sqlalchemy import (
 )
 
 from publisher.domain.account import AccountId, LoginId, Platform
-from publisher.domain.approval import AWAITING_APPROVAL, REMINDER_LEAD
+from publisher.domain.approval import AWAITING_APPROVAL, LAST_REMINDER_LEAD
 from publisher.domain.delivery import (
     OPEN_STATES,
     WAITING_STATES,
@@ -36,7 +36,7 @@ from publisher.domain.delivery import (
     Readback,
     State,
 )
-from publisher.domain.glyph import GLYPHS, Glyph, worst_glyph
+from publisher.domain.glyph import GLYPHS, Glyph, choose_glyph, worst_glyph
 from publisher.domain.post import (
     ONCE_OCCURRENCE,
     DeliveryId,
@@ -676,7 +676,11 @@ def list_conditions(
 
 
 def needs_person(now: datetime) -> ColumnElement[bool]:
-    """True if a person has to act on a delivery; the same as Glyph.ACTION of `choose_glyph`."""
+    """True if a person has to act on a delivery: the one meaning of Glyph.ACTION on all pages.
+
+    It is held, or a manual task is open, or it is due while a pause covers it. A missing approval
+    counts LAST_REMINDER_LEAD before the time: until then an approver has time.
+    """
     at = literal(now, DELIVERY.c.due_at.type)
     name = case(
         (DELIVERY.c.occurrence == ONCE_OCCURRENCE, DELIVERY.c.post),
@@ -690,7 +694,8 @@ def needs_person(now: datetime) -> ColumnElement[bool]:
             ALERT.c.cleared_at.is_(None),
         ),
     )
-    is_soon = DELIVERY.c.due_at <= literal(now + REMINDER_LEAD, DELIVERY.c.due_at.type)
+    soon = literal(now + LAST_REMINDER_LEAD, DELIVERY.c.due_at.type)
+    is_soon = DELIVERY.c.due_at <= soon
     return case(  # no subquery is run for what is not due soon
         (in_state(DELIVERY, State.HELD), true()),
         (
@@ -735,7 +740,7 @@ def sign_of(row: Row[Any]) -> Glyph:
     state = (
         State(row.state) if row.state in frozenset(State) else State.HELD
     )  # of a newer release
-    return Glyph.ACTION if row.is_action else GLYPHS[state]
+    return choose_glyph(state, needs_person=bool(row.is_action))
 
 
 def summarize(

@@ -27,6 +27,7 @@ from publisher.domain.delivery import (
     Delivery,
     State,
 )
+from publisher.domain.glyph import Glyph, choose_glyph
 from publisher.domain.post import DeliveryId, OccurrenceKey, PostId, RenderedPost
 from publisher.store.base import StorePart
 from publisher.store.db.approval_tables import DECISION_REQUEST
@@ -49,6 +50,7 @@ from publisher.store.queries.occurrences import (
     StoredPostDetails,
     count_by_state,
     is_on,
+    needs_person,
     summarize,
 )
 from publisher.store.queries.queries import LoginCooldown, ModeOverride
@@ -73,6 +75,7 @@ class FiledDelivery:
 
     delivery: Delivery
     rendered: RenderedPost | None
+    glyph: Glyph
     request: ConfirmationRequest | None
     override: ModeOverride | None
     cooldown: LoginCooldown | None
@@ -184,7 +187,8 @@ class ProgressQueries(StorePart):
     ) -> Sequence[FiledDelivery]:
         """Return deliveries of a post: all, or those of an occurrence, or on an account."""
         text = RENDERED_POST.c.body if has_texts else null()
-        query = _FILED.add_columns(text.label("its_text")).where(
+        is_action = needs_person(self.runtime.now()).label("is_action")
+        query = _FILED.add_columns(text.label("its_text"), is_action).where(
             DELIVERY.c.post == post
         )
         query = query.select_from(_WITH_TEXT if has_texts else _SURROUNDED)
@@ -253,8 +257,10 @@ def to_filed(row: RowMapping) -> FiledDelivery:
         cooldown = LoginCooldown(
             urgent_until=row["urgent_until"], routine_until=row["routine_until"]
         )
+    delivery = to_delivery(row)
     return FiledDelivery(
-        delivery=to_delivery(row),
+        delivery=delivery,
+        glyph=choose_glyph(delivery.state, needs_person=bool(row["is_action"])),
         rendered=load_rendered_post(row["its_text"]) if row["its_text"] else None,
         request=ConfirmationRequest(**request) if request["url"] is not None else None,
         override=ModeOverride(**override) if override["mode"] is not None else None,

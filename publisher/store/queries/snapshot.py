@@ -3,13 +3,13 @@
 They are read one by one.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from publisher.domain.account import AccountId, LoginId
 from publisher.domain.delivery import Delivery, State
-from publisher.domain.post import PostId
+from publisher.domain.post import OccurrenceKey, PostId
 from publisher.store.base import HEARTBEAT_TIMEOUT
 from publisher.store.db.rows import ACCOUNT_PAUSED
 from publisher.store.queries.queries import (
@@ -40,6 +40,8 @@ class StatusSnapshot:
 
     Only daemons on this host are covered.
     """
+    unapproved: Collection[OccurrenceKey] = ()
+    """The occurrences that are not sent without another approval."""
     configured_accounts: frozenset[AccountId] | None = None
     """The accounts of the present settings, for a daemon once it runs; None if not asked for."""
 

@@ -33,6 +33,7 @@ from publisher.web.kit.forms import (
     find_account,
     read_paused_at,
     read_reason,
+    show_action_form,
 )
 from publisher.web.kit.frame import Moment, read_frame_facts, read_moment
 from publisher.web.kit.live_parts import NO_PARTS, Parts, item_id, stream_path
@@ -40,7 +41,6 @@ from publisher.web.kit.page import load_macro, redirect, render_page
 from publisher.web.kit.recovery import describe_cause, find_recoveries
 from publisher.web.kit.seats import AccountNames, name_accounts
 from publisher.web.kit.site import Notice, Visitor, get_site, get_visitor
-from publisher.web.posts.post_actions import show_form
 
 MAX_DAYS_SHOWN = 14
 """Days of an authorisation are shown once there are no more than these."""
@@ -644,7 +644,7 @@ async def is_leaving(request: Request, account: AccountId) -> bool:
 
 async def show_pause(request: Request) -> Response:
     moment, line = await open_line(request, Permission.STOP)
-    return await show_form(
+    return await show_action_form(
         request,
         pause_form(get_visitor(request), line, name_of(request, line.account.id)),
         moment=moment,
@@ -680,7 +680,7 @@ async def pause(request: Request) -> Response:
 
 async def show_resume(request: Request) -> Response:
     moment, line = await open_line(request, Permission.OPERATE)
-    return await show_form(
+    return await show_action_form(
         request,
         resume_form(get_visitor(request), line, name_of(request, line.account.id)),
         moment=moment,
@@ -731,7 +731,7 @@ async def show_mode(request: Request) -> Response:
         ),
         SETTINGS_MODE,
     )
-    return await show_form(
+    return await show_action_form(
         request,
         mode_form(get_visitor(request), line, name_of(request, line.account.id), mode),
         moment=moment,
@@ -757,7 +757,9 @@ async def set_mode(request: Request) -> Response:
         moment, line = await open_line(request, Permission.OPERATE)
         asked = mode_form(visitor, line, name_of(request, account.id), text)
         problem = visitor.messages.translate("pages_reason_needed")
-        return await show_form(request, asked, 422, problem=problem, moment=moment)
+        return await show_action_form(
+            request, asked, 422, problem=problem, moment=moment
+        )
     wanted = None if text == SETTINGS_MODE else Mode(text)
     if account.mode is Mode.OFF and wanted is not None:
         raise RefusedError("mode_off_in_settings", account=account.id)
@@ -784,7 +786,9 @@ async def show_evergreen(request: Request) -> Response:
     post = await suggest_evergreen(request, line)
     if post is None:
         raise RefusedError("evergreen_used_up", account=line.account.id)
-    return await show_form(request, evergreen_form(request, line, post), moment=moment)
+    return await show_action_form(
+        request, evergreen_form(request, line, post), moment=moment
+    )
 
 
 async def schedule_post(request: Request) -> Response:

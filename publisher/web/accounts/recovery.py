@@ -22,7 +22,7 @@ from publisher.engine.recovery_orders import (
     split_held,
 )
 from publisher.store.queries.queries import Pause
-from publisher.web.kit.forms import ActionForm
+from publisher.web.kit.forms import ActionForm, show_action_form
 from publisher.web.kit.frame import read_moment
 from publisher.web.kit.page import redirect
 from publisher.web.kit.recovery import (
@@ -32,7 +32,6 @@ from publisher.web.kit.recovery import (
 )
 from publisher.web.kit.seats import name_accounts
 from publisher.web.kit.site import Notice, Visitor, get_site, get_visitor
-from publisher.web.posts.post_actions import show_form
 
 MAX_NAMES = 20
 """How many accounts, or pauses that stay, are named."""
@@ -83,7 +82,7 @@ async def show_recovery(request: Request) -> Response:
     held, _later = await find_held_with(visitor, recovery.accounts, now)
     refused, others = await split_held(visitor.site.store, held)
     form = recovery_form(visitor, recovery, now, len(refused), len(others))
-    return await show_form(request, form, moment=moment)
+    return await show_action_form(request, form, moment=moment)
 
 
 def recovery_form(

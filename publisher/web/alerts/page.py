@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from urllib.parse import quote
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -13,13 +14,16 @@ from publisher.domain.post import PostId
 from publisher.domain.user import Permission
 from publisher.engine.notifier import page_of
 from publisher.store.queries.queries import Alert
+from publisher.web.kit.forms import read_number
 from publisher.web.kit.frame import read_frame_facts
 from publisher.web.kit.live_parts import Parts, item_id, stream_path
-from publisher.web.kit.page import load_macro, redirect, render_page
+from publisher.web.kit.page import load_macro, redirect, render_page, safe_path
 from publisher.web.kit.recovery import describe_cause, find_recoveries
 from publisher.web.kit.site import Notice, Visitor, get_site, get_visitor, name_post
 
 MAX_ALERT_ID = 2**31 - 1
+MAX_RESTORED = 10_000
+"""So many alerts may one acknowledgement have ended: several times on 1,000 accounts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,6 +176,57 @@ async def unacknowledge(request: Request) -> Response:
     if not await store.actions.restore_alert(alert.id, visitor.actor):
         raise NoSuchItemError("alert", number)
     return redirect(request, "/alerts")
+
+
+async def acknowledge_end(request: Request) -> Response:
+    """Say for everybody that one has seen what of a post was not published, or is removed.
+
+    It ends the alerts that the visitor's page was drawn from, and no later one. Raises
+    NoSuchItemError if there is none any more.
+    """
+    store, visitor = get_site(request).store, get_visitor(request)
+    post, form = PostId(request.path_params["post"]), await request.form()
+    about, newest = str(form.get("about", "")), read_number(form, "newest")
+    unseen = [
+        one
+        for one in await store.waiting.unseen(post)
+        if (one.about, one.state.value) == (about, form.get("state"))
+        and one.alert <= newest
+        and visitor.may(Permission.VIEW, [one.account])
+    ]
+    if not unseen:
+        raise NoSuchItemError("alert", about)
+    visitor.require(Permission.SEND, [one.account for one in unseen])
+    done = await store.actions.acknowledge_ends(
+        [one.alert for one in unseen], visitor.actor
+    )
+    notice = Notice(
+        code="web_seen_done",
+        facts={"title": unseen[0].title},
+        undo=f"/posts/{quote(post, safe='')}/unseen",
+        undo_fields={"alerts": " ".join(map(str, done))},
+    )
+    return redirect(request, safe_path(str(form.get("back", "/inbox"))), notice)
+
+
+async def restore_end(request: Request) -> Response:
+    """Take back one's own word that one has seen it. Raises NoSuchItemError if there is none."""
+    store, visitor = get_site(request).store, get_visitor(request)
+    post, form = PostId(request.path_params["post"]), await request.form()
+    typed = str(form.get("alerts", "")).split()[:MAX_RESTORED]
+    numbers = {int(one) for one in typed if one.isdecimal() and len(one) < 10}
+    theirs = [
+        alert
+        for alert in await store.queries.acknowledged_alerts()
+        if alert.id in numbers and is_about(alert, post)
+    ]
+    for alert in theirs:
+        visitor.require(Permission.SEND, accounts_of(visitor, alert))
+    if not await store.actions.restore_ends(
+        [alert.id for alert in theirs], visitor.actor
+    ):
+        raise NoSuchItemError("alert", post)
+    return redirect(request, "/inbox")
 
 
 def require_operable(visitor: Visitor, alerts: Collection[Alert], number: str) -> Alert:

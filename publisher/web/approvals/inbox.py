@@ -32,6 +32,9 @@ DECISIONS: Mapping[TodoKind, frozenset[str]] = {
         }
     ),
     TodoKind.ASSIST: frozenset({"manual_task_done", "manual_task_cancelled"}),
+    TodoKind.FAILED: frozenset(
+        {"alert_dismissed", "alert_restored", "resend_requested"}
+    ),
     TodoKind.ACCOUNT: frozenset(
         {"paused", "resumed", "mode_changed", "evergreen_scheduled", "alert_dismissed"}
     ),

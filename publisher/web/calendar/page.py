@@ -18,12 +18,14 @@ from publisher.domain.glyph import Glyph
 from publisher.domain.post import ONCE_OCCURRENCE, OneTimeTrigger, Post
 from publisher.domain.user import Permission
 from publisher.schedule.cron import DayMark, list_cron_times, mark_day
+from publisher.store.approvals.guard import name_occurrence
 from publisher.store.queries.occurrences import Clash, OccurrenceSummary
-from publisher.web.kit.frame import read_frame_facts
+from publisher.web.kit.frame import Moment, read_frame_facts, read_moment
 from publisher.web.kit.page import render_page
 from publisher.web.kit.recipients import list_recipients
 from publisher.web.kit.seats import name_accounts
 from publisher.web.kit.site import get_site, get_visitor
+from publisher.web.kit.todo import TodoItem, list_missing
 
 WEEK_DAYS = 7
 LIST_DAYS = 31
@@ -51,6 +53,8 @@ class CalendarEntry:
     total: int
     glyph: Glyph
     done: int = 0
+    missing: TodoItem | None = None
+    """The approvals that it lacks."""
     can_be_moved: bool = False
 
     @property
@@ -162,7 +166,7 @@ async def render_calendar(request: Request, template: str, **values: Any) -> Res
 
 
 async def read_entries(
-    request: Request, start: datetime, end: datetime
+    request: Request, moment: Moment, start: datetime, end: datetime
 ) -> tuple[Sequence[CalendarEntry], Mapping[AccountId, datetime]]:
     """Return the entries of a time span, and the time of each account's next unfiled post."""
     site, visitor = get_site(request), get_visitor(request)
@@ -173,12 +177,16 @@ async def read_entries(
     )
     filed = await site.store.occurrences.between(start, end, reach)
     posts = await site.store.occurrences.planned_posts(start, end)
-    zone = site.settings.timezone
+    zone, missing = site.settings.timezone, list_missing(moment.todo)
 
     def expand() -> tuple[Sequence[CalendarEntry], Mapping[AccountId, datetime]]:
         known = {(item.key.post, item.key.occurrence) for item in filed}
         entries = [
-            make_entry(item, can_be_moved=may_write and is_movable(item, now))
+            make_entry(
+                item,
+                missing.get(name_occurrence(item.key)),
+                can_be_moved=may_write and is_movable(item, now),
+            )
             for item in filed
         ]
         upcoming: dict[AccountId, datetime] = {}
@@ -230,7 +238,9 @@ def is_movable(item: OccurrenceSummary, now: datetime) -> bool:
     )
 
 
-def make_entry(item: OccurrenceSummary, *, can_be_moved: bool) -> CalendarEntry:
+def make_entry(
+    item: OccurrenceSummary, missing: TodoItem | None, *, can_be_moved: bool
+) -> CalendarEntry:
     return CalendarEntry(
         at=item.due_at,
         title=item.title,
@@ -241,6 +251,7 @@ def make_entry(item: OccurrenceSummary, *, can_be_moved: bool) -> CalendarEntry:
         total=item.total,
         glyph=item.glyph,
         done=item.by_glyph.get(Glyph.PUBLISHED, 0),
+        missing=missing,
         can_be_moved=can_be_moved,
     )
 
@@ -298,14 +309,14 @@ async def find_silent(
 
 
 async def read_days(
-    request: Request, first: date, last: date, month: date
+    request: Request, moment: Moment, first: date, last: date, month: date
 ) -> tuple[Sequence[CalendarDay], Sequence[SilentAccount]]:
     """Return the days from `first` to the one before `last`, and the accounts falling silent."""
     site, reach = get_site(request), get_visitor(request).reach(Permission.VIEW)
     zone = site.settings.timezone
     today = site.runtime.now().astimezone(zone).date()
     start, end = midnight(first, zone), midnight(last, zone)
-    entries, upcoming = await read_entries(request, start, end)
+    entries, upcoming = await read_entries(request, moment, start, end)
     silent = await find_silent(request, max(first, today), last, upcoming)
     clashes = await site.store.occurrences.clashes(
         start, end, reach, read_logins(request)
@@ -337,8 +348,10 @@ async def show_calendar(request: Request) -> Response:
     month = parse_month(query.get("month", "")) or today.replace(day=1)
     following = (month + timedelta(days=31)).replace(day=1)
     first = month - timedelta(days=month.weekday())
+    moment = await read_moment(get_visitor(request))
     days, silent = await read_days(
         request,
+        moment,
         first,
         following + timedelta(days=-following.weekday() % WEEK_DAYS),
         month,
@@ -349,6 +362,7 @@ async def show_calendar(request: Request) -> Response:
     return await render_calendar(
         request,
         "calendar/calendar",
+        moment=moment,
         month=month,
         weeks=[
             days[number : number + WEEK_DAYS]
@@ -442,10 +456,12 @@ async def show_week(request: Request) -> Response:
     chosen = parse_day(request.query_params.get("from", "")) or today
     first = chosen - timedelta(days=chosen.weekday())
     last = first + timedelta(days=WEEK_DAYS)
-    days, _silent = await read_days(request, first, last, first)
+    moment = await read_moment(get_visitor(request))
+    days, _silent = await read_days(request, moment, first, last, first)
     return await render_calendar(
         request,
         "calendar/calendar_week",
+        moment=moment,
         days=days,
         rows=make_rows(days, zone),
         first=first,
@@ -483,10 +499,12 @@ async def show_list(request: Request) -> Response:
     today = get_site(request).runtime.now().astimezone(zone).date()
     first = parse_day(request.query_params.get("from", "")) or today
     last = first + timedelta(days=LIST_DAYS)
-    days, _silent = await read_days(request, first, last, first)
+    moment = await read_moment(get_visitor(request))
+    days, _silent = await read_days(request, moment, first, last, first)
     return await render_calendar(
         request,
         "calendar/calendar_list",
+        moment=moment,
         days=[day for day in days if day.entries or day.silent],
         first=first,
         before=first - timedelta(days=LIST_DAYS),

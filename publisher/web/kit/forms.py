@@ -7,6 +7,7 @@ from typing import Literal
 
 from starlette.datastructures import FormData
 from starlette.requests import Request
+from starlette.responses import Response
 
 from publisher.app.format import quote_typed_reason
 from publisher.domain.account import Account, AccountId
@@ -14,7 +15,9 @@ from publisher.domain.characters import remove_forbidden_characters
 from publisher.domain.delivery import Delivery
 from publisher.domain.errors import NoSuchItemError, RefusedError
 from publisher.domain.user import Permission
+from publisher.web.kit.frame import Moment
 from publisher.web.kit.live_parts import item_id
+from publisher.web.kit.page import render_page
 from publisher.web.kit.site import get_site, get_visitor
 
 MAX_REASON_CHARACTERS = 200
@@ -41,6 +44,10 @@ class ActionForm:
     reason: Literal["required", "optional", ""] = ""
     asks_url: bool = False
     url: str = ""
+    asks_code: bool = False
+    """True if it takes a code of the second factor."""
+    offer: tuple[str, str] | None = None
+    """The path and the label of what may be better to do first."""
     style: Literal["main", "danger", ""] = "main"
     fields: Mapping[str, str] = field(default_factory=dict)
     ticks: Mapping[str, str] = field(default_factory=dict)
@@ -50,6 +57,33 @@ class ActionForm:
     def dialog(self) -> str:
         """The id of its dialog."""
         return item_id("dialog", self.verb)
+
+
+async def show_action_form(  # noqa: PLR0913 # what was typed, and what is wrong with it
+    request: Request,
+    form: ActionForm,
+    status: int = 200,
+    *,
+    problem: str = "",
+    url_problem: str = "",
+    url: str = "",
+    code_problem: str = "",
+    reason: str = "",
+    moment: Moment | None = None,
+) -> Response:
+    """Show the form of an action as a page of its own."""
+    return await render_page(
+        request,
+        "action",
+        status=status,
+        moment=moment,
+        form=form,
+        problem=problem,
+        url_problem=url_problem,
+        url=url,
+        code_problem=code_problem,
+        reason=reason,
+    )
 
 
 def read_reason(form: FormData) -> str:

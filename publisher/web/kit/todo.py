@@ -5,7 +5,7 @@ These are approvals, rulings, posts to place by hand, and accounts that hold pos
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from urllib.parse import quote, urlencode
@@ -21,7 +21,7 @@ from publisher.store.approvals.decisions import ApprovalTask, Approver
 from publisher.store.approvals.duty import DutyOfficer
 from publisher.store.approvals.guard import name_occurrence
 from publisher.store.queries.queries import Pause
-from publisher.store.queries.todo import Waiting, WaitingDelivery
+from publisher.store.queries.todo import UnseenEnd, Waiting, WaitingDelivery
 from publisher.web.kit.live_parts import item_id
 from publisher.web.kit.seats import AccountNames, name_accounts
 from publisher.web.kit.site import Visitor
@@ -38,6 +38,8 @@ class TodoKind(StrEnum):
     RESOLVE = "resolve"
     ASSIST = "assist"
     ACCOUNT = "account"
+    FAILED = "failed"
+    """Not published, or removed: nothing can be decided, and somebody has to know of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +67,14 @@ class TodoItem:
     """True for an urgent post that waits for people."""
     is_release: bool = False
     """True if the visitor's release in an emergency is the quickest way."""
+    stages: str = ""
+    """The names of the missing approvals."""
+    number: int = 1
+    """The number of deliveries that it is about."""
+    seen_at: str = ""
+    """The path at which a person says to have seen it; empty where that ends nothing."""
+    fields: Mapping[str, str] = field(default_factory=dict)
+    """What that is drawn from."""
 
     @property
     def verb(self) -> str:
@@ -91,21 +101,34 @@ def list_todo(
     pauses: Sequence[Pause],
     on_duty: Sequence[DutyOfficer],
 ) -> Sequence[TodoItem]:
-    """Return everybody's waiting items: urgent posts first, items without deadline last."""
+    """Return everybody's waiting items: urgent posts first, items without deadline last.
+
+    What was not published has had its time: it comes before what is due later.
+    """
     found = [
         *list_approvals(visitor, waiting.tasks, on_duty),
         *_list_deliveries(visitor, waiting.to_decide),
+        *_list_unseen(visitor, waiting.unseen),
         *_list_accounts(visitor, pauses),
     ]
+    now = visitor.site.runtime.now()
     return sorted(
         found,
         key=lambda item: (
             not item.is_urgent,
-            item.until is None,
-            item.until or visitor.site.runtime.now(),
+            item.until is None and item.kind is not TodoKind.FAILED,
+            item.until or now,
             item.subject,
         ),
     )
+
+
+def list_missing(items: Sequence[TodoItem]) -> Mapping[str, TodoItem]:
+    """Return the waiting items of the occurrences that lack an approval, by their names.
+
+    Every page that says so asks here.
+    """
+    return {item.subject: item for item in items if item.kind is TodoKind.APPROVE}
 
 
 def count_mine(items: Sequence[TodoItem]) -> Mapping[str, int]:
@@ -151,19 +174,23 @@ def list_approvals(
                 is_review=task.status.is_emergency,
                 is_urgent=task.post.is_urgent and not task.status.is_approved,
                 is_release=is_release,
+                stages=name_missing(visitor, task),
             )
         )
     return items
+
+
+def name_missing(visitor: Visitor, task: ApprovalTask) -> str:
+    """Return the names of the approvals that an occurrence lacks."""
+    names = [missing.stage.name for missing in task.status.missing]
+    return visitor.messages.translate("list_names").join(names)
 
 
 def describe_approval(
     visitor: Visitor, task: ApprovalTask, *, is_release: bool = False
 ) -> str:
     """Return what an occurrence waits for, in a sentence."""
-    translate = visitor.messages.translate
-    stages = translate("list_names").join(
-        missing.stage.name for missing in task.status.missing
-    )
+    translate, stages = visitor.messages.translate, name_missing(visitor, task)
     if task.status.is_emergency:
         return translate("web_todo_review", stages=stages)
     if is_release and is_same_name(task.status.author, visitor.user.name):
@@ -280,6 +307,61 @@ def _to_item(
         reason=first.reason or "" if kind is TodoKind.RESOLVE else "",
         until=first.expires_at,
         kind_of_post=first.kind,
+    )
+
+
+def _list_unseen(visitor: Visitor, unseen: Sequence[UnseenEnd]) -> Sequence[TodoItem]:
+    """Return what was not published or is removed: a card for each occurrence and state."""
+    groups: dict[tuple[str, State], list[UnseenEnd]] = defaultdict(list)
+    for one in unseen:
+        if visitor.sees_any([one.account]):
+            groups[one.about, one.state].append(one)
+    names = name_accounts(visitor.site.settings, visitor.messages)
+    return [_to_unseen_item(visitor, names, group) for group in groups.values()]
+
+
+def _to_unseen_item(
+    visitor: Visitor, names: AccountNames, group: Sequence[UnseenEnd]
+) -> TodoItem:
+    first, translate = group[0], visitor.messages.translate
+    number, post = sum(one.number for one in group), quote(first.key.post, safe="")
+    if first.is_of_post:
+        where, path = translate("web_todo_times", number=number), f"/posts/{post}"
+    elif len(group) > 1:
+        where = translate("web_accounts", number=number)
+        path = f"/posts/{post}/{quote(first.key.occurrence, safe='')}"
+    else:
+        where = names.name(first.account)
+        place = "/".join(
+            quote(part, safe="") for part in (first.key.occurrence, first.account)
+        )
+        path = f"/deliveries/{post}/{place}"
+    reasons = dict.fromkeys(visitor.formatter.reason(one.reason) for one in group)
+    occurrence = visitor.formatter.occurrence_name(first.key.post, first.key.occurrence)
+    is_one = len(group) == 1 and not first.is_of_post
+    return TodoItem(
+        kind=TodoKind.FAILED,
+        subject=f"{occurrence}@{first.account}" if is_one else first.about,
+        about=first.about,
+        title=first.title,
+        text=translate(
+            "web_todo_ended",
+            accounts=where,
+            state=translate(f"state_{first.state}"),
+            reason=translate("list_names").join(reasons),
+        ),
+        path=path,
+        is_mine=visitor.may(Permission.SEND, [one.account for one in group]),
+        reason=first.state.value,
+        kind_of_post=first.kind,
+        level=first.level,
+        number=number,
+        seen_at=f"/posts/{post}/seen",
+        fields={
+            "about": first.about,
+            "state": first.state.value,
+            "newest": str(max(one.alert for one in group)),
+        },
     )
 
 

@@ -9,7 +9,7 @@ from starlette.responses import Response
 from publisher.app.history import POST_EVENTS, Explanation, explain_delivery
 from publisher.app.open_store import check_command_access
 from publisher.domain.account import AccountId
-from publisher.domain.delivery import Delivery
+from publisher.domain.delivery import Delivery, State
 from publisher.domain.errors import NoSuchItemError, RefusedError
 from publisher.domain.glyph import Glyph
 from publisher.domain.post import DeliveryId, OccurrenceKey, Post, PostId
@@ -22,6 +22,7 @@ from publisher.engine.decisions import (
     decide,
 )
 from publisher.engine.planner import resend_post
+from publisher.store.approvals.decisions import list_unapproved
 from publisher.store.db.rows import ACCOUNT_PAUSED
 from publisher.store.plan.posts import AuditAction
 from publisher.store.queries.occurrences import StopCounts
@@ -39,13 +40,14 @@ from publisher.web.kit.forms import (
     read_url,
     require_seen,
     seen_state,
+    show_action_form,
 )
 from publisher.web.kit.frame import read_frame_facts
 from publisher.web.kit.live_parts import NO_PARTS, Parts, item_id, stream_path
 from publisher.web.kit.page import load_macro, redirect, render_page
 from publisher.web.kit.seats import AccountNames, name_accounts
 from publisher.web.kit.site import Notice, Visitor, get_site, get_visitor
-from publisher.web.posts.post_actions import needs_retraction, show_form
+from publisher.web.posts.post_actions import needs_retraction
 from publisher.web.posts.posts import DeliveryLine, describe_delivery
 
 
@@ -64,6 +66,8 @@ class DeliveryView:
     newest: int
     filed: FiledDelivery
     pauses: Sequence[Pause]
+    unapproved: Collection[OccurrenceKey]
+    """The occurrences of the post that are not sent without another approval."""
     stops: StopCounts
     """The counts for taking the post down on this account, in all its occurrences."""
 
@@ -118,7 +122,13 @@ async def read_delivery_view(
     if not filed or progress is None or not visitor.may(Permission.VIEW, [account]):
         raise NoSuchItemError("delivery", f"{key.post}@{account}")
     facts = await read_frame_facts(visitor.site, visitor.audit_number)
-    return view_delivery(visitor, progress, filed[0], facts.pauses)
+    is_asked = filed[0].delivery.state is State.PENDING and (
+        store.approval_rules.is_active
+    )
+    tasks = await store.approvals.tasks(key.post) if is_asked else ()
+    return view_delivery(
+        visitor, progress, filed[0], facts.pauses, list_unapproved(tasks)
+    )
 
 
 def view_delivery(
@@ -126,6 +136,7 @@ def view_delivery(
     progress: PostProgress,
     filed: FiledDelivery,
     pauses: Sequence[Pause],
+    unapproved: Collection[OccurrenceKey],
 ) -> DeliveryView:
     """Return the view of a post's delivery."""
     delivery = filed.delivery
@@ -134,7 +145,10 @@ def view_delivery(
         delivery=delivery,
         filed=filed,
         pauses=pauses,
-        line=describe_delivery(visitor, delivery, pauses),
+        unapproved=unapproved,
+        line=describe_delivery(
+            visitor, filed, pauses, is_unapproved=delivery.key in unapproved
+        ),
         names=name_accounts(visitor.site.settings, visitor.messages),
         request=filed.request,
         newest=progress.newest,
@@ -164,6 +178,7 @@ async def explain(
         pause_alerts=[alert for alert in alerts if alert.code == ACCOUNT_PAUSED],
         mode_overrides=[filed.override] if filed.override else (),
         cooldowns={delivery.login: filed.cooldown} if filed.cooldown else {},
+        unapproved=view.unapproved,
         configured_accounts=frozenset(visitor.site.settings.accounts),
     )
     actions = [entry for entry in entries if entry.event in POST_EVENTS]
@@ -337,7 +352,7 @@ async def show_resolve(request: Request) -> Response:
     ruling = request.query_params.get("ruling", "")
     if ruling not in list_rulings(view, visitor):
         raise RefusedError("nothing_to_resolve", state=view.delivery.state.value)
-    return await show_form(request, ruling_form(visitor, view, ruling))
+    return await show_action_form(request, ruling_form(visitor, view, ruling))
 
 
 async def resolve(request: Request) -> Response:
@@ -356,7 +371,7 @@ async def resolve(request: Request) -> Response:
             "" if url or ruling != Resolution.PUBLISHED else t("pages_url_needed")
         )
         asked = ruling_form(visitor, view, ruling)
-        return await show_form(
+        return await show_action_form(
             request, asked, 422, problem=problem, url_problem=url_problem, url=url
         )
     if (
@@ -382,7 +397,7 @@ async def show_resend(request: Request) -> Response:
     view, visitor = await load_delivery_view(request), get_visitor(request)
     visitor.require(Permission.SEND, [view.delivery.account])
     require_resendable(view.delivery)
-    return await show_form(request, resend_form(visitor, view))
+    return await show_action_form(request, resend_form(visitor, view))
 
 
 def require_resendable(delivery: Delivery) -> None:
@@ -404,7 +419,7 @@ async def resend(request: Request) -> Response:
     require_resendable(view.delivery)
     if not reason:
         problem = visitor.messages.translate("pages_reason_needed")
-        return await show_form(
+        return await show_action_form(
             request, resend_form(visitor, view), 422, problem=problem
         )
     if account not in site.application.planner.post_renderer.accounts:
@@ -428,7 +443,7 @@ async def resend(request: Request) -> Response:
 async def show_retract(request: Request) -> Response:
     view, visitor = await load_delivery_view(request), get_visitor(request)
     visitor.require(Permission.RETRACT, [view.delivery.account])
-    return await show_form(request, retract_form(visitor, view))
+    return await show_action_form(request, retract_form(visitor, view))
 
 
 async def retract(request: Request) -> Response:
@@ -439,7 +454,7 @@ async def retract(request: Request) -> Response:
     visitor.require(Permission.RETRACT, [account])
     if not reason:
         problem = visitor.messages.translate("pages_reason_needed")
-        return await show_form(
+        return await show_action_form(
             request, retract_form(visitor, view), 422, problem=problem
         )
     ordered = await site.store.actions.retract(

@@ -127,7 +127,7 @@ async def show_post(request: Request) -> Response:
 def view_opened(visitor: Visitor, view: PostView, line: DeliveryLine) -> DeliveryView:
     """Return the view of a line's delivery."""
     [filed] = [item for item in view.filed if item.delivery.id == line.delivery.id]
-    return view_delivery(visitor, view.progress, filed, view.pauses)
+    return view_delivery(visitor, view.progress, filed, view.pauses, view.unapproved)
 
 
 def list_checked(visitor: Visitor, view: PostView) -> Sequence[AccountId]:

@@ -11,8 +11,9 @@ from starlette.responses import Response
 from publisher.app.history import format_retraction
 from publisher.app.offline import find_newer_files
 from publisher.app.open_store import check_command_access
+from publisher.config import Environment
 from publisher.domain.delivery import OPEN_STATES, Delivery, Readback, State
-from publisher.domain.errors import NoSuchItemError, RefusedError
+from publisher.domain.errors import NoSuchItemError, RefusedError, SignInError
 from publisher.domain.kinds import CORRECTING_KINDS
 from publisher.domain.post import DeliveryId, OneTimeTrigger, Post, PostId
 from publisher.domain.user import Permission
@@ -20,7 +21,14 @@ from publisher.engine.filed_texts import refresh_texts
 from publisher.engine.planner import send_correction
 from publisher.store.queries.queries import Alert, DeliveryHistory
 from publisher.store.system_alerts import TEXT_OUTDATED
-from publisher.web.kit.forms import ActionForm, read_number, read_paused_at, read_reason
+from publisher.web.kit.access import step_up
+from publisher.web.kit.forms import (
+    ActionForm,
+    read_number,
+    read_paused_at,
+    read_reason,
+    show_action_form,
+)
 from publisher.web.kit.frame import Moment, read_frame_facts, read_moment
 from publisher.web.kit.live_parts import NO_PARTS, Parts, item_id, stream_path
 from publisher.web.kit.page import load_macro, redirect, render_page
@@ -123,9 +131,48 @@ def retract_form(visitor: Visitor, view: PostView) -> ActionForm:
         keep=t("pages_retract_keep"),
         icon="trash-2",
         reason="required",
+        asks_code=needs_code(view) and not visitor.is_stepped_up,
+        offer=offer_correction(visitor, view),
         style="danger",
         fields={"newest": str(view.newest)},
     )
+
+
+def needs_code(view: PostView) -> bool:
+    """True if taking a post down is so much that nobody does it with an unlocked screen alone."""
+    return view.stops.maybe_published > 1
+
+
+def offer_correction(visitor: Visitor, view: PostView) -> tuple[str, str] | None:
+    """Return the way to a correction: it reaches readers only while the original is there."""
+    if not (view.stops.maybe_published and "/write" in visitor.site.pages):
+        return None
+    if not visitor.may(PERMISSIONS["correct"], view.progress.accounts):
+        return None
+    label = visitor.messages.translate("pages_retract_correct_first")
+    return f"/posts/{view.key.post}/correct", label
+
+
+async def confirm_retraction(request: Request, view: PostView) -> str:
+    """Return what is wrong with the code of a retraction from many accounts; empty if nothing.
+
+    In live operation, raises RefusedError for an author without a second factor: it takes a second
+    person then. In a drill people enter without one.
+    """
+    visitor = get_visitor(request)
+    if not needs_code(view):
+        return ""
+    is_drill = visitor.site.settings.environment is Environment.DRILL
+    is_proved = is_drill or visitor.user.has_second_factor
+    if not is_proved and not visitor.may(Permission.OPERATE, view.progress.accounts):
+        raise RefusedError("web_retract_alone", post=view.key.post)
+    if visitor.is_stepped_up:
+        return ""
+    try:
+        await step_up(request, str((await request.form()).get("code", "")))
+    except SignInError as error:
+        return visitor.messages.translate(error.code, **error.facts)
+    return ""
 
 
 def refresh_form(visitor: Visitor, view: PostView) -> ActionForm:
@@ -372,31 +419,8 @@ async def open_form(
         visitor.messages.translate(problem) if problem else "",
         422 if problem else 200,
     )
-    return await show_form(
+    return await show_action_form(
         request, make(visitor, view), status, problem=words, moment=moment
-    )
-
-
-async def show_form(  # noqa: PLR0913 # what was typed, and what is wrong with it
-    request: Request,
-    form: ActionForm,
-    status: int = 200,
-    *,
-    problem: str = "",
-    url_problem: str = "",
-    url: str = "",
-    moment: Moment | None = None,
-) -> Response:
-    """Show the form of an action as a page of its own."""
-    return await render_page(
-        request,
-        "posts/action",
-        status=status,
-        moment=moment,
-        form=form,
-        problem=problem,
-        url_problem=url_problem,
-        url=url,
     )
 
 
@@ -426,7 +450,9 @@ async def show_retract(request: Request) -> Response:
     view = await open_view(request, "retract", moment)
     retraction = await read_retraction(visitor, view.key.post)
     if not retraction.lines or "again" in request.query_params:
-        return await show_form(request, retract_form(visitor, view), moment=moment)
+        return await show_action_form(
+            request, retract_form(visitor, view), moment=moment
+        )
     needs_another = view.stops.maybe_published > len(retraction.groups["action"])
     return await render_page(
         request,
@@ -441,6 +467,7 @@ async def show_retract(request: Request) -> Response:
         post=view.details.post,
         retraction=retraction,
         again=retract_form(visitor, view) if needs_another else None,
+        offer=offer_correction(visitor, view),
     )
 
 
@@ -460,11 +487,12 @@ class Retraction:
 async def read_retraction(visitor: Visitor, post: PostId) -> Retraction:
     """Return how far taking a post down is; without a line if nobody has ordered it."""
     store = visitor.site.store
-    ordered = [
-        delivery
-        for delivery in await store.queries.deliveries(post)
-        if is_retracted(delivery)
-    ]
+    filed = {
+        item.delivery.id: item
+        for item in await store.progress.deliveries(post)
+        if is_retracted(item.delivery)
+    }
+    ordered = [item.delivery for item in filed.values()]
     readbacks, groups = (
         await store.occurrences.newest_readbacks(post),
         group_retracted(ordered),
@@ -472,7 +500,7 @@ async def read_retraction(visitor: Visitor, post: PostId) -> Retraction:
     shown = [delivery for found in groups.values() for delivery in found][:MAX_LISTED]
     return Retraction(
         groups=groups,
-        lines=[describe_delivery(visitor, delivery, ()) for delivery in shown],
+        lines=[describe_delivery(visitor, filed[item.id], ()) for item in shown],
         proofs={
             item.id: list_proofs(item, readbacks.get(item.id), visitor)
             for item in shown
@@ -554,18 +582,22 @@ def needs_retraction(delivery: Delivery) -> bool:
 
 async def retract(request: Request) -> Response:
     """Order that a post is taken down everywhere."""
-    visitor, form = get_visitor(request), await request.form()
+    form, actions = await request.form(), get_site(request).store.actions
     reason, newest = read_reason(form), DeliveryId(read_number(form, "newest"))
     if not reason:
         return await open_form(request, "retract", retract_form, "pages_reason_needed")
-    opened, actions = (
-        await open_post(request, "retract"),
-        get_site(request).store.actions,
-    )
-    post = opened.post.id
-    number = len(await actions.retract(post, None, visitor.actor, reason, newest))
+    moment = await read_moment(get_visitor(request))
+    view = await open_view(request, "retract", moment)
+    if problem := await confirm_retraction(request, view):
+        asked = retract_form(get_visitor(request), view)
+        return await show_action_form(
+            request, asked, 422, code_problem=problem, reason=reason, moment=moment
+        )
+    post, by = view.key.post, get_visitor(request).actor
+    number = len(await actions.retract(post, None, by, reason, newest))
     done = Notice(code="pages_retracting", facts={"number": number})
-    return redirect(request, f"/posts/{post}/retract" if number else opened.back, done)
+    following = f"/posts/{post}/retract" if number else post_path(view)
+    return redirect(request, following, done)
 
 
 async def show_refresh(request: Request) -> Response:

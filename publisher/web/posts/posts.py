@@ -1,7 +1,7 @@
 """Posts: the list, and the building blocks of pages about one post."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from urllib.parse import quote
@@ -9,7 +9,12 @@ from urllib.parse import quote
 from starlette.requests import Request
 from starlette.responses import Response
 
-from publisher.app.format import manual_task_code, message_args, pauses_covering
+from publisher.app.format import (
+    PENDING_UNAPPROVED,
+    manual_task_code,
+    message_args,
+    pauses_covering,
+)
 from publisher.domain.account import AccountId, Platform
 from publisher.domain.delivery import (
     CHECKED_STATES,
@@ -19,7 +24,7 @@ from publisher.domain.delivery import (
     State,
 )
 from publisher.domain.errors import NoSuchItemError
-from publisher.domain.glyph import Glyph, choose_glyph
+from publisher.domain.glyph import Glyph
 from publisher.domain.kinds import PostKind
 from publisher.domain.post import (
     ONCE_OCCURRENCE,
@@ -29,7 +34,8 @@ from publisher.domain.post import (
     WarningLevel,
 )
 from publisher.domain.user import Permission
-from publisher.store.approvals.decisions import ApprovalTask
+from publisher.store.approvals.decisions import ApprovalTask, list_unapproved
+from publisher.store.approvals.guard import name_occurrence
 from publisher.store.queries.occurrences import (
     PAGE_SIZE,
     GivenApproval,
@@ -40,11 +46,12 @@ from publisher.store.queries.occurrences import (
 )
 from publisher.store.queries.progress import FiledDelivery, PostProgress
 from publisher.store.queries.queries import Pause
-from publisher.web.kit.frame import Moment
+from publisher.web.kit.frame import Moment, read_moment
 from publisher.web.kit.live_parts import item_id
 from publisher.web.kit.page import render_page
 from publisher.web.kit.seats import AccountNames, SeatMap, map_seats, name_accounts
 from publisher.web.kit.site import Visitor, get_site, get_visitor
+from publisher.web.kit.todo import list_missing
 
 MAX_QUERY_CHARACTERS = 100
 
@@ -63,13 +70,17 @@ async def show_posts(request: Request) -> Response:
         before=parse_instant(query.get("before", "")),
         accounts=visitor.reach(Permission.VIEW),
     )
+    moment = await read_moment(visitor)
     found = await get_site(request).store.occurrences.find(wanted, PAGE_SIZE + 1)
     shown = found[:PAGE_SIZE]
     following = shown[-1].due_at.isoformat() if len(found) > PAGE_SIZE else ""
     return await render_page(
         request,
         "posts/posts",
+        moment=moment,
         posts=shown,
+        missing=list_missing(moment.todo),
+        name_occurrence=name_occurrence,
         wanted=wanted,
         following=following,
         kinds=list(PostKind),
@@ -129,6 +140,8 @@ class PostView:
     """The accounts of the lines; before there are any, the accounts of the post."""
     maps: Sequence[SeatMap]
     tasks: Sequence[ApprovalTask]
+    unapproved: Collection[OccurrenceKey]
+    """The occurrences of the post that are not sent without another approval."""
     approvals: Sequence[GivenApproval]
     pause: Pause | None
     pauses: Sequence[Pause]
@@ -235,21 +248,21 @@ async def read_post_view(
         post, None if is_whole else key.occurrence, has_texts=has_texts
     )
     filed = [item for item in filed if reach is None or item.delivery.account in reach]
-    deliveries = [item.delivery for item in filed]
-    if is_whole:
-        deliveries = list(keep_newest(deliveries))
-    accounts = [item.account for item in deliveries] or [
+    shown = keep_newest(filed) if is_whole else filed
+    accounts = [item.delivery.account for item in shown] or [
         account
         for account in progress.details.post.accounts
         if reach is None or account in reach
     ]
     tasks, pauses = await read_rest(visitor, post, moment)
+    unapproved = list_unapproved(tasks)
     tasks = [task for task in tasks if task.key == key]
     names = name_accounts(site.settings, visitor.messages)
-    is_unapproved = any(not task.status.is_approved for task in tasks)
     lines = [
-        describe_delivery(visitor, item, pauses, is_unapproved=is_unapproved)
-        for item in deliveries
+        describe_delivery(
+            visitor, item, pauses, is_unapproved=item.delivery.key in unapproved
+        )
+        for item in shown
     ]
     return PostView(
         details=progress.details,
@@ -265,6 +278,7 @@ async def read_post_view(
         accounts=accounts,
         maps=map_platforms(lines, names),
         tasks=tasks,
+        unapproved=unapproved,
         approvals=await site.store.occurrences.given_approvals(key),
         pause=next((pause for pause in pauses if pause.scope == f"post:{post}"), None),
         pauses=pauses,
@@ -313,14 +327,14 @@ def choose_occurrence(
     return due[0] if due else planned[-1] if planned else None
 
 
-def keep_newest(deliveries: Sequence[Delivery]) -> Sequence[Delivery]:
+def keep_newest(filed: Sequence[FiledDelivery]) -> Sequence[FiledDelivery]:
     """Return the newest delivery of each account.
 
     A post that was sent again to an account has an earlier one, too.
     """
-    newest: dict[AccountId, Delivery] = {}
-    for delivery in sorted(deliveries, key=lambda item: item.id):
-        newest[delivery.account] = delivery
+    newest: dict[AccountId, FiledDelivery] = {}
+    for item in sorted(filed, key=lambda item: item.delivery.id):
+        newest[item.delivery.account] = item
     return list(newest.values())
 
 
@@ -341,19 +355,17 @@ def map_platforms(
 
 def describe_delivery(
     visitor: Visitor,
-    delivery: Delivery,
+    filed: FiledDelivery,
     pauses: Sequence[Pause],
     *,
     is_unapproved: bool = False,
 ) -> DeliveryLine:
-    """Return a delivery as one line of a table."""
+    """Return a delivery as one line of a table.
+
+    `is_unapproved`: it is not sent without another approval.
+    """
+    delivery, glyph = filed.delivery, filed.glyph
     formatter, covering = visitor.formatter, pauses_covering(pauses, delivery)
-    glyph = choose_glyph(
-        delivery,
-        visitor.site.runtime.now(),
-        is_paused=bool(covering),
-        is_unapproved=is_unapproved,
-    )
     if glyph is Glyph.ACTION and covering and delivery.state in WAITING_STATES:
         text = formatter.pause("pages_paused", covering[0])
     elif delivery.reason:
@@ -374,6 +386,8 @@ def describe_delivery(
         )
     else:
         code = manual_task_code(delivery) or f"state_{delivery.state}"
+        if is_unapproved and delivery.state is State.PENDING:
+            code = PENDING_UNAPPROVED
         text = visitor.messages.hint(code, **message_args(delivery, formatter))
     is_open = delivery.state in OPEN_STATES
     return DeliveryLine(

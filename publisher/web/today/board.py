@@ -18,7 +18,7 @@ from publisher.web.kit.frame import Moment
 from publisher.web.kit.live_parts import item_id, stream_path, unlisted_id
 from publisher.web.kit.seats import AccountNames, SeatMap, map_seats, name_accounts
 from publisher.web.kit.site import Site, Visitor
-from publisher.web.kit.todo import MAX_SHOWN, TodoItem, TodoKind
+from publisher.web.kit.todo import MAX_SHOWN, TodoItem, TodoKind, list_missing
 
 SOON = timedelta(minutes=30)
 """A person's item that is due within this time makes the verdict red."""
@@ -222,11 +222,6 @@ def make_board(visitor: Visitor, missing: Mapping[str, TodoItem]) -> Board:
     return Board(visitor=visitor, names=names, missing=missing)
 
 
-def list_missing(items: Sequence[TodoItem]) -> Mapping[str, TodoItem]:
-    """Return the waiting items of the occurrences that lack an approval, by their names."""
-    return {item.subject: item for item in items if item.kind is TodoKind.APPROVE}
-
-
 async def read_today(visitor: Visitor, moment: Moment, day: date, tab: str) -> Today:
     """Return a visitor's view of a day."""
     site = visitor.site
@@ -345,6 +340,10 @@ def decide_verdict(  # noqa: PLR0913, PLR0917 # everything that decides
         return Verdict(
             tone="danger" if is_soon else "warn", icon="bell", title=title, text=text
         )
+    if failed := [item for item in others if item.kind is TodoKind.FAILED]:
+        number = sum(item.number for item in failed)
+        title = translate("web_verdict_failed", number=number)
+        return Verdict(tone="warn", icon="circle-alert", title=title, text=text)
     code = "web_verdict_others" if others else "web_verdict_calm"
     return Verdict(
         tone="fine", icon="check", title=translate(code, number=len(others)), text=text

@@ -15,14 +15,13 @@ from publisher.web.kit.live_parts import NO_PARTS, Parts, item_id
 from publisher.web.kit.page import load_macro, redirect, render_page
 from publisher.web.kit.seats import name_accounts
 from publisher.web.kit.site import BEATS_PER_REFRESH, Visitor, get_site, get_visitor
-from publisher.web.kit.todo import MAX_SHOWN
+from publisher.web.kit.todo import MAX_SHOWN, list_missing
 from publisher.web.today.board import (
     MAX_LISTED,
     TABS,
     count_tabs,
     day_bounds,
     decide_verdict,
-    list_missing,
     make_board,
     read_board,
     read_coming,

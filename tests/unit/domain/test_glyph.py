@@ -1,37 +1,15 @@
 """The seven signs: each state has one, and a state that needs a person stands out."""
 
-from dataclasses import replace
-from datetime import UTC, datetime, timedelta
-
 import pytest
 
-from publisher.domain.approval import AWAITING_APPROVAL, REMINDER_LEAD
-from publisher.domain.delivery import Delivery, State
-from publisher.domain.glyph import GLYPHS, Glyph, choose_glyph, worst_glyph
-from publisher.domain.post import OccurrenceKey
-from publisher.domain.results import ManualTask, Ticket
-
-START = datetime(2026, 11, 25, 1, 0, tzinfo=UTC)
-MINUTE = timedelta(minutes=1)
-
-
-def delivery(state, **changes):
-    """Return a delivery in a state, due at START."""
-    return Delivery(
-        id=1,
-        key=OccurrenceKey(post="p", occurrence="once"),
-        account="a",
-        platform="fake",
-        login="fake/a",
-        state=state,
-        version=1,
-        rendered_hash="",
-        due_at=START,
-        expires_at=START + timedelta(days=1),
-        max_delay=timedelta(minutes=30),
-        updated_at=START,
-        **changes,
-    )
+from publisher.domain.delivery import State
+from publisher.domain.glyph import (
+    GLYPHS,
+    UNPUBLISHED_STATES,
+    Glyph,
+    choose_glyph,
+    worst_glyph,
+)
 
 
 @pytest.mark.parametrize(
@@ -56,45 +34,19 @@ def delivery(state, **changes):
 )
 def test_each_state_has_its_sign(state, glyph):
     """Of the fifteen states each has exactly one of the seven signs."""
-    assert choose_glyph(delivery(state), START) == glyph
+    assert choose_glyph(state) == glyph
     assert set(GLYPHS) == set(State)
 
 
-def test_an_open_manual_task_needs_a_person_until_it_is_reported():
-    """A post to be placed by hand is somebody's; once reported done it is being checked."""
-    task = ManualTask(assigned_at=START)
-    opened = delivery(State.SUBMITTED, ticket=Ticket(manual_task=task))
-    reported = delivery(
-        State.SUBMITTED, ticket=Ticket(manual_task=replace(task, done_at=START))
-    )
-    assert choose_glyph(opened, START) is Glyph.ACTION
-    assert choose_glyph(reported, START) is Glyph.CHECKING
+@pytest.mark.parametrize("state", State)
+def test_what_needs_a_person_has_their_sign(state):
+    """Whatever the state, a person's part stands out."""
+    assert choose_glyph(state, needs_person=True) is Glyph.ACTION
 
 
-def test_a_missing_approval_needs_a_person_two_hours_before():
-    """Long before its time an unapproved post is only waiting."""
-    pending = delivery(State.PENDING)
-    awaiting = delivery(State.PENDING, reason=AWAITING_APPROVAL)
-    assert (
-        choose_glyph(pending, START - REMINDER_LEAD - MINUTE, is_unapproved=True)
-        is Glyph.WAITING
-    )
-    assert (
-        choose_glyph(pending, START - REMINDER_LEAD, is_unapproved=True) is Glyph.ACTION
-    )
-    assert choose_glyph(awaiting, START) is Glyph.ACTION
-
-
-def test_a_pause_needs_a_person_once_something_is_due():
-    """A pause holds back only due deliveries, neither later ones nor sent ones."""
-    assert (
-        choose_glyph(delivery(State.PENDING), START - MINUTE, is_paused=True)
-        is Glyph.WAITING
-    )
-    assert choose_glyph(delivery(State.DUE), START, is_paused=True) is Glyph.ACTION
-    assert (
-        choose_glyph(delivery(State.UNKNOWN), START, is_paused=True) is Glyph.CHECKING
-    )
+def test_what_people_have_to_know_of_is_what_was_not_published():
+    """The states that wait until somebody has seen them are those of the cross."""
+    assert {State.FAILED, State.EXPIRED, State.REMOVED} == UNPUBLISHED_STATES
 
 
 def test_a_post_has_the_sign_of_its_worst_part():
