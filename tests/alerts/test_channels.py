@@ -444,7 +444,9 @@ def test_of_a_mail_address_only_the_password_is_a_secret():
     )
 
 
-@pytest.mark.parametrize("scheme", PARSERS.keys() - {*WEBHOOKS, "mailto", "mailtos"})
+@pytest.mark.parametrize(
+    "scheme", sorted(PARSERS.keys() - {*WEBHOOKS, "mailto", "mailtos"})
+)
 def test_the_token_of_a_service_is_a_secret(scheme):
     """In the address of each service, a token in place of the host is redacted alone too."""
     assert {"t0ken", "u5er"} <= set(list_secret_parts(f"{scheme}://u5er@t0ken"))
