@@ -24,7 +24,7 @@ from publisher.store.approvals.decisions import ApprovalTask, find_refusal
 from publisher.store.queries.todo import Waiting
 from publisher.web.kit.access import step_up
 from publisher.web.kit.forms import read_reason
-from publisher.web.kit.frame import Moment, read_frame_facts, read_moment
+from publisher.web.kit.frame import Moment, read_moment
 from publisher.web.kit.live_parts import Parts, stream_path
 from publisher.web.kit.page import load_macro, redirect, render_page
 from publisher.web.kit.seats import AccountNames, name_accounts
@@ -447,9 +447,7 @@ async def render_stale(request: Request, error: ApprovalError) -> Response:
 async def find_next_path(request: Request) -> str:
     """Return where to go after an approval: to the next one that waits for the visitor."""
     visitor = get_visitor(request)
-    facts = await read_frame_facts(visitor.site, visitor.audit_number)
-    waiting = await visitor.site.store.waiting.read()
-    items = list_todo(visitor, waiting, (), facts.officers)
+    items = list_todo(visitor, await visitor.site.store.waiting.read(), (), ())
     return next(
         (item.path for item in items if item.is_mine and item.kind is TodoKind.APPROVE),
         "/inbox",
