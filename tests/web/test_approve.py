@@ -713,6 +713,8 @@ async def test_a_missing_approval_is_red_two_hours_before_and_no_sooner(
     assert {path: "action" in signs(page) for path, page in pages.items()} == (
         dict.fromkeys(STATE_PAGES, is_red)
     )
+    is_problem = 'class="problem" data-testid="stage-1"' in pages["/posts/refund"]
+    assert is_problem == is_red
     assert not [path for path, page in pages.items() if "不需要做什么" in page]
     assert not [path for path in STATE_PAGES[:3] if "缺审批" not in pages[path]]
     assert "没批完就不发" in pages[STATE_PAGES[3]]
