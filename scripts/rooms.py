@@ -59,7 +59,7 @@ SUBJECTS: Mapping[str, str] = {
         save_limits schedule_editor turns uploads urgent write writers
     """,
     "calendar": "calendar",
-    "today": "dashboard glyph today todo",
+    "today": "dashboard glyph today todo unseen",
     "accounts": """
         account accounts adapter_state changed_accounts credentials doctor foreign_state
         kept_secrets login login_health mode modes offboard platform_recovery rename_account
