@@ -17,6 +17,8 @@ from publisher.domain.post import Marker, normalize
 from publisher.domain.results import NotFound, ReadFailure
 
 MIN_READBACKS = 2
+MAX_KEPT_CHARACTERS = 32_768
+"""Longer texts, which no post of ours has, are compared without being kept."""
 
 
 def proves_absent(
@@ -197,9 +199,15 @@ def _compare_prefixes(
     )
 
 
-@lru_cache(maxsize=512)
 def _to_compared_text(text: str, *, has_links: bool) -> _ComparedText:
     """Return a text without tags, and without links unless `has_links`."""
+    make = (
+        _make_compared_text if len(text) > MAX_KEPT_CHARACTERS else _keep_compared_text
+    )
+    return make(text, has_links=has_links)
+
+
+def _make_compared_text(text: str, *, has_links: bool) -> _ComparedText:
     text = unescape(_TAG.sub("", text))
     if not has_links:
         text = _LINK.sub(" ", text)
@@ -217,3 +225,6 @@ def _to_compared_text(text: str, *, has_links: bool) -> _ComparedText:
     )
     is_cut = bool(label) or any(ellipsis in text[end:] for ellipsis in _ELLIPSES)
     return _ComparedText(normalized.removesuffix(label), is_cut)
+
+
+_keep_compared_text = lru_cache(maxsize=512)(_make_compared_text)

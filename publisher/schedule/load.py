@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 
 from publisher.config import SCHEDULE_FILE, Settings
 from publisher.domain.account import Account, AccountId, Mode, Platform
+from publisher.domain.approval import NO_APPROVALS, ApprovalRules
 from publisher.domain.errors import Problem, ScheduleError
 from publisher.domain.kinds import KINDS
 from publisher.domain.post import (
@@ -52,6 +53,7 @@ class ScheduleContext:
     known_posts: Collection[PostId] = frozenset()
     data_keys: Mapping[str, Collection[str]] = field(default_factory=dict)
     """The keys of `data` that each template names."""
+    approval_rules: ApprovalRules = NO_APPROVALS
 
 
 def make_schedule_context(
@@ -77,6 +79,7 @@ def make_schedule_context(
         },
         known_posts=known_posts,
         data_keys=data_keys or {},
+        approval_rules=settings.approval_rules,
     )
 
 
@@ -197,6 +200,24 @@ def to_utc(value: datetime, tz: ZoneInfo) -> datetime:
     return _with_timezone(value, tz).astimezone(UTC)
 
 
+def find_template_problems(
+    entry: PostEntry, path: KeyPath, context: ScheduleContext
+) -> Iterator[UnlocatedProblem]:
+    """Yield the problem of an unknown template, and of one made for a kind with more approvals.
+
+    A post that looks like a warning must not go out with fewer approvals than a warning.
+    """
+    if context.templates is not None and entry.template not in context.templates:
+        choices = suggest_closest(entry.template, context.templates)
+        facts = {"value": entry.template, "choices": choices}
+        yield UnlocatedProblem(path=path, code="unknown_template", facts=facts)
+    rules = context.approval_rules
+    shown = next((kind for kind in KINDS if kind == entry.template), entry.kind)
+    if not set(rules.chain_for(shown)) <= set(rules.chain_for(entry.kind)):
+        facts = {"value": entry.template, "kind": entry.kind}
+        yield UnlocatedProblem(path=path, code="template_of_other_kind", facts=facts)
+
+
 def find_rule_problems(
     entry: PostEntry, index: int, context: ScheduleContext, resolver: RecipientResolver
 ) -> list[UnlocatedProblem]:
@@ -218,16 +239,7 @@ def find_rule_problems(
                 path=(*path, "id"), code="placeholder_id", facts={"post": entry.id}
             )
         )
-    if context.templates is not None and entry.template not in context.templates:
-        facts = {
-            "value": entry.template,
-            "choices": suggest_closest(entry.template, context.templates),
-        }
-        problems.append(
-            UnlocatedProblem(
-                path=(*path, "template"), code="unknown_template", facts=facts
-            )
-        )
+    problems += find_template_problems(entry, (*path, "template"), context)
     if entry.follows is None and entry.kind.traits.needs_original:
         problems.append(
             UnlocatedProblem(

@@ -4,9 +4,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from publisher.domain import verification
 from publisher.domain.account import AccountId
 from publisher.domain.post import OccurrenceKey, PostId, derive_marker, normalize
-from publisher.domain.verification import MIN_PREFIX_CHARS, is_similar, matches_text
+from publisher.domain.verification import (
+    MAX_KEPT_CHARACTERS,
+    MIN_PREFIX_CHARS,
+    is_similar,
+    matches_text,
+)
 
 KEY = OccurrenceKey(post=PostId("refund-scam"), occurrence="once")
 MARKER = derive_marker(KEY, AccountId("beijing-weibo"))
@@ -170,3 +176,11 @@ def test_an_excerpt_of_sufficient_length_verifies_the_text(ending):
     ours = (TITLE, "", WORDS * 3)
     assert matches_text(ours, WORDS * 2 + ending, MARKER)
     assert not matches_text(ours, WORDS[:10] + ending, MARKER)
+
+
+def test_f90_a_long_text_of_a_platform_is_not_kept():
+    """A platform's list may show megabytes; what is kept of its texts stays small."""
+    before = verification._keep_compared_text.cache_info().currsize
+    is_similar([WORDS], ["警惕" * MAX_KEPT_CHARACTERS], MARKER)
+    after = verification._keep_compared_text.cache_info().currsize
+    assert after - before <= 2

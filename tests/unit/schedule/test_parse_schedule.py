@@ -3,12 +3,14 @@
 import os
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from publisher.domain.approval import ApprovalRules, Stage
 from publisher.domain.errors import InputError, Problem, ScheduleError, Severity
 from publisher.domain.kinds import PostKind
 from publisher.domain.post import CronTrigger, OneTimeTrigger, Schedule, WarningLevel
@@ -1026,3 +1028,19 @@ def test_f90_unknown_recipients_are_compared_with_all_names_a_few_times_only() -
         read(post(to=f"to = [{names}]"))
     assert len(caught.value.problems) > 100
     assert time.process_time() - began < 5
+
+
+def test_what_looks_like_a_kind_with_more_approvals_is_refused() -> None:
+    """A bulletin in the template of warnings would go out with the approvals of bulletins."""
+    two = (Stage(name="审核", people=2),)
+    by_kind = ApprovalRules(default=two, by_kind={"bulletin": ()})
+    text = post(kind='kind = "bulletin"')
+    with pytest.raises(ScheduleError) as caught:
+        parse_schedule(
+            text, file="s.toml", context=replace(CONTEXT, approval_rules=by_kind)
+        )
+    assert reported(caught.value) == [
+        (4, 12, "post[0].template", "template_of_other_kind")
+    ]
+    alike = replace(CONTEXT, approval_rules=ApprovalRules(default=two))
+    assert parse_schedule(text, file="s.toml", context=alike).posts
