@@ -153,7 +153,10 @@ def test_two_people_approve_what_preview_shows(ask):
     ] == ["refund"]
     assert ask("approvals", "--for", "li", "--json").json["approvals"] == []
     assert "审核 by li" in ask("approvals").out
-    assert "missing: 审核: 1 (approver)" in ask("why", "refund").out
+    why = ask("why", "refund").out
+    assert "missing: 审核: 1 (approver)" in why
+    assert "Once approved it is sent at" in why
+    assert "Nothing to do" not in why
     last = approve(ask, "wang")
     assert (last.code, "is due at" in last.out) == (0, True)
     assert ask("approvals", "--json").json["approvals"][0]["is_approved"]
