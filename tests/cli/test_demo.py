@@ -32,7 +32,7 @@ from publisher.domain.delivery import State
 from publisher.domain.post import OccurrenceKey, PostId, derive_marker
 from publisher.i18n import Messages
 from tests.cli.conftest import publisher_command
-from tests.unit.domain.test_glyph import delivery
+from tests.unit.domain.model_state import BORN
 
 START = datetime(2026, 11, 25, 9, 0, 0)  # noqa: DTZ001 # a TOML time without offset
 PATIENCE = 60
@@ -109,7 +109,9 @@ def deliveries_of(**numbers):
     ]
     return [
         replace(
-            delivery(state), key=OccurrenceKey(post=PostId(post), occurrence="once")
+            BORN,
+            state=state,
+            key=OccurrenceKey(post=PostId(post), occurrence="once"),
         )
         for post in ("诈骗预警", "short")
         for state in states
@@ -167,11 +169,11 @@ async def test_what_people_take_back_is_not_a_mistake(simulator, capsys, is_remo
         made = simulator.post("/_sim/posts", text)
         if is_removed and state is State.RETRACTED:
             simulator.delete(f"/_sim/posts/{made['id']}")
-        ended = delivery(state)
         deliveries.append(
             replace(
-                ended,
+                BORN,
                 id=len(deliveries),
+                state=state,
                 key=key,
                 account=accounts[0].id,
                 platform="weibo",
