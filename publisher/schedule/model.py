@@ -28,6 +28,7 @@ MAX_TITLE_CHARS = 120
 MAX_IMAGES = 20
 """Maximum images per post: twice the number that any platform accepts."""
 MAX_ALT_CHARACTERS = 500
+MAX_CRON_CHARACTERS = 100
 
 
 _BACKSLASHES = str.maketrans(
@@ -104,7 +105,7 @@ class PostEntry(StrictModel):
         default=None,
         description='发布时间，如 2026-11-25T09:00:00；或 "asap"：读到后立即发布一次',
     )
-    cron: SingleLine | None = Field(
+    cron: Annotated[SingleLine, Field(max_length=MAX_CRON_CHARACTERS)] | None = Field(
         default=None,
         description='重复发布的时间，五段 cron，如 "0 9 * * mon"；与 at 二选一',
     )

@@ -146,8 +146,8 @@ async def acknowledge_kind(request: Request) -> Response:
     Raises NoSuchItemError if there is none that the visitor may acknowledge.
     """
     store, visitor = get_site(request).store, get_visitor(request)
-    code, newest = request.path_params["code"], (await request.form()).get("newest")
-    last = int(newest) if isinstance(newest, str) and newest.isdecimal() else 0
+    code = request.path_params["code"]
+    last = read_number(await request.form(), "newest")
     shown = [
         alert
         for alert in (await read_alerts(visitor))[0]

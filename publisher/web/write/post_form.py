@@ -126,9 +126,9 @@ def fill_instant(name: str, moment: datetime, zone: ZoneInfo) -> dict[str, list[
 def fill_repeat(cron: str, days: str) -> dict[str, list[str]]:
     """Return a cron expression in words where there are words for it."""
     match cron.split():
-        case [minute, hour, "*", "*", weekday] if (
-            minute.isdecimal() and hour.isdecimal()
-        ):
+        case [minute, hour, "*", "*", weekday] if is_clock_number(
+            minute
+        ) and is_clock_number(hour):
             clock = f"{int(hour):02}:{int(minute):02}"
             if weekday == "*":
                 return {
@@ -345,6 +345,11 @@ def read_time(fields: Fields) -> Mapping[str, Any]:
             return {}
 
 
+def is_clock_number(text: str) -> bool:
+    """True for an hour or a minute. A number of thousands of digits is an error of Python's."""
+    return text.isdecimal() and len(text) <= 2
+
+
 def read_repeat(fields: Fields) -> Mapping[str, Any]:
     repeat = first(fields, "repeat")
     if repeat == "cron":
@@ -353,7 +358,7 @@ def read_repeat(fields: Fields) -> Mapping[str, Any]:
         hour, _, minute = first(fields, "repeat_time").partition(":")
         at = (
             f"{int(minute)} {int(hour)}"
-            if hour.isdecimal() and minute.isdecimal()
+            if is_clock_number(hour) and is_clock_number(minute)
             else "?"
         )
         keys = {"cron": f"{at} * * {repeat if repeat in WEEKDAYS else '*'}"}

@@ -243,6 +243,10 @@ def test_f66_a_double_id_names_both_lines() -> None:
         ),
         ({"author": 'author = " "'}, (5, 10, "post[0].author", "blank")),
         (
+            {"at": f'cron = "{"1" * 5000} 1 * * *"'},
+            (7, 8, "post[0].cron", "value_too_long"),
+        ),
+        (
             {"author": f'author = "{"张" * 65}"'},
             (5, 10, "post[0].author", "value_too_long"),
         ),
