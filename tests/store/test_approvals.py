@@ -167,13 +167,13 @@ async def test_an_urgent_post_without_approvals_calls_people_by_night(open_store
     await store.maintenance.run()
     assert await alert_codes(store) == ["urgent_approval_needed"]
     assert classify("urgent_approval_needed").urgency is Urgency.URGENT
-    settled = select(ALERT.c.is_settled).where(ALERT.c.code == "approval_needed")
+    query = select(ALERT.c.is_settled).where(ALERT.c.code == "approval_needed")
     # the post still waits: nobody is notified that the first alert is over
-    assert await store.database.read_scalar(settled)
+    assert await store.database.read_scalar(query)
     await approve_all(store)
     assert await alert_codes(store) == []
-    settled = select(ALERT.c.is_settled).where(ALERT.c.code == "urgent_approval_needed")
-    assert not await store.database.read_scalar(settled)
+    query = select(ALERT.c.is_settled).where(ALERT.c.code == "urgent_approval_needed")
+    assert not await store.database.read_scalar(query)
 
 
 async def test_f72_a_yes_can_be_ended_until_the_intent(open_store):
