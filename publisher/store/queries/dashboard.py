@@ -37,6 +37,7 @@ from publisher.store.db.approval_tables import APPROVABLE_TEXT, APPROVAL, DUTY_O
 from publisher.store.db.filters import SCOPE_ALL, in_open_state
 from publisher.store.db.tables import AUDIT, DELIVERY, PAUSE, POST, WORKER
 from publisher.store.db.user_tables import AUTH_USER, REFUSAL, load_grants
+from publisher.store.monitor.lost_workers import FORGOTTEN_AFTER
 from publisher.store.queries.occurrences import (
     OccurrenceSummary,
     count_by_state,
@@ -433,7 +434,11 @@ class DashboardQueries(StorePart):
             else now - daemon.heartbeat_at,
             heartbeat_ages={
                 row.id: now - row.heartbeat_at
-                for row in connection.execute(_UNSTOPPED_WORKERS)
+                for row in connection.execute(
+                    _UNSTOPPED_WORKERS.where(
+                        WORKER.c.heartbeat_at >= now - FORGOTTEN_AFTER
+                    )
+                )
             },
             backup_age=None if backup is None else now - backup.at,
             is_paused=SCOPE_ALL in scopes,
