@@ -5,9 +5,9 @@ from datetime import timedelta
 import pytest
 
 from publisher.domain.errors import Problem
+from publisher.store.base import FORGOTTEN_AFTER
 from publisher.store.db.rows import keep_alert
 from publisher.store.monitor.lost_workers import (
-    FORGOTTEN_AFTER,
     GONE_AFTER,
     LOST_AFTER,
 )

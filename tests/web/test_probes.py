@@ -8,7 +8,7 @@ from pathlib import Path
 from publisher.domain.results import Published, Receipt, Rejected
 from publisher.domain.user import Permission, RefusalKind
 from publisher.store.backup_record import BackupRecord
-from publisher.store.monitor.lost_workers import FORGOTTEN_AFTER
+from publisher.store.base import FORGOTTEN_AFTER
 from publisher.testing.builders import enqueue_posts, make_post
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, select
 
-from publisher.store.base import StorePart
+from publisher.store.base import FORGOTTEN_AFTER, StorePart
 from publisher.store.db.alert_tables import ALERT
 from publisher.store.db.rows import AlertContent, find_alert_changes
 from publisher.store.db.tables import WORKER
@@ -25,8 +25,6 @@ LOST_AFTER = timedelta(minutes=1)
 """How long a daemon may be silent: a start after a crash takes seconds."""
 GONE_AFTER = timedelta(hours=1)
 """How long after an orderly stop the alerts about a host stay: it may only be serviced."""
-FORGOTTEN_AFTER = timedelta(days=30)
-"""After this a host that never came back counts as removed."""
 _ALERTS_WITHOUT_DAEMON = frozenset({CLOCK_SKEW, RIGHTS_MISSING})
 """A host may still have these while its daemon does not run."""
 

@@ -31,13 +31,12 @@ from publisher.domain.glyph import Glyph
 from publisher.domain.post import OccurrenceKey, PostId
 from publisher.store.approvals.duty import DutyOfficer
 from publisher.store.backup_record import read_last_backup
-from publisher.store.base import HEARTBEAT_TIMEOUT, StorePart
+from publisher.store.base import FORGOTTEN_AFTER, HEARTBEAT_TIMEOUT, StorePart
 from publisher.store.db.alert_tables import ALERT, IS_ACKNOWLEDGED
 from publisher.store.db.approval_tables import APPROVABLE_TEXT, APPROVAL, DUTY_OFFICER
 from publisher.store.db.filters import SCOPE_ALL, in_open_state
 from publisher.store.db.tables import AUDIT, DELIVERY, PAUSE, POST, WORKER
 from publisher.store.db.user_tables import AUTH_USER, REFUSAL, load_grants
-from publisher.store.monitor.lost_workers import FORGOTTEN_AFTER
 from publisher.store.queries.occurrences import (
     OccurrenceSummary,
     count_by_state,
