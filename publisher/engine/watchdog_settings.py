@@ -6,12 +6,12 @@ An error in publisher.toml must not silence it. The secrets themselves are not k
 import contextlib
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from publisher.config import Environment, Settings
 from publisher.domain.errors import SettingsError
-from publisher.engine.watchdog import Facts
 from publisher.settings_file import AlertsEntry
 
 
@@ -63,7 +63,7 @@ def settings_file(workspace: Path) -> Path:
     return workspace / "var" / "watchdog-settings.json"
 
 
-def locate_error(error: SettingsError) -> Facts:
+def locate_error(error: SettingsError) -> Mapping[str, str]:
     """Return the place of the first problem and the number of all, without any value."""
     places = [problem.location for problem in error.problems if problem.location]
     place = f"{places[0].file}:{places[0].line}" if places else "publisher.toml"
