@@ -81,7 +81,7 @@ SUBJECTS: Mapping[str, str] = {
     """,
     "health": """
         certificates checks clock clock_check counters disk_space full_disk health idle
-        job_scheduler jobs lost_workers outdated_daemon probes replication watchdog
+        job_scheduler jobs lost_workers outdated_daemon probes replication watchdog watchdog_settings
     """,
     "recovery": """
         backup backup_folder backup_record backups comparison folder journal last_backup

@@ -126,7 +126,7 @@ class NoticeWriter:
         if len(group.notices) == 1:
             return [translate("notice_acknowledge", number=alert.id)]
         lines, posts = [], group.values_of("post")
-        if alert.code == ACCOUNT_PAUSED:
+        if alert.code == ACCOUNT_PAUSED and group.platform:
             reason = alert.facts.get("reason", "")
             lines.append(
                 translate("notice_resume", platform=group.platform, reason=reason)

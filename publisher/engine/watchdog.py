@@ -47,6 +47,12 @@ class Fault(StrEnum):
     DATABASE_UNREADABLE = "database_unreadable"
     DAEMON_SILENT = "daemon_silent"
     DELIVERY_STUCK = "delivery_stuck"
+    SETTINGS_UNREADABLE = "settings_unreadable"
+    """With them it is unknown which database to look at."""
+
+
+FAULTS_IN_DATABASE = frozenset({Fault.DAEMON_SILENT, Fault.DELIVERY_STUCK})
+"""Faults with an unknown state while the database cannot be read."""
 
 
 Facts = Mapping[str, str]
@@ -106,8 +112,8 @@ def find_faults(settings: Settings, worker: WorkerId, now: datetime) -> Findings
     except (SQLAlchemyError, RefusedError, OSError) as error:
         words = str(getattr(error, "orig", None) or error).strip().splitlines()
         facts = {"reason": redact_text(words[0]) if words else type(error).__name__}
-        others = [fault for fault in Fault if fault is not Fault.DATABASE_UNREADABLE]
-        return Findings(faults={Fault.DATABASE_UNREADABLE: facts}, unknown=others)
+        found = {Fault.DATABASE_UNREADABLE: facts}
+        return Findings(faults=found, unknown=FAULTS_IN_DATABASE)
     faults: dict[Fault, Facts] = {}
     # a heartbeat that lies ahead is one of before the clock was set back
     if (

@@ -72,6 +72,8 @@ The alerts of an end state that is left are cleared too.
 """
 HEARTBEAT_TIMEOUT = timedelta(seconds=15)
 """The longest time since the last heartbeat of a running daemon."""
+FORGOTTEN_AFTER = timedelta(days=30)
+"""After this without a heartbeat a host that never came back counts as removed."""
 BLOCKED_BY_UNKNOWN = "blocked_by_unknown"
 """The code of a delivery that waits because of another one with an unknown outcome.
 

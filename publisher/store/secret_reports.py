@@ -32,6 +32,11 @@ class SecretReport:
     vault_error: Sequence[str] = ()
     """Code, name and places of the error that makes the encrypted store unreadable."""
 
+    def has_secret(self, name: str) -> bool:
+        """Return True if the daemon has a secret, or may have it in a store that it cannot read."""
+        places = {*self.stored, *self.elsewhere, *self.hashes}
+        return name in places or bool(self.vault_error)
+
     @property
     def error(self) -> SecretError | None:
         """Why the encrypted store cannot be read, if so."""
@@ -66,6 +71,12 @@ def read_running_reports(
     """Return the reports of the daemons that run, by worker."""
     query = select(WORKER.c.id, DATABASE_INFO.c.value).where(*_is_running(now))
     return {worker: load_report(value) for worker, value in connection.execute(query)}
+
+
+def is_removed(connection: Connection, name: str, now: datetime) -> bool:
+    """Return True if daemons run with a report of their secrets, and none has this secret."""
+    reports = read_running_reports(connection, now).values()
+    return bool(reports) and not any(report.has_secret(name) for report in reports)
 
 
 def _is_running(now: datetime) -> Sequence[ColumnElement[bool]]:

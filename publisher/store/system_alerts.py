@@ -49,6 +49,9 @@ The filed text will be sent.
 """
 OUTDATED_PREFIX = "texts:"
 """Prefix of the subject of that alert, before the post."""
+CLOCK_SKEW = "clock_skew"
+"""The alert that a daemon does not start, because its clock differs from the server's."""
+OUTDATED_LOCK = "outdated_texts"
 RIGHTS_MISSING = "rights_missing"
 """The alert that a dashboard lacks rights on files of its machine."""
 ALERT_REPEAT_INTERVAL = timedelta(hours=1)
@@ -59,6 +62,10 @@ FAILING_TIME_BEFORE_ALERT = timedelta(hours=1)
 """For a rare job, two failures or more over this time are enough."""
 ACCOUNT_JOBS = ("monitor_account", "check_login")
 """Jobs that run once for each account."""
+HOST_SUBJECTS = frozenset(
+    {"callbacks", "clock", "dashboard", "files", "rights", "templates"}
+)
+"""The subjects of alerts about one host begin so; the worker follows."""
 ALERT_REFRESH_SECONDS = 600.0
 """The interval between reads of the open alerts.
 
@@ -145,9 +152,9 @@ class SystemAlerts(StorePart):
         server_time = self.runtime.now() - skew
         subject = f"{CLOCK_SUBJECT_PREFIX}{self.store.worker}"
         alerts = await self.database.read(open_alerts, subject)
-        if [code for code, _facts in alerts] != ["clock_skew"]:
+        if [code for code, _facts in alerts] != [CLOCK_SKEW]:
             await self.database.write(
-                replace_alerts, server_time, "clock_skew", subject, facts
+                replace_alerts, server_time, CLOCK_SKEW, subject, facts
             )
         return facts
 
@@ -206,7 +213,7 @@ class SystemAlerts(StorePart):
                 if subject not in kept
             }
 
-        await self.update_alerts(find_changes)
+        await self.update_alerts(find_changes, OUTDATED_LOCK)
 
     async def set_files_alert(self, reason: str) -> None:
         """Keep at most one alert about files changed since this host's daemon read them.
@@ -431,6 +438,26 @@ class JobRunner(StorePart):
 def subject_of_job(job: str, owner: str) -> str:
     """Return the alert subject of a job that belongs to an account or a worker."""
     return f"job:{job}:{owner}"
+
+
+def find_alerted_worker(
+    code: str, subject: str, workers: Collection[str]
+) -> str | None:
+    """Return the worker with a host that an alert is about; None if it is about no host."""
+    head, _, rest = subject.partition(":")
+    if head == "job":
+        job, _, rest = rest.partition(":")
+        is_possible = job not in ACCOUNT_JOBS
+    else:
+        is_possible = head in HOST_SUBJECTS
+    is_matter = head == code  # `keep_host_alerts` names the matter after the worker
+    named = (
+        worker
+        for worker in workers
+        if (is_possible and rest == worker)
+        or (is_matter and rest.startswith(f"{worker}:"))
+    )
+    return max(named, key=len, default=None)
 
 
 def is_outage(error: BaseException) -> bool:

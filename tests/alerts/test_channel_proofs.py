@@ -39,6 +39,18 @@ async def test_a_changed_address_has_to_prove_itself_again(store, runtime):
     assert await untested(store, {"duty": "y"}) == ["duty"]
 
 
+async def test_an_address_that_cannot_be_read_for_a_moment_stays_proven(store, runtime):
+    """An unreadable secret is no other address; another one after it is."""
+    await store.channel_proofs.prove("duty", "x")
+    assert await untested(store, {"duty": ""}) == []
+    runtime.advance_time(UNTESTED_AFTER)
+    assert await untested(store, {"duty": ""}) == []
+    assert await untested(store, {"duty": "x"}) == []
+    assert await untested(store, {"duty": "y"}) == []
+    runtime.advance_time(UNTESTED_AFTER)
+    assert await untested(store, {"duty": "y"}) == ["duty"]
+
+
 async def test_a_channel_that_is_removed_ends_its_alert(store, runtime):
     await untested(store, {"duty": "x"})
     runtime.advance_time(UNTESTED_AFTER)

@@ -135,6 +135,21 @@ async def test_f50_notices_of_one_cause_wait_for_one_another(open_store, receive
     assert "3 个账号：city0-wechat，city1-wechat，city2-wechat" in body
 
 
+async def test_f50_a_pause_of_accounts_without_a_platform_names_no_resume_command(
+    open_store, receiver
+):
+    """F50: accounts that the settings lack have no platform, and none can be resumed."""
+    notifier = make_notifier(await open_store(), receiver)
+    for account in ("gone", "former"):
+        await open_alert(
+            notifier.store, "account_paused", f"account:{account}", account=account
+        )
+    await notifier.run()
+    [(_channel, _ids, _title, body)] = receiver.accepted
+    assert "2 个账号" in body
+    assert "resume platform:" not in body
+
+
 async def test_f50_causes_stay_apart_and_the_most_severe_is_first(open_store, receiver):
     """Another reason, and another platform, are other groups; the end of a problem is last."""
     notifier = make_notifier(await open_store(), receiver)

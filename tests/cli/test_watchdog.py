@@ -79,6 +79,39 @@ def test_a_fault_reaches_the_channels_of_alerts_once(run, drill, hooks):
     assert hooks["chief"].accepted == []
 
 
+def test_broken_settings_are_reported_over_the_channels_of_the_last_good_look(
+    run, drill, hooks, monkeypatch
+):
+    """A typo in publisher.toml is one report and its end, and it silences no watchdog.
+
+    The kept settings hold no secret value. Before the first good look there are none.
+    """
+    monkeypatch.setattr(watchdog, "OVER_AFTER", timedelta())
+    assert run("-C", drill, "reload").code == 0
+    settings = drill / "publisher.toml"
+    right = settings.read_text("utf-8")
+    wrong = right + '\n[[account]\nsecret = "x"\n'
+    settings.write_text(wrong, "utf-8")
+    assert run("-C", drill, "watchdog", "--once").code == 1
+    assert hooks["duty"].requests == []
+    settings.write_text(right, "utf-8")
+    assert run("-C", drill, "watchdog", "--once").code == 1
+    kept = drill / "var" / "watchdog-settings.json"
+    assert kept.stat().st_mode & 0o777 == 0o600
+    assert hooks["duty"].url not in kept.read_text("utf-8")
+    settings.write_text(wrong, "utf-8")
+    looks = [run("-C", drill, "watchdog", "--once") for _ in range(2)]
+    assert [look.code for look in looks] == [1, 1]
+    assert "publisher.toml" in looks[0].err
+    [_silent, message] = hooks["duty"].accepted
+    assert "publisher.toml" in message["message"]
+    assert message["ids"][0].startswith("settings_unreadable@")
+    settings.write_text(right, "utf-8")
+    run("-C", drill, "watchdog", "--once")
+    assert hooks["duty"].accepted[-1]["ids"] == message["ids"]
+    assert "已经恢复" in hooks["duty"].accepted[-1]["message"]
+
+
 def test_a_report_that_no_channel_of_the_first_list_accepts_goes_to_the_second(
     run, drill, hooks
 ):

@@ -25,6 +25,7 @@ from publisher.engine.checkpoints import (
     void_authority_if_older,
     write_checkpoint,
 )
+from publisher.store.db.alert_tables import ALERT
 from publisher.store.db.approval_tables import APPROVAL
 from publisher.store.db.tables import SERVER_TIMELINE
 from publisher.store.deliveries.intents import Declined
@@ -166,8 +167,13 @@ async def test_an_urgent_post_without_approvals_calls_people_by_night(open_store
     await store.maintenance.run()
     assert await alert_codes(store) == ["urgent_approval_needed"]
     assert classify("urgent_approval_needed").urgency is Urgency.URGENT
+    query = select(ALERT.c.is_settled).where(ALERT.c.code == "approval_needed")
+    # the post still waits: nobody is notified that the first alert is over
+    assert await store.database.read_scalar(query)
     await approve_all(store)
     assert await alert_codes(store) == []
+    query = select(ALERT.c.is_settled).where(ALERT.c.code == "urgent_approval_needed")
+    assert not await store.database.read_scalar(query)
 
 
 async def test_f72_a_yes_can_be_ended_until_the_intent(open_store):

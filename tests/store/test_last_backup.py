@@ -1,11 +1,15 @@
 """The last good backup is on record, and people are alerted when it is too old."""
 
+import asyncio
+import threading
 from datetime import UTC, timedelta
 
 import pytest
 
 from publisher.store.backup_record import BackupRecord
-from publisher.store.monitor.last_backup import NEVER_MADE
+from publisher.store.db.database import try_lock
+from publisher.store.monitor.last_backup import BACKUP_LOCK, NEVER_MADE
+from publisher.store.monitor.lost_workers import LOST_AFTER, WORKERS_LOCK
 from publisher.testing.builders import make_policy
 
 MAX_AGE = timedelta(hours=48)
@@ -71,3 +75,38 @@ async def test_nothing_is_said_while_the_clock_is_unconfirmed(store, runtime):
     runtime.advance_time(MAX_AGE + HOUR)
     runtime.mark_clock_unconfirmed()
     assert await overdue(store) == []
+
+
+@pytest.mark.parametrize("lock", [BACKUP_LOCK, WORKERS_LOCK])
+async def test_two_daemons_do_not_raise_an_alert_at_the_same_time(
+    open_store, runtime, lock
+):
+    """While another daemon raises it, nothing is raised a second time."""
+    one, two, dead = [
+        await open_store(make_policy("a"), worker=name) for name in ("one", "two", "x")
+    ]
+    if not one.database.is_shared:
+        return
+    await one.silence.update(UTC)
+    await dead.actions.register_worker()
+    runtime.advance_time(MAX_AGE + LOST_AFTER + HOUR)
+    is_held, is_over = threading.Event(), threading.Event()
+
+    def hold(transaction):
+        assert try_lock(transaction, lock)
+        is_held.set()
+        assert is_over.wait(30)
+
+    async def look():
+        if lock == BACKUP_LOCK:
+            return await two.last_backup.update(MAX_AGE)
+        return await two.lost_workers.update()
+
+    holder = asyncio.create_task(one.database.write(hold))
+    assert await asyncio.to_thread(is_held.wait, 30)
+    try:
+        assert await look() == 0
+    finally:
+        is_over.set()
+        await holder
+    assert await look() == 1

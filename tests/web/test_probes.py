@@ -8,6 +8,7 @@ from pathlib import Path
 from publisher.domain.results import Published, Receipt, Rejected
 from publisher.domain.user import Permission, RefusalKind
 from publisher.store.backup_record import BackupRecord
+from publisher.store.base import FORGOTTEN_AFTER
 from publisher.testing.builders import enqueue_posts, make_post
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -41,6 +42,16 @@ async def test_metrics_count_what_is_due(site):
     assert 'publisher_deliveries_open{platform="fake",state="due"} 1.0' in text
     assert "publisher_paused 1.0" in text
     assert "publisher_lateness_seconds 30.0" in text
+
+
+async def test_a_host_that_is_removed_has_no_heartbeat_metric(site):
+    """The age of its last heartbeat is no alarm for ever; `worker_lost` ends then too."""
+    await site.store.actions.register_worker()
+    name = "publisher_worker_heartbeat_age_seconds{"
+    site.runtime.advance_time(FORGOTTEN_AFTER)
+    assert name in (await site.client().get("/metrics")).text
+    site.runtime.advance_time(timedelta(minutes=1))
+    assert name not in (await site.client().get("/metrics")).text
 
 
 async def test_the_age_of_the_last_backup_is_a_metric(site):

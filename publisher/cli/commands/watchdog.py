@@ -4,21 +4,26 @@ import asyncio
 import socket
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from pathlib import Path
 
 import click
 
 from publisher.app.format import Formatter
 from publisher.app.open_store import build_worker_id
 from publisher.cli.context import load_workspace_settings
+from publisher.cli.errors import report_error
 from publisher.cli.framework import command
 from publisher.cli.terminal import Terminal, echo
 from publisher.config import Settings
 from publisher.domain.alert_classes import Audience
+from publisher.domain.errors import SettingsError
 from publisher.engine.notice_writer import name_audience
 from publisher.engine.notifier import CHANNEL_PARTLY_REFUSED
 from publisher.engine.watchdog import (
+    FAULTS_IN_DATABASE,
     Facts,
     Fault,
+    Findings,
     Report,
     find_faults,
     keep_state,
@@ -26,6 +31,12 @@ from publisher.engine.watchdog import (
     plan_reports,
     record_reports,
     state_file,
+)
+from publisher.engine.watchdog_settings import (
+    keep_settings,
+    load_kept_settings,
+    locate_error,
+    settings_file,
 )
 
 WATCHDOG_INTERVAL_SECONDS = 30.0
@@ -46,12 +57,33 @@ async def _look(terminal: Terminal) -> int:
 
     Return 1 if there is a fault, or if a report could not be sent or noted.
     """
-    settings = await load_workspace_settings(terminal)
-    formatter = Formatter(messages=terminal.messages, timezone=settings.timezone)
-    now, file = datetime.now(UTC), state_file(settings)
+    now = datetime.now(UTC)
+    try:
+        settings = await load_workspace_settings(terminal)
+    except SettingsError as error:
+        kept = await asyncio.to_thread(load_kept_settings, terminal.workspace)
+        if kept is None:
+            raise
+        report_error(error, terminal)
+        findings = Findings(
+            faults={Fault.SETTINGS_UNREADABLE: locate_error(error)},
+            unknown=[*FAULTS_IN_DATABASE, Fault.DATABASE_UNREADABLE],
+        )
+        return await _report_findings(terminal, kept, findings, now)
     findings = await asyncio.to_thread(
         find_faults, settings, build_worker_id(settings), now
     )
+    try:
+        await asyncio.to_thread(keep_settings, settings)
+    except OSError as error:
+        _print_unwritable(terminal, settings_file(settings.workspace), error)
+    return await _report_findings(terminal, settings, findings, now)
+
+
+async def _report_findings(
+    terminal: Terminal, settings: Settings, findings: Findings, now: datetime
+) -> int:
+    formatter = Formatter(messages=terminal.messages, timezone=settings.timezone)
     known = await asyncio.to_thread(load_last_state, settings)
     rules = settings.alerts
     escalate_after = rules.escalate_after if rules.second else None
@@ -70,13 +102,14 @@ async def _look(terminal: Terminal) -> int:
     try:
         await asyncio.to_thread(keep_state, settings, record_reports(state, sent, now))
     except OSError as error:
-        terminal.print_note(
-            "watchdog_state_unwritable",
-            file=file,
-            error=error.strerror or type(error).__name__,
-        )
+        _print_unwritable(terminal, state_file(settings), error)
         return 1
     return int(bool(findings.faults) or len(sent) < len(reports))
+
+
+def _print_unwritable(terminal: Terminal, file: Path, error: OSError) -> None:
+    reason = error.strerror or type(error).__name__
+    terminal.print_note("watchdog_state_unwritable", file=file, error=reason)
 
 
 async def send_report(terminal: Terminal, settings: Settings, report: Report) -> bool:

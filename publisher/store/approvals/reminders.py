@@ -68,8 +68,10 @@ class ApprovalReminders(StorePart):
         if not try_lock(transaction, REMINDER_LOCK):
             return 0
         wanted, found = self._compare_alerts(transaction.connection, now)
+        waiting = {subject for _code, subject in wanted}
         for code, subject in found - set(wanted):
-            clear_alerts(transaction, subject, now, code)
+            is_replaced = subject in waiting
+            clear_alerts(transaction, subject, now, code, is_settled=is_replaced)
         new = sorted(set(wanted) - found)
         for code, subject in new:
             raise_alert(transaction, now, code, subject, wanted[code, subject])

@@ -386,15 +386,24 @@ def lock_planning(transaction: Transaction) -> None:
 
 
 def clear_alerts(
-    transaction: Transaction, subject: str, at: datetime, code: str | None = None
+    transaction: Transaction,
+    subject: str,
+    at: datetime,
+    code: str | None = None,
+    *,
+    is_settled: bool = False,
 ) -> None:
-    """Clear the open alerts about a subject, or the open alerts of one code."""
+    """Clear the open alerts about a subject, or the open alerts of one code.
+
+    If another takes their place, they are settled: nobody is notified that they are over.
+    """
     open_alerts = update(ALERT).where(
         ALERT.c.subject == subject, ALERT.c.cleared_at.is_(None)
     )
     if code:
         open_alerts = open_alerts.where(ALERT.c.code == code)
-    transaction.connection.execute(open_alerts.values(cleared_at=at))
+    values = {"cleared_at": at, **({"is_settled": True} if is_settled else {})}
+    transaction.connection.execute(open_alerts.values(values))
 
 
 def clear_outcome_alerts(

@@ -99,6 +99,7 @@ MAX_PROMOTED = 1000
 It is more than are sent until the next run, so that none waits for it.
 """
 MAINTENANCE_LOCK = "maintenance"
+DOUBT_LOCK = "doubts"
 URGENT_ALERT_DELAY = timedelta(minutes=1)
 """How late an urgent post is that people are alerted to because it reaches no platform."""
 ChangeDeliveries = Callable[[Transaction, Sequence[Delivery]], Sequence[Delivery]]
@@ -348,7 +349,7 @@ class Maintenance(StorePart):
         Such an original is not published now either. Before that, the alerts about originals in
         doubt are brought up to date.
         """
-        await self.update_alerts(find_doubt_changes)
+        await self.update_alerts(find_doubt_changes, DOUBT_LOCK)
         return await self._sweep(ORPHANED, self._cancel_orphans)
 
     def _cancel_orphans(

@@ -41,6 +41,7 @@ class ChannelProofs(StorePart):
         if now is None:
             return 0
         known = await self.database.read(self._read)
+        addresses = fill_unread(addresses, known)
         if {name: proof.address for name, proof in known.items()} != dict(addresses):
             known = await self._note(addresses)
         wanted = {
@@ -63,6 +64,7 @@ class ChannelProofs(StorePart):
     ) -> Mapping[str, ChannelProof]:
         connection, now = transaction.connection, self.runtime.now().isoformat()
         known = self._read(connection)
+        addresses = fill_unread(addresses, known)
         for name in known.keys() - addresses.keys():
             gone = DATABASE_INFO.c.key == self._prefix + name
             connection.execute(delete(DATABASE_INFO).where(gone))
@@ -102,3 +104,16 @@ class ChannelProofs(StorePart):
     @property
     def _prefix(self) -> str:
         return f"{KEY_PREFIX}{self.store.worker}:"
+
+
+def fill_unread(
+    addresses: Mapping[str, str], known: Mapping[str, ChannelProof]
+) -> Mapping[str, str]:
+    """Return the addresses, with the known one for each that could not be read this time.
+
+    A secret that is unreadable for a moment changes no address.
+    """
+    return {
+        name: address or (known[name].address if name in known else "")
+        for name, address in addresses.items()
+    }

@@ -20,6 +20,7 @@ from publisher.store.db.tables import AUDIT, DATABASE_INFO
 
 BACKUP_OVERDUE = "backup_overdue"
 """Code and subject of the alert."""
+BACKUP_LOCK = "last_backup"
 NEVER_MADE = "—"
 """The place of a backup if none was ever made."""
 _BEGINNINGS = (
@@ -56,7 +57,8 @@ class LastBackup(StorePart):
         """
         if self.runtime.now_if_confirmed() is None:
             return 0
-        return await self.update_alerts(partial(self._find_changes, max_age=max_age))
+        find_changes = partial(self._find_changes, max_age=max_age)
+        return await self.update_alerts(find_changes, BACKUP_LOCK)
 
     def _find_changes(
         self, connection: Connection, max_age: timedelta

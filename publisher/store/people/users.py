@@ -59,7 +59,7 @@ from publisher.store.db.user_tables import (
     to_user,
 )
 from publisher.store.people.attempts import Attempts, forget_codes
-from publisher.store.secret_reports import read_hashes, read_used_hashes
+from publisher.store.secret_reports import is_removed, read_hashes, read_used_hashes
 
 LINK_LIFETIME = timedelta(hours=24)
 LINK_BYTES = 32
@@ -98,18 +98,25 @@ The person acted as the system user that owns the workspace.
 
 
 def end_rotations(transaction: Transaction, now: datetime) -> None:
-    """End the alerts about secrets that no running daemon uses any more as the person knew them."""
-    for subject, facts in _open_rotations(transaction.connection):
-        known = set(facts["hashes"].split())
-        used = read_used_hashes(transaction.connection, facts["secret"], now)
-        if known and used and known.isdisjoint(used):
+    """End the alerts about secrets that no running daemon uses any more as the person knew them.
+
+    A secret is replaced, or it is gone: no running daemon has one of its name.
+    """
+    connection = transaction.connection
+    for subject, facts in _open_rotations(connection):
+        secret, known = facts["secret"], set(facts["hashes"].split())
+        used = read_used_hashes(connection, secret, now)
+        is_over = (
+            known.isdisjoint(used) if used else is_removed(connection, secret, now)
+        )
+        if known and is_over:
             clear_alerts(transaction, subject, now, ROTATION_DUE)
 
 
 def end_unreported_rotation(
     transaction: Transaction, secret: str, now: datetime
 ) -> None:
-    """End the alert about a secret with a new value, if no daemon has reported the old one."""
+    """End the alert about a secret that was replaced or removed, if no daemon has reported it."""
     for subject, facts in _open_rotations(transaction.connection):
         if subject == secret and not facts["hashes"]:
             clear_alerts(transaction, subject, now, ROTATION_DUE)

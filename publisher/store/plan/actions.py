@@ -102,6 +102,7 @@ from publisher.store.system_alerts import (
 )
 
 SECRET_STORED = "secret_stored"  # noqa: S105 # the name of an event
+SECRET_REMOVED = "secret_removed"  # noqa: S105 # the name of an event
 """The audit event of a new value of a secret."""
 
 
@@ -623,7 +624,7 @@ class OperatorActions(StorePart):
         """
         now = self.runtime.now()
         write_audit(transaction, now, by, event=event, subject=subject, detail=detail)
-        if event == SECRET_STORED:
+        if event in {SECRET_STORED, SECRET_REMOVED}:
             end_unreported_rotation(transaction, subject, now)
 
     async def register_worker(self, loaded: LoadedFiles | None = None) -> bool:

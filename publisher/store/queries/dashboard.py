@@ -31,7 +31,7 @@ from publisher.domain.glyph import Glyph
 from publisher.domain.post import OccurrenceKey, PostId
 from publisher.store.approvals.duty import DutyOfficer
 from publisher.store.backup_record import read_last_backup
-from publisher.store.base import HEARTBEAT_TIMEOUT, StorePart
+from publisher.store.base import FORGOTTEN_AFTER, HEARTBEAT_TIMEOUT, StorePart
 from publisher.store.db.alert_tables import ALERT, IS_ACKNOWLEDGED
 from publisher.store.db.approval_tables import APPROVABLE_TEXT, APPROVAL, DUTY_OFFICER
 from publisher.store.db.filters import SCOPE_ALL, in_open_state
@@ -433,7 +433,11 @@ class DashboardQueries(StorePart):
             else now - daemon.heartbeat_at,
             heartbeat_ages={
                 row.id: now - row.heartbeat_at
-                for row in connection.execute(_UNSTOPPED_WORKERS)
+                for row in connection.execute(
+                    _UNSTOPPED_WORKERS.where(
+                        WORKER.c.heartbeat_at >= now - FORGOTTEN_AFTER
+                    )
+                )
             },
             backup_age=None if backup is None else now - backup.at,
             is_paused=SCOPE_ALL in scopes,

@@ -190,7 +190,7 @@ class FigureCollector(Collector):
             )
         workers = GaugeMetricFamily(
             "publisher_worker_heartbeat_age_seconds",
-            "Time since the last heartbeat of each daemon that was not stopped",
+            "Time since the last heartbeat of each daemon that was not stopped, for 30 days at most",
             labels=["worker"],
         )
         for worker, silence in figures.heartbeat_ages.items():
