@@ -12,7 +12,7 @@ from publisher.testing.builders import enqueue_posts, make_post
 
 ROOT = Path(__file__).resolve().parents[2]
 BOARD = ROOT / "docs" / "examples" / "grafana" / "publisher.json"
-RULES = re.MULTILINE | re.DOTALL
+RULES = ROOT / "docs" / "examples" / "prometheus" / "publisher.yml"
 PAGE = ROOT / "docs" / "metrics.md"
 
 
@@ -157,18 +157,23 @@ async def test_the_page_on_metrics_describes_each_one(site):
 
 
 async def test_board_and_rules_ask_for_figures_that_exist(site):
-    """Every figure of the Grafana board, and of the page's rules, is one that /metrics has."""
+    """Every figure of the Grafana board, and of the rules, is one that /metrics has."""
     account = next(iter(site.store.policies))
     await enqueue_posts(site.store.posts, make_post("p", [account], site.runtime.now()))
     await site.store.actions.register_worker()
     text = (await site.client().get("/metrics")).text
     known = set(re.findall(r"^# TYPE (\w+)", text, re.MULTILINE))
     panels = json.dumps(json.loads(BOARD.read_text("utf-8"))["panels"])
-    [rules] = re.findall(r"^```yaml\n(.+?)^```", PAGE.read_text("utf-8"), RULES)
-    for source in (panels, rules):
+    for source in (panels, RULES.read_text("utf-8")):
         asked = {
             name.removesuffix("_bucket")
             for name in re.findall(r"publisher_\w+", source)
         }
         assert asked
         assert asked <= known
+
+
+def test_the_page_shows_the_rules_of_the_file():
+    """The rules on the page are the file that an operator copies."""
+    block = re.compile(r"^```yaml\n(.+?)^```", re.MULTILINE | re.DOTALL)
+    assert block.findall(PAGE.read_text("utf-8")) == [RULES.read_text("utf-8")]
