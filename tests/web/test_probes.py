@@ -9,6 +9,7 @@ from publisher.domain.results import Published, Receipt, Rejected
 from publisher.domain.user import Permission, RefusalKind
 from publisher.store.backup_record import BackupRecord
 from publisher.testing.builders import enqueue_posts, make_post
+from publisher.web.health import counters
 
 ROOT = Path(__file__).resolve().parents[2]
 BOARD = ROOT / "docs" / "examples" / "grafana" / "publisher.json"
@@ -138,6 +139,14 @@ async def test_calls_and_endings_are_counted_by_platform_with_their_durations(si
     assert 'duration_seconds_sum{platform="weibo"} 6.0' in last
     assert re.search(r'publisher_build_info{version="[\d.]+.*"} 1.0', last)
     assert re.search(r"^publisher_database_size_bytes [1-9]", last, re.MULTILINE)
+
+
+async def test_two_builds_of_one_version_have_two_infos(site, monkeypatch):
+    """The version has the commit of the build: hosts of two builds differ in it."""
+    build = "0.1.0 (commit 3f0c9a51d27e)"
+    monkeypatch.setattr(counters, "program_build", lambda: build)
+    text = (await site.client().get("/metrics")).text
+    assert f'publisher_build_info{{version="{build}"}} 1.0' in text
 
 
 async def test_the_page_on_metrics_describes_each_one(site):
