@@ -72,11 +72,14 @@ async def test_metrics_from_elsewhere_need_a_token(site):
 
 
 async def test_a_token_for_some_accounts_gets_no_figure_of_other_people(site):
-    """A token for some accounts gets no figure of other people.
+    """A token for some accounts gets no figure of the whole workspace.
 
-    Refusals of people are counted for the whole workspace. Only a viewer of all of it gets the
-    numbers.
+    These are refusals of people, names of hosts and folders, and the age of the backup. Only a
+    viewer of all accounts gets them.
     """
+    await site.store.actions.register_worker()
+    made = BackupRecord(at=site.runtime.now(), place="h:/b")
+    await site.store.last_backup.record(made)
     await site.store.users.attempts.record_refusal(
         RefusalKind.PASSWORD, "nobody", "address 10.0.0.1", 7
     )
@@ -93,7 +96,8 @@ async def test_a_token_for_some_accounts_gets_no_figure_of_other_people(site):
                 )
             ).text
         )
-    assert ["publisher_refusals" in text for text in texts] == [False, True]
+    for figure in ("publisher_refusals", "{worker=", "\npublisher_backup_age_seconds "):
+        assert [figure in text for text in texts] == [False, True]
     assert 'publisher_refusals_total{kind="password"} 7.0' in texts[1]
 
 
