@@ -13,8 +13,8 @@ from publisher.cli.context import load_workspace_settings
 from publisher.cli.framework import command
 from publisher.cli.terminal import Terminal, echo
 from publisher.config import Settings
-from publisher.domain.alert_classes import Audience
-from publisher.engine.notice_writer import name_audience
+from publisher.domain.alert_classes import Audience, Urgency
+from publisher.engine.notice_writer import name_audience, name_workspace
 from publisher.engine.notifier import CHANNEL_PARTLY_REFUSED
 from publisher.engine.watchdog import (
     Facts,
@@ -27,6 +27,7 @@ from publisher.engine.watchdog import (
     record_reports,
     state_file,
 )
+from publisher.i18n import Messages
 
 WATCHDOG_INTERVAL_SECONDS = 30.0
 
@@ -90,10 +91,7 @@ async def send_report(terminal: Terminal, settings: Settings, report: Report) ->
 
     rules, channels = settings.alerts, AlertChannels(settings)
     formatter = Formatter(messages=terminal.messages, timezone=settings.timezone)
-    title = terminal.translate(
-        "watchdog_title_over" if report.is_over else "watchdog_title",
-        host=socket.gethostname(),
-    )
+    title = write_title(terminal.messages, settings, is_over=report.is_over)
     for_whom = name_audience(terminal.messages, Audience.OPERATORS)
     body = f"{for_whom}\n{describe_report(report, formatter)}"
     tried: set[str] = set()
@@ -122,6 +120,19 @@ async def send_report(terminal: Terminal, settings: Settings, report: Report) ->
     if not is_accepted:
         is_accepted = await send_to(rules.first)
     return is_accepted or not rules.channels
+
+
+def write_title(messages: Messages, settings: Settings, *, is_over: bool) -> str:
+    """Return the subject of a report, in the form of the notices: a fault is urgent."""
+    kind = "watchdog_over_kind" if is_over else "watchdog_fault_kind"
+    head = messages.translate(
+        "notice_title",
+        urgency=messages.translate(f"urgency_{Urgency.URGENT}"),
+        workspace=name_workspace(settings.workspace),
+        kind=messages.translate(kind),
+    )
+    host = messages.translate("watchdog_host", host=socket.gethostname())
+    return messages.translate("notice_colon").join([head, host])
 
 
 def describe_report(report: Report, formatter: Formatter) -> str:
