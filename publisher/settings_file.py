@@ -295,7 +295,8 @@ class AlertsEntry(StrictModel):
         description="通道经过的代理，如 http://proxy.example.gov.cn:3128；环境变量里的不用",
     )
     ca_file: SingleLine | None = Field(
-        default=None, description="另外信任的证书文件（PEM），代理会换证书时才需要"
+        default=None,
+        description="代替系统自带证书的证书文件（PEM），代理会换证书时才需要；邮件不用它",
     )
 
     def channels_for(self, audience: Audience) -> Sequence[str]:

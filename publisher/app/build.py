@@ -13,8 +13,9 @@ SHOWN_DIGITS = 12
 
 
 @cache
-def program_version() -> str:
-    return distribution(DISTRIBUTION).version
+def program_build() -> str:
+    """Return the build of this process, read once: an upgrade changes it at the next start."""
+    return describe_build()
 
 
 def describe_build(installed: Distribution | None = None) -> str:

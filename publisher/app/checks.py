@@ -1,6 +1,5 @@
 """The jobs of a daemon beside sending: checks of its surroundings, notices to people, clean-up."""
 
-import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import timedelta
@@ -21,7 +20,7 @@ from publisher.engine.checkpoints import (
 from publisher.engine.disk_space import check_disks
 from publisher.engine.job_scheduler import Job
 from publisher.engine.monitor import check_logins_due, monitor_due
-from publisher.engine.notice_writer import NoticeWriter
+from publisher.engine.notice_writer import NoticeWriter, name_workspace
 from publisher.engine.notifier import Notifier
 from publisher.engine.offboard import remove_ordered_secrets, report_all_secrets
 from publisher.i18n import Messages
@@ -123,7 +122,7 @@ def build_notifier(
             describe=formatter.alert,
             name_cause=formatter.cause,
             format_time=formatter.time,
-            workspace=settings.workspace.resolve().name or socket.gethostname(),
+            workspace=name_workspace(settings.workspace),
             platform_of=partial(platform_of, settings.accounts),
         ),
         send=ProvingChannels(store=store, settings=settings).send,

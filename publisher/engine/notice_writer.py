@@ -1,9 +1,11 @@
 """The messages about alerts: title and text in the workspace's language, grouped by cause."""
 
+import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import accumulate
+from pathlib import Path
 
 from publisher.domain.account import AccountId
 from publisher.domain.alert_classes import Audience, classify
@@ -226,6 +228,11 @@ def name_audience(messages: Messages, audience: Audience) -> str:
     return messages.translate(
         "notice_for", people=messages.translate(f"audience_{audience}")
     )
+
+
+def name_workspace(folder: Path) -> str:
+    """Return the name of a workspace in titles: its folder's, or else this host's."""
+    return folder.resolve().name or socket.gethostname()
 
 
 def count_fitting(entries: Sequence[str], room: int) -> int:

@@ -213,11 +213,12 @@ def test_a_new_secret_names_the_account_that_is_still_paused(
 def test_a_secret_that_another_place_overrides_is_an_error(run, drill, typed):
     """An overridden secret is stored, and the exit code shows that it has no effect.
 
-    A broken publisher.toml prevents neither.
+    The error alone reports it: no message of success comes before. A broken
+    publisher.toml prevents neither.
     """
     typed('{"app_key": "1", "app_secret": "2"}')
     overridden = run("-C", drill, "secret", "set", "beijing-weibo")
-    assert overridden.code == 1
+    assert (overridden.code, overridden.out) == (1, "")
     assert str(drill / "secrets" / "beijing-weibo") in overridden.err
     assert run("-C", drill, "secret", "list").out.split() == ["beijing-weibo"]
     (drill / "publisher.toml").write_text("[", "utf-8")

@@ -135,6 +135,18 @@ async def test_f85_a_database_without_identity_is_refused(open_bare_store):
     assert not await has_own_identity(store)
 
 
+async def test_a_daemon_killed_long_ago_has_not_stopped(open_bare_store, runtime):
+    """A daemon that was killed counts as not stopped, after its time in the status too."""
+    store = open_bare_store()
+    await store.actions.register_worker()
+    runtime.advance_time(timedelta(days=8))
+    assert await store.queries.workers() == []
+    assert await store.queries.has_unstopped_worker()
+    await store.actions.register_worker()
+    await store.actions.deregister_worker()
+    assert not await store.queries.has_unstopped_worker()
+
+
 async def test_f85_a_dump_is_not_accepted_while_another_host_works(
     open_bare_store, runtime
 ):

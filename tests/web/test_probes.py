@@ -10,10 +10,11 @@ from publisher.domain.user import Permission, RefusalKind
 from publisher.store.backup_record import BackupRecord
 from publisher.store.base import FORGOTTEN_AFTER
 from publisher.testing.builders import enqueue_posts, make_post
+from publisher.web.health import counters
 
 ROOT = Path(__file__).resolve().parents[2]
 BOARD = ROOT / "docs" / "examples" / "grafana" / "publisher.json"
-RULES = re.MULTILINE | re.DOTALL
+RULES = ROOT / "docs" / "examples" / "prometheus" / "publisher.yml"
 PAGE = ROOT / "docs" / "metrics.md"
 
 
@@ -82,11 +83,14 @@ async def test_metrics_from_elsewhere_need_a_token(site):
 
 
 async def test_a_token_for_some_accounts_gets_no_figure_of_other_people(site):
-    """A token for some accounts gets no figure of other people.
+    """A token for some accounts gets no figure of the whole workspace.
 
-    Refusals of people are counted for the whole workspace. Only a viewer of all of it gets the
-    numbers.
+    These are refusals of people, names of hosts and folders, and the age of the backup. Only a
+    viewer of all accounts gets them.
     """
+    await site.store.actions.register_worker()
+    made = BackupRecord(at=site.runtime.now(), place="h:/b")
+    await site.store.last_backup.record(made)
     await site.store.users.attempts.record_refusal(
         RefusalKind.PASSWORD, "nobody", "address 10.0.0.1", 7
     )
@@ -103,7 +107,8 @@ async def test_a_token_for_some_accounts_gets_no_figure_of_other_people(site):
                 )
             ).text
         )
-    assert ["publisher_refusals" in text for text in texts] == [False, True]
+    for figure in ("publisher_refusals", "{worker=", "\npublisher_backup_age_seconds "):
+        assert [figure in text for text in texts] == [False, True]
     assert 'publisher_refusals_total{kind="password"} 7.0' in texts[1]
 
 
@@ -151,6 +156,14 @@ async def test_calls_and_endings_are_counted_by_platform_with_their_durations(si
     assert re.search(r"^publisher_database_size_bytes [1-9]", last, re.MULTILINE)
 
 
+async def test_two_builds_of_one_version_have_two_infos(site, monkeypatch):
+    """The version has the commit of the build: hosts of two builds differ in it."""
+    build = "0.1.0 (commit 3f0c9a51d27e)"
+    monkeypatch.setattr(counters, "program_build", lambda: build)
+    text = (await site.client().get("/metrics")).text
+    assert f'publisher_build_info{{version="{build}"}} 1.0' in text
+
+
 async def test_the_page_on_metrics_describes_each_one(site):
     """The page has one row for each metric of publisher, with its type and its help text."""
     await site.store.actions.register_worker()
@@ -168,18 +181,23 @@ async def test_the_page_on_metrics_describes_each_one(site):
 
 
 async def test_board_and_rules_ask_for_figures_that_exist(site):
-    """Every figure of the Grafana board, and of the page's rules, is one that /metrics has."""
+    """Every figure of the Grafana board, and of the rules, is one that /metrics has."""
     account = next(iter(site.store.policies))
     await enqueue_posts(site.store.posts, make_post("p", [account], site.runtime.now()))
     await site.store.actions.register_worker()
     text = (await site.client().get("/metrics")).text
     known = set(re.findall(r"^# TYPE (\w+)", text, re.MULTILINE))
     panels = json.dumps(json.loads(BOARD.read_text("utf-8"))["panels"])
-    [rules] = re.findall(r"^```yaml\n(.+?)^```", PAGE.read_text("utf-8"), RULES)
-    for source in (panels, rules):
+    for source in (panels, RULES.read_text("utf-8")):
         asked = {
             name.removesuffix("_bucket")
             for name in re.findall(r"publisher_\w+", source)
         }
         assert asked
         assert asked <= known
+
+
+def test_the_page_shows_the_rules_of_the_file():
+    """The rules on the page are the file that an operator copies."""
+    block = re.compile(r"^```yaml\n(.+?)^```", re.MULTILINE | re.DOTALL)
+    assert block.findall(PAGE.read_text("utf-8")) == [RULES.read_text("utf-8")]

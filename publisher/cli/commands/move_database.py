@@ -59,8 +59,8 @@ async def move_database(terminal: Terminal, url: str, by: str) -> None:
 async def is_newest_database(settings: Settings) -> bool:
     """Return True if daemons have stopped in order on it, and each checkpoint fits its audit."""
     async with open_command_store(settings, policies={}) as store:
-        workers = await store.queries.workers()
         targets = build_checkpoint_targets(settings)
-        return all(worker.stopped_at is not None for worker in workers) and not (
-            await find_mismatched(store.audit, targets)
+        return not (
+            await store.queries.has_unstopped_worker()
+            or await find_mismatched(store.audit, targets)
         )

@@ -88,9 +88,6 @@ async def secret(
             needed = list_needed_fields(settings, name or "", users)
             fields = _read_secret(terminal, name or "", needed, file, text)
             vault.write(name or "", fields)
-            terminal.print_message(
-                "secret_stored", name=name, file=vault.file, key=vault.key_source
-            )
         case "remove":
             if not vault.remove(name or ""):
                 raise NoSuchItemError("secret", name or "", vault.list_names())
@@ -113,6 +110,10 @@ async def secret(
         report_use(terminal, settings, name or "", users, fields)
         if is_recorded:
             await require_use(terminal, settings, name or "")
+    if action == "set":  # last: a secret that has no effect is an error instead
+        terminal.print_message(
+            "secret_stored", name=name, file=vault.file, key=vault.key_source
+        )
     return 0 if is_recorded else EXIT_FAILED
 
 

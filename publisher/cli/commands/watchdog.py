@@ -15,9 +15,9 @@ from publisher.cli.errors import report_error
 from publisher.cli.framework import command
 from publisher.cli.terminal import Terminal, echo
 from publisher.config import Settings
-from publisher.domain.alert_classes import Audience
+from publisher.domain.alert_classes import Audience, Urgency
 from publisher.domain.errors import SettingsError
-from publisher.engine.notice_writer import name_audience
+from publisher.engine.notice_writer import name_audience, name_workspace
 from publisher.engine.notifier import CHANNEL_PARTLY_REFUSED
 from publisher.engine.watchdog import (
     FAULTS_IN_DATABASE,
@@ -38,6 +38,7 @@ from publisher.engine.watchdog_settings import (
     locate_error,
     settings_file,
 )
+from publisher.i18n import Messages
 
 WATCHDOG_INTERVAL_SECONDS = 30.0
 
@@ -123,10 +124,7 @@ async def send_report(terminal: Terminal, settings: Settings, report: Report) ->
 
     rules, channels = settings.alerts, AlertChannels(settings)
     formatter = Formatter(messages=terminal.messages, timezone=settings.timezone)
-    title = terminal.translate(
-        "watchdog_title_over" if report.is_over else "watchdog_title",
-        host=socket.gethostname(),
-    )
+    title = write_title(terminal.messages, settings, is_over=report.is_over)
     for_whom = name_audience(terminal.messages, Audience.OPERATORS)
     body = f"{for_whom}\n{describe_report(report, formatter)}"
     tried: set[str] = set()
@@ -155,6 +153,19 @@ async def send_report(terminal: Terminal, settings: Settings, report: Report) ->
     if not is_accepted:
         is_accepted = await send_to(rules.first)
     return is_accepted or not rules.channels
+
+
+def write_title(messages: Messages, settings: Settings, *, is_over: bool) -> str:
+    """Return the subject of a report, in the form of the notices: a fault is urgent."""
+    kind = "watchdog_over_kind" if is_over else "watchdog_fault_kind"
+    head = messages.translate(
+        "notice_title",
+        urgency=messages.translate(f"urgency_{Urgency.URGENT}"),
+        workspace=name_workspace(settings.workspace),
+        kind=messages.translate(kind),
+    )
+    host = messages.translate("watchdog_host", host=socket.gethostname())
+    return messages.translate("notice_colon").join([head, host])
 
 
 def describe_report(report: Report, formatter: Formatter) -> str:

@@ -141,9 +141,12 @@ class Figures:
     daemon: DaemonStatus
     heartbeat_age: timedelta | None
     heartbeat_ages: Mapping[str, timedelta]
-    """The time since the last heartbeat of each daemon that has not stopped in order, by name."""
+    """The time since the last heartbeat of each daemon that has not stopped in order, by name.
+
+    Empty for some accounts.
+    """
     backup_age: timedelta | None
-    """The time since the last good backup; None if none was ever made."""
+    """The time since the last good backup; None if none was ever made, or for some accounts."""
     is_paused: bool
     paused_accounts: int
     lateness: timedelta
@@ -391,7 +394,8 @@ class DashboardQueries(StorePart):
     async def figures(self, accounts: Collection[AccountId] | None = None) -> Figures:
         """Return the figures for monitoring.
 
-        If accounts are given, return the figures of these alone, without alerts and refusals.
+        If accounts are given, return the figures of these alone, without those of the whole
+        workspace: alerts, refusals, the names of its daemons, and its backup.
         """
         return await self.database.read(self._read_figures, accounts)
 
@@ -425,20 +429,17 @@ class DashboardQueries(StorePart):
             select(ALERT.c.code, func.count()).where(*is_shown).group_by(ALERT.c.code)
         )
         alert_rows = connection.execute(by_code).all() if accounts is None else ()
-        backup = read_last_backup(connection)
+        workers = _UNSTOPPED_WORKERS.where(
+            WORKER.c.heartbeat_at >= now - FORGOTTEN_AFTER
+        )
+        worker_rows = connection.execute(workers).all() if accounts is None else ()
+        backup = read_last_backup(connection) if accounts is None else None
         return Figures(
             daemon=daemon,
             heartbeat_age=None
             if daemon.heartbeat_at is None
             else now - daemon.heartbeat_at,
-            heartbeat_ages={
-                row.id: now - row.heartbeat_at
-                for row in connection.execute(
-                    _UNSTOPPED_WORKERS.where(
-                        WORKER.c.heartbeat_at >= now - FORGOTTEN_AFTER
-                    )
-                )
-            },
+            heartbeat_ages={row.id: now - row.heartbeat_at for row in worker_rows},
             backup_age=None if backup is None else now - backup.at,
             is_paused=SCOPE_ALL in scopes,
             paused_accounts=sum(

@@ -400,6 +400,11 @@ class Queries(StorePart):
         rows = await self._rows(select(WORKER).where(recent).order_by(*order))
         return [_to_worker(row) for row in rows]
 
+    async def has_unstopped_worker(self) -> bool:
+        """Return True if a daemon runs, or was killed however long ago and not started again."""
+        unstopped = select(WORKER.c.id).where(WORKER.c.stopped_at.is_(None)).limit(1)
+        return bool(await self._rows(unstopped))
+
     async def audit_history(self, subject: str) -> Sequence[AuditLine]:
         """Return the audit entries of a subject other than a delivery, such as a post.
 

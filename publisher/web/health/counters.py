@@ -11,7 +11,7 @@ from prometheus_client.core import (
     Metric,
 )
 
-from publisher.app.build import program_version
+from publisher.app.build import program_build
 from publisher.domain.account import AccountId
 from publisher.store.queries.counters import (
     DURATION_BUCKETS,
@@ -29,7 +29,7 @@ async def describe_counters(
 ) -> list[Metric]:
     """Return the counters of accounts, by default of all in the settings.
 
-    For all accounts they include the version of this program and the size of the database.
+    For all accounts they include the build of this program and the size of the database.
     """
     counters = await site.store.counters.read()
     platforms = {
@@ -50,7 +50,7 @@ async def describe_counters(
         build = GaugeMetricFamily(
             "publisher_build_info", "1, with the version in use", labels=["version"]
         )
-        build.add_metric([program_version()], 1)
+        build.add_metric([program_build()], 1)
         metrics.append(build)
     return metrics
 
