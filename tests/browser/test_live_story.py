@@ -38,7 +38,9 @@ async def open_live(page, address, test_id):
 
     By the mark a reload would be noticed.
     """
-    async with page.expect_response(lambda answer: "/events" in answer.url):
+    async with page.expect_response(
+        lambda answer: "/events" in answer.url, timeout=PATIENCE_MS
+    ):
         await page.goto(address)
     await page.evaluate("window.isStillHere = true")
     box = await page.get_by_test_id(test_id).bounding_box()
@@ -102,6 +104,20 @@ async def test_open_pages_change_in_place(site):  # the fixture
         await expect(inbox.get_by_test_id("todo-account-beijing-weibo")).to_be_visible(
             timeout=PATIENCE_MS
         )
+
+
+async def test_a_slow_script_keeps_no_page_from_its_stream(site):  # the fixture
+    """htmx waits for its extension, however late that comes."""
+    async with serving(site.app) as address, browsers(site, address) as enter:
+        page = await enter("张", "operator", DESK)
+
+        async def send_late(route):
+            await page.wait_for_function("window.htmx", polling=20)
+            await page.evaluate("new Promise((done) => setTimeout(done))")
+            await route.continue_()
+
+        await page.context.route("**/hx-sse.min.js", send_late)
+        await open_live(page, f"{address}/inbox", "page-inbox")
 
 
 async def test_an_open_page_says_that_it_is_not_kept_up_to_date(site):  # the fixture
