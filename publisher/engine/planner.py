@@ -27,9 +27,12 @@ from publisher.domain.plan import (
     PlanWindow,
     StoredPosts,
     plan,
+    take_portion,
+    without_occurrences,
 )
 from publisher.domain.post import (
     ONCE_OCCURRENCE,
+    OccurrenceKey,
     OneTimeTrigger,
     Post,
     PostId,
@@ -62,6 +65,11 @@ RenderedBatch = tuple[
 """Deliveries with their final texts, their pictures by hash, and the errors of the rest.
 
 A picture has its media type and its bytes.
+"""
+MAX_PORTION_TEXTS = 500
+"""How many texts are rendered before they are filed and another change gets its turn.
+
+A large post alone may have more.
 """
 MAX_APPLY_ATTEMPTS = 3
 """How often a new version is tried if another one was activated meanwhile."""
@@ -129,7 +137,8 @@ async def apply_schedule(  # noqa: PLR0913 # the text, where it comes from, and 
 ) -> AppliedSchedule:
     """Activate a new schedule version as a whole, less the posts that cannot be changed to fit it.
 
-    Very many new deliveries are filed in batches. After a crash `plan_window` files the rest.
+    Very many new deliveries are filed in batches, and later occurrences of repeating posts are left
+    to `plan_window`, as is the rest after a crash.
     `file` is the name in problems; its owner may approve nothing of it.
 
     Raises ScheduleError with every Problem. Raises RefusedError `large_removal` if too many posts
@@ -175,7 +184,7 @@ async def _apply_schedule(  # noqa: PLR0913, PLR0917 # as above
     settled = await _settle_removals(
         planner, changes, known, confirmed_removals, saved=saved
     )
-    changes = settled.changes
+    changes = take_portion(settled.changes, MAX_PORTION_TEXTS)
     rendered, media, unsendable = await _render_all(
         planner, changes.planned, changed.posts
     )
@@ -184,6 +193,7 @@ async def _apply_schedule(  # noqa: PLR0913, PLR0917 # as above
     filed = await post_store.commit_plan(
         PlanCommit(
             plan=changes,
+            is_whole=changes == settled.changes,
             alerts=settled.alerts,
             taken=settled.unconfirmed,
             rendered=rendered,
@@ -243,7 +253,18 @@ async def plan_window(planner: Planner, schedule: Schedule, version: int) -> int
     ConcurrentUpdateError, with nothing filed, if a newer version is active. Raises ScheduleError,
     after all else is filed, for posts with a text that cannot be sent any more.
     """
-    return (await _plan_version(planner, schedule, version)).filed
+    filed, problems = 0, list[Problem]()
+    unsendable = frozenset[OccurrenceKey]()
+    is_complete = False
+    while not is_complete:
+        portion = await _plan_portion(planner, schedule, version, unsendable)
+        filed += portion.applied.filed
+        problems += portion.problems
+        unsendable |= portion.unsendable
+        is_complete = portion.is_complete
+    if problems:
+        raise ScheduleError(problems)
+    return filed
 
 
 async def confirm_settings(
@@ -256,18 +277,40 @@ async def confirm_settings(
     """Plan the active version, and cancel the confirmed number of posts that the settings affect.
 
     A person has confirmed that number. Raises RefusedError, with nothing changed, if it is another
-    number, and the errors of `plan_window`.
+    number, and the errors of `plan_window`, which completes a large plan.
     """
-    return await _plan_version(planner, schedule, version, confirmed_removals, actions)
+    portion = await _plan_portion(
+        planner,
+        schedule,
+        version,
+        confirmed_removals=confirmed_removals,
+        actions=actions,
+    )
+    if portion.problems:
+        raise ScheduleError(portion.problems)
+    return portion.applied
 
 
-async def _plan_version(
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedPortion:
+    """A filed part of a plan; `unsendable` are its occurrences with a text that cannot be sent."""
+
+    applied: AppliedSchedule
+    problems: Sequence[Problem] = ()
+    unsendable: frozenset[OccurrenceKey] = frozenset()
+    is_complete: bool = True
+
+
+async def _plan_portion(  # noqa: PLR0913 # what is planned, and what people say about it
     planner: Planner,
     schedule: Schedule,
     version: int,
+    unsendable: AbstractSet[OccurrenceKey] = frozenset(),
+    *,
     confirmed_removals: int | None = None,
     actions: Sequence[AuditAction] = (),
-) -> AppliedSchedule:
+) -> PlannedPortion:
+    """File the next portion of a version's plan, without the occurrences known as unsendable."""
     post_store = planner.store.posts
     async with planner.lock:
         known = await post_store.stored_posts(schedule.posts)
@@ -275,16 +318,19 @@ async def _plan_version(
         settled = await _settle_removals(
             planner, found, known, confirmed_removals, is_in_force=True
         )
-        changes = settled.changes
         await post_store.report_plan(settled.alerts, version)
-        await post_store.report_late_accounts(changes.late_accounts)
+        await post_store.report_late_accounts(settled.changes.late_accounts)
+        sendable = without_occurrences(settled.changes, unsendable)
+        changes = take_portion(sendable, MAX_PORTION_TEXTS)
         if not (changes.planned or changes.removed_targets or changes.removed_posts):
-            return settled.applied(0)
+            return PlannedPortion(applied=settled.applied(0))
         posts = _without_left_out(schedule, changes).posts
         rendered, media, problems = await _render_all(planner, changes.planned, posts)
+        is_complete = changes == sendable
         filed = await post_store.commit_plan(
             PlanCommit(
                 plan=changes,
+                is_whole=is_complete,
                 rendered=rendered,
                 media=media,
                 base_version=version,
@@ -292,9 +338,17 @@ async def _plan_version(
                 actions=actions,
             )
         )
-        if problems:
-            raise ScheduleError(problems)
-        return settled.applied(filed)
+        sound = {item.planned.occurrence.key for item in rendered}
+        return PlannedPortion(
+            applied=settled.applied(filed),
+            problems=problems,
+            unsendable=frozenset(
+                item.occurrence.key
+                for item in changes.planned
+                if item.occurrence.key not in sound
+            ),
+            is_complete=is_complete,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

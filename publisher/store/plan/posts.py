@@ -173,6 +173,8 @@ class PlanCommit:
 
     Nothing is changed if a call has begun meanwhile.
     """
+    is_whole: bool = True
+    """False if later occurrences of repeating posts follow in a plan of their own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -466,7 +468,7 @@ class PostStore(StorePart):
             changed |= {item.planned.occurrence.key for item in wanted}
             record_contents(self.store, transaction, changed, written.edited, by)
         delete_replaced_texts(transaction, batch.rendered)
-        if batch.is_last and commit.base_version is not None:
+        if batch.is_last and commit.is_whole and commit.base_version is not None:
             is_behind = POST.c.planned_hash != POST.c.target_hash
             connection.execute(
                 update(POST).where(is_behind).values(planned_hash=POST.c.target_hash)
