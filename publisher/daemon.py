@@ -52,7 +52,6 @@ from publisher.engine.job_scheduler import (
 from publisher.engine.planner import (
     active_schedule,
     apply_schedule,
-    find_file_owner,
     find_next_planning,
     plan_window,
 )
@@ -60,6 +59,7 @@ from publisher.engine.reconciler import reconcile_due, retract_due
 from publisher.engine.sender import send_due
 from publisher.i18n import Messages
 from publisher.runtime.clock import ClockTrust, Runtime, handle_stop_signals
+from publisher.runtime.files import find_file_owner
 from publisher.runtime.logs import log
 from publisher.runtime.service_manager import ServiceManager
 from publisher.schedule.load import SCHEDULE_READ_LIMITS, list_ids_in_text

@@ -38,7 +38,7 @@ FOLDERS: Mapping[str, str] = {
 SUBJECTS: Mapping[str, str] = {
     "schedule": """
         batches check content_changes contents edits file_watch filed_texts files
-        follow_ups kinds plan planner post_list refresh reload rendering replaced_texts
+        follow_ups kinds plan plan_portions planner portions post_list refresh reload rendering replaced_texts
         schedule_edits schedule_file settings_removals slips start_checks stored_posts templates
         versions
     """,

@@ -35,10 +35,10 @@ from publisher.engine.planner import (
     active_schedule,
     apply_schedule,
     confirm_settings,
-    find_file_owner,
 )
 from publisher.rendering.renderer import RenderResult
 from publisher.runtime.clock import Runtime
+from publisher.runtime.files import find_file_owner
 from publisher.schedule.load import (
     SCHEDULE_READ_LIMITS,
     locate_problems,

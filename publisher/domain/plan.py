@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from publisher.domain.account import AccountId
 from publisher.domain.approval import NO_APPROVALS, ApprovalRules
@@ -21,6 +21,9 @@ from publisher.domain.post import (
     format_delivery_name,
     make_occurrence,
 )
+
+CRON_LOOKBACK = timedelta(days=40)
+"""How far back the occurrences of recurring posts are compared with the schedule."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,42 +192,6 @@ class Plan:
     @property
     def left_out_posts(self) -> frozenset[PostId]:
         return _find_left_out_posts(self.left_out)
-
-
-def take_portion(plan: Plan, max_texts: int) -> Plan:
-    """Return the part of a plan to render and file together: the whole plan if it is small.
-
-    Only later occurrences of repeating posts are left out, beyond `max_texts`: each post's next
-    one and every change of filed deliveries stay. The next comparison of the schedule with the
-    database plans the rest. Urgent posts come first, then the earliest due.
-    """
-    next_due: dict[PostId, datetime] = {}
-    for item in plan.planned:
-        if item.is_new:
-            due_at = item.occurrence.due_at
-            next_due[item.post.id] = min(due_at, next_due.get(item.post.id, due_at))
-    later = [
-        item
-        for item in plan.planned
-        if item.is_new
-        and not item.is_late_addition
-        and not isinstance(item.post.trigger, OneTimeTrigger)
-        and item.occurrence.due_at > next_due[item.post.id]
-    ]
-    later.sort(key=lambda item: (not item.post.is_urgent, item.occurrence.due_at))
-    room = max_texts - sum(len(item.accounts) for item in plan.planned)
-    left_for_later: set[OccurrenceKey] = set()
-    while room < 0 and later:
-        item = later.pop()
-        room += len(item.accounts)
-        left_for_later.add(item.occurrence.key)
-    return without_occurrences(plan, left_for_later)
-
-
-def without_occurrences(plan: Plan, keys: AbstractSet[OccurrenceKey]) -> Plan:
-    """Return a plan that files and revises nothing of these occurrences."""
-    planned = tuple(item for item in plan.planned if item.occurrence.key not in keys)
-    return replace(plan, planned=planned)
 
 
 def _find_left_out_posts(left_out: Sequence[Problem]) -> frozenset[PostId]:

@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from pathlib import Path
-from zoneinfo import ZoneInfo
 
 from publisher.domain.account import AccountId
 from publisher.domain.correction import CorrectionPlan, plan_correction
@@ -26,10 +24,8 @@ from publisher.domain.plan import (
     PlannedDeliveries,
     PlanWindow,
     StoredPosts,
-    plan,
-    take_portion,
-    without_occurrences,
 )
+from publisher.domain.portions import take_portion, without_occurrences
 from publisher.domain.post import (
     ONCE_OCCURRENCE,
     OccurrenceKey,
@@ -48,6 +44,7 @@ from publisher.domain.removals import (
     without_unknown_accounts,
 )
 from publisher.rendering.renderer import PostRenderer
+from publisher.schedule.compare import compare_schedule
 from publisher.schedule.cron import find_next_occurrence, list_cron_times
 from publisher.schedule.load import ScheduleContext, locate_problems, parse_schedule
 from publisher.schedule.warnings import find_early_follow_ups, find_overdue_posts
@@ -56,7 +53,6 @@ from publisher.store.deliveries.cancellations import OrderedCorrection
 from publisher.store.plan.batches import RenderedOccurrence
 from publisher.store.plan.plan_alerts import PlanAlerts, make_plan_alerts, name_posts
 from publisher.store.plan.posts import AuditAction, PlanCommit
-from publisher.store.plan.stored_posts import CRON_LOOKBACK
 from publisher.store.store import Store
 
 RenderedBatch = tuple[
@@ -236,14 +232,6 @@ def _without_left_out(schedule: Schedule, changes: Plan) -> Schedule:
             post for post in schedule.posts if post.id not in changes.left_out_posts
         )
     )
-
-
-def find_file_owner(file: Path) -> str | None:
-    """Return the system user that owns a file; None if the system does not know."""
-    try:
-        return file.owner()
-    except (OSError, KeyError):
-        return None
 
 
 async def plan_window(planner: Planner, schedule: Schedule, version: int) -> int:
@@ -543,20 +531,6 @@ def diff_schedule(planner: Planner, schedule: Schedule, known: StoredPosts) -> P
     return compare_schedule(
         schedule, known, find_window(planner), planner.schedule_context.timezone
     )
-
-
-def compare_schedule(
-    schedule: Schedule, known: StoredPosts, window: PlanWindow, timezone: ZoneInfo
-) -> Plan:
-    """Compare a schedule with the stored posts."""
-    now, cron_times = window.now, {}
-    for post in schedule.posts:
-        if not isinstance(post.trigger, OneTimeTrigger):
-            stored = known.get(post.id)
-            since = max(stored.active_since, now - CRON_LOOKBACK) if stored else now
-            until = window.end_for(post) or window.until
-            cron_times[post.id] = list_cron_times(post, since, until, timezone)
-    return plan(schedule, known, window, cron_times)
 
 
 def find_window(planner: Planner) -> PlanWindow:

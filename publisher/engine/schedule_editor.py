@@ -38,7 +38,6 @@ from publisher.domain.user import Permission
 from publisher.engine.planner import (
     Planner,
     diff_schedule,
-    find_file_owner,
     find_problems,
     with_originals,
 )
@@ -61,7 +60,7 @@ from publisher.engine.save_limits import (
     is_file_full,
 )
 from publisher.runtime.file_locks import is_still_at, lock_now
-from publisher.runtime.files import put_in_place, write_beside
+from publisher.runtime.files import find_file_owner, put_in_place, write_beside
 from publisher.schedule.edit import (
     Entry,
     PostBlock,

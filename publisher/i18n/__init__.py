@@ -221,7 +221,7 @@ class Messages:
 
     def _format(self, text: str, facts: Mapping[str, object]) -> str:
         if self.names_buttons:
-            text = _BUTTON_COMMAND.sub(self._name_button, text)
+            text = _name_buttons(text, self.lang)
         if self.program != PROGRAM or self.workspace_option:
             program = self.program.replace("{", "{{").replace("}", "}}")
             option = self.workspace_option.replace("{", "{{").replace("}", "}}")
@@ -244,23 +244,21 @@ class Messages:
             }
         return text.format_map(_Facts(facts))
 
-    def _name_button(self, command: re.Match[str]) -> str:
-        """Return the name of the button that does the same as a command.
 
-        Return the command if there is none.
-        """
-        verb = next(
-            (
-                word
-                for word in command[2].split()
-                if f"button_{command[1]}_{word}" in self.entries
-            ),
-            "",
-        )
-        code = f"button_{command[1]}_{verb}" if verb else f"button_{command[1]}"
-        return (
-            str(self.entries[code][self.lang]) if code in self.entries else command[0]
-        )
+@cache
+def _name_buttons(text: str, lang: Lang) -> str:
+    """Return a message of the catalogue with the name of a button for each command that has one."""
+    entries = load_catalogue()
+
+    def name_button(command: re.Match[str]) -> str:
+        codes = [
+            *(f"button_{command[1]}_{word}" for word in command[2].split()),
+            f"button_{command[1]}",
+        ]
+        button = next((entries[code] for code in codes if code in entries), None)
+        return command[0] if button is None else str(button[lang])
+
+    return _BUTTON_COMMAND.sub(name_button, text)
 
 
 def find_post(path: str, posts: Sequence[str]) -> tuple[int, str] | None:

@@ -56,3 +56,11 @@ def sync(path: Path) -> None:
 
 def _open_private(path: str, flags: int) -> int:
     return os.open(path, flags, PRIVATE_FILE_MODE)
+
+
+def find_file_owner(file: Path) -> str | None:
+    """Return the system user that owns a file; None if the system does not know."""
+    try:
+        return file.owner()
+    except (OSError, KeyError):
+        return None

@@ -87,6 +87,29 @@ async def test_a_map_of_one_platform_leads_to_its_accounts(site):
     )
 
 
+async def test_a_post_on_very_many_accounts_lists_them_in_parts(site, monkeypatch):
+    """Each account is on one of the pages, and an opened one is on the page that is shown."""
+    await plan(site, POST)
+    monkeypatch.setattr(post, "MAX_LINES", 3)
+    viewer = await site.signed_in("viewer")
+
+    async def read_rows(query):
+        page = (await viewer.get(f"/posts/refund?{query}")).text
+        return page, re.findall(r'data-testid="delivery-refund-([\w-]+)"', page)
+
+    page, first = await read_rows("tab=all")
+    assert "第 1 到 3 个，共 4 个账号" in page
+    [later] = re.findall(r'href="([^"]+)" data-testid="act-next-lines"', page)
+    page, rest = await read_rows(html.unescape(later).partition("?")[2])
+    assert len(first) == 3
+    assert len({*first, *rest}) == 4
+    assert "act-next-lines" not in page
+    _page, opened = await read_rows(f"tab=all&open={rest[0]}")
+    assert opened == rest
+    for odd in ("-1", "x", "9" * 400):
+        assert (await read_rows(f"tab=all&from={odd}"))[1] in (first, rest)
+
+
 async def test_a_post_is_checked_again_within_minutes(site, monkeypatch):
     """A post is checked again within minutes.
 

@@ -472,7 +472,7 @@ async def _compare_with_database(
     from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415 # most checks are made without a database
 
     from publisher.app.open_store import open_unchecked_store  # noqa: PLC0415
-    from publisher.engine.planner import compare_schedule  # noqa: PLC0415
+    from publisher.schedule.compare import compare_schedule  # noqa: PLC0415
 
     now = datetime.now(UTC)
     window = PlanWindow(

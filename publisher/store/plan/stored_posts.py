@@ -31,7 +31,12 @@ from publisher.domain.delivery import (
     DesiredState,
     State,
 )
-from publisher.domain.plan import StoredOccurrence, StoredPost, StoredPosts
+from publisher.domain.plan import (
+    CRON_LOOKBACK,
+    StoredOccurrence,
+    StoredPost,
+    StoredPosts,
+)
 from publisher.domain.post import ONCE_OCCURRENCE, OccurrenceKey, Post, PostId
 from publisher.store.db.filters import in_open_state, in_state
 from publisher.store.db.intent_journal import JournalRecord
@@ -39,8 +44,6 @@ from publisher.store.db.rows import QUERY_BATCH_SIZE, batches, post_rows
 from publisher.store.db.tables import DELIVERY, POST, load_post
 from publisher.store.lost_attempts import orphaned_attempts
 
-CRON_LOOKBACK = timedelta(days=40)
-"""How far back the occurrences of recurring posts are compared with the schedule."""
 REMOVAL_REASONS = ("removed_from_schedule", "target_removed")
 """The planner's reasons for a cancellation: a removed post, a removed account of a post."""
 _SCHEDULED_ONCE_AT = (

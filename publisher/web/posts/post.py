@@ -1,5 +1,6 @@
 """One post: the progress of each account, its approvals, its texts and its reach."""
 
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 
@@ -40,6 +41,8 @@ from publisher.web.posts.posts import (
 from publisher.web.posts.texts import compare_texts
 
 TABS = ("action", "checking", "all")
+MAX_LINES = 120
+"""How many accounts one page of a post lists."""
 CHECKS_KEPT_SECONDS = 300
 CHART_WIDTH, CHART_HEIGHT = 280, 56
 """In pixels."""
@@ -65,6 +68,10 @@ async def show_post(request: Request) -> Response:
     if opened is None and tab == "action" and "open" not in query:
         opened = next(iter(lines), None)
     opened_view = view_opened(visitor, view, opened) if opened else None
+    first = find_first(lines, query.get("from", ""), opened)
+    shown = lines[first : first + MAX_LINES]
+    # a post on more accounts than fit says nothing of the ones that come and go beyond
+    cut = {"cut": "1"} if len(shown) < len(lines) else {}
     rendered_posts = view.rendered
     checked = list_checked(visitor, view)
     alerts = await site.store.queries.alerts()
@@ -82,7 +89,7 @@ async def show_post(request: Request) -> Response:
         stream=stream_path(
             "post",
             [
-                *(line.element for line in lines),
+                *(line.element for line in shown),
                 *(button.element for button in buttons),
                 *(button.form.dialog for button in buttons if button.form),
             ],
@@ -91,13 +98,17 @@ async def show_post(request: Request) -> Response:
             tab=tab,
             platform=platform,
             open=opened.delivery.account if opened else "",
+            **cut,
         ),
         view=view,
         post=view.details.post,
         tab=tab,
         tabs=TABS,
         platform=platform,
-        lines=lines,
+        lines=shown,
+        first=first,
+        number_of_lines=len(lines),
+        max_lines=MAX_LINES,
         opened=opened,
         explanation=await explain(visitor, opened_view, alerts)
         if opened_view
@@ -122,6 +133,21 @@ async def show_post(request: Request) -> Response:
         ],
         related=related,
     )
+
+
+def find_first(
+    lines: Sequence[DeliveryLine], typed: str, opened: DeliveryLine | None
+) -> int:
+    """Return the number of lines before the shown ones, a multiple of MAX_LINES.
+
+    The opened line decides, else the number in the address.
+    """
+    if opened is not None:
+        number = lines.index(opened)
+    else:
+        number = int(typed) if re.fullmatch("[0-9]{1,6}", typed) else 0
+    last = max(len(lines) - 1, 0)
+    return min(number, last) // MAX_LINES * MAX_LINES
 
 
 def view_opened(visitor: Visitor, view: PostView, line: DeliveryLine) -> DeliveryView:
