@@ -1,6 +1,6 @@
 """The jobs of a daemon beside sending: checks of its surroundings, notices to people, clean-up."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import timedelta
 from functools import partial
@@ -9,7 +9,6 @@ from publisher.app.application import Application
 from publisher.app.channel_check import ProvingChannels, check_channels
 from publisher.app.format import Formatter
 from publisher.config import Environment
-from publisher.domain.account import Account, AccountId
 from publisher.engine.certificates import check_certificates
 from publisher.engine.checkpoints import (
     CheckpointTargets,
@@ -20,6 +19,7 @@ from publisher.engine.checkpoints import (
 from publisher.engine.disk_space import check_disks
 from publisher.engine.job_scheduler import Job
 from publisher.engine.monitor import check_logins_due, monitor_due
+from publisher.engine.notice_groups import platform_of
 from publisher.engine.notice_writer import NoticeWriter, name_workspace
 from publisher.engine.notifier import Notifier
 from publisher.engine.offboard import remove_ordered_secrets, report_all_secrets
@@ -98,12 +98,6 @@ def build_checks(app: Application, messages: Messages) -> Sequence[Job]:
         Job("compact_journal", partial(compact_journal, store), 120.0, 86400.0),
         Job("prune", prune_old, 180.0, 86400.0),
     )
-
-
-def platform_of(accounts: Mapping[AccountId, Account], account: AccountId) -> str:
-    """Return the platform of an account; empty for one that has left the settings."""
-    known = accounts.get(account)
-    return known.platform if known else ""
 
 
 def build_notifier(

@@ -156,6 +156,7 @@ class Formatter:
         facts = {
             "post": alert.subject,
             "account": alert.subject,
+            "host": alert.subject,
             **alert.facts,
             "reason": reason_text,
         }

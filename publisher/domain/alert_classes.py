@@ -102,8 +102,8 @@ _CODES: Mapping[tuple[Urgency, Audience], str] = {
 _EVENTS = """
     account_identity_changed accounts_added_late after_review_due after_review_overdue
     approvals_voided attempt_orphaned break_glass cancelled.original_not_published
-    clock_jumped_ahead clock_jumped_back database_busy disk_full expired external_post failed
-    journal_unwritable link_opened_elsewhere log_lines_dropped occurrences_missed posts_removed
+    clock_jumped_ahead clock_jumped_back expired external_post failed
+    link_opened_elsewhere log_lines_dropped occurrences_missed posts_removed
     published_after_cancellation published_after_edit removed response_late sign_in_reset
     unauthorized_post users_suspended
 """

@@ -1,9 +1,9 @@
 """Notices of one cause, grouped: fifty accounts with one fault are one paragraph of a message."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from publisher.domain.account import AccountId
+from publisher.domain.account import Account, AccountId
 from publisher.domain.alert_classes import Urgency, classify
 from publisher.store.notices import NoticeKind, PendingNotice
 from publisher.store.queries.queries import Alert
@@ -17,7 +17,8 @@ PROBLEM_KINDS = frozenset(
     }
 )
 _URGENCIES = list(Urgency)
-GroupKey = tuple[str, ...]
+Cause = tuple[str, ...]
+GroupKey = tuple[str, Cause]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,35 +55,36 @@ class NoticeGroup:
 def group_notices(
     notices: Sequence[PendingNotice], platform_of: Callable[[AccountId], str]
 ) -> Sequence[NoticeGroup]:
-    """Return the notices in groups of one cause, the most severe first.
-
-    A cause is the code and the reason of an alert. It belongs to a platform, or to a post if it
-    concerns no account.
-    """
+    """Return the notices in groups of one kind and one cause, the most severe first."""
     groups: dict[GroupKey, list[PendingNotice]] = {}
-    platforms: dict[GroupKey, str] = {}
     for notice in notices:
-        key, platform = find_cause(notice, platform_of)
-        groups.setdefault(key, []).append(notice)
-        platforms[key] = platform
-    found = [
-        NoticeGroup(notices=each, platform=platforms[key])
-        for key, each in groups.items()
-    ]
+        alert = notice.alert
+        cause = find_cause(alert, platform_of) if alert else (notice.key,)
+        groups.setdefault((notice.kind, cause), []).append(notice)
+    found = []
+    for each in groups.values():
+        alert = each[0].alert
+        account = alert.facts.get("account") if alert else None
+        platform = platform_of(AccountId(account)) if account else ""
+        found.append(NoticeGroup(notices=each, platform=platform))
     return sorted(found, key=severity_of)
 
 
-def find_cause(
-    notice: PendingNotice, platform_of: Callable[[AccountId], str]
-) -> tuple[GroupKey, str]:
-    alert = notice.alert
-    if alert is None:
-        return (notice.kind, notice.key), ""
-    cause = (notice.kind, alert.code, alert.facts.get("reason", ""))
+def find_cause(alert: Alert, platform_of: Callable[[AccountId], str]) -> Cause:
+    """Return the cause of an alert: its code, its reason, and its platform or post.
+
+    It belongs to a post if it concerns no account.
+    """
+    cause = (alert.code, alert.facts.get("reason", ""))
     if account := alert.facts.get("account"):
-        platform = platform_of(AccountId(account))
-        return (*cause, "platform", platform), platform
-    return (*cause, "post", alert.facts.get("post", "")), ""
+        return (*cause, "platform", platform_of(AccountId(account)))
+    return (*cause, "post", alert.facts.get("post", ""))
+
+
+def platform_of(accounts: Mapping[AccountId, Account], account: AccountId) -> str:
+    """Return the platform of an account; empty for one that has left the settings."""
+    known = accounts.get(account)
+    return known.platform if known else ""
 
 
 def severity_of(group: NoticeGroup) -> tuple[bool, int, int]:

@@ -25,7 +25,9 @@ MAX_ALERT_CHARACTERS = 400
 MAX_GROUPED_CHARACTERS = 160
 """How much is quoted of an alert where a message is about several causes."""
 MAX_NAMES = 5
-"""How many accounts of a group are named."""
+"""How many accounts, hosts or channels of a group are named."""
+SUBJECT_FACTS = ("account", "host", "channel")
+"""Facts of alerts that name the subject: those of a group are counted and named."""
 MAX_DIGEST_ALERTS = 5
 MAX_DIGEST_CHARACTERS = 80
 PERSON_FACTS = ("user", "by", "second")
@@ -112,15 +114,15 @@ class NoticeWriter:
         return redact_text("\n".join(lines))
 
     def list_subjects(self, group: NoticeGroup) -> str:
-        """Return the number of a group's accounts with the first names, or that of its alerts."""
-        translate, accounts = self.messages.translate, group.values_of("account")
-        if len(accounts) < 2:
+        """Return the number of a group's subjects with the first names, or that of its alerts."""
+        translate, (fact, subjects) = self.messages.translate, find_subjects(group)
+        if len(subjects) < 2:
             return translate("notice_number", number=len(group.notices))
-        names = translate("list_comma").join(accounts[:MAX_NAMES])
-        code = (
-            "notice_accounts_all" if len(accounts) <= MAX_NAMES else "notice_accounts"
-        )
-        return translate(code, number=len(accounts), names=names)
+        number = translate(f"notice_{fact}_number", number=len(subjects))
+        names = translate("list_comma").join(subjects[:MAX_NAMES])
+        is_complete = len(subjects) <= MAX_NAMES
+        code = "notice_subjects_all" if is_complete else "notice_subjects"
+        return translate(code, number=number, names=names)
 
     def list_commands(self, group: NoticeGroup, alert: Alert) -> list[str]:
         """Return the commands that end a group's problem, and that acknowledge it."""
@@ -137,7 +139,7 @@ class NoticeWriter:
             alert.code.removeprefix("held.") in REFUSED_HOLD_REASONS and len(posts) == 1
         ):
             lines.append(translate("notice_resend", post=posts[0]))
-        return [*lines, translate("notice_acknowledge_all", code=alert.code)]
+        return [*lines, translate("notice_acknowledge_all", number=alert.id)]
 
     def title(self, groups: Sequence[NoticeGroup]) -> str:
         """Return the subject of a message: urgency, workspace, account, and cause.
@@ -149,11 +151,11 @@ class NoticeWriter:
         if alert is None:
             said = translate(f"notice_title_{group.first.kind}")
             return shorten(f"{said} {self.workspace}", MAX_TITLE_CHARACTERS)
-        accounts = group.values_of("account")
-        if len(accounts) > 1:
-            subject = translate("notice_account_number", number=len(accounts))
+        fact, subjects = find_subjects(group)
+        if len(subjects) > 1:
+            subject = translate(f"notice_{fact}_number", number=len(subjects))
         else:
-            subject = next(iter([*accounts, *group.values_of("host")]), "")
+            subject = next(iter(subjects), "")
         more = (
             translate("notice_title_more", number=len(groups) - 1)
             if len(groups) > 1
@@ -167,7 +169,9 @@ class NoticeWriter:
         )
         cause = self.name_cause(self._hide_words(alert))
         colon = translate("notice_colon")
-        if cause.startswith(f"{subject}{colon}"):  # it names its host itself
+        if cause.startswith(
+            (f"{subject}{colon}", f"{subject} ")
+        ):  # it names its host itself
             subject = ""
         said = colon.join(filter(None, [head, subject, cause]))
         room = MAX_TITLE_CHARACTERS - len(more)
@@ -221,6 +225,16 @@ class NoticeWriter:
             if name != "said"
         }
         return replace(alert, facts=facts)
+
+
+def find_subjects(group: NoticeGroup) -> tuple[str, Sequence[str]]:
+    """Return the fact that names the subjects of a group's alerts, and their names, if any.
+
+    It is the first one that has several names, or else the first one that has a name.
+    """
+    named = [(fact, group.values_of(fact)) for fact in SUBJECT_FACTS]
+    several = [(fact, names) for fact, names in named if len(names) > 1]
+    return next(iter([*several, *(item for item in named if item[1])]), ("", []))
 
 
 def name_audience(messages: Messages, audience: Audience) -> str:

@@ -48,7 +48,6 @@ class Fault(StrEnum):
     DAEMON_SILENT = "daemon_silent"
     DELIVERY_STUCK = "delivery_stuck"
     SETTINGS_UNREADABLE = "settings_unreadable"
-    """With them it is unknown which database to look at."""
 
 
 FAULTS_IN_DATABASE = frozenset({Fault.DAEMON_SILENT, Fault.DELIVERY_STUCK})

@@ -1,4 +1,4 @@
-"""The settings that the watchdog needs to send a report, kept from its last good look.
+"""The settings that the watchdog needs to look and to send a report, kept from its last good look.
 
 An error in publisher.toml must not silence it. The secrets themselves are not kept.
 """
@@ -10,17 +10,23 @@ from collections.abc import Mapping
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+from sqlalchemy.engine import make_url
+
 from publisher.config import Environment, Settings
 from publisher.domain.errors import SettingsError
 from publisher.settings_file import AlertsEntry
 
 
 def keep_settings(settings: Settings) -> None:
-    """Keep the channels and rules of alerts as they are now. Raises OSError."""
+    """Keep the database's address, and the channels and rules of alerts. Raises OSError.
+
+    An address with a password is not kept.
+    """
     alerts = settings.document.data.get("alerts", {}) if settings.document else {}
     kept = {
         "environment": settings.environment.value,
         "timezone": settings.timezone.key,
+        "database": "" if has_password(settings.database) else settings.database,
         "secrets_dir": str(settings.secrets_dir) if settings.secrets_dir else None,
         "alerts": alerts,
     }
@@ -40,9 +46,9 @@ def keep_settings(settings: Settings) -> None:
 
 
 def load_kept_settings(workspace: Path) -> Settings | None:
-    """Return settings with the kept channels and rules, but without a database or accounts.
+    """Return settings with the kept address, channels and rules, but without accounts.
 
-    None if there are none, or if they cannot be read.
+    The address is empty if none was kept. None if there are no settings, or they cannot be read.
     """
     workspace = workspace.absolute()
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
@@ -51,12 +57,18 @@ def load_kept_settings(workspace: Path) -> Settings | None:
         return Settings(
             workspace=workspace,
             timezone=ZoneInfo(kept["timezone"]),
-            database="",
+            database=kept.get("database", ""),
             environment=Environment(kept["environment"]),
             secrets_dir=Path(folder) if folder else None,
             alerts=AlertsEntry.model_validate(kept["alerts"]),
         )
     return None
+
+
+def has_password(address: str) -> bool:
+    """Return True if a database's address has a password."""
+    parsed = make_url(address)
+    return parsed.password is not None or "password" in parsed.query
 
 
 def settings_file(workspace: Path) -> Path:

@@ -49,8 +49,10 @@ from publisher.store.db.rows import (
     clear_alerts,
     clear_outcome_alerts,
     find_alert_changes,
+    find_outdated_facts,
     raise_delivery_alert,
     subject_of,
+    update_facts,
     write_entries,
 )
 from publisher.store.db.tables import (
@@ -511,7 +513,8 @@ class StorePart:
     ) -> int:
         """Keep one alert of a code for each named matter of this host. Return the number changed.
 
-        An open one is written again only if the `since` of its facts differs.
+        An open one is raised again only if the `since` of its facts differs. Its other facts follow
+        the present ones, without a notice.
         """
         host = self.store.worker.partition(":")[0]
         prefix = f"{code}:{self.store.worker}:"
@@ -528,7 +531,10 @@ class StorePart:
                 if subject.startswith(prefix)
             }
 
-        return await self.update_alerts(find_changes)
+        changed = await self.update_alerts(find_changes)
+        if await self.database.read(find_outdated_facts, contents):
+            await self.database.write(update_facts, contents)
+        return changed
 
     @in_transaction
     def _apply_alert_changes(

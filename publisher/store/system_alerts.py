@@ -4,6 +4,7 @@ The clock, disk, log and templates are this machine's. The alerts are raised onc
 be written, and cleared when the problem is over.
 """
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +20,12 @@ from publisher.runtime.logs import dropped_line_count, log
 from publisher.store.base import BaseStore, StorePart
 from publisher.store.db.alert_tables import ALERT
 from publisher.store.db.database import Transaction
-from publisher.store.db.postgres import is_unavailable, write_error_code
+from publisher.store.db.postgres import (
+    JOURNAL_UNWRITABLE,
+    WRITE_ERRORS,
+    is_unavailable,
+    write_error_code,
+)
 from publisher.store.db.rows import (
     AlertContent,
     clear_alerts,
@@ -56,6 +62,13 @@ RIGHTS_MISSING = "rights_missing"
 """The alert that a dashboard lacks rights on files of its machine."""
 ALERT_REPEAT_INTERVAL = timedelta(hours=1)
 """How long after an alert of the same code another one is raised."""
+WRITE_ERROR_PERIOD = timedelta(minutes=5)
+"""How long no write may fail until the alert about it is over.
+
+It is raised when writes succeed again, so people would not see a shorter one.
+"""
+WRITES = "writes"
+"""The matter of the alerts about failed writes."""
 FAILURES_BEFORE_ALERT = 3
 """How many failures in a row raise an alert."""
 FAILING_TIME_BEFORE_ALERT = timedelta(hours=1)
@@ -63,7 +76,7 @@ FAILING_TIME_BEFORE_ALERT = timedelta(hours=1)
 ACCOUNT_JOBS = ("monitor_account", "check_login")
 """Jobs that run once for each account."""
 HOST_SUBJECTS = frozenset(
-    {"callbacks", "clock", "dashboard", "files", "rights", "templates"}
+    {"callbacks", "clock", "dashboard", "files", "log", "rights", "templates"}
 )
 """The subjects of alerts about one host begin so; the worker follows."""
 ALERT_REFRESH_SECONDS = 600.0
@@ -88,6 +101,8 @@ class SystemAlerts(StorePart):
         """The code of the open clock alert, "" for none; None when that is not known."""
         self._alerted_skew = timedelta()
         """The clock skew that the open alert reports."""
+        self._alerted_errors: set[str] | None = None
+        """The write errors of this host with an open alert; None when that is not known."""
 
     async def update(self) -> None:
         """Alert people to clock jumps, an unconfirmed clock, failed writes and lost log lines.
@@ -95,28 +110,69 @@ class SystemAlerts(StorePart):
         The log lines were dropped.
         """
         await self.alert_clock_changes()
-        if self.database.unreported_errors:
-            await self.alert_errors()
+        await self.alert_write_errors()
         await self.alert_dropped_lines()
 
-    async def alert_errors(self) -> None:
-        """Raise an alert for each cause of failed writes.
+    async def alert_write_errors(self) -> None:
+        """Keep an alert for each cause of failed writes, until none has failed for a while.
 
-        The database can be written again now.
+        It is raised once the database can be written again.
         """
-        codes, now = set(self.database.unreported_errors), self.runtime.now()
-        for code in sorted(codes):
-            await self.database.write(raise_alert_hourly, now, code, {})
-        self.database.unreported_errors -= codes
+        if self._alerted_errors is None:
+            self._alerted_errors = await self._read_alerted_errors()
+        errors = await self._find_write_errors()
+        if errors == self._alerted_errors:
+            return
+        for code in sorted(errors ^ self._alerted_errors):
+            wanted: dict[str, Mapping[str, str]] = (
+                {WRITES: {}} if code in errors else {}
+            )
+            await self.keep_host_alerts(code, wanted)
+        self._alerted_errors = errors
+
+    async def _read_alerted_errors(self) -> set[str]:
+        """Return the write errors with an open alert of an earlier process of this host.
+
+        They last for as long as ones of now. Alerts that name no host, of an earlier version, end.
+        """
+        is_open = (ALERT.c.code.in_(WRITE_ERRORS), ALERT.c.cleared_at.is_(None))
+        rows = await self.database.read_rows(
+            select(ALERT.c.code, ALERT.c.subject).where(*is_open)
+        )
+        found = set()
+        for code, subject in rows:
+            if subject == f"{code}:{self.store.worker}:{WRITES}":
+                found.add(code)
+                self.database.write_errors.setdefault(code, self.runtime.monotonic())
+            elif subject == MACHINE_SUBJECT:
+                now = self.runtime.now()
+                await self.database.write(clear_alerts, subject, now, code)
+        return found
+
+    async def _find_write_errors(self) -> set[str]:
+        """Return the write errors of WRITE_ERROR_PERIOD, and a journal that still takes no line."""
+        errors, journal = self.database.write_errors, self.database.journal
+        over_since = self.runtime.monotonic() - WRITE_ERROR_PERIOD.total_seconds()
+        for code in [code for code, last in errors.items() if last <= over_since]:
+            if (
+                code == JOURNAL_UNWRITABLE
+                and journal is not None
+                and not await asyncio.to_thread(journal.can_append)
+            ):
+                self.database.record_write_error(code)
+            else:
+                del errors[code]
+        return set(errors)
 
     async def alert_dropped_lines(self) -> None:
         """Raise an alert with the number of log lines dropped since the last one, if any."""
         dropped = dropped_line_count()
         if dropped <= self.reported_lines:
             return
-        facts = {"number": str(dropped - self.reported_lines)}
+        facts = {"host": self._host, "number": str(dropped - self.reported_lines)}
+        subject = f"log:{self.store.worker}"
         await self.database.write(
-            raise_alert_hourly, self.runtime.now(), "log_lines_dropped", facts
+            raise_alert_hourly, self.runtime.now(), "log_lines_dropped", subject, facts
         )
         self.reported_lines = dropped
 
@@ -289,7 +345,11 @@ class SystemAlerts(StorePart):
 
 
 def raise_alert_hourly(
-    transaction: Transaction, now: datetime, code: str, facts: Mapping[str, str]
+    transaction: Transaction,
+    now: datetime,
+    code: str,
+    subject: str,
+    facts: Mapping[str, str],
 ) -> None:
     """Raise an alert about an event that is over.
 
@@ -297,12 +357,12 @@ def raise_alert_hourly(
     """
     recent = select(ALERT.c.id).where(
         ALERT.c.code == code,
-        ALERT.c.subject == MACHINE_SUBJECT,
+        ALERT.c.subject == subject,
         ALERT.c.at > now - ALERT_REPEAT_INTERVAL,
         ALERT.c.at <= now,  # a clock that was ahead may have dated one in the future
     )
     if transaction.connection.execute(recent).first() is None:
-        raise_alert(transaction, now, code, MACHINE_SUBJECT, facts)
+        raise_alert(transaction, now, code, subject, facts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

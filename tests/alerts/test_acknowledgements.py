@@ -27,7 +27,7 @@ WANG = named_person("王")
 RETURNED = "有人确认后仍未解决"
 EVENTS = """
     accounts_added_late approvals_voided attempt_orphaned break_glass
-    cancelled.original_not_published clock_jumped_back disk_full expired.too_late external_post
+    cancelled.original_not_published clock_jumped_back expired.too_late external_post
     failed.weibo_20012 link_opened_elsewhere log_lines_dropped occurrences_missed posts_removed
     published_after_edit removed.removed_on_platform response_late sign_in_reset
     unauthorized_post users_suspended

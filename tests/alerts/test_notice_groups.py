@@ -26,6 +26,7 @@ from tests.alerts.test_notices import (
     CHANNELS,
     HOUR,
     MINUTE,
+    REFUSED,
     RULES,
     Receiver,
     close_alert,
@@ -41,6 +42,7 @@ QUIET = "credentials_expiring"
 """A routine alert, for operators."""
 IMPORTANT = "approval_needed"
 """An important alert, for editors."""
+NO_ACCOUNT = {"account": "", "reason": ""}
 
 
 @pytest.fixture
@@ -133,6 +135,54 @@ async def test_f50_notices_of_one_cause_wait_for_one_another(open_store, receive
     assert len([key for key in ids if key[0].isdigit()]) == 3
     assert "3 个账号" in title
     assert "3 个账号：city0-wechat，city1-wechat，city2-wechat" in body
+
+
+@pytest.mark.parametrize(
+    ("code", "fact", "number"),
+    [("disk_full", "host", "6 台主机"), ("channel_untested", "channel", "6 个通道")],
+)
+async def test_f50_hosts_and_channels_of_a_group_are_named(
+    open_store, receiver, code, fact, number
+):
+    """F50: the number is in the title, the first five are in the text."""
+    notifier = make_notifier(await open_store(), receiver)
+    for place in range(6):
+        more = {fact: f"x{place}", "since": "2026-11-25T00:00:00+00:00", **NO_ACCOUNT}
+        await open_alert(notifier.store, code, f"{code}:{place}", **more)
+    await notifier.run()
+    [(_channel, _ids, title, body)] = receiver.accepted
+    assert number in title
+    assert f"{number}，前几个是 x0，x1，x2，x3，x4。" in body
+
+
+async def test_f50_a_title_names_a_host_once(open_store, receiver):
+    notifier = make_notifier(await open_store(), receiver)
+    await open_alert(
+        notifier.store, "disk_full", "disk_full:x", host="x1", **NO_ACCOUNT
+    )
+    await notifier.run()
+    [(_channel, _ids, title, _body)] = receiver.accepted
+    assert title.count("x1") == 1
+
+
+async def test_f50_the_command_of_a_group_is_about_its_cause_alone(
+    open_store, receiver
+):
+    """F50: two reasons of one code are two groups, and each command names an alert of its own."""
+    notifier = make_notifier(await open_store(), receiver)
+    for number, reason in enumerate(("x", "y", "x", "y")):
+        subject = f"city{number}-weibo"
+        await open_alert(
+            notifier.store, REFUSED, subject, account=subject, reason=reason
+        )
+    await notifier.run()
+    [(_channel, _ids, _title, body)] = receiver.accepted
+    numbers = {
+        one.facts["account"]: one.id for one in await notifier.store.queries.alerts()
+    }
+    for first in ("city0-weibo", "city1-weibo"):
+        assert f"alerts dismiss {numbers[first]} --same-cause" in body
+    assert "--code" not in body
 
 
 async def test_f50_a_pause_of_accounts_without_a_platform_names_no_resume_command(

@@ -187,14 +187,15 @@ def test_a_line_that_the_stream_cannot_encode_is_lost_alone():
 
 
 async def test_f91_dropped_lines_are_alerted(open_store, runtime):
-    """F91: people are alerted how many lines are missing, once."""
+    """F91: people are alerted how many lines are missing on which host, once."""
     store = await open_store()
     system_alerts = SystemAlerts(store)
     system_alerts.reported_lines -= 7
     for _ in range(2):
         await system_alerts.update()
     [alert] = await store.queries.alerts()
-    assert (alert.code, alert.facts) == ("log_lines_dropped", {"number": "7"})
+    facts = {"host": "worker-1", "number": "7"}
+    assert (alert.code, alert.facts) == ("log_lines_dropped", facts)
 
 
 def test_a_line_beside_an_answer_goes_to_the_present_standard_error(

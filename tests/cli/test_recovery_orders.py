@@ -1,9 +1,12 @@
 """One cause at many accounts is over by one command: `resume`, `resolve`, `alerts dismiss`."""
 
 import pytest
+from sqlalchemy import select
 
 from publisher.domain.account import AccountId
 from publisher.domain.results import Blocked, HoldReason, Unknown
+from publisher.store.db.alert_tables import ALERT
+from publisher.store.db.rows import clear_alerts, raise_alert
 from tests.cli.conftest import (
     BY,
     CAPTCHA,
@@ -154,6 +157,9 @@ def test_f50_what_needs_a_look_at_the_account_is_not_resent_with_others(
         (("alerts", "dismiss", "--code", "disk_full", *WANG), 4),
         (("alerts", "dismiss", "1", "999", *WANG), 4),
         (("alerts", "dismiss", "1", "--code", "held", *WANG), 2),
+        (("alerts", "dismiss", "--same-cause", *WANG), 2),
+        (("alerts", "dismiss", "--code", "held", "--same-cause", *WANG), 2),
+        (("alerts", "dismiss", "999", "--same-cause", *WANG), 4),
     ],
 )
 def test_an_order_about_many_names_what_there_is(run, blocked, arguments, code):
@@ -176,6 +182,37 @@ def test_f50_alerts_of_one_kind_are_dismissed_at_once(run, blocked, by_code):
     assert left == {"held.account"}
     run("-C", blocked, "alerts", "dismiss", "--code", "held", *WANG)
     assert status(run, blocked)["alerts"] == []
+
+
+def test_f50_the_alerts_of_one_cause_are_dismissed_by_one_number(
+    run, blocked, run_on_database
+):
+    """F50: another reason stays, although the code is the same; the alert of the number may be over."""
+
+    async def change(application):
+        store, now = application.store, application.runtime.now()
+
+        def write(unit):
+            for name in ("over", "lasts", "other"):
+                reason = "y" if name == "other" else "x"
+                facts = {"account": "beijing-tieba", "reason": reason}
+                raise_alert(unit, now, "login_refused", name, facts)
+            clear_alerts(unit, "over", now)
+
+        await store.database.write(write)
+        ended = select(ALERT.c.id).where(ALERT.c.subject == "over")
+        return await store.database.read_scalar(ended)
+
+    number = str(run_on_database(change))
+    before = len(status(run, blocked)["alerts"])
+    assert (
+        run("-C", blocked, "alerts", "dismiss", number, "--same-cause", *WANG).code == 0
+    )
+    alerts = status(run, blocked)["alerts"]
+    assert len(alerts) == before - 1
+    assert [one["subject"] for one in alerts if one["code"] == "login_refused"] == [
+        "other"
+    ]
 
 
 def test_nothing_is_sent_while_the_pause_lasts(blocked, deliver):

@@ -4,14 +4,17 @@ import contextlib
 import json
 import resource
 import signal
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from publisher.engine import watchdog
+from publisher.engine.watchdog_settings import keep_settings, load_kept_settings
 from tests.alerts.receivers import Webhook, serving
 from tests.cli.posts import write_schedule
 from tests.cli.test_run import daemon
+from tests.engine.settings import make_settings
 from tests.wait import wait_until
 
 
@@ -111,6 +114,35 @@ def test_broken_settings_are_reported_over_the_channels_of_the_last_good_look(
     run("-C", drill, "watchdog", "--once")
     assert hooks["duty"].accepted[-1]["ids"] == message["ids"]
     assert "已经恢复" in hooks["duty"].accepted[-1]["message"]
+
+
+def test_with_unreadable_settings_the_watchdog_looks_at_the_last_database(
+    run, drill, hooks
+):
+    """A database that is lost after a typo in publisher.toml is reported all the same."""
+    assert run("-C", drill, "reload").code == 0
+    run("-C", drill, "watchdog", "--once")
+    with (drill / "publisher.toml").open("a", encoding="utf-8") as settings:
+        settings.write("\n[[account]\n")
+    looked = run("-C", drill, "watchdog", "--once")
+    assert "publisher.toml 读不了" in looked.out
+    assert "守护进程" in looked.out
+    (drill / "var" / "publisher.db").unlink()
+    assert "数据库读不出来" in run("-C", drill, "watchdog", "--once").out
+    faults = [message["ids"][0].partition("@")[0] for message in hooks["duty"].accepted]
+    assert faults == ["daemon_silent", "settings_unreadable", "database_unreadable"]
+
+
+def test_an_address_with_a_password_is_not_kept(tmp_path):
+    """Then only the error in publisher.toml is reported."""
+    for address, kept in (
+        ("postgresql://li:hidden@db/x", ""),
+        ("postgresql://li@db/x?password=hidden", ""),
+        ("postgresql://li@db/x", "postgresql://li@db/x"),
+    ):
+        settings = replace(make_settings(tmp_path), database=address)
+        keep_settings(settings)
+        assert load_kept_settings(tmp_path).database == kept
 
 
 def test_a_report_that_no_channel_of_the_first_list_accepts_goes_to_the_second(

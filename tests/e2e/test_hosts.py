@@ -6,12 +6,14 @@ import shutil
 import signal
 import subprocess
 import uuid
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from sqlalchemy import create_engine, inspect, text
 from sqlalchemy.engine import make_url
 
+from publisher.store.monitor.lost_workers import LOST_AFTER
 from tests.wait import PATIENCE_SECONDS
 
 POST = """
@@ -138,9 +140,27 @@ def is_done(host, number):
     }
 
 
-@pytest.mark.long(seconds=50)
-def test_two_hosts_share_the_work(hosts, simulator, wait_until):
-    """Every post is sent once, by the host that claims it (F80)."""
+def lost_hosts(host):
+    """Return the subjects of a host's alerts about other hosts that are lost."""
+    alerts = json.loads(host.publisher("alerts", "--json"))["alerts"]
+    return [one["subject"] for one in alerts if one["code"] == "worker_lost"]
+
+
+def let_a_minute_pass(shared):
+    """Date the last heartbeat of each daemon a minute back; those that run write another one."""
+    engine = create_engine(make_url(shared).set(drivername="postgresql+psycopg"))
+    earlier = text("UPDATE worker SET heartbeat_at = heartbeat_at - :gone")
+    with engine.begin() as connection:
+        connection.execute(earlier, {"gone": LOST_AFTER // timedelta(microseconds=1)})
+    engine.dispose()
+
+
+@pytest.mark.long(seconds=60)
+def test_two_hosts_share_the_work(hosts, shared, simulator, wait_until):
+    """Every post is sent once, by the host that claims it (F80).
+
+    One that is killed is an alert of the other, until it is back.
+    """
     first, second, write = hosts
     daemons = [first.start(), second.start()]
     wait_until(lambda: len(second.status()["daemon"].get("others", ())) == 1)
@@ -148,6 +168,13 @@ def test_two_hosts_share_the_work(hosts, simulator, wait_until):
     wait_until(lambda: is_done(second, 48))
     assert [daemon.poll() for daemon in daemons] == [None, None]
     assert copies(simulator) == (48, 48)
+    assert lost_hosts(second) == []
+    daemons[0].kill()
+    daemons[0].wait()
+    let_a_minute_pass(shared)
+    wait_until(lambda: lost_hosts(second))
+    first.start()
+    wait_until(lambda: lost_hosts(second) == [])
 
 
 def test_a_killed_hosts_work_is_taken_over_by_another(hosts, simulator, wait_until):

@@ -37,7 +37,9 @@ from publisher.domain.delivery import Actor, Role
 from publisher.domain.user import parse_grant
 from publisher.runtime.clock import Runtime
 from publisher.secrets import Vault
+from publisher.store.backup_record import BackupRecord
 from publisher.store.people.users import NewSignIn
+from publisher.testing.fakes import make_confirmed_runtime
 from tests.ports import free_port
 from tests.wait import wait_until
 from tests.web.test_write import fields_of
@@ -493,6 +495,48 @@ def test_a_daemon_that_starts_the_dashboard_gives_it_no_secret(installation):
         USERS["publisher"],
         0o660,
     )
+
+
+async def look_for_backup(folder: Path, *, forget: bool = False) -> list[str]:
+    """Look at the record of backups as a daemon does. Return the codes of the open alerts.
+
+    With `forget` the last backup is three days old.
+    """
+    settings = await load_settings(folder)
+    async with open_store(settings, make_confirmed_runtime()) as store:
+        if forget:
+            old = datetime.now(UTC) - timedelta(days=3)
+            await store.last_backup.record(BackupRecord(at=old, place="h:/old"))
+        await store.last_backup.update(settings.backup_max_age)
+        return [alert.code for alert in await store.queries.alerts()]
+
+
+def test_the_shipped_backup_keeps_a_copy_and_ends_the_alert(installation):
+    """Its writable folders are enough for the copy and for its record in the database."""
+    backups = installation.folder / "backups"
+    backups.mkdir()
+    os.chown(backups, USERS["publisher"], GROUPS["publisher"])
+    place = str(INSTALLED / "backups")
+    said = (EXAMPLES / "publisher-backup.service").read_text("utf-8")
+    [arguments] = re.findall(rf"^ExecStart=.* -C {INSTALLED} (.*)$", said, re.MULTILINE)
+    given = arguments.replace("/var/backups/publisher", place).split()
+    command = [sys.executable, "-P", "-m", "publisher", "-C", str(INSTALLED), *given]
+    written = [str(INSTALLED / "var"), place]
+    assert asyncio.run(look_for_backup(installation.folder, forget=True)) == [
+        "backup_overdue"
+    ]
+    done = subprocess.run(
+        DAEMON.wrap(installation.folder, command, written),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        env={key: value for key, value in os.environ.items() if key != "TMPDIR"},
+    )
+    assert done.returncode == 0, done.stderr
+    [copy] = backups.iterdir()
+    assert copy.stat().st_uid == USERS["publisher"]
+    assert asyncio.run(look_for_backup(installation.folder)) == []
 
 
 def find_processes(*ending: str) -> list[Path]:

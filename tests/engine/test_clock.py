@@ -748,7 +748,7 @@ async def test_f61_an_alert_dated_in_the_future_suppresses_no_later_one(
     for at in (runtime.now() + YEAR_AHEAD, runtime.now(), runtime.now()):
         await store.database.write(
             lambda unit, at=at: raise_alert_hourly(
-                unit, at, "log_lines_dropped", {"number": "1"}
+                unit, at, "log_lines_dropped", "log:w", {"number": "1"}
             )
         )
     assert await reported(store) == [("log_lines_dropped", "1")] * 2

@@ -200,7 +200,7 @@ MUTANTS: Mapping[str, Mutant] = {
     "no_check_before_first_byte": Mutant(
         promises=frozenset({"I6", "I14", "I16"}),
         storm="slow",
-        seed=5,
+        seed=16,
         function=no_check_before_first_byte,
     ),
     "all_missed_sent": Mutant(promises=frozenset({"I6"}), storm="outage"),

@@ -58,6 +58,7 @@ NOTIFYING_JOB_TIMES = {
     "check_preflight": (15.0, 30.0),
     "check_silence": (20.0, 60.0),
     "check_backlog": (25.0, 30.0),
+    "return_alerts": (70.0, 60.0),
     "notify": (1.0, 2.0),
 }
 """The same times of the jobs that run only where people are notified."""

@@ -24,10 +24,11 @@ from publisher.store.db.postgres import (
     JOURNAL_UNWRITABLE,
     CommitUnknownError,
 )
+from publisher.store.db.rows import raise_alert
 from publisher.store.db.tables import ATTEMPT, RENDERED_POST
 from publisher.store.recovery.setup import prepare_database
 from publisher.store.store import Store
-from publisher.store.system_alerts import ALERT_REPEAT_INTERVAL, SystemAlerts
+from publisher.store.system_alerts import WRITE_ERROR_PERIOD, SystemAlerts
 from publisher.testing.builders import enqueue_posts, make_policy, make_post
 from publisher.testing.fakes import START_TIME, FakeAdapter
 from tests.store.test_audit import SmallDisk
@@ -160,7 +161,7 @@ async def test_f81_an_outcome_waits_until_it_can_be_written(tmp_path, store):
         holder.execute("BEGIN IMMEDIATE")
         settling = asyncio.create_task(store.outbox.record_outcome(lease, LIVE))
         await eventually(
-            lambda: DATABASE_BUSY in store.database.unreported_errors,
+            lambda: DATABASE_BUSY in store.database.write_errors,
             60,
             "the other program's lock",
         )
@@ -168,14 +169,67 @@ async def test_f81_an_outcome_waits_until_it_can_be_written(tmp_path, store):
     assert (await settling).state is State.PUBLISHED
 
 
-async def test_f81_a_recurring_lock_is_alerted_once_an_hour(store, runtime):
-    """F81: a program that locks the database again and again causes one alert, not hundreds."""
+async def test_f81_a_recurring_lock_is_one_alert_until_writes_go_well(store, runtime):
+    """F81: a program that locks the database again and again causes one alert, not hundreds.
+
+    It names the host, and ends by itself.
+    """
     system_alerts = SystemAlerts(store)
-    for expected in (1, 1, 2):
-        store.database.unreported_errors.add(DATABASE_BUSY)
-        await system_alerts.update()
-        assert await reported(store) == [DATABASE_BUSY] * expected
-        runtime.advance_time(ALERT_REPEAT_INTERVAL / 2 + timedelta(seconds=1))
+    for _ in range(3):
+        store.database.record_write_error(DATABASE_BUSY)
+        for _ in range(2):
+            await system_alerts.update()
+            assert await reported(store) == [DATABASE_BUSY]
+            runtime.advance_time(WRITE_ERROR_PERIOD / 2 - timedelta(seconds=1))
+    [alert] = await store.queries.alerts()
+    assert alert.facts == {"host": "w"}
+    runtime.advance_time(timedelta(seconds=2))
+    await system_alerts.update()
+    assert await reported(store) == []
+    store.database.record_write_error(DATABASE_BUSY)
+    await system_alerts.update()
+    [again] = await store.queries.alerts()
+    assert again.id == alert.id
+
+
+async def test_f82_each_host_ends_its_own_alert_of_failed_writes(store, runtime):
+    """F82: the success of one host says nothing about another one's disk."""
+    other = Store(
+        database=store.database, policies=store.policies, worker=WorkerId("x")
+    )
+    store.database.record_write_error(DISK_FULL)
+    await SystemAlerts(other).update()
+    store.database.write_errors.clear()
+    await SystemAlerts(store).update()
+    [alert] = await store.queries.alerts()
+    assert (alert.code, alert.facts) == (DISK_FULL, {"host": "x"})
+
+
+async def test_f82_a_new_process_does_not_end_the_alert_of_failed_writes_at_once(
+    store, runtime
+):
+    """F82: the cause may last; the alert ends if no write fails for a while."""
+    store.database.record_write_error(DISK_FULL)
+    await SystemAlerts(store).update()
+    runtime.advance_time(WRITE_ERROR_PERIOD / 2)
+    store.database.write_errors.clear()
+    started = SystemAlerts(store)
+    for expected in ([DISK_FULL], [DISK_FULL], []):
+        await started.update()
+        assert await reported(store) == expected
+        runtime.advance_time(WRITE_ERROR_PERIOD / 2)
+
+
+async def test_an_alert_of_an_earlier_version_that_names_no_host_ends(store, runtime):
+    """Nobody else could end it, and its acknowledgement would expire again and again."""
+
+    def write(unit):
+        for code in (DISK_FULL, "clock_jumped_back"):
+            raise_alert(unit, runtime.now(), code, "machine", {})
+
+    await store.database.write(write)
+    await SystemAlerts(store).update()
+    assert await reported(store) == ["clock_jumped_back"]
 
 
 @pytest.fixture
@@ -205,6 +259,23 @@ async def test_f82_without_room_for_the_intent_there_is_no_call(store, disk, run
         1,
         [DISK_FULL],
     )
+
+
+async def test_f82_the_alert_about_the_journal_lasts_while_nothing_is_due(
+    store, runtime
+):
+    """F82: where no line is to be written, one is tried before the alert ends."""
+    journal, system_alerts = store.database.journal, SystemAlerts(store)
+    write_to(journal, Path("/dev/full"))
+    [lease] = await store.outbox.claim(1)
+    await store.outbox.record_intent(lease)
+    for _ in range(3):
+        await system_alerts.update()
+        assert await reported(store) == [JOURNAL_UNWRITABLE]
+        runtime.advance_time(WRITE_ERROR_PERIOD)
+    write_to(journal, journal.path)
+    await system_alerts.update()
+    assert await reported(store) == []
 
 
 def write_to(journal, path):
@@ -242,6 +313,7 @@ async def test_f82_while_the_journal_refuses_lines_nothing_is_called_or_held(
     write_to(journal, journal.path)
     for _ in range(10):
         await run_jobs()
+    assert await reported(store) == []
     states = [delivery.state for delivery in await store.queries.deliveries()]
     assert (states, len(fake.calls), await attempts(store)) == (
         [State.PUBLISHED] * 6,

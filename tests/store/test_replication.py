@@ -3,6 +3,7 @@
 import pytest
 from sqlalchemy import text
 
+from publisher.engine.decisions import named_person
 from publisher.testing.builders import make_policy
 
 pytestmark = pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
@@ -69,6 +70,28 @@ async def test_the_last_replica_that_goes_is_an_alert(store):
     assert await behind(store) == []
     await execute(store, "DELETE FROM pg_stat_replication")
     assert await behind(store) == [("*", "replica_gone")]
+
+
+@pytest.mark.parametrize("is_acknowledged", [False, True])
+async def test_the_alert_about_the_last_replica_outlasts_the_daemon(
+    store, open_store, is_acknowledged
+):
+    """A person who has removed it on purpose acknowledges the alert before the restart."""
+    await set_replica(store)
+    await behind(store)
+    await execute(store, "DELETE FROM pg_stat_replication")
+    [gone] = await behind(store)
+    if is_acknowledged:
+        [alert] = await store.queries.alerts()
+        assert await store.actions.dismiss_alert(alert.id, named_person("王"))
+    restarted = await open_store(make_policy("a"))
+    await restarted.replication.update()
+    alerts = [
+        *await restarted.queries.alerts(),
+        *await restarted.queries.acknowledged_alerts(),
+    ]
+    found = [(alert.facts["replica"], alert.facts["reason"]) for alert in alerts]
+    assert found == ([] if is_acknowledged else [gone])
 
 
 async def test_without_rights_nothing_is_said(store):

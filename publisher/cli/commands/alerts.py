@@ -2,7 +2,8 @@
 
 import asyncio
 import socket
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from functools import partial
 
 import click
 
@@ -27,6 +28,7 @@ from publisher.cli.terminal import Terminal, echo
 from publisher.config import Settings
 from publisher.domain.account import AccountId
 from publisher.domain.errors import NoSuchItemError, Problem
+from publisher.engine.notice_groups import find_cause, platform_of
 from publisher.runtime.clock import Runtime
 from publisher.store.queries.queries import Alert
 
@@ -39,6 +41,7 @@ MAX_ID = 2**31 - 1
 )
 @click.argument("targets", metavar="[ID…|CHANNEL]", nargs=-1, type=one_line)
 @click.option("--code", metavar="CODE", type=one_line, help="opt_dismiss_code")
+@click.option("--same-cause", is_flag=True, help="opt_same_cause")
 @click.option("--by", "by", metavar="NAME", type=person_name, help="opt_by_dismiss")
 @click.option("--all", "shows_all", is_flag=True, help="opt_all_alerts")
 @json_option
@@ -49,6 +52,7 @@ async def alerts(  # noqa: PLR0913 # one argument an option
     code: str | None,
     by: str | None,
     *,
+    same_cause: bool,
     shows_all: bool,
     as_json: bool,
 ) -> int:
@@ -57,7 +61,7 @@ async def alerts(  # noqa: PLR0913 # one argument an option
         channel = next(iter(targets), None)
         return await test_channels(terminal, settings, channel)
     if action == "dismiss":
-        await dismiss(terminal, settings, targets, code, by)
+        await dismiss(terminal, settings, targets, code, by, same_cause=same_cause)
         return 0
     if not has_database(settings):
         shown = []
@@ -88,30 +92,36 @@ async def alerts(  # noqa: PLR0913 # one argument an option
     return 0
 
 
-async def dismiss(
+async def dismiss(  # noqa: PLR0913 # the arguments of the command
     terminal: Terminal,
     settings: Settings,
     numbers: Sequence[str],
     code: str | None,
     by: str | None,
+    *,
+    same_cause: bool,
 ) -> None:
-    """Acknowledge alerts, by number or all of one code.
+    """Acknowledge alerts: by number, all of the same causes as these, or all of one code.
 
     Raises NoSuchItemError, before any is acknowledged, if one of the numbers is not open.
     """
     if by is None or not (numbers or code):
         name = "--by" if by is None and (numbers or code) else "ID"
         raise LocalizedUsageError("missing_parameter", name=name)
-    if numbers and code:
+    if code and (numbers or same_cause):
         raise LocalizedUsageError("dismiss_number_or_code")
     ids = {int_range(1, MAX_ID)(number) for number in numbers}
     if not has_database(settings):
         raise NoSuchItemError("alert", code or numbers[0])
     async with open_command_store(settings) as store:
         # those held with a paused account are not listed, and end with its alert
-        known = await store.queries.shown_alerts()
-        chosen = [one for one in known if one.id in ids or (code and is_of(one, code))]
-        unknown = ids - {one.id for one in chosen}
+        shown = await store.queries.shown_alerts()
+        if same_cause:
+            named = await store.queries.named_alerts(ids)  # one of them may be over
+            chosen = choose_same_causes(shown, named, settings)
+        else:
+            named = chosen = choose_alerts(shown, ids, code)
+        unknown = ids - {one.id for one in named}
         accounts = {one.facts.get("account") for one in chosen}
         is_limited = bool(chosen) and not unknown and None not in accounts
         person = await authenticate(
@@ -126,22 +136,45 @@ async def dismiss(
         )
         if unknown:
             raise NoSuchItemError("alert", str(min(unknown)))
-        refused = []
-        for one in chosen:
-            if not await store.actions.dismiss_alert(one.id, person):
-                refused.append(one.id)
-            elif numbers:
-                terminal.print_message("alert_dismissed", number=one.id)
-        dismissed = len(chosen) - len(refused)
-        if code and dismissed:
-            terminal.print_message("alerts_dismissed", number=dismissed, code=code)
+        dismissed = [
+            one for one in chosen if await store.actions.dismiss_alert(one.id, person)
+        ]
+        print_dismissed(terminal, dismissed, named[0].code if same_cause else code)
+        refused = [one.id for one in chosen if one not in dismissed]
         if refused or not chosen:
-            raise NoSuchItemError("alert", str(refused[0]) if refused else code or "")
+            raise NoSuchItemError("alert", str([*refused, code or numbers[0]][0]))
+
+
+def print_dismissed(
+    terminal: Terminal, dismissed: Sequence[Alert], code: str | None
+) -> None:
+    """Print the numbers of acknowledged alerts, or how many they are of one code."""
+    if code is None:
+        for one in dismissed:
+            terminal.print_message("alert_dismissed", number=one.id)
+    elif dismissed:
+        number = len(dismissed)
+        terminal.print_message("alerts_dismissed", number=number, code=code)
 
 
 def is_of(alert: Alert, code: str) -> bool:
     """Return True if an alert has a code such as `held.captcha`, or one that begins `held`."""
     return code in {alert.code, alert.code.partition(".")[0]}
+
+
+def choose_alerts(
+    shown: Sequence[Alert], numbers: Collection[int], code: str | None
+) -> Sequence[Alert]:
+    return [one for one in shown if one.id in numbers or (code and is_of(one, code))]
+
+
+def choose_same_causes(
+    shown: Sequence[Alert], named: Sequence[Alert], settings: Settings
+) -> Sequence[Alert]:
+    """Return the alerts that a notice would put together with one of the named alerts."""
+    find_platform = partial(platform_of, settings.accounts)
+    causes = {find_cause(one, find_platform) for one in named}
+    return [one for one in shown if find_cause(one, find_platform) in causes]
 
 
 async def test_channels(

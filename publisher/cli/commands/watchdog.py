@@ -66,10 +66,7 @@ async def _look(terminal: Terminal) -> int:
         if kept is None:
             raise
         report_error(error, terminal)
-        findings = Findings(
-            faults={Fault.SETTINGS_UNREADABLE: locate_error(error)},
-            unknown=[*FAULTS_IN_DATABASE, Fault.DATABASE_UNREADABLE],
-        )
+        findings = await asyncio.to_thread(_find_by_kept_settings, kept, error, now)
         return await _report_findings(terminal, kept, findings, now)
     findings = await asyncio.to_thread(
         find_faults, settings, build_worker_id(settings), now
@@ -79,6 +76,25 @@ async def _look(terminal: Terminal) -> int:
     except OSError as error:
         _print_unwritable(terminal, settings_file(settings.workspace), error)
     return await _report_findings(terminal, settings, findings, now)
+
+
+def _find_by_kept_settings(
+    kept: Settings, error: SettingsError, now: datetime
+) -> Findings:
+    """Look at the database of the last good look, as publisher.toml cannot be read.
+
+    Its accounts are not known, so no delivery is known to be stuck. Without an address nothing is
+    known.
+    """
+    unreadable = {Fault.SETTINGS_UNREADABLE: locate_error(error)}
+    if not kept.database:
+        unknown = [*FAULTS_IN_DATABASE, Fault.DATABASE_UNREADABLE]
+        return Findings(faults=unreadable, unknown=unknown)
+    found = find_faults(kept, build_worker_id(kept), now)
+    return Findings(
+        faults={**unreadable, **found.faults},
+        unknown=[*found.unknown, Fault.DELIVERY_STUCK],
+    )
 
 
 async def _report_findings(

@@ -392,8 +392,8 @@ class Database:
         """True if workers on other machines may use the same database."""
         self.expected_identity: str | None = None
         """The identity of the tables, if they must stay the same while this process runs."""
-        self.unreported_errors: set[str] = set()
-        """Codes of write errors that have raised no alert yet."""
+        self.write_errors: dict[str, float] = {}
+        """The codes of write errors, each with its last instant in monotonic seconds."""
         self._queue: asyncio.PriorityQueue[tuple[bool, int, _QueuedWrite]] = (
             asyncio.PriorityQueue()
         )
@@ -504,6 +504,10 @@ class Database:
         result: T = await queued.future
         return result
 
+    def record_write_error(self, code: str) -> None:
+        """Record that a write has failed now. An alert reports it."""
+        self.write_errors[code] = self.runtime.monotonic()
+
     async def close(self) -> None:
         """Finish the queued writes, then close the journal and all connections."""
         if self._writer_task is not None:
@@ -531,9 +535,9 @@ class Database:
             )
             for queued, result in results:
                 if isinstance(result, Exception) and (code := write_error_code(result)):
-                    self.unreported_errors.add(code)
+                    self.record_write_error(code)
                 elif isinstance(result, IntentNotJournaledError | OSError):
-                    self.unreported_errors.add(JOURNAL_UNWRITABLE)
+                    self.record_write_error(JOURNAL_UNWRITABLE)
                 if not queued.future.cancelled():
                     if isinstance(result, Exception):
                         queued.future.set_exception(result)

@@ -153,6 +153,8 @@ def did_commit(engine: Engine, transaction: TransactionId) -> bool:
 DATABASE_BUSY = "database_busy"
 DISK_FULL = "disk_full"
 JOURNAL_UNWRITABLE = "journal_unwritable"
+WRITE_ERRORS = (DATABASE_BUSY, DISK_FULL, JOURNAL_UNWRITABLE)
+"""The codes of writes that fail although no operation is at fault; they are codes of alerts."""
 _CODE_BY_SQLITE_ERROR = {
     sqlite3.SQLITE_BUSY: DATABASE_BUSY,
     sqlite3.SQLITE_LOCKED: DATABASE_BUSY,

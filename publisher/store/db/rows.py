@@ -376,6 +376,32 @@ def apply_alert_changes(
         replace_alerts(transaction, at, code, subject, facts)
 
 
+def find_outdated_facts(
+    connection: Connection, wanted: Mapping[str, AlertContent]
+) -> Mapping[int, str]:
+    """Return the encoded present facts of the open alerts that have others, by alert."""
+    is_open = (ALERT.c.subject.in_(list(wanted)), ALERT.c.cleared_at.is_(None))
+    rows = connection.execute(
+        select(ALERT.c.id, ALERT.c.code, ALERT.c.subject, ALERT.c.facts).where(*is_open)
+    )
+    present = {
+        subject: (code, _encode_detail(facts))
+        for subject, (code, facts) in wanted.items()
+    }
+    return {
+        row.id: present[row.subject][1]
+        for row in rows
+        if row.code == present[row.subject][0] and row.facts != present[row.subject][1]
+    }
+
+
+def update_facts(transaction: Transaction, wanted: Mapping[str, AlertContent]) -> None:
+    """Write the present facts of open alerts. They stay acknowledged, and raise no notice."""
+    connection = transaction.connection
+    for alert, facts in find_outdated_facts(connection, wanted).items():
+        connection.execute(update(ALERT).where(ALERT.c.id == alert).values(facts=facts))
+
+
 def lock_planning(transaction: Transaction) -> None:
     """Serialize changes of the plan, by the planner and by people, across all hosts."""
     transaction.connection.execute(

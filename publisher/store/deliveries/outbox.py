@@ -198,8 +198,8 @@ class Outbox(StorePart):
         if now is None or not can_claim(self.store, transaction):
             return []
         if database.journal and not database.journal.can_append():
-            # repeats the alert for as long as it lasts
-            database.unreported_errors.add(JOURNAL_UNWRITABLE)
+            # the alert goes on for as long as it lasts
+            database.record_write_error(JOURNAL_UNWRITABLE)
             return []
         chosen = choose_claims(self.store, transaction, limit)
         until = {

@@ -4,9 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from sqlalchemy import Connection, Interval, String, text
+from sqlalchemy import Connection, Interval, String, select, text
 
 from publisher.store.base import BaseStore, StorePart
+from publisher.store.db.alert_tables import ALERT, IS_ACKNOWLEDGED
 
 REPLICATION_BEHIND = "replication_behind"
 """Code of the alert; it is one for each replica, and one for the last that is gone."""
@@ -39,7 +40,8 @@ class Replication(StorePart):
 
     def __init__(self, store: BaseStore) -> None:
         super().__init__(store)
-        self._has_seen_replica = False
+        self._has_seen_replica: bool | None = None
+        """True once there was a replica; None until the alerts of an earlier process are read."""
 
     async def update(self) -> int:
         """Raise and clear the alerts. Return the number changed.
@@ -51,6 +53,8 @@ class Replication(StorePart):
         replicas = await self.database.read(read_replicas)
         if replicas is None:
             return 0
+        if self._has_seen_replica is None:
+            self._has_seen_replica = await self._was_alerted()
         self._has_seen_replica = self._has_seen_replica or bool(replicas)
         wanted: dict[str, Mapping[str, str]] = {
             replica.name: {"replica": replica.name, "reason": "replica_behind"}
@@ -60,6 +64,17 @@ class Replication(StorePart):
         if self._has_seen_replica and not replicas:
             wanted[ALL_REPLICAS] = {"replica": ALL_REPLICAS, "reason": "replica_gone"}
         return await self.keep_host_alerts(REPLICATION_BEHIND, wanted)
+
+    async def _was_alerted(self) -> bool:
+        """Return True if an alert of this host is open that nobody has acknowledged.
+
+        A person who has removed the last replica acknowledges the alert, then restarts the daemon.
+        """
+        prefix = f"{REPLICATION_BEHIND}:{self.store.worker}:"
+        is_own = ALERT.c.subject.startswith(prefix, autoescape=True)
+        is_open = (ALERT.c.cleared_at.is_(None), ~IS_ACKNOWLEDGED)
+        query = select(ALERT.c.id).where(is_own, *is_open).limit(1)
+        return await self.database.read_scalar(query) is not None
 
 
 def read_replicas(connection: Connection) -> Sequence[Replica] | None:

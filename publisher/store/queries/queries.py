@@ -365,6 +365,11 @@ class Queries(StorePart):
         )
         return [to_alert(row) for row in await self._rows(query)]
 
+    async def named_alerts(self, numbers: Collection[int]) -> Sequence[Alert]:
+        """Return the alerts with these numbers, also those that are acknowledged or over."""
+        query = select(ALERT).where(ALERT.c.id.in_(list(numbers)))
+        return [to_alert(row) for row in await self._rows(query)]
+
     async def acknowledged_alerts(self) -> Sequence[Alert]:
         """Return the open alerts that a person has acknowledged, newest first."""
         query = select(ALERT).where(ALERT.c.cleared_at.is_(None), IS_ACKNOWLEDGED)
