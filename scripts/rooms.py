@@ -56,7 +56,7 @@ SUBJECTS: Mapping[str, str] = {
     "approvals": "approval approval_race approvals approve duty unapprove",
     "write": """
         differences draft_form lookups pictures pinyin post_change post_check post_form preview
-        save_limits schedule_editor turns uploads urgent write writers
+        rewrite save_limits schedule_editor turns uploads urgent write writers
     """,
     "calendar": "calendar",
     "today": "dashboard glyph today todo unseen",
