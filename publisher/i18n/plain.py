@@ -23,7 +23,9 @@ FILES: Mapping[str, Mapping[str, str]] = {
 """What staff call the files of a workspace, and what is in them."""
 SHELL = r"\b(?:timedatectl|systemctl|journalctl|pg_dump|pg_restore|(?:find|df) -)"
 """Commands of the system in texts of the catalogue."""
-_PATHS = re.compile(r"[ （(]*\b(?:var|docs)/[\w.-]+(?:(?:、|, | and )var/[\w.-]+)*[）)]?")
+_PATHS = re.compile(
+    r"[ （(]*\b(?:var|docs)/[\w.-]+(?:(?:、|, | and )var/[\w.-]+)*[）)]?"
+)
 _IN_BRACKETS = re.compile(r" ?（[^（）]*）| ?\([^()]*\)")
 _CLAUSE = re.compile(r".+?(?:[。；;\n] ?|\.(?= |$) ?|$)", re.DOTALL)
 _CODES = re.compile(r" ?[（(][a-z]+(?:_[a-z]+)+[）)]")

@@ -139,7 +139,7 @@ async def test_no_page_has_a_command_a_file_or_a_code(busy, role, lang):
 
 @pytest.mark.long(seconds=20)
 @pytest.mark.parametrize("lang", LANGUAGES)
-async def test_no_state_of_a_delivery_is_told_by_a_code(busy, lang):
+async def test_no_state_of_a_delivery_is_shown_as_a_code(busy, lang):
     """Held for each reason, refused, late, being checked: the pages say it in words."""
     client, found = await busy.signed_in("author"), {}
     states = [(State.HELD, reason.value) for reason in HoldReason]
@@ -173,7 +173,7 @@ async def test_no_state_of_a_delivery_is_told_by_a_code(busy, lang):
     ],
     ids=["expired", "missing", "blocked", "limited", "unknown"],
 )
-async def test_no_trouble_of_an_account_is_told_by_a_code(site, health):
+async def test_no_trouble_of_an_account_is_shown_as_a_code(site, health):
     """An expired token, a pause by publisher: the pages of accounts and the inbox have words."""
     await plan(site, POST)
     account = site.application.settings.accounts["beijing-weibo"]
