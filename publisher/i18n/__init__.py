@@ -213,7 +213,10 @@ class Messages:
         """
         parts = []
         if location := problem.location:
-            parts.append(f"{location.file}:{location.line}:{location.column}:")
+            file = location.file
+            if not self.names_host:
+                file = name_files(file, self.lang)
+            parts.append(f"{file}:{location.line}:{location.column}:")
             parts += (
                 [f"{self.name_key(location.path, posts)}:"] if location.path else []
             )

@@ -21,7 +21,7 @@ FILES: Mapping[str, Mapping[str, str]] = {
     },
 }
 """What staff call the files of a workspace, and what is in them."""
-SHELL = r"\b(?:timedatectl|systemctl|journalctl|pg_dump|pg_restore|(?:find|df) -)"
+SHELL = r"\b(?:timedatectl|systemctl|journalctl|pg_dump|pg_restore|(?:find|df) -|command why|why 命令)"
 """Commands of the system in texts of the catalogue."""
 _PATHS = re.compile(
     r"[ （(]*\b(?:var|docs)/[\w.-]+(?:(?:、|, | and )var/[\w.-]+)*[）)]?"

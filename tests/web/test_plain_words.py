@@ -146,6 +146,7 @@ async def test_no_state_of_a_delivery_is_shown_as_a_code(busy, lang):
     states += [(State.RETRYING, reason.value) for reason in TransportReason]
     states += [
         (State.FAILED, "weibo_20021"),
+        (State.FAILED, "weibo_99999"),
         (State.EXPIRED, "too_late"),
         (State.CANCELLED, "removed_from_schedule"),
         (State.UNKNOWN, "timeout"),
@@ -214,3 +215,30 @@ async def test_an_operator_still_reads_the_commands(busy):
     """People that work on the host are shown what they have to type there."""
     client = await busy.signed_in("operator")
     assert "publisher doctor" in visible((await client.get("/alerts")).text)
+
+
+@pytest.mark.parametrize("state", [State.PUBLISHED, State.CANCELLED, State.PENDING])
+async def test_a_refusal_names_the_state_in_words(site, state):
+    """What cannot be done says how things are, not the code of that."""
+    write_schedule(site.application.settings.workspace, POST)
+    await plan(site, POST)
+    await set_state(site, state)
+    client = await site.signed_in("author", "operator", name="王")
+    place = "/deliveries/refund/once/beijing-weibo"
+    refused = [
+        await client.get(f"{place}/resolve?ruling=resend"),
+        await client.get(f"{place}/resend"),
+        await client.get("/write?like=refund&only=refused"),
+    ]
+    assert {answer.status_code for answer in refused} == {409}
+    assert [find_jargon(visible(answer.text)) for answer in refused] == [[], [], []]
+
+
+async def test_a_file_that_is_refused_is_shown_in_words(site):
+    """The banner and the form of a writer call the file by what it is."""
+    write_schedule(site.application.settings.workspace, "[[post]\nbroken")
+    client = await site.signed_in("author")
+    found = await look(site, client, {"write", "urgent", "today", "posts", "calendar"})
+    saved = await client.post("/write", data={"title": "x", "do": "save"})
+    assert found == {}
+    assert find_jargon(visible(saved.text)) == []

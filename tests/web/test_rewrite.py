@@ -53,7 +53,7 @@ async def test_the_copy_is_for_the_account_that_failed_alone(refused):
 
 
 @pytest.mark.parametrize("state", [State.DUE, State.SENDING, State.HELD])
-async def test_nothing_is_written_anew_while_the_outcome_is_open(refused, state):
+async def test_nothing_is_sent_again_while_the_outcome_is_open(refused, state):
     """The failed account is under way again: neither the button is there, nor the page, nor a save."""
     client = await refused.signed_in("author")
     fields = fields_of((await client.get(AGAIN)).text)

@@ -47,7 +47,7 @@ async def read_refused(request: Request, post: PostId) -> Collection[AccountId]:
 
 
 async def choose_refused(request: Request, post: PostId) -> list[str]:
-    """Return the recipients of the copy. Raises RefusedError if nothing is left to write anew."""
+    """Return the recipients of the copy. Raises RefusedError if nothing is left to send."""
     if not (refused := await read_refused(request, post)):
         raise RefusedError("web_rewrite_nothing", post=post)
     return sorted(refused)
