@@ -118,7 +118,7 @@ class Formatter:
             return self.messages.translate(code)
         if self.messages.is_reason_of_platform(reason):
             unlisted = (
-                "reason_unlisted" if self.messages.names_host else "reason_unnamed"
+                "reason_unlisted" if self.messages.names_host else "unlisted_answer"
             )
             return self.messages.translate(
                 self.messages.first_known(reason, unlisted), code=reason

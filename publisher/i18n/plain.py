@@ -6,6 +6,9 @@ from functools import lru_cache
 
 FILES: Mapping[str, Mapping[str, str]] = {
     "zh_CN": {
+        "在 schedule.toml 里用新的编号另写一条，to 只写没有发出的账号": (
+            "按“修改后只在未发出的账号重发”"
+        ),
         "schedule.toml": "发布计划",
         "publisher.toml": "系统设置",
         "publisher.db": "数据库",
@@ -13,6 +16,9 @@ FILES: Mapping[str, Mapping[str, str]] = {
         "access_token": "令牌",
     },
     "en": {
+        "write the post in schedule.toml under a new id, with only the accounts that lack it in `to`": (
+            "press “Correct and send only where it failed”"
+        ),
         "schedule.toml": "the schedule",
         "publisher.toml": "the settings file",
         "publisher.db": "the database",
@@ -20,15 +26,14 @@ FILES: Mapping[str, Mapping[str, str]] = {
         "access_token": "token",
     },
 }
-"""What staff call the files of a workspace, and what is in them."""
+"""What staff call the files of a workspace, and what is in them. A sentence stands before its words."""
 SHELL = r"\b(?:timedatectl|systemctl|journalctl|pg_dump|pg_restore|(?:find|df) -|command why|why 命令)"
 """Commands of the system in texts of the catalogue."""
-_PATHS = re.compile(
-    r"[ （(]*\b(?:var|docs)/[\w.-]+(?:(?:、|, | and )var/[\w.-]+)*[）)]?"
-)
+_PATHS = re.compile(r"[ （(]*\bvar/[\w.-]+(?:(?:、|, | and )var/[\w.-]+)*[）)]?")
 _IN_BRACKETS = re.compile(r" ?（[^（）]*）| ?\([^()]*\)")
 _CLAUSE = re.compile(r".+?(?:[。；;\n] ?|\.(?= |$) ?|$)", re.DOTALL)
-_CODES = re.compile(r" ?[（(][a-z]+(?:_[a-z]+)+[）)]")
+_CODES = re.compile(r" ?[（(](?:[a-z]+(?:_[a-z]+)+|api|assisted|off)[）)]")
+_MANUAL = re.compile(r" ?\bdocs/[\w.#-]+\w ?(?=的|[。；）])|\bdocs/[\w.#-]+\w")
 _CUT = re.compile(r"[，,：:][^，,：:]*$")
 _END = re.compile(r"[：:，,、；;（(\s]+$")
 _BEGINNING = re.compile(r"(?<=\. )[a-z]")
@@ -37,6 +42,7 @@ _BEGINNING = re.compile(r"(?<=\. )[a-z]")
 def name_files(text: str, lang: str) -> str:
     """Return a text with words in place of the names of files."""
     text = _CODES.sub("", _PATHS.sub("", text))
+    text = _MANUAL.sub("说明书" if lang == "zh_CN" else "the manual", text)
     for file, name in FILES[lang].items():
         space = " ?" if lang == "zh_CN" else ""
         text = re.sub(rf"{space}\b{re.escape(file)}{space}", name, text)

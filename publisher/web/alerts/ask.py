@@ -40,7 +40,8 @@ async def _ask(
     request: Request, about: str, facts: Mapping[str, str], back: str
 ) -> Response:
     """Raise the alert of the request, unless it was raised within the last hour."""
-    remark = read_reason(await request.form()) or "help_wanted"
+    typed = read_reason(await request.form())
+    remark = typed or get_visitor(request).messages.translate("web_asked_remark")
     is_new = await get_site(request).store.actions.ask_operators(
         about, {**facts, "reason": remark}, get_visitor(request).actor
     )
