@@ -92,7 +92,7 @@ SUBJECTS: Mapping[str, str] = {
         presences query_plans sqlite_files store
     """,
     "dashboard": """
-        buttons callback_arrivals callbacks live middleware process server statements tls vendor web
+        buttons callback_arrivals callbacks live middleware plain_words process server statements tls vendor web
     """,
     "commands": """
         addresses capacity characters cli demo errors imports init interrupt live_display log logs
