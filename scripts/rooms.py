@@ -56,20 +56,20 @@ SUBJECTS: Mapping[str, str] = {
     "approvals": "approval approval_race approvals approve duty unapprove",
     "write": """
         differences draft_form lookups pictures pinyin post_change post_check post_form preview
-        save_limits schedule_editor turns uploads urgent write writers
+        rewrite save_limits schedule_editor turns uploads urgent write writers
     """,
     "calendar": "calendar",
     "today": "dashboard glyph today todo unseen",
     "accounts": """
         account accounts adapter_state changed_accounts credentials doctor foreign_state
         kept_secrets login login_health mode modes offboard platform_recovery rename_account
-        rotations secret secret_report secret_reports
+        renewals rotations secret secret_report secret_reports
     """,
     "monitoring": """
         deleted evergreen monitor preflight reach report reports silence
     """,
     "alerts": """
-        acknowledgements alert_classes alerts backlog channel_check channel_proofs channels
+        acknowledgements alert_classes alerts ask backlog channel_check channel_proofs channels
         each_fault failing_jobs notice_groups notice_writer notices notifier plan_alerts
         system_alerts
     """,
@@ -92,7 +92,7 @@ SUBJECTS: Mapping[str, str] = {
         presences query_plans sqlite_files store
     """,
     "dashboard": """
-        buttons callback_arrivals callbacks live middleware process server statements tls vendor web
+        buttons callback_arrivals callbacks live middleware plain_words process server statements tls vendor web
     """,
     "commands": """
         addresses capacity characters cli demo errors imports init interrupt live_display log logs

@@ -117,8 +117,11 @@ class Formatter:
         if (code := f"reason_{reason}") in self.messages.entries:
             return self.messages.translate(code)
         if self.messages.is_reason_of_platform(reason):
+            unlisted = (
+                "reason_unlisted" if self.messages.names_host else "unlisted_answer"
+            )
             return self.messages.translate(
-                self.messages.first_known(reason, "reason_unlisted"), code=reason
+                self.messages.first_known(reason, unlisted), code=reason
             )
         return reason
 

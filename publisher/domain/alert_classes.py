@@ -79,7 +79,7 @@ _CODES: Mapping[tuple[Urgency, Audience], str] = {
         text_outdated
     """,
     (Urgency.IMPORTANT, Audience.OPERATORS): """
-        account_left_settings approvals_voided callbacks_off dashboard_failing
+        account_left_settings approvals_voided callbacks_off dashboard_failing help_wanted
         replication_behind rights_missing
         settings_outdated templates_invalid
     """,
@@ -103,7 +103,7 @@ _EVENTS = """
     account_identity_changed accounts_added_late after_review_due after_review_overdue
     approvals_voided attempt_orphaned break_glass cancelled.original_not_published
     clock_jumped_ahead clock_jumped_back expired external_post failed
-    link_opened_elsewhere log_lines_dropped occurrences_missed posts_removed
+    help_wanted link_opened_elsewhere log_lines_dropped occurrences_missed posts_removed
     published_after_cancellation published_after_edit removed response_late sign_in_reset
     unauthorized_post users_suspended
 """

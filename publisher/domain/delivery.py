@@ -495,6 +495,11 @@ class Resolved:
     receipt: Receipt | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignInRenewed:
+    """The secret that the platform refused is replaced, and its login works again."""
+
+
 Event = (
     BecameDue
     | Revised
@@ -512,6 +517,7 @@ Event = (
     | ReviewPossible
     | RetractionRequested
     | Resolved
+    | SignInRenewed
     | Outcome
     | ReadbackResult
 )
@@ -543,6 +549,7 @@ EVENT_CODES: Final[Mapping[type, str]] = {
     ReviewPossible: "review_possible",
     RetractionRequested: "retraction_requested",
     Resolved: "resolved",
+    SignInRenewed: "sign_in_renewed",
     **{result: code for result, code in RESULT_CODES.items() if result is not Healthy},
 }
 """The code of each event in the audit."""

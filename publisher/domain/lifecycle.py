@@ -54,6 +54,7 @@ from publisher.domain.delivery import (
     ReviewPossible,
     Revised,
     Role,
+    SignInRenewed,
     State,
     StepContext,
 )
@@ -503,6 +504,19 @@ def on_credential_expired(
     return _return_to_waiting(
         replace(refused, reason=event.reason), State.RETRYING, context.now, context
     )
+
+
+def on_sign_in_renewed(
+    delivery: Delivery, _event: SignInRenewed, context: StepContext
+) -> Delivery:
+    """Try again where nothing but the sign-in was refused, as if it had been retried all along.
+
+    What is partly published, or held for anything else, still waits for a person.
+    """
+    if delivery.reason != HoldReason.AUTH or delivery.parts_done:
+        return delivery
+    again = replace(delivery, auth_failures=0)
+    return _return_to_waiting(again, State.RETRYING, context.now, context)
 
 
 def on_blocked(delivery: Delivery, event: Blocked, context: StepContext) -> Delivery:
@@ -1011,6 +1025,13 @@ _ROWS: tuple[
         frozenset(State) - {_S.PENDING, _S.CLAIMED, _S.SENDING},
         _PERSON,
         on_resolved,
+    ),
+    (
+        {_S.HELD},
+        SignInRenewed,
+        {_S.HELD, _S.RETRYING, _S.CANCELLED},
+        _RECONCILER,
+        on_sign_in_renewed,
     ),
     (
         {_S.PUBLISHED, _S.SUBMITTED},

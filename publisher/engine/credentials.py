@@ -44,6 +44,14 @@ class InconclusiveCheck:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SecretCheck:
+    """The result of a check. `is_new`: the login works, with another secret than it did before."""
+
+    health: HealthCheckResult
+    is_new: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CredentialCheck:
     """Verifies the secrets of accounts. A secret that is missing or broken is named as that."""
 
@@ -82,30 +90,38 @@ class CredentialCheck:
         An account is blocked, and paused, if the platform reports it to be another account of ours,
         by another spelling.
         """
+        return (await self.check_secret(account, time_limit)).health
+
+    async def check_secret(
+        self, account: AccountId, time_limit: timedelta
+    ) -> "SecretCheck":
+        """Check an account's login as `check_health` does, and whether its secret is a new one."""
         with contextlib.ExitStack() as stack:
             fields: Mapping[str, str] = {}
             if account in self.secrets:
                 try:
                     fields = stack.enter_context(self.secrets[account].held())
                 except SecretError as error:
-                    return Unknown(reason=error.code)
+                    return SecretCheck(health=Unknown(reason=error.code))
             health = await self.ask_platform(account, time_limit)
         if not isinstance(health, Healthy) or not fields:
-            return health
+            return SecretCheck(health=health)
         fingerprint, known = (
             await self._hash(fields),
             self.store.policies[account].account,
         )
+        before = (await self.store.login_health.read_secret_state(known)).verified
         other = await self.store.login_health.record_verified(
             known, fingerprint, health.identity
         )
         if other is not None:
             self._verified.pop(account, None)
-            return Blocked(
+            same = Blocked(
                 code=SAME_ACCOUNT, reason=other, hold_reason=HoldReason.WRONG_SECRET
             )
+            return SecretCheck(health=same)
         self._verified[account] = fingerprint
-        return health
+        return SecretCheck(health=health, is_new=before not in {None, fingerprint})
 
     async def ask_platform(
         self, account: AccountId, time_limit: timedelta

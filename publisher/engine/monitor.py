@@ -20,6 +20,7 @@ from publisher.domain.results import (
 )
 from publisher.engine.calls import call_adapter, find_post
 from publisher.engine.credentials import CredentialCheck
+from publisher.engine.renewals import go_on_with_new_secret
 from publisher.runtime.logs import log
 from publisher.store.deliveries.intents import PendingReadback
 from publisher.store.monitor.monitor import MAX_CHECKED
@@ -141,11 +142,13 @@ async def check_logins_due(
     checker = credentials or CredentialCheck(store=store, adapters=adapters)
 
     async def check(account: Account) -> None:
-        health = await checker.check_health(
+        found = await checker.check_secret(
             account.id, store.timing(account.id).lease_timeout
         )
-        await store.login_health.record_probe(account, health)
-        log.info("login_checked", account=account.id, health=result_code(health))
+        await store.login_health.record_probe(account, found.health)
+        log.info("login_checked", account=account.id, health=result_code(found.health))
+        if found.is_new:
+            await go_on_with_new_secret(store, account)
 
     async def run(account: Account) -> None:
         await store.login_health.jobs.run(

@@ -32,7 +32,7 @@ MAX_DIGEST_ALERTS = 5
 MAX_DIGEST_CHARACTERS = 80
 PERSON_FACTS = ("user", "by", "second")
 """Facts of alerts that are people's names: these stay on this machine."""
-FREE_TEXT_CODES = frozenset({"reload_refused", "templates_invalid"})
+FREE_TEXT_CODES = frozenset({"help_wanted", "reload_refused", "templates_invalid"})
 """Alerts with a reason that quotes words of staff. These words may be about people."""
 
 

@@ -29,6 +29,7 @@ from typing import Any, Literal, Protocol
 
 from publisher.domain.errors import Problem
 from publisher.domain.kinds import KINDS
+from publisher.i18n.plain import leave_out_commands, name_files
 
 Lang = Literal["zh_CN", "en"]
 LANGUAGES: tuple[Lang, ...] = ("zh_CN", "en")
@@ -126,6 +127,8 @@ class Messages:
     """The option `-C DIR` that it was called with, if any; commands in messages have it too."""
     names_buttons: bool = False
     """True on pages: a command that has a button there is called by the button's name."""
+    names_host: bool = True
+    """False on pages of staff: neither commands nor files of the host are named."""
 
     @property
     def entries(self) -> Mapping[str, Mapping[str, Any]]:
@@ -210,7 +213,10 @@ class Messages:
         """
         parts = []
         if location := problem.location:
-            parts.append(f"{location.file}:{location.line}:{location.column}:")
+            file = location.file
+            if not self.names_host:
+                file = name_files(file, self.lang)
+            parts.append(f"{file}:{location.line}:{location.column}:")
             parts += (
                 [f"{self.name_key(location.path, posts)}:"] if location.path else []
             )
@@ -222,6 +228,8 @@ class Messages:
     def _format(self, text: str, facts: Mapping[str, object]) -> str:
         if self.names_buttons:
             text = _name_buttons(text, self.lang)
+        if not self.names_host:
+            text = self._leave_out_host(text)
         if self.program != PROGRAM or self.workspace_option:
             program = self.program.replace("{", "{{").replace("}", "}}")
             option = self.workspace_option.replace("{", "{{").replace("}", "}}")
@@ -243,6 +251,19 @@ class Messages:
                 name: _separate_in_english(name, value) for name, value in facts.items()
             }
         return text.format_map(_Facts(facts))
+
+    def _leave_out_host(self, text: str) -> str:
+        """Return a text for staff. What needs the host is left to the operators."""
+        text = name_files(text, self.lang)
+        kept = leave_out_commands(text, command_pattern())
+        if kept is None:
+            return text
+        ask = str(self.entries["ask_operators"][self.lang])
+        if not kept:
+            return ask
+        is_ended = kept.endswith(("。", "."))
+        separator = str(self.entries["sentence_break"][self.lang])
+        return f"{kept}{separator.strip('。.') if is_ended else separator}{ask}"
 
 
 @cache

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from publisher.domain.user import Permission
 from publisher.web import live
 from publisher.web.accounts import accounts, offboard, pause, recovery
+from publisher.web.alerts import ask
 from publisher.web.alerts import page as alerts
 from publisher.web.approvals import approve, inbox
 from publisher.web.audit import page as audit
@@ -211,6 +212,10 @@ ROUTES: Sequence[PageRoute] = (
         "unacknowledge",
         _OPERATE,
         alerts.unacknowledge,
+    ),
+    _action("/alerts/{number}/ask", "ask_about_alert", _VIEW, ask.ask_about_alert),
+    _action(
+        "/accounts/{account}/ask", "ask_about_account", _VIEW, ask.ask_about_account
     ),
     _page("/accounts", "accounts", _VIEW, accounts.show_accounts),
     _page("/accounts/{account}", "account", _VIEW, accounts.show_account),

@@ -109,3 +109,18 @@ async def test_a_deletion_from_all_accounts_offers_a_correction_first(site):
         await expect(page.get_by_test_id("page-correct")).to_be_visible(
             timeout=PATIENCE_MS
         )
+
+
+async def test_it_is_seen_on_the_page_of_the_post(site):
+    """The page of a post has the button too, and says on the same page that it is noted."""
+    await miss(site, "p", accounts=list(site.store.policies))
+    async with serving(site.app) as address, browsers(site, address) as enter:
+        page = await enter("张", "author", PHONE)
+        await page.goto(f"{address}/posts/p")
+        await expect(page.get_by_test_id("unseen")).to_contain_text("6 个账号")
+        assert await complaints(page) == []
+        await page.get_by_test_id("act-seen-p").click()
+        await expect(page.get_by_test_id("notice")).to_be_visible(timeout=PATIENCE_MS)
+        await expect(page.get_by_test_id("page-post")).to_be_visible()
+        await expect(page.get_by_test_id("unseen")).to_have_count(0)
+        assert (await site.store.waiting.read()).unseen == []

@@ -273,6 +273,7 @@ EXPECTED = {
     "retract_one": (422, 404), "acknowledge_end": (404, 404), "restore_end": (404, 404),
     "alerts": (200, 200), "acknowledge": (303, 404), "unacknowledge": (303, 404),
     "acknowledge_kind": (404, 404),
+    "ask_about_alert": (303, 404), "ask_about_account": (303, 404),
     "accounts": (200, 200), "account": (200, 404), "pause_account_form": (200, 404),
     "pause_account": (303, 404), "resume_account_form": (200, 404), "resume_account": (409, 404),
     "probe_account": (303, 404),

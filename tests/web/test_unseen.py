@@ -10,6 +10,7 @@ from publisher.domain.delivery import State
 from publisher.engine.decisions import named_person
 from publisher.testing.builders import enqueue_posts, make_post
 from publisher.web.kit.todo import TodoKind, todo_id
+from publisher.web.posts.deliveries import delivery_path
 from tests.cli.posts import warning
 from tests.web.posts import SOON, hidden_fields, plan
 from tests.web.test_live import next_frame, open_page
@@ -149,3 +150,30 @@ async def test_an_open_page_learns_of_it_and_of_who_has_seen_it(site):
     await other.post(SEEN, data=fields)
     frame = await next_frame(site, viewer, 6)
     assert re.search(rf'id="over-{FAILED}"[^<]*王', frame)
+
+
+async def test_the_pages_of_a_post_and_a_delivery_have_the_same_button(site):
+    """Both pages have the button: the delivery's ends its account's part, the post's the rest.
+
+    A viewer reads that it waits, without a button.
+    """
+    accounts = list(site.store.policies)[:2]
+    await miss(site, "p", accounts=accounts)
+    [first, _second] = sorted(
+        await site.store.queries.deliveries(), key=lambda one: one.account
+    )
+    author, viewer = await site.signed_in("author"), await site.signed_in("viewer")
+    paths = [delivery_path(first), "/posts/p"]
+    shown = [(await viewer.get(path)).text for path in paths]
+    assert [("还没有人看过" in page, "act-seen-" in page) for page in shown] == [
+        (True, False)
+    ] * 2
+
+    left = []
+    for path in paths:
+        page = (await author.get(path)).text
+        done = await author.post(SEEN, data=hidden_fields(page, SEEN))
+        left.append({one.account for one in (await site.store.waiting.read()).unseen})
+        assert (done.status_code, done.headers["location"]) == (303, path)
+        assert 'data-testid="unseen"' not in (await author.get(path)).text
+    assert left == [set(accounts) - {first.account}, set()]

@@ -403,7 +403,7 @@ async def test_an_error_elsewhere_in_the_file_is_shown_with_its_line(site, file)
     author = await site.signed_in("author")
     answer = await author.post("/write", data=NEW)
     assert answer.status_code == 422
-    assert "schedule.toml:4:" in answer.text
+    assert "发布计划:4:" in answer.text
     draft = re.search(r'name="draft" value="([^"]+)"', answer.text)[1]
     assert "先垫钱的兼职都是诈骗" in (await author.get(f"/write/{draft}")).text
     assert "先垫钱的兼职都是诈骗" in answer.text
@@ -568,7 +568,7 @@ async def test_a_post_is_saved_into_a_file_that_says_there_are_none(site, file):
 @pytest.mark.long
 async def test_a_post_may_name_each_account_of_a_large_agency(site):
     """The bounds of lists in a post do not apply to its accounts: 1,500 may be ticked."""
-    author = await site.signed_in("author")
+    author = await site.signed_in("author", "operator")
     accounts = [f"account-{number}" for number in range(1_500)]
     form = {"picture": ("", b"", "application/octet-stream")}
     answer = await author.post("/write", data={**NEW, "to": accounts}, files=form)
@@ -626,7 +626,7 @@ async def test_what_else_keeps_a_post_in_the_schedule_is_said(site, file):
     page = fields_of((await author.get("/posts/weekly/remove")).text)
     refused = await author.post("/posts/weekly/remove", data=page)
     assert refused.status_code == 409
-    assert "schedule.toml" in refused.text
+    assert "发布计划" in refused.text
     assert "problem-post" not in refused.text
 
 

@@ -50,6 +50,8 @@ from publisher.store.db.tables import (
 )
 
 ACCOUNT_PAUSED = "account_paused"
+RENEWAL = "renewal"
+"""What ends the pause of an account with a refused login: a secret that works."""
 OCCURRENCES_MISSED = "occurrences_missed"
 AUDIT_BROKEN = "audit_broken"
 """The code and subject of the alert that checkpoints know entries missing from the audit.
@@ -454,10 +456,12 @@ def pause_account(  # noqa: PLR0913 # who, why, and what the alert says
     reason: str,
     message: str = "",
     secret: str = "",
+    ends_with: str = "",
 ) -> None:
     """Pause an account until a person resumes it, unless it is paused.
 
     The alert has the platform's own text, `message`, or the name of the `secret` that is wrong.
+    With `ends_with` the pause also ends by itself, once this has come.
     """
     scope = f"account:{account}"
     if (
@@ -474,6 +478,8 @@ def pause_account(  # noqa: PLR0913 # who, why, and what the alert says
         transaction, at, by, event="paused", subject=scope, detail={"reason": reason}
     )
     facts = {"account": account, "reason": reason, "said": message, "secret": secret}
+    if ends_with:
+        facts["ends_with"] = ends_with
     keep_alert(transaction, at, ACCOUNT_PAUSED, scope, facts)
 
 

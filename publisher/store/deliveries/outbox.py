@@ -86,6 +86,7 @@ from publisher.store.db.postgres import (
     write_error_code,
 )
 from publisher.store.db.rows import (
+    RENEWAL,
     SELECT_DELIVERIES,
     clear_alerts,
     clear_outcome_alerts,
@@ -565,6 +566,7 @@ class Outbox(StorePart):
                             at=now,
                             by=SENDER,
                             reason=outcome.reason,
+                            ends_with=RENEWAL,
                         )
                 # those of the pauses say so from now on
                 clear_alerts(transaction, f"login:{delivery.login}", now)

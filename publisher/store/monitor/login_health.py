@@ -31,7 +31,7 @@ from publisher.domain.account import (
     LoginId,
     Mode,
 )
-from publisher.domain.delivery import Actor, Role
+from publisher.domain.delivery import SENDER, Actor, Role
 from publisher.domain.results import (
     Blocked,
     CredentialExpired,
@@ -50,13 +50,20 @@ from publisher.store.db.filters import counts_against_quota
 from publisher.store.db.monitor_tables import CREDENTIAL, LOGIN_HEALTH
 from publisher.store.db.rows import (
     ACCOUNT_PAUSED,
+    RENEWAL,
     open_alerts,
     pause_account,
     replace_alerts,
     write_audit,
     write_row,
 )
-from publisher.store.db.tables import ATTEMPT, DATABASE_INFO, LOGIN, MODE_OVERRIDE
+from publisher.store.db.tables import (
+    ATTEMPT,
+    DATABASE_INFO,
+    LOGIN,
+    MODE_OVERRIDE,
+    PAUSE,
+)
 from publisher.store.deliveries.cooldowns import (
     logins_in_cooldown,
     start_login_cooldown,
@@ -65,7 +72,7 @@ from publisher.store.deliveries.cooldowns import (
 from publisher.store.modes import active_modes
 from publisher.store.monitor.silence import read_activities
 from publisher.store.presences import claim_presence, record_reported
-from publisher.store.queries.queries import ModeOverride
+from publisher.store.queries.queries import ModeOverride, Pause
 from publisher.store.system_alerts import JobRunner
 
 CREDENTIAL_KEY = "credential_key"
@@ -334,6 +341,29 @@ class LoginHealthStore(StorePart):
             reason=refusal.code,
             message=refusal.reason,
         )
+
+    async def read_renewable_pauses(self, login: LoginId) -> Sequence[Pause]:
+        """Return the pauses by publisher of a login's accounts that a renewed secret ends."""
+        scopes = [
+            f"account:{policy.account.id}"
+            for policy in self.store.policies.values()
+            if policy.account.login == login
+        ]
+
+        def read(connection: Connection) -> Sequence[Pause]:
+            own = select(PAUSE).where(
+                PAUSE.c.scope.in_(scopes), PAUSE.c.by == SENDER.name
+            )
+            return [
+                Pause(scope=row.scope, at=row.at, by=row.by, reason=row.reason)
+                for row in connection.execute(own)
+                if dict(open_alerts(connection, row.scope))
+                .get(ACCOUNT_PAUSED, {})
+                .get("ends_with")
+                == RENEWAL
+            ]
+
+        return await self.database.read(read)
 
     async def read_modes(self) -> Mapping[AccountId, Mode]:
         """Return the mode of each account that is in force."""

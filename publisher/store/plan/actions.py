@@ -4,7 +4,7 @@ import json
 import os
 import socket
 from collections.abc import Collection, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy import (
     ColumnElement,
@@ -71,6 +71,7 @@ from publisher.store.db.rows import (
     lock_planning,
     open_alerts,
     pause_account,
+    raise_alert,
     subject_of,
     write_audit,
     write_entries,
@@ -108,6 +109,11 @@ SECRET_REMOVED = "secret_removed"  # noqa: S105 # the name of an event
 
 APPROVAL_RULES_KEY = "approval_rules"
 """The key of the hash of the approval rules of a database's daemons."""
+
+
+HELP_WANTED, HELP_LOCK = "help_wanted", "help"
+HELP_PERIOD = timedelta(hours=1)
+"""How long the operators are not notified of the same subject again."""
 
 
 WANTED_VALUES = [DesiredState.AS_PLANNED.value, DesiredState.EDITED.value]
@@ -250,6 +256,30 @@ class OperatorActions(StorePart):
             reason=reason,
             secret=account.secret,
         )
+
+    @in_transaction
+    def ask_operators(
+        self, transaction: Transaction, about: str, facts: Mapping[str, str], by: Actor
+    ) -> bool:
+        """Tell the operators that a person needs them, at most once in an hour for a subject.
+
+        Return False if they were asked about the same already.
+        """
+        wait_for_lock(transaction, HELP_LOCK, is_shared=False)
+        now, subject = self.runtime.now(), f"help:{about}"
+        asked = select(ALERT.c.id).where(
+            ALERT.c.code == HELP_WANTED,
+            ALERT.c.subject == subject,
+            ALERT.c.at > now - HELP_PERIOD,
+        )
+        if transaction.connection.scalar(asked.limit(1)) is not None:
+            return False
+        raise_alert(transaction, now, HELP_WANTED, subject, {**facts, "by": by.name})
+        detail = {"reason": facts["reason"]}
+        write_audit(
+            transaction, now, by, event=HELP_WANTED, subject=about, detail=detail
+        )
+        return True
 
     @in_transaction
     def dismiss_alert(self, transaction: Transaction, alert: int, by: Actor) -> bool:

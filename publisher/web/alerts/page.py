@@ -181,17 +181,19 @@ async def unacknowledge(request: Request) -> Response:
 async def acknowledge_end(request: Request) -> Response:
     """Say for everybody that one has seen what of a post was not published, or is removed.
 
-    It ends the alerts that the visitor's page was drawn from, and no later one. Raises
-    NoSuchItemError if there is none any more.
+    It ends the alerts that the visitor's page was drawn from, and no later one; with an account
+    those of that alone. Raises NoSuchItemError if there is none any more.
     """
     store, visitor = get_site(request).store, get_visitor(request)
     post, form = PostId(request.path_params["post"]), await request.form()
     about, newest = str(form.get("about", "")), read_number(form, "newest")
+    account = form.get("account")
     unseen = [
         one
         for one in await store.waiting.unseen(post)
         if (one.about, one.state.value) == (about, form.get("state"))
         and one.alert <= newest
+        and account in {None, one.account}
         and visitor.may(Permission.VIEW, [one.account])
     ]
     if not unseen:

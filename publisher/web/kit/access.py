@@ -12,6 +12,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.types import Scope
 
 from publisher.domain.characters import is_storable
+from publisher.domain.delivery import State
 from publisher.domain.user import Permission, RefusalKind
 from publisher.engine.authentication import check_code
 from publisher.i18n import LANGUAGES, Lang
@@ -303,6 +304,8 @@ async def render_problem(
     translate = visitor.messages.translate
     if (permission := facts.get("permission")) is not None:
         facts["permission"] = translate(f"web_may_{permission}")
+    if (state := facts.get("state")) in frozenset(State):
+        facts["state"] = translate(f"state_{state}")
     values: dict[str, Any] = {
         "title": translate(f"web_problem_{status}"),
         "text": translate(code, **facts),

@@ -256,7 +256,12 @@ class Visitor:
 
     @property
     def messages(self) -> Messages:
-        return Messages(self.lang, names_buttons=True)
+        return Messages(self.lang, names_buttons=True, names_host=self.works_on_host)
+
+    @property
+    def works_on_host(self) -> bool:
+        """True for operators and administrators: only to them commands and files mean anything."""
+        return self.may(Permission.OPERATE) or self.may(Permission.ADMINISTER)
 
     @property
     def formatter(self) -> Formatter:

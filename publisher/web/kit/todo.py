@@ -14,7 +14,7 @@ from publisher.domain.account import AccountId
 from publisher.domain.approval import AFTER_REVIEW_PERIOD
 from publisher.domain.characters import is_same_name
 from publisher.domain.delivery import State
-from publisher.domain.post import ONCE_OCCURRENCE, OccurrenceKey
+from publisher.domain.post import ONCE_OCCURRENCE, OccurrenceKey, PostId
 from publisher.domain.user import Permission
 from publisher.engine.approvals import make_approver, waits_for
 from publisher.store.approvals.decisions import ApprovalTask, Approver
@@ -108,7 +108,7 @@ def list_todo(
     found = [
         *list_approvals(visitor, waiting.tasks, on_duty),
         *_list_deliveries(visitor, waiting.to_decide),
-        *_list_unseen(visitor, waiting.unseen),
+        *list_unseen(visitor, waiting.unseen),
         *_list_accounts(visitor, pauses),
     ]
     now = visitor.site.runtime.now()
@@ -310,7 +310,7 @@ def _to_item(
     )
 
 
-def _list_unseen(visitor: Visitor, unseen: Sequence[UnseenEnd]) -> Sequence[TodoItem]:
+def list_unseen(visitor: Visitor, unseen: Sequence[UnseenEnd]) -> Sequence[TodoItem]:
     """Return what was not published or is removed: a card for each occurrence and state."""
     groups: dict[tuple[str, State], list[UnseenEnd]] = defaultdict(list)
     for one in unseen:
@@ -318,6 +318,11 @@ def _list_unseen(visitor: Visitor, unseen: Sequence[UnseenEnd]) -> Sequence[Todo
             groups[one.about, one.state].append(one)
     names = name_accounts(visitor.site.settings, visitor.messages)
     return [_to_unseen_item(visitor, names, group) for group in groups.values()]
+
+
+def seen_path(post: PostId) -> str:
+    """Return the address at which somebody says to have seen what of a post was not published."""
+    return f"/posts/{quote(post, safe='')}/seen"
 
 
 def _to_unseen_item(
@@ -356,7 +361,7 @@ def _to_unseen_item(
         kind_of_post=first.kind,
         level=first.level,
         number=number,
-        seen_at=f"/posts/{post}/seen",
+        seen_at=seen_path(first.key.post),
         fields={
             "about": first.about,
             "state": first.state.value,

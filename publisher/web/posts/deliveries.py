@@ -1,7 +1,7 @@
 """One delivery: its history, its next step, and the decisions that a person can take."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -47,6 +47,7 @@ from publisher.web.kit.live_parts import NO_PARTS, Parts, item_id, stream_path
 from publisher.web.kit.page import load_macro, redirect, render_page
 from publisher.web.kit.seats import AccountNames, name_accounts
 from publisher.web.kit.site import Notice, Visitor, get_site, get_visitor
+from publisher.web.kit.todo import TodoItem, list_unseen
 from publisher.web.posts.post_actions import needs_retraction
 from publisher.web.posts.posts import DeliveryLine, describe_delivery
 
@@ -291,6 +292,22 @@ def list_forms(visitor: Visitor, view: DeliveryView) -> Sequence[ActionForm]:
     return forms
 
 
+async def list_own_unseen(visitor: Visitor, delivery: Delivery) -> Sequence[TodoItem]:
+    """Return what somebody has to have seen of a delivery, on its account alone."""
+    if not delivery.can_be_resent:
+        return ()
+    unseen = [
+        one
+        for one in await visitor.site.store.waiting.unseen(delivery.key.post)
+        if one.account == delivery.account
+        and (one.is_of_post or one.key == delivery.key)
+    ]
+    return [
+        replace(item, fields={**item.fields, "account": delivery.account})
+        for item in list_unseen(visitor, unseen)
+    ]
+
+
 async def show_delivery(request: Request) -> Response:
     view, visitor = (
         await load_delivery_view(request, has_texts=True),
@@ -311,6 +328,7 @@ async def show_delivery(request: Request) -> Response:
         explanation=await explain(visitor, view, await store.queries.alerts()),
         forms=list_forms(visitor, view),
         place=place_of(view.delivery),
+        unseen=await list_own_unseen(visitor, view.delivery),
         rendered=view.filed.rendered,
         policy=store.policies.get(view.delivery.account),
         is_task=view.line.glyph is Glyph.ACTION

@@ -23,6 +23,7 @@ from publisher.web.kit.frame import read_moment
 from publisher.web.kit.live_parts import NO_PARTS, Parts, stream_path
 from publisher.web.kit.page import load_macro, redirect, render_page
 from publisher.web.kit.site import Visitor, get_site, get_visitor
+from publisher.web.kit.todo import seen_path
 from publisher.web.posts.deliveries import (
     DeliveryView,
     delivery_path,
@@ -125,6 +126,9 @@ async def show_post(request: Request) -> Response:
         draw=draw_steps,
         checks=await read_checks(visitor, view, checked, related) if checked else None,
         number_checked=len(checked),
+        unseen=[
+            item for item in moment.todo if item.seen_at == seen_path(view.key.post)
+        ],
         alerts=[
             alert
             for alert in alerts

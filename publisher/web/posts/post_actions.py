@@ -42,6 +42,7 @@ from publisher.web.posts.posts import (
     read_post_view,
     read_progress,
 )
+from publisher.web.write.rewrite import REFUSED, list_refused
 
 MAX_LISTED = 600
 """How many accounts the page of a retraction lists, the ones that need a person first."""
@@ -284,6 +285,7 @@ def list_buttons(
         )
 
     writes = "/write" in site.pages and may(Permission.WRITE)
+    refused = list_refused(view.deliveries)
     is_in_force = view.details.is_in_force
     lacks_approval = (
         any(task.status.missing for task in view.tasks)
@@ -302,6 +304,15 @@ def list_buttons(
             "circle-check",
             "main",
             is_offered=lacks_approval and may(Permission.APPROVE),
+        ),
+        link(
+            "rewrite",
+            f"/write?like={post.id}&only={REFUSED}",
+            "pencil",
+            "main",
+            is_offered="/write" in site.pages
+            and bool(refused)
+            and visitor.may(Permission.WRITE, refused),
         ),
         link(
             "edit",

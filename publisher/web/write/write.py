@@ -79,10 +79,11 @@ from publisher.web.write.post_form import (
 )
 from publisher.web.write.post_form import read_entry as read_form
 from publisher.web.write.renditions import article_response
+from publisher.web.write.rewrite import REFUSED, choose_refused, find_excess
 from publisher.web.write.uploads import describe_failure, has_upload, keep_upload
 
 NOT_YOURS = Problem(code="web_write_not_yours", facts={"field": "to"})
-HIDDEN_FIELDS = ("draft", "base", "base_sha256", "like", "like_hash", "tried")
+HIDDEN_FIELDS = ("draft", "base", "base_sha256", "like", "like_hash", "only", "tried")
 """Fields of the form that are no part of the post."""
 MAX_ORIGINALS = 100
 ACCEPTED_WITHIN_SECONDS = 8.0
@@ -199,6 +200,9 @@ async def show_write(request: Request) -> Response:
     fields = suggest_fields(request)
     if like := request.query_params.get("like"):
         fields |= await copy_fields(request, PostId(like))
+        if request.query_params.get("only") == REFUSED:
+            to = await choose_refused(request, PostId(like))
+            fields |= {"to": to, "only": [REFUSED]}
     fields["start"] = [digest_typed(fields)]
     return await show_form(request, await make_form(request, fields))
 
@@ -228,11 +232,10 @@ async def copy_fields(request: Request, post: PostId) -> dict[str, list[str]]:
         if schedule.is_valid
         else None
     )
-    kept = {
-        key: value
-        for key, value in entry.items()
-        if key not in {"id", "at", "expires", "author"}
-    }
+    left_out = {"id", "at", "expires", "author"}
+    if request.query_params.get("only") == REFUSED:
+        left_out |= TIME_KEYS
+    kept = {key: value for key, value in entry.items() if key not in left_out}
     return {
         **fill_form(kept, get_site(request).settings.timezone),
         "like": [post],
@@ -619,6 +622,9 @@ async def save_form(request: Request) -> Response:
         return await show_form(request, form, status=422)
     try:
         original = await find_original(request, form)
+        if (excess := await find_excess_of(request, form)) is not None:
+            refused = InvalidEdit(own=[excess])
+            return await show_form(request, form, status=422, refused=refused)
         change = replace(
             make_change(form),
             copied_from=original,
@@ -683,6 +689,13 @@ async def find_original(request: Request, form: Form) -> PostId | None:
         if stored is None or get_visitor(request).sees_any(stored.accounts)
         else None
     )
+
+
+async def find_excess_of(request: Request, form: Form) -> Problem | None:
+    """Return what is wrong with the recipients of a copy for refused accounts alone."""
+    if not (form.is_new and first(form.fields, "only") == REFUSED):
+        return None
+    return await find_excess(request, form.entry, PostId(first(form.fields, "like")))
 
 
 async def save_change(request: Request, change: PostChange) -> EditResult:

@@ -86,6 +86,7 @@ retracting | unknown              | retracting                          | retrac
 held       | retraction_requested | retracting cancelled                | person
 held       | revised              | held                                | planner
 held       | resolved             | due retrying submitted unknown retracting held published retracted removed failed expired cancelled | person
+held       | sign_in_renewed      | retrying held cancelled             | reconciler
 held       | cancelled            | held                                | person planner
 published  | deleted              | removed                             | reconciler
 published  | retraction_requested | retracting                          | person

@@ -37,9 +37,11 @@ from publisher.domain.delivery import (
     ReviewPossible,
     Revised,
     Role,
+    SignInRenewed,
     State,
 )
 from publisher.domain.errors import IllegalTransitionError
+from publisher.domain.lifecycle import MAX_AUTH_FAILURES
 from publisher.domain.post import Fingerprint
 from publisher.domain.results import (
     Blocked,
@@ -309,6 +311,10 @@ class Moves:
         if snapshot.recorded.state not in {State.HELD, *CHECKED_STATES}:
             return
         acts, live = can_still_act(snapshot, self.rules), is_live(snapshot)
+        if not (acts or live) and (
+            after := self._apply(snapshot, SignInRenewed(), Role.RECONCILER)
+        ):
+            yield "reconciler: the sign-in works again", after
         # a person decides on the whole text, not on a part
         if snapshot.recorded.desired is DesiredState.RETRACTED:
             live = is_any_live(snapshot)
@@ -623,6 +629,16 @@ def _all_gone(snapshot: ModelSnapshot) -> ModelSnapshot:
     return snapshot._replace(copies=tuple(copies))
 
 
+def _reason(recorded: ModelDelivery) -> str | None:
+    """Return the reason of a hold, as far as something follows from it."""
+    if recorded.asks_about_edit:
+        return HoldReason.EDITED.value
+    is_refused = recorded.auth_failures >= MAX_AUTH_FAILURES
+    return (
+        HoldReason.AUTH.value if recorded.state is State.HELD and is_refused else None
+    )
+
+
 def _delivery(recorded: ModelDelivery, expires_at: datetime, parts: int) -> Delivery:
     return replace(
         BORN,
@@ -634,7 +650,7 @@ def _delivery(recorded: ModelDelivery, expires_at: datetime, parts: int) -> Deli
         auth_failures=recorded.auth_failures,
         was_resent=recorded.was_resent,
         desired=recorded.desired,
-        reason=HoldReason.EDITED.value if recorded.asks_about_edit else None,
+        reason=_reason(recorded),
         ticket=TICKET if recorded.has_ticket else None,
         receipt=RECEIPTS[recorded.receipt] if recorded.receipt else None,
         unknown_since=NOW if recorded.is_unknown else None,

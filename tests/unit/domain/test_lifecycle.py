@@ -44,6 +44,7 @@ from publisher.domain.delivery import (
     ReviewPossible,
     Revised,
     Role,
+    SignInRenewed,
     State,
 )
 from publisher.domain.errors import IllegalTransitionError
@@ -102,6 +103,7 @@ EVENTS: tuple[Any, ...] = (
     ReviewPossible(),
     RetractionRequested(reason="wrong"),
     Resolved(to=State.FAILED, reason="not live"),
+    SignInRenewed(),
     Published(receipt=RECEIPT),
     SUBMITTED,
     Rejected(code="content", reason=""),
