@@ -2,12 +2,14 @@
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 
 from starlette.requests import Request
 from starlette.responses import Response
 
+from publisher.config import Settings
 from publisher.domain.account import AccountId, Platform
-from publisher.domain.delivery import Delivery
+from publisher.domain.delivery import Delivery, State
 from publisher.domain.differences import compare_sequences
 from publisher.domain.errors import NoSuchItemError, Problem
 from publisher.domain.post import PostId, RenderedPost
@@ -103,7 +105,8 @@ async def show_post(request: Request) -> Response:
         if opened_view
         else None,
         opened_forms=list_forms(visitor, opened_view) if opened_view else (),
-        place_of=place_of,
+        place_of=partial(place_of, site.settings),
+        places=list_places(site.settings, view),
         buttons=buttons,
         previews=choose_previews(rendered_posts, view, query.get("account", "")),
         rendered_posts=rendered_posts,
@@ -122,6 +125,18 @@ async def show_post(request: Request) -> Response:
         ],
         related=related,
     )
+
+
+def list_places(settings: Settings, view: PostView) -> Sequence[tuple[str, str]]:
+    """Return the name and the address of each account where a post is published."""
+    published = sorted(
+        (item for item in view.deliveries if item.state is State.PUBLISHED),
+        key=lambda item: view.names.order(item.account),
+    )
+    places = [
+        (view.names.name(item.account), place_of(settings, item)) for item in published
+    ]
+    return [(name, place) for name, place in places if place]
 
 
 def view_opened(visitor: Visitor, view: PostView, line: DeliveryLine) -> DeliveryView:
@@ -214,6 +229,9 @@ async def read_live(
             view, tab, TABS, platform
         ),
         "delivery-maps": load_macro(visitor, "posts/parts", "delivery_maps")(view),
+        "post-places": load_macro(visitor, "posts/parts", "post_places")(
+            list_places(visitor.site.settings, view)
+        ),
     }
     if view.tasks or view.approvals:
         fixed["post-approvals"] = load_macro(visitor, "posts/parts", "approvals")(view)
