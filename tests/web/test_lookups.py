@@ -230,6 +230,38 @@ async def test_the_audit_is_exported_by_those_who_answer_for_it(site, roles):
     ).status_code == 200
 
 
+async def test_one_act_on_many_accounts_is_one_line_of_the_audit(site):
+    """One act on many accounts is one line, which unfolds into its entries.
+
+    Another person's act, another reason, and the same act later have lines of their own.
+    """
+    accounts = sorted(site.application.settings.accounts)
+    for key in accounts:
+        await site.store.actions.pause(f"account:{key}", named_person("王"), "台风")
+    await site.store.actions.pause("account:x", named_person("李"), "台风")
+    await site.store.actions.pause("account:y", named_person("李"), "别的")
+    site.runtime.advance_time(timedelta(minutes=1))
+    await site.store.actions.pause("account:z", named_person("李"), "别的")
+    page = (await (await site.signed_in("viewer")).get("/audit?event=paused")).text
+    assert page.count("data-row") == 4
+    assert f"等，一次 {len(accounts)} 项" in page
+    parts = re.findall(r'data-testid="part-(\d+)"', page)
+    assert len(parts) == len(accounts)
+    assert parts == sorted(parts, key=int, reverse=True)
+    assert all(f"account:{key}" in page for key in accounts)
+
+
+async def test_an_act_on_150_accounts_leaves_room_for_what_came_before(site):
+    """An act fills one line of a page, not three pages. The entries before it are on the same."""
+    await site.store.actions.pause("all", named_person("李"), "看一看")
+    site.runtime.advance_time(timedelta(minutes=1))
+    for number in range(150):
+        await site.store.actions.pause(f"account:{number}", named_person("王"), "台风")
+    page = (await (await site.signed_in("viewer")).get("/audit?event=paused")).text
+    assert page.count("data-row") == 2
+    assert "act-earlier" not in page
+
+
 async def test_a_role_on_some_accounts_sees_the_audit_of_those(site):
     """Entries about other accounts, and about posts as a whole, are left out."""
     await site.store.actions.pause("account:beijing-weibo", named_person("王"), "")
