@@ -269,6 +269,7 @@ async def test_a_retraction_from_many_accounts_takes_a_code(site):
     assert 'data-testid="field-code"' in page
     assert (wrong.status_code, left, done.status_code) == (422, [], 303)
     assert 'value="写错了"' in wrong.text
+    assert 'data-testid="problem-code"' in wrong.text
     assert len(await site.store.queries.deliveries(states=[State.RETRACTING])) == 4
 
 
