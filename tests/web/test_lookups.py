@@ -11,6 +11,7 @@ import pytest
 from publisher.domain.delivery import State
 from publisher.domain.post import derive_marker
 from publisher.engine.decisions import named_person
+from publisher.schedule import cron
 from publisher.web.posts.search import is_spelt
 from tests.cli.posts import warning
 from tests.web.posts import LATER, POST, SOON, plan, set_state
@@ -107,6 +108,36 @@ async def test_the_calendar_marks_holidays_and_clashes(site):
     october = (await client.get("/calendar?month=2026-10")).text
     assert october.count('class="off-day"') > 5
     assert 'class="work-day"' in october
+
+
+async def test_a_break_is_marked_with_its_weekends(site):
+    """The whole announced break is marked: in 2026 the Spring Festival is 15 to 23 February."""
+    client = await site.signed_in("viewer")
+    page = (await client.get("/calendar?month=2026-02")).text
+    off = re.findall(r'data-day="2026-02-(\d\d)"(?:(?!</p>).)*class="off-day"', page)
+    assert off == [str(day) for day in range(15, 24)]
+
+
+@pytest.mark.parametrize(
+    ("path", "is_said"),
+    [
+        ("/calendar?month=2026-11", False),
+        ("/calendar?month=2026-12", True),
+        ("/calendar/week?from=2098-10-01", True),
+        ("/calendar/list?from=2098-10-01", True),
+        ("/calendar?month=1999-10", False),
+    ],
+)
+async def test_the_calendar_says_that_holidays_are_not_known_yet(
+    site, monkeypatch, path, is_said
+):
+    """Next year's holidays are announced late; until then nothing looks like a plain day."""
+    known = cron._working_calendar
+    monkeypatch.setattr(
+        cron, "_working_calendar", lambda year: known(year) if year == 2026 else None
+    )
+    page = (await (await site.signed_in("viewer")).get(path)).text
+    assert ("年的放假安排还没有收录" in page) is is_said
 
 
 async def test_the_calendar_of_one_account_counts_what_its_login_sends_elsewhere(site):
