@@ -12,7 +12,7 @@ from publisher.domain.delivery import State
 from publisher.domain.post import derive_marker
 from publisher.engine.decisions import named_person
 from publisher.schedule import cron
-from publisher.web.posts.search import is_spelt
+from publisher.web.kit.pinyin import begins_with, read_letters
 from tests.cli.posts import warning
 from tests.web.posts import LATER, POST, SOON, plan, set_state
 
@@ -323,6 +323,35 @@ async def test_search_finds_posts_accounts_regions_and_numbers(site):
 @pytest.mark.parametrize(
     ("typed", "is_found"),
     [
+        ("jingtituikuankefu", True),
+        ("tuikuan kefu", True),
+        ("tkkf", True),
+        ("kuankefu", True),
+        ("uikuan", False),
+        ("maochong", False),
+    ],
+)
+async def test_a_post_is_found_by_the_pinyin_of_its_title(site, typed, is_found):
+    """A part of a title is found from any syllable on, or by initials, in list and search."""
+    await plan(site, warning("first", when=SOON))
+    client = await site.signed_in("viewer@beijing-weibo")
+    pages = [
+        (await client.get(path, params={"q": typed})).text
+        for path in ("/posts", "/search")
+    ]
+    assert ["row-first" in page for page in pages] == [is_found, is_found]
+
+
+async def test_pinyin_finds_no_post_of_other_accounts(site):
+    """A title that the visitor may not see is not found by its pinyin either."""
+    await plan(site, warning("first", to='["shanghai-weibo"]', when=SOON))
+    client = await site.signed_in("viewer@beijing-weibo")
+    assert "row-first" not in (await client.get("/posts?q=jingti")).text
+
+
+@pytest.mark.parametrize(
+    ("typed", "is_found"),
+    [
         ("chongqing", True),
         ("Chong Qing", True),
         ("cq", True),
@@ -332,7 +361,8 @@ async def test_search_finds_posts_accounts_regions_and_numbers(site):
 )
 def test_a_region_is_found_by_its_pinyin(typed, is_found):
     """Whole, begun, or by the first letters of its syllables; one letter finds nothing."""
-    assert is_spelt("重庆", typed) is is_found
+    letters = read_letters(typed)
+    assert bool(letters and begins_with("重庆", letters)) is is_found
 
 
 @pytest.mark.parametrize("lang", ["zh_CN", "en"])
