@@ -43,7 +43,7 @@ SUBJECTS: Mapping[str, str] = {
         versions
     """,
     "posts": """
-        actions cancel correct correction decisions expiring known_posts occurrences open_outcomes
+        actions bulk cancel correct correction decisions expiring known_posts occurrences open_outcomes
         orders post posts progress queries recovery_orders removals resend resends resolve retract
         search send status why
     """,

@@ -92,6 +92,8 @@ async def show_posts(request: Request) -> Response:
         kinds=list(PostKind),
         levels=list(WarningLevel),
         glyphs=list(Glyph),
+        may_approve=visitor.may(Permission.APPROVE),
+        may_retract=visitor.may(Permission.RETRACT),
     )
 
 

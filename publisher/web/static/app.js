@@ -294,6 +294,15 @@
     });
   }
 
+  // A button over several ticks says how many they are.
+  const countTicks = () => all("button[data-counted]").forEach((button) => {
+    const ticked = [...button.form.elements].filter((each) => each.name === "item" && each.checked).length;
+    button.textContent = button.dataset.counted.replace("{number}", ticked);
+    button.disabled = !ticked;
+  });
+  document.addEventListener("change", countTicks);
+  addEventListener("pageshow", countTicks);
+
   // The calendar: an entry dropped on another day, or another hour of a week, is saved with that time.
   let dragged = null;
   const dropPlace = (event) => dragged && event.target.closest("[data-day]");
