@@ -43,9 +43,9 @@ SUBJECTS: Mapping[str, str] = {
         versions
     """,
     "posts": """
-        actions cancel correct correction decisions expiring known_posts occurrences open_outcomes
-        orders post posts progress queries recovery_orders removals resend resends resolve retract
-        search send status why
+        actions bulk cancel correct correction decisions expiring known_posts occurrences
+        open_outcomes orders post posts progress queries recovery_orders removals resend resends resolve
+        retract search send status why
     """,
     "sending": """
         absence backoff call_record calls circuit_breaker cooldowns delivery hanging_names

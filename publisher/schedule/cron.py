@@ -3,7 +3,7 @@
 They may be limited to working days only.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 from functools import cache
@@ -235,4 +235,25 @@ def _working_calendar(year: int) -> tuple[frozenset[date], frozenset[date]] | No
     make_up_days = frozenset(
         day for day in calendar.weekend_workdays if day.year == year
     )
-    return (frozenset(calendar), make_up_days) if make_up_days else None
+    if not make_up_days:
+        return None
+    return frozenset(calendar) | _find_weekends(calendar, make_up_days), make_up_days
+
+
+def _find_weekends(
+    holidays: Collection[date], make_up_days: Collection[date]
+) -> frozenset[date]:
+    """Return the weekends next to holidays: an announced break counts them, the data does not."""
+    found = set()
+    for holiday in holidays:
+        for step in (timedelta(days=1), timedelta(days=-1)):
+            day = holiday + step
+            while day.weekday() >= 5 and day not in make_up_days:
+                found.add(day)
+                day += step
+    return frozenset(found)
+
+
+def has_holidays(year: int) -> bool:
+    """Return whether the holidays of a year are announced, as far as the data knows."""
+    return _working_calendar(year) is not None

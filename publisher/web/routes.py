@@ -8,13 +8,14 @@ from publisher.web.accounts import accounts, offboard, pause, recovery
 from publisher.web.alerts import ask
 from publisher.web.alerts import page as alerts
 from publisher.web.approvals import approve, inbox
+from publisher.web.approvals import bulk as bulk_approvals
 from publisher.web.audit import page as audit
 from publisher.web.calendar import page as calendar
 from publisher.web.health import probes
 from publisher.web.kit.access import Handler, PageRoute
 from publisher.web.manual import page as assist
 from publisher.web.people import me, people, sign_in
-from publisher.web.posts import deliveries, post, post_actions, posts, search
+from publisher.web.posts import bulk, deliveries, post, post_actions, posts, search
 from publisher.web.today import page as today
 from publisher.web.write import (
     draft_form,
@@ -77,6 +78,10 @@ ROUTES: Sequence[PageRoute] = (
         "/approve/{post}/return/undo", "undo_return", _APPROVE, approve.undo_return
     ),
     _action("/approve/{post}/end", "end_approvals", _STOP, approve.end_approvals),
+    _page("/bulk/approve", "bulk_approve", _APPROVE, bulk_approvals.show_bulk),
+    _action("/bulk/approve", "give_approvals", _APPROVE, bulk_approvals.give_approvals),
+    _page("/bulk/retract", "bulk_retract", _RETRACT, bulk.show_retract),
+    _action("/bulk/retract", "retract_posts", _RETRACT, bulk.retract),
     _page("/people", "people", _ADMINISTER, people.show_people),
     _action("/people", "add_person", _ADMINISTER, people.add_person),
     _action("/people/duty", "change_duty", _ADMINISTER, people.change_duty),
@@ -139,6 +144,8 @@ ROUTES: Sequence[PageRoute] = (
     _action("/posts/{post}/cancel", "cancel", _STOP, post_actions.cancel),
     _page("/posts/{post}/retract", "retract_form", _RETRACT, post_actions.show_retract),
     _action("/posts/{post}/retract", "retract", _RETRACT, post_actions.retract),
+    _page("/posts/{post}/resolve", "bulk_resolve", _OPERATE, bulk.show_resolve),
+    _action("/posts/{post}/resolve", "resolve_all", _OPERATE, bulk.resolve),
     _page("/posts/{post}/refresh", "refresh_form", _SEND, post_actions.show_refresh),
     _action("/posts/{post}/refresh", "refresh_texts", _SEND, post_actions.refresh),
     _page("/posts/{post}/pause", "pause_post_form", _STOP, post_actions.show_pause),

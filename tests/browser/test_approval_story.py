@@ -3,15 +3,18 @@
 import asyncio
 import contextlib
 import socket
+from datetime import timedelta
 
 import pytest
 import uvicorn
 from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import async_playwright, expect
 
+from publisher.engine.planner import apply_schedule
+from tests.cli.posts import warning
 from tests.e2e.test_browser import BROWSER, SILENT
 from tests.wait import PATIENCE_SECONDS, eventually
-from tests.web.test_approve import approving, write  # noqa: F401 # a fixture
+from tests.web.test_approve import TO_ALL, approving, write  # noqa: F401 # a fixture
 
 pytestmark = pytest.mark.long
 PHONE, DESK = {"width": 375, "height": 812}, {"width": 1440, "height": 900}
@@ -132,3 +135,28 @@ async def test_two_people_approve_a_text_and_its_change_on_a_phone(approving):  
             True,
             ["李", "王"],
         )
+
+
+async def test_what_is_ticked_is_counted_and_approved_at_once(approving):  # noqa: F811 # the fixture
+    """The button says how many are ticked; one page has their texts. Axe has no complaint."""
+    due = f"at = {approving.runtime.now() + timedelta(hours=3):%Y-%m-%dT%H:%M:%S}Z"
+    text = "\n".join(warning(name, due, TO_ALL) for name in ("refund", "p"))
+    await apply_schedule(approving.application.planner, text, "schedule.toml")
+    async with serving(approving.app) as address, browsers(approving, address) as enter:
+        li = await enter("李", "approver", DESK)
+        await li.goto(f"{address}/inbox")
+        button = li.get_by_test_id("act-bulk-approve")
+        await expect(button).to_be_disabled()
+        for number, name in enumerate(("refund", "p"), 1):
+            await li.get_by_test_id(f"tick-{name}").check()
+            await expect(button).to_have_text(f"批准 {number} 条")
+        assert await complaints(li) == []
+        await button.click()
+        await expect(li.get_by_test_id("confirm-approve-all")).to_contain_text(
+            "批准 2 条"
+        )
+        assert await complaints(li) == []
+        await li.get_by_test_id("confirm-approve-all").click()
+        await expect(li.get_by_test_id("notice")).to_contain_text("已批准 2 条")
+    tasks = await approving.store.approvals.tasks()
+    assert [len(task.status.counted) for task in tasks] == [1, 1]

@@ -163,3 +163,45 @@ async def test_a_post_dragged_to_another_hour_is_saved_with_that_time(site, file
         "27 14:00",
         "26 10:00",
     ]
+
+
+async def test_a_lost_network_is_said_and_loses_no_word(site, file):  # noqa: F811 # the fixtures
+    """A page without a network says so, sends nothing and stays; it says when the network is back.
+
+    Neither a click on a link nor one on the button leaves the page with what was typed.
+    """
+    async with serving(site.app) as address, browsers(site, address) as enter:
+        page = await enter("王", "author", DESK)
+        await page.goto(f"{address}/posts/weekly/edit")
+        await page.get_by_test_id("field-title").fill("没有网时的标题")
+        await page.context.set_offline(True)
+        await expect(page.get_by_test_id("banner-offline")).to_be_visible(timeout=3_000)
+        await page.get_by_test_id("field-summary").fill("先当面核实")
+        for name in ("act-save", "menu-today"):
+            await page.get_by_test_id(name).dispatch_event("click")
+        await expect(page.get_by_test_id("act-save")).to_have_attribute(
+            "aria-disabled", "true"
+        )
+        assert page.url == f"{address}/posts/weekly/edit"
+        await page.context.set_offline(False)
+        await expect(page.get_by_test_id("banner-back-online")).to_be_visible(
+            timeout=PATIENCE_MS
+        )
+        await expect(page.get_by_test_id("banner-offline")).to_be_hidden()
+        await expect(page.get_by_test_id("field-title")).to_have_value("没有网时的标题")
+        await page.get_by_test_id("act-save").click()
+        await expect(page.get_by_test_id("notice")).to_be_visible(timeout=PATIENCE_MS)
+    [post] = await read_posts(file)
+    assert (post["title"], post["data"]["summary"]) == (
+        "没有网时的标题",
+        "先当面核实",
+    )
+
+
+async def test_a_machine_without_a_network_still_reaches_its_own_dashboard(site):
+    """What the browser says of the network counts for nothing while the dashboard answers."""
+    async with serving(site.app) as address, browsers(site, address) as enter:
+        page = await enter("王", "author", DESK)
+        async with page.expect_response("**/healthz"):
+            await page.evaluate("dispatchEvent(new Event('offline'))")
+        await expect(page.get_by_test_id("banner-offline")).to_be_hidden()

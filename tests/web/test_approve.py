@@ -663,6 +663,36 @@ async def test_a_yes_takes_the_second_factor_once_in_ten_minutes(approving):
     ).status_code == 303
 
 
+WRONG_CODE = "000000"
+
+
+def is_said_at_the_code(page):
+    """True if a page says at its field, and nowhere else, that a code was wrong."""
+    return (
+        page.count('data-testid="problem-code"') == 1
+        and re.search(r'name="code"[^>]* aria-invalid="true"', page) is not None
+        and 'role="alert"' not in page
+    )
+
+
+@pytest.mark.parametrize(
+    ("path", "role"),
+    [
+        ("/approve/refund", "approver"),
+        ("/me/step-up", "approver"),
+        ("/resume", "operator"),
+    ],
+)
+async def test_a_wrong_code_is_said_at_its_field(approving, path, role):
+    """A wrong second factor is named where it was typed, on every form that takes one."""
+    session = await start_session(approving, "李", role)
+    li = approving.client({"publisher_session": session})
+    at = await approving.store.actions.pause("all", ADMIN, "")
+    form = {"fingerprint": "0" * 64, "paused_at": at.isoformat(), "next": "/today"}
+    wrong = await li.post(path, data={**form, "code": WRONG_CODE})
+    assert (wrong.status_code, is_said_at_the_code(wrong.text)) == (422, True)
+
+
 def code_of(secret, runtime):
     import pyotp  # noqa: PLC0415 # for this test alone
 

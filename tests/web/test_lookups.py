@@ -11,7 +11,8 @@ import pytest
 from publisher.domain.delivery import State
 from publisher.domain.post import derive_marker
 from publisher.engine.decisions import named_person
-from publisher.web.posts.search import is_spelt
+from publisher.schedule import cron
+from publisher.web.kit.pinyin import begins_with, read_letters
 from tests.cli.posts import warning
 from tests.web.posts import LATER, POST, SOON, plan, set_state
 
@@ -107,6 +108,36 @@ async def test_the_calendar_marks_holidays_and_clashes(site):
     october = (await client.get("/calendar?month=2026-10")).text
     assert october.count('class="off-day"') > 5
     assert 'class="work-day"' in october
+
+
+async def test_a_break_is_marked_with_its_weekends(site):
+    """The whole announced break is marked: in 2026 the Spring Festival is 15 to 23 February."""
+    client = await site.signed_in("viewer")
+    page = (await client.get("/calendar?month=2026-02")).text
+    off = re.findall(r'data-day="2026-02-(\d\d)"(?:(?!</p>).)*class="off-day"', page)
+    assert off == [str(day) for day in range(15, 24)]
+
+
+@pytest.mark.parametrize(
+    ("path", "is_said"),
+    [
+        ("/calendar?month=2026-11", False),
+        ("/calendar?month=2026-12", True),
+        ("/calendar/week?from=2098-10-01", True),
+        ("/calendar/list?from=2098-10-01", True),
+        ("/calendar?month=1999-10", False),
+    ],
+)
+async def test_the_calendar_says_that_holidays_are_not_known_yet(
+    site, monkeypatch, path, is_said
+):
+    """Next year's holidays are announced late; until then nothing looks like a plain day."""
+    known = cron._working_calendar
+    monkeypatch.setattr(
+        cron, "_working_calendar", lambda year: known(year) if year == 2026 else None
+    )
+    page = (await (await site.signed_in("viewer")).get(path)).text
+    assert ("年的放假安排还没有收录" in page) is is_said
 
 
 async def test_the_calendar_of_one_account_counts_what_its_login_sends_elsewhere(site):
@@ -230,6 +261,38 @@ async def test_the_audit_is_exported_by_those_who_answer_for_it(site, roles):
     ).status_code == 200
 
 
+async def test_one_act_on_many_accounts_is_one_line_of_the_audit(site):
+    """One act on many accounts is one line, which unfolds into its entries.
+
+    Another person's act, another reason, and the same act later have lines of their own.
+    """
+    accounts = sorted(site.application.settings.accounts)
+    for key in accounts:
+        await site.store.actions.pause(f"account:{key}", named_person("王"), "台风")
+    await site.store.actions.pause("account:x", named_person("李"), "台风")
+    await site.store.actions.pause("account:y", named_person("李"), "别的")
+    site.runtime.advance_time(timedelta(minutes=1))
+    await site.store.actions.pause("account:z", named_person("李"), "别的")
+    page = (await (await site.signed_in("viewer")).get("/audit?event=paused")).text
+    assert page.count("data-row") == 4
+    assert f"等，一次 {len(accounts)} 项" in page
+    parts = re.findall(r'data-testid="part-(\d+)"', page)
+    assert len(parts) == len(accounts)
+    assert parts == sorted(parts, key=int, reverse=True)
+    assert all(f"account:{key}" in page for key in accounts)
+
+
+async def test_an_act_on_150_accounts_leaves_room_for_what_came_before(site):
+    """An act fills one line of a page, not three pages. The entries before it are on the same."""
+    await site.store.actions.pause("all", named_person("李"), "看一看")
+    site.runtime.advance_time(timedelta(minutes=1))
+    for number in range(150):
+        await site.store.actions.pause(f"account:{number}", named_person("王"), "台风")
+    page = (await (await site.signed_in("viewer")).get("/audit?event=paused")).text
+    assert page.count("data-row") == 2
+    assert "act-earlier" not in page
+
+
 async def test_a_role_on_some_accounts_sees_the_audit_of_those(site):
     """Entries about other accounts, and about posts as a whole, are left out."""
     await site.store.actions.pause("account:beijing-weibo", named_person("王"), "")
@@ -260,6 +323,35 @@ async def test_search_finds_posts_accounts_regions_and_numbers(site):
 @pytest.mark.parametrize(
     ("typed", "is_found"),
     [
+        ("jingtituikuankefu", True),
+        ("tuikuan kefu", True),
+        ("tkkf", True),
+        ("kuankefu", True),
+        ("uikuan", False),
+        ("maochong", False),
+    ],
+)
+async def test_a_post_is_found_by_the_pinyin_of_its_title(site, typed, is_found):
+    """A part of a title is found from any syllable on, or by initials, in list and search."""
+    await plan(site, warning("first", when=SOON))
+    client = await site.signed_in("viewer@beijing-weibo")
+    pages = [
+        (await client.get(path, params={"q": typed})).text
+        for path in ("/posts", "/search")
+    ]
+    assert ["row-first" in page for page in pages] == [is_found, is_found]
+
+
+async def test_pinyin_finds_no_post_of_other_accounts(site):
+    """A title that the visitor may not see is not found by its pinyin either."""
+    await plan(site, warning("first", to='["shanghai-weibo"]', when=SOON))
+    client = await site.signed_in("viewer@beijing-weibo")
+    assert "row-first" not in (await client.get("/posts?q=jingti")).text
+
+
+@pytest.mark.parametrize(
+    ("typed", "is_found"),
+    [
         ("chongqing", True),
         ("Chong Qing", True),
         ("cq", True),
@@ -269,7 +361,8 @@ async def test_search_finds_posts_accounts_regions_and_numbers(site):
 )
 def test_a_region_is_found_by_its_pinyin(typed, is_found):
     """Whole, begun, or by the first letters of its syllables; one letter finds nothing."""
-    assert is_spelt("重庆", typed) is is_found
+    letters = read_letters(typed)
+    assert bool(letters and begins_with("重庆", letters)) is is_found
 
 
 @pytest.mark.parametrize("lang", ["zh_CN", "en"])

@@ -3,7 +3,8 @@
 import html
 import re
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from urllib.parse import quote
 
 import pyotp
 import pytest
@@ -291,6 +292,7 @@ async def test_a_retraction_from_many_accounts_takes_a_code(site):
     assert 'data-testid="field-code"' in page
     assert (wrong.status_code, left, done.status_code) == (422, [], 303)
     assert 'value="写错了"' in wrong.text
+    assert 'data-testid="problem-code"' in wrong.text
     assert len(await site.store.queries.deliveries(states=[State.RETRACTING])) == 4
 
 
@@ -647,3 +649,55 @@ async def test_a_correction_of_a_repeating_post_says_that_it_ends(
     client = await site.signed_in("operator")
     page = (await client.get(f"{PATH}/correct")).text
     assert ("以后的场次也都不发了" in page) is repeats
+
+
+RECEIPT = {
+    "remote_id": "1",
+    "url": "https://weibo.com/1/a",
+    "published_at": datetime(2026, 11, 25, tzinfo=UTC),
+}
+
+
+async def test_the_addresses_of_a_post_stand_in_one_place(site):
+    """Each account where a post is published has its address, and all can be copied at once.
+
+    The text has one line each. In a drill an address leads to the simulator, not to the platform.
+    """
+    await plan(site, POST)
+    await set_state(
+        site,
+        State.PUBLISHED,
+        "beijing-weibo",
+        "shanghai-tieba",
+        **RECEIPT,
+    )
+    client = await site.signed_in("viewer")
+    page = (await client.get(PATH)).text
+    [section] = re.findall(
+        r'<section class="card" id="post-places".*?</section>', page, re.DOTALL
+    )
+    links = re.findall(
+        r'<a href="([^"]+)" target="_blank" rel="noreferrer noopener">([^<]+)', section
+    )
+    accounts = site.application.settings.accounts
+    assert [place for place, _name in links] == [
+        f"http://127.0.0.1:9/_sim/feed/{accounts[key].platform}/"
+        f"{quote(accounts[key].identity)}"
+        for key in ("beijing-weibo", "shanghai-tieba")
+    ]
+    [text] = re.findall(r"<textarea[^>]*>\n?(.*?)</textarea>", section, re.DOTALL)
+    assert text.split("\n") == [f"{name} {place}" for place, name in links]
+    assert "复制 2 个地址" in section
+    live = replace(site.application.settings, environment=Environment.LIVE)
+    site.app.state.site.application = replace(site.application, settings=live)
+    assert "https://weibo.com/1/a" in (await client.get(PATH)).text
+
+
+async def test_a_post_that_is_nowhere_has_no_addresses(site):
+    """Before a post is published, and after it is taken down, there is nothing to open or copy."""
+    await plan(site, POST)
+    client = await site.signed_in("viewer")
+    hidden = 'id="post-places" aria-labelledby="places" hidden'
+    assert hidden in (await client.get(PATH)).text
+    await set_state(site, State.RETRACTED, "beijing-weibo", **RECEIPT)
+    assert hidden in (await client.get(PATH)).text

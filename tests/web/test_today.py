@@ -2,6 +2,7 @@
 
 import gzip
 import re
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -11,6 +12,7 @@ from publisher.domain.account import AccountId
 from publisher.domain.delivery import Actor, Role
 from publisher.store.db.tables import DELIVERY
 from publisher.testing.builders import enqueue_posts, make_post
+from publisher.web.today.page import MAX_ROWS
 
 BY = Actor(role=Role.PERSON, name="值班")
 
@@ -122,6 +124,24 @@ async def test_other_days_and_tabs_are_links(site):
     assert 'data-testid="row-p"' in tomorrow
     assert 'data-testid="row-p"' not in today
     assert "今天没有要发的" in today
+
+
+async def test_a_day_of_70_posts_is_folded(site):
+    """Urgent posts come first, then the next due; the rest are counted under one line."""
+    account, at = AccountId(next(iter(site.store.policies))), site.runtime.now()
+    posts = [
+        make_post(f"p{number:02}", [account], at + timedelta(minutes=1 + number))
+        for number in range(70)
+    ]
+    posts[60] = replace(posts[60], is_urgent=True)
+    await enqueue_posts(site.store.posts, *posts)
+    page = await open_today(site)
+    board = page[page.index('id="rows"') :]
+    assert f"还有 {70 - MAX_ROWS} 条" in board
+    shown, rest = board.split('data-testid="more"')
+    found = re.findall(r'data-testid="row-(p\d\d)"', shown)
+    assert found == ["p60", *(f"p{number:02}" for number in range(MAX_ROWS - 1))]
+    assert rest.count('class="post-row"') == 70 - MAX_ROWS
 
 
 async def test_what_is_long_finished_is_folded_away(site):

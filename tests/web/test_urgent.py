@@ -17,7 +17,13 @@ from publisher.engine.planner import apply_schedule
 from publisher.web.write import urgent
 from tests.web.conftest import ADMIN
 from tests.web.posts import POST as PLANNED
-from tests.web.test_approve import SECRET, code_of, start_session
+from tests.web.test_approve import (
+    SECRET,
+    WRONG_CODE,
+    code_of,
+    is_said_at_the_code,
+    start_session,
+)
 from tests.web.test_write import fields_of, posts
 
 POST = PostId("jia-mao-ben-ju-de-zhuan-2026-11")
@@ -130,6 +136,22 @@ async def test_a_text_that_has_changed_meanwhile_is_not_released(lane):
     assert {item.state for item in await lane.store.queries.deliveries(POST)} == {
         State.PENDING
     }
+
+
+async def test_a_wrong_code_of_a_release_is_said_at_its_field(lane):
+    """A wrong second factor is named where it was typed, and the typed reason is kept."""
+    author = await lane.signed_in("author", name="王")
+    other = lane.client({"publisher_session": await start_session(lane, "李")})
+    for name in ("王", "李"):
+        await lane.store.duty.add(name, ADMIN)
+    await send(author)
+    page = (await other.get(f"/urgent/{POST}")).text
+    [fingerprint] = re.findall('name="fingerprint" value="([^"]+)"', page)
+    form = {"fingerprint": fingerprint, "reason": "正在发生", "code": WRONG_CODE}
+    wrong = await other.post(f"/urgent/{POST}", data=form)
+    assert (wrong.status_code, is_said_at_the_code(wrong.text)) == (422, True)
+    assert 'value="正在发生"' in wrong.text
+    assert WRONG_CODE not in wrong.text
 
 
 async def test_who_is_not_on_duty_takes_the_regular_approvals(lane):

@@ -10,7 +10,7 @@ import json
 import re
 import tomllib
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from PIL import Image
@@ -212,6 +212,24 @@ async def test_a_time_at_which_others_are_due_gets_an_advice(site, file):
     await apply_schedule(site.application.planner, file.read_text("utf-8"), file.name)
     answer = await author.post("/write/check", data={**soon, "title": "另外一条预警"})
     assert "同一时刻已有《警惕刷单返利》等 1 条要发" in answer.text
+    assert "problem-when" not in answer.text
+
+
+@pytest.mark.parametrize(
+    ("day", "is_advised"),
+    [
+        ("2026-10-01", True),
+        ("2026-10-04", True),
+        ("2026-10-10", False),
+        ("2026-10-17", False),
+    ],
+)
+async def test_a_post_on_a_public_holiday_gets_an_advice(site, file, day, is_advised):
+    """A holiday is named in the form, weekends of a long one too; nothing stops a save."""
+    author = await site.signed_in("author")
+    site.runtime.advance_time(datetime(2026, 9, 1, tzinfo=UTC) - site.runtime.now())
+    answer = await author.post("/write/check", data={**NEW, "at_date": day})
+    assert ("放假，看的人" in answer.text) is is_advised
     assert "problem-when" not in answer.text
 
 

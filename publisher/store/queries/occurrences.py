@@ -123,6 +123,8 @@ class OccurrenceFilter:
     """The filter of listed occurrences. `text` is in a post's id or words."""
 
     text: str = ""
+    spelt: Collection[PostId] = ()
+    """More posts that count as having the text: it spells their titles."""
     kind: str = ""
     level: str = ""
     glyph: Glyph | None = None
@@ -661,7 +663,8 @@ def list_conditions(
             *(
                 column.icontains(wanted.text, autoescape=True)
                 for column in (POST.c.id, POST.c.body)
-            )
+            ),
+            POST.c.id.in_(wanted.spelt),
         )
         conditions.append(DELIVERY.c.post.in_(select(POST.c.id).where(words)))
     if wanted.glyph is Glyph.ACTION:

@@ -285,6 +285,12 @@ class Queries(StorePart):
             for row in rows
         }
 
+    async def newest_titles(self, limit: int) -> Mapping[PostId, str]:
+        """Return the titles of the posts that came into force last."""
+        newest = select(POST.c.id, POST.c.body).order_by(POST.c.in_force_since.desc())
+        rows = await self._rows(newest.limit(limit))
+        return {PostId(row["id"]): json.loads(row["body"])["title"] for row in rows}
+
     async def evergreen_posts(self) -> Sequence[EvergreenPost]:
         """Return the drawer: the uncancelled evergreen posts of the schedule, by id."""
         is_in_drawer = (is_in_force(), POST.c.body.contains('"is_evergreen":true'))

@@ -221,7 +221,7 @@ async def render_task(  # noqa: PLR0913 # what is wrong with what was sent
     problem: str = "",
     *,
     status: int = 200,
-    asks_code: bool = False,
+    code_problem: str = "",
 ) -> Response:
     store, visitor = get_site(request).store, get_visitor(request)
     last = await store.approvals.last_approved(task.key, visitor.user.name)
@@ -254,7 +254,8 @@ async def render_task(  # noqa: PLR0913 # what is wrong with what was sent
         status=status,
         moment=moment,
         problem=problem,
-        asks_code=asks_code or "code" in request.query_params,
+        asks_code=bool(code_problem) or "code" in request.query_params,
+        code_problem=code_problem,
         platforms=platforms,
         platform=chosen,
         shown=describe_text(request, contents, chosen) if chosen else None,
@@ -418,7 +419,7 @@ async def ask_for_code(request: Request, error: SignInError) -> Response:
     moment = await read_moment(visitor)
     task = await load_task(request, moment.waiting)
     problem = visitor.messages.translate(error.code, **error.facts)
-    return await render_task(request, moment, task, problem, status=422, asks_code=True)
+    return await render_task(request, moment, task, code_problem=problem, status=422)
 
 
 def read_instant(text: str) -> datetime | None:

@@ -29,6 +29,10 @@ from publisher.web.kit.seats import AccountNames, name_accounts
 from publisher.web.kit.site import Visitor, get_site, get_visitor
 
 PAGE_SIZE = 50
+MAX_READ = 600
+"""How many entries a page reads to fill its lines: one act on many accounts is one line."""
+ACT_PAUSE = timedelta(seconds=5)
+"""The longest time between two entries of one act."""
 EXPORT_PAGE_SIZE = 2_000
 MAX_TEXT_CHARACTERS = 100
 CHUNK_BYTES = 2**16
@@ -42,7 +46,50 @@ class AuditSentence:
     who: str
     text: str
     subject: str
+    post: str
+    """The post of the subject as pages call it, else the subject."""
     path: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditAct:
+    """One act of a person as one line. It has an entry for each account or post, newest first."""
+
+    sentences: Sequence[AuditSentence]
+
+    @property
+    def first(self) -> AuditSentence:
+        return self.sentences[0]
+
+    @property
+    def is_of_one_post(self) -> bool:
+        """True if all of its entries are about one post."""
+        posts = {split_subject(item.record.subject)[0] for item in self.sentences}
+        return len(posts) == 1 and "" not in posts
+
+
+def group_acts(sentences: Sequence[AuditSentence]) -> Sequence[AuditAct]:
+    """Return entries, newest first, with those of one act together.
+
+    They are in a row, of one person and kind, with one reason, and follow each other at once.
+    """
+    acts: list[list[AuditSentence]] = []
+    for item in sentences:
+        if acts and is_same_act(acts[-1][-1].record, item.record):
+            acts[-1].append(item)
+        else:
+            acts.append([item])
+    return [AuditAct(sentences=items) for items in acts]
+
+
+def is_same_act(later: AuditRecord, earlier: AuditRecord) -> bool:
+    return (
+        later.role == Role.PERSON
+        and (later.role, later.name, later.event)
+        == (earlier.role, earlier.name, earlier.event)
+        and later.detail.get("reason") == earlier.detail.get("reason")
+        and later.at - earlier.at <= ACT_PAUSE
+    )
 
 
 def read_filter(visitor: Visitor, query: Mapping[str, str]) -> AuditFilter:
@@ -89,6 +136,9 @@ def make_sentence(
         else visitor.messages.translate("by_publisher"),
         text=describe_event(line, visitor.formatter),
         subject=name_subject(record.subject, names, titles),
+        post=f"《{titles[post]}》"
+        if (post := split_subject(record.subject)[0]) in titles
+        else name_subject(record.subject, names, titles),
         path=path_of_subject(record.subject),
     )
 
@@ -146,18 +196,20 @@ async def make_sentences(
 
 
 async def show_audit(request: Request) -> Response:
-    """List entries, newest first, as sentences."""
+    """List acts, newest first, as sentences. One act on many accounts is one line."""
     site, visitor = get_site(request), get_visitor(request)
     wanted = read_filter(visitor, request.query_params)
-    found = await site.store.audit.search(wanted, PAGE_SIZE + 1)
-    sentences = await make_sentences(visitor, found[:PAGE_SIZE])
+    found = await site.store.audit.search(wanted, MAX_READ + 1)
+    all_acts = group_acts(await make_sentences(visitor, found[:MAX_READ]))
+    acts = all_acts[:PAGE_SIZE]
+    has_more = len(found) > MAX_READ or len(all_acts) > PAGE_SIZE
     return await render_page(
         request,
         "audit/audit",
-        sentences=sentences,
+        acts=acts,
         wanted=wanted,
         query=request.query_params,
-        following=sentences[-1].record.id if len(found) > PAGE_SIZE else None,
+        following=acts[-1].sentences[-1].record.id if has_more else None,
         people=await site.store.audit.people(wanted.accounts),
         events=await site.store.audit.events_of_people(wanted.accounts),
         checkpoint=await asyncio.to_thread(read_checkpoint, visitor),

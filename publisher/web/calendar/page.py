@@ -17,7 +17,12 @@ from publisher.domain.account import AccountId, LoginId, Platform
 from publisher.domain.glyph import Glyph
 from publisher.domain.post import ONCE_OCCURRENCE, OneTimeTrigger, Post
 from publisher.domain.user import Permission
-from publisher.schedule.cron import DayMark, list_cron_times, mark_day
+from publisher.schedule.cron import (
+    DayMark,
+    has_holidays,
+    list_cron_times,
+    mark_day,
+)
 from publisher.store.approvals.guard import name_occurrence
 from publisher.store.queries.occurrences import Clash, OccurrenceSummary
 from publisher.web.kit.frame import Moment, read_frame_facts, read_moment
@@ -150,13 +155,22 @@ def list_choices(request: Request) -> Sequence[tuple[str, Sequence[tuple[str, st
     ]
 
 
-async def render_calendar(request: Request, template: str, **values: Any) -> Response:  # noqa: ANN401 # whatever the template shows
-    """Return a view of the calendar, with the common values of all views."""
+async def render_calendar(
+    request: Request,
+    template: str,
+    start: date,
+    end: date,
+    **values: Any,  # noqa: ANN401 # whatever the template shows
+) -> Response:
+    """Return a view of the calendar of some days, with the common values of all views."""
     zone, chosen = get_site(request).settings.timezone, read_chosen(request)
+    today = get_site(request).runtime.now().astimezone(zone).date()
+    years = range(max(start, today).year, end.year + 1)
     return await render_page(
         request,
         template,
         chosen=chosen,
+        unknown_years=[year for year in years if not has_holidays(year)],
         only=urlencode({"to": chosen}) if chosen else "",
         choices=list_choices(request),
         max_entries=MAX_ENTRIES,
@@ -362,6 +376,8 @@ async def show_calendar(request: Request) -> Response:
     return await render_calendar(
         request,
         "calendar/calendar",
+        days[0].day,
+        days[-1].day,
         moment=moment,
         month=month,
         weeks=[
@@ -461,6 +477,8 @@ async def show_week(request: Request) -> Response:
     return await render_calendar(
         request,
         "calendar/calendar_week",
+        first,
+        last,
         moment=moment,
         days=days,
         rows=make_rows(days, zone),
@@ -504,6 +522,8 @@ async def show_list(request: Request) -> Response:
     return await render_calendar(
         request,
         "calendar/calendar_list",
+        first,
+        last,
         moment=moment,
         days=[day for day in days if day.entries or day.silent],
         first=first,

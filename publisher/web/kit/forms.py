@@ -25,6 +25,21 @@ MAX_URL_CHARACTERS = 2_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ActionItem:
+    """A post or an account of an act on several, with the data that it was drawn from.
+
+    `words` are the texts that the act is about. One with `is_ticked` can be left out.
+    """
+
+    value: str
+    title: str
+    path: str
+    facts: str
+    words: Sequence[str] = ()
+    is_ticked: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ActionForm:
     """One action of a page: a button that opens a dialog, or without script a page with its form.
 
@@ -52,6 +67,11 @@ class ActionForm:
     fields: Mapping[str, str] = field(default_factory=dict)
     ticks: Mapping[str, str] = field(default_factory=dict)
     """The labels of boxes to tick, by the names of their fields."""
+    items: Sequence[ActionItem] = ()
+    choices: Mapping[str, str] = field(default_factory=dict)
+    """The labels of the rulings to choose from, by value."""
+    counted: str = ""
+    """The button's label with the number of ticked items as {number}."""
 
     @property
     def dialog(self) -> str:

@@ -6,7 +6,7 @@ commonest reading of each character. The names below would be misspelt so.
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache
+from functools import cache, lru_cache
 
 PLACES: Mapping[str, str] = {
     "重庆": "chóng qìng",
@@ -60,3 +60,40 @@ def spell_syllables(text: str, *, errors: str = "default") -> Sequence[str]:
     out.
     """
     return _load_library()(text, errors=errors)
+
+
+MAX_SPELLED = 4096
+"""How many names and titles a process keeps spelled."""
+
+
+@lru_cache(MAX_SPELLED)
+def _spell(text: str) -> tuple[str, ...]:
+    """Return the syllables of a text, without quotation marks and the like."""
+    plain = "".join(filter(str.isalnum, text))
+    return tuple(syllable.casefold() for syllable in spell_syllables(plain))
+
+
+def read_letters(typed: str) -> str:
+    """Return typed pinyin without spaces and apostrophes; empty if it can be none.
+
+    One letter alone spells too much.
+    """
+    letters = "".join(typed.split()).replace("'", "").casefold()
+    is_pinyin = len(letters) > 1 and letters.isascii() and letters.isalnum()
+    return letters if is_pinyin else ""
+
+
+def begins_with(text: str, letters: str) -> bool:
+    """Return True if these letters begin a text in pinyin, or are its syllables' initials."""
+    syllables = _spell(text)
+    initials = "".join(syllable[:1] for syllable in syllables)
+    return any(each.startswith(letters) for each in ("".join(syllables), initials))
+
+
+def contains(text: str, letters: str) -> bool:
+    """Return True if these letters spell a part of a text from a syllable on, or its initials."""
+    syllables = _spell(text)
+    return letters in "".join(syllable[:1] for syllable in syllables) or any(
+        "".join(syllables[start:]).startswith(letters)
+        for start in range(len(syllables))
+    )

@@ -2,13 +2,16 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from urllib.parse import quote, urlsplit
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from publisher.app.history import POST_EVENTS, Explanation, explain_delivery
 from publisher.app.open_store import check_command_access
+from publisher.config import Environment, Settings
 from publisher.domain.account import AccountId
+from publisher.domain.addresses import is_loopback
 from publisher.domain.delivery import Delivery, State
 from publisher.domain.errors import NoSuchItemError, RefusedError
 from publisher.domain.glyph import Glyph
@@ -157,10 +160,25 @@ def view_delivery(
     )
 
 
-def place_of(delivery: Delivery) -> str:
-    """Return the address on the platform where a person can look at it; empty if none is known."""
+def place_of(settings: Settings, delivery: Delivery) -> str:
+    """Return the address where a person can look at a post; empty if none is known.
+
+    In a drill the platform has nothing at its own address: it is the account's page on this
+    machine.
+    """
     url = delivery.reported_url or (delivery.receipt.url if delivery.receipt else "")
-    return url if url.startswith(("https://", "http://")) else ""
+    if not url or not url.startswith(("https://", "http://")):
+        return ""
+    account = settings.accounts.get(delivery.account)
+    is_simulated = (
+        settings.environment is Environment.DRILL
+        and account is not None
+        and account.base_url is not None
+        and not is_loopback(urlsplit(url).hostname or "")
+    )
+    if not is_simulated or account is None:
+        return url
+    return f"{account.base_url}/_sim/feed/{account.platform}/{quote(account.identity)}"
 
 
 async def explain(
@@ -327,7 +345,7 @@ async def show_delivery(request: Request) -> Response:
         post=view.post,
         explanation=await explain(visitor, view, await store.queries.alerts()),
         forms=list_forms(visitor, view),
-        place=place_of(view.delivery),
+        place=place_of(get_site(request).settings, view.delivery),
         unseen=await list_own_unseen(visitor, view.delivery),
         rendered=view.filed.rendered,
         policy=store.policies.get(view.delivery.account),

@@ -3,12 +3,14 @@
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 
 from starlette.requests import Request
 from starlette.responses import Response
 
+from publisher.config import Settings
 from publisher.domain.account import AccountId, Platform
-from publisher.domain.delivery import Delivery
+from publisher.domain.delivery import Delivery, State
 from publisher.domain.differences import compare_sequences
 from publisher.domain.errors import NoSuchItemError, Problem
 from publisher.domain.post import PostId, RenderedPost
@@ -115,7 +117,8 @@ async def show_post(request: Request) -> Response:
         if opened_view
         else None,
         opened_forms=list_forms(visitor, opened_view) if opened_view else (),
-        place_of=place_of,
+        place_of=partial(place_of, site.settings),
+        places=list_places(site.settings, view),
         buttons=buttons,
         previews=choose_previews(rendered_posts, view, query.get("account", "")),
         rendered_posts=rendered_posts,
@@ -152,6 +155,18 @@ def find_first(
         number = int(typed) if re.fullmatch("[0-9]{1,6}", typed) else 0
     last = max(len(lines) - 1, 0)
     return min(number, last) // MAX_LINES * MAX_LINES
+
+
+def list_places(settings: Settings, view: PostView) -> Sequence[tuple[str, str]]:
+    """Return the name and the address of each account where a post is published."""
+    published = sorted(
+        (item for item in view.deliveries if item.state is State.PUBLISHED),
+        key=lambda item: view.names.order(item.account),
+    )
+    places = [
+        (view.names.name(item.account), place_of(settings, item)) for item in published
+    ]
+    return [(name, place) for name, place in places if place]
 
 
 def view_opened(visitor: Visitor, view: PostView, line: DeliveryLine) -> DeliveryView:
@@ -244,6 +259,9 @@ async def read_live(
             view, tab, TABS, platform
         ),
         "delivery-maps": load_macro(visitor, "posts/parts", "delivery_maps")(view),
+        "post-places": load_macro(visitor, "posts/parts", "post_places")(
+            list_places(visitor.site.settings, view)
+        ),
     }
     if view.tasks or view.approvals:
         fixed["post-approvals"] = load_macro(visitor, "posts/parts", "approvals")(view)

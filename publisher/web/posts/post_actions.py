@@ -17,6 +17,7 @@ from publisher.domain.errors import NoSuchItemError, RefusedError, SignInError
 from publisher.domain.kinds import CORRECTING_KINDS
 from publisher.domain.post import DeliveryId, OneTimeTrigger, Post, PostId
 from publisher.domain.user import Permission
+from publisher.engine.decisions import can_be_resolved
 from publisher.engine.filed_texts import refresh_texts
 from publisher.engine.planner import send_correction
 from publisher.store.queries.queries import Alert, DeliveryHistory
@@ -132,16 +133,16 @@ def retract_form(visitor: Visitor, view: PostView) -> ActionForm:
         keep=t("pages_retract_keep"),
         icon="trash-2",
         reason="required",
-        asks_code=needs_code(view) and not visitor.is_stepped_up,
+        asks_code=needs_code([view]) and not visitor.is_stepped_up,
         offer=offer_correction(visitor, view),
         style="danger",
         fields={"newest": str(view.newest)},
     )
 
 
-def needs_code(view: PostView) -> bool:
-    """True if taking a post down is so much that nobody does it with an unlocked screen alone."""
-    return view.stops.maybe_published > 1
+def needs_code(views: Sequence[PostView]) -> bool:
+    """True if taking posts down is so much that nobody does it with an unlocked screen alone."""
+    return sum(view.stops.maybe_published for view in views) > 1
 
 
 def offer_correction(visitor: Visitor, view: PostView) -> tuple[str, str] | None:
@@ -154,19 +155,20 @@ def offer_correction(visitor: Visitor, view: PostView) -> tuple[str, str] | None
     return f"/posts/{view.key.post}/correct", label
 
 
-async def confirm_retraction(request: Request, view: PostView) -> str:
+async def confirm_retraction(request: Request, views: Sequence[PostView]) -> str:
     """Return what is wrong with the code of a retraction from many accounts; empty if nothing.
 
     In live operation, raises RefusedError for an author without a second factor: it takes a second
     person then. In a drill people enter without one.
     """
     visitor = get_visitor(request)
-    if not needs_code(view):
+    if not needs_code(views):
         return ""
     is_drill = visitor.site.settings.environment is Environment.DRILL
     is_proved = is_drill or visitor.user.has_second_factor
-    if not is_proved and not visitor.may(Permission.OPERATE, view.progress.accounts):
-        raise RefusedError("web_retract_alone", post=view.key.post)
+    accounts = {account for view in views for account in view.progress.accounts}
+    if not is_proved and not visitor.may(Permission.OPERATE, accounts):
+        raise RefusedError("web_retract_alone", post=views[0].key.post)
     if visitor.is_stepped_up:
         return ""
     try:
@@ -315,6 +317,12 @@ def list_buttons(
             and visitor.may(Permission.WRITE, refused),
         ),
         link(
+            "resolve",
+            f"/posts/{post.id}/resolve",
+            "circle-alert",
+            is_offered=len(list_resolvable(visitor, view)) > 1,
+        ),
+        link(
             "edit",
             f"/posts/{post.id}/edit",
             "pencil",
@@ -348,6 +356,15 @@ def list_buttons(
             "stop",
             is_offered=is_published and may(Permission.RETRACT),
         ),
+    ]
+
+
+def list_resolvable(visitor: Visitor, view: PostView) -> Sequence[Delivery]:
+    """Return the deliveries of a post that wait for a ruling of this visitor."""
+    return [
+        item
+        for item in view.deliveries
+        if can_be_resolved(item) and visitor.may(Permission.OPERATE, [item.account])
     ]
 
 
@@ -599,7 +616,7 @@ async def retract(request: Request) -> Response:
         return await open_form(request, "retract", retract_form, "pages_reason_needed")
     moment = await read_moment(get_visitor(request))
     view = await open_view(request, "retract", moment)
-    if problem := await confirm_retraction(request, view):
+    if problem := await confirm_retraction(request, [view]):
         asked = retract_form(get_visitor(request), view)
         return await show_action_form(
             request, asked, 422, code_problem=problem, reason=reason, moment=moment

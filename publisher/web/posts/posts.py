@@ -1,5 +1,6 @@
 """Posts: the list, and the building blocks of pages about one post."""
 
+import asyncio
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -49,19 +50,24 @@ from publisher.store.queries.queries import Pause
 from publisher.web.kit.frame import Moment, read_moment
 from publisher.web.kit.live_parts import item_id
 from publisher.web.kit.page import render_page
+from publisher.web.kit.pinyin import contains, read_letters
 from publisher.web.kit.seats import AccountNames, SeatMap, map_seats, name_accounts
-from publisher.web.kit.site import Visitor, get_site, get_visitor
+from publisher.web.kit.site import Site, Visitor, get_site, get_visitor
 from publisher.web.kit.todo import list_missing
 
 MAX_QUERY_CHARACTERS = 100
+MAX_SPELT_TITLES = 2_000
+"""How many titles are searched by their pinyin, the newest first."""
 
 
 async def show_posts(request: Request) -> Response:
     """List occurrences, latest due first."""
     visitor, query = get_visitor(request), request.query_params
     glyph = next((glyph for glyph in Glyph if glyph == query.get("state")), None)
+    text = query.get("q", "").strip()[:MAX_QUERY_CHARACTERS]
     wanted = OccurrenceFilter(
-        text=query.get("q", "").strip()[:MAX_QUERY_CHARACTERS],
+        text=text,
+        spelt=await find_spelt(get_site(request), text),
         kind=next((kind for kind in PostKind if kind == query.get("kind")), ""),
         level=next(
             (level for level in WarningLevel if level == query.get("level")), ""
@@ -86,6 +92,19 @@ async def show_posts(request: Request) -> Response:
         kinds=list(PostKind),
         levels=list(WarningLevel),
         glyphs=list(Glyph),
+        may_approve=visitor.may(Permission.APPROVE),
+        may_retract=visitor.may(Permission.RETRACT),
+    )
+
+
+async def find_spelt(site: Site, typed: str) -> Sequence[PostId]:
+    """Return the posts with a title that typed pinyin spells, of the newest MAX_SPELT_TITLES."""
+    letters = read_letters(typed)
+    if not letters:
+        return ()
+    titles = await site.store.queries.newest_titles(MAX_SPELT_TITLES)
+    return await asyncio.to_thread(
+        lambda: [post for post, title in titles.items() if contains(title, letters)]
     )
 
 

@@ -1,7 +1,6 @@
 """Search over posts, accounts, regions and bulletin numbers; and help."""
 
 from collections.abc import Sequence
-from functools import cache
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -11,9 +10,10 @@ from publisher.domain.kinds import PostKind
 from publisher.domain.user import Permission
 from publisher.store.queries.occurrences import OccurrenceFilter
 from publisher.web.kit.page import redirect, render_page
-from publisher.web.kit.pinyin import spell_syllables
+from publisher.web.kit.pinyin import begins_with, read_letters
 from publisher.web.kit.seats import AccountNames, name_accounts
 from publisher.web.kit.site import get_site, get_visitor
+from publisher.web.posts.posts import find_spelt
 
 MAX_QUERY_CHARACTERS = 100
 MAX_POSTS, MAX_ACCOUNTS = 20, 30
@@ -29,7 +29,9 @@ async def show_search(request: Request) -> Response:
         key, account = found
         return redirect(request, f"/deliveries/{key.post}/{key.occurrence}/{account}")
     names = name_accounts(site.settings, visitor.messages)
-    wanted = OccurrenceFilter(text=text, accounts=reach)
+    wanted = OccurrenceFilter(
+        text=text, spelt=await find_spelt(site, text), accounts=reach
+    )
     posts = await site.store.occurrences.find(wanted, MAX_POSTS) if text else ()
     exact = sorted(posts, key=lambda post: post.key.post != text)
     accounts = [
@@ -48,23 +50,6 @@ async def show_search(request: Request) -> Response:
     )
 
 
-@cache
-def spell(name: str) -> tuple[str, str]:
-    """Return a name in pinyin, and the first letters of its syllables."""
-    syllables = spell_syllables(name)
-    return "".join(syllables), "".join(syllable[:1] for syllable in syllables)
-
-
-def is_spelt(name: str, typed: str) -> bool:
-    """Return True if the typed letters begin a name in pinyin, or are its syllables' initials."""
-    letters = "".join(typed.split()).replace("'", "").casefold()
-    return (
-        len(letters) > 1
-        and letters.isascii()
-        and any(text.startswith(letters) for text in spell(name))
-    )
-
-
 def find_accounts(
     request: Request, text: str, names: AccountNames
 ) -> Sequence[AccountId]:
@@ -73,12 +58,13 @@ def find_accounts(
     A name is also found by its pinyin.
     """
     settings, wanted = get_site(request).settings, text.casefold()
+    letters = read_letters(text)
     if not wanted:
         return ()
     return [
         key
         for key, account in settings.accounts.items()
-        if is_spelt(names.region(key), wanted)
+        if (letters and begins_with(names.region(key), letters))
         or any(
             wanted in value.casefold()
             for value in (

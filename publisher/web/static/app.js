@@ -39,6 +39,42 @@
     }
   });
 
+  // Without the network nothing is sent and no page is left: what was typed stays. The browser's word alone is not
+  // enough, since a machine without any network still reaches a dashboard of its own.
+  const offline = document.getElementById("offline"), backOnline = document.getElementById("back-online");
+  const PROBE_MILLISECONDS = 2000;
+  let probing = 0;
+  const isReachable = () => Promise.race([
+    fetch("/healthz", { cache: "no-store" }).then(() => true, () => false),
+    new Promise((resolve) => { setTimeout(resolve, PROBE_MILLISECONDS, false); }),
+  ]);
+  const probe = async () => {
+    clearTimeout(probing);
+    const isCut = !await isReachable();
+    if (isCut) probing = setTimeout(probe, PROBE_MILLISECONDS);
+    if (isCut !== offline.hidden) return;
+    offline.hidden = !isCut;
+    backOnline.hidden = isCut;
+    if (!isCut) setTimeout(() => { backOnline.hidden = true; }, 10000);
+    all('form[method="post"] button:not([type="button"])').forEach((button) => {
+      if (isCut) button.setAttribute("aria-disabled", "true");
+      else button.removeAttribute("aria-disabled");
+    });
+  };
+  const hold = (event) => {
+    if (offline.hidden) return;
+    event.preventDefault();
+    event.stopImmediatePropagation();
+  };
+  addEventListener("offline", probe);
+  addEventListener("online", probe);
+  addEventListener("submit", hold, true);
+  addEventListener("click", (event) => {
+    const link = event.target.closest && event.target.closest("a[href]");
+    if (link && !link.dataset.dialog && link.target !== "_blank" && link.getAttribute("href")[0] !== "#") hold(event);
+  }, true);
+  if (!navigator.onLine) probe();
+
   // A button that works shows so and stays where it is; a second click does nothing.
   document.addEventListener("submit", (event) => {
     const form = event.target;
@@ -257,6 +293,15 @@
       text.dispatchEvent(new Event("input", { bubbles: true }));
     });
   }
+
+  // A button over several ticks says how many they are.
+  const countTicks = () => all("button[data-counted]").forEach((button) => {
+    const ticked = [...button.form.elements].filter((each) => each.name === "item" && each.checked).length;
+    button.textContent = button.dataset.counted.replace("{number}", ticked);
+    button.disabled = !ticked;
+  });
+  document.addEventListener("change", countTicks);
+  addEventListener("pageshow", countTicks);
 
   // The calendar: an entry dropped on another day, or another hour of a week, is saved with that time.
   let dragged = null;

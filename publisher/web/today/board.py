@@ -259,7 +259,11 @@ async def read_today(visitor: Visitor, moment: Moment, day: date, tab: str) -> T
                 for row in shown
                 if row.element not in {row.element for row in folded}
             ],
-            key=lambda row: (row.summary.glyph.rank, row.summary.due_at),
+            key=lambda row: (
+                not (row.summary.is_urgent and not row.is_folded),
+                row.summary.glyph.rank,
+                row.summary.due_at,
+            ),
         ),
         folded=folded,
         tabs=count_tabs(rows),

@@ -28,6 +28,9 @@ from publisher.web.today.board import (
     read_today,
 )
 
+MAX_ROWS = 12
+"""More posts of a day are counted, and unfold."""
+
 
 async def show_root(request: Request) -> Response:
     return redirect(request, "/today")
@@ -50,6 +53,7 @@ async def show_today(request: Request) -> Response:
         tab=tab,
         max_listed=MAX_LISTED,
         max_others=MAX_SHOWN,
+        max_rows=MAX_ROWS,
         names=name_accounts(site.settings, get_visitor(request).messages),
     )
 

@@ -164,7 +164,12 @@ async def show_release(request: Request) -> Response:
 
 
 async def render_release(
-    request: Request, problem: str = "", *, status: int = 200
+    request: Request,
+    problem: str = "",
+    *,
+    status: int = 200,
+    code_problem: str = "",
+    reason: str = "",
 ) -> Response:
     site, visitor = get_site(request), get_visitor(request)
     post = PostId(str(request.path_params["post"]))
@@ -221,6 +226,8 @@ async def render_release(
         policies=site.store.policies,
         summaries=await site.store.occurrences.of_post(post),
         problem=problem,
+        code_problem=code_problem,
+        reason=reason,
         account_name=partial(name_account, site),
     )
 
@@ -240,7 +247,9 @@ async def release(request: Request) -> Response:
             await step_up(request, str(form.get("code", "")))
         except SignInError as error:
             problem = get_visitor(request).messages.translate(error.code, **error.facts)
-            return await render_release(request, problem, status=422)
+            return await render_release(
+                request, status=422, code_problem=problem, reason=read_reason(form)
+            )
     visitor = get_visitor(request)
     try:
         async with visitor.hiding(post):

@@ -43,7 +43,7 @@ from publisher.engine.schedule_editor import (
     save_post,
     wait_until_accepted,
 )
-from publisher.schedule.cron import is_working_day
+from publisher.schedule.cron import DayMark, mark_day
 from publisher.schedule.edit import (
     Entry,
     edit_block,
@@ -429,6 +429,7 @@ async def read_live_values(
         notes.setdefault("images", []).append(describe_problem(visitor, picture))
     if check.post is not None and first(form.fields, "when") == "once":
         notes.setdefault("when", []).extend(await find_clashes(visitor, check))
+        notes["when"].extend(await asyncio.to_thread(find_day_off, visitor, check))
     texts, seen = choose_texts(form.fields, check), set(form.fields.get("seen", ()))
     for room in check.rooms:
         if room.capabilities.is_article:
@@ -459,7 +460,7 @@ async def read_live_values(
         "saved_at": saved_at,
         "account_name": partial(name_account, site),
         "next_days": [
-            (at, mark_day(at.astimezone(site.settings.timezone)))
+            (at, mark_day(at.astimezone(site.settings.timezone).date()))
             for at in check.next_times
         ],
         "note_keys": list_note_keys(site),
@@ -494,10 +495,16 @@ async def find_clashes(
     return [describe_problem(visitor, problem)]
 
 
-def mark_day(at: datetime) -> str:
-    """Return `off` for a weekday of rest, `on` for a working weekend, else the empty text."""
-    is_weekday, works = at.weekday() < 5, is_working_day(at.date())
-    return "" if is_weekday == works else "on" if works else "off"
+def find_day_off(visitor: Visitor, check: PostCheck) -> Sequence[Mapping[str, Any]]:
+    """Return the advice about a post on a public holiday, if it is on one."""
+    if check.due_at is None:
+        return ()
+    day = check.due_at.astimezone(visitor.site.settings.timezone).date()
+    if mark_day(day) is not DayMark.HOLIDAY:
+        return ()
+    facts = {"month": str(day.month), "day": str(day.day)}
+    problem = Problem(code="web_write_day_off", severity=Severity.WARNING, facts=facts)
+    return [describe_problem(visitor, problem)]
 
 
 def list_note_keys(site: Site) -> Sequence[str]:

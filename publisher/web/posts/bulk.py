@@ -1,0 +1,209 @@
+"""Take several posts down at once, and rule on several accounts of a post at once."""
+
+from collections.abc import Mapping, Sequence
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from publisher.app.open_store import check_command_access
+from publisher.domain.account import AccountId
+from publisher.domain.errors import NoSuchItemError, RefusedError
+from publisher.domain.post import DeliveryId, PostId
+from publisher.domain.user import Permission
+from publisher.engine.decisions import Resolution, decide
+from publisher.web.kit.bulk import do_each, read_ticked
+from publisher.web.kit.forms import (
+    ActionForm,
+    ActionItem,
+    read_reason,
+    seen_state,
+    show_action_form,
+)
+from publisher.web.kit.page import redirect
+from publisher.web.kit.site import Visitor, get_site, get_visitor
+from publisher.web.posts.deliveries import delivery_path
+from publisher.web.posts.post_actions import (
+    PERMISSIONS,
+    confirm_retraction,
+    list_resolvable,
+    needs_code,
+    post_path,
+)
+from publisher.web.posts.posts import PostView, load_post_view, read_post_view
+
+RULINGS = (Resolution.NOT_PUBLISHED, Resolution.RESEND, Resolution.CANCEL)
+"""The rulings on several accounts. Each published post has an address of its own."""
+
+
+async def read_views(
+    request: Request, posts: Sequence[PostId]
+) -> Mapping[PostId, PostView]:
+    """Return the posts that are or may be published.
+
+    Raises NoSuchItemError, SignInError without the permission on all of their accounts, and
+    RefusedError if there is none.
+    """
+    visitor, views = get_visitor(request), dict[PostId, PostView]()
+    for post in dict.fromkeys(posts):
+        view = await read_post_view(visitor, post, "")
+        visitor.require(PERMISSIONS["retract"], view.progress.accounts)
+        if view.stops.maybe_published:
+            views[post] = view
+    if not views:
+        raise RefusedError("web_bulk_nothing")
+    return views
+
+
+def retract_form(visitor: Visitor, views: Sequence[PostView]) -> ActionForm:
+    t, number = visitor.messages.translate, len(views)
+    accounts = sum(view.stops.maybe_published for view in views)
+    return ActionForm(
+        verb="retract-all",
+        path="/bulk/retract",
+        back="/posts",
+        label=t("web_bulk_retract", number=number),
+        title=t("web_bulk_retract_title", number=number, accounts=accounts),
+        texts=[t("pages_retract_for_good")],
+        items=[
+            ActionItem(
+                value=f"{view.key.post} {view.newest}",
+                title=view.details.post.title,
+                path=post_path(view),
+                facts=t(
+                    "pages_retract_says",
+                    live=view.stops.published,
+                    doubtful=view.stops.doubtful,
+                ),
+            )
+            for view in views
+        ],
+        confirm=t("web_bulk_retract", number=number),
+        keep=t("pages_retract_keep"),
+        icon="trash-2",
+        reason="required",
+        asks_code=needs_code(views) and not visitor.is_stepped_up,
+        style="danger",
+    )
+
+
+async def show_retract(request: Request) -> Response:
+    """Ask whether the ticked posts are to be taken down, each on all of its accounts."""
+    ticked = read_ticked(request.query_params.getlist("item"))
+    views = await read_views(
+        request, [PostId(name.partition("#")[0]) for name in ticked]
+    )
+    form = retract_form(get_visitor(request), list(views.values()))
+    return await show_action_form(request, form)
+
+
+async def retract(request: Request) -> Response:
+    """Order that each shown post is taken down everywhere."""
+    site, form = get_site(request), await request.form()
+    ticked, reason = read_ticked(form.getlist("item")), read_reason(form)
+    views = await read_views(request, [PostId(item.split(" ")[0]) for item in ticked])
+    shown = list(views.values())
+    if not reason:
+        visitor = get_visitor(request)
+        problem = visitor.messages.translate("pages_reason_needed")
+        return await show_action_form(
+            request, retract_form(visitor, shown), 422, problem=problem
+        )
+    if problem := await confirm_retraction(request, shown):
+        asked = retract_form(get_visitor(request), shown)
+        return await show_action_form(
+            request, asked, 422, code_problem=problem, reason=reason
+        )
+    visitor = get_visitor(request)
+
+    async def act(item: str) -> None:
+        post, _space, newest = item.partition(" ")
+        number = int(newest) if newest.isascii() and newest.isdecimal() else -1
+        await site.store.actions.retract(
+            PostId(post), None, visitor.actor, reason, DeliveryId(number)
+        )
+
+    notice = await do_each(visitor, "web_bulk_retracting", ticked, act)
+    return redirect(request, "/posts", notice)
+
+
+def resolve_form(visitor: Visitor, view: PostView) -> ActionForm:
+    """Ask for one ruling on several accounts. Raises RefusedError if there is none."""
+    found, t = list_resolvable(visitor, view), visitor.messages.translate
+    if not found:
+        raise RefusedError("web_bulk_nothing")
+    states = {line.delivery.id: line.text for line in view.lines}
+    return ActionForm(
+        verb="resolve-all",
+        path=f"/posts/{view.key.post}/resolve",
+        back=post_path(view),
+        label=t("web_bulk_resolve", number=len(found)),
+        title=t("web_bulk_resolve_title", title=view.details.post.title),
+        texts=[t("web_bulk_resolve_says")],
+        choices={ruling.value: t(f"pages_rule_{ruling}") for ruling in RULINGS},
+        items=[
+            ActionItem(
+                value=f"{item.key.occurrence} {item.account} {seen_state(item)}",
+                title=view.names.name(item.account),
+                path=delivery_path(item),
+                facts=states[item.id],
+                is_ticked=True,
+            )
+            for item in found
+        ],
+        confirm=t("web_bulk_resolve", number=len(found)),
+        counted=t("web_bulk_resolve", number="{number}"),
+        keep=t("pages_rule_keep"),
+        reason="required",
+    )
+
+
+async def show_resolve(request: Request) -> Response:
+    view = await load_post_view(request)
+    return await show_action_form(request, resolve_form(get_visitor(request), view))
+
+
+async def resolve(request: Request) -> Response:
+    """Carry out one ruling on each ticked account, in the state that the form has shown."""
+    site, visitor, form = get_site(request), get_visitor(request), await request.form()
+    view, reason, ruling = (
+        await load_post_view(request),
+        read_reason(form),
+        str(form.get("ruling", "")),
+    )
+    if not reason or ruling not in RULINGS:
+        code = "web_bulk_ruling_needed" if reason else "pages_reason_needed"
+        problem = visitor.messages.translate(code)
+        asked = resolve_form(visitor, view)
+        return await show_action_form(
+            request, asked, 422, problem=problem, reason=reason
+        )
+    ticked = read_ticked(form.getlist("item"))
+    if ruling != Resolution.CANCEL:
+        await check_command_access(site.store, site.settings)
+
+    async def act(item: str) -> None:
+        occurrence, account, seen = (*item.split(" ", 2), "", "", "")[:3]
+        visitor.require(Permission.OPERATE, [AccountId(account)])
+        shown = [
+            each
+            for each in view.deliveries
+            if (each.key.occurrence, each.account) == (occurrence, account)
+        ]
+        if not shown:
+            raise NoSuchItemError("delivery", f"{view.key.post}@{account}")
+        if seen_state(shown[0]) != seen:
+            subject = f"{view.key.post}@{account}"
+            raise RefusedError(
+                "changed_meanwhile", subject=subject, state=shown[0].state.value
+            )
+        await decide(
+            site.store,
+            shown[0],
+            ruling,
+            by=visitor.actor,
+            reason=reason,
+            version=shown[0].version,
+        )
+
+    notice = await do_each(visitor, "web_bulk_resolved", ticked, act)
+    return redirect(request, post_path(view), notice)
