@@ -38,8 +38,8 @@ FOLDERS: Mapping[str, str] = {
 SUBJECTS: Mapping[str, str] = {
     "schedule": """
         batches check content_changes contents edits file_watch filed_texts files
-        follow_ups kinds plan plan_portions planner portions post_list refresh reload rendering replaced_texts
-        schedule_edits schedule_file settings_removals slips start_checks stored_posts templates
+        follow_ups kinds plan plan_portions planner portions post_list refresh reload rendering
+        replaced_texts schedule_edits schedule_file settings_removals slips start_checks stored_posts templates
         versions
     """,
     "posts": """
@@ -92,7 +92,8 @@ SUBJECTS: Mapping[str, str] = {
         presences query_plans sqlite_files store
     """,
     "dashboard": """
-        buttons callback_arrivals callbacks live middleware plain_words process server statements tls vendor web
+        buttons callback_arrivals callbacks live middleware plain_words process server statements tls
+        vendor web
     """,
     "commands": """
         addresses capacity characters cli demo errors imports init interrupt live_display log logs
