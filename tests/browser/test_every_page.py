@@ -98,8 +98,17 @@ PAGES_WITH_PICTURES = (
 )
 SEEN_ELSEWHERE = {"draft", "occurrence", "occurrence_texts", "login_code"}
 """Pages that look as other, shown pages do."""
-REFUSED = {"resolve_form", "resend_form", "evergreen_form"}
-"""Forms that the state of the post does not allow: the page of a refusal stands there."""
+REFUSED = {
+    "resolve_form",
+    "resend_form",
+    "evergreen_form",
+    "bulk_approve",
+    "bulk_retract",
+}
+"""Forms that the state of the post does not allow, or without a ticked post.
+
+The page of a refusal stands there.
+"""
 BY = Actor(role=Role.PERSON, name="值班")
 
 

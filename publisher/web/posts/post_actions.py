@@ -360,11 +360,16 @@ def list_buttons(
 
 
 def list_resolvable(visitor: Visitor, view: PostView) -> Sequence[Delivery]:
-    """Return the deliveries of a post that wait for a ruling of this visitor."""
+    """Return the held deliveries of a post that wait for a ruling of this visitor.
+
+    One that publisher still checks takes a ruling too, but nobody is led to it.
+    """
     return [
         item
         for item in view.deliveries
-        if can_be_resolved(item) and visitor.may(Permission.OPERATE, [item.account])
+        if item.state is State.HELD
+        and can_be_resolved(item)
+        and visitor.may(Permission.OPERATE, [item.account])
     ]
 
 
