@@ -33,7 +33,7 @@ async def plan_rest(planner):  # noqa: F811 # the fixture
     return await plan_window(planner, await active_schedule(planner, FILE), version)
 
 
-async def test_a_repeating_post_is_filed_in_portions_with_its_next_times_first(
+async def test_i22_a_repeating_post_is_filed_in_portions_with_its_next_times_first(
     planner,  # noqa: F811 # the fixture
 ):
     """The version comes into force with the first portion, and the plan is then completed."""

@@ -434,10 +434,9 @@ class OperatorActions(StorePart):
             ]
             self.store.transition_all(transaction, changes, MAINTENANCE)
         result = connection.execute(delete(PAUSE).where(PAUSE.c.scope == scope))
-        if scope == SCOPE_ALL:
-            clear_acceptance(connection)
+        was_accepted = scope == SCOPE_ALL and clear_acceptance(connection)
         clear_alerts(transaction, scope, now)
-        if result.rowcount:
+        if result.rowcount or was_accepted:
             write_audit(transaction, now, by, event="resumed", subject=scope)
         return bool(result.rowcount)
 

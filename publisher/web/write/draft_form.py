@@ -6,11 +6,13 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from publisher.domain.errors import NoSuchItemError
+from publisher.schedule.edit import Entry, list_fields, make_entry
 from publisher.store.people.drafts import Draft
 from publisher.web.kit.page import redirect
 from publisher.web.kit.site import Notice, Visitor, get_site, get_visitor
@@ -119,3 +121,18 @@ async def restore_draft(request: Request) -> Response:
     draft = str(request.path_params["draft"])
     await get_site(request).store.drafts.restore(draft, get_visitor(request).user.name)
     return redirect(request, f"/write/{draft}")
+
+
+def settle(entry: Mapping[str, Any], base: Entry, fields: Fields) -> dict[str, Any]:
+    """Take over from the post as it is now the fields that were chosen so after a conflict."""
+    chosen = {
+        name.removeprefix("pick.")
+        for name in fields
+        if name.startswith("pick.") and first(fields, name) == "theirs"
+    }
+    theirs, settled = list_fields(base), list_fields(entry)
+    for key in chosen:
+        settled.pop(key, None)
+        if key in theirs:
+            settled[key] = theirs[key]
+    return make_entry(settled)

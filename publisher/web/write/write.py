@@ -49,8 +49,6 @@ from publisher.schedule.edit import (
     edit_block,
     find_block,
     find_post_spans,
-    list_fields,
-    make_entry,
 )
 from publisher.store.queries.occurrences import OccurrenceFilter
 from publisher.web.kit.page import redirect, render, render_page
@@ -62,7 +60,7 @@ from publisher.web.kit.preview import (
 )
 from publisher.web.kit.recipients import count_recipients, list_own_recipients
 from publisher.web.kit.site import Notice, Site, Visitor, get_site, get_visitor
-from publisher.web.write.draft_form import digest_typed, keep_draft, name_drafts
+from publisher.web.write.draft_form import digest_typed, keep_draft, name_drafts, settle
 from publisher.web.write.post_form import (
     REPEATS,
     Fields,
@@ -170,21 +168,6 @@ async def make_form(request: Request, fields: Fields) -> Form:
             suggested, await site.store.queries.post_ids_from(suggested)
         )
     return Form(fields=fields, base=base, entry=entry, suggested_id=suggested)
-
-
-def settle(entry: Mapping[str, Any], base: Entry, fields: Fields) -> dict[str, Any]:
-    """Take over from the post as it is now the fields that were chosen so after a conflict."""
-    chosen = {
-        name.removeprefix("pick.")
-        for name in fields
-        if name.startswith("pick.") and first(fields, name) == "theirs"
-    }
-    theirs, settled = list_fields(base), list_fields(entry)
-    for key in chosen:
-        settled.pop(key, None)
-        if key in theirs:
-            settled[key] = theirs[key]
-    return make_entry(settled)
 
 
 async def show_write(request: Request) -> Response:
