@@ -135,7 +135,6 @@ def set_worker_state(
     write_row(transaction.connection, WORKER_STATE, {"worker": worker}, values)
 
 
-def clear_acceptance(connection: Connection) -> bool:
-    """Forget that the database was accepted, as a person has resumed. Return True if it was."""
-    accepted = DATABASE_INFO.c.key == ACCEPTED_KEY
-    return bool(connection.execute(delete(DATABASE_INFO).where(accepted)).rowcount)
+def clear_acceptance(connection: Connection) -> None:
+    """Forget that the database was accepted, as a person has resumed."""
+    connection.execute(delete(DATABASE_INFO).where(DATABASE_INFO.c.key == ACCEPTED_KEY))

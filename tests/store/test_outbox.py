@@ -248,22 +248,6 @@ async def test_f94_nothing_starts_in_a_paused_scope(open_store):
     assert await store.outbox.record_intent(lease) == Declined(guard="paused")
 
 
-async def test_an_order_given_again_changes_nothing_and_leaves_no_entry(
-    open_store, runtime
-):
-    """A pause keeps its beginning until another person or reason replaces it."""
-    actions = (store := await open_store()).actions
-    li = named_person("li")
-    began_at = await actions.pause("account:a", li, "drill")
-    runtime.advance_time(timedelta(minutes=1))
-    assert await actions.pause("account:a", li, "drill") == began_at
-    assert await actions.pause("account:a", li, "password") > began_at
-    assert await actions.resume("account:a", li)
-    assert not await actions.resume("account:a", li)
-    events = [line.event for line in await store.queries.audit_history("account:a")]
-    assert events == ["paused", "paused", "resumed"]
-
-
 async def test_f72_a_cancellation_takes_precedence_over_a_claim(open_store):
     """A delivery cancelled while it is claimed starts no call."""
     store = await open_store()

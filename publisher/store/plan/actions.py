@@ -214,21 +214,10 @@ class OperatorActions(StorePart):
     ) -> datetime:
         """Stop new calls in a scope, and return the start of the stop.
 
-        The scope is `all`, `platform:P`, `account:A` or `post:P`. No intent follows this. The same
-        order given again by the same person changes nothing.
+        The scope is `all`, `platform:P`, `account:A` or `post:P`. No intent follows this.
         """
         wait_for_lock(transaction, PAUSE_LOCK, is_shared=False)
         now = self.runtime.now()
-        is_same = (
-            PAUSE.c.scope == scope,
-            PAUSE.c.by == by.name,
-            PAUSE.c.reason == reason,
-        )
-        since: datetime | None = transaction.connection.scalar(
-            select(PAUSE.c.at).where(*is_same)
-        )
-        if since is not None:
-            return since
         transaction.connection.execute(delete(PAUSE).where(PAUSE.c.scope == scope))
         transaction.connection.execute(
             insert(PAUSE).values(scope=scope, at=now, by=by.name, reason=reason)
@@ -434,10 +423,10 @@ class OperatorActions(StorePart):
             ]
             self.store.transition_all(transaction, changes, MAINTENANCE)
         result = connection.execute(delete(PAUSE).where(PAUSE.c.scope == scope))
-        was_accepted = scope == SCOPE_ALL and clear_acceptance(connection)
+        if scope == SCOPE_ALL:
+            clear_acceptance(connection)
         clear_alerts(transaction, scope, now)
-        if result.rowcount or was_accepted:
-            write_audit(transaction, now, by, event="resumed", subject=scope)
+        write_audit(transaction, now, by, event="resumed", subject=scope)
         return bool(result.rowcount)
 
     @in_transaction
