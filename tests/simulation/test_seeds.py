@@ -164,6 +164,13 @@ def calm():
     return states, words, alerts
 
 
+@pytest.mark.parametrize("name", MODULES)
+def test_every_mutant_of_the_campaign_fits_the_program(name):
+    """Every mutant replaces what is there, by a function that is called in the same way."""
+    with plant_mutant(name):
+        pass
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("name", MODULES)
 def test_no_mutant_of_the_campaign_shows_without_faults(calm, name):

@@ -9,8 +9,8 @@ from typing import Any, Self
 class Patch:
     """Replaces parts of the program, and restores the originals.
 
-    A missing place raises AttributeError or KeyError: a mutant that no longer applies must not look
-    harmless.
+    A missing place raises AttributeError or KeyError, and a function that cannot be called as the
+    original is raises TypeError: a mutant that no longer applies must not look harmless.
     """
 
     def __init__(self) -> None:
@@ -24,6 +24,8 @@ class Patch:
             if isinstance(owner, dict)
             else inspect.getattr_static(owner, name)
         )
+        if inspect.isfunction(kept) and inspect.isfunction(value):
+            _check_call(kept, value)
         self.replaced.append((owner, name, kept, value))
         _set(owner, name, value)
         return kept
@@ -64,3 +66,13 @@ def _set(owner: Any, name: Any, value: object) -> None:
         owner[name] = value
     else:
         setattr(owner, name, value)
+
+
+def _check_call(original: Callable[..., Any], value: Callable[..., Any]) -> None:
+    """Raise TypeError if a function does not take all arguments of the original."""
+    arguments = inspect.signature(original).parameters.values()
+    named = (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.VAR_KEYWORD)
+    inspect.signature(value).bind(
+        *(a for a in arguments if a.kind not in named),
+        **{a.name: a for a in arguments if a.kind is inspect.Parameter.KEYWORD_ONLY},
+    )

@@ -32,6 +32,7 @@ from publisher.domain.post import (
 )
 from publisher.domain.results import NotFound, Outcome, Published, Rejected, Submitted
 from publisher.engine import sender
+from publisher.engine.credentials import Refusal
 from publisher.rendering.renderer import PostRenderer
 from publisher.store import base
 from publisher.store.base import StateChange
@@ -89,6 +90,7 @@ def intent_after_call(patch: Patch) -> None:
         store: Store,
         adapters: Mapping[AccountId, Adapter],
         stopping: asyncio.Event,
+        _refusal: Refusal | None,
     ) -> None:
         box = store.outbox
         await store.runtime.sleep_until(lease.due_at)
@@ -103,7 +105,7 @@ def intent_after_call(patch: Patch) -> None:
             if isinstance(await box.record_intent(lease), SendRequest):
                 await box.record_outcome(lease, outcome)
 
-    patch.put(sender, "send_delivery", send_delivery)
+    patch.put(sender, "_send_delivery", send_delivery)
 
 
 def journal_in_memory(patch: Patch) -> None:
