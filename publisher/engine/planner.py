@@ -180,7 +180,7 @@ async def _apply_schedule(  # noqa: PLR0913, PLR0917 # as above
     settled = await _settle_removals(
         planner, changes, known, confirmed_removals, saved=saved
     )
-    changes = take_portion(settled.changes, MAX_PORTION_TEXTS)
+    changes = take_portion(settled.changes, MAX_PORTION_TEXTS, planner.now)
     rendered, media, unsendable = await _render_all(
         planner, changes.planned, changed.posts
     )
@@ -309,7 +309,7 @@ async def _plan_portion(  # noqa: PLR0913 # what is planned, and what people say
         await post_store.report_plan(settled.alerts, version)
         await post_store.report_late_accounts(settled.changes.late_accounts)
         sendable = without_occurrences(settled.changes, unsendable)
-        changes = take_portion(sendable, MAX_PORTION_TEXTS)
+        changes = take_portion(sendable, MAX_PORTION_TEXTS, planner.now)
         if not (changes.planned or changes.removed_targets or changes.removed_posts):
             return PlannedPortion(applied=settled.applied(0))
         posts = _without_left_out(schedule, changes).posts

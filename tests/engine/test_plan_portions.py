@@ -5,6 +5,8 @@ import asyncio
 import pytest
 from PIL import Image
 
+from publisher.domain import portions
+from publisher.domain.delivery import State
 from publisher.domain.errors import ScheduleError
 from publisher.domain.post import PostId
 from publisher.engine import planner as planner_module
@@ -20,6 +22,7 @@ from tests.engine.test_planner import (  # noqa: F401 # a fixture
 FILE = "schedule.toml"
 HOURLY = cron("hourly", "0 * * * *")
 """Has an occurrence at each hour of two days, of two texts."""
+EDITED = HOURLY.replace("退款诈骗", "刷单诈骗")
 PORTION, ALL = 10, 2 * 49
 
 
@@ -31,6 +34,12 @@ def _small_portions(monkeypatch):
 async def plan_rest(planner):  # noqa: F811 # the fixture
     version = await planner.store.posts.schedule_version()
     return await plan_window(planner, await active_schedule(planner, FILE), version)
+
+
+async def contents(planner):  # noqa: F811 # the fixture
+    """Return the contents of all texts that may still be sent."""
+    texts = await planner.store.occurrences.filed_texts()
+    return {item.content_hash for item in texts}
 
 
 async def test_i22_a_repeating_post_is_filed_in_portions_with_its_next_times_first(
@@ -68,17 +77,84 @@ async def test_i14_an_urgent_post_waits_for_one_portion_of_a_large_plan(
     assert len(await deliveries(planner, post="hourly")) == ALL
 
 
-async def test_an_edit_of_a_repeating_post_changes_all_that_is_filed_of_it(
+async def test_i22_an_edit_of_a_repeating_post_withdraws_its_later_texts_until_its_turn(
     planner,  # noqa: F811 # the fixture
 ):
-    """However large it is: nothing goes out with the replaced words."""
+    """The next occurrences have the new words at once; nothing can go out with the old ones."""
     await apply_schedule(planner, HOURLY, FILE)
     await plan_rest(planner)
-    await apply_schedule(planner, HOURLY.replace("退款诈骗", "刷单诈骗"), FILE)
+    await apply_schedule(planner, EDITED, FILE)
     edited = await planner.store.posts.get_post(PostId("hourly"))
-    texts = await planner.store.occurrences.filed_texts()
-    assert len(texts) == ALL // 2
-    assert {item.content_hash for item in texts} == {edited.content_hash}
+    filed = await deliveries(planner, post="hourly")
+    waiting = [item for item in filed if item.state is State.PENDING]
+    assert len(waiting) == PORTION
+    assert {item.state for item in filed} == {State.PENDING, State.CANCELLED}
+    assert max(item.due_at for item in waiting) < min(
+        item.due_at for item in filed if item.state is State.CANCELLED
+    )
+    assert await contents(planner) == {edited.content_hash}
+    assert await plan_rest(planner) == 0
+    filed = await deliveries(planner, post="hourly")
+    assert {item.state for item in filed} == {State.PENDING}
+    assert len(filed) == ALL
+    assert await contents(planner) == {edited.content_hash}
+    assert await plan_rest(planner) == 0
+
+
+async def test_i22_a_second_edit_overtakes_the_rest_of_the_first(
+    planner,  # noqa: F811 # the fixture
+):
+    """What the first one has withdrawn comes back with the words of the second."""
+    await apply_schedule(planner, HOURLY, FILE)
+    await plan_rest(planner)
+    await apply_schedule(planner, EDITED, FILE)
+    await apply_schedule(planner, HOURLY.replace("退款诈骗", "贷款诈骗"), FILE)
+    await plan_rest(planner)
+    edited = await planner.store.posts.get_post(PostId("hourly"))
+    filed = await deliveries(planner, post="hourly")
+    assert [item.state for item in filed] == [State.PENDING] * ALL
+    assert await contents(planner) == {edited.content_hash}
+
+
+async def test_i22_a_post_that_leaves_during_its_edit_stays_away(
+    planner,  # noqa: F811 # the fixture
+):
+    """Its withdrawn occurrences do not come back."""
+    other = entry("other")
+    await apply_schedule(planner, HOURLY + other, FILE)
+    await plan_rest(planner)
+    await apply_schedule(planner, EDITED + other, FILE)
+    await apply_schedule(planner, other, FILE, confirmed_removals=None)
+    await plan_rest(planner)
+    filed = await deliveries(planner, post="hourly")
+    assert {item.state for item in filed} == {State.CANCELLED}
+
+
+async def test_i14_an_urgent_post_waits_for_one_portion_of_a_large_edit(
+    planner,  # noqa: F811 # the fixture
+):
+    """A version that is saved while the edit goes on is planned before its rest."""
+    await apply_schedule(planner, HOURLY, FILE)
+    await plan_rest(planner)
+    await apply_schedule(planner, EDITED, FILE)
+    urgent = entry("urgent", extra="urgent = true")
+    await apply_schedule(planner, EDITED + urgent, FILE)
+    assert len(await deliveries(planner, post="urgent")) == 2
+    filed = await deliveries(planner, post="hourly")
+    assert sum(item.state is State.PENDING for item in filed) <= 2 * PORTION
+    await plan_rest(planner)
+    filed = await deliveries(planner, post="hourly")
+    assert [item.state for item in filed] == [State.PENDING] * ALL
+
+
+async def test_a_long_text_counts_as_several(
+    planner,  # noqa: F811 # the fixture
+    monkeypatch,
+):
+    """Portions are small where each text takes long: this one has what is due, and the next."""
+    monkeypatch.setattr(portions, "LONG_TEXT", 1)
+    await apply_schedule(planner, HOURLY, FILE)
+    assert len(await deliveries(planner, post="hourly")) == 2 * 2
 
 
 async def test_i20_texts_that_cannot_be_sent_do_not_end_the_plan_of_the_others(

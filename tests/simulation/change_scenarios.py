@@ -96,7 +96,7 @@ class ChangeStorm:
     not_before: dict[str, float] = field(default_factory=dict)
     """Posts, each with its earliest permitted instant of creation."""
     not_after: dict[str, float] = field(default_factory=dict)
-    """Posts, each with its latest permitted instant of creation."""
+    """Posts, each with the latest permitted instant of a call: a platform may act on it later."""
     not_running: list[tuple[float, float]] = field(default_factory=list)
     """Times, by the loop, without any daemon that could start or trust its clock."""
 
@@ -586,6 +586,7 @@ def _play_changes(simulation: Simulation) -> None:
     simulation.pass_time(URGENT_SECONDS)
     _judge_urgent_posts(changes)
     simulation.drain()
+    _judge_corrected_posts(changes)
     _judge_rest(changes)
 
 
@@ -621,6 +622,18 @@ def _judge_urgent_posts(changes: ChangeStorm) -> None:
             )
 
 
+def _judge_corrected_posts(changes: ChangeStorm) -> None:
+    """Find calls for a post after its correction."""
+    for row in changes.simulation.rows(
+        "SELECT post, delivery.account, intended_at FROM attempt"
+        " JOIN delivery ON delivery.id = attempt.delivery"
+    ):
+        latest = changes.not_after.get(row["post"], float("inf"))
+        if row["intended_at"] / 1e6 > latest:
+            name = f"{row['post']}@{row['account']}"
+            changes.find("I16", f"{name} was called after it was corrected")
+
+
 def _judge_rest(changes: ChangeStorm) -> None:
     """Find posts on wrong accounts, posts too early or too late, and lost repaired posts.
 
@@ -634,8 +647,6 @@ def _judge_rest(changes: ChangeStorm) -> None:
                 changes.find("I8", f"{name} was made on {post.account}")
             if post.created < changes.not_before.get(row["post"], 0.0) - 2.0:
                 changes.find("I6", f"{name} was made too early")
-            if post.created > changes.not_after.get(row["post"], float("inf")):
-                changes.find("I16", f"{name} was made after it was corrected")
     for row in simulation.rows(
         "SELECT facts FROM alert WHERE code = 'reload_refused' AND cleared_at IS NULL"
     ):

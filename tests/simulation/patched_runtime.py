@@ -29,6 +29,7 @@ import publisher.app.checks
 import publisher.app.offline
 import publisher.app.open_store
 import publisher.daemon
+import publisher.engine.planner
 from publisher.daemon import SHUTDOWN_TIMEOUT_SECONDS, Daemon
 from publisher.rendering.child import RenderWorker
 from publisher.rendering.templates import Templates, load_templates
@@ -198,6 +199,10 @@ class SimulatedRuntime(Runtime):
         raise CrashedError(name)
 
 
+SMALL_PORTION = 25
+"""How many texts are planned at once: large plans of a few posts are planned in portions, too."""
+
+
 @contextlib.contextmanager
 def patched(
     loop: VirtualLoop,
@@ -239,6 +244,7 @@ def patched(
             ),
             (publisher.app.checks, "ProvingChannels", lambda **_workspace: channels),
             (publisher.daemon, "freeze_gc", lambda: None),
+            (publisher.engine.planner, "MAX_PORTION_TEXTS", SMALL_PORTION),
             (publisher.app.open_store, "IntentJournal", _closed_at_exit(IntentJournal)),
             (publisher.app.open_store, "CallRecord", _closed_at_exit(CallRecord)),
             (publisher.app.offline, "load_templates", _load_once),
