@@ -4,9 +4,12 @@ The table of routes for every role, sessions, and requests of other sites.
 """
 
 import pytest
+from sqlalchemy import select
 
 from publisher.domain.post import OccurrenceKey, PostId
 from publisher.domain.user import User, UserRole, may_somewhere, parse_grant
+from publisher.store.db.tables import AUDIT
+from publisher.web.kit import limits
 from publisher.web.routes import ROUTES
 from tests.cli.posts import WARNING, warning
 from tests.web.posts import POST, SOON, plan
@@ -176,3 +179,24 @@ async def test_a_post_that_was_sent_in_a_region_stays_visible_there(site):
     await plan(site, warning("refund", to='["platform:tieba"]', when=SOON))
     client = await site.signed_in("viewer@beijing-weibo")
     assert (await client.get("/posts/refund")).status_code == 200
+
+
+async def test_f90_one_user_fills_no_audit(site, monkeypatch):
+    """Beyond a number a minute nothing is done. The page says so, and others go on."""
+    monkeypatch.setattr(limits, "MAX_ACTIONS_OF_USER", 4)
+    client = await site.signed_in("operator")
+    other = await site.signed_in("operator", name="other")
+    answers = [
+        await client.post("/pause", data={"reason": "演练"}) for _number in range(6)
+    ]
+    assert [answer.status_code for answer in answers] == [303] * 4 + [429] * 2
+    assert int(answers[-1].headers["retry-after"]) > 0
+    assert "什么都没有做" in answers[-1].text
+    of_user = select(AUDIT.c.id).where(
+        AUDIT.c.name == "operator", AUDIT.c.event == "paused"
+    )
+    entries = await site.store.database.read(
+        lambda connection: connection.scalars(of_user).all()
+    )
+    assert len(entries) == 4
+    assert (await other.post("/pause", data={"reason": "演练"})).status_code == 303

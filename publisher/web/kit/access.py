@@ -179,6 +179,10 @@ def protect(route: PageRoute) -> Handler:
             )
         if not await has_storable_texts(request):
             return await render_problem(request, 400, "web_bad_request")
+        limits, is_action = get_site(request).limits, route.method == "POST"
+        has_user = visitor.session is not None
+        if is_action and has_user and (wait := limits.count_action(visitor.user.name)):
+            return await show_too_many_actions(request, wait)
         response = await route.handler(request)
         keep_session(request, response)
         keep_preferences(request, response)
@@ -189,6 +193,15 @@ def protect(route: PageRoute) -> Handler:
             return await handle(request)
 
     return show if route.method == "GET" else handle
+
+
+async def show_too_many_actions(request: Request, wait: int) -> Response:
+    """Say that nothing was done, and when to try again."""
+    response = await render_problem(
+        request, 429, "web_too_many_actions", seconds=str(wait)
+    )
+    response.headers["retry-after"] = str(wait)
+    return response
 
 
 async def has_storable_texts(request: Request) -> bool:

@@ -1,4 +1,7 @@
-"""Limits and order of sign-in attempts, applied before a password hash or a database query."""
+"""Limits of sign-in attempts, and their order, before a password hash or a database query.
+
+Also a limit of what one user orders.
+"""
 
 import asyncio
 import contextlib
@@ -22,6 +25,11 @@ MAX_ATTEMPTS_OF_ADDRESS = 30
 """A whole office may share an address."""
 MAX_ATTEMPTS_OF_NAME = 5
 """Of one name from one address: nobody elsewhere can use it up."""
+MAX_ACTIONS_OF_USER = 300
+"""How many actions of one user a minute are carried out, checks of what is being typed included.
+
+Each may leave an entry in the audit for good.
+"""
 MAX_WAITING = 100
 """How many sign-ins may wait for their turn, about five seconds.
 
@@ -72,6 +80,10 @@ class Limits:
         wait = self._count(f"address {address}", MAX_ATTEMPTS_OF_ADDRESS)
         if wait := wait or self._count(f"name {name}\0{address}", MAX_ATTEMPTS_OF_NAME):
             raise SignInError("sign_in_delayed", seconds=str(wait))
+
+    def count_action(self, user: str) -> int:
+        """Count an action of a user and return 0, or return the seconds until the next may be."""
+        return self._count(f"user {user}", MAX_ACTIONS_OF_USER)
 
     @contextlib.asynccontextmanager
     async def turn(self, address: str) -> AsyncIterator[None]:
