@@ -295,6 +295,12 @@ class PostRenderer:
         """
         return [find_file_state(self._find_picture(item)) for item in post.images]
 
+    def describe_picture(self, item: PostImage) -> RenderedImage | Problem:
+        """Return a picture's size and hash, or the reason why it cannot be used."""
+        return self.clean_pictures.describe(
+            self._find_picture(item), self.templates.renderer
+        )
+
     def _find_picture(self, item: PostImage) -> PictureFile:
         path, folder = (
             self.staff_folder / item.file,

@@ -282,6 +282,17 @@
     all("[data-no-script]", live).forEach((each) => { each.hidden = true; });
     live.addEventListener("focusout", (event) => { if (isDirty) typed(event); });
     all(".tools", live).forEach((tools) => { tools.hidden = false; });
+    // A picture changes places with its neighbour, and keeps the focus.
+    live.addEventListener("click", (event) => {
+      const mover = event.target.closest("[name=move]");
+      if (!mover) return;
+      event.preventDefault();
+      const row = mover.closest(".picture-row"), isUp = mover.value.startsWith("up ");
+      const other = isUp ? row.previousElementSibling : row.nextElementSibling;
+      if (other) other[isUp ? "before" : "after"](row);
+      (mover.offsetParent ? mover : row.querySelector("input.input")).focus();
+      row.dispatchEvent(new Event("input", { bubbles: true }));
+    });
     live.addEventListener("click", (event) => {
       const button = event.target.closest("[data-insert]");
       if (!button) return;
