@@ -22,7 +22,17 @@ TYPED_FIELDS = ("title", "data.summary", "body", "max_delay", "cron", "follows")
 TYPED_PREFIXES = ("data.", "text.")
 """The fields that people type into. All others are choices, and have a value from the start."""
 PAGE_FIELDS = frozenset(
-    {"draft", "tried", "do", "leaving", "start", "picture_alt", "move"}
+    {
+        "draft",
+        "tried",
+        "do",
+        "leaving",
+        "start",
+        "picture_alt",
+        "move",
+        "item",
+        "library_text",
+    }
 )
 """Fields of the page that no draft keeps."""
 MAX_NAME_CHARACTERS = 24

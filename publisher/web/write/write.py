@@ -61,6 +61,7 @@ from publisher.web.kit.preview import (
 from publisher.web.kit.recipients import count_recipients, list_own_recipients
 from publisher.web.kit.site import Notice, Site, Visitor, get_site, get_visitor
 from publisher.web.write.draft_form import digest_typed, keep_draft, name_drafts, settle
+from publisher.web.write.library import add_chosen, show_library
 from publisher.web.write.post_form import (
     REPEATS,
     Fields,
@@ -147,6 +148,7 @@ async def read_sent_form(request: Request) -> Form:
                     request, value, fields, str(sent.get("picture_alt", ""))
                 )
     move_picture(fields)
+    await add_chosen(request, fields)
     return await make_form(request, fields)
 
 
@@ -612,7 +614,9 @@ async def save_form(request: Request) -> Response:
     form = await read_sent_form(request)
     form = replace(form, fields={**form.fields, "tried": ["1"]})
     action = first(form.fields, "do")
-    if action in {"refresh", "draft"} or first(form.fields, "move"):
+    if action == "library":
+        return await open_library(request, form)
+    if action in {"refresh", "draft", "choose"} or first(form.fields, "move"):
         return await show_again(request, form)
     if getattr(request.state, "picture_problem", None) is not None:
         return await show_form(request, form, status=422)
@@ -639,6 +643,17 @@ async def save_form(request: Request) -> Response:
             refused=InvalidEdit(own=[describe_failure(error)]),
         )
     return await show_result(request, form, result)
+
+
+async def open_library(request: Request, form: Form) -> Response:
+    """Keep the form as a draft, and show the pictures that it may take."""
+    form = replace(form, fields={**form.fields, "tried": []})
+    with contextlib.suppress(RefusedError):  # the page carries the form in any case
+        _saved_at, draft = await keep_draft(
+            request, form.fields, form.edited, is_awaited=True
+        )
+        form = replace(form, fields={**form.fields, "draft": [draft]})
+    return await show_library(request, form.fields)
 
 
 async def show_again(request: Request, form: Form) -> Response:
