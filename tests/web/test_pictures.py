@@ -152,3 +152,44 @@ async def test_a_picture_changes_places_with_its_neighbour(site, file, move, ord
     assert content["image_file"] == [f"media/{name}.png" for name in order]
     assert content["image_alt"] == [*order]
     assert "move" not in content
+
+
+async def test_the_cut_of_a_cover_is_written_and_shown_again(site, file):  # noqa: F811
+    """The sliders are in the entry once they are moved, in the draft, and in an edit."""
+    author = await site.signed_in("author", name="王")
+    added = await author.post("/write/check", data=NEW, files=draw_picture())
+    [path] = fields_of_rows(added.text)
+    [draft] = await site.store.drafts.list("王")
+    form = fields_of((await author.get(f"/write/{draft.id}")).text)
+    slider = f"crop.{path}"
+    assert form[slider] == ["50", "50", "100", "50", "50", "100"]
+    moved = {**form, slider: ["50", "0", "100", "50", "50", "100"], "image_alt": "图"}
+    await author.post("/write", data={**moved, "do": "draft"})
+    again = await author.get(f"/write/{draft.id}")
+    assert fields_of(again.text)[slider] == moved[slider]
+    assert 'viewBox="0.0 0.0 40.0 17.02"' in again.text
+    saved = await author.post("/write", data={**moved, "do": "save"})
+    assert saved.status_code == 303
+    [image] = posts(file)[1]["images"]
+    assert image["crop_wide"] == [50, 0, 100]
+    assert "crop_square" not in image
+    edit = fields_of((await author.get(f"/posts/{posts(file)[1]['id']}/edit")).text)
+    assert edit[slider] == moved[slider]
+    centred = {**edit, slider: form[slider], "do": "save"}
+    assert (await author.post("/write", data=centred)).status_code == 303
+    assert "crop_wide" not in posts(file)[1]["images"][0]
+
+
+@pytest.mark.parametrize("value", ["-1", "101", "x", "9" * 400])
+async def test_a_forged_slider_is_refused_or_ignored(site, file, value):  # noqa: F811
+    """No page fails, and nothing of it is written."""
+    author = await site.signed_in("author", name="王")
+    added = await author.post("/write/check", data=NEW, files=draw_picture())
+    [path] = fields_of_rows(added.text)
+    form = {**NEW, "image_file": path, "image_alt": "图"}
+    cut = {f"crop.{path}": [value, "50", "100", "50", "50", "100"]}
+    refused = await author.post("/write", data={**form, **cut})
+    few = await author.post("/write", data={**form, f"crop.{path}": [value]})
+    assert refused.status_code == 422
+    assert few.status_code == 303
+    assert "crop_wide" not in posts(file)[1]["images"][0]

@@ -1,28 +1,36 @@
 """The pictures of the last year's posts: searched by title and description, added to the form."""
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 
 from starlette.requests import Request
 from starlette.responses import Response
 
+from publisher.domain.errors import RefusedError
 from publisher.domain.user import Permission
 from publisher.store.people.drafts import UsedPicture
 from publisher.web.kit.page import render_page
 from publisher.web.kit.site import get_site, get_visitor
-from publisher.web.write.draft_form import PAGE_FIELDS
+from publisher.web.write.draft_form import PAGE_FIELDS, keep_draft
 from publisher.web.write.post_form import Fields, first
 from publisher.web.write.uploads import PICTURE_NAME, add_picture
 
 MAX_SHOWN = 60
 """Pictures of a page, newest first. For others people search."""
-FORM_FIELDS = frozenset({"draft", "start", "tried"})
+FORM_FIELDS = frozenset({"draft", "start"})
 """Fields of the page that the form needs again."""
 
 
-async def show_library(request: Request, fields: Fields) -> Response:
-    """Show the library to the writer of a form, which the page carries along."""
+async def show_library(request: Request, fields: Fields, edited: str) -> Response:
+    """Keep a form as a draft, and show its writer the library. The page carries the form along.
+
+    `edited` is the post that the form changes, empty for a new one.
+    """
+    with contextlib.suppress(RefusedError):  # the form is on the page in any case
+        _saved_at, draft = await keep_draft(request, fields, edited, is_awaited=True)
+        fields = {**fields, "draft": [draft]}
     text = first(fields, "library_text").strip()
     found = await find_pictures(request, text)
     kept = {

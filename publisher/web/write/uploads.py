@@ -3,7 +3,7 @@
 import asyncio
 import errno
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from starlette.datastructures import UploadFile
@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from publisher.config import MEDIA_FOLDER
+from publisher.domain.cover import COVER_RATIOS, MAX_ZOOM, CropPosition
 from publisher.domain.errors import NoSuchItemError, Problem, RefusedError
 from publisher.domain.post import PostImage, RenderedImage
 from publisher.engine.pictures import SUFFIXES, KeptPicture, keep_picture
@@ -19,7 +20,13 @@ from publisher.rendering.images import open_without_symlinks
 from publisher.schedule.model import MAX_IMAGES
 from publisher.store.people.drafts import PICTURE_PATH
 from publisher.web.kit.site import Site, get_site, get_visitor
-from publisher.web.write.post_form import Fields, first, list_pictures
+from publisher.web.write.post_form import (
+    DEFAULT_CROP,
+    Fields,
+    first,
+    list_pictures,
+    read_crops,
+)
 
 PICTURE_NAME = re.compile(r"[^/\0]+(\.(?:jpe?g|png|gif))", re.IGNORECASE)
 MEDIA_TYPES = {suffix: name for name, suffix in SUFFIXES.items()} | {
@@ -33,7 +40,7 @@ MEGABYTE, KILOBYTE = 1_000_000, 1_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Size:
+class PictureSize:
     """Width and height in pixels, and bytes."""
 
     width: int
@@ -53,8 +60,10 @@ class PictureRow:
 
     file: str
     alt: str
-    now: Size | None
-    original: Size | None
+    now: PictureSize | None
+    original: PictureSize | None
+    crops: Mapping[str, CropPosition]
+    """By the shape of a cover, as the sliders say."""
 
     @property
     def name(self) -> str:
@@ -139,7 +148,9 @@ async def read_rows(site: Site, fields: Fields) -> Sequence[PictureRow]:
     The size of one that cannot be read is missing: its problem says why.
     """
     originals = {
-        found[1]: Size(width=int(found[2]), height=int(found[3]), size=int(found[4]))
+        found[1]: PictureSize(
+            width=int(found[2]), height=int(found[3]), size=int(found[4])
+        )
         for text in fields.get("image_original", ())
         if (found := ORIGINAL.fullmatch(text))
     }
@@ -149,12 +160,31 @@ async def read_rows(site: Site, fields: Fields) -> Sequence[PictureRow]:
     )
     sizes += [None] * (len(pictures) - len(sizes))
     return [
-        PictureRow(file=file, alt=alt, now=size, original=originals.get(file))
+        PictureRow(
+            file=file,
+            alt=alt,
+            now=size,
+            original=originals.get(file),
+            crops=_read_positions(fields, file),
+        )
         for (file, alt), size in zip(pictures, sizes, strict=True)
     ]
 
 
-def _read_size(site: Site, file: str) -> Size | None:
+def _read_positions(fields: Fields, file: str) -> Mapping[str, CropPosition]:
+    crops = read_crops(fields, file)
+    positions = {}
+    for shape in COVER_RATIOS:
+        x, y, zoom = crops.get(f"crop_{shape}", DEFAULT_CROP)
+        positions[shape] = CropPosition(
+            x=min(100, max(0, x)),
+            y=min(100, max(0, y)),
+            zoom=min(MAX_ZOOM, max(100, zoom)),
+        )
+    return positions
+
+
+def _read_size(site: Site, file: str) -> PictureSize | None:
     folder, _, name = file.partition("/")
     if folder != MEDIA_FOLDER or PICTURE_NAME.fullmatch(name) is None:
         return None
@@ -162,7 +192,7 @@ def _read_size(site: Site, file: str) -> Size | None:
     found = renderer.describe_picture(PostImage(file=file, alt=""))
     if not isinstance(found, RenderedImage):
         return None
-    return Size(width=found.width, height=found.height, size=found.size)
+    return PictureSize(width=found.width, height=found.height, size=found.size)
 
 
 async def show_picture(request: Request) -> Response:

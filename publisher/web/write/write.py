@@ -615,7 +615,7 @@ async def save_form(request: Request) -> Response:
     form = replace(form, fields={**form.fields, "tried": ["1"]})
     action = first(form.fields, "do")
     if action == "library":
-        return await open_library(request, form)
+        return await show_library(request, form.fields, form.edited)
     if action in {"refresh", "draft", "choose"} or first(form.fields, "move"):
         return await show_again(request, form)
     if getattr(request.state, "picture_problem", None) is not None:
@@ -643,17 +643,6 @@ async def save_form(request: Request) -> Response:
             refused=InvalidEdit(own=[describe_failure(error)]),
         )
     return await show_result(request, form, result)
-
-
-async def open_library(request: Request, form: Form) -> Response:
-    """Keep the form as a draft, and show the pictures that it may take."""
-    form = replace(form, fields={**form.fields, "tried": []})
-    with contextlib.suppress(RefusedError):  # the page carries the form in any case
-        _saved_at, draft = await keep_draft(
-            request, form.fields, form.edited, is_awaited=True
-        )
-        form = replace(form, fields={**form.fields, "draft": [draft]})
-    return await show_library(request, form.fields)
 
 
 async def show_again(request: Request, form: Form) -> Response:
