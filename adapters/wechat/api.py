@@ -25,6 +25,8 @@ BASE_URL = "https://api.weixin.qq.com"
 PAGE_SIZE = 20
 """The most items that one page of a list holds."""
 MAX_MESSAGE_LENGTH = 200
+CROP_FIELDS = {"wide": "pic_crop_235_1", "square": "pic_crop_1_1"}
+"""The fields of draft/add for the two shapes of a cover, 2.35:1 and 1:1."""
 
 _PICTURE_PLACEHOLDER = re.compile(
     r'(<img\b(?:[^>"]|"[^"]*")*?\ssrc=")media:([0-9a-f]{64})(?=")'
@@ -173,6 +175,7 @@ def encode_draft_add(  # noqa: PLR0913 # a draft has these parts
         "content": content,
         "content_source_url": rendered.link or "",
         "thumb_media_id": cover,
+        **encode_crops(rendered),
         "need_open_comment": 0,
         "only_fans_can_comment": 0,
     }
@@ -180,6 +183,12 @@ def encode_draft_add(  # noqa: PLR0913 # a draft has these parts
         build_json_request(base, "draft/add", token, {"articles": [article]}),
         is_idempotent=False,
     )
+
+
+def encode_crops(rendered: RenderedPost) -> Mapping[str, str]:
+    """Return the fields that say how the cover is cut, as far as its author has decided it."""
+    crops = rendered.images[0].crops if rendered.images else {}
+    return {CROP_FIELDS[shape]: text for shape, text in crops.items() if text}
 
 
 def encode_draft_get(base: str, token: str, draft: str) -> HttpRequest:

@@ -30,6 +30,8 @@ MAX_CONTENT_LENGTH = 19_999
 
 It can never reach its other limit, 1 MB.
 """
+MAX_PICTURE_BYTES = 1_000_000
+"""Of a picture inside an article: media/uploadimg takes less than 1 MB."""
 
 PUBLISH_PROFILE, MASS_PROFILE = "publish", "mass"
 """Profiles: publish without a notification, or mass-send urgent posts as well."""
@@ -52,6 +54,7 @@ CAPABILITIES = Capabilities(
     text_limit=MAX_CONTENT_LENGTH,
     title_limits=(1, MAX_TITLE_LENGTH),
     picture_limit=10,
+    max_picture_bytes=MAX_PICTURE_BYTES,
     server_delay=timedelta(minutes=5),
     listing_lag=timedelta(minutes=5),
     list_size=None,

@@ -14,6 +14,7 @@ from .capabilities import (
     CAPABILITIES,
     MASS_QUOTA_OPTIONS,
     MAX_CONTENT_LENGTH,
+    MAX_PICTURE_BYTES,
     MAX_TITLE_LENGTH,
     PROFILES,
     get_profile,
@@ -24,7 +25,6 @@ ADVISED_TITLE_LENGTH = 32
 MAX_SUMMARY_LENGTH = 120
 MAX_LINK_BYTES = 1024
 MAX_COVER_BYTES = 10_000_000
-MAX_PICTURE_BYTES = 1_000_000
 PICTURE_URL_LENGTH = 160
 """A generous length of the URL that replaces a picture in the content."""
 COVER_MEDIA_TYPES = frozenset({"image/bmp", "image/png", "image/jpeg", "image/gif"})

@@ -98,6 +98,8 @@ BIZ = WeiboProfile(
     list_sizes=(20, 100),
     max_optional_reads=None,
 )
+MAX_PICTURE_BYTES = 5 * 1024 * 1024 - 1
+"""Less than 5 MB: wiki 2/statuses/share, read 2026-11-24."""
 ARTICLE = "article"
 """The method of an attempt that published an article, under any profile."""
 PROFILES: Mapping[str, WeiboProfile] = {
@@ -194,6 +196,7 @@ def get_capabilities(account: Account) -> Capabilities:
         else get_post_limit(account),
         title_limits=(0, MAX_PLAIN_CHARACTERS),
         picture_limit=profile.picture_limit,
+        max_picture_bytes=MAX_PICTURE_BYTES,
         server_delay=timedelta(minutes=5),
         listing_lag=timedelta(
             minutes=2

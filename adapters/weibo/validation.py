@@ -11,6 +11,7 @@ from publisher.domain.post import RenderedPost
 
 from .capabilities import (
     MAX_LEAD_LENGTH,
+    MAX_PICTURE_BYTES,
     MAX_TITLE_LENGTH,
     PROFILES,
     get_article_cover_url,
@@ -21,7 +22,6 @@ from .capabilities import (
 )
 
 PICTURE_MEDIA_TYPES = frozenset({"image/jpeg", "image/png", "image/gif"})
-MAX_PICTURE_BYTES = 5 * 1024 * 1024
 _TOPIC = re.compile(r"#[^#\n]+#")
 _LINK = re.compile(r"https?://\S+")
 
@@ -149,7 +149,7 @@ def find_picture_problems(
     for picture in rendered.images:
         if picture.media_type not in PICTURE_MEDIA_TYPES:
             yield make_problem("weibo_image_type", type=picture.media_type)
-        if picture.size >= MAX_PICTURE_BYTES:
+        if picture.size > MAX_PICTURE_BYTES:
             yield make_problem(
                 "weibo_image_size", megabytes=f"{picture.size / 1024 / 1024:.1f}"
             )

@@ -126,11 +126,12 @@ class Capabilities:
     into, each a call of its own. `notifies_followers`: followers are notified of a new post. If
     not, an urgent post is published silently. `notification_limit` bounds the urgent posts that
     notify. `line_ending` ends the lines of a text as the platform's own editor writes them.
-    `picture_length` is how much of the text limit each picture takes. `has_deletions_in_metrics`: a
-    post that the platform leaves out of its metrics may be deleted, so it is worth checking by
-    itself. `longest_review` is how long a review may hide a post from the account's own list. It is
-    0 where that list shows the post. `account_url` is the page on which the account's owner sees
-    all its posts, including posts under review.
+    `picture_length` is how much of the text limit each picture takes. `max_picture_bytes` is the
+    size of the largest picture that every call takes: a larger one is shrunk as it is added to a
+    post. `has_deletions_in_metrics`: a post that the platform leaves out of its metrics may be
+    deleted, so it is worth checking by itself. `longest_review` is how long a review may hide a
+    post from the account's own list. It is 0 where that list shows the post. `account_url` is the
+    page on which the account's owner sees all its posts, including posts under review.
     """
 
     count_text: Callable[[str], int]
@@ -153,6 +154,7 @@ class Capabilities:
     account_url: str | None = None
     line_ending: str = "\n"
     picture_length: int = 0
+    max_picture_bytes: int | None = None
 
     @property
     def has_title(self) -> bool:

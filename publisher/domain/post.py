@@ -14,6 +14,7 @@ from typing import Literal, NewType
 
 from publisher.domain.account import AccountId, Platform
 from publisher.domain.characters import normalize_compatible
+from publisher.domain.cover import CropPosition
 from publisher.domain.kinds import PostKind
 from publisher.domain.results import Receipt
 
@@ -73,10 +74,19 @@ Trigger = OneTimeTrigger | CronTrigger | EvergreenTrigger
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PostImage:
-    """An image of a post: a file of the workspace and its alternative text."""
+    """An image of a post: a file of the workspace and its alternative text.
+
+    The positions say how it is cut as the cover of an article; None leaves it to the platform.
+    """
 
     file: str
     alt: str
+    crop_wide: CropPosition | None = None
+    crop_square: CropPosition | None = None
+
+    @property
+    def crops(self) -> Mapping[str, CropPosition | None]:
+        return {"wide": self.crop_wide, "square": self.crop_square}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,7 +210,11 @@ def format_part_prefix(marker: Marker, number: int, total: int) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RenderedImage:
-    """An image of a rendered post; its bytes are stored by their hash."""
+    """An image of a rendered post; its bytes are stored by their hash.
+
+    `crop_wide` and `crop_square` are corners `X1_Y1_X2_Y2` of an article's cover, as fractions.
+    They are empty where the platform cuts by itself.
+    """
 
     sha256: str
     media_type: str
@@ -208,12 +222,19 @@ class RenderedImage:
     width: int
     height: int
     alt: str
+    crop_wide: str = ""
+    crop_square: str = ""
+
+    @property
+    def crops(self) -> Mapping[str, str]:
+        return {"wide": self.crop_wide, "square": self.crop_square}
 
     @property
     def file_suffix(self) -> str:
         return self.media_type.removeprefix("image/").replace("jpeg", "jpg")
 
 
+_CROP_FIELDS = ("crop_wide", "crop_square")
 MEDIA_REFERENCE = re.compile(r"media:([0-9a-f]{64})")
 """An image inside an article; see RenderedPost."""
 
@@ -240,7 +261,14 @@ class RenderedPost:
 
     @property
     def fingerprint(self) -> Fingerprint:
-        return fingerprint(asdict(self))
+        fields = asdict(self)
+        for image in fields["images"]:
+            for name in _CROP_FIELDS:
+                if not image[
+                    name
+                ]:  # as in texts that were stored before there were any
+                    del image[name]
+        return fingerprint(fields)
 
     @property
     def all_parts(self) -> tuple[str, ...]:

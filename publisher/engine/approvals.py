@@ -236,6 +236,8 @@ def list_fields(
         "images",
         "\n".join(f"{image.alt} [{image.sha256[:8]}]" for image in rendered.images),
     )
+    crops = (text for image in rendered.images for text in image.crops.values())
+    yield "cover", " ".join(filter(None, crops))
 
 
 def compare_texts(before: str, after: str) -> Sequence[Piece]:

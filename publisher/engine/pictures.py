@@ -7,6 +7,7 @@ import os
 import shutil
 import threading
 from collections.abc import Collection
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from publisher.config import MEDIA_FOLDER
 from publisher.domain.errors import Problem, ScheduleError
 from publisher.engine.planner import Planner
 from publisher.rendering.image_formats import MAX_PICTURE_BYTES
-from publisher.rendering.jobs import MEDIA_TYPES, CleanedPicture
+from publisher.rendering.jobs import MEDIA_TYPES
 from publisher.runtime.files import put_in_place, write_beside
 from publisher.runtime.shared_files import is_plain, share
 from publisher.schedule.load import SCHEDULE_READ_LIMITS
@@ -23,38 +24,69 @@ from publisher.tomlfile.read import read_unchanged
 
 SUFFIXES = {"image/jpeg": ".jpg", "image/png": ".png", "image/gif": ".gif"}
 DIGEST_DIGITS = 12
+MAX_UPLOAD_BYTES = 20 * 2**20
+"""Of a picture as it is uploaded: a large one is shrunk."""
 _WRITING = threading.Lock()
 """Two people may send the same picture at once."""
 MIN_FREE_BYTES = 512 * 2**20
 """So much of the disk stays free of pictures: database, journal and schedule need it."""
 
 
-async def keep_picture(planner: Planner, data: bytes, user: str) -> str | Problem:
-    """Return the path of a picture for a post, or its problem. Equal pictures are one file.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptPicture:
+    """The path of an uploaded picture, and the bytes and pixels it had before it was shrunk."""
 
-    Raises RefusedError if the user has uploaded too much, and OSError if it cannot be written.
+    path: str
+    is_shrunk: bool
+    original_bytes: int
+    original_width: int
+    original_height: int
+
+
+async def keep_picture(
+    planner: Planner, data: bytes, user: str
+) -> KeptPicture | Problem:
+    """Keep a picture for a post, shrunk to what all platforms take; or return its problem.
+
+    Equal pictures are one file. Raises RefusedError if the user has uploaded too much, and OSError
+    if it cannot be written.
     """
-    if len(data) > MAX_PICTURE_BYTES:
+    if len(data) > MAX_UPLOAD_BYTES:
         return Problem(
-            code="image_too_big", facts={"limit": str(MAX_PICTURE_BYTES // 2**20)}
+            code="image_too_big", facts={"limit": str(MAX_UPLOAD_BYTES // 2**20)}
         )
     uploads, folder = planner.store.uploads, planner.post_renderer.staff_folder
     await uploads.require_room(user, len(data))
     if await asyncio.to_thread(is_disk_low, folder, len(data)):
         return Problem(code="upload_disk_low")
-    renderer = planner.post_renderer
+    renderer, max_bytes = planner.post_renderer, find_max_bytes(planner)
     cleaned = await asyncio.to_thread(
-        renderer.clean_pictures.clean, data, renderer.templates.renderer
+        renderer.clean_pictures.shrink,
+        data,
+        max_bytes,
+        renderer.templates.renderer,
     )
     if isinstance(cleaned, Problem):
         return cleaned
-    if not isinstance(cleaned, CleanedPicture):
-        raise TypeError(type(cleaned).__name__)
     digest = hashlib.sha256(cleaned.data).hexdigest()[:DIGEST_DIGITS]
     path = f"{MEDIA_FOLDER}/{planner.now:%Y-%m}-{digest}{SUFFIXES[MEDIA_TYPES[cleaned.format]]}"
     await uploads.record(user, path, len(cleaned.data))
     await asyncio.to_thread(write_new, folder / path, cleaned.data)
-    return path
+    original = cleaned.original_width, cleaned.original_height
+    return KeptPicture(
+        path=path,
+        is_shrunk=len(data) > max_bytes or (cleaned.width, cleaned.height) != original,
+        original_bytes=len(data),
+        original_width=cleaned.original_width,
+        original_height=cleaned.original_height,
+    )
+
+
+def find_max_bytes(planner: Planner) -> int:
+    """Return the size of a picture that the calls of all accounts take."""
+    policies = planner.store.policies.values()
+    limits = [each.capabilities.max_picture_bytes for each in policies]
+    return min((limit for limit in limits if limit), default=MAX_PICTURE_BYTES)
 
 
 def is_disk_low(folder: Path, size: int) -> bool:

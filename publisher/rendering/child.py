@@ -26,7 +26,7 @@ from markupsafe import Markup
 from PIL import Image, MpoImagePlugin, TiffImagePlugin  # noqa: F401 # imported by Pillow for some JPEG files
 
 from publisher.domain.errors import InputError, Location, Problem
-from publisher.rendering.image_formats import clean_picture
+from publisher.rendering.image_formats import MAX_PICTURE_BYTES, clean_picture
 from publisher.rendering.jobs import (
     PLAIN_SUFFIX,
     STYLESHEET,
@@ -40,6 +40,8 @@ from publisher.rendering.jobs import (
     RenderedText,
     RenderJob,
     RenderPage,
+    ShrinkPicture,
+    ShrunkPicture,
     TemplateFiles,
     TemplateLine,
     decode_batch,
@@ -57,6 +59,7 @@ from publisher.rendering.markdown import (
     tidy,
     visible_text,
 )
+from publisher.rendering.picture_shrinker import shrink_picture
 from publisher.rendering.sandbox import (
     BUDGET_VARIABLE,
     MAX_CHARACTERS,
@@ -167,7 +170,9 @@ def _preload_lazy_imports() -> None:
         buffer, exif = BytesIO(), Image.Exif()
         exif[0x0112] = 6  # lies on its side
         Image.new("RGB", (8, 8)).save(buffer, kind, exif=exif)
-        worker.run([CleanPicture(data=buffer.getvalue())])
+        data = buffer.getvalue()
+        shrunk = ShrinkPicture(data=data, max_bytes=MAX_PICTURE_BYTES, max_pixels=16)
+        worker.run([CleanPicture(data=data), shrunk])
 
 
 def limit_resources() -> None:
@@ -223,6 +228,8 @@ class RenderWorker:
                         height=found.height,
                         data=found.data,
                     )
+                case ShrinkPicture():
+                    return _shrink(job)
                 case FindLine(page=page, compiled_line=line):
                     return TemplateLine(
                         line=self._sandbox.get_template(page).get_corresponding_lineno(
@@ -316,6 +323,18 @@ class RenderWorker:
     @property
     def _stylesheet(self) -> str:
         return self._files.texts.get(STYLESHEET, "")
+
+
+def _shrink(job: ShrinkPicture) -> ShrunkPicture:
+    found, original_size = shrink_picture(job.data, job.max_bytes, job.max_pixels)
+    return ShrunkPicture(
+        format=found.format,
+        width=found.width,
+        height=found.height,
+        data=found.data,
+        original_width=original_size[0],
+        original_height=original_size[1],
+    )
 
 
 def _template_problem(error: Exception) -> tuple[str, Mapping[str, str]]:

@@ -20,7 +20,7 @@ from publisher.domain.errors import InputError, Problem
 from publisher.rendering.colour_profile import rebuild_profile
 
 MAX_PICTURE_BYTES: Final = 5 * 1024 * 1024
-"""No supported platform takes a bigger picture."""
+"""No post has a bigger picture."""
 MAX_PIXELS: Final = 40_000_000
 MAX_ASPECT_RATIO: Final = 50
 """A long phone screenshot is about 1 to 20."""
@@ -100,10 +100,11 @@ class StrippedPicture:
     is_padded: bool = False
 
 
-def strip_metadata(data: bytes) -> StrippedPicture:
+def strip_metadata(data: bytes, max_pixels: int = MAX_PIXELS) -> StrippedPicture:
     """Return the picture with only the parts needed to show it.
 
-    A stripped picture is returned unchanged.
+    A stripped picture is returned unchanged. `max_pixels` is for a JPEG alone: its decoder can
+    shrink it, all others have no more than MAX_PIXELS.
 
     Raises InputError, with a problem without location, if it is no PNG, JPEG or GIF, or is
     truncated or animated. It is also raised for too many pixels, too narrow a shape or too many
@@ -111,7 +112,7 @@ def strip_metadata(data: bytes) -> StrippedPicture:
     """
     try:
         if data.startswith(_JPEG_START):
-            return _strip_jpeg(data)
+            return _strip_jpeg(data, max_pixels)
         if data.startswith(_PNG_START):
             return _strip_png(data)
         if data.startswith(_GIF_STARTS):
@@ -126,10 +127,10 @@ def picture_error(code: str, **facts: str) -> InputError:
     return InputError([Problem(code=code, facts=facts)])
 
 
-def _check_size(width: int, height: int) -> None:
+def _check_size(width: int, height: int, max_pixels: int = MAX_PIXELS) -> None:
     if not width or not height:
         raise picture_error("image_broken")
-    if width * height > MAX_PIXELS:
+    if width * height > max_pixels:
         raise picture_error(
             "image_too_many_pixels", width=f"{width}", height=f"{height}"
         )
@@ -142,7 +143,7 @@ def _check_size(width: int, height: int) -> None:
         )
 
 
-def _strip_jpeg(data: bytes) -> StrippedPicture:
+def _strip_jpeg(data: bytes, max_pixels: int) -> StrippedPicture:
     """Keep tables, frame and scans, and the headers needed.
 
     The headers are JFIF, Adobe's colour transform and the profile.
@@ -156,7 +157,7 @@ def _strip_jpeg(data: bytes) -> StrippedPicture:
             if width:
                 raise picture_error("image_broken")
             height, width = struct.unpack_from(">HH", payload, 1)
-            _check_size(width, height)
+            _check_size(width, height, max_pixels)
         if code == _SOS:
             scans += 1
             most = min(MAX_JPEG_SCANS, MAX_SCANNED_PIXELS // (width * height or 1))
@@ -462,7 +463,7 @@ def _exif_orientation(tiff: bytes) -> int:
     return _UPRIGHT_ORIENTATION
 
 
-_UPRIGHT_TRANSFORMS: Final = {
+UPRIGHT_TRANSFORMS: Final = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -504,7 +505,7 @@ def clean_picture(data: bytes) -> StrippedPicture:
     try:
         with Image.open(BytesIO(picture.data), formats=(picture.format,)) as image:
             image.load()
-            turn = _UPRIGHT_TRANSFORMS.get(picture.orientation)
+            turn = UPRIGHT_TRANSFORMS.get(picture.orientation)
             if turn is not None or picture.is_padded:
                 options = {"icc_profile": image.info.get("icc_profile")}
                 if isinstance(image, JpegImageFile):  # as finely as the original

@@ -18,6 +18,8 @@ from publisher.rendering.jobs import (
     CleanPicture,
     JobResult,
     Renderer,
+    ShrinkPicture,
+    ShrunkPicture,
 )
 from publisher.runtime.bounded_dict import BoundedDict
 
@@ -26,7 +28,12 @@ MAX_POST_PIXELS: Final = 150_000_000
 
 The renderer decodes each of them once, and the texts of other posts wait meanwhile.
 """
+MAX_SHRUNK_PIXELS: Final = 12_000_000
+"""Of a picture that is shrunk as it is added: a telephone's picture keeps its size."""
 MAX_KNOWN_PICTURES: Final = 1_000
+MAX_THUMBNAIL_BYTES: Final = 64_000
+MAX_THUMBNAIL_PIXELS: Final = 60_000
+MAX_THUMBNAILS: Final = 300
 FileState = tuple[int, int, int, int]
 """Device, inode, size and time of change of a file: while it is the same, so are its bytes."""
 _OPEN_FLAGS: Final = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW
@@ -53,6 +60,10 @@ class CleanPictures:
     )
     _described: BoundedDict[tuple[Path, FileState], RenderedImage] = field(
         default_factory=lambda: BoundedDict(MAX_KNOWN_PICTURES)
+    )
+
+    _thumbnails: BoundedDict[bytes, bytes] = field(
+        default_factory=lambda: BoundedDict(MAX_THUMBNAILS)
     )
 
     def describe(
@@ -85,6 +96,42 @@ class CleanPictures:
             digest = hashlib.sha256(result.data).digest()
             self._known[digest] = replace(result, data=b"")
         return result
+
+    def shrink_to_thumbnail(self, data: bytes, renderer: Renderer) -> bytes | Problem:
+        """Return a small picture in the format of a large one. It is made once, by its hash."""
+        digest = hashlib.sha256(data).digest()
+        if (known := self._thumbnails.get(digest)) is not None:
+            return known
+        job = ShrinkPicture(
+            data=data, max_bytes=MAX_THUMBNAIL_BYTES, max_pixels=MAX_THUMBNAIL_PIXELS
+        )
+        result = _run_shrinking(job, renderer)
+        if isinstance(result, Problem):
+            return result
+        self._thumbnails[digest] = result.data
+        return result.data
+
+    def shrink(
+        self, data: bytes, max_bytes: int, renderer: Renderer
+    ) -> ShrunkPicture | Problem:
+        """Clean a picture, and shrink it to the limits of a post."""
+        job = ShrinkPicture(
+            data=data, max_bytes=max_bytes, max_pixels=MAX_SHRUNK_PIXELS
+        )
+        result = _run_shrinking(job, renderer)
+        if isinstance(result, Problem):
+            return result
+        self._known[hashlib.sha256(result.data).digest()] = CleanedPicture(
+            format=result.format, width=result.width, height=result.height, data=b""
+        )
+        return result
+
+
+def _run_shrinking(job: ShrinkPicture, renderer: Renderer) -> ShrunkPicture | Problem:
+    [result] = renderer.run([job])
+    if not isinstance(result, ShrunkPicture | Problem):
+        raise TypeError(type(result).__name__)
+    return result
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

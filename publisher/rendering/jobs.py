@@ -79,6 +79,15 @@ class CleanPicture:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ShrinkPicture:
+    """Clean the bytes of a picture file, and shrink it to these limits: ShrunkPicture."""
+
+    data: bytes
+    max_bytes: int
+    max_pixels: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FindLine:
     """Find the line of a template for a line of its compiled code: TemplateLine."""
 
@@ -86,7 +95,9 @@ class FindLine:
     compiled_line: int
 
 
-RenderJob = CompilePage | ReadBody | RenderPage | CleanPicture | FindLine
+RenderJob = (
+    CompilePage | ReadBody | RenderPage | CleanPicture | ShrinkPicture | FindLine
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,13 +127,29 @@ class CleanedPicture:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ShrunkPicture:
+    """A picture within the limits of its job, and the upright size of its original in pixels.
+
+    Both sizes are equal if it was not shrunk.
+    """
+
+    format: str
+    width: int
+    height: int
+    data: bytes
+    original_width: int
+    original_height: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TemplateLine:
     """The number of a line, counted from 1."""
 
     line: int
 
 
-JobResult = PageCompiled | RenderedText | CleanedPicture | TemplateLine | Problem
+AnyResult = PageCompiled | RenderedText | CleanedPicture | ShrunkPicture | TemplateLine
+JobResult = AnyResult | Problem
 """A Problem explains why there is no other result.
 
 Its facts do not include the post and the account.
@@ -154,18 +181,21 @@ class InvalidResultError(ValueError):
 
 _JOB_TYPES: Final = {
     kind.__name__: kind
-    for kind in (CompilePage, ReadBody, RenderPage, CleanPicture, FindLine)
+    for kind in (
+        CompilePage,
+        ReadBody,
+        RenderPage,
+        CleanPicture,
+        ShrinkPicture,
+        FindLine,
+    )
 }
-_RESULT_TYPES: Final[
-    Mapping[
-        type[RenderJob],
-        type[PageCompiled | RenderedText | CleanedPicture | TemplateLine],
-    ]
-] = {
+_RESULT_TYPES: Final[Mapping[type[RenderJob], type[AnyResult]]] = {
     CompilePage: PageCompiled,
     ReadBody: RenderedText,
     RenderPage: RenderedText,
     CleanPicture: CleanedPicture,
+    ShrinkPicture: ShrunkPicture,
     FindLine: TemplateLine,
 }
 
@@ -265,7 +295,10 @@ def decode_result(data: bytes, job: RenderJob) -> JobResult:
         type(getattr(result, each.name)) is not each.type for each in fields(result)
     ):
         raise InvalidResultError(kind)
-    if isinstance(result, CleanedPicture) and result.format not in MEDIA_TYPES:
+    if (
+        isinstance(result, CleanedPicture | ShrunkPicture)
+        and result.format not in MEDIA_TYPES
+    ):
         raise InvalidResultError(result.format)
     return result
 

@@ -14,6 +14,7 @@ from typing import Final
 from publisher.contract import AdapterFactory
 from publisher.domain.account import Account, AccountId, Capabilities, Platform
 from publisher.domain.characters import describe_character, find_forbidden_characters
+from publisher.domain.cover import CropPosition, cut_box, format_fractions
 from publisher.domain.errors import Location, Problem, Severity, TemplateError
 from publisher.domain.post import (
     ONCE_OCCURRENCE,
@@ -295,6 +296,12 @@ class PostRenderer:
         """
         return [find_file_state(self._find_picture(item)) for item in post.images]
 
+    def describe_picture(self, item: PostImage) -> RenderedImage | Problem:
+        """Return a picture's size and hash, or the reason why it cannot be used."""
+        return self.clean_pictures.describe(
+            self._find_picture(item), self.templates.renderer
+        )
+
     def _find_picture(self, item: PostImage) -> PictureFile:
         path, folder = (
             self.staff_folder / item.file,
@@ -312,6 +319,31 @@ class PostRenderer:
         )
         problems = [_with_post(problem, post) for problem in pictures.problems]
         return replace(pictures, problems=problems)
+
+
+def crop_cover(
+    post: Post, pictures: Sequence[RenderedImage]
+) -> tuple[RenderedImage, ...]:
+    """Return the pictures of an article. The first is the cover, cut as the post says."""
+    if not (pictures and post.images):
+        return tuple(pictures)
+    cover, *others = pictures
+    wanted = post.images[0]
+    cover = replace(
+        cover,
+        crop_wide=_format_crop(cover, "wide", wanted.crop_wide),
+        crop_square=_format_crop(cover, "square", wanted.crop_square),
+    )
+    return (cover, *others)
+
+
+def _format_crop(
+    cover: RenderedImage, shape: str, position: CropPosition | None
+) -> str:
+    if position is None:
+        return ""
+    box = cut_box(cover.width, cover.height, shape, position)
+    return format_fractions(box, cover.width, cover.height)
 
 
 def validate_rendered(
@@ -566,7 +598,7 @@ def _finish(
     first, *more = split_text(result.text, context.marker, capabilities, picture_count)
     if capabilities.is_article:  # its first picture is the cover
         cover = context.templates.cover(post.template)
-        pictures = pictures or ((cover,) if cover else ())
+        pictures = crop_cover(post, pictures) or ((cover,) if cover else ())
         own = post.text_by_platform.get(context.account.platform) or post.data.get(
             "summary"
         )

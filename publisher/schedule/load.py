@@ -20,7 +20,6 @@ from publisher.domain.post import (
     OneTimeTrigger,
     Post,
     PostId,
-    PostImage,
     Schedule,
     Trigger,
     fingerprint,
@@ -846,9 +845,7 @@ def _make_post(entry: PostEntry, accounts: tuple[AccountId, ...], tz: ZoneInfo) 
         expires_at=expires_at,
         max_delay=entry.max_delay,
         is_urgent=entry.urgent,
-        images=tuple(
-            [PostImage(file=image.file, alt=image.alt) for image in entry.images]
-        ),
+        images=tuple([image.to_image() for image in entry.images]),
         text_by_platform=cast("dict[Platform, str]", entry.text),
         data=entry.data,
         target_hash=_hash_fields(
@@ -881,7 +878,7 @@ def _hash_content(
         "expires": expires_at,
         "max_delay": entry.max_delay.total_seconds(),
         "urgent": entry.urgent,
-        "images": [[image.file, image.alt] for image in entry.images],
+        "images": [image.list_hashed() for image in entry.images],
         "text": entry.text,
         "data": entry.data,
         **_repetition(trigger),

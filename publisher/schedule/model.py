@@ -1,5 +1,6 @@
 """The format of schedule.toml: every key, its default and its meaning."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal, TypeAlias
 
@@ -7,8 +8,9 @@ from pydantic import Field, PlainValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from publisher.config import MEDIA_FOLDER
+from publisher.domain.cover import MAX_ZOOM, CropPosition
 from publisher.domain.kinds import KINDS, PostKind, list_kinds
-from publisher.domain.post import WarningLevel
+from publisher.domain.post import PostImage, WarningLevel
 from publisher.domain.user import MAX_NAME_CHARACTERS
 from publisher.tomlfile.validate import (
     DATETIME_SCHEMA,
@@ -69,11 +71,62 @@ MediaPath: TypeAlias = Annotated[
 ShortName: TypeAlias = Annotated[SingleLine, Field(max_length=MAX_NAME_CHARACTERS)]
 
 
+def parse_crop(value: object) -> CropPosition:
+    """Return the position of a cover's crop: left to right, top to bottom, zoom, in per cent."""
+    match value:
+        case [int(x), int(y), int(zoom)] if (
+            bool not in map(type, (x, y, zoom))
+            and 0 <= x <= 100
+            and 0 <= y <= 100
+            and 100 <= zoom <= MAX_ZOOM
+        ):
+            return CropPosition(x=x, y=y, zoom=zoom)
+    raise PydanticCustomError("bad_crop", "", {"value": str(value)[:80]})
+
+
+CropValue: TypeAlias = Annotated[
+    CropPosition,
+    PlainValidator(parse_crop),
+    WithJsonSchema(
+        {
+            "type": "array",
+            "items": {"type": "integer", "minimum": 0, "maximum": MAX_ZOOM},
+            "minItems": 3,
+            "maxItems": 3,
+        }
+    ),
+]
+
+
 class ImageEntry(StrictModel):
     file: MediaPath = Field(description="图片文件，须放在 media/ 文件夹内")
     alt: Annotated[SingleLine, Field(max_length=MAX_ALT_CHARACTERS)] = Field(
         description="图片说明，供看不到图片的人阅读"
     )
+    crop_wide: CropValue | None = Field(
+        default=None,
+        description="作文章封面时宽图裁哪里：[左右, 上下, 放大]，都是百分数",
+    )
+    crop_square: CropValue | None = Field(
+        default=None,
+        description="作文章封面时方图裁哪里：[左右, 上下, 放大]，都是百分数",
+    )
+
+    def to_image(self) -> PostImage:
+        return PostImage(
+            file=self.file,
+            alt=self.alt,
+            crop_wide=self.crop_wide,
+            crop_square=self.crop_square,
+        )
+
+    def list_hashed(self) -> Sequence[object]:
+        """Return the fields for a post's hash; a picture without a crop has none of it."""
+        wide, square = [
+            crop and [crop.x, crop.y, crop.zoom]
+            for crop in (self.crop_wide, self.crop_square)
+        ]
+        return [self.file, self.alt, *([wide, square] if wide or square else ())]
 
 
 _FOLLOW_UPS = "、".join(

@@ -2,6 +2,7 @@
 
 import json
 import urllib.parse
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import httpx
@@ -95,6 +96,20 @@ async def test_the_draft_holds_what_was_approved(scene):
     assert draft["content_source_url"] == approved.link
     assert draft["thumb_media_id"] == "COVER"
     assert draft["need_open_comment"] == 0
+
+
+async def test_the_cover_is_cut_as_it_was_approved(scene):
+    """Only a shape that the author has decided is sent: the platform cuts the other by itself."""
+    plain = send_request()
+    cover, *others = plain.rendered.images
+    cut = replace(cover, crop_wide="0_0.1_1_0.9")
+    rendered = replace(plain.rendered, images=(cut, *others))
+    await scene.adapter.publish(replace(plain, rendered=rendered))
+    await scene.adapter.publish(send_request(delivery=8))
+    first, second = (body["articles"][0] for body in scene.bodies("draft/add"))
+    assert first["pic_crop_235_1"] == "0_0.1_1_0.9"
+    assert "pic_crop_1_1" not in first
+    assert first.keys() - second.keys() == {"pic_crop_235_1"}
 
 
 async def test_uploads_carry_a_filename_and_a_length(scene):

@@ -243,3 +243,34 @@ async def test_a_body_without_a_length_has_no_file(sim, token):
             f"/cgi-bin/{path}", params=query, content=pieces(), headers=headers
         )
         assert answer.json()["errcode"] == 41005
+
+
+@pytest.mark.parametrize(
+    ("field", "crop", "expected"),
+    [
+        ("pic_crop_235_1", "0_0.1_1_0.951064", None),
+        ("pic_crop_1_1", "0.25_0_0.75_1", None),
+        ("pic_crop_1_1", "", None),
+        ("pic_crop_1_1", "0.25_0_0.75", 53402),
+        ("pic_crop_1_1", "0.25_0_0.7500001_1", 53402),
+        ("pic_crop_1_1", "0.75_0_0.25_1", 53402),
+        ("pic_crop_1_1", "-0.1_0_0.4_1", 53402),
+        ("pic_crop_1_1", "0_0_1_1", 53402),
+        ("pic_crop_235_1", "0.25_0_0.75_1", 53402),
+        ("pic_crop_1_1", 1, 53402),
+    ],
+)
+async def test_a_cover_is_cut_to_the_ratio_of_the_field(
+    sim, token, field, crop, expected
+):
+    """A crop is a part of the cover in the shape of its field; the draft keeps it."""
+    thumb = (
+        await upload(sim, token, "material/add_material", image(800, 400), type="image")
+    ).json()["media_id"]
+    one = await article(sim, token, thumb_media_id=thumb, **{field: crop})
+    answer = await add(sim, token, one)
+    assert answer.get("errcode") == expected
+    if crop and expected is None:
+        name = {"media_id": answer["media_id"]}
+        [kept] = (await call(sim, token, "draft/get", name))["news_item"]
+        assert kept[field] == crop

@@ -11,6 +11,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from PIL import Image
 
 from publisher.app.application import open_application
 from publisher.app.open_store import open_store
@@ -305,6 +306,36 @@ async def test_a_change_is_shown_against_ones_own_last_yes(approving):
         data={"fingerprint": await fingerprint_on(li, "/approve/refund/changes")},
     )
     assert sent.status_code == 303
+
+
+async def test_another_cut_of_the_cover_ends_an_approval(approving):
+    """The approver sees the cover as it is cut, and a changed cut needs a new approval."""
+    media = approving.application.settings.workspace / "media"
+    media.mkdir(exist_ok=True)
+    Image.new("RGB", (800, 400), "navy").save(media / "cover.png")
+    li = await approving.signed_in("approver", name="李")
+
+    async def write_cut(cut):
+        image = f'images = [{{ file = "media/cover.png", alt = "图"{cut} }}]'
+        await write(approving, words={"[post.data]": f"{image}\n[post.data]"})
+        return re.findall(
+            r'class="cover (\w+)" viewBox="([^"]+)"',
+            (await li.get("/approve/refund?platform=wechat")).text,
+        )
+
+    covers = await write_cut("")
+    assert ("square", "200.0 0.0 400.0 400.0") in covers
+    assert ("wide", "0.0 29.79 800.0 340.43") in covers
+    await approve(li)
+    before = await approving.store.approvals.tasks(PostId("refund"))
+    covers = await write_cut(", crop_square = [100, 50, 200]")
+    assert ("square", "600.0 100.0 200.0 200.0") in covers
+    assert 'data-testid="changed"' in (await li.get("/approve/refund")).text
+    after = await approving.store.approvals.tasks(PostId("refund"))
+    assert before[0].status.fingerprint != after[0].status.fingerprint
+    changes = await li.get("/approve/refund/changes")
+    assert 'data-testid="change-cover-wechat"' in changes.text
+    assert "其余文字、图片、账号没变" in changes.text
 
 
 async def test_a_change_shows_nothing_of_accounts_outside_ones_reach(approving):

@@ -5,6 +5,7 @@ types of articles: `news`, HTML text with a cover, and `newspic`, pictures with 
 page and users disagree about a limit, the users' wider limit applies.
 """
 
+import re
 import secrets
 from typing import Any
 
@@ -44,6 +45,13 @@ TEXT_FIELDS = (
     "content_source_url",
     "thumb_media_id",
 )
+CROP_RATIOS = {"pic_crop_235_1": 2.35, "pic_crop_1_1": 1.0}
+"""The fields that cut the cover, and the width to height of each."""
+CROP = re.compile(
+    r"(?:0(?:\.\d{1,6})?|1(?:\.0{1,6})?)(?:_(?:0(?:\.\d{1,6})?|1(?:\.0{1,6})?)){3}"
+)
+"""Two corners `X1_Y1_X2_Y2`: fractions of the picture with six digits at most."""
+MAX_RATIO_ERROR = 0.02
 FLAG_FIELDS = ("show_cover_pic", "need_open_comment", "only_fans_can_comment")
 
 
@@ -224,6 +232,7 @@ def _check_news(state: SimulatorState, request: ApiRequest, article: Article) ->
         ),
         (find_material(state, request, text["thumb_media_id"]) is None, 40007),
         (not _is_valid_cover(state, text["thumb_media_id"]), 53402),
+        (not all(_is_valid_crop(state, article, name) for name in CROP_RATIOS), 53402),
         (sanitise(text["content"]) is None, 45166),
     )
 
@@ -264,6 +273,7 @@ def _normalize(article: Article) -> Article:
         stored = {
             "article_type": NEWS_TYPE,
             **{name: article.get(name) or "" for name in TEXT_FIELDS},
+            **{name: article[name] for name in CROP_RATIOS if article.get(name)},
         }
         stored["content"] = sanitise(str(stored["content"])) or ""
         stored["digest"] = stored["digest"] or _extract_digest(str(stored["content"]))
@@ -305,6 +315,28 @@ def _is_valid_cover(state: SimulatorState, name: str) -> bool:
     found = state.get_row("wechat_materials", name) or {}
     size = found.get("size")
     return size is None or min(size) >= MIN_COVER_PIXELS
+
+
+def _is_valid_crop(state: SimulatorState, article: Article, name: str) -> bool:
+    """Return True if a crop is missing, or is a part of the cover with the ratio of its field.
+
+    The platform's page shows the form of the value only. To refuse other ratios is our choice: the
+    real one would stretch or cut them once more.
+    """
+    text = article.get(name) or ""
+    if not text:
+        return True
+    if not isinstance(text, str) or CROP.fullmatch(text) is None:
+        return False
+    left, top, right, bottom = map(float, text.split("_"))
+    if left >= right or top >= bottom:
+        return False
+    material = state.get_row("wechat_materials", str(article.get("thumb_media_id")))
+    if not material or material.get("size") is None:
+        return True
+    width, height = material["size"]
+    ratio: float = (right - left) * width / ((bottom - top) * height)
+    return abs(ratio / CROP_RATIOS[name] - 1) <= MAX_RATIO_ERROR
 
 
 def _get_picture_ids(article: Article) -> list[str]:

@@ -4,9 +4,10 @@ A draft is a user's own, and never in a commit with an intent. Only the dashboar
 a process that sends nothing.
 """
 
+import json
 import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import chain
@@ -17,17 +18,20 @@ from sqlalchemy import (
     Row,
     and_,
     delete,
+    exists,
     func,
     insert,
     or_,
     select,
+    true,
     update,
 )
 
+from publisher.domain.account import AccountId
 from publisher.domain.errors import NoSuchItemError, RefusedError
 from publisher.store.base import StorePart
 from publisher.store.db.database import Transaction, in_transaction
-from publisher.store.db.tables import POST, SCHEDULE
+from publisher.store.db.tables import DELIVERY, POST, SCHEDULE
 from publisher.store.db.user_tables import DRAFT, UPLOAD
 
 MAX_DRAFT_BYTES = 64 * 1024
@@ -45,6 +49,24 @@ UPLOAD_GRACE = timedelta(days=7)
 """How long a picture is kept that a user has uploaded, and that nothing names."""
 PICTURE_PATH = re.compile(r"media/\d{4}-\d{2}-[0-9a-f]{12}\.(?:jpg|png|gif)")
 """The path of an uploaded picture, as posts name it: the month, and the beginning of its hash."""
+
+LIBRARY_AGE = timedelta(days=365)
+"""How long after a post's time its pictures can be used again. The clean-up keeps them longer."""
+MAX_LIBRARY_POSTS = 2_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UsedPicture:
+    """A picture of a post, with the post's title and the time when it was saved."""
+
+    file: str
+    alt: str
+    title: str
+    saved_at: datetime
+
+    @property
+    def name(self) -> str:
+        return self.file.partition("/")[2]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -234,6 +256,37 @@ class Uploads(StorePart):
             return {name for text in texts for name in PICTURE_PATH.findall(text)}
 
         return await self.database.read(read)
+
+    async def find_recent(
+        self, accounts: Collection[AccountId] | None
+    ) -> Sequence[UsedPicture]:
+        """Return the pictures of the posts of LIBRARY_AGE, of the latest saved post first.
+
+        The posts are on these accounts; None means all. A planned post counts too.
+        """
+        is_recent = exists().where(
+            DELIVERY.c.post == POST.c.id,
+            DELIVERY.c.due_at >= self.runtime.now() - LIBRARY_AGE,
+            true() if accounts is None else DELIVERY.c.account.in_(accounts),
+        )
+        query = (
+            select(POST.c.body, POST.c.in_force_since)
+            .where(POST.c.body.contains('"media/'), is_recent)
+            .order_by(POST.c.in_force_since.desc(), POST.c.id)
+            .limit(MAX_LIBRARY_POSTS)
+        )
+        rows = await self.database.read_rows(query)
+        posts = [(json.loads(row.body), row.in_force_since) for row in rows]
+        return [
+            UsedPicture(
+                file=image["file"],
+                alt=image["alt"],
+                title=post["title"],
+                saved_at=saved_at,
+            )
+            for post, saved_at in posts
+            for image in post["images"]
+        ]
 
 
 def delete_old_uploads(transaction: Transaction, now: datetime) -> None:

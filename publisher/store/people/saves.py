@@ -8,7 +8,7 @@ give earlier words to another person.
 import json
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Any, Protocol
@@ -470,7 +470,7 @@ def hash_words(post: Post) -> Fingerprint:
 
     It is equal for a copy with any number and time.
     """
-    images = [asdict(image) for image in post.images]
+    images = [{"file": image.file, "alt": image.alt} for image in post.images]
     texts = {str(platform): text for platform, text in post.text_by_platform.items()}
     return fingerprint([post.title, post.body, images, texts, dict(post.data)])
 

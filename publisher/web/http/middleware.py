@@ -40,7 +40,7 @@ MAX_FORM_FIELDS = 2_000
 
 Parsing a megabyte of separators takes seconds.
 """
-UPLOAD_PATHS = frozenset({"/write", "/urgent"})
+UPLOAD_PATHS = frozenset({"/write", "/write/check", "/urgent"})
 MAX_UPLOADS, MAX_UPLOADS_WITHOUT_SESSION, MAX_UPLOADS_EACH = 16, 4, 4
 """How many bodies larger than MAX_BODY_BYTES may be received or processed at once, on the disk.
 

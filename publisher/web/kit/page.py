@@ -13,9 +13,11 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from publisher.config import Environment as WorkspaceEnvironment
+from publisher.domain.cover import COVER_RATIOS, cut_box
 from publisher.domain.user import NAME_BREAKING_CHARACTERS, Permission
 from publisher.web.kit.frame import Moment, read_frame
 from publisher.web.kit.live_parts import stream_path
+from publisher.web.kit.preview import find_cover_box
 from publisher.web.kit.site import Notice, Visitor, get_site, get_visitor
 from publisher.web.kit.static_files import static_path
 
@@ -62,6 +64,9 @@ def load_templates() -> Environment:
         "static": static_path,
         "Permission": Permission,
         "one_day": timedelta(days=1),
+        "cover_ratios": COVER_RATIOS,
+        "cut_box": cut_box,
+        "find_cover_box": find_cover_box,
     }
     return environment
 

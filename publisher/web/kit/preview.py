@@ -14,8 +14,9 @@ from dataclasses import dataclass, field
 
 from publisher.config import Settings
 from publisher.domain.account import AccountId, Capabilities, Platform
+from publisher.domain.cover import CropBox, CropPosition, cut_box, parse_fractions
 from publisher.domain.errors import NoSuchItemError, RefusedError
-from publisher.domain.post import MEDIA_REFERENCE, RenderedPost
+from publisher.domain.post import MEDIA_REFERENCE, RenderedImage, RenderedPost
 from publisher.engine.post_check import PostCheck
 from publisher.i18n import Messages
 from publisher.web.kit.seats import name_accounts
@@ -177,6 +178,13 @@ def embed_media(text: str, media: Mapping[str, tuple[str, bytes]]) -> str:
         return f"data:{media_type};base64,{base64.b64encode(data).decode()}"
 
     return MEDIA_REFERENCE.sub(data_url, text)
+
+
+def find_cover_box(image: RenderedImage, shape: str) -> CropBox:
+    """Return the part of a cover that its platform shows; what is left to it is in the middle."""
+    if text := image.crops[shape]:
+        return parse_fractions(text, image.width, image.height)
+    return cut_box(image.width, image.height, shape, CropPosition())
 
 
 def split_overflow(

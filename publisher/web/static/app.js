@@ -282,6 +282,48 @@
     all("[data-no-script]", live).forEach((each) => { each.hidden = true; });
     live.addEventListener("focusout", (event) => { if (isDirty) typed(event); });
     all(".tools", live).forEach((tools) => { tools.hidden = false; });
+    // The cover: the sliders choose the part that is shown, and so does dragging the picture.
+    const readCrop = (crop) => {
+      const [x, y, zoom] = all("input", crop).map((each) => Number(each.value));
+      const [width, height, ratio] = ["width", "height", "ratio"].map((key) => Number(crop.dataset[key]));
+      const own = [Math.min(width, height * ratio) * 100 / zoom, Math.min(height, width / ratio) * 100 / zoom];
+      return { own, room: [width - own[0], height - own[1]], at: [x, y] };
+    };
+    live.addEventListener("input", (event) => {
+      const crop = event.target.closest(".crop");
+      if (!crop) return;
+      const { own, room, at } = readCrop(crop);
+      crop.querySelector("svg").setAttribute("viewBox", [room[0] * at[0] / 100, room[1] * at[1] / 100, ...own].join(" "));
+    });
+    let grip = null;
+    live.addEventListener("pointerdown", (event) => {
+      const svg = event.target.closest(".crop svg");
+      if (!svg || event.button !== 0) return;
+      event.preventDefault();
+      svg.setPointerCapture(event.pointerId);
+      grip = { svg, from: [event.clientX, event.clientY], ...readCrop(svg.closest(".crop")) };
+    });
+    live.addEventListener("pointermove", (event) => {
+      if (!grip) return;
+      const { svg, from, own, room, at } = grip, scale = own[0] / svg.clientWidth;
+      [event.clientX, event.clientY].forEach((now, axis) => {
+        const slider = all("input", svg.closest(".crop"))[axis];
+        if (room[axis] >= 1) slider.value = at[axis] - 100 * scale * (now - from[axis]) / room[axis];
+      });
+      svg.dispatchEvent(new Event("input", { bubbles: true }));
+    });
+    ["pointerup", "pointercancel"].forEach((name) => live.addEventListener(name, () => { grip = null; }));
+    // A picture changes places with its neighbour, and keeps the focus.
+    live.addEventListener("click", (event) => {
+      const mover = event.target.closest("[name=move]");
+      if (!mover) return;
+      event.preventDefault();
+      const row = mover.closest(".picture-row"), isUp = mover.value.startsWith("up ");
+      const other = isUp ? row.previousElementSibling : row.nextElementSibling;
+      if (other) other[isUp ? "before" : "after"](row);
+      (mover.offsetParent ? mover : row.querySelector(isUp ? ".down" : ".up")).focus();
+      row.dispatchEvent(new Event("input", { bubbles: true }));
+    });
     live.addEventListener("click", (event) => {
       const button = event.target.closest("[data-insert]");
       if (!button) return;

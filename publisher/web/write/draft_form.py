@@ -16,12 +16,30 @@ from publisher.schedule.edit import Entry, list_fields, make_entry
 from publisher.store.people.drafts import Draft
 from publisher.web.kit.page import redirect
 from publisher.web.kit.site import Notice, Visitor, get_site, get_visitor
-from publisher.web.write.post_form import Fields, clean_text, first, list_pictures
+from publisher.web.write.post_form import (
+    Fields,
+    clean_text,
+    first,
+    list_crops,
+    list_pictures,
+)
 
 TYPED_FIELDS = ("title", "data.summary", "body", "max_delay", "cron", "follows")
 TYPED_PREFIXES = ("data.", "text.")
 """The fields that people type into. All others are choices, and have a value from the start."""
-PAGE_FIELDS = frozenset({"draft", "tried", "do", "leaving", "start", "picture_alt"})
+PAGE_FIELDS = frozenset(
+    {
+        "draft",
+        "tried",
+        "do",
+        "leaving",
+        "start",
+        "picture_alt",
+        "move",
+        "item",
+        "library_text",
+    }
+)
 """Fields of the page that no draft keeps."""
 MAX_NAME_CHARACTERS = 24
 
@@ -45,7 +63,11 @@ def read_typed(fields: Fields) -> Mapping[str, str]:
 
 def digest_typed(fields: Fields) -> str:
     """Return a digest of the typed texts and the pictures of a form; empty if it has none."""
-    typed = [*sorted(read_typed(fields).items()), *list_pictures(fields)]
+    typed = [
+        *sorted(read_typed(fields).items()),
+        *list_pictures(fields),
+        *list_crops(fields),
+    ]
     if not typed:
         return ""
     return hashlib.sha256(json.dumps(typed).encode()).hexdigest()[:16]

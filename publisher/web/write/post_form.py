@@ -35,6 +35,9 @@ EARLIER_POST_LIMITS: Final = ReadLimits(max_bytes=2**20)
 MAX_ID_SYLLABLES: Final = 6
 MAX_ID_CHARACTERS: Final = 40
 """So much of a title is read for an id."""
+CROP_KEYS: Final = ("crop_wide", "crop_square")
+DEFAULT_CROP: Final = [50, 50, 100]
+"""What the platform does by itself: it cuts the largest part from the middle."""
 LIST_KEYS: Final = ("to", "images")
 _CRON_KEYS: Final = ("cron", "days", "from", "until")
 
@@ -94,6 +97,11 @@ def fill_form(entry: Entry, zone: ZoneInfo) -> dict[str, list[str]]:
     images = [image for image in entry.get("images", ()) if isinstance(image, Mapping)]
     fields["image_file"] = [str(image.get("file", "")) for image in images]
     fields["image_alt"] = [str(image.get("alt", "")) for image in images]
+    fields |= {
+        f"crop.{image.get('file', '')}": fill_crops(image)
+        for image in images
+        if any(key in image for key in CROP_KEYS)
+    }
     fields |= {
         f"text.{name}": [str(words)] for name, words in entry.get("text", {}).items()
     }
@@ -190,6 +198,7 @@ def read_entry(
         name: [clean_text(value) for value in values] for name, values in fields.items()
     }
     before = fill_form(base, zone)
+    sent["image_crop"], before["image_crop"] = list_crops(sent), list_crops(before)
     entry = dict(base) or {"author": author}
     template = first(sent, "template") or default_template(first(sent, "kind"), samples)
     if template:
@@ -287,7 +296,7 @@ def list_groups() -> Iterable[FieldGroup]:
         read=lambda fields: {"urgent": True} if first(fields, "urgent") else {},
     )
     yield FieldGroup(
-        fields=["image_file", "image_alt", "image_removed"],
+        fields=["image_file", "image_alt", "image_removed", "image_crop"],
         keys=["images"],
         read=read_images,
     )
@@ -321,8 +330,44 @@ def list_pictures(fields: Fields) -> Sequence[tuple[str, str]]:
 
 
 def read_images(fields: Fields) -> Mapping[str, Any]:
-    images = [{"file": file, "alt": alt.strip()} for file, alt in list_pictures(fields)]
+    images = [
+        {"file": file, "alt": alt.strip(), **read_crops(fields, file)}
+        for file, alt in list_pictures(fields)
+    ]
     return {"images": images} if images else {}
+
+
+def fill_crops(image: Mapping[str, Any]) -> list[str]:
+    """Return the values of the sliders of a picture: three for each shape of a cover."""
+    crops = [image.get(key) for key in CROP_KEYS]
+    return [
+        str(value)
+        for crop in crops
+        for value in (crop if isinstance(crop, list) else DEFAULT_CROP)
+    ]
+
+
+def read_crops(fields: Fields, file: str) -> Mapping[str, list[int]]:
+    """Return the crops of a picture by their key in a post; none for an untouched slider."""
+    values = fields.get(f"crop.{file}", ())
+    size = len(DEFAULT_CROP)
+    if len(values) != len(CROP_KEYS) * size:
+        return {}
+    numbers = [int(value) if is_percentage(value) else -1 for value in values]
+    crops = {
+        key: numbers[size * place : size * (place + 1)]
+        for place, key in enumerate(CROP_KEYS)
+    }
+    return {key: crop for key, crop in crops.items() if crop != DEFAULT_CROP}
+
+
+def list_crops(fields: Fields) -> list[str]:
+    """Return the crops of a form that differ from what the platform does by itself, as text."""
+    return [
+        f"{file} {crops}"
+        for file, _alt in list_pictures(fields)
+        if (crops := read_crops(fields, file))
+    ]
 
 
 def read_expiry(fields: Fields) -> Mapping[str, Any]:
@@ -343,6 +388,10 @@ def read_time(fields: Fields) -> Mapping[str, Any]:
             return read_repeat(fields)
         case _:
             return {}
+
+
+def is_percentage(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and len(text) <= 3
 
 
 def is_clock_number(text: str) -> bool:

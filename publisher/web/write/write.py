@@ -61,13 +61,13 @@ from publisher.web.kit.preview import (
 from publisher.web.kit.recipients import count_recipients, list_own_recipients
 from publisher.web.kit.site import Notice, Site, Visitor, get_site, get_visitor
 from publisher.web.write.draft_form import digest_typed, keep_draft, name_drafts, settle
+from publisher.web.write.library import add_chosen, show_library
 from publisher.web.write.post_form import (
     REPEATS,
     Fields,
     dump_entry,
     fill_form,
     first,
-    list_pictures,
     load_entry,
     require_length_of_post,
     require_number_of_values,
@@ -78,7 +78,13 @@ from publisher.web.write.post_form import (
 from publisher.web.write.post_form import read_entry as read_form
 from publisher.web.write.renditions import article_response
 from publisher.web.write.rewrite import REFUSED, choose_refused, find_excess
-from publisher.web.write.uploads import describe_failure, has_upload, keep_upload
+from publisher.web.write.uploads import (
+    describe_failure,
+    has_upload,
+    keep_upload,
+    move_picture,
+    read_rows,
+)
 
 NOT_YOURS = Problem(code="web_write_not_yours", facts={"field": "to"})
 HIDDEN_FIELDS = ("draft", "base", "base_sha256", "like", "like_hash", "only", "tried")
@@ -141,6 +147,8 @@ async def read_sent_form(request: Request) -> Form:
                 await keep_upload(
                     request, value, fields, str(sent.get("picture_alt", ""))
                 )
+    move_picture(fields)
+    await add_chosen(request, fields)
     return await make_form(request, fields)
 
 
@@ -421,7 +429,7 @@ async def read_live_values(
             )
     return {
         "form": form,
-        "pictures": [*enumerate(list_pictures(form.fields), 1)],
+        "pictures": [*enumerate(await read_rows(site, form.fields), 1)],
         "added": getattr(request.state, "added_pictures", ()),
         "value": partial(first, form.fields),
         "values": lambda name: form.fields.get(name, ()),
@@ -606,7 +614,9 @@ async def save_form(request: Request) -> Response:
     form = await read_sent_form(request)
     form = replace(form, fields={**form.fields, "tried": ["1"]})
     action = first(form.fields, "do")
-    if action in {"refresh", "draft"}:
+    if action == "library":
+        return await show_library(request, form.fields, form.edited)
+    if action in {"refresh", "draft", "choose"} or first(form.fields, "move"):
         return await show_again(request, form)
     if getattr(request.state, "picture_problem", None) is not None:
         return await show_form(request, form, status=422)
@@ -653,7 +663,7 @@ async def show_again(request: Request, form: Form) -> Response:
     if is_wanted:
         done = Notice(code="web_write_draft_kept")
         return redirect(request, f"/write/{draft}", done)
-    if has_upload(request):
+    if draft and (has_upload(request) or first(form.fields, "move")):
         return redirect(request, f"/write/{draft}#f-images")
     return await show_form(request, form, saved_at=saved_at)
 

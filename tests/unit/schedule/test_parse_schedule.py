@@ -11,9 +11,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from publisher.domain.approval import ApprovalRules, Stage
+from publisher.domain.cover import CropPosition
 from publisher.domain.errors import InputError, Problem, ScheduleError, Severity
 from publisher.domain.kinds import PostKind
-from publisher.domain.post import CronTrigger, OneTimeTrigger, Schedule, WarningLevel
+from publisher.domain.post import (
+    CronTrigger,
+    OneTimeTrigger,
+    Post,
+    Schedule,
+    WarningLevel,
+)
 from publisher.i18n import Messages
 from publisher.schedule.load import (
     SCHEDULE_READ_LIMITS,
@@ -361,6 +368,42 @@ def test_a_picture_stays_inside_media(file: str) -> None:
     """No spelling of a path leads out of the media folder."""
     problem = only_problem(post(x=f'images = [{{ file = "{file}", alt = "图" }}]'))
     assert problem.code == ("backslash_in_path" if "\\" in file else "outside_media")
+
+
+@pytest.mark.parametrize(
+    "crop",
+    [
+        "[50, 50]",
+        "[50, 50, 100, 1]",
+        "[-1, 50, 100]",
+        "[50, 101, 100]",
+        "[50, 50, 99]",
+        "[50, 50, 301]",
+        "[50.0, 50, 100]",
+        "[true, 50, 100]",
+        '"50 50 100"',
+    ],
+)
+def test_a_crop_that_is_no_position_is_reported_where_it_stands(crop: str) -> None:
+    """Three whole per cents are a position, and nothing else is."""
+    image = f'{{ file = "media/a.png", alt = "图", crop_wide = {crop} }}'
+    assert only_problem(post(x=f"images = [{image}]")).code == "bad_crop"
+
+
+def test_a_post_without_a_crop_keeps_its_hash_and_one_with_another_does_not() -> None:
+    """A changed cut of a cover ends approvals as any change does."""
+
+    def parse(crop: str) -> Post:
+        image = f'{{ file = "media/a.png", alt = "图"{crop} }}'
+        [parsed] = read(post(x=f"images = [{image}]")).posts
+        return parsed
+
+    hashes = {
+        crop: parse(crop).content_hash
+        for crop in ("", ", crop_wide = [0, 50, 100]", ", crop_square = [0, 50, 100]")
+    }
+    assert len(set(hashes.values())) == len(hashes)
+    assert parse(", crop_wide = [0, 50, 100]").images[0].crop_wide == CropPosition(x=0)
 
 
 DATA = '[post.data]\nsummary = "x"'
