@@ -307,6 +307,39 @@ async def test_a_change_is_shown_against_ones_own_last_yes(approving):
     assert sent.status_code == 303
 
 
+async def test_each_change_is_shown_once_and_times_on_a_line_of_their_own(approving):
+    """The title's change stands once for all fields and accounts, and a new expiry by itself."""
+    li = await approving.signed_in("approver", name="李")
+    await approve(li)
+    changed = {
+        "警惕“退款客服”诈骗": "警惕“快递客服”诈骗",
+        "author =": "expires = 2027-03-18T09:00:00+08:00\nauthor =",
+    }
+    await write(approving, words=changed)
+    changes = (await li.get("/approve/refund/changes")).text
+    assert changes.count("<del>退款</del><ins>快递</ins>") == 1
+    assert "<h2>标题、正文</h2>" in changes
+    assert "微博、公众号、贴吧" in changes
+    [line] = re.findall(r'data-testid="change-expires">(.*?)</section>', changes)
+    assert "<del>没有写</del>" in line
+    assert "3月18日" in line
+    head = (await li.get("/approve/refund")).text
+    assert "北京 · 微博、公众号、贴吧" in head
+
+
+async def test_a_post_brought_forward_shows_the_old_and_the_new_time(approving):
+    """A yes does not cover a much earlier time: the page of the changes shows both times."""
+    li = await approving.signed_in("approver", name="李")
+    await approve(li)
+    due = approving.runtime.now() + timedelta(hours=1)
+    text = warning("refund", f"at = {due:%Y-%m-%dT%H:%M:%S}Z", TO_ALL)
+    write_schedule(approving.application.settings.workspace, text)
+    await activate_schedule(approving.application)
+    changes = (await li.get("/approve/refund/changes")).text
+    assert 'data-testid="change-at"' in changes
+    assert "文稿没有变" not in changes
+
+
 async def test_a_change_shows_nothing_of_accounts_outside_ones_reach(approving):
     """A change shows nothing of accounts outside the viewer's reach.
 

@@ -14,12 +14,10 @@ from publisher.domain.approval import Approval, Stage
 from publisher.domain.errors import ApprovalError, SignInError
 from publisher.domain.post import PostId, RenderedPost
 from publisher.domain.user import Permission
-from publisher.engine.approvals import (
-    approve_content,
-    compare_contents,
-    list_approvers,
-    waits_for,
-)
+from publisher.engine.approvals import approve_content, list_approvers, waits_for
+from publisher.engine.content_changes import compare_contents
+from publisher.schedule.edit import find_block, find_post_spans
+from publisher.schedule.load import to_utc
 from publisher.store.approvals.decisions import ApprovalTask, find_refusal
 from publisher.store.queries.todo import Waiting
 from publisher.web.kit.access import step_up
@@ -143,7 +141,7 @@ async def show_changes(request: Request) -> Response:
     if task is None:
         return await render_none(request, moment)
     last = await store.approvals.last_approved(task.key, visitor.user.name)
-    if last is None or last.fingerprint == task.status.fingerprint:
+    if last is None or not is_outdated(last, task):
         return redirect(request, approval_path(task.key))
     before = await store.approvals.contents(task.key, last.fingerprint)
     after = await store.approvals.contents(task.key, task.status.fingerprint)
@@ -159,6 +157,7 @@ async def show_changes(request: Request) -> Response:
         moment=moment,
         page=page,
         stream=page.stream,
+        times=await list_times(request, task, last),
         changes=await asyncio.to_thread(
             compare_contents,
             keep_visible(visitor, before),
@@ -169,6 +168,43 @@ async def show_changes(request: Request) -> Response:
             Permission.VIEW, [rendered.account for rendered in (*before, *after)]
         ),
     )
+
+
+def is_outdated(last: Approval, task: ApprovalTask) -> bool:
+    """Return True if a yes was for another content, or for a later time than the present one."""
+    status = task.status
+    return last.fingerprint != status.fingerprint or not last.covers_time(
+        status.scheduled_at
+    )
+
+
+async def list_times(
+    request: Request, task: ApprovalTask, last: Approval
+) -> Sequence[tuple[str, datetime | None, datetime | None]]:
+    """Return the changed times since a yes: the name of each, the time before, and the present."""
+    text = await get_site(request).store.posts.schedule_text_at(last.at)
+    zone, post = get_site(request).settings.timezone, task.key.post
+
+    def read_expiry() -> datetime | None:
+        block = find_block(text, find_post_spans(text), post) if text else None
+        if block is None:
+            return task.post.expires_at
+        expiry = block.entry.get("expires")
+        return to_utc(expiry, zone) if isinstance(expiry, datetime) else None
+
+    found = [
+        ("at", last.scheduled_at, task.status.scheduled_at),
+        ("expires", await asyncio.to_thread(read_expiry), task.post.expires_at),
+    ]
+    return [
+        (name, before, after)
+        for name, before, after in found
+        if to_minute(before) != to_minute(after)
+    ]
+
+
+def to_minute(at: datetime | None) -> datetime | None:
+    return at.replace(second=0, microsecond=0) if at is not None else None
 
 
 def keep_visible(
@@ -294,9 +330,7 @@ async def describe_task(
             None,
         ),
         places=len(mine),
-        last=last
-        if last is not None and last.fingerprint != task.status.fingerprint
-        else None,
+        last=last if last is not None and is_outdated(last, task) else None,
         refusal=await explain_refusal(request, task, refusal)
         if refusal is not None
         else "",
