@@ -53,9 +53,11 @@ SUBJECTS: Mapping[str, str] = {
         retry_after reviews sender similar_texts states transport unknown_outcomes verification walk
     """,
     "manual": "assist manual manual_tasks",
-    "approvals": "approval approval_race approvals approve content_changes duty unapprove",
+    "approvals": """
+        approval approval_race approvals approve content_changes duty remark unapprove
+    """,
     "write": """
-        differences draft_form lookups pictures pinyin post_change post_check post_form preview
+        differences draft_form lookups notes pictures pinyin post_change post_check post_form preview
         rewrite save_limits schedule_editor turns uploads urgent write writers
     """,
     "calendar": "calendar",
