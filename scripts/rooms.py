@@ -37,7 +37,7 @@ FOLDERS: Mapping[str, str] = {
 """Rooms with a subject of another name, or with several subjects beside them."""
 SUBJECTS: Mapping[str, str] = {
     "schedule": """
-        batches check content_changes contents edits file_watch filed_texts files
+        batches check contents edits file_watch filed_texts files
         follow_ups kinds plan plan_portions planner portions post_list refresh reload rendering
         replaced_texts schedule_edits schedule_file settings_removals slips start_checks stored_posts
         templates versions
@@ -53,10 +53,12 @@ SUBJECTS: Mapping[str, str] = {
         retry_after reviews sender similar_texts states transport unknown_outcomes verification walk
     """,
     "manual": "assist manual manual_tasks",
-    "approvals": "approval approval_race approvals approve duty unapprove",
+    "approvals": """
+        approval approval_race approvals approve content_changes duty remark unapprove
+    """,
     "write": """
-        cover differences draft_form library lookups picture_shrinker pictures pinyin
-        post_change post_check post_form preview rewrite save_limits schedule_editor turns
+        cover differences draft_form library lookups notes picture_shrinker pictures
+        pinyin post_change post_check post_form preview rewrite save_limits schedule_editor turns
         uploads urgent write writers
     """,
     "calendar": "calendar",

@@ -5,6 +5,7 @@ The module finds their parts, and the addresses of this machine.
 
 import ipaddress
 import re
+from functools import lru_cache
 from urllib.parse import parse_qsl, urlsplit
 
 MARKER_PLACEHOLDER = "{marker}"
@@ -89,6 +90,7 @@ def normalize_address(url: str) -> str:
     )
 
 
+@lru_cache(maxsize=1024)
 def is_loopback(host: str) -> bool:
     """True if a host is this machine."""
     return host == "localhost" or (

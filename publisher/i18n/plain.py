@@ -39,6 +39,7 @@ _END = re.compile(r"[：:，,、；;（(\s]+$")
 _BEGINNING = re.compile(r"(?<=\. )[a-z]")
 
 
+@lru_cache(maxsize=8192)
 def name_files(text: str, lang: str) -> str:
     """Return a text with words in place of the names of files."""
     text = _CODES.sub("", _PATHS.sub("", text))

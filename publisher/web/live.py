@@ -295,7 +295,7 @@ class Viewer:
             self.lacking.get(part, ()) if up_to is None else ()
         )
         shown = dict(found.fixed) | {
-            key: html for key, html in found.items.items() if key in self.known
+            key: found.items[key] for key in found.items if key in self.known
         }
         for key, html in shown.items():
             if is_on_page:

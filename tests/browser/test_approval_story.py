@@ -137,6 +137,35 @@ async def test_two_people_approve_a_text_and_its_change_on_a_phone(approving):  
         )
 
 
+async def test_a_remark_is_written_on_a_phone_and_read_in_the_form(approving):  # noqa: F811 # the fixture
+    """By keyboard alone: open the passages, the third one's remark, and send it back."""
+    async with serving(approving.app) as address, browsers(approving, address) as enter:
+        author, li = (
+            await enter("zhang", "author", DESK),
+            await enter("李", "approver", PHONE),
+        )
+        await li.goto(f"{address}/approve/refund")
+        await li.locator("[data-testid=passages] > summary").press("Enter")
+        await li.get_by_test_id("act-remark-3").press("Enter")
+        await li.keyboard.press("Tab")
+        await li.keyboard.type("请写明报警电话")
+        assert await complaints(li) == []
+        width = await li.evaluate("document.documentElement.scrollWidth")
+        assert width <= PHONE["width"]
+        await li.get_by_test_id("act-return-remarks").press("Enter")
+        await expect(li.get_by_test_id("notice")).to_be_visible(timeout=PATIENCE_MS)
+        [task] = await approving.store.approvals.tasks("refund")
+        [remark] = task.returned.remarks
+        assert remark.text == "请写明报警电话"
+        await author.goto(f"{address}/approve/refund")
+        await author.get_by_test_id("act-edit").click()
+        shown = author.get_by_test_id(f"remark-{remark.field}")
+        await expect(shown).to_contain_text("请写明报警电话")
+        assert await complaints(author) == []
+        await author.get_by_test_id("field-signs").fill("来电能说出您的订单")
+        await expect(shown).to_be_hidden(timeout=PATIENCE_MS)
+
+
 async def test_what_is_ticked_is_counted_and_approved_at_once(approving):  # noqa: F811 # the fixture
     """The button says how many are ticked; one page has their texts. Axe has no complaint."""
     due = f"at = {approving.runtime.now() + timedelta(hours=3):%Y-%m-%dT%H:%M:%S}Z"

@@ -2,10 +2,11 @@
 
 from dataclasses import replace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from publisher.engine.approvals import (
+from publisher.engine.content_changes import (
     CONTEXT_CHARACTERS,
     compare_contents,
     compare_texts,
@@ -49,22 +50,61 @@ def test_long_texts_are_compared_in_no_time():
     ]
 
 
-def test_a_difference_that_accounts_share_is_shown_once():
-    """A difference that accounts share is shown once.
+@pytest.mark.parametrize(
+    ("before", "after", "removed", "added"),
+    [
+        ("请于3月15日前办理", "请于3月18日前办理", "3月15日", "3月18日"),
+        ("被骗12万元。", "被骗120万元。", "12万元", "120万元"),
+        ("损失3.5万元", "损失3.8万元", "3.5万元", "3.8万元"),
+        ("三月十五日停电", "三月十八日停电", "三月十五日", "三月十八日"),
+        ("晚上18:30开始", "晚上19:30开始", "18:30", "19:30"),
+        ("请拨打010-1234", "请拨打010-1235", "010-1234", "010-1235"),
+        ("下载 AppOne 即可", "下载 AppTwo 即可", "AppOne", "AppTwo"),
+        ("当心诈骗电话。", "当心欺诈短信。", "诈骗电话", "欺诈短信"),
+    ],
+)
+def test_words_numbers_and_dates_are_replaced_whole(before, after, removed, added):
+    """A changed date or number is one replaced one, and a reworded place one replaced run."""
+    pieces = compare_texts(before, after)
+    assert [
+        [piece.text for piece in pieces if piece.kind == kind]
+        for kind in ("removed", "added")
+    ] == [[removed], [added]]
+
+
+def test_a_difference_is_listed_once_with_all_its_places():
+    """A difference is listed once, though all accounts have it in their titles and texts.
 
     Each account has its own number in its text, and the number has not changed.
     """
     changes = compare_contents(
         contents(), contents(replace(POST, title="谈钱一定先核实"))
     )
-    assert [(change.field, change.accounts) for change in changes.texts] == [
-        ("text", ["a", "b"]),
-        ("title", ["a", "b"]),
+    assert [(change.fields, change.accounts) for change in changes.texts] == [
+        (["title", "text"], ["a", "b"])
     ]
     assert [
         piece.text for piece in changes.texts[0].pieces if piece.kind == "added"
     ] == ["一定"]
     assert changes.number_of_accounts == 2
+
+
+def test_the_same_words_at_another_place_are_a_change_of_their_own():
+    """Words added twice in a text are listed twice, and once where the title has them, too."""
+    [first, _other] = contents()
+    before, after = (
+        [replace(first, title=title, summary="", text=text)]
+        for title, text in (
+            ("3月15日停电", "【3月15日停电】居民请注意。停电从3月15日晚上开始。"),
+            ("3月18日停电", "【3月18日停电】居民请注意。停电从3月18日晚上开始。"),
+        )
+    )
+    changes = compare_contents(before, after).texts
+    assert [change.fields for change in changes] == [["title", "text"], ["text"]]
+    assert [piece.text for piece in changes[1].pieces if piece.kind == "added"] == [
+        "3月18日"
+    ]
+    assert "停电从" in changes[1].pieces[0].text
 
 
 def test_accounts_that_come_and_go_are_named():
@@ -91,9 +131,9 @@ def test_of_an_article_the_words_are_compared_and_the_markup_apart():
             "<h2>先核实</h2><p>再转账</p>",
         )
     )
-    assert [change.field for change in compare_contents(old, words, {"a"}).texts] == [
-        "text"
+    assert [change.fields for change in compare_contents(old, words, {"a"}).texts] == [
+        ["text"]
     ]
-    assert [change.field for change in compare_contents(old, layout, {"a"}).texts] == [
-        "markup"
+    assert [change.fields for change in compare_contents(old, layout, {"a"}).texts] == [
+        ["markup"]
     ]

@@ -5,6 +5,7 @@ approval.
 """
 
 import asyncio
+import html
 import re
 import shutil
 from dataclasses import replace
@@ -24,6 +25,7 @@ from publisher.engine.authentication import encrypt_totp_secret
 from publisher.engine.decisions import named_person
 from publisher.store.approvals.decisions import ApprovalStore
 from publisher.store.people.users import NewSignIn
+from publisher.store.queries.audit_log import AuditFilter
 from publisher.testing.builders import unlimited_approver
 from publisher.testing.fakes import make_confirmed_runtime
 from publisher.web.approvals import inbox
@@ -334,8 +336,41 @@ async def test_another_cut_of_the_cover_ends_an_approval(approving):
     after = await approving.store.approvals.tasks(PostId("refund"))
     assert before[0].status.fingerprint != after[0].status.fingerprint
     changes = await li.get("/approve/refund/changes")
-    assert 'data-testid="change-cover-wechat"' in changes.text
+    assert 'data-testid="change-cover"' in changes.text
     assert "其余文字、图片、账号没变" in changes.text
+
+
+async def test_each_change_is_shown_once_and_times_on_a_line_of_their_own(approving):
+    """The title's change stands once for all fields and accounts, and a new expiry by itself."""
+    li = await approving.signed_in("approver", name="李")
+    await approve(li)
+    changed = {
+        "警惕“退款客服”诈骗": "警惕“快递客服”诈骗",
+        "author =": "expires = 2027-03-18T09:00:00+08:00\nauthor =",
+    }
+    await write(approving, words=changed)
+    changes = (await li.get("/approve/refund/changes")).text
+    assert changes.count("<del>退款</del><ins>快递</ins>") == 1
+    assert "<h2>标题、正文</h2>" in changes
+    assert "微博、公众号、贴吧" in changes
+    [line] = re.findall(r'data-testid="change-expires">(.*?)</section>', changes)
+    assert "<del>没有写</del>" in line
+    assert "3月18日" in line
+    head = (await li.get("/approve/refund")).text
+    assert "北京 · 微博、公众号、贴吧" in head
+
+
+async def test_a_post_brought_forward_shows_the_old_and_the_new_time(approving):
+    """A yes does not cover a much earlier time: the page of the changes shows both times."""
+    li = await approving.signed_in("approver", name="李")
+    await approve(li)
+    due = approving.runtime.now() + timedelta(hours=1)
+    text = warning("refund", f"at = {due:%Y-%m-%dT%H:%M:%S}Z", TO_ALL)
+    write_schedule(approving.application.settings.workspace, text)
+    await activate_schedule(approving.application)
+    changes = (await li.get("/approve/refund/changes")).text
+    assert 'data-testid="change-at"' in changes
+    assert "文稿没有变" not in changes
 
 
 async def test_a_change_shows_nothing_of_accounts_outside_ones_reach(approving):
@@ -435,6 +470,69 @@ async def test_a_text_is_returned_with_a_reason(approving):
     assert "王 退回：事实或数字要核实，电话不对" in (await zhang.get("/inbox")).text
     assert 'data-testid="done-returned"' in (await wang.get("/inbox")).text
     assert (await approving.store.approvals.tasks("refund"))[0].status.counted == []
+
+
+def remark_fields(page):
+    """Return the name of the field for a remark, by the words of its passage."""
+    rows = re.findall(
+        r"</span> ([^<]*)</p><details><summary[^>]*>留言</summary>\s*<textarea[^>]*?"
+        r'name="(remark\.\w+)"\s+form="return-form"',
+        page,
+    )
+    return {words.strip(): name for words, name in rows}
+
+
+async def test_a_remark_at_a_passage_is_shown_to_its_author_there(approving):
+    """The author sees a remark at its field in the form, until that passage is another one."""
+    li = await approving.signed_in("approver", name="李")
+    zhang = await approving.signed_in("author", name="zhang")
+    page = (await li.get("/approve/refund")).text
+    fields = remark_fields(page)
+    assert "警惕“退款客服”诈骗" in fields
+    form = {
+        "fingerprint": await fingerprint_on(li),
+        fields["正规退款原路退回，不用转账"]: " 请写明\t\n96110 ",
+    }
+    assert (await li.post("/approve/refund/return", data=form)).status_code == 303
+    [task] = await approving.store.approvals.tasks(PostId("refund"))
+    [remark] = task.returned.remarks
+    assert (remark.field, remark.text) == ("data.summary", "请写明 96110")
+    assert "李 退回：有 1 处留言" in (await zhang.get("/inbox")).text
+    assert (
+        "「正规退款原路退回，不用转账」<b>请写明 96110</b>"
+        in (await zhang.get("/approve/refund")).text
+    )
+    edit = (await zhang.get("/posts/refund/edit")).text
+    assert 'data-testid="remark-data.summary"' in edit
+    sent = dict(re.findall(r'name="(base|base_sha256|kind)" value="([^"]*)"', edit))
+    sent = {name: html.unescape(value) for name, value in sent.items()}
+    checks = [
+        (await zhang.post("/write/check", data={**sent, "data.summary": words})).text
+        for words in ("正规退款原路退回，不用转账", "正规退款原路退回")
+    ]
+    assert ['data-testid="remark-data.summary"' in each for each in checks] == [
+        True,
+        False,
+    ]
+    entries = await approving.store.audit.search(AuditFilter(event="returned"), 1)
+    assert "「正规退款原路退回，不用转账」请写明 96110" in entries[0].detail["reason"]
+    await write(approving, words={"先挂断": "请先挂断"})
+    edit = (await zhang.get("/posts/refund/edit")).text
+    assert 'data-testid="remark-data.summary"' not in edit
+
+
+async def test_a_remark_on_a_passage_that_has_changed_is_not_lost(approving):
+    """The page comes back with the present text, and with the remarks on unchanged passages."""
+    li = await approving.signed_in("approver", name="李")
+    fields = remark_fields((await li.get("/approve/refund")).text)
+    form = {"fingerprint": await fingerprint_on(li)}
+    form[fields["正规退款原路退回，不用转账"]] = "这里要改"
+    form[fields["警惕“退款客服”诈骗"]] = "标题太长"
+    await write(approving, words={"不用转账": "不需要转账"})
+    stale = await li.post("/approve/refund/return", data=form)
+    assert (stale.status_code, "标题太长" in stale.text) == (409, True)
+    [task] = await approving.store.approvals.tasks(PostId("refund"))
+    assert task.returned is None
 
 
 async def test_a_return_is_taken_back_by_who_gave_it(approving):

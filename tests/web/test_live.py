@@ -21,7 +21,12 @@ from publisher.web import live
 from publisher.web.kit import streams as open_streams
 from publisher.web.kit import turns
 from publisher.web.kit.frame import FACTS_LIFETIME_SECONDS
-from publisher.web.kit.live_parts import MAX_FOLLOWED, item_id, stream_path
+from publisher.web.kit.live_parts import (
+    MAX_FOLLOWED,
+    RenderedItems,
+    item_id,
+    stream_path,
+)
 from publisher.web.kit.site import (
     BEAT_SECONDS,
     BEATS_PER_REFRESH,
@@ -43,6 +48,7 @@ from publisher.web.live import (
     open_viewer,
     renew_visitor,
 )
+from publisher.web.posts import post as posts_page
 from publisher.web.process import MAX_HEAD_BYTES
 from publisher.web.today.board import MAX_LISTED, row_element
 from tests.streams import find_stream
@@ -75,6 +81,34 @@ async def load_page(site, path="/today", *grants):
     known = {name for part in parts for name in (*part.parameters, *part.kinds)}
     assert query.keys() <= known | {"view", "since", "cut"}
     return visitor, query
+
+
+def test_an_item_is_rendered_once_and_only_for_a_page_that_shows_it():
+    """Of 1,500 accounts an open page shows a part: a change costs no row that nobody sees."""
+    rendered = []
+
+    def make(number):
+        rendered.append(number)
+        return f"<td>{number}</td>"
+
+    items = RenderedItems(make, {"line-a": 1, "line-b": 2})
+    assert (list(items), len(items), rendered) == (["line-a", "line-b"], 2, [])
+    assert items["line-b"] == items["line-b"] == "<td>2</td>"
+    assert rendered == [2]
+
+
+async def test_a_post_on_many_accounts_renders_the_rows_of_the_page_alone(
+    site, monkeypatch
+):
+    """The other accounts count in the numbers over the list."""
+    monkeypatch.setattr(posts_page, "MAX_LINES", 1)
+    await plan(site, POST)
+    viewer = await open_page(site, "/posts/refund?tab=all")
+    await set_state(site, State.PUBLISHED)
+    await record(site, "resolved", "refund@beijing-weibo")
+    frame = targets(await next_frame(site, viewer))
+    assert "delivery-maps" in frame
+    assert len([name for name in frame if name.startswith("line-")]) == 1
 
 
 async def open_page(site, path="/today", *grants):

@@ -25,6 +25,7 @@ from publisher.testing.builders import unlimited_approver
 from publisher.testing.fakes import make_confirmed_runtime
 from publisher.web.dashboard import create_dashboard
 from publisher.web.kit.caches import TaskCache
+from publisher.web.kit.site import Site
 from publisher.web.routes import ROUTES
 from tests.cli.posts import WARNING, warning, write_schedule
 from tests.web.conftest import ADMIN, WebSite, make_workspace
@@ -224,6 +225,25 @@ async def test_a_page_takes_a_dozen_statements(busy, scope):
         "calendar",
         "recover_form",
     } <= shown
+
+
+@pytest.mark.parametrize("regions", [2])
+async def test_what_waits_is_read_once_until_somebody_acts(busy, monkeypatch):
+    """Pages of a beat share what waits for people; the first after an act has read it again."""
+    monkeypatch.setattr(Site, "beat", 1)
+    client = await busy.signed_in("viewer")
+
+    async def reads(path):
+        with recorded_statements(busy.store.database.engine) as statements:
+            assert (await client.get(path)).status_code == 200
+        return any("AS needs_person" in statement for statement in statements)
+
+    paths = ["/today", "/inbox", "/posts", "/calendar", "/accounts", "/audit"]
+    assert [await reads(path) for path in paths][1:] == [False] * 5
+    await busy.store.actions.pause("account:beijing-tieba", CENTRE, "停发")
+    assert [await reads("/inbox"), await reads("/inbox")] == [True, False]
+    monkeypatch.setattr(Site, "beat", 2)
+    assert await reads("/inbox")
 
 
 DELIVERY_OF, TASK = (

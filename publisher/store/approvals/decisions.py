@@ -39,6 +39,7 @@ from publisher.domain.post import (
     RenderedPost,
     make_occurrence,
 )
+from publisher.domain.remark import Remark, dump_return, join_remarks, load_return
 from publisher.domain.user import Permission
 from publisher.store.approvals.guard import (
     AFTER_REVIEW_DUE,
@@ -95,11 +96,12 @@ class Approver:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Return:
-    """A person's request for a change before anybody approves."""
+    """A person's request for a change before anybody approves, with remarks at passages."""
 
     by: str
     at: datetime
     reason: str
+    remarks: Sequence[Remark] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -536,6 +538,7 @@ class ApprovalStore(StorePart):
         by: Actor,
         reason: str,
         check: CheckTask = allow_task,
+        remarks: Sequence[Remark] = (),
     ) -> ApprovalTask:
         """Ask for a change of exactly this content, and end its approvals.
 
@@ -548,12 +551,20 @@ class ApprovalStore(StorePart):
         ended = end_approvals(
             transaction, now, "returned", by.name, is_given(task.key), IS_UNSENT
         )
-        values = {"returned_at": now, "returned_by": by.name, "returned_reason": reason}
+        values = {
+            "returned_at": now,
+            "returned_by": by.name,
+            "returned_reason": dump_return(reason, remarks),
+        }
         returned = (
             update(APPROVABLE_TEXT).where(*_is_text(task.key, content)).values(values)
         )
         transaction.connection.execute(returned)
-        detail = {"reason": reason, "fingerprint": content, "approvals_ended": ended}
+        detail = {
+            "reason": join_remarks(reason, remarks),
+            "fingerprint": content,
+            "approvals_ended": ended,
+        }
         write_audit(
             transaction, now, by, event="returned", subject=task.name, detail=detail
         )
@@ -697,10 +708,12 @@ def _is_text(
 def _to_return(text: TextRecord | None) -> Return | None:
     if text is None or text.returned_at is None:
         return None
+    reason, remarks = load_return(text.returned_reason or "")
     return Return(
         by=text.returned_by or "",
         at=text.returned_at,
-        reason=text.returned_reason or "",
+        reason=reason,
+        remarks=remarks,
     )
 
 

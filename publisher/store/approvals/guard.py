@@ -145,9 +145,10 @@ def judge_content(
     record: "OccurrenceRecord",
 ) -> Mapping[tuple[OccurrenceKey, str], ApprovalStatus]:
     """Return the approvals of an occurrence, for each kind that its content was rendered as."""
-    post, text = record.post, record.texts.get(content.fingerprint)
+    fingerprint = content.fingerprint
+    post, text = record.post, record.texts.get(fingerprint)
     status = ApprovalStatus(
-        fingerprint=content.fingerprint,
+        fingerprint=fingerprint,
         chain=(),
         approvals=record.approvals,
         author=text.author if text is not None else load_author(post.body),
@@ -157,7 +158,7 @@ def judge_content(
     )
     is_present = text is not None and text.content_hash == post.content_hash
     statuses = {}
-    for kind in {item.kind for item in content.renditions}:
+    for kind in {row.kind for row in content.deliveries}:
         present = content.select_present(post.content_hash, kind) if is_present else ()
         statuses[key, kind] = replace(
             status,
@@ -192,8 +193,8 @@ def _find_quoted(
     body = json.loads(original.body)
     kind, chain = body["kind"], store.approval_rules.chain_for(body["kind"])
     shown = {
-        name_presentation(chain, kind, body["template"], row.platform)
-        for row in content.deliveries
+        name_presentation(chain, kind, body["template"], platform)
+        for platform in {row.platform for row in content.deliveries}
     }
     return find_barred(json.loads(original.writers), shown)
 
@@ -204,9 +205,10 @@ def _find_presentations(
     """Return the presentations of a post in deliveries."""
     template: str = json.loads(post.body)["template"]
     chain_for = store.approval_rules.chain_for
+    shown = {(row.kind, row.platform) for row in deliveries}
     return frozenset(
-        name_presentation(chain_for(row.kind), row.kind, template, row.platform)
-        for row in deliveries
+        name_presentation(chain_for(kind), kind, template, platform)
+        for kind, platform in shown
     )
 
 
@@ -365,16 +367,18 @@ def group_contents(
     rows: Iterable[Row[Any]],
 ) -> Mapping[OccurrenceKey, OccurrenceContent]:
     """Return the contents that deliveries make up, each in their order."""
-    contents: dict[OccurrenceKey, OccurrenceContent] = defaultdict(OccurrenceContent)
+    contents: dict[tuple[str, str], OccurrenceContent] = defaultdict(OccurrenceContent)
     for row in rows:
-        content = contents[
-            OccurrenceKey(post=PostId(row.post), occurrence=row.occurrence)
-        ]
+        content = contents[row.post, row.occurrence]
         content.deliveries.append(row)
         if row.state in OPEN_STATES:
             at = min(row.scheduled_at, row.due_at)  # a person may have sent it ahead
             content.scheduled_at = min(at, content.scheduled_at or at)
-    return contents
+    by_key = {
+        OccurrenceKey(post=PostId(post), occurrence=occurrence): content
+        for (post, occurrence), content in contents.items()
+    }
+    return defaultdict(OccurrenceContent, by_key)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

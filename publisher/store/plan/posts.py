@@ -266,6 +266,17 @@ class PostStore(StorePart):
         text: str | None = await self.database.read_scalar(query)
         return text
 
+    async def schedule_text_at(self, at: datetime) -> str | None:
+        """Return the text of the schedule version in force at an instant, if it is still kept."""
+        query = (
+            select(SCHEDULE.c.text)
+            .where(SCHEDULE.c.accepted_at <= at)
+            .order_by(SCHEDULE.c.id.desc())
+            .limit(1)
+        )
+        text: str | None = await self.database.read_scalar(query)
+        return text or None
+
     async def is_accepted(self, sha256: str, since: int) -> bool:
         """Return True if a text of this hash is in force, or was since the version `since`."""
         query = (

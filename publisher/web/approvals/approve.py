@@ -11,19 +11,24 @@ from starlette.responses import Response
 
 from publisher.domain.account import AccountId, AccountPolicy, Platform
 from publisher.domain.approval import Approval, Stage
+from publisher.domain.characters import remove_forbidden_characters
 from publisher.domain.errors import ApprovalError, SignInError
 from publisher.domain.post import PostId, RenderedPost
-from publisher.domain.user import Permission
-from publisher.engine.approvals import (
-    approve_content,
-    compare_contents,
-    list_approvers,
-    waits_for,
+from publisher.domain.remark import (
+    MAX_REMARK_CHARACTERS,
+    Passage,
+    Remark,
+    list_passages_of,
 )
+from publisher.domain.user import Permission
+from publisher.engine.approvals import approve_content, list_approvers, waits_for
+from publisher.engine.content_changes import compare_contents
+from publisher.schedule.edit import find_block, find_post_spans
+from publisher.schedule.load import to_utc
 from publisher.store.approvals.decisions import ApprovalTask, find_refusal
 from publisher.store.queries.todo import Waiting
 from publisher.web.kit.access import step_up
-from publisher.web.kit.forms import read_reason
+from publisher.web.kit.forms import name_field, read_reason
 from publisher.web.kit.frame import Moment, read_moment
 from publisher.web.kit.live_parts import Parts, stream_path
 from publisher.web.kit.page import load_macro, redirect, render_page
@@ -38,6 +43,7 @@ from publisher.web.kit.todo import (
     release_path,
 )
 
+REMARK_PREFIX = "remark."
 RETURN_REASONS = ("web_return_facts", "web_return_words", "web_return_time")
 
 
@@ -75,6 +81,10 @@ class ApprovalPage:
     refusal: str
     may_end: bool
     may_release: bool
+    passages: Sequence[tuple[str, Passage]]
+    """The passages of the post with the names of their fields, for remarks."""
+    typed: Mapping[str, str]
+    """The remarks that were sent, by the key of their passage."""
     return_reasons: Sequence[str] = RETURN_REASONS
 
     @property
@@ -143,7 +153,7 @@ async def show_changes(request: Request) -> Response:
     if task is None:
         return await render_none(request, moment)
     last = await store.approvals.last_approved(task.key, visitor.user.name)
-    if last is None or last.fingerprint == task.status.fingerprint:
+    if last is None or not is_outdated(last, task):
         return redirect(request, approval_path(task.key))
     before = await store.approvals.contents(task.key, last.fingerprint)
     after = await store.approvals.contents(task.key, task.status.fingerprint)
@@ -159,6 +169,7 @@ async def show_changes(request: Request) -> Response:
         moment=moment,
         page=page,
         stream=page.stream,
+        times=await list_times(request, task, last),
         changes=await asyncio.to_thread(
             compare_contents,
             keep_visible(visitor, before),
@@ -169,6 +180,43 @@ async def show_changes(request: Request) -> Response:
             Permission.VIEW, [rendered.account for rendered in (*before, *after)]
         ),
     )
+
+
+def is_outdated(last: Approval, task: ApprovalTask) -> bool:
+    """Return True if a yes was for another content, or for a later time than the present one."""
+    status = task.status
+    return last.fingerprint != status.fingerprint or not last.covers_time(
+        status.scheduled_at
+    )
+
+
+async def list_times(
+    request: Request, task: ApprovalTask, last: Approval
+) -> Sequence[tuple[str, datetime | None, datetime | None]]:
+    """Return the changed times since a yes: the name of each, the time before, and the present."""
+    text = await get_site(request).store.posts.schedule_text_at(last.at)
+    zone, post = get_site(request).settings.timezone, task.key.post
+
+    def read_expiry() -> datetime | None:
+        block = find_block(text, find_post_spans(text), post) if text else None
+        if block is None:
+            return task.post.expires_at
+        expiry = block.entry.get("expires")
+        return to_utc(expiry, zone) if isinstance(expiry, datetime) else None
+
+    found = [
+        ("at", last.scheduled_at, task.status.scheduled_at),
+        ("expires", await asyncio.to_thread(read_expiry), task.post.expires_at),
+    ]
+    return [
+        (name, before, after)
+        for name, before, after in found
+        if to_minute(before) != to_minute(after)
+    ]
+
+
+def to_minute(at: datetime | None) -> datetime | None:
+    return at.replace(second=0, microsecond=0) if at is not None else None
 
 
 def keep_visible(
@@ -294,15 +342,18 @@ async def describe_task(
             None,
         ),
         places=len(mine),
-        last=last
-        if last is not None and last.fingerprint != task.status.fingerprint
-        else None,
+        last=last if last is not None and is_outdated(last, task) else None,
         refusal=await explain_refusal(request, task, refusal)
         if refusal is not None
         else "",
         may_end=bool(task.status.approvals)
         and visitor.may(Permission.STOP, task.accounts),
         may_release=may_release(visitor, task, moment.facts.officers),
+        passages=[
+            (name_field(visitor.messages, passage.field), passage)
+            for passage in list_passages_of(task.post)
+        ],
+        typed=read_remarks(await request.form() if request.method == "POST" else {}),
     )
 
 
@@ -477,6 +528,14 @@ async def return_text(request: Request) -> Response:
     post, ready = PostId(request.path_params["post"]), str(form.get("ready", ""))
     words = [visitor.messages.translate(ready) if ready in RETURN_REASONS else ""]
     words.append(read_reason(form))
+    try:
+        remarks = await find_remarks(request, read_remarks(form))
+    except ApprovalError as error:
+        return await render_stale(request, error)
+    if remarks:
+        words.append(
+            visitor.messages.translate("web_return_remarks", number=len(remarks))
+        )
     said = visitor.messages.translate("list_comma").join(filter(None, words))
     if not said:
         moment = await read_moment(visitor)
@@ -487,7 +546,12 @@ async def return_text(request: Request) -> Response:
     try:
         async with visitor.hiding(post):
             task = await site.store.approvals.return_text(
-                post, str(form.get("fingerprint", "")), visitor.actor, said, check
+                post,
+                str(form.get("fingerprint", "")),
+                visitor.actor,
+                said,
+                check,
+                remarks,
             )
     except ApprovalError as error:
         return await render_stale(request, error)
@@ -499,6 +563,34 @@ async def return_text(request: Request) -> Response:
         code="web_done_returned", facts=facts, undo=undo, undo_fields=undo_fields
     )
     return redirect(request, await find_next_path(request), done)
+
+
+def read_remarks(form: Mapping[str, object]) -> Mapping[str, str]:
+    """Return the typed remarks of a form, each on one line, by the key of their passage."""
+    typed = {
+        name.removeprefix(REMARK_PREFIX): remove_forbidden_characters(
+            " ".join(str(value)[: 2 * MAX_REMARK_CHARACTERS].split())
+        )[:MAX_REMARK_CHARACTERS]
+        for name, value in form.items()
+        if name.startswith(REMARK_PREFIX)
+    }
+    return {key: text for key, text in typed.items() if text}
+
+
+async def find_remarks(request: Request, typed: Mapping[str, str]) -> Sequence[Remark]:
+    """Return typed remarks with their passages. Raises ApprovalError if the post has changed."""
+    if not typed:
+        return ()
+    site, post = get_site(request), PostId(request.path_params["post"])
+    stored = await site.store.posts.get_post(post)
+    passages = {one.key: one for one in list_passages_of(stored)} if stored else {}
+    if not typed.keys() <= passages.keys():
+        raise ApprovalError("approval_changed", post=post)
+    return [
+        Remark(field=passage.field, quote=passage.quote, text=typed[key])
+        for key, passage in passages.items()
+        if key in typed
+    ]
 
 
 async def undo_return(request: Request) -> Response:

@@ -15,6 +15,7 @@ from publisher.domain.characters import remove_forbidden_characters
 from publisher.domain.delivery import Delivery
 from publisher.domain.errors import NoSuchItemError, RefusedError
 from publisher.domain.user import Permission
+from publisher.i18n import Messages
 from publisher.web.kit.frame import Moment
 from publisher.web.kit.live_parts import item_id
 from publisher.web.kit.page import render_page
@@ -104,6 +105,15 @@ async def show_action_form(  # noqa: PLR0913 # what was typed, and what is wrong
         code_problem=code_problem,
         reason=reason,
     )
+
+
+def name_field(messages: Messages, field: str) -> str:
+    """Return the label of a field of a post; of a template's own field without one its name."""
+    kind, _, name = field.partition(".")
+    if kind == "text":
+        return messages.platform_short_name(name)
+    code = f"web_write_data_{name}" if kind == "data" else f"web_write_{field}"
+    return messages.translate(code) if code in messages.entries else name or field
 
 
 def read_reason(form: FormData) -> str:

@@ -1,7 +1,14 @@
 """The shared parts of a page and its stream: they change while it is open, by element id."""
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
+from collections.abc import (
+    Callable,
+    Collection,
+    Coroutine,
+    Iterable,
+    Iterator,
+    Mapping,
+)
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any
@@ -32,6 +39,28 @@ class Parts:
 
 
 NO_PARTS = Parts()
+
+
+class RenderedItems(Mapping[str, str]):
+    """The items of a list, each rendered once, when a page that shows it asks for it."""
+
+    def __init__(self, make: Callable[[Any], str], items: Mapping[str, Any]) -> None:
+        self._make = make
+        self._items = items
+        self._made: dict[str, str] = {}
+
+    def __getitem__(self, element: str) -> str:
+        if element not in self._made:
+            self._made[element] = self._make(self._items[element])
+        return self._made[element]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._items)
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+
 ReadParts = Callable[
     [Visitor, Mapping[str, str], Collection[PostId] | None], Coroutine[Any, Any, Parts]
 ]

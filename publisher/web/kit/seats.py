@@ -1,7 +1,7 @@
 """Places of accounts on pages: their names, their order, and a post's seat map by platform."""
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
@@ -38,6 +38,7 @@ class AccountNames:
     """The names of the seats of a map, in their order."""
     platforms: Sequence[Platform]
     """In the order of the settings."""
+    platform_of: Mapping[AccountId, Platform]
 
     def name(self, account: AccountId) -> str:
         return self.full.get(account, account)
@@ -57,6 +58,26 @@ class AccountNames:
         return [
             name if number in seen else "" for number, name in enumerate(self.places)
         ]
+
+    def list_regions(self, accounts: Iterable[AccountId]) -> Sequence[str]:
+        """Return the regions of accounts in order, each once; an unknown account by its id."""
+        found = sorted(
+            {self.order(account)[0]: account for account in accounts}.items()
+        )
+        return [
+            self.places[seat] if seat < len(self.places) else account
+            for seat, account in found
+        ]
+
+    def group(
+        self, accounts: Iterable[AccountId]
+    ) -> Sequence[tuple[Platform, Sequence[AccountId]]]:
+        """Return accounts in order, by platform; unknown ones are left out."""
+        known = [account for account in accounts if account in self.platform_of]
+        groups: dict[Platform, list[AccountId]] = {}
+        for account in sorted(known, key=self.order):
+            groups.setdefault(self.platform_of[account], []).append(account)
+        return sorted(groups.items(), key=lambda item: self.platform_order(item[0]))
 
     def platform_order(self, platform: Platform) -> tuple[int, str]:
         """Return the sort key: the platforms in the order of the settings."""
@@ -116,6 +137,9 @@ def name_accounts(settings: Settings, messages: Messages) -> AccountNames:
         positions=positions,
         places=places,
         platforms=platforms,
+        platform_of={
+            key: account.platform for key, account in settings.accounts.items()
+        },
     )
 
 

@@ -151,7 +151,10 @@ def view_delivery(
         pauses=pauses,
         unapproved=unapproved,
         line=describe_delivery(
-            visitor, filed, pauses, is_unapproved=delivery.key in unapproved
+            visitor.formatter,
+            filed,
+            pauses,
+            is_unapproved=delivery.key in unapproved,
         ),
         names=name_accounts(visitor.site.settings, visitor.messages),
         request=filed.request,

@@ -22,7 +22,7 @@ from publisher.store.queries.occurrences import RelatedPost
 from publisher.store.queries.queries import MetricsPoint
 from publisher.web.alerts.page import is_about
 from publisher.web.kit.frame import read_moment
-from publisher.web.kit.live_parts import NO_PARTS, Parts, stream_path
+from publisher.web.kit.live_parts import NO_PARTS, Parts, RenderedItems, stream_path
 from publisher.web.kit.page import load_macro, redirect, render_page
 from publisher.web.kit.site import Visitor, get_site, get_visitor
 from publisher.web.kit.todo import seen_path
@@ -251,7 +251,11 @@ async def read_live(
     except NoSuchItemError:
         return NO_PARTS
     platform = find_platform(view, page.get("platform", ""))
-    make_row = load_macro(visitor, "posts/parts", "delivery_row")
+    row = load_macro(visitor, "posts/parts", "delivery_row")
+
+    def make_row(line: DeliveryLine) -> str:
+        return row(line, view, tab, platform, line.delivery.account == opened)
+
     fixed = {
         "post-facts": load_macro(visitor, "posts/parts", "post_facts")(view),
         "post-chips": load_macro(visitor, "posts/parts", "post_chips")(view),
@@ -273,12 +277,7 @@ async def read_live(
         )
     return Parts(
         fixed=fixed,
-        items={
-            line.element: make_row(
-                line, view, tab, platform, line.delivery.account == opened
-            )
-            for line in view.lines
-        },
+        items=RenderedItems(make_row, {line.element: line for line in view.lines}),
         wanted=[line.element for line in view.lines_of(tab, platform)],
     )
 

@@ -533,7 +533,9 @@ async def read_retraction(visitor: Visitor, post: PostId) -> Retraction:
     shown = [delivery for found in groups.values() for delivery in found][:MAX_LISTED]
     return Retraction(
         groups=groups,
-        lines=[describe_delivery(visitor, filed[item.id], ()) for item in shown],
+        lines=[
+            describe_delivery(visitor.formatter, filed[item.id], ()) for item in shown
+        ],
         proofs={
             item.id: list_proofs(item, readbacks.get(item.id), visitor)
             for item in shown

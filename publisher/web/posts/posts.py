@@ -12,6 +12,7 @@ from starlette.responses import Response
 
 from publisher.app.format import (
     PENDING_UNAPPROVED,
+    Formatter,
     manual_task_code,
     message_args,
     pauses_covering,
@@ -277,9 +278,10 @@ async def read_post_view(
     unapproved = list_unapproved(tasks)
     tasks = [task for task in tasks if task.key == key]
     names = name_accounts(site.settings, visitor.messages)
+    formatter = visitor.formatter
     lines = [
         describe_delivery(
-            visitor, item, pauses, is_unapproved=item.delivery.key in unapproved
+            formatter, item, pauses, is_unapproved=item.delivery.key in unapproved
         )
         for item in shown
     ]
@@ -373,7 +375,7 @@ def map_platforms(
 
 
 def describe_delivery(
-    visitor: Visitor,
+    formatter: Formatter,
     filed: FiledDelivery,
     pauses: Sequence[Pause],
     *,
@@ -384,18 +386,18 @@ def describe_delivery(
     `is_unapproved`: it is not sent without another approval.
     """
     delivery, glyph = filed.delivery, filed.glyph
-    formatter, covering = visitor.formatter, pauses_covering(pauses, delivery)
+    messages, covering = formatter.messages, pauses_covering(pauses, delivery)
     if glyph is Glyph.ACTION and covering and delivery.state in WAITING_STATES:
         text = formatter.pause("pages_paused", covering[0])
     elif delivery.reason:
         text = formatter.reason(delivery.reason)
     elif glyph is Glyph.ACTION and delivery.manual_task is not None:
-        text = visitor.messages.translate(
+        text = messages.translate(
             "pages_task_open", at=formatter.time(delivery.manual_task.assigned_at)
         )
     elif delivery.state is State.PUBLISHED and delivery.receipt is not None:
         text = (
-            visitor.messages.translate(
+            messages.translate(
                 "manually_confirmed"
                 if delivery.receipt.is_manually_confirmed
                 else "is_verified"
@@ -407,7 +409,7 @@ def describe_delivery(
         code = manual_task_code(delivery) or f"state_{delivery.state}"
         if is_unapproved and delivery.state is State.PENDING:
             code = PENDING_UNAPPROVED
-        text = visitor.messages.hint(code, **message_args(delivery, formatter))
+        text = messages.hint(code, **message_args(delivery, formatter))
     is_open = delivery.state in OPEN_STATES
     return DeliveryLine(
         delivery=delivery,

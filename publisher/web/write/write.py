@@ -2,11 +2,10 @@
 
 import asyncio
 import contextlib
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -19,7 +18,6 @@ from publisher.domain.errors import (
     NoSuchItemError,
     Problem,
     RefusedError,
-    Severity,
     SignInError,
 )
 from publisher.domain.kinds import PostKind
@@ -35,7 +33,7 @@ from publisher.engine.post_change import (
     Writer,
     find_accounts,
 )
-from publisher.engine.post_check import PostCheck, check_entry
+from publisher.engine.post_check import check_entry
 from publisher.engine.schedule_editor import (
     number_id,
     read_entry,
@@ -43,7 +41,7 @@ from publisher.engine.schedule_editor import (
     save_post,
     wait_until_accepted,
 )
-from publisher.schedule.cron import DayMark, mark_day
+from publisher.schedule.cron import mark_day
 from publisher.schedule.edit import (
     Entry,
     edit_block,
@@ -62,6 +60,15 @@ from publisher.web.kit.recipients import count_recipients, list_own_recipients
 from publisher.web.kit.site import Notice, Site, Visitor, get_site, get_visitor
 from publisher.web.write.draft_form import digest_typed, keep_draft, name_drafts, settle
 from publisher.web.write.library import add_chosen, show_library
+from publisher.web.write.notes import (
+    TIME_KEYS,
+    describe_problem,
+    find_clashes,
+    find_day_off,
+    find_field,
+    find_remarks,
+    list_note_keys,
+)
 from publisher.web.write.post_form import (
     REPEATS,
     Fields,
@@ -92,11 +99,6 @@ HIDDEN_FIELDS = ("draft", "base", "base_sha256", "like", "like_hash", "only", "t
 MAX_ORIGINALS = 100
 ACCEPTED_WITHIN_SECONDS = 8.0
 """How long a save waits until the daemon has put it in force, so that the next page can show it."""
-TIME_KEYS = frozenset({"at", "cron", "days", "from", "until"})
-ID_CODES = frozenset(
-    {"id_taken", "duplicate_id", "reserved_id", "placeholder_id", "bad_name", "blank"}
-)
-"""Problems of the id itself; any other that is located there is one of the whole post."""
 INCOMPLETE_CODES = frozenset(
     {"blank", "missing_key", "no_time", "template_data_missing", "follows_missing"}
 )
@@ -430,6 +432,7 @@ async def read_live_values(
     return {
         "form": form,
         "pictures": [*enumerate(await read_rows(site, form.fields), 1)],
+        "remarks": await find_remarks(visitor, form.edited, form.entry),
         "added": getattr(request.state, "added_pictures", ()),
         "value": partial(first, form.fields),
         "values": lambda name: form.fields.get(name, ()),
@@ -455,105 +458,6 @@ async def read_live_values(
             for at in check.next_times
         ],
         "note_keys": list_note_keys(site),
-    }
-
-
-async def find_clashes(
-    visitor: Visitor, check: PostCheck
-) -> Sequence[Mapping[str, Any]]:
-    """Return the advice about other posts due on the same accounts in the same minute, if any."""
-    if check.post is None or check.due_at is None:
-        return ()
-    minute = check.due_at.replace(second=0, microsecond=0)
-    accounts = [
-        key for key in check.post.accounts if visitor.may(Permission.VIEW, [key])
-    ]
-    same = await visitor.site.store.occurrences.between(
-        minute, minute + timedelta(minutes=1), accounts
-    )
-    others = [item for item in same if item.key.post != check.post.id]
-    if not others:
-        return ()
-    problem = Problem(
-        code="web_write_clash",
-        severity=Severity.WARNING,
-        facts={
-            "title": others[0].title,
-            "number": str(len(others)),
-            "at": minute.isoformat(),
-        },
-    )
-    return [describe_problem(visitor, problem)]
-
-
-def find_day_off(visitor: Visitor, check: PostCheck) -> Sequence[Mapping[str, Any]]:
-    """Return the advice about a post on a public holiday, if it is on one."""
-    if check.due_at is None:
-        return ()
-    day = check.due_at.astimezone(visitor.site.settings.timezone).date()
-    if mark_day(day) is not DayMark.HOLIDAY:
-        return ()
-    facts = {"month": str(day.month), "day": str(day.day)}
-    problem = Problem(code="web_write_day_off", severity=Severity.WARNING, facts=facts)
-    return [describe_problem(visitor, problem)]
-
-
-def list_note_keys(site: Site) -> Sequence[str]:
-    """Return the fields with a place for problems, empty for the whole post."""
-    samples = site.application.planner.post_renderer.templates.samples.values()
-    data = dict.fromkeys(
-        f"data.{key}" for sample in samples for key in (*sample.needs, *sample.offers)
-    )
-    platforms = dict.fromkeys(
-        f"text.{account.platform}" for account in site.settings.accounts.values()
-    )
-    names = (
-        "kind",
-        "follows",
-        "level",
-        "title",
-        "body",
-        "when",
-        "to",
-        "images",
-        "expires",
-        "max_delay",
-        "urgent",
-    )
-    return ["", *names, "template", "id", *data, *platforms]
-
-
-def find_field(problem: Problem) -> str:
-    """Return the field of a problem, empty for one of the whole post."""
-    path = (
-        problem.location.path
-        if problem.location is not None
-        else problem.facts.get("field", "")
-    )
-    key = path.partition("[")[0]
-    if key in TIME_KEYS:
-        return "when"
-    if key == "id" and problem.code not in ID_CODES:
-        return ""
-    return ".".join(key.split(".")[:2])
-
-
-def describe_problem(visitor: Visitor, problem: Problem) -> Mapping[str, Any]:
-    """Return a problem as the form shows it.
-
-    Its `key` differs for another field, or for other facts.
-    """
-    messages = visitor.messages
-    place = problem.location.path if problem.location is not None else ""
-    identity = json.dumps(
-        [problem.code, place, problem.facts], sort_keys=True, default=str
-    )
-    return {
-        "key": hashlib.sha256(identity.encode()).hexdigest()[:16],
-        "code": problem.code,
-        "text": messages.describe(problem),
-        "hint": messages.hint(problem.code, **problem.facts),
-        "is_error": problem.is_error,
     }
 
 
