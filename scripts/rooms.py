@@ -63,7 +63,7 @@ SUBJECTS: Mapping[str, str] = {
     "accounts": """
         account accounts adapter_state changed_accounts credentials doctor foreign_state
         kept_secrets login login_health mode modes offboard platform_recovery rename_account
-        renewals rotations secret secret_report secret_reports
+        renewals rotations secret secret_report secret_reports sign_in_links
     """,
     "monitoring": """
         deleted evergreen monitor preflight reach report reports silence

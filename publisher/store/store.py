@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from publisher.store.monitor.monitor import Monitoring
     from publisher.store.monitor.preflight import Preflight
     from publisher.store.monitor.replication import Replication
+    from publisher.store.monitor.sign_in_links import SignInLinks
     from publisher.store.monitor.silence import SilenceStore
     from publisher.store.notices import NoticeStore
     from publisher.store.people.drafts import Drafts, Uploads
@@ -176,6 +177,12 @@ class Store(BaseStore):
         from publisher.store.monitor.kept_secrets import KeptSecrets  # noqa: PLC0415 # see the class
 
         return KeptSecrets(self)
+
+    @cached_property
+    def sign_in_links(self) -> "SignInLinks":
+        from publisher.store.monitor.sign_in_links import SignInLinks  # noqa: PLC0415 # see the class
+
+        return SignInLinks(self)
 
     @cached_property
     def notices(self) -> "NoticeStore":
