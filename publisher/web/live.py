@@ -19,7 +19,7 @@ from publisher.domain.post import PostId
 from publisher.domain.results import HoldReason
 from publisher.domain.user import Permission
 from publisher.store.queries.dashboard import Act
-from publisher.web.accounts import accounts
+from publisher.web.accounts import accounts, sign_in_links
 from publisher.web.alerts import page as alerts
 from publisher.web.approvals import approve, inbox
 from publisher.web.audit.page import split_subject
@@ -155,6 +155,10 @@ VIEWS: Mapping[str, Sequence[LivePart]] = {
             kinds=("time",),
             is_own=True,
         ),
+    ),
+    "account": (
+        FRAME,
+        LivePart(read=sign_in_links.read_live, parameters=("account",), is_own=True),
     ),
     "accounts": (
         FRAME,

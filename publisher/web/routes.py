@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from publisher.domain.user import Permission
 from publisher.web import live
-from publisher.web.accounts import accounts, offboard, pause, recovery
+from publisher.web.accounts import accounts, offboard, pause, recovery, sign_in_links
 from publisher.web.alerts import ask
 from publisher.web.alerts import page as alerts
 from publisher.web.approvals import approve, inbox
@@ -237,6 +237,22 @@ ROUTES: Sequence[PageRoute] = (
         accounts.show_resume,
     ),
     _action("/accounts/{account}/resume", "resume_account", _OPERATE, accounts.resume),
+    _page(
+        "/accounts/{account}/sign-in",
+        "open_sign_in_link",
+        _CREDENTIALS,
+        sign_in_links.open_link,
+    ),
+    _action(
+        "/accounts/{account}/sign-in",
+        "send_sign_in_link",
+        _CREDENTIALS,
+        sign_in_links.send_link,
+    ),
+    _page("/authorised", "sign_in_answer", _EVERYBODY, sign_in_links.show_answer),
+    _action(
+        "/authorised", "take_sign_in_answer", _EVERYBODY, sign_in_links.take_answer
+    ),
     _action("/accounts/{account}/probe", "probe_account", _OPERATE, accounts.probe),
     _page("/accounts/{account}/mode", "mode_form", _OPERATE, accounts.show_mode),
     _action("/accounts/{account}/mode", "set_mode", _OPERATE, accounts.set_mode),

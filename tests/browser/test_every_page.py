@@ -81,6 +81,7 @@ Files kept by its browser do not count.
 NO_PAGES = {
     "root",
     "events",
+    "open_sign_in_link",
     "export_audit",
     "healthz",
     "metrics",

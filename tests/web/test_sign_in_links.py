@@ -48,9 +48,15 @@ def make_office(folder, simulator, redirect_uri=""):
 
 
 @pytest.fixture
-async def site(tmp_path, sqlite_template, simulator):
+def redirect_uri():
+    """Return the page that the platform sends the owner back to; without one its own."""
+    return ""
+
+
+@pytest.fixture
+async def site(tmp_path, sqlite_template, simulator, redirect_uri):
     """Yield a dashboard of an account that its platform refuses."""
-    folder = make_office(tmp_path / "drill", simulator)
+    folder = make_office(tmp_path / "drill", simulator, redirect_uri)
     shutil.copyfile(sqlite_template, folder / "var" / "publisher.db")
     settings, runtime = await load_settings(folder), FakeRuntime()
     async with open_application(settings, runtime, can_send=False) as application:

@@ -12,7 +12,7 @@ from publisher.domain.alert_classes import Audience
 from publisher.domain.errors import Problem, RefusedError
 from publisher.domain.post import PostId
 from publisher.domain.user import Permission
-from publisher.store.monitor.sign_in_links import LINK_LIFETIME, SignInLink
+from publisher.store.monitor.sign_in_links import SignInLink
 from publisher.web.kit.forms import find_account
 from publisher.web.kit.live_parts import NO_PARTS, Parts
 from publisher.web.kit.page import load_macro, redirect, render_page
@@ -31,7 +31,6 @@ class SignInView:
     is_open: bool
     channels: str
     """The names of the channels that the link goes to; empty without any."""
-    minutes: int
     problem: str = ""
 
     @property
@@ -68,7 +67,6 @@ def describe_sign_in(
         link=link,
         is_open=link is not None and link.is_open(visitor.site.runtime.now()),
         channels=messages.translate("list_names").join(channels),
-        minutes=int(LINK_LIFETIME.total_seconds()) // 60,
         problem=problem,
     )
 

@@ -16,6 +16,7 @@ from publisher.domain.delivery import Delivery, State
 from publisher.domain.errors import NoSuchItemError, RefusedError
 from publisher.domain.glyph import Glyph
 from publisher.domain.post import DeliveryId, OccurrenceKey, Post, PostId
+from publisher.domain.results import HoldReason
 from publisher.domain.user import Permission
 from publisher.engine.decisions import (
     CONFIRM,
@@ -349,6 +350,9 @@ async def show_delivery(request: Request) -> Response:
         unseen=await list_own_unseen(visitor, view.delivery),
         rendered=view.filed.rendered,
         policy=store.policies.get(view.delivery.account),
+        may_renew=view.delivery.state is State.HELD
+        and view.delivery.reason == HoldReason.AUTH
+        and visitor.may_renew(view.delivery.account),
         is_task=view.line.glyph is Glyph.ACTION
         and view.delivery.manual_task is not None,
     )
