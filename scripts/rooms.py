@@ -55,7 +55,7 @@ SUBJECTS: Mapping[str, str] = {
     "manual": "assist manual manual_tasks",
     "approvals": "approval approval_race approvals approve duty unapprove",
     "write": """
-        differences draft_form lookups pictures pinyin post_change post_check post_form preview
+        differences draft_form form_words lookups pictures pinyin post_change post_check post_form preview
         rewrite save_limits schedule_editor turns uploads urgent write writers
     """,
     "calendar": "calendar",
