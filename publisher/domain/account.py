@@ -130,7 +130,8 @@ class Capabilities:
     post that the platform leaves out of its metrics may be deleted, so it is worth checking by
     itself. `longest_review` is how long a review may hide a post from the account's own list. It is
     0 where that list shows the post. `account_url` is the page on which the account's owner sees
-    all its posts, including posts under review.
+    all its posts, including posts under review. `posting_url` is the page on which a person posts
+    as the account.
     """
 
     count_text: Callable[[str], int]
@@ -151,6 +152,7 @@ class Capabilities:
     has_deletions_in_metrics: bool = False
     longest_review: timedelta = timedelta(0)
     account_url: str | None = None
+    posting_url: str | None = None
     line_ending: str = "\n"
     picture_length: int = 0
 
