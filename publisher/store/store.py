@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from publisher.store.monitor.lost_workers import LostWorkers
     from publisher.store.monitor.monitor import Monitoring
     from publisher.store.monitor.preflight import Preflight
+    from publisher.store.monitor.previews import Previews
     from publisher.store.monitor.replication import Replication
     from publisher.store.monitor.sign_in_links import SignInLinks
     from publisher.store.monitor.silence import SilenceStore
@@ -183,6 +184,12 @@ class Store(BaseStore):
         from publisher.store.monitor.sign_in_links import SignInLinks  # noqa: PLC0415 # see the class
 
         return SignInLinks(self)
+
+    @cached_property
+    def previews(self) -> "Previews":
+        from publisher.store.monitor.previews import Previews  # noqa: PLC0415 # see the class
+
+        return Previews(self)
 
     @cached_property
     def notices(self) -> "NoticeStore":

@@ -47,7 +47,7 @@ from publisher.web.kit.streams import OpenStream, Streams
 from publisher.web.kit.todo import TodoKind, count_mine, todo_id
 from publisher.web.kit.turns import TURN, RequestTurn
 from publisher.web.manual import page as assist
-from publisher.web.posts import deliveries, post, post_actions
+from publisher.web.posts import deliveries, phone, post, post_actions
 from publisher.web.today import page as today
 
 FRAME_SECONDS = 1.0
@@ -146,6 +146,10 @@ VIEWS: Mapping[str, Sequence[LivePart]] = {
             parameters=("post", "occurrence", "account"),
             kinds=("version",),
         ),
+    ),
+    "phone": (
+        FRAME,
+        LivePart(read=phone.read_live, parameters=("fingerprint",), is_own=True),
     ),
     "retraction": (
         FRAME,

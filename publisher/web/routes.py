@@ -15,7 +15,15 @@ from publisher.web.health import probes
 from publisher.web.kit.access import Handler, PageRoute
 from publisher.web.manual import page as assist
 from publisher.web.people import me, people, sign_in
-from publisher.web.posts import bulk, deliveries, post, post_actions, posts, search
+from publisher.web.posts import (
+    bulk,
+    deliveries,
+    phone,
+    post,
+    post_actions,
+    posts,
+    search,
+)
 from publisher.web.today import page as today
 from publisher.web.write import (
     draft_form,
@@ -298,6 +306,8 @@ ROUTES: Sequence[PageRoute] = (
     _page("/audit/export", "export_audit", _EXPORT, audit.export),
     _page("/search", "search", _VIEW, search.show_search),
     _page("/help", "help", _VIEW, search.show_help),
+    _page("/phone/{fingerprint}", "phone", _VIEW, phone.show_phone),
+    _action("/phone/{fingerprint}", "send_preview", _VIEW, phone.send_preview),
     _page("/articles/{fingerprint}", "article", _VIEW, renditions.show_article),
     _page("/media/{fingerprint}/{sha256}", "media", _VIEW, renditions.show_media),
 )

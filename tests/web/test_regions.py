@@ -289,6 +289,7 @@ EXPECTED = {
     "calendar": (200, 200), "calendar_week": (200, 200), "calendar_list": (200, 200),
     "audit": (200, 200), "export_audit": (403, 403), "search": (200, 200), "help": (200, 200),
     "article": (200, 404), "media": (200, 404),
+    "phone": (200, 404), "send_preview": (422, 404),
 }  # fmt: skip
 """The answers to a person with roles on one region only.
 
@@ -311,6 +312,9 @@ def expect(role, place):
     # who is on duty releases, or who wrote it
     if place == 0 and not reaches(role, Permission.APPROVE):
         refused.add("release")
+    may_preview = (Permission.WRITE, Permission.SEND, Permission.APPROVE)
+    if place == 0 and not any(reaches(role, each) for each in may_preview):
+        refused.add("send_preview")
     return {
         name: 403 if name in refused else found[place]
         for name, found in EXPECTED.items()
