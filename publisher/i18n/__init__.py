@@ -48,6 +48,7 @@ PLATFORM_TEXTS = (
     "late",
     "assist_note",
     "tile",
+    "preview",
 )
 """Texts about a platform as a whole: the platform's name follows."""
 COMMON_AREAS = ("cli.toml", "states.toml", "files.toml")

@@ -19,7 +19,7 @@ from publisher.web.kit.site import Notice, Visitor, get_site, get_visitor
 from publisher.web.write.renditions import load_rendition
 
 MAX_NAME_CHARACTERS = 64
-"""A name on WeChat has 6 to 20 characters; other platforms may have longer ones."""
+"""Longer than any name on a platform."""
 
 
 def may_send_preview(visitor: Visitor, account: AccountId) -> bool:
