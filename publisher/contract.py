@@ -451,7 +451,7 @@ class OptionalHooks:
     platform's name at the end. `place_` says where people sign in, `revoke_` how a login is
     revoked, and `take_down_` how a person deletes a post. `renewal_` is the command that renews
     credentials. `late_` says how late a post may still appear. `assist_note_` has notes for posting
-    manually.
+    manually. `preview_` asks for the name to which a preview is sent.
     """
 
     templates: Path | None = None

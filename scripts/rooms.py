@@ -57,16 +57,16 @@ SUBJECTS: Mapping[str, str] = {
         approval approval_race approvals approve content_changes duty remark unapprove
     """,
     "write": """
-        cover differences draft_form library lookups notes picture_shrinker pictures
-        pinyin post_change post_check post_form preview rewrite save_limits schedule_editor turns
-        uploads urgent write writers
+        cover differences draft_form form_words library lookups notes phone picture_shrinker
+        pictures pinyin post_change post_check post_form preview previews rewrite save_limits
+        schedule_editor turns uploads urgent write writers
     """,
     "calendar": "calendar",
     "today": "dashboard glyph today todo unseen",
     "accounts": """
         account accounts adapter_state changed_accounts credentials doctor foreign_state
         kept_secrets login login_health mode modes offboard platform_recovery rename_account
-        renewals rotations secret secret_report secret_reports
+        renewals rotations secret secret_report secret_reports sign_in_links
     """,
     "monitoring": """
         deleted evergreen monitor preflight reach report reports silence

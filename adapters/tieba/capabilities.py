@@ -1,6 +1,8 @@
 """Tieba's limits and calls, as found by clients in use; none of it is published. Pure."""
 
+from dataclasses import replace
 from datetime import timedelta
+from urllib.parse import urlencode
 
 from publisher.contract import PlatformDefaults
 from publisher.domain.account import Account, Capabilities, RateLimit, Timing
@@ -57,5 +59,8 @@ DEFAULTS = PlatformDefaults(
 )
 
 
-def get_capabilities(_account: Account) -> Capabilities:
-    return CAPABILITIES
+def get_capabilities(account: Account) -> Capabilities:
+    """Return the limits of Tieba, and the page of the account's forum."""
+    query = urlencode({"kw": account.forum or "", "ie": "utf-8"})
+    page = f"https://tieba.baidu.com/f?{query}" if account.forum else None
+    return replace(CAPABILITIES, posting_url=page)

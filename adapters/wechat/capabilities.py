@@ -119,6 +119,8 @@ def get_capabilities(account: Account) -> Capabilities:
     }
     return replace(
         CAPABILITIES,
+        posting_url="https://mp.weixin.qq.com/",
+        has_preview=True,
         notifies_followers=can_mass_send(account),
         notification_limit=NotificationLimit(
             per_day=quotas.get("mass_per_day", DEFAULT_MASS_SENDS_PER_DAY),

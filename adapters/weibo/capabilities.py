@@ -209,6 +209,7 @@ def get_capabilities(account: Account) -> Capabilities:
         has_deletions_in_metrics=True,
         longest_review=LONGEST_REVIEW,
         account_url=f"https://weibo.com/u/{account.identity}",
+        posting_url="https://weibo.com/",
     )
 
 

@@ -311,6 +311,10 @@ class LoginSession:
             return Problem(
                 code="login_wrong_request", facts={"account": self.account.id}
             )
+        return await self.exchange(response)
+
+    async def exchange(self, response: str) -> Problem | None:
+        """Do the same for a response with a state that was checked already."""
         renewed = await self.login_flow.exchange_code(
             self.account, self.secret, response, self.http
         )
@@ -319,7 +323,7 @@ class LoginSession:
         register_secrets(
             list_secret_values(renewed, self.public_fields), holder=self.account.secret
         )
-        self.vault.write(self.account.secret, renewed)
+        await asyncio.to_thread(self.vault.write, self.account.secret, renewed)
         return None
 
 

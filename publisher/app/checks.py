@@ -8,6 +8,8 @@ from functools import partial
 from publisher.app.application import Application
 from publisher.app.channel_check import ProvingChannels, check_channels
 from publisher.app.format import Formatter
+from publisher.app.previews import send_previews
+from publisher.app.sign_in_links import carry_out_links
 from publisher.config import Environment
 from publisher.engine.certificates import check_certificates
 from publisher.engine.checkpoints import (
@@ -77,6 +79,8 @@ def build_checks(app: Application, messages: Messages) -> Sequence[Job]:
         Job("check_silence", check_silence, 20.0, 60.0),
         Job("report_secrets", report_secrets, 1.0, 30.0),
         Job("remove_secrets", remove_secrets, 3.0, 3.0),
+        Job("sign_in_links", partial(carry_out_links, app), 2.0, 2.0),
+        Job("send_previews", partial(send_previews, app), 2.5, 2.0),
         Job("check_backlog", store.backlog.update, 25.0, 30.0),
         Job("check_workers", store.lost_workers.update, 10.0, 10.0),
         Job("check_backup", check_backup, 35.0, 60.0),

@@ -132,6 +132,8 @@ class Capabilities:
     deleted, so it is worth checking by itself. `longest_review` is how long a review may hide a
     post from the account's own list. It is 0 where that list shows the post. `account_url` is the
     page on which the account's owner sees all its posts, including posts under review.
+    `posting_url` is the page on which a person posts as the account. `has_preview`: the adapter is
+    a `PostPreviewer`.
     """
 
     count_text: Callable[[str], int]
@@ -152,6 +154,8 @@ class Capabilities:
     has_deletions_in_metrics: bool = False
     longest_review: timedelta = timedelta(0)
     account_url: str | None = None
+    posting_url: str | None = None
+    has_preview: bool = False
     line_ending: str = "\n"
     picture_length: int = 0
     max_picture_bytes: int | None = None

@@ -67,7 +67,7 @@ _CODES: Mapping[tuple[Urgency, Audience], str] = {
         account_paused alert_channel_failing circuit_breaker_open clock_jumped_ahead
         clock_jumped_back clock_skew clock_unconfirmed clock_wrong database_restored
         disk_full disk_low job_failing journal_unwritable login_refused platform_unreachable
-        settings_differ unauthorized_post waiting_for_journal worker_lost
+        settings_differ sign_in_wanted unauthorized_post waiting_for_journal worker_lost
     """,
     (Urgency.URGENT, Audience.SECURITY): """
         audit_broken break_glass codes_refused link_opened_elsewhere sign_in_reset

@@ -29,7 +29,9 @@ MAX_BRIDGE_CHARACTERS = 2
 """An equal part this short between two differences is shown as a part of them."""
 COMPARED_CONTEXT = 4
 """Two equal differences with these neighbouring characters are one."""
-FIELDS = ("title", "summary", "text", "markup", "link", "images")
+FIELDS = ("title", "summary", "text", "markup", "link", "images", "cover")
+DESCRIBED_FIELDS = frozenset({"markup", "cover"})
+"""Fields with no words for people: only that they have changed is said."""
 
 
 class PieceKind(StrEnum):
@@ -162,17 +164,17 @@ def _list_changes(
     found: Sequence[tuple[Place, Sequence[Part]]],
 ) -> Sequence[TextChange]:
     """Return each difference once, in the first text that has it."""
-    earlier: list[tuple[bool, Part]] = []
+    earlier: list[tuple[str, Part]] = []
     for place, parts in found:
-        is_markup = place.field == "markup"
+        apart = place.field if place.field in DESCRIBED_FIELDS else ""
         own = [part for part in parts if not part.is_same]
-        known = [part for layout, part in earlier if layout == is_markup]
+        known = [part for field, part in earlier if field == apart]
         for part in own:
             first = next((one for one in known if one.equals(part)), part)
             first.places.append(place)
             if first is not part:
                 known.remove(first)
-        earlier += [(is_markup, part) for part in own if part.places]
+        earlier += [(apart, part) for part in own if part.places]
     changes = []
     for _place, parts in found:
         for places in dict.fromkeys(tuple(part.places) for part in parts):

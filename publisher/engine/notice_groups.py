@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from publisher.domain.account import Account, AccountId
 from publisher.domain.alert_classes import Urgency, classify
+from publisher.store.monitor.sign_in_links import SIGN_IN_WANTED
 from publisher.store.notices import NoticeKind, PendingNotice
 from publisher.store.queries.queries import Alert
 
@@ -75,6 +76,8 @@ def find_cause(alert: Alert, platform_of: Callable[[AccountId], str]) -> Cause:
 
     It belongs to a post if it concerns no account.
     """
+    if alert.code == SIGN_IN_WANTED:  # each has an address of its own
+        return alert.code, alert.subject
     cause = (alert.code, alert.facts.get("reason", ""))
     if account := alert.facts.get("account"):
         return (*cause, "platform", platform_of(AccountId(account)))

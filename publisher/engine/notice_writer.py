@@ -13,7 +13,7 @@ from publisher.domain.results import REFUSED_HOLD_REASONS
 from publisher.engine.notice_groups import NoticeGroup
 from publisher.i18n import Messages
 from publisher.runtime.redaction import redact_text
-from publisher.store.db.rows import ACCOUNT_PAUSED
+from publisher.store.db.rows import ACCOUNT_PAUSED, LINK_FACT
 from publisher.store.notices import DigestFacts, NoticeKind
 from publisher.store.people.users import NOBODY
 from publisher.store.queries.queries import Alert
@@ -106,6 +106,10 @@ class NoticeWriter:
         if group.first.kind is NoticeKind.RETURNED and alert.dismissed_at is not None:
             since, at = map(self.format_time, (alert.at, alert.dismissed_at))
             lines.append(translate("notice_since", since=since, at=at))
+        lines += [
+            translate("notice_sign_in", url=address)
+            for address in group.values_of(LINK_FACT)
+        ]
         if self.dashboard:
             url = f"{self.dashboard.rstrip('/')}/alerts#alert-{alert.id}"
             lines.append(translate("notice_link", url=url))

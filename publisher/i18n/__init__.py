@@ -11,6 +11,9 @@ in both languages, perhaps with a hint:
 
 The texts of the kinds of posts come from their table, `domain/kinds.py`.
 
+A page has forms in place of files: `page` and `page_hint` are the text and the hint there, where
+these differ.
+
 A hint says how to act. It is shown with problems, alerts and pauses; for a delivery the hint of its
 state is shown.
 
@@ -45,6 +48,7 @@ PLATFORM_TEXTS = (
     "late",
     "assist_note",
     "tile",
+    "preview",
 )
 """Texts about a platform as a whole: the platform's name follows."""
 COMMON_AREAS = ("cli.toml", "states.toml", "files.toml")
@@ -53,6 +57,10 @@ POSITION_FACTS = frozenset({"post", "account", "key", "template"})
 """Facts that give the place of a problem, and not its kind."""
 LIST_FACTS = frozenset({"accounts", "posts", "hosts", "writers"})
 """Facts that list ids or names, separated by `、`; none of these contains it."""
+LABELLED_KEYS = frozenset(
+    {"days", "follows", "from", "id", "kind", "max_delay", "template", "until"}
+)
+"""Keys of the schedule with a label that is named like the key itself."""
 _CODE = re.compile(r"[\w-]+")
 _POST_PATH = re.compile(r"post\[(\d+)\](?:\.|$)")
 _BLANK = r"(?:\{\w+\}|[A-Z]+\b|更正(?:稿)?编号|更正|编号|账号|网址)"
@@ -126,7 +134,10 @@ class Messages:
     workspace_option: str = ""
     """The option `-C DIR` that it was called with, if any; commands in messages have it too."""
     names_buttons: bool = False
-    """True on pages: a command that has a button there is called by the button's name."""
+    """True on pages: a command that has a button there is called by the button's name.
+
+    A key of the schedule is called by the label of its field.
+    """
     names_host: bool = True
     """False on pages of staff: neither commands nor files of the host are named."""
 
@@ -140,7 +151,10 @@ class Messages:
         A code without an entry is returned as it is, so that nothing is hidden.
         """
         entry = self.entries.get(code)
-        return self._format(entry[self.lang], facts) if entry else code
+        if not entry:
+            return code
+        text = entry.get("page", entry) if self.names_buttons else entry
+        return self._format(text[self.lang], facts)
 
     def describe(self, problem: Problem) -> str:
         """Return the message of a problem.
@@ -180,7 +194,10 @@ class Messages:
 
     def hint(self, code: str, /, **facts: object) -> str:
         """Return the advice about a code, or an empty text if the message already says it."""
-        hint = self.entries.get(code, {}).get("hint")
+        entry = self.entries.get(code, {})
+        hint = entry.get("hint")
+        if self.names_buttons:
+            hint = entry.get("page_hint", hint)
         return self._format(hint[self.lang], facts) if hint else ""
 
     def name_key(self, path: str, posts: Sequence[str] = ()) -> str:
@@ -228,6 +245,7 @@ class Messages:
     def _format(self, text: str, facts: Mapping[str, object]) -> str:
         if self.names_buttons:
             text = _name_buttons(text, self.lang)
+            facts = {**facts, **self._name_fields(facts)}
         if not self.names_host:
             text = self._leave_out_host(text)
         if self.program != PROGRAM or self.workspace_option:
@@ -251,6 +269,29 @@ class Messages:
                 name: _separate_in_english(name, value) for name, value in facts.items()
             }
         return text.format_map(_Facts(facts))
+
+    def _name_fields(self, facts: Mapping[str, object]) -> Mapping[str, str]:
+        """Return the facts of a problem that are keys, with the labels of the form."""
+        keys = ["key", *(["name"] if "template" in facts else [])]
+        named = {
+            name: self.name_field(str(facts[name])) for name in keys if name in facts
+        }
+        kind = f"kind_{facts.get('kind', '')}"
+        if kind in _load_kinds():
+            named["kind"] = self.translate(kind)
+        return named
+
+    def name_field(self, key: str) -> str:
+        """Return the label of a key of the schedule in the form; the key if it has none."""
+        field = key.partition("[")[0]
+        for code in (
+            f"web_write_field_{field}",
+            f"web_write_data_{field.removeprefix('data.')}",
+            f"web_write_{field}" if field in LABELLED_KEYS else "",
+        ):
+            if code in self.entries:
+                return self.translate(code)
+        return key
 
     def _leave_out_host(self, text: str) -> str:
         """Return a text for staff. What needs the host is left to the operators."""

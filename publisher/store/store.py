@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from publisher.store.monitor.lost_workers import LostWorkers
     from publisher.store.monitor.monitor import Monitoring
     from publisher.store.monitor.preflight import Preflight
+    from publisher.store.monitor.previews import Previews
     from publisher.store.monitor.replication import Replication
+    from publisher.store.monitor.sign_in_links import SignInLinks
     from publisher.store.monitor.silence import SilenceStore
     from publisher.store.notices import NoticeStore
     from publisher.store.people.drafts import Drafts, Uploads
@@ -176,6 +178,18 @@ class Store(BaseStore):
         from publisher.store.monitor.kept_secrets import KeptSecrets  # noqa: PLC0415 # see the class
 
         return KeptSecrets(self)
+
+    @cached_property
+    def sign_in_links(self) -> "SignInLinks":
+        from publisher.store.monitor.sign_in_links import SignInLinks  # noqa: PLC0415 # see the class
+
+        return SignInLinks(self)
+
+    @cached_property
+    def previews(self) -> "Previews":
+        from publisher.store.monitor.previews import Previews  # noqa: PLC0415 # see the class
+
+        return Previews(self)
 
     @cached_property
     def notices(self) -> "NoticeStore":

@@ -19,7 +19,7 @@ from publisher.domain.post import PostId
 from publisher.domain.results import HoldReason
 from publisher.domain.user import Permission
 from publisher.store.queries.dashboard import Act
-from publisher.web.accounts import accounts
+from publisher.web.accounts import accounts, sign_in_links
 from publisher.web.alerts import page as alerts
 from publisher.web.approvals import approve, inbox
 from publisher.web.audit.page import split_subject
@@ -47,7 +47,7 @@ from publisher.web.kit.streams import OpenStream, Streams
 from publisher.web.kit.todo import TodoKind, count_mine, todo_id
 from publisher.web.kit.turns import TURN, RequestTurn
 from publisher.web.manual import page as assist
-from publisher.web.posts import deliveries, post, post_actions
+from publisher.web.posts import deliveries, phone, post, post_actions
 from publisher.web.today import page as today
 
 FRAME_SECONDS = 1.0
@@ -147,6 +147,10 @@ VIEWS: Mapping[str, Sequence[LivePart]] = {
             kinds=("version",),
         ),
     ),
+    "phone": (
+        FRAME,
+        LivePart(read=phone.read_live, parameters=("fingerprint",), is_own=True),
+    ),
     "retraction": (
         FRAME,
         LivePart(
@@ -155,6 +159,10 @@ VIEWS: Mapping[str, Sequence[LivePart]] = {
             kinds=("time",),
             is_own=True,
         ),
+    ),
+    "account": (
+        FRAME,
+        LivePart(read=sign_in_links.read_live, parameters=("account",), is_own=True),
     ),
     "accounts": (
         FRAME,

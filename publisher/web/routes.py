@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from publisher.domain.user import Permission
 from publisher.web import live
-from publisher.web.accounts import accounts, offboard, pause, recovery
+from publisher.web.accounts import accounts, offboard, pause, recovery, sign_in_links
 from publisher.web.alerts import ask
 from publisher.web.alerts import page as alerts
 from publisher.web.approvals import approve, inbox
@@ -15,7 +15,15 @@ from publisher.web.health import probes
 from publisher.web.kit.access import Handler, PageRoute
 from publisher.web.manual import page as assist
 from publisher.web.people import me, people, sign_in
-from publisher.web.posts import bulk, deliveries, post, post_actions, posts, search
+from publisher.web.posts import (
+    bulk,
+    deliveries,
+    phone,
+    post,
+    post_actions,
+    posts,
+    search,
+)
 from publisher.web.today import page as today
 from publisher.web.write import (
     draft_form,
@@ -237,6 +245,22 @@ ROUTES: Sequence[PageRoute] = (
         accounts.show_resume,
     ),
     _action("/accounts/{account}/resume", "resume_account", _OPERATE, accounts.resume),
+    _page(
+        "/accounts/{account}/sign-in",
+        "open_sign_in_link",
+        _CREDENTIALS,
+        sign_in_links.open_link,
+    ),
+    _action(
+        "/accounts/{account}/sign-in",
+        "send_sign_in_link",
+        _CREDENTIALS,
+        sign_in_links.send_link,
+    ),
+    _page("/authorised", "sign_in_answer", _EVERYBODY, sign_in_links.show_answer),
+    _action(
+        "/authorised", "take_sign_in_answer", _EVERYBODY, sign_in_links.take_answer
+    ),
     _action("/accounts/{account}/probe", "probe_account", _OPERATE, accounts.probe),
     _page("/accounts/{account}/mode", "mode_form", _OPERATE, accounts.show_mode),
     _action("/accounts/{account}/mode", "set_mode", _OPERATE, accounts.set_mode),
@@ -282,6 +306,8 @@ ROUTES: Sequence[PageRoute] = (
     _page("/audit/export", "export_audit", _EXPORT, audit.export),
     _page("/search", "search", _VIEW, search.show_search),
     _page("/help", "help", _VIEW, search.show_help),
+    _page("/phone/{fingerprint}", "phone", _VIEW, phone.show_phone),
+    _action("/phone/{fingerprint}", "send_preview", _VIEW, phone.send_preview),
     _page("/articles/{fingerprint}", "article", _VIEW, renditions.show_article),
     _page("/media/{fingerprint}/{sha256}", "media", _VIEW, renditions.show_media),
 )

@@ -23,9 +23,9 @@ PATIENCE_MS = PATIENCE_SECONDS * 1000
 
 
 @contextlib.asynccontextmanager
-async def serving(app):
-    """Serve a dashboard on a free port; yield its address."""
-    listener = socket.create_server(("127.0.0.1", 0))
+async def serving(app, port=0):
+    """Serve a dashboard on a port, by default a free one; yield its address."""
+    listener = socket.create_server(("127.0.0.1", port))
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="on"))
     running = asyncio.create_task(server.serve([listener]))
     await eventually(lambda: server.started, 60.0, "the server")

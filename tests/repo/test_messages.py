@@ -34,7 +34,8 @@ def test_no_code_is_in_two_areas():
 
 def differing(entry):
     """Return the placeholders that differ between the languages of a message or of its hint."""
-    reported = [entry, *([entry["hint"]] if "hint" in entry else [])]
+    parts = ("hint", "page", "page_hint")
+    reported = [entry, *(entry[part] for part in parts if part in entry)]
     blanks = [
         [set(re.findall(r"{(\w+)}", words[lang])) for lang in LANGUAGES]
         for words in reported

@@ -4,6 +4,7 @@ import re
 from dataclasses import replace
 from datetime import timedelta
 
+import pytest
 from sqlalchemy import update
 
 from publisher.domain.account import Mode
@@ -253,3 +254,32 @@ async def test_an_evergreen_post_is_scheduled_by_one_click_and_not_by_two(site):
     await site.store.database.write(lambda unit: unit.connection.execute(ended))
     assert (await client.post(f"{path}/evergreen", data=fields)).status_code == 409
     assert len(await site.store.queries.deliveries()) == 1
+
+
+async def test_the_page_to_post_on_is_one_press_away(site):
+    """In a drill it is the account's page on the simulator; no platform is opened."""
+    await plan(site, POST)
+    await hand_out(site, "beijing-tieba")
+    client = await site.signed_in("author")
+    page = (await client.get("/assist/refund/once/beijing-tieba")).text
+    [address] = re.findall(
+        r'href="([^"]*)" target="_blank" rel="noreferrer noopener" data-testid="act-open-platform"',
+        page,
+    )
+    assert address.startswith("http://127.0.0.1:9/_sim/feed/tieba/")
+
+
+@pytest.mark.parametrize(
+    ("account", "page"),
+    [
+        ("beijing-weibo", "https://weibo.com/"),
+        ("beijing-wechat", "https://mp.weixin.qq.com/"),
+        (
+            "beijing-tieba",
+            "https://tieba.baidu.com/f?kw=%E5%8C%97%E4%BA%AC&ie=utf-8",
+        ),
+    ],
+)
+async def test_each_platform_names_its_page_to_post_on(site, account, page):
+    """On Tieba it is that of the account's forum."""
+    assert site.store.policies[account].capabilities.posting_url == page

@@ -82,6 +82,26 @@ async def test_what_may_not_be_approved_is_refused_by_itself(approving):  # noqa
     assert await counted(approving) == {"refund": 1, "p": 1, "q": 1}
 
 
+async def test_what_does_not_fit_is_named_before_and_after(approving):  # noqa: F811 # the fixture
+    """Which ticked posts are not approved with the others, and why; so says the notice."""
+    await plan_more(approving)
+    li = await approving.signed_in("approver", name="李")
+    first = (await li.get("/bulk/approve?item=refund")).text
+    assert "left-out" not in first
+    await li.post("/bulk/approve", data={"item": items_of(first)})
+    page = (await li.get("/bulk/approve?item=refund&item=p&item=unknown")).text
+    assert "批准 1 条" in page
+    left = re.search(r'data-testid="left-out".*?</div>', page, re.DOTALL)[0]
+    assert re.findall("<li>(.*?)</li>", left) == [
+        "《警惕“退款客服”诈骗》：不等您批准：是您写的、您已经批过，或者不是您这一级",
+        "《unknown》：现在不等批准",
+    ]
+    [item] = items_of(page)
+    stale = re.sub("[0-9a-f]{64}", "0" * 64, item)
+    await li.post("/bulk/approve", data={"item": [stale]})
+    assert "1 条没有办：《" in (await li.get("/inbox")).text
+
+
 async def test_an_approver_of_other_accounts_approves_nothing(approving):  # noqa: F811 # the fixture
     """Neither a ticked post nor a forged form counts outside of a person's own accounts."""
     await plan_more(approving)
@@ -149,6 +169,25 @@ async def test_a_retraction_of_several_is_for_those_with_all_accounts(site):
     ):
         assert answer.status_code in {403, 404}
     assert await retracting(site) == set()
+
+
+async def test_what_cannot_be_taken_down_is_named_with_the_reason(site):
+    """A post that never went out, and one that is gone, are listed; the others are asked about."""
+    await plan_published(site)
+    await plan(
+        site,
+        POST,
+        warning("other", to='["platform:wechat"]', when=LATER),
+        warning("waiting", when=LATER),
+    )
+    client = await site.signed_in("operator")
+    query = "item=refund&item=waiting&item=gone"
+    page = (await client.get(f"/bulk/retract?{query}")).text
+    assert "删掉 1 条" in page
+    left = re.search(r'data-testid="left-out".*?</div>', page, re.DOTALL)[0]
+    reasons = re.findall("<li>(.*?)</li>", left)
+    assert ["没有发出过" in reasons[0], "《gone》" in reasons[1]] == [True, True]
+    assert (await client.get("/bulk/retract?item=waiting")).status_code == 409
 
 
 async def plan_held(site):

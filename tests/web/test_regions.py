@@ -278,7 +278,9 @@ EXPECTED = {
     "ask_about_alert": (303, 404), "ask_about_account": (303, 404),
     "accounts": (200, 200), "account": (200, 404), "pause_account_form": (200, 404),
     "pause_account": (303, 404), "resume_account_form": (200, 404), "resume_account": (409, 404),
-    "probe_account": (303, 404),
+    "probe_account": (303, 404), "open_sign_in_link": (303, 404),
+    "send_sign_in_link": (303, 404), "sign_in_answer": (200, 200),
+    "take_sign_in_answer": (404, 404),
     "mode_form": (200, 404), "set_mode": (409, 404), "evergreen_form": (409, 404),
     "schedule_evergreen": (409, 404),
     "offboard_form": (200, 404), "offboard": (422, 404),
@@ -287,6 +289,7 @@ EXPECTED = {
     "calendar": (200, 200), "calendar_week": (200, 200), "calendar_list": (200, 200),
     "audit": (200, 200), "export_audit": (403, 403), "search": (200, 200), "help": (200, 200),
     "article": (200, 404), "media": (200, 404),
+    "phone": (200, 404), "send_preview": (422, 404),
 }  # fmt: skip
 """The answers to a person with roles on one region only.
 
@@ -309,6 +312,9 @@ def expect(role, place):
     # who is on duty releases, or who wrote it
     if place == 0 and not reaches(role, Permission.APPROVE):
         refused.add("release")
+    may_preview = (Permission.WRITE, Permission.SEND, Permission.APPROVE)
+    if place == 0 and not any(reaches(role, each) for each in may_preview):
+        refused.add("send_preview")
     return {
         name: 403 if name in refused else found[place]
         for name, found in EXPECTED.items()

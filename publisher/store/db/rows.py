@@ -50,6 +50,8 @@ from publisher.store.db.tables import (
 )
 
 ACCOUNT_PAUSED = "account_paused"
+LINK_FACT = "address"
+"""The fact of an alert that is a link for one use: it is in notices, on no page and in no log."""
 RENEWAL = "renewal"
 """What ends the pause of an account with a refused login: a secret that works."""
 OCCURRENCES_MISSED = "occurrences_missed"
@@ -258,7 +260,10 @@ def raise_alert(  # noqa: PLR0913 # an alert has that many parts
         "delivery": delivery,
     }
     transaction.connection.execute(insert(ALERT).values(values))
-    transaction.raised_alerts.append({"code": code, "subject": subject, "facts": facts})
+    logged = {name: fact for name, fact in facts.items() if name != LINK_FACT}
+    transaction.raised_alerts.append(
+        {"code": code, "subject": subject, "facts": logged}
+    )
 
 
 def open_alerts(

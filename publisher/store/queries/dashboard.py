@@ -35,6 +35,7 @@ from publisher.store.base import FORGOTTEN_AFTER, HEARTBEAT_TIMEOUT, StorePart
 from publisher.store.db.alert_tables import ALERT, IS_ACKNOWLEDGED
 from publisher.store.db.approval_tables import APPROVABLE_TEXT, APPROVAL, DUTY_OFFICER
 from publisher.store.db.filters import SCOPE_ALL, in_open_state
+from publisher.store.db.rows import ACCOUNT_PAUSED, RENEWAL
 from publisher.store.db.tables import AUDIT, DELIVERY, PAUSE, POST, WORKER
 from publisher.store.db.user_tables import AUTH_USER, REFUSAL, load_grants
 from publisher.store.queries.occurrences import (
@@ -187,8 +188,21 @@ _IS_BANNER = (
     ~IS_ACKNOWLEDGED,
 )
 _OFFICER = DUTY_OFFICER.outerjoin(AUTH_USER, AUTH_USER.c.name == DUTY_OFFICER.c.name)
+_ENDS_WITH_RENEWAL = exists().where(
+    ALERT.c.subject == PAUSE.c.scope,
+    ALERT.c.code == ACCOUNT_PAUSED,
+    ALERT.c.cleared_at.is_(None),
+    ALERT.c.facts.contains(f'"ends_with": "{RENEWAL}"', autoescape=True),
+)
 _FRAME = union_all(
-    _part("pause", PAUSE.c.scope, PAUSE.c.at, PAUSE.c.by, PAUSE.c.reason, "0"),
+    _part(
+        "pause",
+        PAUSE.c.scope,
+        PAUSE.c.at,
+        PAUSE.c.by,
+        PAUSE.c.reason,
+        case((_ENDS_WITH_RENEWAL, 1), else_=0),
+    ),
     _part(
         "alert",
         ALERT.c.subject,
@@ -477,7 +491,13 @@ class DashboardQueries(StorePart):
             next_due_at=held_up.at,
         )
         pauses = [
-            Pause(scope=row.name, at=row.at, by=row.code, reason=row.detail)
+            Pause(
+                scope=row.name,
+                at=row.at,
+                by=row.code,
+                reason=row.detail,
+                is_renewable=bool(row.number),
+            )
             for row in parts["pause"]
         ]
         alerts = [

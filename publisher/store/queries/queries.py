@@ -139,6 +139,8 @@ class Pause:
     at: datetime
     by: str
     reason: str
+    is_renewable: bool = False
+    """True if a renewed secret ends it, as far as that was asked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,12 +22,14 @@ from publisher.domain.silence import SilenceClock, SilenceLevel
 from publisher.domain.user import Permission
 from publisher.engine.planner import schedule_evergreen
 from publisher.store.monitor.login_health import AccountHealth
+from publisher.store.monitor.sign_in_links import SIGN_IN_WANTED
 from publisher.store.queries.occurrences import (
     ForeignPost,
     OccurrenceFilter,
     OpenCounts,
 )
 from publisher.store.queries.queries import Alert, ModeOverride, Pause
+from publisher.web.accounts.sign_in_links import view_sign_in
 from publisher.web.kit.forms import (
     ActionForm,
     find_account,
@@ -141,10 +143,14 @@ def find_pause(account: Account, pauses: Sequence[Pause]) -> Pause | None:
 
 
 def group_alerts(alerts: Sequence[Alert]) -> Mapping[AccountId, Sequence[Alert]]:
-    """Return the alerts about accounts themselves, not about deliveries on them."""
+    """Return the alerts about accounts themselves, not about deliveries on them.
+
+    The page has the steps of a renewal by themselves.
+    """
     grouped: dict[AccountId, list[Alert]] = {}
     for alert in alerts:
-        if "post" not in alert.facts and (account := alert.facts.get("account")):
+        account = alert.facts.get("account")
+        if account and "post" not in alert.facts and alert.code != SIGN_IN_WANTED:
             grouped.setdefault(AccountId(account), []).append(alert)
     return grouped
 
@@ -620,6 +626,8 @@ async def show_account(request: Request) -> Response:
         and visitor.may(Permission.OPERATE, [account.id]),
         may_offboard=visitor.may(Permission.CREDENTIALS, [account.id]),
         is_leaving=await is_leaving(request, account.id),
+        sign_in=await view_sign_in(visitor, account, is_needed=needs_sign_in(line)),
+        stream=stream_path("account", account=account.id),
         forms=[
             *([evergreen_form(request, line, evergreen)] if evergreen else []),
             *list_forms(visitor, line, name),
@@ -628,6 +636,14 @@ async def show_account(request: Request) -> Response:
             OccurrenceFilter(accounts=[account.id])
         ),
         foreign=line.recent,
+    )
+
+
+def needs_sign_in(line: AccountLine) -> bool:
+    """Return True if the sign-in of an account is refused, or ends within days."""
+    is_short = line.days_left is not None and line.days_left <= MAX_DAYS_SHOWN
+    return line.mode is Mode.API and (
+        is_short or isinstance(line.login.health, CredentialExpired)
     )
 
 

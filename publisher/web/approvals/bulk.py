@@ -1,6 +1,7 @@
 """Approve several posts at once: their texts on one page, and one code."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 
 from starlette.requests import Request
@@ -17,7 +18,7 @@ from publisher.web.approvals.approve import (
     require_approval,
 )
 from publisher.web.kit.access import step_up
-from publisher.web.kit.bulk import do_each, read_ticked
+from publisher.web.kit.bulk import do_each, explain_refusal, read_ticked
 from publisher.web.kit.forms import ActionForm, ActionItem, show_action_form
 from publisher.web.kit.frame import read_moment
 from publisher.web.kit.page import redirect
@@ -47,7 +48,24 @@ async def render_bulk(
     ]
     if not tasks:
         raise RefusedError("web_bulk_nothing")
-    form = await make_form(visitor, tasks)
+    chosen = {name_occurrence(task.key) for task in tasks}
+    seen = {
+        name_occurrence(task.key)
+        for task in moment.waiting.tasks
+        if visitor.sees_any(task.accounts)
+    }
+    left_out = [
+        await explain_refusal(
+            visitor,
+            name,
+            RefusedError(
+                "web_bulk_not_yours" if name in seen else "web_bulk_not_waiting"
+            ),
+        )
+        for name in names
+        if name not in chosen
+    ]
+    form = replace(await make_form(visitor, tasks), left_out=left_out)
     return await show_action_form(
         request,
         form,

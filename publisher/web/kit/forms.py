@@ -71,6 +71,8 @@ class ActionForm:
     items: Sequence[ActionItem] = ()
     choices: Mapping[str, str] = field(default_factory=dict)
     """The labels of the rulings to choose from, by value."""
+    left_out: Sequence[str] = ()
+    """What was ticked and is not part of it, each with the reason."""
     counted: str = ""
     """The button's label with the number of ticked items as {number}."""
 

@@ -16,6 +16,7 @@ from functools import lru_cache, partial
 
 from starlette.requests import HTTPConnection, Request
 
+from publisher.app.adapters import get_hook
 from publisher.app.application import Application
 from publisher.app.format import Formatter
 from publisher.app.offline import describe_loaded_files
@@ -317,6 +318,17 @@ class Visitor:
         if accounts is None:
             return may_somewhere(self.user, permission)
         return self.session.principal.may(permission, accounts, self.site.members)
+
+    def may_renew(self, account: AccountId) -> bool:
+        """Return True if the visitor may send the link by which an account's owner signs in.
+
+        Not every platform has one.
+        """
+        known = self.site.settings.accounts.get(account)
+        if known is None or not self.may(Permission.CREDENTIALS, [account]):
+            return False
+        factories = self.site.application.planner.post_renderer.factories
+        return get_hook(factories[known.platform], "sign_in") is not None
 
     def reach(self, permission: Permission) -> frozenset[AccountId] | None:
         """Return the accounts on which the visitor may do something.

@@ -15,6 +15,7 @@ from publisher.domain.approval import AFTER_REVIEW_PERIOD
 from publisher.domain.characters import is_same_name
 from publisher.domain.delivery import State
 from publisher.domain.post import ONCE_OCCURRENCE, OccurrenceKey, PostId
+from publisher.domain.results import HoldReason
 from publisher.domain.user import Permission
 from publisher.engine.approvals import make_approver, waits_for
 from publisher.store.approvals.decisions import ApprovalTask, Approver
@@ -75,6 +76,8 @@ class TodoItem:
     """The path at which a person says to have seen it; empty where that ends nothing."""
     fields: Mapping[str, str] = field(default_factory=dict)
     """What that is drawn from."""
+    renews: str = ""
+    """The account with a sign-in that its owner renews by a link, if the visitor may send it."""
 
     @property
     def verb(self) -> str:
@@ -307,6 +310,9 @@ def _to_item(
         reason=first.reason or "" if kind is TodoKind.RESOLVE else "",
         until=first.expires_at,
         kind_of_post=first.kind,
+        renews=first.account
+        if first.reason == HoldReason.AUTH and visitor.may_renew(first.account)
+        else "",
     )
 
 
@@ -386,6 +392,9 @@ def _list_accounts(visitor: Visitor, pauses: Sequence[Pause]) -> Sequence[TodoIt
                 text=visitor.formatter.pause("web_todo_paused", pause),
                 path=f"/accounts/{quote(account, safe='')}",
                 is_mine=visitor.may(Permission.OPERATE, [account]),
+                renews=account
+                if pause.is_renewable and visitor.may_renew(account)
+                else "",
             )
         )
     return items

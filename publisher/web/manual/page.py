@@ -17,7 +17,7 @@ from publisher.web.kit.live_parts import Parts, item_id, stream_path
 from publisher.web.kit.page import load_macro, redirect, render_page
 from publisher.web.kit.seats import name_accounts
 from publisher.web.kit.site import Notice, Visitor, get_site, get_visitor
-from publisher.web.posts.deliveries import delivery_path
+from publisher.web.posts.deliveries import delivery_path, find_simulated_page
 
 
 async def list_tasks(visitor: Visitor) -> Sequence[OpenManualTask]:
@@ -98,7 +98,12 @@ async def _render_task(
 ) -> Response:
     site, visitor = get_site(request), get_visitor(request)
     account = task.delivery.account
-    policy = site.store.policies.get(account)
+    policy, known = (
+        site.store.policies.get(account),
+        site.settings.accounts.get(account),
+    )
+    posting_url = policy.capabilities.posting_url if policy is not None else None
+    simulated = find_simulated_page(site.settings, known) if known is not None else ""
     return await render_page(
         request,
         "manual/assist_task",
@@ -106,7 +111,8 @@ async def _render_task(
         task=task,
         delivery=task.delivery,
         rendered=task.rendered,
-        account=site.settings.accounts.get(account),
+        account=known,
+        posting_url=(simulated or posting_url) if posting_url else "",
         is_article=policy is not None and policy.capabilities.is_article,
         name=name_accounts(site.settings, visitor.messages).name(account),
         place=visitor.formatter.sign_in_place(task.delivery.platform),

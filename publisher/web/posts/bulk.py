@@ -1,6 +1,6 @@
 """Take several posts down at once, and rule on several accounts of a post at once."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -11,7 +11,12 @@ from publisher.domain.errors import NoSuchItemError, RefusedError
 from publisher.domain.post import DeliveryId, PostId
 from publisher.domain.user import Permission
 from publisher.engine.decisions import Resolution, decide
-from publisher.web.kit.bulk import do_each, read_ticked
+from publisher.web.kit.bulk import (
+    BulkError,
+    do_each,
+    explain_refusal,
+    read_ticked,
+)
 from publisher.web.kit.forms import (
     ActionForm,
     ActionItem,
@@ -35,26 +40,45 @@ RULINGS = (Resolution.NOT_PUBLISHED, Resolution.RESEND, Resolution.CANCEL)
 """The rulings on several accounts. Each published post has an address of its own."""
 
 
-async def read_views(
-    request: Request, posts: Sequence[PostId]
-) -> Mapping[PostId, PostView]:
-    """Return the posts that are or may be published.
+async def read_view(visitor: Visitor, post: PostId) -> PostView:
+    """Return a post.
 
-    Raises NoSuchItemError, SignInError without the permission on all of their accounts, and
-    RefusedError if there is none.
+    Raises NoSuchItemError, and SignInError without the permission to take it down everywhere.
     """
-    visitor, views = get_visitor(request), dict[PostId, PostView]()
+    view = await read_post_view(visitor, post, "")
+    visitor.require(PERMISSIONS["retract"], view.progress.accounts)
+    return view
+
+
+def require_live(view: PostView) -> PostView:
+    """Return a post that is or may be published. Raises RefusedError for any other."""
+    if not view.stops.maybe_published:
+        raise RefusedError("web_bulk_not_live")
+    return view
+
+
+async def read_views(
+    visitor: Visitor, posts: Sequence[PostId]
+) -> tuple[Sequence[PostView], Sequence[str]]:
+    """Return the posts that can be taken down, and which of the others cannot and why.
+
+    Raises the reason of the first one if none can.
+    """
+    views, left_out, errors = list[PostView](), list[str](), list[BulkError]()
     for post in dict.fromkeys(posts):
-        view = await read_post_view(visitor, post, "")
-        visitor.require(PERMISSIONS["retract"], view.progress.accounts)
-        if view.stops.maybe_published:
-            views[post] = view
+        try:
+            views.append(require_live(await read_view(visitor, post)))
+        except (NoSuchItemError, RefusedError) as error:
+            errors.append(error)
+            left_out.append(await explain_refusal(visitor, post, error))
     if not views:
-        raise RefusedError("web_bulk_nothing")
-    return views
+        raise errors[0]
+    return views, left_out
 
 
-def retract_form(visitor: Visitor, views: Sequence[PostView]) -> ActionForm:
+def retract_form(
+    visitor: Visitor, views: Sequence[PostView], left_out: Sequence[str] = ()
+) -> ActionForm:
     t, number = visitor.messages.translate, len(views)
     accounts = sum(view.stops.maybe_published for view in views)
     return ActionForm(
@@ -77,6 +101,7 @@ def retract_form(visitor: Visitor, views: Sequence[PostView]) -> ActionForm:
             )
             for view in views
         ],
+        left_out=left_out,
         confirm=t("web_bulk_retract", number=number),
         keep=t("pages_retract_keep"),
         icon="trash-2",
@@ -89,10 +114,9 @@ def retract_form(visitor: Visitor, views: Sequence[PostView]) -> ActionForm:
 async def show_retract(request: Request) -> Response:
     """Ask whether the ticked posts are to be taken down, each on all of its accounts."""
     ticked = read_ticked(request.query_params.getlist("item"))
-    views = await read_views(
-        request, [PostId(name.partition("#")[0]) for name in ticked]
-    )
-    form = retract_form(get_visitor(request), list(views.values()))
+    visitor = get_visitor(request)
+    posts = [PostId(name.partition("#")[0]) for name in ticked]
+    form = retract_form(visitor, *await read_views(visitor, posts))
     return await show_action_form(request, form)
 
 
@@ -100,8 +124,11 @@ async def retract(request: Request) -> Response:
     """Order that each shown post is taken down everywhere."""
     site, form = get_site(request), await request.form()
     ticked, reason = read_ticked(form.getlist("item")), read_reason(form)
-    views = await read_views(request, [PostId(item.split(" ")[0]) for item in ticked])
-    shown = list(views.values())
+    posts = dict.fromkeys(PostId(item.split(" ")[0]) for item in ticked)
+    views = [await read_view(get_visitor(request), post) for post in posts]
+    shown = [view for view in views if view.stops.maybe_published]
+    if not shown:
+        raise RefusedError("web_bulk_nothing")
     if not reason:
         visitor = get_visitor(request)
         problem = visitor.messages.translate("pages_reason_needed")
@@ -205,5 +232,8 @@ async def resolve(request: Request) -> Response:
             version=shown[0].version,
         )
 
-    notice = await do_each(visitor, "web_bulk_resolved", ticked, act)
+    def name(item: str) -> str:
+        return view.names.name(AccountId((*item.split(" ", 2), "", "")[1]))
+
+    notice = await do_each(visitor, "web_bulk_resolved", ticked, act, name)
     return redirect(request, post_path(view), notice)

@@ -10,12 +10,13 @@ from starlette.responses import Response
 from publisher.app.history import POST_EVENTS, Explanation, explain_delivery
 from publisher.app.open_store import check_command_access
 from publisher.config import Environment, Settings
-from publisher.domain.account import AccountId
+from publisher.domain.account import Account, AccountId
 from publisher.domain.addresses import is_loopback
 from publisher.domain.delivery import Delivery, State
 from publisher.domain.errors import NoSuchItemError, RefusedError
 from publisher.domain.glyph import Glyph
 from publisher.domain.post import DeliveryId, OccurrenceKey, Post, PostId
+from publisher.domain.results import HoldReason
 from publisher.domain.user import Permission
 from publisher.engine.decisions import (
     CONFIRM,
@@ -173,14 +174,15 @@ def place_of(settings: Settings, delivery: Delivery) -> str:
     if not url or not url.startswith(("https://", "http://")):
         return ""
     account = settings.accounts.get(delivery.account)
-    is_simulated = (
-        settings.environment is Environment.DRILL
-        and account is not None
-        and account.base_url is not None
-        and not is_loopback(urlsplit(url).hostname or "")
-    )
-    if not is_simulated or account is None:
+    if account is None or is_loopback(urlsplit(url).hostname or ""):
         return url
+    return find_simulated_page(settings, account) or url
+
+
+def find_simulated_page(settings: Settings, account: Account) -> str:
+    """Return the page of an account on the simulator in a drill; empty otherwise."""
+    if settings.environment is not Environment.DRILL or account.base_url is None:
+        return ""
     return f"{account.base_url}/_sim/feed/{account.platform}/{quote(account.identity)}"
 
 
@@ -352,6 +354,9 @@ async def show_delivery(request: Request) -> Response:
         unseen=await list_own_unseen(visitor, view.delivery),
         rendered=view.filed.rendered,
         policy=store.policies.get(view.delivery.account),
+        may_renew=view.delivery.state is State.HELD
+        and view.delivery.reason == HoldReason.AUTH
+        and visitor.may_renew(view.delivery.account),
         is_task=view.line.glyph is Glyph.ACTION
         and view.delivery.manual_task is not None,
     )
