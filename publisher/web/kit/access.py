@@ -15,7 +15,7 @@ from publisher.domain.characters import is_storable
 from publisher.domain.delivery import State
 from publisher.domain.user import Permission, RefusalKind
 from publisher.engine.authentication import check_code
-from publisher.i18n import LANGUAGES, Lang
+from publisher.i18n import LANGUAGES, Lang, Messages
 from publisher.store.people.users import hash_secret
 from publisher.web.http.server import peer_key
 from publisher.web.kit.page import redirect, render_page, safe_path
@@ -170,7 +170,7 @@ def protect(route: PageRoute) -> Handler:
             await request.form(max_fields=MAX_PARTS, max_part_size=MAX_PART_BYTES)
         if route.permission is not None and visitor.session is None:
             if not await get_site(request).require_users():
-                return await render_page(request, "first_run")
+                return await show_first_run(request)
             return await ask_to_sign_in(request)
         if route.permission is not None and not visitor.may(route.permission):
             await note_denial(visitor)
@@ -193,6 +193,12 @@ def protect(route: PageRoute) -> Handler:
             return await handle(request)
 
     return show if route.method == "GET" else handle
+
+
+async def show_first_run(request: Request) -> Response:
+    """Show the command for the first user: to a person on the host, as nobody else is there."""
+    command = Messages(get_visitor(request).lang).translate("web_first_run_command")
+    return await render_page(request, "first_run", command=command)
 
 
 async def show_too_many_actions(request: Request, wait: int) -> Response:

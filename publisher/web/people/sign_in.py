@@ -31,6 +31,7 @@ from publisher.web.kit.access import (
     clear_session_cookie,
     cookie_name,
     go_on,
+    show_first_run,
 )
 from publisher.web.kit.known_browsers import find_browser, keep_browser
 from publisher.web.kit.page import redirect, render_page, safe_path
@@ -58,7 +59,7 @@ async def show_login(request: Request) -> Response:
     if get_visitor(request).session is not None:
         return redirect(request, safe_path(request.query_params.get("next", "")))
     if not await get_site(request).require_users():
-        return await render_page(request, "first_run")
+        return await show_first_run(request)
     following = safe_path(request.query_params.get("next", ""))
     return await render_page(
         request,
