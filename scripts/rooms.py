@@ -55,8 +55,8 @@ SUBJECTS: Mapping[str, str] = {
     "manual": "assist manual manual_tasks",
     "approvals": "approval approval_race approvals approve duty unapprove",
     "write": """
-        differences draft_form form_words lookups phone pictures pinyin post_change post_check post_form
-        preview previews rewrite save_limits schedule_editor turns uploads urgent write writers
+        bulk_move differences draft_form form_words lookups phone pictures pinyin post_change post_check
+        post_form preview previews rewrite save_limits schedule_editor turns uploads urgent write writers
     """,
     "calendar": "calendar",
     "today": "dashboard glyph today todo unseen",

@@ -26,6 +26,7 @@ from publisher.web.posts import (
 )
 from publisher.web.today import page as today
 from publisher.web.write import (
+    bulk_move,
     draft_form,
     move,
     remove,
@@ -90,6 +91,8 @@ ROUTES: Sequence[PageRoute] = (
     _action("/bulk/approve", "give_approvals", _APPROVE, bulk_approvals.give_approvals),
     _page("/bulk/retract", "bulk_retract", _RETRACT, bulk.show_retract),
     _action("/bulk/retract", "retract_posts", _RETRACT, bulk.retract),
+    _page("/bulk/move", "bulk_move", _WRITE, bulk_move.show_moves),
+    _action("/bulk/move", "move_posts", _WRITE, bulk_move.move_posts),
     _page("/people", "people", _ADMINISTER, people.show_people),
     _action("/people", "add_person", _ADMINISTER, people.add_person),
     _action("/people/duty", "change_duty", _ADMINISTER, people.change_duty),

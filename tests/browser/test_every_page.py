@@ -105,6 +105,7 @@ REFUSED = {
     "evergreen_form",
     "bulk_approve",
     "bulk_retract",
+    "bulk_move",
 }
 """Forms that the state of the post does not allow, or without a ticked post.
 

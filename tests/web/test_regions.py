@@ -247,6 +247,7 @@ EXPECTED = {
     "approve_changes": (303, 404), "approve_return": (200, 404), "return_text": (422, 404),
     "undo_return": (409, 404), "end_approvals": (409, 404),
     "bulk_approve": (409, 409), "give_approvals": (409, 409), "bulk_retract": (409, 409),
+    "bulk_move": (409, 409), "move_posts": (409, 409),
     "retract_posts": (409, 409), "bulk_resolve": (409, 404), "resolve_all": (422, 404),
     "people": (200, 200), "add_person": (403, 403), "change_duty": (403, 403), "person": (200, 404),
     "change_roles": (403, 403), "disable_person": (403, 403), "enable_person": (403, 403),

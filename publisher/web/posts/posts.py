@@ -94,6 +94,7 @@ async def show_posts(request: Request) -> Response:
         glyphs=list(Glyph),
         may_approve=visitor.may(Permission.APPROVE),
         may_retract=visitor.may(Permission.RETRACT),
+        may_write=visitor.may(Permission.WRITE),
     )
 
 
