@@ -11,6 +11,7 @@ import pytest
 
 from publisher.app.format import Formatter
 from publisher.app.history import format_event
+from publisher.app.previews import NOT_SUPPORTED
 from publisher.cli import COMMANDS, run_command
 from publisher.cli.terminal import text_width, wrap_text
 from publisher.domain.delivery import EVENT_CODES, ReminderKind, State
@@ -19,6 +20,7 @@ from publisher.engine.checkpoints import MISSING_KEY_REASON
 from publisher.i18n import LANGUAGES, Messages, load_catalogue
 from publisher.secrets import FIELDS_MISSING, SecretErrorCode
 from publisher.store.deliveries.sweeps import EXPIRED
+from publisher.store.monitor import previews
 from publisher.store.queries.queries import Alert, AuditLine, Pause
 from tests.cli.reasons import find_reasons
 
@@ -49,6 +51,9 @@ REASONS = {
     *EXPIRED,
     MISSING_KEY_REASON,
     FIELDS_MISSING,
+    previews.EXPIRED,
+    previews.INTERRUPTED,
+    NOT_SUPPORTED,
     *(set(get_args(SecretErrorCode)) - {"audit_key_bad"}),
 } - UNSHOWN
 OF_THE_CLOCK = {
@@ -138,7 +143,7 @@ def test_every_audit_event_has_a_text(narrator, event):
             event=event,
             before="due",
             after="claimed",
-            detail={"attempt": 1, "reason": None, "correction": "fix"},
+            detail={"attempt": 1, "reason": None, "correction": "fix", "to": "wang"},
         )
         words = format_event(entry, narrator)
         assert "event_" not in words
@@ -263,7 +268,7 @@ def test_every_job_has_a_text(narrator):
             r"Job\(\s*\"(\w+)\",", (ROOT / "publisher" / path).read_text("utf-8")
         )
     ]
-    assert len(beats) == 30
+    assert len(beats) == 32
     for job in [*beats, "monitor_account", "check_login"]:
         facts = {
             "job": job,
