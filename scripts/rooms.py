@@ -55,8 +55,9 @@ SUBJECTS: Mapping[str, str] = {
     "manual": "assist manual manual_tasks",
     "approvals": "approval approval_race approvals approve duty unapprove",
     "write": """
-        cover differences draft_form library lookups picture_shrinker pictures pinyin post_change post_check post_form preview
-        rewrite save_limits schedule_editor turns uploads urgent write writers
+        cover differences draft_form library lookups picture_shrinker pictures
+        pinyin post_change post_check post_form preview rewrite
+        save_limits schedule_editor turns uploads urgent write writers
     """,
     "calendar": "calendar",
     "today": "dashboard glyph today todo unseen",
