@@ -11,6 +11,7 @@ from publisher.domain.account import Mode
 from publisher.domain.delivery import State
 from publisher.domain.results import CredentialExpired, Healthy, ManualTask, Ticket
 from publisher.engine.decisions import named_person
+from publisher.store.db.rows import raise_alert
 from publisher.store.db.tables import DELIVERY, changed_columns
 from publisher.testing.fakes import START_TIME
 from tests.cli.posts import warning
@@ -77,6 +78,46 @@ async def test_accounts_that_need_somebody_stand_out(site):
         True,
         False,
     )
+
+
+async def test_an_account_with_an_alert_is_not_normal(site):
+    """Both views and the account's page say what it is, as soon as the alert is there."""
+    client = await site.signed_in("operator", name="王")
+    addresses = ("/accounts?status=action", "/accounts?view=list&status=action")
+    before = [(await client.get(address)).text for address in addresses]
+
+    def alert(unit):
+        facts = {
+            "account": "shanghai-tieba",
+            "number": "1",
+            "url": "https://x.example/1",
+        }
+        raise_alert(
+            unit, START_TIME, "unauthorized_post", "account:shanghai-tieba", facts
+        )
+
+    await site.store.database.write(alert)
+    after = [(await client.get(address)).text for address in addresses]
+    assert ["/accounts/shanghai-tieba" in page for page in before + after] == [
+        False,
+        False,
+        True,
+        True,
+    ]
+    assert "有提醒" in after[1]
+
+
+async def test_a_refused_login_asks_for_its_renewal_and_for_no_ruling(site):
+    """Nothing was sent, so that there is no post to recognise."""
+    await plan(site, POST)
+    await set_state(site, State.HELD, "beijing-tieba", reason="auth", attempts=0)
+    client = await site.signed_in("operator", name="王")
+    inbox = (await client.get("/inbox")).text
+    assert "没发出去，账号要恢复：" in inbox
+    assert "认定：" not in inbox
+    page = (await client.get("/deliveries/refund/once/beijing-tieba")).text
+    assert "恢复好了，现在发" in page
+    assert "不是，再发" not in page
 
 
 async def test_an_account_is_paused_and_resumed(site):
