@@ -64,7 +64,7 @@ SUBJECTS: Mapping[str, str] = {
     "calendar": "calendar",
     "today": "dashboard glyph today todo unseen",
     "accounts": """
-        account accounts adapter_state changed_accounts credentials doctor foreign_state
+        account account_lines accounts adapter_state changed_accounts credentials doctor foreign_state
         kept_secrets login login_health mode modes offboard platform_recovery rename_account
         renewals rotations secret secret_report secret_reports sign_in_links
     """,
