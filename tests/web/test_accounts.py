@@ -9,7 +9,14 @@ from sqlalchemy import update
 
 from publisher.domain.account import Mode
 from publisher.domain.delivery import State
-from publisher.domain.results import CredentialExpired, Healthy, ManualTask, Ticket
+from publisher.domain.results import (
+    CredentialExpired,
+    Healthy,
+    ManualTask,
+    RateLimited,
+    Ticket,
+    Unknown,
+)
 from publisher.engine.decisions import named_person
 from publisher.store.db.rows import raise_alert
 from publisher.store.db.tables import DELIVERY, changed_columns
@@ -80,44 +87,42 @@ async def test_accounts_that_need_somebody_stand_out(site):
     )
 
 
-async def test_an_account_with_an_alert_is_not_normal(site):
-    """Both views and the account's page say what it is, as soon as the alert is there."""
-    client = await site.signed_in("operator", name="王")
-    addresses = ("/accounts?status=action", "/accounts?view=list&status=action")
-    before = [(await client.get(address)).text for address in addresses]
-
-    def alert(unit):
-        facts = {
-            "account": "shanghai-tieba",
-            "number": "1",
-            "url": "https://x.example/1",
-        }
-        raise_alert(
-            unit, START_TIME, "unauthorized_post", "account:shanghai-tieba", facts
-        )
-
-    await site.store.database.write(alert)
-    after = [(await client.get(address)).text for address in addresses]
-    assert ["/accounts/shanghai-tieba" in page for page in before + after] == [
-        False,
-        False,
-        True,
-        True,
-    ]
-    assert "有提醒" in after[1]
+@pytest.mark.parametrize(
+    ("code", "is_normal"),
+    [
+        ("account_circuit_breaker_open", False),
+        ("rights_missing", False),
+        ("silence_notice", True),
+    ],
+)
+async def test_an_account_with_an_open_alert_is_not_shown_as_normal(
+    site, code, is_normal
+):
+    """Both views say so; what only counts in a digest makes no account abnormal."""
+    client = await site.signed_in("viewer")
+    facts = {"account": "beijing-weibo"}
+    await site.store.database.write(
+        lambda unit: raise_alert(unit, START_TIME, code, "login:x", facts)
+    )
+    regions = (await client.get("/accounts")).text
+    listed = (await client.get("/accounts?view=list&status=fine")).text
+    assert ("北京 · 微博 正常" in regions) is is_normal
+    row = '<th scope="row"><a href="/accounts/beijing-weibo">'
+    assert (row in listed) is is_normal
 
 
-async def test_a_refused_login_asks_for_its_renewal_and_for_no_ruling(site):
-    """Nothing was sent, so that there is no post to recognise."""
-    await plan(site, POST)
-    await set_state(site, State.HELD, "beijing-tieba", reason="auth", attempts=0)
-    client = await site.signed_in("operator", name="王")
-    inbox = (await client.get("/inbox")).text
-    assert "没发出去，账号要恢复：" in inbox
-    assert "认定：" not in inbox
-    page = (await client.get("/deliveries/refund/once/beijing-tieba")).text
-    assert "恢复好了，现在发" in page
-    assert "不是，再发" not in page
+@pytest.mark.parametrize(
+    "result", [Unknown(reason="timeout"), RateLimited(code="busy", until=None)]
+)
+async def test_an_account_that_cannot_be_read_is_not_shown_as_normal(site, result):
+    """Nobody knows if its sign-in works; the next check that succeeds ends it."""
+    account = site.application.settings.accounts["beijing-weibo"]
+    client = await site.signed_in("viewer")
+    shown = []
+    for each in (result, Healthy()):
+        await site.store.login_health.record_probe(account, each)
+        shown.append("北京 · 微博 正常" in (await client.get("/accounts")).text)
+    assert shown == [False, True]
 
 
 async def test_an_account_is_paused_and_resumed(site):

@@ -190,7 +190,11 @@ def _judge(  # noqa: PLR0913, PLR0917 # all that may be wrong
 ) -> Iterator[tuple[AccountStatus, str, str]]:
     """Yield the findings about an account, the worst first; the last one is that it is fine."""
     t, formatter = visitor.messages.translate, visitor.formatter
-    by_urgency = {classify(alert.code).urgency: alert for alert in reversed(alerts)}
+    by_urgency = {
+        classify(alert.code).urgency: alert
+        for alert in reversed(alerts)
+        if alert.code != "unauthorized_post"  # the page shows the post itself
+    }
     if health.mode is Mode.OFF:
         yield AccountStatus.OFF, t("mode_off"), ""
     if pause is not None:
