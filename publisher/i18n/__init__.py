@@ -29,6 +29,7 @@ from typing import Any, Literal, Protocol
 
 from publisher.domain.errors import Problem
 from publisher.domain.kinds import KINDS
+from publisher.domain.results import REFUSED_HOLD_REASONS
 from publisher.i18n.plain import leave_out_commands, name_files
 
 Lang = Literal["zh_CN", "en"]
@@ -181,7 +182,10 @@ class Messages:
     def hint(self, code: str, /, **facts: object) -> str:
         """Return the advice about a code, or an empty text if the message already says it."""
         hint = self.entries.get(code, {}).get("hint")
-        return self._format(hint[self.lang], facts) if hint else ""
+        is_refused = code.removeprefix("hold_") in REFUSED_HOLD_REASONS
+        return (
+            self._format(hint[self.lang], facts, is_refused=is_refused) if hint else ""
+        )
 
     def name_key(self, path: str, posts: Sequence[str] = ()) -> str:
         """Return the path of a key in words where it is in one of `posts`.
@@ -225,9 +229,11 @@ class Messages:
             parts.append(f"({hint})")
         return " ".join(parts)
 
-    def _format(self, text: str, facts: Mapping[str, object]) -> str:
+    def _format(
+        self, text: str, facts: Mapping[str, object], *, is_refused: bool = False
+    ) -> str:
         if self.names_buttons:
-            text = _name_buttons(text, self.lang)
+            text = _name_buttons(text, self.lang, is_refused=is_refused)
         if not self.names_host:
             text = self._leave_out_host(text)
         if self.program != PROGRAM or self.workspace_option:
@@ -267,13 +273,19 @@ class Messages:
 
 
 @cache
-def _name_buttons(text: str, lang: Lang) -> str:
-    """Return a message of the catalogue with the name of a button for each command that has one."""
+def _name_buttons(text: str, lang: Lang, *, is_refused: bool) -> str:
+    """Return a message of the catalogue with the name of a button for each command that has one.
+
+    `is_refused`: it is about a delivery whose account was refused, which has a button of its own.
+    """
     entries = load_catalogue()
 
     def name_button(command: re.Match[str]) -> str:
+        words = command[2].split()
+        if is_refused and "resend" in words:
+            words.insert(0, "refused")
         codes = [
-            *(f"button_{command[1]}_{word}" for word in command[2].split()),
+            *(f"button_{command[1]}_{word}" for word in words),
             f"button_{command[1]}",
         ]
         button = next((entries[code] for code in codes if code in entries), None)

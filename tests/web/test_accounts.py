@@ -4,12 +4,21 @@ import re
 from dataclasses import replace
 from datetime import timedelta
 
+import pytest
 from sqlalchemy import update
 
 from publisher.domain.account import Mode
 from publisher.domain.delivery import State
-from publisher.domain.results import CredentialExpired, Healthy, ManualTask, Ticket
+from publisher.domain.results import (
+    CredentialExpired,
+    Healthy,
+    ManualTask,
+    RateLimited,
+    Ticket,
+    Unknown,
+)
 from publisher.engine.decisions import named_person
+from publisher.store.db.rows import raise_alert
 from publisher.store.db.tables import DELIVERY, changed_columns
 from publisher.testing.fakes import START_TIME
 from tests.cli.posts import warning
@@ -76,6 +85,44 @@ async def test_accounts_that_need_somebody_stand_out(site):
         True,
         False,
     )
+
+
+@pytest.mark.parametrize(
+    ("code", "is_normal"),
+    [
+        ("account_circuit_breaker_open", False),
+        ("rights_missing", False),
+        ("silence_notice", True),
+    ],
+)
+async def test_an_account_with_an_open_alert_is_not_shown_as_normal(
+    site, code, is_normal
+):
+    """Both views say so; what only counts in a digest makes no account abnormal."""
+    client = await site.signed_in("viewer")
+    facts = {"account": "beijing-weibo"}
+    await site.store.database.write(
+        lambda unit: raise_alert(unit, START_TIME, code, "login:x", facts)
+    )
+    regions = (await client.get("/accounts")).text
+    listed = (await client.get("/accounts?view=list&status=fine")).text
+    assert ("北京 · 微博 正常" in regions) is is_normal
+    row = '<th scope="row"><a href="/accounts/beijing-weibo">'
+    assert (row in listed) is is_normal
+
+
+@pytest.mark.parametrize(
+    "result", [Unknown(reason="timeout"), RateLimited(code="busy", until=None)]
+)
+async def test_an_account_that_cannot_be_read_is_not_shown_as_normal(site, result):
+    """Nobody knows if its sign-in works; the next check that succeeds ends it."""
+    account = site.application.settings.accounts["beijing-weibo"]
+    client = await site.signed_in("viewer")
+    shown = []
+    for each in (result, Healthy()):
+        await site.store.login_health.record_probe(account, each)
+        shown.append("北京 · 微博 正常" in (await client.get("/accounts")).text)
+    assert shown == [False, True]
 
 
 async def test_an_account_is_paused_and_resumed(site):

@@ -43,6 +43,26 @@ async def test_a_post_shows_each_account_with_its_text(site):
     assert "act-cancel" not in page
 
 
+@pytest.mark.parametrize("reason", ["auth", "account", "wrong_secret"])
+async def test_a_refused_sign_in_is_not_put_as_a_question_for_the_post(site, reason):
+    """Nothing was sent: there is nothing to recognise, and no warning of a second post."""
+    await plan(site, POST)
+    await set_state(site, State.HELD, "shanghai-tieba", reason=reason, attempts=1)
+    client = await site.signed_in("operator")
+    path = "/deliveries/refund/once/shanghai-tieba"
+    for page in [(await client.get(each)).text for each in (path, PATH)]:
+        offered = re.findall(r'data-testid="act-(resolve-[\w-]+)"', page)
+        assert offered == ["resolve-resend", "resolve-cancel"]
+        assert "恢复好了，现在发" in page
+        assert "就是这一条" not in page
+        assert "不是，再发" not in page
+    assert "出现两条" not in (await client.get(f"{path}/resolve?ruling=resend")).text
+    assert (await client.get(f"{path}/resolve?ruling=published")).status_code == 409
+    assert "没发出去，账号要恢复" in (await client.get("/inbox")).text
+    await set_state(site, State.HELD, "shanghai-tieba", parts_done=1)
+    assert "act-resolve-published" in (await client.get(path)).text
+
+
 async def test_what_needs_a_person_stands_first_with_the_words_of_why(site):
     """A held delivery is opened, explained as `why` does, and nobody is sent to a terminal."""
     await plan(site, POST)

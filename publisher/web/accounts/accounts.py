@@ -13,11 +13,12 @@ from publisher.app.adapters import find_api_blocker
 from publisher.app.format import credential_days_left
 from publisher.app.open_store import check_command_access
 from publisher.domain.account import Account, AccountId, Mode, Platform
+from publisher.domain.alert_classes import Urgency, classify
 from publisher.domain.delivery import Role
 from publisher.domain.errors import NoSuchItemError, RefusedError
 from publisher.domain.evergreen import choose_evergreen
 from publisher.domain.post import Post, PostId
-from publisher.domain.results import Blocked, CredentialExpired
+from publisher.domain.results import Blocked, CredentialExpired, ReadFailure
 from publisher.domain.silence import SilenceClock, SilenceLevel
 from publisher.domain.user import Permission
 from publisher.engine.planner import schedule_evergreen
@@ -164,7 +165,9 @@ def describe_account(  # noqa: PLR0913, PLR0917 # all that is known of an accoun
     days_left = credential_days_left(health.health, now)
     fresh = [post for post in foreign if post.published_at >= now - FOREIGN_POST_AGE]
     own = fresh if health.account.is_exclusive else []
-    status, word, text = next(_judge(visitor, health, clock, pause, own, days_left))
+    status, word, text = next(
+        _judge(visitor, health, clock, pause, own, days_left, alerts)
+    )
     if not text and alerts and status in {AccountStatus.ACTION, AccountStatus.WARN}:
         text = formatter.alert(alerts[0])
     return AccountLine(
@@ -202,9 +205,15 @@ def _judge(  # noqa: PLR0913, PLR0917 # all that may be wrong
     pause: Pause | None,
     foreign: Sequence[ForeignPost],
     days_left: int | None,
+    alerts: Sequence[Alert],
 ) -> Iterator[tuple[AccountStatus, str, str]]:
     """Yield the findings about an account, the worst first; the last one is that it is fine."""
     t, formatter = visitor.messages.translate, visitor.formatter
+    by_urgency = {
+        classify(alert.code).urgency: alert
+        for alert in reversed(alerts)
+        if alert.code != "unauthorized_post"  # the page shows the post itself
+    }
     if health.mode is Mode.OFF:
         yield AccountStatus.OFF, t("mode_off"), ""
     if pause is not None:
@@ -220,11 +229,32 @@ def _judge(  # noqa: PLR0913, PLR0917 # all that may be wrong
             else "pages_account_blocked"
         )
         yield AccountStatus.ACTION, t(code), formatter.health(health.health)
+    if urgent := by_urgency.get(Urgency.URGENT):
+        yield AccountStatus.ACTION, t("pages_account_alert"), formatter.alert(urgent)
     if foreign:
         says = t(
             "pages_account_foreign_says", at=formatter.time(foreign[0].published_at)
         )
         yield AccountStatus.WARN, t("pages_account_foreign"), says
+    yield from _judge_ahead(visitor, health, clock, days_left)
+    if important := by_urgency.get(Urgency.IMPORTANT):
+        yield AccountStatus.WARN, t("pages_account_alert"), formatter.alert(important)
+    if health.mode is Mode.API and isinstance(health.health, ReadFailure):
+        says = formatter.health(health.health)
+        yield AccountStatus.WARN, t("pages_account_unread"), says
+    if health.mode is Mode.ASSISTED:
+        yield AccountStatus.HAND, t("pages_account_by_hand"), ""
+    yield AccountStatus.FINE, "", ""
+
+
+def _judge_ahead(
+    visitor: Visitor,
+    health: AccountHealth,
+    clock: SilenceClock | None,
+    days_left: int | None,
+) -> Iterator[tuple[AccountStatus, str, str]]:
+    """Yield the findings about what an account is near to: no authorisation, or silence."""
+    t = visitor.messages.translate
     if (
         days_left is not None
         and days_left <= MAX_DAYS_SHOWN // 2
@@ -241,9 +271,6 @@ def _judge(  # noqa: PLR0913, PLR0917 # all that may be wrong
             t("pages_account_silent", days=clock.days),
             t("pages_account_silent_says"),
         )
-    if health.mode is Mode.ASSISTED:
-        yield AccountStatus.HAND, t("pages_account_by_hand"), ""
-    yield AccountStatus.FINE, "", ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -257,6 +284,14 @@ class RegionRow:
     def cell(self, platform: Platform) -> str:
         """Return the id of the cell of a platform."""
         return item_id("cell", self.key, platform)
+
+    def worst(self, platform: Platform) -> AccountStatus:
+        """Return the worst status of its accounts on a platform."""
+        return min(
+            (line.status for line in self.lines.get(platform, ())),
+            key=list(AccountStatus).index,
+            default=AccountStatus.FINE,
+        )
 
 
 def group_regions(

@@ -15,6 +15,7 @@ from publisher.domain.approval import AFTER_REVIEW_PERIOD
 from publisher.domain.characters import is_same_name
 from publisher.domain.delivery import State
 from publisher.domain.post import ONCE_OCCURRENCE, OccurrenceKey, PostId
+from publisher.domain.results import REFUSED_HOLD_REASONS
 from publisher.domain.user import Permission
 from publisher.engine.approvals import make_approver, waits_for
 from publisher.store.approvals.decisions import ApprovalTask, Approver
@@ -79,6 +80,8 @@ class TodoItem:
     @property
     def verb(self) -> str:
         """The visitor's action on it, as a part of the codes of messages."""
+        if self.kind is TodoKind.RESOLVE and self.reason in REFUSED_HOLD_REASONS:
+            return "refused"  # nothing was sent, so that there is nothing to recognise
         return "release" if self.is_release else self.kind
 
     @property

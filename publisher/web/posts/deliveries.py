@@ -16,6 +16,7 @@ from publisher.domain.delivery import Delivery, State
 from publisher.domain.errors import NoSuchItemError, RefusedError
 from publisher.domain.glyph import Glyph
 from publisher.domain.post import DeliveryId, OccurrenceKey, Post, PostId
+from publisher.domain.results import REFUSED_HOLD_REASONS
 from publisher.domain.user import Permission
 from publisher.engine.decisions import (
     CONFIRM,
@@ -25,6 +26,7 @@ from publisher.engine.decisions import (
     decide,
 )
 from publisher.engine.planner import resend_post
+from publisher.engine.recovery_orders import split_held
 from publisher.store.approvals.decisions import list_unapproved
 from publisher.store.db.rows import ACCOUNT_PAUSED
 from publisher.store.plan.posts import AuditAction
@@ -74,6 +76,8 @@ class DeliveryView:
     """The occurrences of the post that are not sent without another approval."""
     stops: StopCounts
     """The counts for taking the post down on this account, in all its occurrences."""
+    is_refused: bool = False
+    """True if its account was refused before anything was sent: nothing is to be looked for."""
 
     @property
     def path(self) -> str:
@@ -130,9 +134,20 @@ async def read_delivery_view(
         store.approval_rules.is_active
     )
     tasks = await store.approvals.tasks(key.post) if is_asked else ()
-    return view_delivery(
+    view = view_delivery(
         visitor, progress, filed[0], facts.pauses, list_unapproved(tasks)
     )
+    return await mark_refused(visitor, view)
+
+
+async def mark_refused(visitor: Visitor, view: DeliveryView) -> DeliveryView:
+    """Return the view of a delivery, marked if its account was refused and nothing was sent."""
+    delivery = view.delivery
+    is_doubted = delivery.state is not State.HELD or view.request is not None
+    if is_doubted or delivery.reason not in REFUSED_HOLD_REASONS:
+        return view
+    refused, _others = await split_held(visitor.site.store, [delivery])
+    return replace(view, is_refused=bool(refused))
 
 
 def view_delivery(
@@ -210,7 +225,10 @@ async def explain(
 def ruling_form(visitor: Visitor, view: DeliveryView, ruling: str) -> ActionForm:
     """Ask for the input of a ruling: the address where the post was seen, or the reason."""
     t, delivery = visitor.messages.translate, view.delivery
-    texts = [t(f"pages_rule_{ruling}_says", name=view.name, marker=view.marker)]
+    words = f"pages_rule_{ruling}"
+    if view.is_refused and ruling == Resolution.RESEND:
+        words = "pages_rule_refused"
+    texts = [t(f"{words}_says", name=view.name, marker=view.marker)]
     if ruling == CONFIRM and view.request is not None:
         texts.append(
             t(
@@ -224,15 +242,15 @@ def ruling_form(visitor: Visitor, view: DeliveryView, ruling: str) -> ActionForm
         verb=f"resolve-{ruling}",
         path=f"{view.path}/resolve?ruling={ruling}",
         back=view.path,
-        label=t(f"pages_rule_{ruling}"),
-        title=t(f"pages_rule_{ruling}_title", name=view.name),
+        label=t(words),
+        title=t(f"{words}_title", name=view.name),
         texts=texts,
-        confirm=t(f"pages_rule_{ruling}"),
+        confirm=t(words),
         keep=t("pages_rule_keep"),
         reason="required",
         asks_url=ruling == Resolution.PUBLISHED,
         url=(delivery.reported_url or "") if ruling == Resolution.PUBLISHED else "",
-        style="danger" if ruling == Resolution.RESEND else "main",
+        style="danger" if words == "pages_rule_resend" else "main",
         fields={"ruling": ruling, "seen": seen_state(delivery)},
     )
 
@@ -283,6 +301,8 @@ def list_rulings(view: DeliveryView, visitor: Visitor) -> Sequence[str]:
     """Return the rulings that can be given on a delivery now, the likeliest first."""
     if not can_be_resolved(view.delivery):
         return ()
+    if view.is_refused:
+        return (Resolution.RESEND, Resolution.CANCEL)
     own = view.request is not None and view.request.by == visitor.user.name
     confirm = [CONFIRM] if view.request is not None and not own else []
     return [

@@ -31,6 +31,7 @@ from publisher.web.posts.deliveries import (
     delivery_path,
     explain,
     list_forms,
+    mark_refused,
     place_of,
     view_delivery,
 )
@@ -70,7 +71,11 @@ async def show_post(request: Request) -> Response:
     )
     if opened is None and tab == "action" and "open" not in query:
         opened = next(iter(lines), None)
-    opened_view = view_opened(visitor, view, opened) if opened else None
+    opened_view = (
+        await mark_refused(visitor, view_opened(visitor, view, opened))
+        if opened
+        else None
+    )
     first = find_first(lines, query.get("from", ""), opened)
     shown = lines[first : first + MAX_LINES]
     # a post on more accounts than fit says nothing of the ones that come and go beyond
