@@ -28,7 +28,10 @@ CONTEXT_CHARACTERS = 30
 MAX_BRIDGE_CHARACTERS = 2
 """An equal part this short between two differences is shown as a part of them."""
 COMPARED_CONTEXT = 4
-"""Two equal differences with these neighbouring characters are one."""
+"""Two equal differences with these neighbouring characters are one.
+
+Punctuation, spaces and numbers of lists differ between platforms, and end the neighbourhood.
+"""
 FIELDS = ("title", "summary", "text", "markup", "link", "images")
 
 
@@ -237,8 +240,9 @@ def split_texts(before: str, after: str) -> Sequence[Part]:
     place = 0
     for part in parts:
         end = place + len(part.added)
-        part.before = after[max(0, place - COMPARED_CONTEXT) : place]
-        part.after = after[end : end + COMPARED_CONTEXT]
+        before, following = after[:place], after[end : end + COMPARED_CONTEXT]
+        part.before = BOUNDARY.split(before[-COMPARED_CONTEXT:])[-1]
+        part.after = BOUNDARY.split(following)[0]
         place = end
     return parts
 

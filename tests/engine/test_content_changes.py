@@ -89,6 +89,20 @@ def test_a_difference_is_listed_once_with_all_its_places():
     assert changes.number_of_accounts == 2
 
 
+def test_the_number_of_a_list_makes_no_other_difference():
+    """Platforms number a list in their own way: its changed item is listed once."""
+    [first, _other] = contents()
+    before, after = (
+        [
+            replace(first, account=name, platform=name, title="", summary="", text=text)
+            for name, text in (("a", f"请您做到\n1. {item}"), ("b", f"请您\n1　{item}"))
+        ]
+        for item in ("先挂断，再核实", "请先挂断，再核实")
+    )
+    [change] = compare_contents(before, after).texts
+    assert change.accounts == ["a", "b"]
+
+
 def test_the_same_words_at_another_place_are_a_change_of_their_own():
     """Words added twice in a text are listed twice, and once where the title has them, too."""
     [first, _other] = contents()
