@@ -20,10 +20,10 @@ from tests.engine.test_planner import (  # noqa: F401 # a fixture
 )
 
 FILE = "schedule.toml"
-HOURLY = cron("hourly", "0 * * * *")
-"""Has an occurrence at each hour of two days, of two texts."""
-EDITED = HOURLY.replace("退款诈骗", "刷单诈骗")
-PORTION, ALL = 10, 2 * 49
+REPEATED = cron("repeated", "0 */4 * * *")
+"""Has twelve occurrences in two days, of two texts."""
+EDITED = REPEATED.replace("退款诈骗", "刷单诈骗")
+PORTION, ALL = 10, 2 * 12
 
 
 @pytest.fixture(autouse=True)
@@ -47,12 +47,12 @@ async def test_i22_a_repeating_post_is_filed_in_portions_with_its_next_times_fir
 ):
     """The version comes into force with the first portion, and the plan is then completed."""
     one_time = entry("once", at="2026-11-26T09:00:00")
-    applied = await apply_schedule(planner, HOURLY + one_time, FILE)
+    applied = await apply_schedule(planner, REPEATED + one_time, FILE)
     assert applied.filed == PORTION
     assert len(await deliveries(planner, post="once")) == 2
-    first = await deliveries(planner, post="hourly")
+    first = await deliveries(planner, post="repeated")
     assert await plan_rest(planner) == ALL - len(first)
-    filed = await deliveries(planner, post="hourly")
+    filed = await deliveries(planner, post="repeated")
     assert len(filed) == len({(item.key, item.account) for item in filed}) == ALL
     assert {item.due_at for item in first} == set(
         sorted({item.due_at for item in filed})[: len(first) // 2]
@@ -64,28 +64,28 @@ async def test_i14_an_urgent_post_waits_for_one_portion_of_a_large_plan(
     planner,  # noqa: F811 # the fixture
 ):
     """A version that is saved while the plan goes on is planned before its rest."""
-    await apply_schedule(planner, HOURLY, FILE)
+    await apply_schedule(planner, REPEATED, FILE)
     planning = asyncio.create_task(plan_rest(planner))
     urgent = entry("urgent", extra="urgent = true")
-    saving = asyncio.create_task(apply_schedule(planner, HOURLY + urgent, FILE))
+    saving = asyncio.create_task(apply_schedule(planner, REPEATED + urgent, FILE))
     await asyncio.wait([planning, saving])
     with pytest.raises(ConcurrentUpdateError):
         planning.result()
     assert len(await deliveries(planner, post="urgent")) == 2
-    assert len(await deliveries(planner, post="hourly")) <= 3 * PORTION
+    assert len(await deliveries(planner, post="repeated")) <= 3 * PORTION
     await plan_rest(planner)
-    assert len(await deliveries(planner, post="hourly")) == ALL
+    assert len(await deliveries(planner, post="repeated")) == ALL
 
 
 async def test_i22_an_edit_of_a_repeating_post_withdraws_its_later_texts_until_its_turn(
     planner,  # noqa: F811 # the fixture
 ):
     """The next occurrences have the new words at once; nothing can go out with the old ones."""
-    await apply_schedule(planner, HOURLY, FILE)
+    await apply_schedule(planner, REPEATED, FILE)
     await plan_rest(planner)
     await apply_schedule(planner, EDITED, FILE)
-    edited = await planner.store.posts.get_post(PostId("hourly"))
-    filed = await deliveries(planner, post="hourly")
+    edited = await planner.store.posts.get_post(PostId("repeated"))
+    filed = await deliveries(planner, post="repeated")
     waiting = [item for item in filed if item.state is State.PENDING]
     assert len(waiting) == PORTION
     assert {item.state for item in filed} == {State.PENDING, State.CANCELLED}
@@ -94,7 +94,7 @@ async def test_i22_an_edit_of_a_repeating_post_withdraws_its_later_texts_until_i
     )
     assert await contents(planner) == {edited.content_hash}
     assert await plan_rest(planner) == 0
-    filed = await deliveries(planner, post="hourly")
+    filed = await deliveries(planner, post="repeated")
     assert {item.state for item in filed} == {State.PENDING}
     assert len(filed) == ALL
     assert await contents(planner) == {edited.content_hash}
@@ -105,13 +105,13 @@ async def test_i22_a_second_edit_overtakes_the_rest_of_the_first(
     planner,  # noqa: F811 # the fixture
 ):
     """What the first one has withdrawn comes back with the words of the second."""
-    await apply_schedule(planner, HOURLY, FILE)
+    await apply_schedule(planner, REPEATED, FILE)
     await plan_rest(planner)
     await apply_schedule(planner, EDITED, FILE)
-    await apply_schedule(planner, HOURLY.replace("退款诈骗", "贷款诈骗"), FILE)
+    await apply_schedule(planner, REPEATED.replace("退款诈骗", "贷款诈骗"), FILE)
     await plan_rest(planner)
-    edited = await planner.store.posts.get_post(PostId("hourly"))
-    filed = await deliveries(planner, post="hourly")
+    edited = await planner.store.posts.get_post(PostId("repeated"))
+    filed = await deliveries(planner, post="repeated")
     assert [item.state for item in filed] == [State.PENDING] * ALL
     assert await contents(planner) == {edited.content_hash}
 
@@ -121,12 +121,12 @@ async def test_i22_a_post_that_leaves_during_its_edit_stays_away(
 ):
     """Its withdrawn occurrences do not come back."""
     other = entry("other")
-    await apply_schedule(planner, HOURLY + other, FILE)
+    await apply_schedule(planner, REPEATED + other, FILE)
     await plan_rest(planner)
     await apply_schedule(planner, EDITED + other, FILE)
     await apply_schedule(planner, other, FILE, confirmed_removals=None)
     await plan_rest(planner)
-    filed = await deliveries(planner, post="hourly")
+    filed = await deliveries(planner, post="repeated")
     assert {item.state for item in filed} == {State.CANCELLED}
 
 
@@ -134,16 +134,16 @@ async def test_i14_an_urgent_post_waits_for_one_portion_of_a_large_edit(
     planner,  # noqa: F811 # the fixture
 ):
     """A version that is saved while the edit goes on is planned before its rest."""
-    await apply_schedule(planner, HOURLY, FILE)
+    await apply_schedule(planner, REPEATED, FILE)
     await plan_rest(planner)
     await apply_schedule(planner, EDITED, FILE)
     urgent = entry("urgent", extra="urgent = true")
     await apply_schedule(planner, EDITED + urgent, FILE)
     assert len(await deliveries(planner, post="urgent")) == 2
-    filed = await deliveries(planner, post="hourly")
+    filed = await deliveries(planner, post="repeated")
     assert sum(item.state is State.PENDING for item in filed) <= 2 * PORTION
     await plan_rest(planner)
-    filed = await deliveries(planner, post="hourly")
+    filed = await deliveries(planner, post="repeated")
     assert [item.state for item in filed] == [State.PENDING] * ALL
 
 
@@ -151,10 +151,10 @@ async def test_a_long_text_counts_as_several(
     planner,  # noqa: F811 # the fixture
     monkeypatch,
 ):
-    """Portions are small where each text takes long: this one has what is due, and the next."""
+    """Portions are small where each text takes long: this one has the next occurrence alone."""
     monkeypatch.setattr(portions, "LONG_TEXT", 1)
-    await apply_schedule(planner, HOURLY, FILE)
-    assert len(await deliveries(planner, post="hourly")) == 2 * 2
+    await apply_schedule(planner, REPEATED, FILE)
+    assert len(await deliveries(planner, post="repeated")) == 2
 
 
 async def test_i20_texts_that_cannot_be_sent_do_not_end_the_plan_of_the_others(
@@ -165,13 +165,13 @@ async def test_i20_texts_that_cannot_be_sent_do_not_end_the_plan_of_the_others(
     (tmp_path / "media").mkdir()
     Image.new("RGB", (40, 40), "red").save(tmp_path / "media" / "x.png")
     images = 'images = [{ file = "media/x.png", alt = "x" }]'
-    pictured = cron("pictured", "0 * * * *").replace(
+    pictured = cron("pictured", "0 */4 * * *").replace(
         "[post.data]", f"{images}\n[post.data]"
     )
-    await apply_schedule(planner, pictured + HOURLY, FILE)
+    await apply_schedule(planner, pictured + REPEATED, FILE)
     (tmp_path / "media" / "x.png").unlink()
     before = await deliveries(planner, post="pictured")
     with pytest.raises(ScheduleError):
         await plan_rest(planner)
-    assert len(await deliveries(planner, post="hourly")) == ALL
+    assert len(await deliveries(planner, post="repeated")) == ALL
     assert await deliveries(planner, post="pictured") == before
