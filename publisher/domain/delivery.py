@@ -74,6 +74,8 @@ DESIRED_BY_PERSON = frozenset(
 DESIRED_NO_SEND = DESIRED_BY_PERSON | {DesiredState.NOT_TARGETED}
 """No further call may be made."""
 
+WORDS_REPLACED = "words_replaced"
+"""The reason of a delivery that is withdrawn until its new text is rendered."""
 WAITING_STATES = frozenset({State.PENDING, State.DUE, State.CLAIMED, State.RETRYING})
 """States without a call in flight: the delivery may be cancelled, expire or be held.
 

@@ -154,6 +154,7 @@ class RemovedTargets:
 
     In the first case they belong to one occurrence. `by_settings`: the entry is still the one that
     named them, so only the settings have changed. `is_time`: the post has another time instead.
+    `is_withdrawn`: the words are replaced, and new ones follow.
     """
 
     key: OccurrenceKey
@@ -161,6 +162,7 @@ class RemovedTargets:
     due_at: datetime | None = None
     by_settings: bool = False
     is_time: bool = False
+    is_withdrawn: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

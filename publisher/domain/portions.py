@@ -52,6 +52,7 @@ def take_portion(plan: Plan, max_texts: int, now: datetime) -> Plan:
                     key=item.occurrence.key,
                     accounts=item.accounts,
                     due_at=item.occurrence.due_at,
+                    is_withdrawn=True,
                 )
             )
     return replace(

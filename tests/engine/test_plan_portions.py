@@ -6,10 +6,12 @@ import pytest
 from PIL import Image
 
 from publisher.domain import portions
+from publisher.domain.account import AccountId
 from publisher.domain.delivery import State
 from publisher.domain.errors import ScheduleError
 from publisher.domain.post import PostId
 from publisher.engine import planner as planner_module
+from publisher.engine.decisions import named_person
 from publisher.engine.planner import active_schedule, apply_schedule, plan_window
 from publisher.store.db.database import ConcurrentUpdateError
 from tests.engine.test_planner import (  # noqa: F401 # a fixture
@@ -114,6 +116,26 @@ async def test_i22_a_second_edit_overtakes_the_rest_of_the_first(
     filed = await deliveries(planner, post="repeated")
     assert [item.state for item in filed] == [State.PENDING] * ALL
     assert await contents(planner) == {edited.content_hash}
+
+
+async def test_i16_what_a_person_takes_down_during_an_edit_stays_away(
+    planner,  # noqa: F811 # the fixture
+):
+    """Also the occurrences that wait for their new words; the other account gets them."""
+    await apply_schedule(planner, REPEATED, FILE)
+    await plan_rest(planner)
+    await apply_schedule(planner, EDITED, FILE)
+    person = named_person("王")
+    await planner.store.actions.retract(
+        PostId("repeated"), AccountId("a"), person, "撤下"
+    )
+    await plan_rest(planner)
+    filed = await deliveries(planner, post="repeated")
+    assert {(item.account, item.state) for item in filed} == {
+        ("a", State.CANCELLED),
+        ("b", State.PENDING),
+    }
+    assert await plan_rest(planner) == 0
 
 
 async def test_i22_a_post_that_leaves_during_its_edit_stays_away(

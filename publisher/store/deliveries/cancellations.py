@@ -11,9 +11,11 @@ from publisher.domain.delivery import (
     CHECKED_STATES,
     PLANNER,
     REVISABLE_STATES,
+    WORDS_REPLACED,
     Actor,
     Cancelled,
     DesiredState,
+    Role,
     State,
 )
 from publisher.domain.plan import PlannedDeliveries
@@ -21,7 +23,7 @@ from publisher.domain.post import OneTimeTrigger, Post, PostId
 from publisher.store.base import BaseStore
 from publisher.store.db.alert_tables import ALERT
 from publisher.store.db.database import Transaction
-from publisher.store.db.filters import in_open_state
+from publisher.store.db.filters import in_open_state, in_state
 from publisher.store.db.rows import (
     AlertContent,
     apply_alert_changes,
@@ -84,6 +86,15 @@ def cancel_matching(  # noqa: PLR0913 # what is cancelled, by whom, and why
     after = [
         store.transition(transaction, delivery, event, by) for delivery in deliveries
     ]
+    if by.role is Role.PERSON:  # what an edit has withdrawn must not come back either
+        withdrawn = update(DELIVERY).where(
+            *(DELIVERY.c[column] == value for column, value in target.items()),
+            in_state(DELIVERY, State.CANCELLED),
+            DELIVERY.c.reason == WORDS_REPLACED,
+        )
+        transaction.connection.execute(
+            withdrawn.values(reason=reason, desired=wish.value)
+        )
     return sum(
         delivery.state not in CHECKED_STATES | {State.SENDING} for delivery in after
     )

@@ -26,6 +26,7 @@ from publisher.domain.delivery import (
     OPEN_STATES,
     PLANNER,
     REVISABLE_STATES,
+    WORDS_REPLACED,
     Actor,
     Restored,
     Revised,
@@ -517,6 +518,8 @@ class PostStore(StorePart):
         """
         for target in batch.removed_targets:
             reason = REMOVAL_REASONS[0 if target.key.post in gone else 1]
+            if target.is_withdrawn:
+                reason = WORDS_REPLACED
             for account in target.accounts:
                 of_account = {
                     "post": target.key.post,

@@ -28,6 +28,7 @@ from publisher.domain.delivery import (
     OPEN_STATES,
     RESTORABLE_STATES,
     REVISABLE_STATES,
+    WORDS_REPLACED,
     DesiredState,
     State,
 )
@@ -44,7 +45,7 @@ from publisher.store.db.rows import QUERY_BATCH_SIZE, batches, post_rows
 from publisher.store.db.tables import DELIVERY, POST, load_post
 from publisher.store.lost_attempts import orphaned_attempts
 
-REMOVAL_REASONS = ("removed_from_schedule", "target_removed")
+REMOVAL_REASONS = ("removed_from_schedule", "target_removed", WORDS_REPLACED)
 """The planner's reasons for a cancellation: a removed post, a removed account of a post."""
 _SCHEDULED_ONCE_AT = (
     select(DELIVERY.c.scheduled_at)
