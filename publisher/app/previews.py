@@ -4,6 +4,7 @@ from datetime import timedelta
 
 from publisher.app.application import Application
 from publisher.contract import PostPreviewer
+from publisher.domain.account import Mode
 from publisher.domain.results import (
     Blocked,
     Busy,
@@ -51,6 +52,9 @@ async def _send(app: Application, order: PreviewOrder) -> tuple[str, str]:
     adapter = app.adapters[order.account]
     if not isinstance(adapter, PostPreviewer):
         return NOT_SUPPORTED, ""
+    modes = await app.store.login_health.read_modes()
+    if modes.get(order.account) is not Mode.API:
+        return NOT_SUPPORTED, ""
     media = await app.store.manual_tasks.read_pictures(rendered)
     images = [media[image.sha256] for image in rendered.images if image.sha256 in media]
     async with app.credentials.verified(order.account) as refusal:
@@ -60,7 +64,7 @@ async def _send(app: Application, order: PreviewOrder) -> tuple[str, str]:
             answer = await call_adapter(
                 adapter.send_preview(rendered, images, order.to), PREVIEW_TIMEOUT
             )
-    log.info("preview_sent", account=order.account, result=type(answer).__name__)
+    log.info("preview_ended", account=order.account, result=type(answer).__name__)
     match answer:
         case PreviewSent():
             return "", ""
@@ -68,5 +72,7 @@ async def _send(app: Application, order: PreviewOrder) -> tuple[str, str]:
             return answer.code, answer.reason
         case RateLimited():
             return answer.code, ""
-        case CredentialExpired() | NotSent() | Unknown():
+        case Unknown():  # it may have arrived
+            return INTERRUPTED, ""
+        case CredentialExpired() | NotSent():
             return answer.reason, ""

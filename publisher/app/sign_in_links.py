@@ -13,14 +13,13 @@ from publisher.secrets import SecretError
 from publisher.store.monitor.sign_in_links import (
     EXPIRED,
     INTERRUPTED,
-    LINK_LIFETIME,
     LinkStatus,
     SignInLink,
 )
 
 ENDED = frozenset({LinkStatus.DONE, LinkStatus.FAILED})
-ANSWER_LIFETIME = LINK_LIFETIME + timedelta(minutes=5)
-"""How long after its order a link's answer may still be exchanged: no daemon has run before."""
+ANSWER_LIFETIME = timedelta(minutes=5)
+"""How long after the end of a link its answer may still be exchanged."""
 
 
 async def carry_out_links(app: Application) -> None:
@@ -39,6 +38,7 @@ async def carry_out_links(app: Application) -> None:
 async def _go_on(app: Application, link: SignInLink, account: Account) -> None:
     links, now = app.store.sign_in_links, app.runtime.now()
     if link.status is LinkStatus.EXCHANGING:
+        await app.store.login_health.request_probe(account)
         await links.finish(link, INTERRUPTED)
     elif link.status is LinkStatus.SENT and now < link.until:
         return

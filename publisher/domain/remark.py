@@ -7,6 +7,8 @@ from hashlib import sha256
 from publisher.domain.post import Post
 
 MAX_QUOTE_CHARACTERS = 120
+MAX_REMARKS = 100
+"""How many passages of a post can have a remark, the first ones: each is kept in the audit."""
 MAX_REMARK_CHARACTERS = 200
 
 

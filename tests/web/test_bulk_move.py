@@ -67,8 +67,9 @@ async def test_several_posts_are_moved_by_some_days_or_to_one_day(site, accepted
     assert "没有一个时间可移" in left
     fields = fields_of(page)
     assert len(fields["item"]) == 2
-    nothing = await author.post("/bulk/move", data=fields)
-    assert nothing.status_code == 422
+    for days in ("", "0", "9" * 5000, "-9999"):
+        nothing = await author.post("/bulk/move", data={**fields, "days": days})
+        assert nothing.status_code == 422
     asked = await author.post("/bulk/move", data={**fields, "days": "2"})
     assert "移动 2 条" in asked.text
     before = times(site)

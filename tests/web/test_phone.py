@@ -8,6 +8,8 @@ import pytest
 from publisher.app.application import open_application
 from publisher.app.previews import send_previews
 from publisher.config import load_settings
+from publisher.domain.account import AccountId, Mode
+from publisher.engine.decisions import named_person
 from publisher.testing.fakes import FakeRuntime
 from publisher.web.dashboard import create_dashboard
 from tests.cli.posts import warning
@@ -123,3 +125,33 @@ async def test_other_platforms_have_the_page_and_its_code(site):
     viewer = await site.signed_in("viewer")
     assert "act-send-preview" not in (await viewer.get(wechat)).text
     assert (await viewer.post(wechat, data={"to": "w"})).status_code == 403
+
+
+async def test_an_account_by_hand_gets_no_preview_through_its_platform(site, simulator):
+    """Its secret is not checked, and may be another account's: neither page nor daemon use it."""
+    author, page = (
+        await site.signed_in("author", name="王"),
+        await page_of(site, ACCOUNT),
+    )
+    await author.post(page, data={"to": "wang_123"})
+    await site.store.actions.set_mode(
+        AccountId(ACCOUNT), Mode.ASSISTED, named_person("李"), "改为代发"
+    )
+    await send_previews(site.application)
+    assert (await author.post(page, data={"to": "wang_123"})).status_code == 409
+    assert count_previews(simulator) == []
+
+
+async def test_a_newer_order_is_kept_when_an_older_one_ends(site):
+    """What the daemon says about the older one does not stop the newer."""
+    author, page = (
+        await site.signed_in("author", name="王"),
+        await page_of(site, ACCOUNT),
+    )
+    await author.post(page, data={"to": "wang_123"})
+    older = await site.store.previews.find("王")
+    site.runtime.advance_time(timedelta(minutes=6))
+    await author.post(page, data={"to": "wang_456"})
+    await site.store.previews.finish(older, "preview_not_taken_up")
+    newer = await site.store.previews.find("王")
+    assert (newer.to, newer.status) == ("wang_456", "ordered")

@@ -204,7 +204,7 @@ async def test_a_refused_consent_and_an_interrupted_exchange_keep_the_old_token(
     assert await site.store.sign_in_links.claim(link) == ended_on
     assert await site.store.sign_in_links.claim(link) is None
     await carry_out_links(site.application)
-    assert "换取授权时中断了" in (await client.get(PAGE)).text
+    assert "办理时中断了" in (await client.get(PAGE)).text
     assert stored_token(site) == OLD_TOKEN
 
 

@@ -13,7 +13,7 @@ from publisher.domain.delivery import Actor, Role
 from publisher.store.base import StorePart
 from publisher.store.db.database import Transaction, in_transaction, wait_for_lock
 from publisher.store.db.rows import write_audit, write_row
-from publisher.store.db.tables import DATABASE_INFO, DELIVERY
+from publisher.store.db.tables import DATABASE_INFO, RENDERED_POST
 
 ORDER_LIFETIME = timedelta(minutes=5)
 """An order that no daemon has taken up in this time is over: its person has gone on."""
@@ -81,11 +81,9 @@ class Previews(StorePart):
         if before is not None and before.is_open(now):
             return False
         post = transaction.connection.scalar(
-            select(DELIVERY.c.post)
-            .where(
-                DELIVERY.c.rendered_hash == fingerprint, DELIVERY.c.account == account
+            select(RENDERED_POST.c.post).where(
+                RENDERED_POST.c.fingerprint == fingerprint
             )
-            .limit(1)
         )
         order = PreviewOrder(
             by=by.name,
@@ -128,7 +126,14 @@ class Previews(StorePart):
         problem: str = "",
         said: str = "",
     ) -> None:
-        """Record the result of an order, with the code of what has failed, if anything has."""
+        """Record the result of an order, with the code of what has failed, if anything has.
+
+        A newer order of the person stays.
+        """
+        wait_for_lock(transaction, _LOCK, is_shared=False)
+        stored = self._find(transaction, order.by)
+        if stored is None or stored.ordered_at != order.ordered_at:
+            return
         status = PreviewStatus.FAILED if problem else PreviewStatus.SENT
         self._write(
             transaction, replace(order, status=status, problem=problem, said=said)

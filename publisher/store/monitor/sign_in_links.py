@@ -82,6 +82,11 @@ class SignInLink:
         """Return True while the owner can still use it."""
         return self.status is LinkStatus.SENT and now < self.until
 
+    def is_past(self, now: datetime) -> bool:
+        """Return True for a link that has ended some time ago: its result is no news any more."""
+        is_ended = self.status in {LinkStatus.DONE, LinkStatus.FAILED}
+        return is_ended and now >= self.until
+
 
 def hash_state(state: str) -> str:
     return sha256(state.encode()).hexdigest()
@@ -151,6 +156,16 @@ class SignInLinks(StorePart):
             _subject(link.account),
             facts,
         )
+
+    async def is_open(self, state: str) -> bool:
+        """Return True for the state of an open link, before anything is locked for its answer."""
+        now, wanted = self.runtime.now(), hash_state(state)
+        found = [
+            link.account
+            for link in await self.list()
+            if hmac.compare_digest(link.state_hash, wanted) and link.is_open(now)
+        ]
+        return bool(found)
 
     @in_transaction
     def answer(

@@ -275,18 +275,24 @@ class Uploads(StorePart):
             .order_by(POST.c.in_force_since.desc(), POST.c.id)
             .limit(MAX_LIBRARY_POSTS)
         )
-        rows = await self.database.read_rows(query)
-        posts = [(json.loads(row.body), row.in_force_since) for row in rows]
-        return [
-            UsedPicture(
-                file=image["file"],
-                alt=image["alt"],
-                title=post["title"],
-                saved_at=saved_at,
-            )
-            for post, saved_at in posts
-            for image in post["images"]
-        ]
+
+        def read(connection: Connection) -> Sequence[UsedPicture]:
+            posts = [
+                (json.loads(row.body), row.in_force_since)
+                for row in connection.execute(query)
+            ]
+            return [
+                UsedPicture(
+                    file=image["file"],
+                    alt=image["alt"],
+                    title=post["title"],
+                    saved_at=saved_at,
+                )
+                for post, saved_at in posts
+                for image in post["images"]
+            ]
+
+        return await self.database.read(read)
 
 
 def delete_old_uploads(transaction: Transaction, now: datetime) -> None:

@@ -45,6 +45,8 @@ async def view_sign_in(
     if not visitor.may_renew(account.id):
         return None
     link = await visitor.site.store.sign_in_links.find(account.id)
+    if link is not None and link.is_past(visitor.site.runtime.now()):
+        link = None
     return describe_sign_in(visitor, account, link) if link or is_needed else None
 
 
@@ -124,7 +126,8 @@ async def take_answer(request: Request) -> Response:
     site, visitor = get_site(request), get_visitor(request)
     answer = str((await request.form()).get("answer", "")).strip()
     state = read_state(answer)
-    link = await site.store.sign_in_links.answer(state, answer) if state else None
+    links = site.store.sign_in_links
+    link = await links.answer(state, answer) if await links.is_open(state) else None
     if link is None:
         return await render_page(
             request, "accounts/sign_in", status=404, answer="", step="over"

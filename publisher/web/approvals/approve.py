@@ -16,6 +16,7 @@ from publisher.domain.errors import ApprovalError, SignInError
 from publisher.domain.post import PostId, RenderedPost
 from publisher.domain.remark import (
     MAX_REMARK_CHARACTERS,
+    MAX_REMARKS,
     Passage,
     Remark,
     list_passages_of,
@@ -351,7 +352,7 @@ async def describe_task(
         may_release=may_release(visitor, task, moment.facts.officers),
         passages=[
             (name_field(visitor.messages, passage.field), passage)
-            for passage in list_passages_of(task.post)
+            for passage in list_passages_of(task.post)[:MAX_REMARKS]
         ],
         typed=read_remarks(await request.form() if request.method == "POST" else {}),
     )
@@ -584,7 +585,7 @@ async def find_remarks(request: Request, typed: Mapping[str, str]) -> Sequence[R
     site, post = get_site(request), PostId(request.path_params["post"])
     stored = await site.store.posts.get_post(post)
     passages = {one.key: one for one in list_passages_of(stored)} if stored else {}
-    if not typed.keys() <= passages.keys():
+    if len(typed) > MAX_REMARKS or not typed.keys() <= passages.keys():
         raise ApprovalError("approval_changed", post=post)
     return [
         Remark(field=passage.field, quote=passage.quote, text=typed[key])

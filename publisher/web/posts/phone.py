@@ -15,7 +15,7 @@ from publisher.store.monitor.previews import PreviewOrder
 from publisher.web.kit.live_parts import NO_PARTS, Parts, stream_path
 from publisher.web.kit.page import load_macro, redirect, render_page
 from publisher.web.kit.seats import name_accounts
-from publisher.web.kit.site import Notice, Visitor, get_site, get_visitor
+from publisher.web.kit.site import Notice, Site, Visitor, get_site, get_visitor
 from publisher.web.write.renditions import load_rendition
 
 MAX_NAME_CHARACTERS = 64
@@ -40,12 +40,8 @@ async def _render_phone(
     """Show a text at the width of a phone, with a code that opens this page on one."""
     site, visitor = get_site(request), get_visitor(request)
     policy = site.store.policies.get(rendered.account)
-    modes = await site.store.login_health.read_modes()
-    is_sendable = (
-        policy is not None
-        and policy.capabilities.has_preview
-        and modes.get(rendered.account) is Mode.API
-        and may_send_preview(visitor, rendered.account)
+    is_sendable = await has_preview(site, rendered.account) and may_send_preview(
+        visitor, rendered.account
     )
     order = await site.store.previews.find(visitor.user.name)
     base = site.settings.dashboard.url or str(request.base_url)
@@ -66,6 +62,17 @@ async def _render_phone(
         order=find_own(order, rendered.fingerprint),
         to=order.to if order is not None else "",
         problem=problem,
+    )
+
+
+async def has_preview(site: Site, account: AccountId) -> bool:
+    """Return True if the platform has a preview, and posts of the account go through its API."""
+    policy = site.store.policies.get(account)
+    modes = await site.store.login_health.read_modes()
+    return (
+        policy is not None
+        and policy.capabilities.has_preview
+        and modes.get(account) is Mode.API
     )
 
 
@@ -90,13 +97,13 @@ async def send_preview(request: Request) -> Response:
     """Order the platform's preview to the name that was typed. The daemon sends it."""
     site, visitor = get_site(request), get_visitor(request)
     rendered = await load_rendition(request)
-    account, policy = rendered.account, site.store.policies.get(rendered.account)
+    account = rendered.account
     if not may_send_preview(visitor, account):
         raise SignInError(
             "web_not_permitted",
             permission=visitor.messages.translate(f"web_may_{Permission.SEND}"),
         )
-    if policy is None or not policy.capabilities.has_preview:
+    if not await has_preview(site, account):
         raise RefusedError("pages_phone_not_by_platform")
     typed = str((await request.form()).get("to", ""))
     to = remove_forbidden_characters("".join(typed.split()))[:MAX_NAME_CHARACTERS]

@@ -12,7 +12,7 @@ from publisher.domain.account import AccountId
 from publisher.domain.errors import NoSuchItemError, RefusedError
 from publisher.domain.post import PostId
 from publisher.domain.user import Permission
-from publisher.engine.post_change import SavedEdit
+from publisher.engine.post_change import EditConflict, SavedEdit
 from publisher.engine.schedule_editor import wait_until_accepted
 from publisher.web.kit.bulk import BulkError, do_each, explain_refusal, read_ticked
 from publisher.web.kit.forms import read_number
@@ -20,6 +20,7 @@ from publisher.web.kit.page import redirect, render_page
 from publisher.web.kit.site import Visitor, get_site, get_visitor
 from publisher.web.write.move import count_ending, read_local
 from publisher.web.write.post_form import fill_instant, first
+from publisher.web.write.uploads import describe_failure
 from publisher.web.write.write import (
     ACCEPTED_WITHIN_SECONDS,
     Form,
@@ -33,7 +34,7 @@ from publisher.web.write.write import (
 
 MAX_MOVED = 30
 """Each is rendered and saved by itself, while its person waits."""
-MAX_DAYS = 366
+MAX_DAYS, MAX_DIGITS = 366, 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +80,8 @@ def read_shift(form: FormData) -> Shift | None:
             return None
     days = str(form.get("days", "")).strip()
     number = days.removeprefix("-")
-    if not (number.isascii() and number.isdecimal() and 0 < int(number) <= MAX_DAYS):
+    is_number = number.isascii() and number.isdecimal() and len(number) <= MAX_DIGITS
+    if not is_number or not 0 < int(number) <= MAX_DAYS:
         return None
     return Shift(days=int(days))
 
@@ -106,7 +108,10 @@ async def plan_move(
     was = (at.astimezone(zone) if at.tzinfo else at).replace(tzinfo=None)
     if seen and read_local(seen) != was:
         raise RefusedError("web_move_changed", title=title)
-    moved = was if shift is None else shift.apply(was)
+    try:
+        moved = was if shift is None else shift.apply(was)
+    except OverflowError:
+        raise RefusedError("web_bulk_move_refused") from None
     changed = {**fields, **fill_instant("at", moved, zone), "tried": ["1"]}
     form = await make_form(request, changed)
     ending = await count_ending(visitor, form) if counts else 0
@@ -194,7 +199,13 @@ async def move_posts(request: Request) -> Response:
 
     async def move(item: str) -> None:
         planned = await plan_move(request, item, shift)
-        result = await save_change(request, make_change(planned.form))
+        try:
+            result = await save_change(request, make_change(planned.form))
+        except OSError as error:
+            problem = describe_failure(error)
+            raise RefusedError(problem.code, **problem.facts) from error
+        if isinstance(result, EditConflict):
+            raise RefusedError("web_move_changed", title=planned.title)
         if not isinstance(result, SavedEdit):
             raise RefusedError("web_bulk_move_refused")
         saved.append(result)
