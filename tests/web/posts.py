@@ -36,7 +36,7 @@ async def set_state(site, state, *accounts, **values):
 def hidden_fields(page, action):
     """Return the hidden fields of the form of an action on a page."""
     [form] = re.findall(
-        rf'<form method="post" action="{re.escape(action)}"[^>]*>(.*?)</form>',
+        rf'<form [^>]*method="post" action="{re.escape(action)}"[^>]*>(.*?)</form>',
         page,
         re.DOTALL,
     )[:1]
