@@ -260,15 +260,21 @@ class RenderedPost:
     extra_parts: tuple[str, ...] = ()
 
     @property
-    def fingerprint(self) -> Fingerprint:
+    def fields(self) -> Mapping[str, object]:
+        """Everything that is stored and approved, as JSON has it.
+
+        A crop that is not asked for is left out, as in texts stored before there were any.
+        """
         fields = asdict(self)
         for image in fields["images"]:
             for name in _CROP_FIELDS:
-                if not image[
-                    name
-                ]:  # as in texts that were stored before there were any
+                if not image[name]:
                     del image[name]
-        return fingerprint(fields)
+        return fields
+
+    @property
+    def fingerprint(self) -> Fingerprint:
+        return fingerprint(self.fields)
 
     @property
     def all_parts(self) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ them. To give them here as well would load that dialect at every start, at a cos
 command.
 """
 
+import json
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from functools import cache, lru_cache
@@ -688,7 +689,8 @@ def load_result(kind: str, detail: str) -> CallResult:
 
 
 def dump_rendered_post(rendered: RenderedPost) -> str:
-    return _type_adapter("rendered_post").dump_json(rendered).decode()
+    """Return the JSON whose hash, with sorted keys, is the fingerprint of the rendered post."""
+    return json.dumps(rendered.fields, ensure_ascii=False)
 
 
 def load_rendered_post(body: str) -> RenderedPost:

@@ -3,8 +3,10 @@
 A fingerprint names one text only.
 """
 
+import json
 from dataclasses import replace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -19,6 +21,7 @@ from publisher.domain.post import (
     derive_marker,
     fingerprint,
 )
+from publisher.store.db.tables import dump_rendered_post, load_rendered_post
 
 KEY = OccurrenceKey(post=PostId("refund-scam"), occurrence="once")
 MARKER = derive_marker(KEY, AccountId("beijing-weibo"))
@@ -159,6 +162,16 @@ def test_every_field_of_a_rendered_post_is_in_its_fingerprint():
         for name, value in changes.items()
     ]
     assert len({RENDITION.fingerprint, *changed}) == len(changes) + 1
+
+
+@pytest.mark.parametrize("crop", ["", "0_0.1_1_0.9"])
+def test_what_is_stored_can_be_checked_against_the_fingerprint(crop):
+    """The hash of the stored JSON, with sorted keys, is the fingerprint, with a crop or without."""
+    cropped = replace(RENDITION.images[0], crop_wide=crop)
+    rendered = replace(RENDITION, images=(cropped,))
+    stored = dump_rendered_post(rendered)
+    assert load_rendered_post(stored) == rendered
+    assert fingerprint(json.loads(stored)) == rendered.fingerprint
 
 
 def test_a_revision_is_named_by_its_rendered_posts_in_any_order():
