@@ -350,6 +350,7 @@ async def test_each_change_is_shown_once_and_times_on_a_line_of_their_own(approv
     }
     await write(approving, words=changed)
     changes = (await li.get("/approve/refund/changes")).text
+    assert "改了 2 处" in changes
     assert changes.count("<del>退款</del><ins>快递</ins>") == 1
     assert "<h2>标题、正文</h2>" in changes
     assert "微博、公众号、贴吧" in changes
