@@ -121,7 +121,7 @@ async def test_two_people_approve_a_text_and_its_change_on_a_phone(approving):  
         assert task.status.counted == []
 
         await li.goto(f"{address}/approve/refund/changes")
-        assert await li.locator("ins").first.inner_text() == "请"
+        assert await li.locator(".words ins").first.inner_text() == "请"
         assert await complaints(li) == []
         await li.get_by_test_id("act-approve").click()
         await expect(li.get_by_test_id("notice")).to_be_visible(timeout=PATIENCE_MS)
