@@ -18,6 +18,10 @@ from tests.web.test_approve import TO_ALL, approving, write  # noqa: F401 # a fi
 
 pytestmark = pytest.mark.long
 PHONE, DESK = {"width": 375, "height": 812}, {"width": 1440, "height": 900}
+VIEWPORTS = [
+    pytest.param(PHONE, id="phone"),
+    pytest.param(DESK, id="desk", marks=pytest.mark.extra),
+]
 WCAG = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]}
 PATIENCE_MS = PATIENCE_SECONDS * 1000
 

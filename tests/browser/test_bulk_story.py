@@ -32,7 +32,11 @@ SCREENS = os.environ.get("PUBLISHER_SCREENS")
 
 
 @pytest.mark.parametrize(
-    ("viewport", "theme"), [(DESK, "dark"), (PHONE, "light")], ids=["desk", "phone"]
+    ("viewport", "theme"),
+    [
+        pytest.param(PHONE, "light", id="phone"),
+        pytest.param(DESK, "dark", id="desk", marks=pytest.mark.extra),
+    ],
 )
 async def test_ticked_posts_are_moved_by_two_days(site, accepted, viewport, theme):  # noqa: F811 # the fixture
     """The button has the number; what cannot be moved is named; the new times are shown first."""

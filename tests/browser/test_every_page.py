@@ -208,8 +208,8 @@ async def test_no_page_shuts_anybody_out(approving, lang, looks):  # noqa: F811 
 
     No page scrolls sideways.
 
-    Every run tries each language, theme and width with each of the others. All three together are
-    for releases.
+    Each page takes two looks, which have each width and each theme once. The other language and
+    looks are for releases.
     """
     site = approving
     await arrange(site)

@@ -10,6 +10,7 @@ from tests.browser.test_approval_story import (
     DESK,
     PATIENCE_MS,
     PHONE,
+    VIEWPORTS,
     browsers,
     complaints,
     serving,
@@ -107,7 +108,7 @@ READ_BOX = """(svg) => {
 }"""
 
 
-@pytest.mark.parametrize("viewport", [DESK, PHONE], ids=["desk", "phone"])
+@pytest.mark.parametrize("viewport", VIEWPORTS)
 async def test_a_cover_is_cut_and_pictures_change_places(
     site,
     file,  # noqa: F811

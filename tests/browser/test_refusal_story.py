@@ -4,9 +4,8 @@ import pytest
 from playwright.async_api import expect
 
 from tests.browser.test_approval_story import (
-    DESK,
     PATIENCE_MS,
-    PHONE,
+    VIEWPORTS,
     browsers,
     complaints,
     serving,
@@ -24,7 +23,7 @@ pytestmark = [
 ]
 
 
-@pytest.mark.parametrize("viewport", [DESK, PHONE], ids=["desk", "phone"])
+@pytest.mark.parametrize("viewport", VIEWPORTS)
 async def test_a_refused_post_is_corrected_where_it_failed(refused, viewport):  # noqa: F811 # the fixture
     """One press leads to the text with the failed account chosen; the save touches no other."""
     async with (

@@ -57,7 +57,11 @@ async def look(page, name):
 
 
 @pytest.mark.parametrize(
-    ("viewport", "theme"), [(DESK, "light"), (PHONE, "dark")], ids=["desk", "phone"]
+    ("viewport", "theme"),
+    [
+        pytest.param(PHONE, "dark", id="phone"),
+        pytest.param(DESK, "light", id="desk", marks=pytest.mark.extra),
+    ],
 )
 async def test_the_owner_of_an_account_renews_it_by_the_link(
     site,  # noqa: F811 # the fixture

@@ -4,9 +4,8 @@ import pytest
 from playwright.async_api import expect
 
 from tests.browser.test_approval_story import (
-    DESK,
     PATIENCE_MS,
-    PHONE,
+    VIEWPORTS,
     browsers,
     complaints,
     serving,
@@ -24,7 +23,7 @@ pytestmark = [
 ]
 
 
-@pytest.mark.parametrize("viewport", [DESK, PHONE], ids=["desk", "phone"])
+@pytest.mark.parametrize("viewport", VIEWPORTS)
 async def test_an_expired_token_is_passed_on_to_the_operators(site, viewport):
     """The account's page says what is wrong in words, and one press notifies the operators."""
     await expire(site)

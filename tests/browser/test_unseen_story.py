@@ -12,6 +12,7 @@ from tests.browser.test_approval_story import (
     DESK,
     PATIENCE_MS,
     PHONE,
+    VIEWPORTS,
     browsers,
     complaints,
     serving,
@@ -32,7 +33,7 @@ pytestmark = [
 ]
 
 
-@pytest.mark.parametrize("viewport", [DESK, PHONE], ids=["desk", "phone"])
+@pytest.mark.parametrize("viewport", VIEWPORTS)
 async def test_what_was_not_published_is_seen_by_one_press(site, viewport):
     """Today is amber until the author has pressed, then green; the press is taken back by one."""
     await miss(site, "p", accounts=list(site.store.policies))
