@@ -40,7 +40,7 @@ SUBJECTS: Mapping[str, str] = {
         batches check contents edits file_watch filed_texts files
         follow_ups kinds plan plan_portions planner portions post_list refresh reload rendering
         replaced_texts schedule_edits schedule_file settings_removals slips start_checks stored_posts
-        templates versions
+        template_rules templates values versions
     """,
     "posts": """
         actions bulk cancel correct correction decisions expiring known_posts occurrences
