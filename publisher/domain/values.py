@@ -149,7 +149,7 @@ def read_text(value: object, form: Form, _due: date) -> str:
     text = value.strip()
     if form.max and len(text) > form.max:
         facts = {"length": str(len(text)), "limit": str(form.max)}
-        raise WrongValueError("value_too_long", **facts)
+        raise WrongValueError("value_text_too_long", **facts)
     return text
 
 

@@ -14,6 +14,7 @@ from typing import Final
 from publisher.contract import AdapterFactory
 from publisher.domain.account import Account, AccountId, Capabilities, Platform
 from publisher.domain.characters import describe_character, find_forbidden_characters
+from publisher.domain.contacts import names_number
 from publisher.domain.cover import CropPosition, cut_box, format_fractions
 from publisher.domain.errors import Location, Problem, Severity, TemplateError
 from publisher.domain.post import (
@@ -29,6 +30,8 @@ from publisher.domain.post import (
     derive_marker,
     format_part_prefix,
 )
+from publisher.domain.values import print_values
+from publisher.rendering.data_check import check_data
 from publisher.rendering.images import (
     CleanPictures,
     FileState,
@@ -43,6 +46,11 @@ from publisher.rendering.jobs import (
     ReadBody,
     RenderedText,
     RenderPage,
+)
+from publisher.rendering.layout import (
+    CONTACTS_WITHOUT_TIP_LINE,
+    LayoutFacts,
+    lay_out,
 )
 from publisher.rendering.limits import find_excess
 from publisher.rendering.templates import Templates
@@ -95,6 +103,8 @@ class OriginalPost:
 
     title: str
     marker: Marker
+    words: str = ""
+    """All that staff wrote of it; empty if that is not known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -280,7 +290,9 @@ class PostRenderer:
             marker = self.older_markers.get((followed.id, account.id)) or derive_marker(
                 key, account.id
             )
-            original = OriginalPost(title=followed.title, marker=marker)
+            original = OriginalPost(
+                title=followed.title, marker=marker, words=_list_words(followed)
+            )
         return RenderTarget(
             account=account,
             region=self.regions.get(account.region or "", NO_REGION),
@@ -319,6 +331,12 @@ class PostRenderer:
         )
         problems = [_with_post(problem, post) for problem in pictures.problems]
         return replace(pictures, problems=problems)
+
+
+def _list_words(post: Post) -> str:
+    """Return all that staff wrote of a post, for a search."""
+    data = json.dumps(post.data, ensure_ascii=False, default=str)
+    return "\n".join([post.title, post.body, *post.text_by_platform.values(), data])
 
 
 def crop_cover(
@@ -423,6 +441,10 @@ class RenderContext:
     page: str
     marker: Marker
     link: str | None
+    data: Mapping[str, object]
+    """The post's data, as it is printed."""
+    form: Mapping[str, object]
+    """The parts that the shared pages print."""
 
     @property
     def account(self) -> Account:
@@ -454,7 +476,10 @@ def compose(
     line.
     """
     prepared = [
-        [prepare(item.post, item.occurrence, each, templates) for each in item.targets]
+        [
+            prepare(item.post, item.occurrence, each, templates, timezone)
+            for each in item.targets
+        ]
         for item in requests
     ]
     bodies: list[JobResult] = [RenderedText(text="")] * len(requests)
@@ -495,7 +520,11 @@ def compose(
 
 
 def prepare(
-    post: Post, occurrence: Occurrence, target: RenderTarget, templates: Templates
+    post: Post,
+    occurrence: Occurrence,
+    target: RenderTarget,
+    templates: Templates,
+    timezone: tzinfo,
 ) -> RenderContext | TemplateError:
     """Choose the template's page for an account.
 
@@ -514,42 +543,9 @@ def prepare(
         return TemplateError(
             [_problem(post, account, "template_invalid", key="template"), *faults]
         )
-    page = templates.page_for(post.template, account.platform)
-    if page is None:
-        return TemplateError(
-            [
-                _problem(
-                    post, account, "template_without_page", platform=account.platform
-                )
-            ]
-        )
-    marker = derive_marker(occurrence.key, account.id)
-    link = build_link(account, target.region, marker)
-    context = RenderContext(
-        post=post,
-        target=target,
-        templates=templates,
-        page=page,
-        marker=marker,
-        link=link,
-    )
-    data_problems = [
-        context.problem(
-            "template_data_missing",
-            key=f"data.{name}",
-            name=name,
-            use=sample.needs[name],
-        )
-        for name in sample.missing_keys(post.data)
-    ]
-    data_problems += [
-        context.problem(
-            "template_data_wrong", key=f"data.{name}", name=name, example=example
-        )
-        for name, example in sample.mismatched_keys(post.data).items()
-    ]
-    if data_problems:
-        return TemplateError(data_problems)
+    context = _make_context(post, occurrence, target, templates, timezone)
+    if isinstance(context, TemplateError):
+        return context
     if target.capabilities.is_article and STYLESHEET in templates.faults:
         return TemplateError(
             [
@@ -576,6 +572,51 @@ def prepare(
     return context
 
 
+def _make_context(
+    post: Post,
+    occurrence: Occurrence,
+    target: RenderTarget,
+    templates: Templates,
+    timezone: tzinfo,
+) -> RenderContext | TemplateError:
+    """Return the known facts of a rendered post, or the problems of its data."""
+    sample, account = templates.samples[post.template], target.account
+    page = templates.page_for(post.template, account.platform, target.capabilities)
+    if page is None:
+        problem = _problem(
+            post, account, "template_without_page", platform=account.platform
+        )
+        return TemplateError([problem])
+    due = occurrence.due_at.astimezone(timezone).date()
+    data, refused = print_values(sample.forms, post.data, due)
+    layout = LayoutFacts(
+        post=post,
+        data=data,
+        region=target.region,
+        original=target.original.title if target.original else "",
+        original_words=target.original.words if target.original else "",
+        words=post.text_by_platform.get(account.platform, ""),
+        due=due,
+    )
+    marker = derive_marker(occurrence.key, account.id)
+    context = RenderContext(
+        post=post,
+        target=target,
+        templates=templates,
+        page=page,
+        marker=marker,
+        link=build_link(account, target.region, marker),
+        data=data,
+        form=lay_out(sample.outline, layout, templates.contacts),
+    )
+    found = check_data(sample, layout, refused, templates.contacts, timezone)
+    if not found:
+        return context
+    return TemplateError(
+        [context.problem(code, None, key, **facts) for key, code, facts in found]
+    )
+
+
 def _finish(
     context: RenderContext, result: JobResult, body_text: str
 ) -> RenderedPost | TemplateError:
@@ -599,12 +640,12 @@ def _finish(
     if capabilities.is_article:  # its first picture is the cover
         cover = context.templates.cover(post.template)
         pictures = crop_cover(post, pictures) or ((cover,) if cover else ())
-        own = post.text_by_platform.get(context.account.platform) or post.data.get(
-            "summary"
+        own = post.text_by_platform.get(context.account.platform) or context.data.get(
+            "summary", str(context.form["lead"]).partition("。")[0]
         )
         summary = (
             own.strip()
-            if isinstance(own, str)
+            if isinstance(own, str) and own
             else body_text.partition("\n")[0][:SUMMARY_CHARACTERS]
         )
     else:
@@ -660,7 +701,8 @@ def make_render_job(
             "title": post.title,
             "author": post.author,
         },
-        "data": post.data,
+        "data": context.data,
+        "form": context.form,
         "region": target.region,
         "account": {
             "id": account.id,
@@ -719,7 +761,12 @@ def _content_problems(
         )
     if is_article and not _contains_marker(rendered.link or "", marker):
         problems.append(context.problem("rendered_without_marked_link"))
-    if tip_line not in visible and context.post.kind.traits.names_tip_line:
+    contacts = context.templates.samples[context.post.template].outline.contacts
+    needs_tip_line = (
+        contacts not in CONTACTS_WITHOUT_TIP_LINE
+        and context.post.kind.traits.names_tip_line
+    )
+    if needs_tip_line and not names_number(visible, tip_line):
         problems.append(context.problem("rendered_without_tip_line", tip_line=tip_line))
     if target.original and _contains_marker(visible, target.original.marker):
         problems.append(

@@ -11,7 +11,8 @@ from zoneinfo import ZoneInfo
 import pytest
 from starlette.datastructures import FormData
 
-from publisher.rendering.templates import TemplateSample
+from publisher.rendering.child import RenderWorker
+from publisher.rendering.templates import load_templates, shipped_templates
 from publisher.web.kit.forms import read_reason
 from publisher.web.write.post_form import (
     clean_text,
@@ -24,10 +25,7 @@ from publisher.web.write.post_form import (
 
 ROOT = Path(__file__).parents[2]
 ZONE = ZoneInfo("Asia/Shanghai")
-SAMPLES = {
-    path.parent.name: TemplateSample(**tomllib.loads(path.read_text("utf-8")))
-    for path in (ROOT / "templates").glob("*/sample.toml")
-}
+SAMPLES = load_templates([shipped_templates()], RenderWorker()).samples
 SHIPPED = tomllib.loads((ROOT / "schedule.toml").read_text("utf-8"))["post"]
 ODD = {
     **SHIPPED[0],

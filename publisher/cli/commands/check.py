@@ -90,6 +90,7 @@ from publisher.schedule.warnings import (
     find_early_follow_ups,
     find_follow_up_warnings,
     find_misplaced_data,
+    find_old_contacts,
     find_overdue_posts,
     find_timing_warnings,
     find_warnings,
@@ -309,6 +310,7 @@ def _check_posts(
     found += find_misplaced_data(schedule, context.data_keys)
     found += find_follow_up_warnings(schedule)
     if offline_app is not None:
+        found += find_old_contacts(offline_app.post_renderer.templates.contacts, now)
         found += find_unsafe_timings(
             offline_app.policies.values(), settings.environment
         )

@@ -153,7 +153,7 @@ def test_a_wrong_value_is_refused(type_, value, code):
 def test_a_long_text_is_refused_with_both_lengths():
     """The refusal says how long the text is and how long it may be."""
     _, refused = print_values({"x": Form(type="line", max=3)}, {"x": "四个字呢"}, DUE)
-    assert refused["x"].code == "value_too_long"
+    assert refused["x"].code == "value_text_too_long"
     assert refused["x"].facts == {"length": "4", "limit": "3"}
     assert refusal("lines", ["一", "二", "三"], items=2) == "value_too_many"
 
