@@ -386,6 +386,12 @@ def read_choice(value: object, form: Form, _due: date) -> str:
     return form.choices[value]
 
 
+def read_flag(value: object, _form: Form, _due: date) -> str:
+    if not isinstance(value, bool):
+        raise WrongValueError("template_data_wrong")
+    return "是" if value else "否"
+
+
 Reader: TypeAlias = Callable[[object, Form, date], Printed]
 _READERS: Final[Mapping[str, Reader]] = {
     "line": read_line,
@@ -406,5 +412,31 @@ _READERS: Final[Mapping[str, Reader]] = {
     "figures": read_figures,
     "link": read_link,
     "choice": read_choice,
+    "flag": read_flag,
 }
 FORM_TYPES: Final = tuple(_READERS)
+_A_DAY: Final = date(2027, 1, 5)
+_A_PERSON: Final = {"name": "王某", "sex": "女", "age": 46}
+_A_PERIOD: Final = {"from": date(2027, 1, 4), "to": date(2027, 1, 10)}
+FORM_EXAMPLES: Final[Mapping[str, object]] = {
+    "line": "一句话",
+    "lines": ["一句话"],
+    "text": "一段话",
+    "person": _A_PERSON,
+    "persons": [_A_PERSON],
+    "place": "示例市青禾区",
+    "day": _A_DAY,
+    "coming-day": _A_DAY,
+    "time": datetime(2027, 1, 5, 9),  # noqa: DTZ001 # a local time of TOML
+    "period": _A_PERIOD,
+    "week": _A_PERIOD,
+    "half-year": {"from": date(2026, 1, 1), "to": date(2026, 6, 30)},
+    "money": 86000,
+    "count": 47,
+    "figure": {"value": 47, "before": 54},
+    "figures": [{"name": "刷单返利", "value": 18}],
+    "link": "https://fb.example.gov.cn/v",
+    "choice": "",
+    "flag": True,
+}
+"""An example of each type, for a field without one in its sample."""

@@ -59,7 +59,7 @@ def find_value_problems(
         yield f"data.{name}", "template_data_wrong", {"name": name, "example": example}
     for name, error in refused.items():
         if name not in missing:
-            example = sample.as_toml.get(name, "")
+            example = sample.example_toml(name)
             facts = {**error.facts, "name": name, "example": example}
             yield f"data.{name}", error.code, facts
     topic = post.data.get("topic", "fraud")

@@ -20,7 +20,7 @@ from publisher.domain.errors import InputError, Location, Problem
 from publisher.domain.kinds import PostKind
 from publisher.domain.post import RenderedImage
 from publisher.domain.template_rules import RULES
-from publisher.domain.values import FORM_TYPES, Form
+from publisher.domain.values import FORM_EXAMPLES, FORM_TYPES, Form
 from publisher.i18n import Lang
 from publisher.rendering.contact_list import read_contacts, shipped_contacts
 from publisher.rendering.images import PictureFile, open_without_symlinks, read_picture
@@ -97,6 +97,15 @@ class TemplateSample:
     def missing_keys(self, data: Mapping[str, object]) -> list[str]:
         """Return the needed keys that are missing or blank."""
         return [key for key in self.needs if not str(data.get(key, "")).strip()]
+
+    def example(self, key: str) -> object:
+        """Return a value of a field: the sample's, else one of its form; blank for a plain text."""
+        form = self.forms.get(key)
+        return self.data.get(key, FORM_EXAMPLES[form.type] if form else "")
+
+    def example_toml(self, key: str) -> str:
+        """Return a value of a field in TOML; of a list only its first item."""
+        return _to_toml(self.example(key))
 
     @property
     def as_toml(self) -> Mapping[str, str]:

@@ -361,7 +361,7 @@ def list_data_fields(site: Site, visitor: Visitor) -> Sequence[Mapping[str, Any]
     for name in sorted(samples, key=lambda name: (name != PostKind.WARNING, name)):
         sample = samples[name]
         for key in (*sample.needs, *sample.offers):
-            value = sample.data.get(key, "")
+            value = sample.example(key)
             field = found.setdefault(
                 key,
                 {
