@@ -33,7 +33,6 @@ _WEEKDAY: Final = re.compile(
     r"(?:(\d{4})年)?(\d{1,2})月(\d{1,2})日\s*[（(]?\s*(?:周|星期)([一二三四五六日天])"
 )
 _WEEKDAYS: Final = "一二三四五六日"
-_ANSWERS: Final = ("是", "否", "不", "要", "可以", "能", "会", "有", "没有", "请")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -305,12 +304,6 @@ def require_question(facts: RuleFacts) -> Iterator[Finding]:
         yield "data.question", "rule_no_question_mark", {}
 
 
-def require_direct_answer(facts: RuleFacts) -> Iterator[Finding]:
-    answer = facts.text("answer").strip()
-    if answer and not any(word in answer[:6] for word in _ANSWERS):
-        yield "data.answer", "rule_answer_not_direct", {"value": answer[:6]}
-
-
 def require_later_day(facts: RuleFacts) -> Iterator[Finding]:
     """A service begins on the day of its notice or later."""
     if "from" not in facts.data:
@@ -347,6 +340,5 @@ RULES: Final[Mapping[str, Rule]] = {
     "end": require_end,
     "no-minors": refuse_minors,
     "question": require_question,
-    "direct-answer": require_direct_answer,
     "later-day": require_later_day,
 }
