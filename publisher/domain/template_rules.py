@@ -24,7 +24,9 @@ _JUDGEMENTS: Final = ("罪犯", "凶手", "恶魔", "歹徒", "畜生", "人渣"
 _FRIGHTENING: Final = ("毒", "死")
 _PHONE: Final = re.compile(r"(?<![\d-])(?:0\d{2,3}-?)?\d{3,8}(?!\d)")
 _MOBILE: Final = re.compile(r"(?<!\d)1[3-9]\d{9}(?!\d)")
-_PRIVATE_CHAT: Final = re.compile(r"微信号|加微信|QQ号|加QQ|私信", re.IGNORECASE)
+_PRIVATE_CHAT: Final = re.compile(
+    r"加(?!强)[^，。]信(?![息任])|QQ号|加QQ|私信", re.IGNORECASE
+)
 _LINK: Final = re.compile(
     r"https?://|www\.|\.(?:com|cn|net|top|xyz|vip)\b", re.IGNORECASE
 )

@@ -41,7 +41,7 @@ class WrongValueError(ValueError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Form:
+class FieldForm:
     """The type of a field, and the limits and words that belong to it."""
 
     type: str = "text"
@@ -57,7 +57,7 @@ class Form:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Figure:
+class PrintedFigure:
     """A number as it is printed, with its change and its share, which are computed."""
 
     name: str
@@ -70,7 +70,7 @@ class Figure:
         return "，".join(filter(None, parts))
 
 
-Printed: TypeAlias = str | Figure | Sequence["str | Figure"]
+Printed: TypeAlias = str | PrintedFigure | Sequence["str | PrintedFigure"]
 
 
 def end_sentence(words: str) -> str:
@@ -122,7 +122,7 @@ def print_day(value: date, due: date) -> str:
 
 
 def print_values(
-    forms: Mapping[str, Form], data: Mapping[str, object], due: date
+    forms: Mapping[str, FieldForm], data: Mapping[str, object], due: date
 ) -> tuple[dict[str, object], dict[str, WrongValueError]]:
     """Return a post's data with typed fields as they are printed, and the refusals by key.
 
@@ -143,7 +143,7 @@ def print_values(
     return printed, refused
 
 
-def read_text(value: object, form: Form, _due: date) -> str:
+def read_text(value: object, form: FieldForm, _due: date) -> str:
     if not isinstance(value, str) or not value.strip():
         raise WrongValueError("template_data_wrong")
     text = value.strip()
@@ -153,18 +153,18 @@ def read_text(value: object, form: Form, _due: date) -> str:
     return text
 
 
-def read_line(value: object, form: Form, due: date) -> str:
+def read_line(value: object, form: FieldForm, due: date) -> str:
     text = read_text(value, form, due)
     if "\n" in text:
         raise WrongValueError("value_of_several_lines")
     return text
 
 
-def read_lines(value: object, form: Form, due: date) -> list[str]:
+def read_lines(value: object, form: FieldForm, due: date) -> list[str]:
     return [read_line(line, form, due) for line in read_items(value, form)]
 
 
-def read_items(value: object, form: Form) -> list[object]:
+def read_items(value: object, form: FieldForm) -> list[object]:
     """Return the items of a list with at least one, and not too many."""
     if not isinstance(value, list) or not value:
         raise WrongValueError("template_data_wrong")
@@ -174,7 +174,7 @@ def read_items(value: object, form: Form) -> list[object]:
     return value
 
 
-def read_person(value: object, _form: Form, _due: date) -> str:
+def read_person(value: object, _form: FieldForm, _due: date) -> str:
     """Print a person without the given name, as 王某（女，46岁）."""
     if not isinstance(value, Mapping) or not (
         {"name", "sex", "age"} <= value.keys() <= {"name", "sex", "age", "alias"}
@@ -198,11 +198,11 @@ def read_person(value: object, _form: Form, _due: date) -> str:
     return f"{name}{'（化名）' if is_alias else ''}（{sex}，{age}岁）"
 
 
-def read_persons(value: object, form: Form, due: date) -> str:
+def read_persons(value: object, form: FieldForm, due: date) -> str:
     return "、".join(read_person(each, form, due) for each in read_items(value, form))
 
 
-def read_place(value: object, form: Form, due: date) -> str:
+def read_place(value: object, form: FieldForm, due: date) -> str:
     """Return a place as it is written; its door is nobody's business."""
     text = read_line(value, form, due)
     if found := _DOOR.search(text):
@@ -222,18 +222,18 @@ def read_date(value: object) -> date:
     return value
 
 
-def read_day(value: object, _form: Form, due: date) -> str:
+def read_day(value: object, _form: FieldForm, due: date) -> str:
     day = read_date(value)
     _require_past(day, due)
     return print_day(day, due)
 
 
-def read_coming_day(value: object, _form: Form, due: date) -> str:
+def read_coming_day(value: object, _form: FieldForm, due: date) -> str:
     """Print a day that may lie ahead, of an announcement."""
     return print_day(read_date(value), due)
 
 
-def read_time(value: object, _form: Form, due: date) -> str:
+def read_time(value: object, _form: FieldForm, due: date) -> str:
     """Print a day and its hour, as 1月10日21时."""
     if isinstance(value, str) and re.fullmatch(
         r"\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d)?", value
@@ -256,7 +256,7 @@ def _require_past(day: date, due: date) -> None:
         raise WrongValueError("value_day_too_old", value=f"{day}")
 
 
-def read_period(value: object, form: Form, due: date) -> str:
+def read_period(value: object, form: FieldForm, due: date) -> str:
     """Print a period that is over, as 1月4日至10日; the forms of a week and of half a year too."""
     if not isinstance(value, Mapping) or value.keys() != {"from", "to"}:
         raise WrongValueError("template_data_wrong")
@@ -290,12 +290,12 @@ def read_number(value: object) -> int:
     return value
 
 
-def read_money(value: object, _form: Form, _due: date) -> str:
+def read_money(value: object, _form: FieldForm, _due: date) -> str:
     """Print a sum of yuan, as 8.6万元."""
     return f"{print_number(read_number(value))}元"
 
 
-def read_count(value: object, form: Form, _due: date) -> str:
+def read_count(value: object, form: FieldForm, _due: date) -> str:
     """Print a number with its unit; the unit is the template's, or written beside it."""
     row = value if isinstance(value, Mapping) else {"value": value}
     if not {"value"} <= row.keys() <= {"value", "unit"}:
@@ -322,20 +322,20 @@ def read_row(value: object) -> Mapping[str, object]:
     return row
 
 
-def read_figure(value: object, form: Form, _due: date) -> Figure:
+def read_figure(value: object, form: FieldForm, _due: date) -> PrintedFigure:
     """Print a number with the change against the earlier one, as 47起，环比下降13.0%."""
     return _print_row(read_row(value), form)
 
 
 def _print_row(
-    row: Mapping[str, object], form: Form, whole: int | None = None
-) -> Figure:
+    row: Mapping[str, object], form: FieldForm, whole: int | None = None
+) -> PrintedFigure:
     number, unit = read_number(row["value"]), str(row.get("unit", form.unit))
     change = ""
     if "before" in row:
         before, compare = read_number(row["before"]), str(row.get("compare", "环比"))
         change = print_change(number, before, compare, unit)
-    return Figure(
+    return PrintedFigure(
         name=str(row.get("name", "")),
         text=f"{print_number(number)}{unit}",
         change=change,
@@ -343,7 +343,7 @@ def _print_row(
     )
 
 
-def read_figures(value: object, form: Form, _due: date) -> list[Figure]:
+def read_figures(value: object, form: FieldForm, _due: date) -> list[PrintedFigure]:
     rows = [read_row(item) for item in read_items(value, form)]
     names = [str(row.get("name", "")) for row in rows]
     if not all(names):
@@ -353,7 +353,7 @@ def read_figures(value: object, form: Form, _due: date) -> list[Figure]:
     return [_print_row(row, form) for row in rows]
 
 
-def _print_parts(value: object, form: Form, whole: int) -> list[Figure]:
+def _print_parts(value: object, form: FieldForm, whole: int) -> list[PrintedFigure]:
     """Print rows by size with their shares; the rest of the whole is a row of its own."""
     rows = [read_row(item) for item in read_items(value, form)]
     total = sum(read_number(row["value"]) for row in rows)
@@ -367,7 +367,7 @@ def _print_parts(value: object, form: Form, whole: int) -> list[Figure]:
     return [_print_row(row, form, whole) for row in rows]
 
 
-def read_link(value: object, form: Form, due: date) -> str:
+def read_link(value: object, form: FieldForm, due: date) -> str:
     """Return an https link to a government's site; any other host may be a false one."""
     text = read_line(value, form, due)
     parts = urlsplit(text)
@@ -376,7 +376,7 @@ def read_link(value: object, form: Form, due: date) -> str:
     return text
 
 
-def read_choice(value: object, form: Form, _due: date) -> str:
+def read_choice(value: object, form: FieldForm, _due: date) -> str:
     if not isinstance(value, str) or value not in form.choices:
         choices = "、".join(
             key if key == label else f"{key} {label}"
@@ -386,13 +386,13 @@ def read_choice(value: object, form: Form, _due: date) -> str:
     return form.choices[value]
 
 
-def read_flag(value: object, _form: Form, _due: date) -> str:
+def read_flag(value: object, _form: FieldForm, _due: date) -> str:
     if not isinstance(value, bool):
         raise WrongValueError("template_data_wrong")
     return "是" if value else "否"
 
 
-Reader: TypeAlias = Callable[[object, Form, date], Printed]
+Reader: TypeAlias = Callable[[object, FieldForm, date], Printed]
 _READERS: Final[Mapping[str, Reader]] = {
     "line": read_line,
     "lines": read_lines,

@@ -11,7 +11,13 @@ from typing import Final, TypeAlias
 
 from publisher.domain.contacts import Contacts, choose_contacts, names_number
 from publisher.domain.post import Post
-from publisher.domain.values import OTHERS, Figure, Form, end_sentence, print_day
+from publisher.domain.values import (
+    OTHERS,
+    FieldForm,
+    PrintedFigure,
+    end_sentence,
+    print_day,
+)
 
 SIGNATURE_KEYS: Final = {"source": "来源", "editor": "编辑", "checker": "审核"}
 CONTACTS_WITHOUT_TIP_LINE: Final = frozenset({"none", "service"})
@@ -68,7 +74,7 @@ def lay_out(
     outline: Outline, facts: LayoutFacts, contact_list: Contacts
 ) -> dict[str, object]:
     """Return the variable `form` of a page."""
-    values = _list_values(facts)
+    values = list_values(facts)
     topic = choose_topic(facts.post, outline)
     lead = fill_sentences(outline.lead, values)
     short = fill_sentences(outline.short, values) or lead
@@ -90,7 +96,7 @@ def lay_out(
         "sections": [
             laid_out
             for section in outline.sections
-            if (laid_out := _lay_out_section(section, facts.data, values, topic))
+            if (laid_out := lay_out_section(section, facts.data, values, topic))
         ],
         "contacts": contacts,
         "signature": "　".join(
@@ -102,7 +108,7 @@ def lay_out(
     }
 
 
-def _list_values(facts: LayoutFacts) -> dict[str, str]:
+def list_values(facts: LayoutFacts) -> dict[str, str]:
     """Return what a pattern may name; a figure's parts have names with a dot."""
     values = {
         "post.title": facts.post.title,
@@ -111,13 +117,15 @@ def _list_values(facts: LayoutFacts) -> dict[str, str]:
         **{f"region.{key}": value for key, value in facts.region.items()},
     }
     for key, value in facts.data.items():
-        if isinstance(value, (str, Figure)):
+        if isinstance(value, (str, PrintedFigure)):
             values[key] = str(value)
         elif isinstance(value, list) and all(isinstance(line, str) for line in value):
             values[key] = "、".join(value)
         elif isinstance(value, list):
             named = [
-                row for row in value if isinstance(row, Figure) and row.name != OTHERS
+                row
+                for row in value
+                if isinstance(row, PrintedFigure) and row.name != OTHERS
             ]
             if named:
                 values[f"{key}.top"] = f"{named[0].name}{named[0].text}"
@@ -141,7 +149,7 @@ def fill_sentences(patterns: Sequence[Sentence], values: Mapping[str, str]) -> s
     return "".join(map(end_sentence, sentences))
 
 
-def _lay_out_section(
+def lay_out_section(
     section: Mapping[str, object],
     data: Mapping[str, object],
     values: Mapping[str, str],
@@ -151,7 +159,7 @@ def _lay_out_section(
     key, form = str(section.get("key", "")), str(section.get("as", "text"))
     laid_out: dict[str, object] = {
         "key": key,
-        "heading": _choose_heading(section.get("heading", ""), topic),
+        "heading": choose_heading(section.get("heading", ""), topic),
         "as": "body" if key == "body" else form,
     }
     if key == "body":
@@ -167,7 +175,7 @@ def _lay_out_section(
         lines = [fill_pattern(text, values)]
     else:
         value = data.get(key)
-        if form == "figures" and isinstance(value, (list, Figure)):
+        if form == "figures" and isinstance(value, (list, PrintedFigure)):
             laid_out["rows"] = [
                 _print_row(row)
                 for row in (value if isinstance(value, list) else [value])
@@ -181,14 +189,14 @@ def _lay_out_section(
 
 def _print_row(row: object) -> list[str]:
     """Return name, number and comparison of a figure, computed or as staff wrote it."""
-    if isinstance(row, Figure):
+    if isinstance(row, PrintedFigure):
         return [row.name, row.text, row.change or (row.share and f"占{row.share}")]
     if isinstance(row, Mapping):
         return [str(row.get("name", "")), str(row.get("value", "")), ""]
     return ["", str(row), ""]
 
 
-def _choose_heading(heading: object, topic: str) -> str:
+def choose_heading(heading: object, topic: str) -> str:
     if isinstance(heading, Mapping):
         return str(heading.get(topic, heading.get("default", "")))
     return str(heading)
@@ -201,11 +209,11 @@ def read_outline(
     wrong = []
     lead, short = sample.get("lead", DEFAULT_LEAD), sample.get("short", ())
     for key, value in (("lead", lead), ("short", short)):
-        if not all(map(_is_sentence, value)):  # type: ignore[call-overload]
+        if not all(map(is_sentence, value)):  # type: ignore[call-overload]
             wrong.append(key)
     sections = sample.get("section", DEFAULT_SECTIONS)
     for number, section in enumerate(sections):  # type: ignore[arg-type,var-annotated]
-        if not _is_section(section):
+        if not is_section(section):
             wrong.append(f"section[{number}]")
     contacts, topic = sample.get("contacts", "topic"), sample.get("topic", "fraud")
     known = {"topic", "none", "service", "tips", "police", *topics}
@@ -225,12 +233,12 @@ def read_outline(
     ), ()
 
 
-def _is_sentence(sentence: object) -> bool:
+def is_sentence(sentence: object) -> bool:
     choices = sentence if isinstance(sentence, list) else [sentence]
     return bool(choices) and all(isinstance(choice, str) for choice in choices)
 
 
-def _is_section(section: object) -> bool:
+def is_section(section: object) -> bool:
     if not isinstance(section, Mapping) or section.keys() - SECTION_KEYS:
         return False
     rows = section.get("rows", [])
@@ -258,7 +266,7 @@ _FORM_KEYS: Final = {
 }
 
 
-def read_form(value: object, types: Sequence[str]) -> Form | None:
+def read_form(value: object, types: Sequence[str]) -> FieldForm | None:
     """Return the form of a field, written as its type or as a table; None if it is wrong."""
     table = {"type": value} if isinstance(value, str) else value
     if not isinstance(table, Mapping) or table.get("type") not in types:
@@ -271,4 +279,4 @@ def read_form(value: object, types: Sequence[str]) -> Form | None:
     choices = table.get("choices", {})
     if not all(isinstance(label, str) for label in choices.values()):
         return None
-    return Form(**table)
+    return FieldForm(**table)

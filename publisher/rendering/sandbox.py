@@ -23,7 +23,7 @@ from jinja2.runtime import BlockReference, Context, LoopContext, Macro, Undefine
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from markupsafe import Markup
 
-from publisher.domain.values import Figure, end_sentence
+from publisher.domain.values import PrintedFigure, end_sentence
 
 MAX_CHARACTERS: Final = 100_000
 """The longest text that a template may produce, in whole or in part."""
@@ -288,7 +288,7 @@ def _require_printable(value: object) -> object:
     """
     if isinstance(value, str) or (_is_number(value) and not isinstance(value, bool)):
         return value
-    if isinstance(value, Figure):
+    if isinstance(value, PrintedFigure):
         return str(value)
     seen: set[int] = set()
     left = [value]

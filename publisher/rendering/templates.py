@@ -20,7 +20,7 @@ from publisher.domain.errors import InputError, Location, Problem
 from publisher.domain.kinds import PostKind
 from publisher.domain.post import RenderedImage
 from publisher.domain.template_rules import RULES
-from publisher.domain.values import FORM_EXAMPLES, FORM_TYPES, Form
+from publisher.domain.values import FORM_EXAMPLES, FORM_TYPES, FieldForm
 from publisher.i18n import Lang
 from publisher.rendering.contact_list import read_contacts, shipped_contacts
 from publisher.rendering.images import PictureFile, open_without_symlinks, read_picture
@@ -73,7 +73,7 @@ class TemplateSample:
     """The picture card of its posts; none if it is blank."""
     needs: Mapping[str, str] = field(default_factory=dict)
     offers: Mapping[str, str] = field(default_factory=dict)
-    forms: Mapping[str, Form] = field(default_factory=dict)
+    forms: Mapping[str, FieldForm] = field(default_factory=dict)
     rules: Sequence[str] = ()
     outline: Outline = field(default_factory=Outline)
     has_outline: bool = False

@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime
 import pytest
 
 from publisher.domain.values import (
-    Form,
+    FieldForm,
     end_sentence,
     print_number,
     print_values,
@@ -17,7 +17,7 @@ WEEK = {"from": date(2027, 1, 4), "to": date(2027, 1, 10)}
 
 def printed(type_: str, value: object, **form: object) -> object:
     """Return a value as it is printed; the refusal if it is refused."""
-    forms = {"x": Form(type=type_, **form)}
+    forms = {"x": FieldForm(type=type_, **form)}
     shown, refused = print_values(forms, {"x": value}, DUE)
     assert not refused, refused["x"].code
     return shown["x"]
@@ -25,7 +25,7 @@ def printed(type_: str, value: object, **form: object) -> object:
 
 def refusal(type_: str, value: object, **form: object) -> str:
     """Return the code of the refusal."""
-    _, refused = print_values({"x": Form(type=type_, **form)}, {"x": value}, DUE)
+    _, refused = print_values({"x": FieldForm(type=type_, **form)}, {"x": value}, DUE)
     return refused["x"].code
 
 
@@ -152,7 +152,9 @@ def test_a_wrong_value_is_refused(type_, value, code):
 
 def test_a_long_text_is_refused_with_both_lengths():
     """The refusal says how long the text is and how long it may be."""
-    _, refused = print_values({"x": Form(type="line", max=3)}, {"x": "四个字呢"}, DUE)
+    _, refused = print_values(
+        {"x": FieldForm(type="line", max=3)}, {"x": "四个字呢"}, DUE
+    )
     assert refused["x"].code == "value_text_too_long"
     assert refused["x"].facts == {"length": "4", "limit": "3"}
     assert refusal("lines", ["一", "二", "三"], items=2) == "value_too_many"
@@ -207,8 +209,8 @@ def test_a_change_is_computed(value, before, compare, text):
 def test_parts_have_shares_of_their_whole():
     """Rows come by size with their shares, and the rest of the whole is a row of its own."""
     forms = {
-        "total": Form(type="figure", unit="起"),
-        "types": Form(type="figures", unit="起", parts_of="total"),
+        "total": FieldForm(type="figure", unit="起"),
+        "types": FieldForm(type="figures", unit="起", parts_of="total"),
     }
     rows = [{"name": "冒充客服", "value": 7}, {"name": "刷单返利", "value": 18}]
     shown, refused = print_values(forms, {"total": {"value": 47}, "types": rows}, DUE)
@@ -230,8 +232,8 @@ def test_parts_have_shares_of_their_whole():
 def test_parts_that_do_not_add_up_are_refused(rows):
     """More than the whole is refused, and so is a rest that does not fit."""
     forms = {
-        "total": Form(type="figure"),
-        "types": Form(type="figures", parts_of="total"),
+        "total": FieldForm(type="figure"),
+        "types": FieldForm(type="figures", parts_of="total"),
     }
     _, refused = print_values(forms, {"total": 47, "types": rows}, DUE)
     assert refused["types"].code == "value_sum_differs"
