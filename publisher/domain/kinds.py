@@ -46,6 +46,8 @@ class KindTraits:
     """The earlier post is wrong, and is not sent any more."""
     names_tip_line: bool = True
     """Its text must contain the region's line for reports."""
+    needs_two: bool = False
+    """Two people approve it: a forged or wrong one does great harm."""
     topic: Literal["fraud", "other", "emergency", "netcrime"] | None = None
     """The topic of every post of this kind: it decides the telephone numbers in the texts.
 
@@ -93,6 +95,7 @@ KINDS: Final[Mapping[PostKind, KindTraits]] = {
         name={"zh_CN": "警情", "en": "incident"},
         sign={"zh_CN": "情", "en": "N"},
         hint={"zh_CN": "警情通报，一段话", "en": "a notice of an incident"},
+        needs_two=True,
         names_tip_line=False,
     ),
     PostKind.RUMOUR: KindTraits(

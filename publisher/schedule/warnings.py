@@ -11,6 +11,7 @@ from enum import StrEnum
 from zoneinfo import ZoneInfo
 
 from publisher.domain.account import AccountId, AccountPolicy, LoginId, Mode
+from publisher.domain.approval import ApprovalRules
 from publisher.domain.contacts import MAX_CONTACTS_AGE_DAYS, Contacts
 from publisher.domain.errors import Problem, Severity
 from publisher.domain.post import (
@@ -207,6 +208,15 @@ def find_misplaced_data(
                     )
                 )
     return problems
+
+
+def find_lone_approvals(schedule: Schedule, rules: ApprovalRules) -> list[Problem]:
+    """Return warnings of posts that two people should approve, and fewer do."""
+    return [
+        _make_warning("kind_needs_two", post=post.id, key="kind", kind=post.kind)
+        for post in schedule.posts
+        if post.kind.traits.needs_two and len(rules.chain_for(post.kind)) < 2
+    ]
 
 
 def find_old_contacts(contacts: Contacts, now: datetime) -> list[Problem]:

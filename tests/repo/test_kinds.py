@@ -14,6 +14,7 @@ from publisher.domain.kinds import KINDS, PostKind, list_kinds
 from publisher.i18n import LANGUAGES, Messages
 from publisher.rendering.templates import shipped_templates
 from publisher.schedule.load import parse_schedule
+from publisher.schedule.warnings import find_lone_approvals
 from publisher.web.kit.static_files import STYLE_FILE, load_static_files
 from tests.unit.schedule.contexts import CONTEXT, post
 
@@ -96,6 +97,20 @@ def test_settings_accept_approvals_of_a_kind(kind):
     with_stages = [other for other in PostKind if rules.chain_for(other)]
     assert rules.chain_for(kind.value) == (Stage(name="初审"),)
     assert with_stages == [kind]
+
+
+@of_each_kind
+@pytest.mark.parametrize("stages", [0, 1, 2])
+def test_a_kind_for_two_people_is_reported_where_fewer_approve(kind, stages):
+    """A notice that one person alone can publish is a warning; two stages are enough."""
+    text = post(kind=f'kind = "{kind}"\nfollows = "older-post"')
+    chain = "".join(
+        f'[[approvals.{kind}]]\nstage = "{number}审"\n' for number in range(stages)
+    )
+    rules = parse_settings(chain, workspace=Path("/srv/police")).approval_rules
+    found = find_lone_approvals(parse_schedule(text, context=CONTEXT), rules)
+    is_reported = kind.traits.needs_two and stages < 2
+    assert [problem.code for problem in found] == ["kind_needs_two"] * is_reported
 
 
 @of_each_kind
