@@ -107,6 +107,7 @@ def test_a_kind_for_two_people_is_reported_where_fewer_approve(kind, stages):
     chain = "".join(
         f'[[approvals.{kind}]]\nstage = "{number}审"\n' for number in range(stages)
     )
+    chain = f'timezone = "Asia/Shanghai"\n{chain}'
     rules = parse_settings(chain, workspace=Path("/srv/police")).approval_rules
     found = find_lone_approvals(parse_schedule(text, context=CONTEXT), rules)
     is_reported = kind.traits.needs_two and stages < 2
