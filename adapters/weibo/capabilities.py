@@ -210,6 +210,7 @@ def get_capabilities(account: Account) -> Capabilities:
         longest_review=LONGEST_REVIEW,
         account_url=f"https://weibo.com/u/{account.identity}",
         posting_url="https://weibo.com/",
+        prefers_short=True,
     )
 
 

@@ -28,6 +28,7 @@ from publisher.domain.account import (
 )
 from publisher.domain.errors import Problem, SettingsError, Severity
 from publisher.engine.certificates import read_certificates
+from publisher.rendering.contact_list import CONTACTS_FILE
 from publisher.rendering.process import RenderProcess
 from publisher.rendering.renderer import PostRenderer
 from publisher.rendering.templates import (
@@ -181,7 +182,12 @@ def build_offline_app(settings: Settings, *, reads_secrets: bool = True) -> Offl
     policies = build_policies(settings, factories)
     folders = [settings.workspace / TEMPLATES_FOLDER, shipped_templates()]
     post_renderer = PostRenderer(
-        templates=load_templates(folders, RenderProcess(), find_pages(factories)),
+        templates=load_templates(
+            folders,
+            RenderProcess(),
+            find_pages(factories),
+            settings.workspace / CONTACTS_FILE,
+        ),
         timezone=settings.timezone,
         staff_folder=settings.staff_folder,
         accounts={

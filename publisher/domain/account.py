@@ -133,7 +133,7 @@ class Capabilities:
     post from the account's own list. It is 0 where that list shows the post. `account_url` is the
     page on which the account's owner sees all its posts, including posts under review.
     `posting_url` is the page on which a person posts as the account. `has_preview`: the adapter is
-    a `PostPreviewer`.
+    a `PostPreviewer`. `prefers_short`: posts are short even where more would be taken.
     """
 
     count_text: Callable[[str], int]
@@ -159,6 +159,7 @@ class Capabilities:
     line_ending: str = "\n"
     picture_length: int = 0
     max_picture_bytes: int | None = None
+    prefers_short: bool = False
 
     @property
     def has_title(self) -> bool:

@@ -20,6 +20,9 @@ class PostKind(StrEnum):
     ALL_CLEAR = "all-clear"
     BULLETIN = "bulletin"
     CORRECTION = "correction"
+    NOTICE = "notice"
+    RUMOUR = "rumour"
+    APPEAL = "appeal"
 
     @property
     def traits(self) -> "KindTraits":
@@ -43,7 +46,9 @@ class KindTraits:
     """The earlier post is wrong, and is not sent any more."""
     names_tip_line: bool = True
     """Its text must contain the region's line for reports."""
-    topic: Literal["fraud", "other", "emergency"] | None = None
+    needs_two: bool = False
+    """Two people approve it: a forged or wrong one does great harm."""
+    topic: Literal["fraud", "other", "emergency", "netcrime"] | None = None
     """The topic of every post of this kind: it decides the telephone numbers in the texts.
 
     With None a post may give one in `data.topic`, and has `fraud` if it gives none. The template
@@ -85,6 +90,24 @@ KINDS: Final[Mapping[PostKind, KindTraits]] = {
         needs_original=True,
         stops_original=True,
         names_tip_line=False,
+    ),
+    PostKind.NOTICE: KindTraits(
+        name={"zh_CN": "警情", "en": "incident"},
+        sign={"zh_CN": "情", "en": "N"},
+        hint={"zh_CN": "警情通报，一段话", "en": "a notice of an incident"},
+        needs_two=True,
+        names_tip_line=False,
+    ),
+    PostKind.RUMOUR: KindTraits(
+        name={"zh_CN": "辟谣", "en": "refutation"},
+        sign={"zh_CN": "谣", "en": "R"},
+        hint={"zh_CN": "网上的说法不实", "en": "a rumour is false"},
+        topic="netcrime",
+    ),
+    PostKind.APPEAL: KindTraits(
+        name={"zh_CN": "征集", "en": "appeal"},
+        sign={"zh_CN": "征", "en": "P"},
+        hint={"zh_CN": "请群众提供线索", "en": "the public is asked for tips"},
     ),
 }
 

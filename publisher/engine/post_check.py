@@ -20,6 +20,7 @@ from publisher.schedule.load import (
 )
 from publisher.schedule.warnings import (
     find_early_follow_ups,
+    find_lone_approvals,
     find_misplaced_data,
     find_overdue_posts,
     find_overtaken_follow_ups,
@@ -236,6 +237,7 @@ def list_warnings(
         *find_warnings(schedule, now, max(next_times, default=now), zone),
         *find_timing_warnings(schedule, times, now.astimezone(zone)),
         *find_misplaced_data(schedule, context.data_keys),
+        *find_lone_approvals(schedule, context.approval_rules),
     ]
 
 

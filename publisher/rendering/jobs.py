@@ -13,6 +13,7 @@ from datetime import date, datetime, time
 from typing import IO, Final, Protocol
 
 from publisher.domain.errors import Location, Problem
+from publisher.domain.values import PrintedFigure
 
 _LENGTH_HEADER: Final = struct.Struct(">I")
 _TYPE_TAG: Final = "\0"
@@ -322,6 +323,8 @@ def _encode_value(value: object) -> object:
         return {_TYPE_TAG: "bytes", "value": base64.b64encode(value).decode()}
     if isinstance(value, (datetime, date, time)):
         return {_TYPE_TAG: type(value).__name__, "value": value.isoformat()}
+    if isinstance(value, PrintedFigure):
+        return {_TYPE_TAG: "PrintedFigure", "value": _field_values(value)}
     if isinstance(value, Mapping):
         return dict(value)
     raise TypeError(type(value).__name__)
@@ -333,4 +336,6 @@ def _decode_value(table: dict[str, object]) -> object:
         return table
     if kind == "bytes":
         return base64.b64decode(str(value), validate=True)
+    if kind == "PrintedFigure" and isinstance(value, dict):
+        return PrintedFigure(**value)
     return _TIME_TYPES[str(kind)].fromisoformat(str(value))

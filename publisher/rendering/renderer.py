@@ -2,7 +2,6 @@
 
 import json
 import re
-from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,6 +13,7 @@ from typing import Final
 from publisher.contract import AdapterFactory
 from publisher.domain.account import Account, AccountId, Capabilities, Platform
 from publisher.domain.characters import describe_character, find_forbidden_characters
+from publisher.domain.contacts import names_number
 from publisher.domain.cover import CropPosition, cut_box, format_fractions
 from publisher.domain.errors import Location, Problem, Severity, TemplateError
 from publisher.domain.post import (
@@ -27,8 +27,9 @@ from publisher.domain.post import (
     RenderedImage,
     RenderedPost,
     derive_marker,
-    format_part_prefix,
 )
+from publisher.domain.values import print_values
+from publisher.rendering.data_check import check_data
 from publisher.rendering.images import (
     CleanPictures,
     FileState,
@@ -44,8 +45,14 @@ from publisher.rendering.jobs import (
     RenderedText,
     RenderPage,
 )
+from publisher.rendering.layout import (
+    CONTACTS_WITHOUT_TIP_LINE,
+    LayoutFacts,
+    lay_out,
+)
 from publisher.rendering.limits import find_excess
 from publisher.rendering.templates import Templates
+from publisher.rendering.text_split import split_text
 from publisher.runtime.redaction import redact_text
 
 NO_REGION: Mapping[str, str] = {}
@@ -78,15 +85,6 @@ _NON_CHINESE_TEXT: Final = re.compile(
 
 No platform turns these into letters or digits.
 """
-_SPLIT_POINTS: Final = (
-    re.compile(r"(?:\r?\n){2,}"),
-    re.compile(r"\r?\n"),
-    re.compile(r"(?<=[。！？；])(?![。！？；”’」』）])|(?<=[。！？；][”’」』）])"),
-)
-"""Where a text may be split, best places first: between paragraphs, lines, sentences.
-
-A text is never split inside a sentence.
-"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +93,8 @@ class OriginalPost:
 
     title: str
     marker: Marker
+    words: str = ""
+    """All that staff wrote of it; empty if that is not known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -280,7 +280,9 @@ class PostRenderer:
             marker = self.older_markers.get((followed.id, account.id)) or derive_marker(
                 key, account.id
             )
-            original = OriginalPost(title=followed.title, marker=marker)
+            original = OriginalPost(
+                title=followed.title, marker=marker, words=_list_words(followed)
+            )
         return RenderTarget(
             account=account,
             region=self.regions.get(account.region or "", NO_REGION),
@@ -319,6 +321,12 @@ class PostRenderer:
         )
         problems = [_with_post(problem, post) for problem in pictures.problems]
         return replace(pictures, problems=problems)
+
+
+def _list_words(post: Post) -> str:
+    """Return all that staff wrote of a post, for a search."""
+    data = json.dumps(post.data, ensure_ascii=False, default=str)
+    return "\n".join([post.title, post.body, *post.text_by_platform.values(), data])
 
 
 def crop_cover(
@@ -423,6 +431,10 @@ class RenderContext:
     page: str
     marker: Marker
     link: str | None
+    data: Mapping[str, object]
+    """The post's data, as it is printed."""
+    form: Mapping[str, object]
+    """The parts that the shared pages print."""
 
     @property
     def account(self) -> Account:
@@ -454,7 +466,10 @@ def compose(
     line.
     """
     prepared = [
-        [prepare(item.post, item.occurrence, each, templates) for each in item.targets]
+        [
+            prepare(item.post, item.occurrence, each, templates, timezone)
+            for each in item.targets
+        ]
         for item in requests
     ]
     bodies: list[JobResult] = [RenderedText(text="")] * len(requests)
@@ -495,7 +510,11 @@ def compose(
 
 
 def prepare(
-    post: Post, occurrence: Occurrence, target: RenderTarget, templates: Templates
+    post: Post,
+    occurrence: Occurrence,
+    target: RenderTarget,
+    templates: Templates,
+    timezone: tzinfo,
 ) -> RenderContext | TemplateError:
     """Choose the template's page for an account.
 
@@ -514,42 +533,9 @@ def prepare(
         return TemplateError(
             [_problem(post, account, "template_invalid", key="template"), *faults]
         )
-    page = templates.page_for(post.template, account.platform)
-    if page is None:
-        return TemplateError(
-            [
-                _problem(
-                    post, account, "template_without_page", platform=account.platform
-                )
-            ]
-        )
-    marker = derive_marker(occurrence.key, account.id)
-    link = build_link(account, target.region, marker)
-    context = RenderContext(
-        post=post,
-        target=target,
-        templates=templates,
-        page=page,
-        marker=marker,
-        link=link,
-    )
-    data_problems = [
-        context.problem(
-            "template_data_missing",
-            key=f"data.{name}",
-            name=name,
-            use=sample.needs[name],
-        )
-        for name in sample.missing_keys(post.data)
-    ]
-    data_problems += [
-        context.problem(
-            "template_data_wrong", key=f"data.{name}", name=name, example=example
-        )
-        for name, example in sample.mismatched_keys(post.data).items()
-    ]
-    if data_problems:
-        return TemplateError(data_problems)
+    context = _make_context(post, occurrence, target, templates, timezone)
+    if isinstance(context, TemplateError):
+        return context
     if target.capabilities.is_article and STYLESHEET in templates.faults:
         return TemplateError(
             [
@@ -576,6 +562,51 @@ def prepare(
     return context
 
 
+def _make_context(
+    post: Post,
+    occurrence: Occurrence,
+    target: RenderTarget,
+    templates: Templates,
+    timezone: tzinfo,
+) -> RenderContext | TemplateError:
+    """Return the known facts of a rendered post, or the problems of its data."""
+    sample, account = templates.samples[post.template], target.account
+    page = templates.page_for(post.template, account.platform, target.capabilities)
+    if page is None:
+        problem = _problem(
+            post, account, "template_without_page", platform=account.platform
+        )
+        return TemplateError([problem])
+    due = occurrence.due_at.astimezone(timezone).date()
+    data, refused = print_values(sample.forms, post.data, due)
+    layout = LayoutFacts(
+        post=post,
+        data=data,
+        region=target.region,
+        original=target.original.title if target.original else "",
+        original_words=target.original.words if target.original else "",
+        words=post.text_by_platform.get(account.platform, ""),
+        due=due,
+    )
+    marker = derive_marker(occurrence.key, account.id)
+    context = RenderContext(
+        post=post,
+        target=target,
+        templates=templates,
+        page=page,
+        marker=marker,
+        link=build_link(account, target.region, marker),
+        data=data,
+        form=lay_out(sample.outline, layout, templates.contacts),
+    )
+    found = check_data(sample, layout, refused, templates.contacts, timezone)
+    if not found:
+        return context
+    return TemplateError(
+        [context.problem(code, None, key, **facts) for key, code, facts in found]
+    )
+
+
 def _finish(
     context: RenderContext, result: JobResult, body_text: str
 ) -> RenderedPost | TemplateError:
@@ -599,12 +630,12 @@ def _finish(
     if capabilities.is_article:  # its first picture is the cover
         cover = context.templates.cover(post.template)
         pictures = crop_cover(post, pictures) or ((cover,) if cover else ())
-        own = post.text_by_platform.get(context.account.platform) or post.data.get(
-            "summary"
+        own = post.text_by_platform.get(context.account.platform) or context.data.get(
+            "summary", str(context.form["lead"]).partition("。")[0]
         )
         summary = (
             own.strip()
-            if isinstance(own, str)
+            if isinstance(own, str) and own
             else body_text.partition("\n")[0][:SUMMARY_CHARACTERS]
         )
     else:
@@ -660,7 +691,8 @@ def make_render_job(
             "title": post.title,
             "author": post.author,
         },
-        "data": post.data,
+        "data": context.data,
+        "form": context.form,
         "region": target.region,
         "account": {
             "id": account.id,
@@ -719,7 +751,12 @@ def _content_problems(
         )
     if is_article and not _contains_marker(rendered.link or "", marker):
         problems.append(context.problem("rendered_without_marked_link"))
-    if tip_line not in visible and context.post.kind.traits.names_tip_line:
+    contacts = context.templates.samples[context.post.template].outline.contacts
+    needs_tip_line = (
+        contacts not in CONTACTS_WITHOUT_TIP_LINE
+        and context.post.kind.traits.names_tip_line
+    )
+    if needs_tip_line and not names_number(visible, tip_line):
         problems.append(context.problem("rendered_without_tip_line", tip_line=tip_line))
     if target.original and _contains_marker(visible, target.original.marker):
         problems.append(
@@ -804,69 +841,3 @@ def _problem(
 ) -> Problem:
     named = {"post": post.id, "account": account.id, "template": post.template}
     return Problem(code=code, location=place, facts={**named, **facts})
-
-
-def split_text(
-    text: str, marker: Marker, capabilities: Capabilities, picture_count: int = 0
-) -> Sequence[str]:
-    """Split a text into as few parts as hold it, or return it whole.
-
-    It is whole if it fits, or if even the most parts are too few. The first part has the pictures.
-    """
-    max_length = capabilities.text_limit * (capabilities.max_extra_parts + 1)
-    first_limit = capabilities.text_limit_beside(picture_count)
-    # Twice the length may still fit: half of it may be empty lines, which are dropped between
-    # parts.
-    if first_limit < capabilities.count_text(text) <= 2 * max_length:
-        for total in range(2, capabilities.max_extra_parts + 2):
-            if parts := _split_into(text, marker, total, capabilities, first_limit):
-                return parts
-    return (text,)
-
-
-def _split_into(
-    text: str, marker: Marker, total: int, capabilities: Capabilities, first_limit: int
-) -> Sequence[str] | None:
-    """Return exactly `total` parts, each as full as the split points allow.
-
-    Return None if that is not possible.
-    """
-    line_end = "\r\n" if "\r\n" in text else "\n"
-    parts: list[str] = []
-    rest = text
-    for number in range(1, total):
-        head = (
-            f"{format_part_prefix(marker, number, total)}{line_end}"
-            if number > 1
-            else ""
-        )
-        limit = capabilities.text_limit if parts else first_limit
-        part = _take_first(rest, limit - capabilities.count_text(head), capabilities)
-        if not part:
-            return None
-        parts.append(head + part)
-        rest = rest[len(part) :].lstrip()
-    parts.append(f"{format_part_prefix(marker, total, total)}{line_end}{rest}")
-    return (
-        parts
-        if rest and capabilities.count_text(parts[-1]) <= capabilities.text_limit
-        else None
-    )
-
-
-def _take_first(text: str, max_length: int, capabilities: Capabilities) -> str:
-    """Return as much of a text as fits, up to a split point.
-
-    A worse point is used if a better one wastes half of the room.
-    """
-    starts = []
-    for split_point in _SPLIT_POINTS:
-        ends = [match.start() for match in split_point.finditer(text)]
-        fitting = bisect_right(
-            ends, max_length, key=lambda end: capabilities.count_text(text[:end])
-        )
-        start = text[: ends[fitting - 1]] if fitting else ""
-        if capabilities.count_text(start) * 2 >= max_length:
-            return start
-        starts.append(start)
-    return max(starts, key=len)

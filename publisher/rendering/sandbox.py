@@ -23,6 +23,8 @@ from jinja2.runtime import BlockReference, Context, LoopContext, Macro, Undefine
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from markupsafe import Markup
 
+from publisher.domain.values import PrintedFigure, end_sentence
+
 MAX_CHARACTERS: Final = 100_000
 """The longest text that a template may produce, in whole or in part."""
 MAX_STEPS: Final = 20_000
@@ -42,7 +44,6 @@ _ALLOWED_FILTERS = [
 _TEXT_FILTERS = ["e", "escape", "lower", "safe", "string", "trim", "upper"]
 """Filters that would turn any value into text."""
 _TIME_CHECK_STEPS = 64
-_SENTENCE_ENDS = ("。", "！", "？", "…", "；", ".", "!", "?")
 
 
 class BudgetExceededError(TemplateRuntimeError):
@@ -287,6 +288,8 @@ def _require_printable(value: object) -> object:
     """
     if isinstance(value, str) or (_is_number(value) and not isinstance(value, bool)):
         return value
+    if isinstance(value, PrintedFigure):
+        return str(value)
     seen: set[int] = set()
     left = [value]
     while left:
@@ -311,16 +314,6 @@ def format_moment(when: datetime) -> str:
 def format_day(when: datetime) -> str:
     """Format the day of a time: 1月5日."""
     return f"{when.month}月{when.day}日"
-
-
-def end_sentence(words: str) -> str:
-    """End a text with a full stop unless it already ends with a punctuation mark."""
-    words = words.strip()
-    return (
-        words
-        if words.rstrip("”’）》」』)\"'").endswith(_SENTENCE_ENDS)
-        else f"{words}。"
-    )
 
 
 def _is_number(value: object) -> bool:

@@ -4,19 +4,25 @@ import errno
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import date, datetime, timedelta
 from itertools import chain, islice
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from publisher.domain.account import Platform
+from publisher.domain.account import Capabilities, Platform
 from publisher.domain.characters import (
     describe_character,
     escape_forbidden,
     find_forbidden_characters,
 )
+from publisher.domain.contacts import Contacts
 from publisher.domain.errors import InputError, Location, Problem
+from publisher.domain.kinds import PostKind
 from publisher.domain.post import RenderedImage
+from publisher.domain.template_rules import RULES
+from publisher.domain.values import FORM_EXAMPLES, FORM_TYPES, FieldForm
 from publisher.i18n import Lang
+from publisher.rendering.contact_list import read_contacts, shipped_contacts
 from publisher.rendering.images import PictureFile, open_without_symlinks, read_picture
 from publisher.rendering.jobs import (
     PLAIN_SUFFIX,
@@ -24,6 +30,12 @@ from publisher.rendering.jobs import (
     CompilePage,
     Renderer,
     TemplateFiles,
+)
+from publisher.rendering.layout import (
+    SIGNATURE_KEYS,
+    Outline,
+    read_form,
+    read_outline,
 )
 from publisher.tomlfile.positions import to_line_and_column
 from publisher.tomlfile.read import ReadLimits, parse_toml
@@ -36,17 +48,36 @@ _MAX_ODD_CHARACTERS: Final = 20
 ProblemsByFile = dict[str, Sequence[Problem]]
 
 
+SHARED_COVER_ALT: Final = "文章封面：深蓝底色上的柱状图与“公安发布”四字"
+SHORT_TEXT_LIMIT: Final = 200
+"""A platform that takes less than this gets the short page."""
+SIGNATURE_USES: Final = {
+    "source": ("来源：提供事实的部门", "the office that the facts come from"),
+    "editor": ("编辑", "the editor"),
+    "checker": ("审核：最后批准的人", "the checker, who gives the last approval"),
+}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TemplateSample:
-    """A template's sample.toml: its purpose, its data keys with the reasons, and a sample post.
+    """A template's sample.toml: its purpose, its fields with their uses and forms, and a sample post.
 
     The data keys are the ones that it needs or offers. `en` has the purpose (`about`) and the uses
     of data keys in English.
     """
 
     about: str = ""
+    kinds: Sequence[str] = ()
+    """The kinds of posts that may use it; any if there are none."""
+    card: str = ""
+    """The picture card of its posts; none if it is blank."""
     needs: Mapping[str, str] = field(default_factory=dict)
     offers: Mapping[str, str] = field(default_factory=dict)
+    forms: Mapping[str, FieldForm] = field(default_factory=dict)
+    rules: Sequence[str] = ()
+    outline: Outline = field(default_factory=Outline)
+    has_outline: bool = False
+    """True if the shared pages can print it."""
     title: str = ""
     level: str | None = None
     body: str = ""
@@ -67,17 +98,47 @@ class TemplateSample:
         """Return the needed keys that are missing or blank."""
         return [key for key in self.needs if not str(data.get(key, "")).strip()]
 
+    def example(self, key: str) -> object:
+        """Return a value of a field: the sample's, else one of its form; blank for a plain text."""
+        form = self.forms.get(key)
+        return self.data.get(key, FORM_EXAMPLES[form.type] if form else "")
+
+    def example_toml(self, key: str) -> str:
+        """Return a value of a field in TOML; of a list only its first item."""
+        return _to_toml(self.example(key))
+
     @property
     def as_toml(self) -> Mapping[str, str]:
         """The sample's data in TOML; of a list only its first item."""
         return {key: _to_toml(value) for key, value in self.data.items()}
+
+    def move_days(self, today: date) -> "TemplateSample":
+        """Return the sample with its days in the week before today, each on its own weekday.
+
+        A half of a year stays. So the sample is a post that could go out today.
+        """
+        keys = {key for key, form in self.forms.items() if form.type != "half-year"}
+        days = [day for key in keys for day in _list_days(self.data.get(key))]
+        if not days:
+            return self
+        weeks = (today - timedelta(days=1) - max(days)) // timedelta(days=7)
+        shift = timedelta(days=7) * weeks
+        data = {
+            key: _move_days(value, shift) if key in keys else value
+            for key, value in self.data.items()
+        }
+        return replace(self, data=data)
 
     def mismatched_keys(self, data: Mapping[str, object]) -> dict[str, str]:
         """Return the keys with values of another shape than the sample's, each with its sample.
 
         The sample is in TOML.
         """
-        shown = {key: value for key, value in self.data.items() if key in data}
+        shown = {
+            key: value
+            for key, value in self.data.items()
+            if key in data and key not in self.forms
+        }
         return {
             key: _to_toml(value)
             for key, value in shown.items()
@@ -85,9 +146,13 @@ class TemplateSample:
         }
 
 
-_SAMPLE_KEYS: Final = {
-    name: dict if name in {"needs", "offers", "data", "en"} else str
-    for name in TemplateSample.__dataclass_fields__
+_SAMPLE_KEYS: Final[Mapping[str, type]] = {
+    **dict.fromkeys(
+        ("about", "name", "contacts", "topic", "card", "title", "level", "body"), str
+    ),
+    **dict.fromkeys(("original", "cover"), str),
+    **dict.fromkeys(("kinds", "must", "rules", "lead", "short", "section"), list),
+    **dict.fromkeys(("needs", "offers", "forms", "data", "en"), dict),
 }
 
 
@@ -106,6 +171,20 @@ def _has_same_shape(value: object, sample: object) -> bool:
             return type(value) is type(sample)
 
 
+def _list_days(value: object) -> list[date]:
+    if isinstance(value, dict):
+        return [day for each in value.values() for day in _list_days(each)]
+    if isinstance(value, datetime):
+        return [value.date()]
+    return [value] if isinstance(value, date) else []
+
+
+def _move_days(value: object, shift: timedelta) -> object:
+    if isinstance(value, dict):
+        return {key: _move_days(each, shift) for key, each in value.items()}
+    return value + shift if isinstance(value, date) else value
+
+
 def _to_toml(sample: object) -> str:
     """Format a sample in TOML; of a list only its first item."""
     match sample:
@@ -113,6 +192,8 @@ def _to_toml(sample: object) -> str:
             return f"{{ {', '.join(f'{key} = {_to_toml(value)}' for key, value in sample.items())} }}"
         case [first, *_]:
             return f"[{_to_toml(first)}]"
+        case date():
+            return sample.isoformat()
         case _:
             return json.dumps(sample, ensure_ascii=False, default=str)
 
@@ -128,6 +209,7 @@ class Templates:
     samples: Mapping[str, TemplateSample]
     faults: Mapping[str, Sequence[Problem]]
     renderer: Renderer
+    contacts: Contacts
     _pages: frozenset[str]
     _covers: dict[str, tuple[RenderedImage, bytes] | PictureFile]
     """A cover, or its file if no renderer could be started to clean it."""
@@ -161,20 +243,36 @@ class Templates:
             )
         )
 
-    def page_for(self, template: str, platform: Platform) -> str | None:
-        """Return the name of a template's page for a platform.
+    def page_for(
+        self, template: str, platform: Platform, capabilities: Capabilities
+    ) -> str | None:
+        """Return the name of a template's page for a platform, else of its default page.
 
-        Return its default page, else None, if there is none for the platform.
+        A template without either is printed by the shared page for an article, a short or a plain
+        text. Return None for one without an outline.
         """
-        names = (
+        names = [
             f"{template}/{platform}.txt",
             f"{template}/{platform}.html",
             f"{template}/default.txt",
-        )
+        ]
+        if self.samples[template].has_outline:
+            is_short = (
+                capabilities.prefers_short or capabilities.text_limit < SHORT_TEXT_LIMIT
+            )
+            shared = (
+                "article.html"
+                if capabilities.is_article
+                else "short.txt"
+                if is_short
+                else "plain.txt"
+            )
+            names.append(f"{SHARED_FOLDER}/{shared}")
         return next((name for name in names if name in self._pages), None)
 
     def cover(self, template: str) -> RenderedImage | None:
-        """Return the cover for articles of posts without a picture."""
+        """Return the cover for articles of posts without a picture: the template's or the shared one."""
+        template = template if template in self._covers else SHARED_FOLDER
         cover = self._covers.get(template)
         if isinstance(cover, PictureFile):
             found = read_picture(cover, self.renderer)
@@ -230,9 +328,12 @@ def list_template_files(folder: Path) -> Sequence[Path]:
 
 
 def load_templates(
-    folders: Sequence[Path], renderer: Renderer, pages: Iterable[Path] = ()
+    folders: Sequence[Path],
+    renderer: Renderer,
+    pages: Iterable[Path] = (),
+    contacts_file: Path | None = None,
 ) -> Templates:
-    """Read and compile the templates of all folders.
+    """Read and compile the templates of all folders, with the contacts that they print.
 
     A file in an earlier folder replaces the same file in a later one. A folder that does not exist
     has no templates. A file that cannot be used is among the faults. `pages` belong to adapters'
@@ -245,13 +346,18 @@ def load_templates(
     ):
         paths.setdefault(f"{path.parent.name}/{path.name}", path)
     faults: ProblemsByFile = {}
+    contacts = shipped_contacts()
+    if contacts_file is not None:
+        contacts, found_in_list = read_contacts(contacts_file)
+        if found_in_list:
+            faults[contacts_file.name] = found_in_list
     texts = {
         name: text
         for name, path in paths.items()
         if path.suffix != ".png" and (text := _read_file(name, path, faults))
     }
     samples = {
-        name: _read_sample(name, texts, paths, faults)
+        name: _read_sample(name, texts, paths, faults, tuple(contacts.topics))
         for name in sorted({_folder(page) for page in paths})
     }
     samples.pop(SHARED_FOLDER, None)
@@ -272,6 +378,7 @@ def load_templates(
         samples=samples,
         faults=faults,
         renderer=renderer,
+        contacts=contacts,
         _pages=frozenset(written) - broken.keys(),
         _covers=_read_covers(samples, paths, renderer, faults),
         _paths=places,
@@ -359,6 +466,7 @@ def _read_sample(
     texts: Mapping[str, str],
     files: Mapping[str, Path],
     faults: ProblemsByFile,
+    topics: Sequence[str],
 ) -> TemplateSample:
     file = f"{name}/sample.toml"
     text = texts.get(file, "")
@@ -372,18 +480,68 @@ def _read_sample(
         faults[file] = error.problems
         return TemplateSample()
     table = toml.data if toml else {}
-    unknown = [
-        key
+    known = {
+        key: value
         for key, value in table.items()
-        if key not in _SAMPLE_KEYS or not isinstance(value, _SAMPLE_KEYS[key])
-    ]
-    if unknown:
+        if key in _SAMPLE_KEYS and isinstance(value, _SAMPLE_KEYS[key])
+    }
+    sample, wrong = _make_sample(known, topics)
+    wrong += [key for key in table if key not in known]
+    if wrong:
         faults[file] = [
-            _problem("template_sample_key", files[file], name=key) for key in unknown
+            _problem("template_sample_key", files[file], name=key) for key in wrong
         ]
-    return TemplateSample(
-        **{key: value for key, value in table.items() if key not in unknown}
+    return sample
+
+
+def _make_sample(
+    table: Mapping[str, Any], topics: Sequence[str]
+) -> tuple[TemplateSample, list[str]]:
+    """Return the sample of a table, and the keys that are wrong in it.
+
+    The keys of the signature that it must have are needed, and the others are offered.
+    """
+    outline, found = read_outline(table, topics)
+    wrong = [*found]
+    forms = {}
+    for key, value in table.get("forms", {}).items():
+        form = read_form(value, FORM_TYPES)
+        if form is None:
+            wrong.append(f"forms.{key}")
+        else:
+            forms[key] = form
+    for key, choices in (
+        ("kinds", frozenset(PostKind)),
+        ("must", SIGNATURE_KEYS.keys()),
+        ("rules", RULES.keys()),
+    ):
+        if any(each not in list(choices) for each in table.get(key, ())):
+            wrong.append(key)
+    needs, offers, english = (
+        dict(table.get(key, {})) for key in ("needs", "offers", "en")
     )
+    if "must" in table and "must" not in wrong:
+        for key, (chinese, in_english) in SIGNATURE_USES.items():
+            (needs if key in table["must"] else offers).setdefault(key, chinese)
+            english.setdefault(key, in_english)
+    texts = {
+        key: table[key]
+        for key in ("about", "card", "title", "level", "body", "original", "cover")
+        if key in table
+    }
+    sample = TemplateSample(
+        needs=needs,
+        offers=offers,
+        en=english,
+        forms=forms,
+        kinds=tuple(table.get("kinds", ())) if "kinds" not in wrong else (),
+        rules=tuple(table.get("rules", ())) if "rules" not in wrong else (),
+        outline=outline,
+        has_outline="lead" in table or "section" in table,
+        data=table.get("data", {}),
+        **texts,
+    )
+    return sample, wrong
 
 
 def _read_covers(
@@ -393,13 +551,12 @@ def _read_covers(
     faults: ProblemsByFile,
 ) -> dict[str, tuple[RenderedImage, bytes] | PictureFile]:
     covers: dict[str, tuple[RenderedImage, bytes] | PictureFile] = {}
-    for name, sample in samples.items():
+    texts = {name: sample.cover for name, sample in samples.items()}
+    for name, alt in {**texts, SHARED_FOLDER: SHARED_COVER_ALT}.items():
         path = paths.get(f"{name}/cover.png")
         if path is None:
             continue
-        file = PictureFile(
-            path=path, alt=sample.cover, trusted_root=_template_root(path)
-        )
+        file = PictureFile(path=path, alt=alt, trusted_root=_template_root(path))
         found = read_picture(file, renderer)
         if not isinstance(found, Problem):
             covers[name] = found

@@ -11,6 +11,8 @@ from enum import StrEnum
 from zoneinfo import ZoneInfo
 
 from publisher.domain.account import AccountId, AccountPolicy, LoginId, Mode
+from publisher.domain.approval import ApprovalRules
+from publisher.domain.contacts import MAX_CONTACTS_AGE_DAYS, Contacts
 from publisher.domain.errors import Problem, Severity
 from publisher.domain.post import (
     CronTrigger,
@@ -206,6 +208,22 @@ def find_misplaced_data(
                     )
                 )
     return problems
+
+
+def find_lone_approvals(schedule: Schedule, rules: ApprovalRules) -> list[Problem]:
+    """Return warnings of posts that two people should approve, and fewer do."""
+    return [
+        _make_warning("kind_needs_two", post=post.id, key="kind", kind=post.kind)
+        for post in schedule.posts
+        if post.kind.traits.needs_two and len(rules.chain_for(post.kind)) < 2
+    ]
+
+
+def find_old_contacts(contacts: Contacts, now: datetime) -> list[Problem]:
+    """Return a warning of a list of public numbers that nobody has checked for a year."""
+    if (now.date() - contacts.checked).days <= MAX_CONTACTS_AGE_DAYS:
+        return []
+    return [_make_warning("contacts_old", day=contacts.checked.isoformat())]
 
 
 def find_follow_up_warnings(schedule: Schedule) -> list[Problem]:

@@ -26,7 +26,7 @@ from publisher.domain.errors import Problem, SettingsError
 from publisher.i18n import Messages
 from publisher.runtime.redaction import redact_text
 from publisher.testing.builders import make_post, make_rendered_delivery
-from publisher.testing.fakes import START_TIME
+from publisher.testing.fakes import START_TIME, TEST_CAPABILITIES
 
 FACTORY = """
 from pathlib import Path
@@ -174,8 +174,12 @@ def test_a_package_may_bring_pages_for_its_own_platform_only(install, tmp_path):
         )
     )
     templates = build_offline_app(settings).post_renderer.templates
-    assert templates.page_for("warning", "city") == "warning/city.txt"
-    assert templates.page_for("warning", "other") == "warning/default.txt"
+    assert (
+        templates.page_for("warning", "city", TEST_CAPABILITIES) == "warning/city.txt"
+    )
+    assert (
+        templates.page_for("warning", "other", TEST_CAPABILITIES) == "_shared/plain.txt"
+    )
 
 
 def test_a_public_field_of_a_secret_stays_readable(install):

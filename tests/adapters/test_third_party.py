@@ -144,9 +144,9 @@ async def test_a_post_is_sent_through_an_adapter_of_another_package(
         words = {
             send_request.account: send_request.rendered.text for send_request in posts
         }
-        assert words["text"].startswith("预警提示｜通报编号 ")
+        assert words["text"].startswith("预警提示｜北京市公安局 ")
         assert "\n\n本市居民请注意。" in words["text"]
-        assert words["article"].startswith('<p style="')
+        assert words["article"].startswith('<section style="')
         assert "本市居民请注意。</p>" in words["article"]
         [made] = await receiver.posts()
         assert "退款不用转账" in made.text

@@ -89,8 +89,10 @@ def p9(options: BenchOptions) -> Iterator[Figure]:
                 raise AssertionError(rendered)
 
     worker = RenderWorker()
-    page = load_templates([ROOT / "templates"], worker).page_for(POST.template, TIEBA)
-    context = prepare(POST, occurrence, target, templates)
+    page = load_templates([ROOT / "templates"], worker).page_for(
+        POST.template, TIEBA, target.capabilities
+    )
+    context = prepare(POST, occurrence, target, templates, ZONE)
     assert page is not None
     assert isinstance(context, RenderContext)
     job = make_render_job(context, occurrence, ZONE, body_text(POST.body))

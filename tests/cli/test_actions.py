@@ -408,6 +408,7 @@ def test_an_original_behind_its_follow_up_is_a_warning_where_the_daemon_accepts_
         warning("two", f'follows = "one"\n{in_days(2)}', TO_WEIBO)
         .replace('"warning"', '"update"')
         .replace("signs", "# signs")
+        .replace("警惕", "再次警惕")
     )
     write_schedule(drill, warning("one", in_days(3), TO_WEIBO), follow_up)
     refused = run("-C", drill, "check", "--json")
@@ -626,7 +627,7 @@ def test_a_follow_up_is_not_sent_before_its_original(run, drill):
     )
     update = update.replace(
         'template = "warning"', 'template = "update"\nfollows = "refund"'
-    )
+    ).replace("警惕", "再次警惕")
     write_schedule(drill, warning(to=TO_WEIBO), update)
     refused = run("-C", drill, "send", "news", "--by", "王")
     assert refused.code == 1

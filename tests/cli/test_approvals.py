@@ -259,7 +259,9 @@ def test_f105_a_refreshed_text_needs_its_approvals_again(ask, approving):
     assert approve(ask, "li").code == 0
     settings = approving / "publisher.toml"
     settings.write_text(
-        settings.read_text("utf-8").replace('tip_line = "110"', 'tip_line = "96110"'),
+        settings.read_text("utf-8").replace(
+            'tip_line = "110"', 'tip_line = "010-55550110"'
+        ),
         "utf-8",
     )
     assert "publisher refresh refund" in ask("preview", "refund").out
@@ -279,7 +281,9 @@ def test_f105_a_post_without_stages_is_not_said_to_need_approvals(
     write_schedule(drill, warning("refund", due_in(3), TO_WEIBO))
     issued = add_users(drill)
     assert run("-C", drill, "reload").code == 0
-    settings.write_text(text.replace('tip_line = "110"', 'tip_line = "96110"'), "utf-8")
+    settings.write_text(
+        text.replace('tip_line = "110"', 'tip_line = "010-55550110"'), "utf-8"
+    )
     monkeypatch.setenv("PUBLISHER_TOKEN", issued["zhang"])
     done = run("-C", drill, "--lang", "en", "refresh", "refund", "--by", "zhang")
     assert done.code == 0, done.err

@@ -414,6 +414,7 @@ def test_data_and_accounts_without_effect_are_reported(run, workspace):
         follow_up.replace('"warning"', '"update"')
         .replace("signs", "# signs")
         .replace(SUMMARY, "三人被抓获")
+        .replace("警惕", "再次警惕")
     )
     found = warnings_of(run, workspace, original, follow_up)
     assert {code: problem["path"] for code, problem in found.items()} == {

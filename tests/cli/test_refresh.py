@@ -32,7 +32,9 @@ def put_right(folder):
     settings = folder / "publisher.toml"
     text = settings.read_text("utf-8")
     assert 'tip_line = "110"' in text
-    settings.write_text(text.replace('tip_line = "110"', 'tip_line = "96110"'), "utf-8")
+    settings.write_text(
+        text.replace('tip_line = "110"', 'tip_line = "010-55550110"'), "utf-8"
+    )
 
 
 def texts(run, folder, *more):

@@ -14,13 +14,11 @@ from publisher.domain.kinds import KINDS, PostKind, list_kinds
 from publisher.i18n import LANGUAGES, Messages
 from publisher.rendering.templates import shipped_templates
 from publisher.schedule.load import parse_schedule
+from publisher.schedule.warnings import find_lone_approvals
 from publisher.web.kit.static_files import STYLE_FILE, load_static_files
 from tests.unit.schedule.contexts import CONTEXT, post
 
 ROOT = Path(__file__).parents[2]
-TEMPLATE_FILES = {
-    "cover.png", "default.txt", "sample.toml", "tieba.txt", "wechat.html", "weibo.txt",
-}  # fmt: skip
 
 of_each_kind = pytest.mark.parametrize("kind", PostKind)
 
@@ -52,9 +50,19 @@ def test_no_two_kinds_look_alike(lang):
 
 @of_each_kind
 def test_a_kind_has_a_template(kind):
-    """A template of the kind's name is shipped with all its files."""
-    folder = shipped_templates() / kind
-    assert {entry.name for entry in folder.iterdir()} == TEMPLATE_FILES
+    """A template of the kind's name is shipped: one data file, perhaps with a cover."""
+    files = {entry.name for entry in (shipped_templates() / kind).iterdir()}
+    assert {"sample.toml"} <= files <= {"sample.toml", "cover.png"}
+
+
+def test_few_files_print_all_templates():
+    """Ten pages and parts print every template: a new one is a data file."""
+    printed = [
+        path
+        for path in shipped_templates().glob("*/*")
+        if path.suffix in {".txt", ".html", ".css"}
+    ]
+    assert len(printed) <= 10
 
 
 @of_each_kind
@@ -89,6 +97,21 @@ def test_settings_accept_approvals_of_a_kind(kind):
     with_stages = [other for other in PostKind if rules.chain_for(other)]
     assert rules.chain_for(kind.value) == (Stage(name="初审"),)
     assert with_stages == [kind]
+
+
+@of_each_kind
+@pytest.mark.parametrize("stages", [0, 1, 2])
+def test_a_kind_for_two_people_is_reported_where_fewer_approve(kind, stages):
+    """A notice that one person alone can publish is a warning; two stages are enough."""
+    text = post(kind=f'kind = "{kind}"\nfollows = "older-post"')
+    chain = "".join(
+        f'[[approvals.{kind}]]\nstage = "{number}审"\n' for number in range(stages)
+    )
+    chain = f'timezone = "Asia/Shanghai"\n{chain}'
+    rules = parse_settings(chain, workspace=Path("/srv/police")).approval_rules
+    found = find_lone_approvals(parse_schedule(text, context=CONTEXT), rules)
+    is_reported = kind.traits.needs_two and stages < 2
+    assert [problem.code for problem in found] == ["kind_needs_two"] * is_reported
 
 
 @of_each_kind

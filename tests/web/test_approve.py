@@ -507,6 +507,7 @@ async def test_a_remark_at_a_passage_is_shown_to_its_author_there(approving):
     assert 'data-testid="remark-data.summary"' in edit
     sent = dict(re.findall(r'name="(base|base_sha256|kind)" value="([^"]*)"', edit))
     sent = {name: html.unescape(value) for name, value in sent.items()}
+    sent["kind"] = "warning"
     checks = [
         (await zhang.post("/write/check", data={**sent, "data.summary": words})).text
         for words in ("正规退款原路退回，不用转账", "正规退款原路退回")

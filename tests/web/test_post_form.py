@@ -11,7 +11,8 @@ from zoneinfo import ZoneInfo
 import pytest
 from starlette.datastructures import FormData
 
-from publisher.rendering.templates import TemplateSample
+from publisher.rendering.child import RenderWorker
+from publisher.rendering.templates import load_templates, shipped_templates
 from publisher.web.kit.forms import read_reason
 from publisher.web.write.post_form import (
     clean_text,
@@ -24,10 +25,7 @@ from publisher.web.write.post_form import (
 
 ROOT = Path(__file__).parents[2]
 ZONE = ZoneInfo("Asia/Shanghai")
-SAMPLES = {
-    path.parent.name: TemplateSample(**tomllib.loads(path.read_text("utf-8")))
-    for path in (ROOT / "templates").glob("*/sample.toml")
-}
+SAMPLES = load_templates([shipped_templates()], RenderWorker()).samples
 SHIPPED = tomllib.loads((ROOT / "schedule.toml").read_text("utf-8"))["post"]
 ODD = {
     **SHIPPED[0],
@@ -119,3 +117,30 @@ def test_a_base_that_was_tampered_with_is_no_post():
         {"id": 1},
         {},
     ]
+
+
+@pytest.mark.parametrize("name", sorted(SAMPLES))
+def test_typed_values_are_read_as_they_were_shown(name):
+    """People, days, sums and figures keep their types from the file to the form and back."""
+    sample = SAMPLES[name]
+    entry = {"template": name, "kind": "bulletin", "data": dict(sample.data)}
+    fields = fill_form(entry, ZONE)
+    made = read_entry(fields, {}, SAMPLES, ZONE, "李")
+    assert made["data"] == sample.data
+    assert load_entry(dump_entry(entry))["data"] == sample.data
+
+
+def test_a_number_that_cannot_be_read_stays_as_it_was_typed():
+    """The check refuses it at its field."""
+    fields = {
+        "template": ["case"],
+        "data.loss": ["八万"],
+        "data.day": ["昨天"],
+        "data.person": ["王某 = 女 = 四十六"],
+    }
+    made = read_entry(fields, {}, SAMPLES, ZONE, "李")
+    assert made["data"] == {
+        "loss": "八万",
+        "day": "昨天",
+        "person": {"name": "王某", "sex": "女", "age": "四十六"},
+    }

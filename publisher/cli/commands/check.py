@@ -89,7 +89,9 @@ from publisher.schedule.warnings import (
     find_capacity_warnings,
     find_early_follow_ups,
     find_follow_up_warnings,
+    find_lone_approvals,
     find_misplaced_data,
+    find_old_contacts,
     find_overdue_posts,
     find_timing_warnings,
     find_warnings,
@@ -308,7 +310,9 @@ def _check_posts(
     found += find_timing_warnings(schedule, next_times, now)
     found += find_misplaced_data(schedule, context.data_keys)
     found += find_follow_up_warnings(schedule)
+    found += find_lone_approvals(schedule, settings.approval_rules)
     if offline_app is not None:
+        found += find_old_contacts(offline_app.post_renderer.templates.contacts, now)
         found += find_unsafe_timings(
             offline_app.policies.values(), settings.environment
         )

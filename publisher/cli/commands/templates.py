@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import click
@@ -21,6 +22,9 @@ from publisher.rendering.templates import (
     shipped_templates,
 )
 from publisher.tomlfile.validate import PLACEHOLDER
+
+SAMPLE_EXPIRY = timedelta(days=30)
+"""How long the sample of an appeal asks for tips."""
 
 
 @command("templates")
@@ -143,7 +147,10 @@ def sample_entry(terminal: Terminal, name: str, sample: TemplateSample) -> str:
 
     As it is, `check` and the daemon refuse it: its id is a placeholder, and it goes to nobody.
     """
-    kind = PostKind(name) if name in frozenset(PostKind) else PostKind.BULLETIN
+    now = datetime.now(UTC)
+    sample = sample.move_days(now.date())
+    kinds = [kind for kind in (name, *sample.kinds) if kind in frozenset(PostKind)]
+    kind = PostKind(kinds[0]) if kinds else PostKind.BULLETIN
     entry: Mapping[str, str | None] = {
         "id": PLACEHOLDER,
         "kind": kind.value,
@@ -160,6 +167,8 @@ def sample_entry(terminal: Terminal, name: str, sample: TemplateSample) -> str:
         for key, value in entry.items()
         if value is not None
     ]
+    if "end" in sample.rules:
+        lines.append(f"expires = {(now + SAMPLE_EXPIRY).date()}T09:00:00")
     data = [f"{key} = {value}" for key, value in sample.as_toml.items()]
     recipients = f"to = []  # {terminal.translate('template_to')}"
     return "\n".join(["[[post]]", *lines, recipients, "[post.data]", *data, ""])

@@ -165,22 +165,54 @@ def format_value(value: object) -> str:
 
 
 def read_value(text: str, sample: object) -> object:
-    """Return the typed text in the shape of a template's sample; None if it is empty."""
+    """Return the typed text in the shape of a template's sample; None if it is empty.
+
+    A number or a day that cannot be read stays the text that was typed, for the check to refuse.
+    """
     lines = [line.strip() for line in text.split("\n") if line.strip()]
     match sample:
         case [Mapping() as table, *_]:
-            names = list(table)
-            parts = [
-                line.replace("＝", "=").split("=", len(names) - 1) for line in lines
-            ]
-            return [
-                dict(zip(names, (part.strip() for part in line), strict=False))
-                for line in parts
-            ] or None
+            return [read_row(line, table) for line in lines] or None
+        case Mapping():
+            return read_row(lines[0], sample) if lines else None
         case list():
             return lines or None
         case _:
-            return text.strip() or None
+            return read_scalar(text.strip(), sample) if text.strip() else None
+
+
+def read_row(line: str, table: Mapping[str, object]) -> dict[str, object]:
+    """Return the parts of a line, divided by `=`, as the keys of a sample's table."""
+    parts = line.replace("＝", "=").split("=", len(table) - 1)
+    return {
+        name: read_scalar(part.strip(), sample)
+        for (name, sample), part in zip(table.items(), parts, strict=False)
+    }
+
+
+def read_scalar(text: str, sample: object) -> object:
+    match sample:
+        case bool():
+            return {"true": True, "是": True, "false": False, "否": False}.get(
+                text.lower(), text
+            )
+        case int():
+            digits = text.replace(",", "").replace("，", "")
+            is_number = digits.isascii() and digits.isdecimal() and len(digits) < 20
+            return int(digits) if is_number else text
+        case datetime():
+            return read_iso(datetime.fromisoformat, text)
+        case date():
+            return read_iso(date.fromisoformat, text)
+        case _:
+            return text
+
+
+def read_iso(read: Callable[[str], date], text: str) -> date | str:
+    try:
+        return read(text)
+    except ValueError:
+        return text
 
 
 def read_entry(
@@ -213,7 +245,7 @@ def read_entry(
             entry |= group.read(sent)
     read_table(entry, "text", sent, before, {})
     sample = samples.get(template, TemplateSample())
-    shapes = {key: sample.data.get(key, "") for key in (*sample.needs, *sample.offers)}
+    shapes = {key: sample.example(key) for key in (*sample.needs, *sample.offers)}
     read_table(entry, "data", sent, before, shapes)
     if template != base.get("template") and "data" in entry and shapes:
         entry["data"] = {

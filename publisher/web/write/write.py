@@ -308,11 +308,13 @@ async def show_form(  # noqa: PLR0913 # what the page shows besides the form
         "shows_level": "level" in form.entry
         or "\nlevel = " in (await site.store.posts.active_schedule_text() or ""),
         "data_fields": list_data_fields(site, visitor),
-        "templates": [
-            name
-            for name in site.application.planner.post_renderer.templates.names
+        "templates": {
+            name: sample.outline.name or name
+            for name, sample in sorted(
+                site.application.planner.post_renderer.templates.samples.items()
+            )
             if name not in set(PostKind)
-        ],
+        },
         "repeats": REPEATS,
         "originals": {
             item.key.post: item.title
@@ -361,7 +363,7 @@ def list_data_fields(site: Site, visitor: Visitor) -> Sequence[Mapping[str, Any]
     for name in sorted(samples, key=lambda name: (name != PostKind.WARNING, name)):
         sample = samples[name]
         for key in (*sample.needs, *sample.offers):
-            value = sample.data.get(key, "")
+            value = sample.example(key)
             field = found.setdefault(
                 key,
                 {

@@ -478,7 +478,7 @@ def test_a_password_in_the_database_address_is_not_shown() -> None:
             '[[approvals.warning]]\nstage = "初审"\n[[approvals.warning]]\nstage = "初审"',
             (4, 9, "approvals.warning[1].stage", "duplicate_stage"),
         ),
-        ("approvals.notice = []", (1, 20, "approvals.notice", "not_one_of")),
+        ("approvals.advice = []", (1, 20, "approvals.advice", "not_one_of")),
         (
             '[[approvals.warning]]\nstage = "初审"\nrole = "viewer"',
             (3, 8, "approvals.warning[0].role", "not_one_of"),

@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+from adapters.weibo.capabilities import measure
 from publisher.domain.account import (
     Account,
     AccountId,
@@ -51,6 +52,7 @@ DUE = datetime(2027, 1, 5, 1, tzinfo=UTC)
 def traits_of(platform: str) -> Capabilities:
     return replace(
         TEST_CAPABILITIES,
+        count_text=measure if platform == "weibo" else len,
         text_limit={"weibo": 140, "tieba": 2000}.get(platform, 20_000),
         picture_limit={"weibo": 1, "tieba": 9}.get(platform, 10),
         is_article=platform == "wechat",
@@ -120,13 +122,20 @@ def read_picture(
     return found
 
 
+def kind_of(templates: Templates, name: str) -> PostKind:
+    """Return the kind of a template's posts: of its own name, or the first that it is for."""
+    known = frozenset(PostKind)
+    return PostKind(name if name in known else templates.samples[name].kinds[0])
+
+
 def sample_post(templates: Templates, name: str) -> tuple[Post, OriginalPost | None]:
     """Return the post of a template's sample.toml, and the one it follows."""
-    sample = templates.samples[name]
+    sample = templates.samples[name].move_days(DUE.date())
     level = WarningLevel(sample.level) if sample.level else None
     post = post_of(
         name,
-        kind=PostKind(name),
+        kind=kind_of(templates, name),
+        expires_at=DUE + timedelta(days=30),
         title=sample.title,
         level=level,
         body=sample.body,

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from publisher.domain.kinds import PostKind
 from publisher.rendering.markdown import visible_text
 from publisher.rendering.renderer import RenderTarget
+from publisher.rendering.templates import shipped_templates
 from tests.unit.rendering.rendering_fixtures import (
     REGION,
     account_of,
@@ -17,7 +17,9 @@ from tests.unit.rendering.rendering_fixtures import (
     traits_of,
 )
 
-TEMPLATES = [kind.value for kind in PostKind]
+TEMPLATES = sorted(
+    path.parent.name for path in shipped_templates().glob("*/sample.toml")
+)
 
 
 def article_for(post, templates, original=None):
@@ -48,16 +50,16 @@ def test_every_template_has_plain_text_for_it(shipped, name):
 
 @pytest.mark.parametrize("name", TEMPLATES)
 def test_every_template_has_an_article_for_it(shipped, name):
-    """For a platform with articles the same text comes as paragraphs.
+    """A platform with articles gets the shared article.
 
-    It has a summary, a cover and a marked link.
+    It has the number, the link to check it by, a summary, a cover and a marked link.
     """
     post, original = sample_post(shipped, name)
     plain = render_for("site", post, shipped, original=original)
     article = article_for(post, shipped, original)
-    assert article.text.startswith("<p")
-    assert article.text.count("<p") == plain.text.count("\n\n") + 1
-    assert "".join(visible_text(article.text).split()) == "".join(plain.text.split())
+    assert article.text.startswith("<section")
+    assert article.marker.is_in(visible_text(article.text))
+    assert f"核验：{article.link}" in visible_text(article.text)
     assert article.link == plain.link
     assert article.summary
     assert [picture.sha256 for picture in article.images] == [

@@ -13,7 +13,8 @@ from publisher.rendering.markdown import (
     sanitize_html,
     tidy,
 )
-from publisher.rendering.renderer import MAX_BODY_CHARACTERS, split_text
+from publisher.rendering.renderer import MAX_BODY_CHARACTERS
+from publisher.rendering.text_split import split_text
 from tests.unit.rendering.rendering_fixtures import post_of, render_for, traits_of
 from tests.unit.rendering.test_split import MARKER
 

@@ -11,6 +11,7 @@ from jinja2 import UndefinedError
 from markupsafe import Markup
 
 from publisher import i18n, rendering
+from publisher.domain import values
 from publisher.domain.errors import TemplateError
 from publisher.rendering import templates as reading
 from publisher.rendering.child import RenderWorker
@@ -381,12 +382,12 @@ def test_missing_data_is_reported_with_its_purpose(shipped):
     with pytest.raises(TemplateError) as caught:
         render_for("weibo", post_of("correction", data={"summary": "x"}), shipped)
     assert [problem.facts["name"] for problem in caught.value.problems] == [
-        "wrong",
         "right",
+        "wrong",
     ]
     assert [problem.facts["key"] for problem in caught.value.problems] == [
-        "data.wrong",
         "data.right",
+        "data.wrong",
     ]
     assert all(problem.facts["use"] for problem in caught.value.problems)
 
@@ -530,12 +531,13 @@ def test_every_code_has_words():
 
     No text is left without a problem.
     """
-    sources = "".join(
-        path.read_text("utf-8") for path in Path(rendering.__file__).parent.glob("*.py")
-    )
+    domain = Path(values.__file__).parent
+    files = [*Path(rendering.__file__).parent.glob("*.py"), Path(values.__file__)]
+    files.append(domain / "template_rules.py")
+    sources = "".join(path.read_text("utf-8") for path in files)
     codes = set(
         re.findall(
-            r'"((?:template|renderer|rendered|rendering|post|region|urgent|images?)_\w+)"',
+            r'"((?:template|renderer|rendered|rendering|post|region|urgent|images?|value|rule)_\w+)"',
             sources,
         )
     )

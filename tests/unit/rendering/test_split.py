@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from publisher.domain.post import Marker, format_part_prefix
-from publisher.rendering.renderer import split_text
+from publisher.rendering.text_split import split_text
 from tests.unit.rendering.rendering_fixtures import post_of, render_for, traits_of
 
 MARKER = Marker(code="K7QM-4R2T")
