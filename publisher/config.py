@@ -54,6 +54,7 @@ from publisher.settings_file import (
     StageEntry,
 )
 from publisher.tomlfile.read import ReadLimits, TomlDocument, parse_toml, read_toml
+from publisher.tomlfile.region_rows import REGIONS_FILE, read_regions
 from publisher.tomlfile.validate import (
     KeyPath,
     UnlocatedProblem,
@@ -465,7 +466,7 @@ async def load_settings(workspace: Path) -> Settings:
     def load() -> Settings:
         root = workspace.absolute()
         document = read_toml(root / SETTINGS_FILE, SETTINGS_READ_LIMITS, SettingsError)
-        return _make_settings(document, root)
+        return _make_settings(document, root, read_regions(root / REGIONS_FILE))
 
     return await asyncio.to_thread(load)
 
@@ -527,10 +528,19 @@ def apply_overrides(
     return rate_limit, result
 
 
-def _make_settings(document: TomlDocument, workspace: Path) -> Settings:
+def _make_settings(
+    document: TomlDocument,
+    workspace: Path,
+    regions: Mapping[str, Mapping[str, str]] | None = None,
+) -> Settings:
+    """Make the settings; a fact in publisher.toml replaces the same fact of `regions`."""
     entry = validate_table(SettingsFile, document.data)
     if isinstance(entry, list):
         raise SettingsError(document.locate_problems(entry))
+    merged = {code: dict(facts) for code, facts in (regions or {}).items()}
+    for code, facts in entry.region.items():
+        merged[code] = {**merged.get(code, {}), **facts}
+    entry = entry.model_copy(update={"region": merged})
     problems = [
         *find_global_problems(entry),
         *find_staff_problems(entry, workspace),
