@@ -66,6 +66,18 @@ async def test_an_alert_has_the_button_for_who_cannot_work_on_the_host(site):
     assert (subject, by) == (f"help:alert:{number}", "viewer")
 
 
+async def test_f90_a_message_to_the_operators_is_no_subject_of_another(site):
+    """Nobody fills the list of alerts by asking about each message that they have sent."""
+    client = await site.signed_in("viewer")
+    await client.post(f"{ACCOUNT}/ask")
+    [sent] = [
+        one for one in await site.store.queries.alerts() if one.code == "help_wanted"
+    ]
+    await client.post(f"/alerts/{sent.id}/ask")
+    assert "一小时内已经通知过" in (await client.get("/alerts")).text
+    assert len(await asked(site)) == 1
+
+
 @pytest.mark.parametrize("path", ["/accounts/beijing-weibo/ask", "/alerts/1/ask"])
 async def test_nobody_asks_about_what_they_do_not_see(site, path):
     """An account, or an alert about an account, of another region is no such thing."""

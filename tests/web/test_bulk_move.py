@@ -8,6 +8,7 @@ import pytest
 
 from publisher.domain.delivery import State
 from publisher.web.write import bulk_move
+from publisher.web.write.bulk_move import read_items
 from tests.cli.posts import warning, write_schedule
 from tests.web.posts import LATER, SOON, plan, set_state
 from tests.web.test_approve import (  # noqa: F401 # a fixture
@@ -85,6 +86,11 @@ async def test_several_posts_are_moved_by_some_days_or_to_one_day(site, accepted
     asked = await author.post("/bulk/move", data={**again, "day": "2026-12-01"})
     await author.post("/bulk/move", data=fields_of(asked.text))
     assert [time[:10] for time in times(site)[:2]] == ["2026-12-01", "2026-12-01"]
+
+
+def test_f90_each_post_is_moved_once():
+    """Many spellings of one post are no work for many."""
+    assert read_items([f"refund#{number}" for number in range(30)]) == ["refund#29"]
 
 
 async def test_what_is_published_or_others_is_not_moved(site, accepted):

@@ -95,6 +95,17 @@ async def test_users_take_turns_whoever_asks_for_most():
     assert await queue.finish() == ["王1", "孙1", "王2", "李1", "赵1", "王3"]
 
 
+async def test_f90_many_saves_delay_a_preview_by_one_turn():
+    """Saves of others come between previews, and previews between saves."""
+    queue = Queue()
+    for number in range(1, 4):
+        await queue.ask(f"王{number}", is_save=True)
+    await queue.ask("赵1", is_save=True)
+    for name in ("李1", "孙1"):
+        await queue.ask(name)
+    assert await queue.finish() == ["王1", "王2", "李1", "赵1", "孙1", "王3"]
+
+
 async def test_of_the_checks_of_a_user_only_the_newest_waits():
     """An older one that has not begun ends at once; other requests of the user stay."""
     queue = Queue()

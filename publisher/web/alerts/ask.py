@@ -8,6 +8,7 @@ from starlette.responses import Response
 from publisher.domain.account import AccountId
 from publisher.domain.errors import NoSuchItemError
 from publisher.domain.user import Permission
+from publisher.store.plan.actions import HELP_WANTED
 from publisher.web.alerts.page import read_alerts
 from publisher.web.kit.forms import read_reason
 from publisher.web.kit.page import redirect
@@ -26,10 +27,17 @@ async def ask_about_account(request: Request) -> Response:
 
 
 async def ask_about_alert(request: Request) -> Response:
-    """Ask the operators to see to an alert. Raises NoSuchItemError if the visitor sees none."""
+    """Ask the operators to see to an alert. Raises NoSuchItemError if the visitor sees none.
+
+    An alert that is itself such a message raises no other.
+    """
     number = str(request.path_params["number"])
     for alert in (await read_alerts(get_visitor(request)))[0]:
         if str(alert.id) == number:
+            if alert.code == HELP_WANTED:
+                facts = {"about": f"#{number}"}
+                asked = Notice(code="web_asked_operators_before", facts=facts)
+                return redirect(request, "/alerts", asked)
             account = alert.facts.get("account")
             facts = {"about": f"#{number}"} | ({"account": account} if account else {})
             return await _ask(request, f"alert:{number}", facts, "/alerts")

@@ -51,11 +51,12 @@ class _Waiting:
 class RenderTurns:
     """The turns of users at the renderer, one at a time. Each user's first request comes first.
 
-    Saves go before previews. A user with many requests delays others by no more than the running
-    one.
+    Saves and previews take turns, so neither many saves nor many previews keep the other waiting. A
+    user with many requests delays others by no more than the running one.
     """
 
     is_taken: bool = False
+    _saved_last: bool = False
     _saves: dict[str, deque[_Waiting]] = field(default_factory=dict)
     _previews: dict[str, deque[_Waiting]] = field(default_factory=dict)
 
@@ -110,7 +111,8 @@ class RenderTurns:
 
     def _pass_on(self) -> None:
         """Give the turn to the next waiting user. A user who waits for more goes to the end."""
-        for queues in (self._saves, self._previews):
+        in_order = (self._saves, self._previews)
+        for queues in reversed(in_order) if self._saved_last else in_order:
             while queues:
                 user, own = next(iter(queues.items()))
                 del queues[user]
@@ -120,6 +122,7 @@ class RenderTurns:
                 if own:
                     queues[user] = own
                 if waiting.end(has_turn=True):
+                    self._saved_last = queues is self._saves
                     return
         self.is_taken = False
 

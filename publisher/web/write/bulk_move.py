@@ -145,11 +145,13 @@ async def plan_moves(
 
 
 def read_items(values: Sequence[object]) -> Sequence[str]:
-    """Return what was ticked. Raises RefusedError for nothing, and for too much."""
-    ticked = read_ticked(values)
-    if len(ticked) > MAX_MOVED:
+    """Return what was ticked, each post once. Raises RefusedError for nothing, and for too much."""
+    by_post = {
+        item.partition(" ")[0].partition("#")[0]: item for item in read_ticked(values)
+    }
+    if len(by_post) > MAX_MOVED:
         raise RefusedError("web_bulk_many", limit=str(MAX_MOVED))
-    return ticked
+    return list(by_post.values())
 
 
 async def show_moves(request: Request) -> Response:
