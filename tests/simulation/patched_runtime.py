@@ -284,12 +284,17 @@ def _close_at_exit(file: Any, _record: object = None) -> None:
 
 
 def _load_once(
-    folders: Sequence[Path], _process: object, pages: Iterable[Path] = ()
+    folders: Sequence[Path],
+    _process: object,
+    pages: Iterable[Path] = (),
+    contacts_file: Path | None = None,
 ) -> Templates:
-    """Compile the shipped templates once; few runs have templates of their own."""
-    has_own = any(next(folder.rglob("*.*"), None) for folder in folders[:-1])
+    """Compile the shipped templates once; few runs have templates or contacts of their own."""
+    has_own = any(next(folder.rglob("*.*"), None) for folder in folders[:-1]) or (
+        contacts_file is not None and contacts_file.exists()
+    )
     return (
-        load_templates(folders, RenderWorker(), pages)
+        load_templates(folders, RenderWorker(), pages, contacts_file)
         if has_own
         else _shipped(folders[-1], tuple(pages))
     )
