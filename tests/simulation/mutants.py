@@ -154,8 +154,8 @@ def notices_every_two_minutes(patch: Patch) -> None:
     """People are notified of alerts that are two minutes old."""
     late = timedelta(minutes=2)
 
-    def next_notice(row: Any, rules: Any, now: datetime) -> Any:
-        return kept(row, rules, now) if now >= row["at"] + late else None
+    def next_notice(row: Any, rules: Any, now: datetime, *others: Any) -> Any:
+        return kept(row, rules, now, *others) if now >= row["at"] + late else None
 
     kept = patch.put(notices, "next_notice", next_notice)
 
