@@ -122,7 +122,10 @@ def test_the_commands_that_are_named_exist(path):
 
 
 def pack(distribution: importlib.metadata.Distribution, folder: Path) -> str:
-    """Write an installed distribution's wheel, without scripts; return the line that pins it."""
+    """Write an installed distribution's wheel, without scripts; return the line that pins it.
+
+    Its files have no time, so a package that two lists pin is the same each time.
+    """
     info = next(
         file.parts[0]
         for file in distribution.files
@@ -149,8 +152,9 @@ def pack(distribution: importlib.metadata.Distribution, folder: Path) -> str:
                     .decode()
                 )
                 record.append(f'"{path}",sha256={digest},{len(content)}')
-                wheel.writestr(str(path), content)
-        wheel.writestr(f"{info}/RECORD", "\n".join([*record, f"{info}/RECORD,,\n"]))
+                wheel.writestr(zipfile.ZipInfo(str(path)), content)
+        listed = "\n".join([*record, f"{info}/RECORD,,\n"])
+        wheel.writestr(zipfile.ZipInfo(f"{info}/RECORD"), listed)
     digest = hashlib.sha256(file.read_bytes()).hexdigest()
     return f"{distribution.name}=={distribution.version} --hash=sha256:{digest}\n"
 
