@@ -257,7 +257,7 @@ def test_f74_a_template_with_a_fault_delays_no_frozen_post(run, drill, fault):
     assert (done.returncode, "Traceback" in done.stderr) == (1, False)
     checked = run("-C", drill, "check")
     assert (checked.code, f"own/{name}:1:" in checked.err + checked.out) == (1, True)
-    shutil.copy(shipped_templates() / "warning" / "weibo.txt", own / "weibo.txt")
+    shutil.copy(shipped_templates() / "_shared" / "short.txt", own / "weibo.txt")
     if name != "weibo.txt":
         (own / name).unlink()
     assert run_once(drill).returncode == 0

@@ -131,7 +131,7 @@ def test_a_file_with_five_mistakes_stops_nothing(workspace, simulator, wait_unti
         + post("second", at='"tomorrow"')
         + post("second").replace('["all"]', '["nowhere"]')
         + post("fourth", extra="colour = 1").replace(
-            'kind = "warning"', 'kind = "rumour"'
+            'kind = "warning"', 'kind = "leaflet"'
         )
     )
     workspace.write_schedule(bad)
