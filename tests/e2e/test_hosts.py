@@ -23,18 +23,25 @@ kind = "warning"
 template = "warning"
 author = "zhang"
 level = "orange"
-title = "警惕“退款客服”诈骗第{id}期"
+title = "{words}第{id}期"
 at = "asap"
 to = ["platform:weibo", "platform:wechat"]
 body = "第{id}期：接到**退款**电话，请先挂断。"
 [post.data]
-summary = "自称客服、要求转账的，是诈骗。退款原路退回，不用转账。"
+summary = "{words}：第{id}期"
 """
 OLD = "本账号由公安机关运营"
 LOOKED_FOR = {"wechat": "not_published", "weibo": "review_possible"}
 """The hold of a post with a call that was cut, by platform."""
-FEW = POST.format(id="p00")
-MANY = "".join(POST.format(id=f"p{number:02}") for number in range(12))
+SCAMS = (
+    "冒充客服退款", "刷单返利", "虚假投资理财", "网络贷款", "冒充公检法", "杀猪盘交友",
+    "虚假购物", "注销校园贷", "冒充领导熟人", "游戏账号交易", "机票改签", "医保卡停用",
+)  # fmt: skip
+"""Posts of the same words are taken for one another, and wait for a person."""
+FEW = POST.format(id="p00", words=SCAMS[0])
+MANY = "".join(
+    POST.format(id=f"p{number:02}", words=words) for number, words in enumerate(SCAMS)
+)
 
 
 @pytest.fixture
