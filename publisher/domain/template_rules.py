@@ -114,7 +114,7 @@ def require_expiry(facts: RuleFacts) -> Iterator[Finding]:
 
 
 def refuse_end_of_crime(facts: RuleFacts) -> Iterator[Finding]:
-    if facts.data.get("topic", "") in TOPICS_OF_CRIME:
+    if facts.text("topic") in TOPICS_OF_CRIME:
         yield "data.topic", "rule_crime_never_ends", {}
 
 

@@ -184,7 +184,7 @@ def read_person(value: object, _form: FieldForm, _due: date) -> str:
     is_alias = value.get("alias", False)
     if not (
         isinstance(name, str)
-        and sex in {"男", "女"}
+        and sex in ("男", "女")
         and type(age) is int
         and 0 <= age <= 120
         and isinstance(is_alias, bool)
@@ -316,7 +316,7 @@ def read_row(value: object) -> Mapping[str, object]:
     if (
         not {"value"} <= row.keys() <= _ROW_KEYS
         or not all(isinstance(text, str) for text in texts)
-        or row.get("compare", "环比") not in _COMPARED
+        or row.get("compare", "环比") not in list(_COMPARED)
     ):
         raise WrongValueError("template_data_wrong")
     return row

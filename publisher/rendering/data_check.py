@@ -63,7 +63,7 @@ def find_value_problems(
             facts = {**error.facts, "name": name, "example": example}
             yield f"data.{name}", error.code, facts
     topic = post.data.get("topic", "fraud")
-    if sample.has_outline and topic not in contacts.topics:
+    if sample.has_outline and topic not in list(contacts.topics):
         facts = {
             "name": "topic",
             "value": str(topic)[:40],

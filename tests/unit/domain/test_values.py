@@ -5,6 +5,7 @@ from datetime import UTC, date, datetime
 import pytest
 
 from publisher.domain.values import (
+    FORM_TYPES,
     FieldForm,
     end_sentence,
     print_number,
@@ -148,6 +149,25 @@ PERSON = {"name": "王某", "sex": "女", "age": 46}
 def test_a_wrong_value_is_refused(type_, value, code):
     """Each type refuses its wrong values with a reason of its own."""
     assert refusal(type_, value, choices={"fraud": "诈骗"}) == code
+
+
+ODD = [None, True, -1, 1.5, "", "x", [], [[]], [{}], {}, {"value": []}, {"name": []}]
+
+
+@pytest.mark.parametrize("type_", FORM_TYPES)
+@pytest.mark.parametrize("odd", ODD, ids=repr)
+def test_a_value_of_any_shape_is_printed_or_refused(type_, odd):
+    """No shape of a value raises anything else, at the top or inside a table."""
+    tables = [
+        odd,
+        {"name": "王某", "sex": odd, "age": 46},
+        {"value": 47, "before": odd, "compare": odd},
+        [{"name": odd, "value": 1, "compare": odd}],
+        {"from": odd, "to": odd},
+    ]
+    for value in tables:
+        shown, refused = print_values({"x": FieldForm(type=type_)}, {"x": value}, DUE)
+        assert "x" in refused or shown["x"] is not None
 
 
 def test_a_long_text_is_refused_with_both_lengths():

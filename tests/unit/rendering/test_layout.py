@@ -132,9 +132,10 @@ def test_a_signature_that_must_be_there_is_demanded(own):
     assert refused(post, own) == [("data.source", "template_data_missing")]
 
 
-def test_a_topic_that_nobody_lists_is_refused(shipped):
+@pytest.mark.parametrize("topic", ["fruad", ["fraud"], {"fraud": 1}], ids=repr)
+def test_a_topic_that_nobody_lists_is_refused(shipped, topic):
     """A mistyped topic would print the wrong numbers."""
-    post = post_of(data={"summary": "x", "topic": "fruad"})
+    post = post_of(data={"summary": "x", "topic": topic})
     assert refused(post, shipped) == [("data.topic", "value_no_choice")]
 
 
