@@ -38,10 +38,15 @@ SCAMS = (
     "虚假购物", "注销校园贷", "冒充领导熟人", "游戏账号交易", "机票改签", "医保卡停用",
 )  # fmt: skip
 """Posts of the same words are taken for one another, and wait for a person."""
-FEW = POST.format(id="p00", words=SCAMS[0])
-MANY = "".join(
-    POST.format(id=f"p{number:02}", words=words) for number, words in enumerate(SCAMS)
-)
+
+
+def post_of(number):
+    """Return one post, with words of its own."""
+    return POST.format(id=f"p{number:02}", words=SCAMS[number])
+
+
+FEW = post_of(0)
+MANY = "".join(map(post_of, range(len(SCAMS))))
 
 
 @pytest.fixture
@@ -326,9 +331,9 @@ def test_f85_a_restored_dump_is_reconciled_before_anything_is_sent(
     work(second, wait_until, 4)
     dump = f"{second.folder}.dump"
     server_tools("pg_dump", "--format=custom", f"--file={dump}")
-    write(FEW + POST.format(id="p01"))
+    write(FEW + post_of(1))
     work(first, wait_until, 8)
-    write("".join(POST.format(id=f"p{number:02}") for number in range(3)))
+    write("".join(map(post_of, range(3))))
     work(second, wait_until, 12)
     server_tools("pg_restore", "--clean", "--if-exists", "--single-transaction", dump)
     for host in (first, second):
@@ -353,7 +358,7 @@ def test_f85_a_restored_dump_is_reconciled_before_anything_is_sent(
     wait_until(lambda: is_done(first, 12))
     assert copies(simulator) == (12, 12)
     first.publisher("resume", "--by", "li")
-    write(POST.format(id="p03"))
+    write(post_of(3))
     wait_until(lambda: is_done(second, 16))
     for daemon in daemons:
         daemon.send_signal(signal.SIGTERM)
@@ -380,7 +385,7 @@ def test_f85_a_daemon_that_runs_during_a_restore_stops_by_itself(
     dump = f"{other.folder}.dump"
     server_tools("pg_dump", "--format=custom", f"--file={dump}")
     server_tools("pg_restore", "--clean", "--if-exists", "--single-transaction", dump)
-    write(FEW + POST.format(id="p01"))
+    write(FEW + post_of(1))
     assert daemon.wait(PATIENCE_SECONDS) == 3
     assert " restore --accept-current --by" in host.log()
     assert copies(simulator) == (4, 4)
