@@ -8,6 +8,7 @@ from sqlalchemy import select
 
 from publisher.domain.post import OccurrenceKey, PostId
 from publisher.domain.user import User, UserRole, may_somewhere, parse_grant
+from publisher.engine.decisions import named_person
 from publisher.store.db.tables import AUDIT
 from publisher.web.kit import limits
 from publisher.web.routes import ROUTES
@@ -181,9 +182,49 @@ async def test_a_post_that_was_sent_in_a_region_stays_visible_there(site):
     assert (await client.get("/posts/refund")).status_code == 200
 
 
+async def test_f90_an_act_on_several_counts_as_so_many(site, monkeypatch):
+    """Each item of an act on several counts, and each written remark; an empty one does not."""
+    monkeypatch.setattr(limits, "MAX_ACTIONS_OF_SESSION", 4)
+    await plan(site, POST)
+    client = await site.signed_in("operator", "approver")
+    several = {"item": [f"refund {number}" for number in range(3)], "reason": "演练"}
+    remarks = {f"remark.{number}": "" for number in range(9)}
+    answers = [
+        await client.post("/bulk/retract", data=several),
+        await client.post("/approve/refund/return", data=remarks),
+        await client.post("/pause", data={"reason": "演练"}),
+    ]
+    assert [answer.status_code == 429 for answer in answers] == [False, False, True]
+
+
+async def test_f90_a_stolen_session_uses_up_no_actions_of_its_owner(site, monkeypatch):
+    """The owner signs in again and pauses; all sessions of a user have a limit as well."""
+    monkeypatch.setattr(limits, "MAX_ACTIONS_OF_SESSION", 2)
+    monkeypatch.setattr(limits, "MAX_ACTIONS_OF_USER", 6)
+    await site.signed_in("operator", name="李")
+    clients = [
+        site.client(
+            {
+                "publisher_session": await site.store.sign_ins.start_session(
+                    "李", "address 127.0.0.1", named_person("李")
+                )
+            }
+        )
+        for _number in range(4)
+    ]
+    answers = [
+        [
+            (await client.post("/pause", data={"reason": "演练"})).status_code
+            for _number in range(3)
+        ]
+        for client in clients
+    ]
+    assert answers == [[303, 303, 429]] * 3 + [[429] * 3]
+
+
 async def test_f90_one_user_fills_no_audit(site, monkeypatch):
     """Beyond a number a minute nothing is done. The page says so, and others go on."""
-    monkeypatch.setattr(limits, "MAX_ACTIONS_OF_USER", 4)
+    monkeypatch.setattr(limits, "MAX_ACTIONS_OF_SESSION", 4)
     client = await site.signed_in("operator")
     other = await site.signed_in("operator", name="other")
     answers = [

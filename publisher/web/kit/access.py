@@ -34,6 +34,8 @@ MAX_PARTS, MAX_PART_BYTES = 2_000, 2**20
 PERSONAL_PATHS = ("/approve/", "/urgent/")
 """What is sent there is the decision of one person: after a sign-in it is taken on its page again.
 """
+REMARK_PREFIX = "remark."
+"""The name of a field with a remark on a passage begins so."""
 SECRET_FIELDS = PASSWORD_FIELDS | {"code"}
 MAX_SOURCE_CHARACTERS = 64
 PREFERENCE_SECONDS = 365 * 86_400
@@ -179,9 +181,7 @@ def protect(route: PageRoute) -> Handler:
             )
         if not await has_storable_texts(request):
             return await render_problem(request, 400, "web_bad_request")
-        limits, is_action = get_site(request).limits, route.method == "POST"
-        has_user = visitor.session is not None
-        if is_action and has_user and (wait := limits.count_action(visitor.user.name)):
+        if wait := await count_actions(request, route):
             return await show_too_many_actions(request, wait)
         response = await route.handler(request)
         keep_session(request, response)
@@ -193,6 +193,25 @@ def protect(route: PageRoute) -> Handler:
             return await handle(request)
 
     return show if route.method == "GET" else handle
+
+
+async def count_actions(request: Request, route: PageRoute) -> int:
+    """Count what a session orders; return the seconds to wait if it is too much, else 0.
+
+    An act on several posts counts as so many, and each remark counts.
+    """
+    visitor = get_visitor(request)
+    if route.method != "POST" or visitor.session is None:
+        return 0
+    form = await request.form()
+    items = [
+        name
+        for name, value in form.multi_items()
+        if value and (name == "item" or name.startswith(REMARK_PREFIX))
+    ]
+    return get_site(request).limits.count_actions(
+        visitor.user.name, hash_secret(visitor.session_id), max(1, len(items))
+    )
 
 
 async def show_first_run(request: Request) -> Response:

@@ -25,11 +25,13 @@ MAX_ATTEMPTS_OF_ADDRESS = 30
 """A whole office may share an address."""
 MAX_ATTEMPTS_OF_NAME = 5
 """Of one name from one address: nobody elsewhere can use it up."""
-MAX_ACTIONS_OF_USER = 300
-"""How many actions of one user a minute are carried out, checks of what is being typed included.
+MAX_ACTIONS_OF_SESSION = 300
+"""How many actions of a session a minute are carried out, checks of what is being typed included.
 
 Each may leave an entry in the audit for good.
 """
+MAX_ACTIONS_OF_USER = 3 * MAX_ACTIONS_OF_SESSION
+"""More than one session has: the owner of a stolen session signs in again, and can act."""
 MAX_WAITING = 100
 """How many sign-ins may wait for their turn, about five seconds.
 
@@ -81,9 +83,11 @@ class Limits:
         if wait := wait or self._count(f"name {name}\0{address}", MAX_ATTEMPTS_OF_NAME):
             raise SignInError("sign_in_delayed", seconds=str(wait))
 
-    def count_action(self, user: str) -> int:
-        """Count an action of a user and return 0, or return the seconds until the next may be."""
-        return self._count(f"user {user}", MAX_ACTIONS_OF_USER)
+    def count_actions(self, user: str, session: str, number: int) -> int:
+        """Count actions of a session and return 0, or return the seconds until the next may be."""
+        return self._count(
+            f"session {session}", MAX_ACTIONS_OF_SESSION, number
+        ) or self._count(f"user {user}", MAX_ACTIONS_OF_USER, number)
 
     @contextlib.asynccontextmanager
     async def turn(self, address: str) -> AsyncIterator[None]:
@@ -135,13 +139,13 @@ class Limits:
         self._attempts.pop(f"name {name}\0{address}", None)
         self._known[address] = None
 
-    def _count(self, key: str, most: int) -> int:
-        """Count an attempt and return 0, or return the seconds until another one is admitted."""
+    def _count(self, key: str, most: int, number: int = 1) -> int:
+        """Count attempts and return 0, or return the seconds until another one is admitted."""
         now = self._monotonic()
         attempts = self._attempts[key] = self._attempts.get(key, deque())
         while attempts and attempts[0] + WINDOW_SECONDS <= now:
             attempts.popleft()
         if len(attempts) >= most:
             return max(1, math.ceil(attempts[0] + WINDOW_SECONDS - now))
-        attempts.append(now)
+        attempts.extend([now] * number)
         return 0
