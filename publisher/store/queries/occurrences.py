@@ -188,6 +188,8 @@ class StopCounts:
     published: int
     doubtful: int
     unsent: int
+    taken_down: int
+    """Deleted by people or being deleted, on all accounts of the post."""
 
     @property
     def maybe_published(self) -> int:

@@ -105,15 +105,16 @@ class PostProgress:
         """Return the effects of stopping the post: all occurrences, on all accounts or on one."""
         numbers: Counter[str] = Counter()
         for group in self.groups:
-            if name := name_stop(group):
-                number = (
-                    group.number
-                    if account is None
-                    else list_accounts(group).count(account)
-                )
-                numbers[name] += number
+            name = name_stop(group)
+            if account is None or name == "taken_down":
+                numbers[name] += group.number
+            else:
+                numbers[name] += list_accounts(group).count(account)
         return StopCounts(
-            **{name: numbers[name] for name in ("published", "doubtful", "unsent")}
+            published=numbers["published"],
+            doubtful=numbers["doubtful"],
+            unsent=numbers["unsent"],
+            taken_down=numbers["taken_down"],
         )
 
 
@@ -123,9 +124,11 @@ def list_accounts(group: Row[Any]) -> list[AccountId]:
 
 
 def name_stop(group: Row[Any]) -> str:
-    """Return what a stop finds: published, doubtful or unsent deliveries; empty for others."""
+    """Return what a stop finds in a group of deliveries; empty for all that have ended."""
     if group.state == State.PUBLISHED:
         return "published"
+    if group.state in {State.RETRACTING, State.RETRACTED}:
+        return "taken_down"
     is_waiting = group.state in WAITING_STATES
     if group.state in MAYBE_PUBLISHED_STATES or (is_waiting and group.has_parts):
         return "doubtful"

@@ -106,7 +106,8 @@ def retract_form(
         keep=t("pages_retract_keep"),
         icon="trash-2",
         reason="required",
-        asks_code=needs_code(views) and not visitor.is_stepped_up,
+        asks_code=needs_code([view.stops for view in views])
+        and not visitor.is_stepped_up,
         style="danger",
     )
 
@@ -124,8 +125,11 @@ async def retract(request: Request) -> Response:
     """Order that each shown post is taken down everywhere."""
     site, form = get_site(request), await request.form()
     ticked, reason = read_ticked(form.getlist("item")), read_reason(form)
-    posts = dict.fromkeys(PostId(item.split(" ")[0]) for item in ticked)
-    views = [await read_view(get_visitor(request), post) for post in posts]
+    newest = {
+        PostId(post): number
+        for post, _space, number in (item.partition(" ") for item in ticked)
+    }
+    views = [await read_view(get_visitor(request), post) for post in newest]
     shown = [view for view in views if view.stops.maybe_published]
     if not shown:
         raise RefusedError("web_bulk_nothing")
@@ -135,21 +139,24 @@ async def retract(request: Request) -> Response:
         return await show_action_form(
             request, retract_form(visitor, shown), 422, problem=problem
         )
-    if problem := await confirm_retraction(request, shown):
+    accounts = {account for view in shown for account in view.progress.accounts}
+    if needs_code([view.stops for view in shown]) and (
+        problem := await confirm_retraction(request, shown[0].key.post, accounts)
+    ):
         asked = retract_form(get_visitor(request), shown)
         return await show_action_form(
             request, asked, 422, code_problem=problem, reason=reason
         )
     visitor = get_visitor(request)
 
-    async def act(item: str) -> None:
-        post, _space, newest = item.partition(" ")
-        number = int(newest) if newest.isascii() and newest.isdecimal() else -1
+    async def act(post: str) -> None:
+        text = newest[PostId(post)]
+        number = int(text) if text.isascii() and text.isdecimal() else -1
         await site.store.actions.retract(
             PostId(post), None, visitor.actor, reason, DeliveryId(number)
         )
 
-    notice = await do_each(visitor, "web_bulk_retracting", ticked, act)
+    notice = await do_each(visitor, "web_bulk_retracting", list(newest), act)
     return redirect(request, "/posts", notice)
 
 

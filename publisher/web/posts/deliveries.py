@@ -53,7 +53,11 @@ from publisher.web.kit.page import load_macro, redirect, render_page
 from publisher.web.kit.seats import AccountNames, name_accounts
 from publisher.web.kit.site import Notice, Visitor, get_site, get_visitor
 from publisher.web.kit.todo import TodoItem, list_unseen
-from publisher.web.posts.post_actions import needs_retraction
+from publisher.web.posts.post_actions import (
+    confirm_retraction,
+    needs_code,
+    needs_retraction,
+)
 from publisher.web.posts.posts import DeliveryLine, describe_delivery
 
 
@@ -293,6 +297,7 @@ def retract_form(visitor: Visitor, view: DeliveryView) -> ActionForm:
         keep=t("pages_retract_keep"),
         icon="trash-2",
         reason="required",
+        asks_code=needs_code([view.stops]) and not visitor.is_stepped_up,
         style="danger",
         fields={"newest": str(view.newest)},
     )
@@ -520,6 +525,14 @@ async def retract(request: Request) -> Response:
         return await show_action_form(
             request, retract_form(visitor, view), 422, problem=problem
         )
+    if needs_code([view.stops]) and (
+        problem := await confirm_retraction(request, view.post.id, [account])
+    ):
+        asked = retract_form(get_visitor(request), view)
+        return await show_action_form(
+            request, asked, 422, code_problem=problem, reason=reason
+        )
+    visitor = get_visitor(request)
     ordered = await site.store.actions.retract(
         view.post.id, account, visitor.actor, reason, DeliveryId(newest)
     )

@@ -12,6 +12,7 @@ from publisher.app.history import format_retraction
 from publisher.app.offline import find_newer_files
 from publisher.app.open_store import check_command_access
 from publisher.config import Environment
+from publisher.domain.account import AccountId
 from publisher.domain.delivery import OPEN_STATES, Delivery, Readback, State
 from publisher.domain.errors import NoSuchItemError, RefusedError, SignInError
 from publisher.domain.kinds import CORRECTING_KINDS
@@ -20,6 +21,7 @@ from publisher.domain.user import Permission
 from publisher.engine.decisions import can_be_resolved
 from publisher.engine.filed_texts import refresh_texts
 from publisher.engine.planner import send_correction
+from publisher.store.queries.occurrences import StopCounts
 from publisher.store.queries.queries import Alert, DeliveryHistory
 from publisher.store.system_alerts import TEXT_OUTDATED
 from publisher.web.kit.access import step_up
@@ -133,16 +135,19 @@ def retract_form(visitor: Visitor, view: PostView) -> ActionForm:
         keep=t("pages_retract_keep"),
         icon="trash-2",
         reason="required",
-        asks_code=needs_code([view]) and not visitor.is_stepped_up,
+        asks_code=needs_code([view.stops]) and not visitor.is_stepped_up,
         offer=offer_correction(visitor, view),
         style="danger",
         fields={"newest": str(view.newest)},
     )
 
 
-def needs_code(views: Sequence[PostView]) -> bool:
-    """True if taking posts down is so much that nobody does it with an unlocked screen alone."""
-    return sum(view.stops.maybe_published for view in views) > 1
+def needs_code(stops: Sequence[StopCounts]) -> bool:
+    """True if taking posts down is so much that nobody does it with an unlocked screen alone.
+
+    The accounts that they were taken down from before count too, so that no post goes one by one.
+    """
+    return sum(each.maybe_published + each.taken_down for each in stops) > 1
 
 
 def offer_correction(visitor: Visitor, view: PostView) -> tuple[str, str] | None:
@@ -155,20 +160,19 @@ def offer_correction(visitor: Visitor, view: PostView) -> tuple[str, str] | None
     return f"/posts/{view.key.post}/correct", label
 
 
-async def confirm_retraction(request: Request, views: Sequence[PostView]) -> str:
-    """Return what is wrong with the code of a retraction from many accounts; empty if nothing.
+async def confirm_retraction(
+    request: Request, post: PostId, accounts: Collection[AccountId]
+) -> str:
+    """Return what is wrong with the code of a retraction that needs one; empty if nothing is.
 
     In live operation, raises RefusedError for an author without a second factor: it takes a second
     person then. In a drill people enter without one.
     """
     visitor = get_visitor(request)
-    if not needs_code(views):
-        return ""
     is_drill = visitor.site.settings.environment is Environment.DRILL
     is_proved = is_drill or visitor.user.has_second_factor
-    accounts = {account for view in views for account in view.progress.accounts}
     if not is_proved and not visitor.may(Permission.OPERATE, accounts):
-        raise RefusedError("web_retract_alone", post=views[0].key.post)
+        raise RefusedError("web_retract_alone", post=post)
     if visitor.is_stepped_up:
         return ""
     try:
@@ -623,12 +627,15 @@ async def retract(request: Request) -> Response:
         return await open_form(request, "retract", retract_form, "pages_reason_needed")
     moment = await read_moment(get_visitor(request))
     view = await open_view(request, "retract", moment)
-    if problem := await confirm_retraction(request, [view]):
+    post = view.key.post
+    if needs_code([view.stops]) and (
+        problem := await confirm_retraction(request, post, view.progress.accounts)
+    ):
         asked = retract_form(get_visitor(request), view)
         return await show_action_form(
             request, asked, 422, code_problem=problem, reason=reason, moment=moment
         )
-    post, by = view.key.post, get_visitor(request).actor
+    by = get_visitor(request).actor
     number = len(await actions.retract(post, None, by, reason, newest))
     done = Notice(code="pages_retracting", facts={"number": number})
     following = f"/posts/{post}/retract" if number else post_path(view)
