@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pyotp
 import pytest
+from PIL import Image
 
 from publisher.domain.delivery import State
 from publisher.engine.decisions import named_person
@@ -22,6 +23,7 @@ from tests.web.test_approve import (  # noqa: F401 # a fixture
     code_of,
     is_said_at_the_code,
     start_session,
+    write,
 )
 from tests.web.test_sign_in import add_activated
 
@@ -65,6 +67,27 @@ async def test_several_texts_are_approved_at_once(approving):  # noqa: F811 # th
     done = await li.post("/bulk/approve", data={**form, "code": code})
     assert done.status_code == 303
     assert await counted(approving) == {"refund": 1, "p": 1, "q": 0}
+
+
+async def test_pictures_and_several_texts_of_a_platform_are_shown(approving):  # noqa: F811 # the fixture
+    """The page shows the pictures, and says of how many texts of a platform it shows one."""
+    media = approving.application.settings.workspace / "media"
+    media.mkdir(exist_ok=True)
+    Image.new("RGB", (800, 400), "navy").save(media / "cover.png")
+    image = 'images = [{ file = "media/cover.png", alt = "海报" }]'
+    to_two = {TO_ALL: '["platform:weibo", "platform:tieba"]'}
+    await write(approving, words={"[post.data]": f"{image}\n[post.data]", **to_two})
+    li = await approving.signed_in("approver", name="李")
+    page = (await li.get("/bulk/approve?item=refund")).text
+    pictures = re.findall(r'class="thumbnail"\s+src="([^"]+)"\s+alt="海报"', page)
+    assert len(pictures) == 2
+    assert {(await li.get(path)).headers["content-type"] for path in pictures} == {
+        "image/png"
+    }
+    assert re.findall(r"<figcaption[^>]*>\s*(.*?)\s*<", page) == [
+        "2 个贴吧账号的正文有 2 种，这是其中一种。",
+        "2 个微博账号正文相同，只有编号和链接不同。",
+    ]
 
 
 async def test_what_may_not_be_approved_is_refused_by_itself(approving):  # noqa: F811 # the fixture
@@ -155,6 +178,18 @@ async def test_several_posts_are_taken_down_at_once(site):
     )
     assert done.status_code == 303
     assert await retracting(site) == {"refund", "other"}
+
+
+async def test_a_post_that_is_named_several_times_is_taken_down_once(site):
+    """A forged form with the same post again orders one retraction, and one audit entry."""
+    await plan_published(site)
+    client = await site.signed_in("operator")
+    page = (await client.get("/bulk/retract?item=refund")).text
+    [item] = items_of(page)
+    again = [item, f"{item}0", f"{item}1"]
+    await client.post("/bulk/retract", data={"item": again, "reason": "写错了"})
+    entries = await site.store.queries.audit_history("refund")
+    assert [one.event for one in entries].count("retraction_requested") == 1
 
 
 async def test_a_retraction_of_several_is_for_those_with_all_accounts(site):

@@ -28,7 +28,7 @@ from publisher.schedule.edit import find_block, find_post_spans
 from publisher.schedule.load import to_utc
 from publisher.store.approvals.decisions import ApprovalTask, find_refusal
 from publisher.store.queries.todo import Waiting
-from publisher.web.kit.access import step_up
+from publisher.web.kit.access import REMARK_PREFIX, step_up
 from publisher.web.kit.forms import name_field, read_reason
 from publisher.web.kit.frame import Moment, read_moment
 from publisher.web.kit.live_parts import Parts, stream_path
@@ -44,7 +44,6 @@ from publisher.web.kit.todo import (
     release_path,
 )
 
-REMARK_PREFIX = "remark."
 RETURN_REASONS = ("web_return_facts", "web_return_words", "web_return_time")
 
 
@@ -407,18 +406,23 @@ def describe_text(
     policy = get_site(request).store.policies.get(shown.account)
     if policy is None:
         return None
-    texts = {
-        "\n".join(rendered.all_parts)
-        .replace(rendered.marker.code, "")
-        .replace(rendered.link or "\0", "")
-        for rendered in of_platform
-    }
     return ShownText(
         rendered=shown,
         policy=policy,
         choices=[rendered.account for rendered in of_platform],
-        variants=len(texts),
+        variants=count_variants(of_platform),
     )
+
+
+def count_variants(contents: Sequence[RenderedPost]) -> int:
+    """Return the number of distinct texts. A difference in number and link alone is none."""
+    texts = {
+        "\n".join(rendered.all_parts)
+        .replace(rendered.marker.code, "")
+        .replace(rendered.link or "\0", "")
+        for rendered in contents
+    }
+    return len(texts)
 
 
 async def give_approval(request: Request) -> Response:

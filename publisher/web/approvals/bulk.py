@@ -13,13 +13,19 @@ from publisher.engine.approvals import approve_content, waits_for
 from publisher.store.approvals.decisions import ApprovalTask
 from publisher.store.approvals.guard import name_occurrence
 from publisher.web.approvals.approve import (
+    count_variants,
     keep_visible,
     read_instant,
     require_approval,
 )
 from publisher.web.kit.access import step_up
 from publisher.web.kit.bulk import do_each, explain_refusal, read_ticked
-from publisher.web.kit.forms import ActionForm, ActionItem, show_action_form
+from publisher.web.kit.forms import (
+    ActionForm,
+    ActionItem,
+    ItemText,
+    show_action_form,
+)
 from publisher.web.kit.frame import read_moment
 from publisher.web.kit.page import redirect
 from publisher.web.kit.site import Visitor, get_site, get_visitor
@@ -93,12 +99,17 @@ async def make_form(visitor: Visitor, tasks: Sequence[ApprovalTask]) -> ActionFo
 
 
 async def describe_task(visitor: Visitor, task: ApprovalTask) -> ActionItem:
-    """Return an occurrence with a text of each platform, as an approval's page shows them."""
+    """Return an occurrence with a text of each platform, as an approval's page shows them.
+
+    A text is followed by the number of the platform's accounts, and of the texts among them.
+    """
     contents = keep_visible(
         visitor,
         await visitor.site.store.approvals.contents(task.key, task.status.fingerprint),
     )
-    shown = {rendered.platform: rendered for rendered in reversed(contents)}
+    by_platform: dict[str, list[RenderedPost]] = {}
+    for rendered in contents:
+        by_platform.setdefault(rendered.platform, []).append(rendered)
     at, t = task.status.scheduled_at, visitor.messages.translate
     when = visitor.clock.when(task.due_at) if task.due_at else t("web_approve_asap")
     return ActionItem(
@@ -107,12 +118,15 @@ async def describe_task(visitor: Visitor, task: ApprovalTask) -> ActionItem:
         title=task.post.title,
         path=approval_path(task.key),
         facts=f"{when}　{t('web_accounts', number=len(task.accounts))}",
-        words=[join_words(rendered) for rendered in shown.values()],
+        texts=[
+            ItemText(
+                rendered=of_platform[0],
+                accounts=len(of_platform),
+                variants=count_variants(of_platform),
+            )
+            for of_platform in by_platform.values()
+        ],
     )
-
-
-def join_words(rendered: RenderedPost) -> str:
-    return "\n".join([rendered.title, *rendered.all_parts])
 
 
 async def give_approvals(request: Request) -> Response:

@@ -14,6 +14,7 @@ from publisher.domain.account import Account, AccountId
 from publisher.domain.characters import remove_forbidden_characters
 from publisher.domain.delivery import Delivery
 from publisher.domain.errors import NoSuchItemError, RefusedError
+from publisher.domain.post import RenderedPost
 from publisher.domain.user import Permission
 from publisher.i18n import Messages
 from publisher.web.kit.frame import Moment
@@ -26,17 +27,26 @@ MAX_URL_CHARACTERS = 2_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ItemText:
+    """A platform's text of an act: of its first account, for so many accounts and variants."""
+
+    rendered: RenderedPost
+    accounts: int
+    variants: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ActionItem:
     """A post or an account of an act on several, with the data that it was drawn from.
 
-    `words` are the texts that the act is about. One with `is_ticked` can be left out.
+    `texts` are what the act is about. One with `is_ticked` can be left out.
     """
 
     value: str
     title: str
     path: str
     facts: str
-    words: Sequence[str] = ()
+    texts: Sequence[ItemText] = ()
     is_ticked: bool = False
 
 
