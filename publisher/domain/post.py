@@ -116,6 +116,15 @@ class Post:
     data: Mapping[str, object] = field(default_factory=dict)
     target_hash: str = ""
 
+    @property
+    def checker(self) -> str:
+        """The person that the signature names as the checker; empty if it names nobody.
+
+        An urgent post may say EMERGENCY_CHECKER, and names nobody so.
+        """
+        checker = str(self.data.get("checker", "")).strip()
+        return "" if self.is_urgent and checker == EMERGENCY_CHECKER else checker
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Schedule:
@@ -144,6 +153,8 @@ class Occurrence:
     expires_at: datetime
 
 
+EMERGENCY_CHECKER = "值班放行"
+"""What an urgent post says in place of a checker, so that officers on duty can release it."""
 DEFAULT_LIFETIME = timedelta(hours=24)
 
 

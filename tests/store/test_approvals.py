@@ -319,6 +319,63 @@ async def test_i5_nobody_approves_twice_in_one_chain(open_store):
     ] == [LAST]
 
 
+def naming(checker, **changes):
+    """Return the post with a text that names a checker."""
+    return replace(POST, data={"checker": checker}, content_hash=checker, **changes)
+
+
+async def test_i5_the_named_checker_gives_the_last_approval(open_store):
+    """Nobody else gives the last approval, and the checker gives no earlier one."""
+    store = await plan_post(open_store, naming("wang"))
+    with pytest.raises(ApprovalError, match="approval_checker_is_last"):
+        await approve(store, "wang")
+    await approve(store, "li")
+    with pytest.raises(ApprovalError, match="approval_named_checker"):
+        await approve(store, "chen")
+    await approve(store, " ＷＡＮＧ ")
+    store.runtime.advance_time(HOUR)
+    assert await try_to_send(store) == ["a", "b"]
+
+
+async def test_an_earlier_approval_that_was_ended_can_be_given_again(open_store):
+    """The checker's own stays, and another person gives the missing one."""
+    store = await plan_post(open_store, naming("wang"))
+    await approve_all(store)
+    await store.approvals.unapprove(P, None, person("li"), "x", of="li")
+    await approve(store, "chen")
+    store.runtime.advance_time(HOUR)
+    assert await try_to_send(store) == ["a", "b"]
+
+
+async def test_i5_two_people_of_the_last_stage_include_the_named_checker(open_store):
+    """The last of them is the checker unless the checker was there before."""
+    rules = ApprovalRules(by_kind={"warning": (replace(LAST, people=2),)})
+    store = await plan_post(open_store, naming("wang"), rules)
+    await approve(store, "li")
+    with pytest.raises(ApprovalError, match="approval_named_checker"):
+        await approve(store, "chen")
+    await approve(store, "wang")
+    await edit(store, naming("wang", title="警惕“退款”诈骗"))
+    await approve_all(store)
+    store.runtime.advance_time(HOUR)
+    assert await try_to_send(store) == ["a", "b"]
+
+
+async def test_i5_another_checker_than_the_seen_one_takes_new_approvals(open_store):
+    """The checker is changed between the view of a person and the approval: it is refused."""
+    store = await plan_post(open_store, naming("wang"))
+    await approve(store, "li")
+    shown = (await store.approvals.tasks(P))[0].status.fingerprint
+    await edit(store, naming("chen", title="警惕“退款”诈骗"))
+    with pytest.raises(ApprovalError, match="approval_changed"):
+        await approve(store, "wang", shown)
+    await approve(store, "li")
+    with pytest.raises(ApprovalError, match="approval_named_checker"):
+        await approve(store, "wang")
+    store.runtime.advance_time(HOUR)
+    assert await try_to_send(store) == []
+
+
 async def test_a_changed_kind_is_judged_by_the_chain_of_its_text(open_store):
     """An approval of a warning is none for the same words as a bulletin.
 
@@ -601,12 +658,32 @@ async def release(store, *names, post=P):
     """Release the content in an emergency, by these officers on duty, including the author."""
     await store.users.add("root", [parse_grant("admin")], person("root"))
     for name in names:
-        await store.duty.add(name, person("root"))
-        [task] = await store.approvals.tasks(post)
-        officer = unlimited_approver(name)
-        await store.approvals.release_in_emergency(
-            post, task.status.fingerprint, officer, person(name), "flood"
-        )
+        await release_by(store, name, post)
+
+
+async def release_by(store, name, post=P):
+    """Release the content in an emergency, by one officer on duty."""
+    await store.duty.add(name, person("root"))
+    [task] = await store.approvals.tasks(post)
+    officer = unlimited_approver(name)
+    await store.approvals.release_in_emergency(
+        post, task.status.fingerprint, officer, person(name), "flood"
+    )
+
+
+async def test_i5_an_emergency_release_makes_no_named_checker_untrue(open_store):
+    """A text with a checker is not released; one that says so of the officers on duty is."""
+    store = await plan_post(open_store, naming("wang"))
+    with pytest.raises(ApprovalError, match="release_named_checker"):
+        await release(store, "zhang")
+    await edit(store, naming("值班放行", is_urgent=True))
+    for name in ("zhang", "chen"):
+        await release_by(store, name)
+    store.runtime.advance_time(HOUR)
+    assert await try_to_send(store) == ["a", "b"]
+    await approve_all(store)
+    [task] = await store.approvals.tasks(P)
+    assert task.status.missing == []
 
 
 async def alert_codes(store):

@@ -482,6 +482,10 @@ class ApprovalStore(StorePart):
         status, facts = task.status, {"post": task.name, "by": approver.name}
         if status.is_approved:
             raise ApprovalError("approval_complete", **facts)
+        if task.post.checker:
+            raise ApprovalError(
+                "release_named_checker", checker=task.post.checker, **facts
+            )
         on_duty = set(
             map(
                 name_skeleton,
@@ -691,7 +695,30 @@ def find_refusal(task: ApprovalTask, approver: Approver) -> ApprovalError | None
         return ApprovalError(
             "approval_wrong_stage", stage=stage.name, role=stage.role, **facts
         )
-    return None
+    return find_checker_refusal(task, approver)
+
+
+def find_checker_refusal(
+    task: ApprovalTask, approver: Approver
+) -> ApprovalError | None:
+    """Return why the named checker of a text stands against an approval, if so.
+
+    The last stage takes an approval of that person, who therefore gives none before. So no text
+    names a checker that has not given the last approval.
+    """
+    checker, status = task.post.checker, task.status
+    if not checker or status.has_approved(checker):
+        return None
+    missing = status.missing[0]
+    is_last_stage = missing.stage == status.chain[-1]
+    if is_same_name(checker, approver.name):
+        code = "" if is_last_stage else "approval_checker_is_last"
+    else:
+        is_last = is_last_stage and missing.people == 1
+        code = "approval_named_checker" if is_last else ""
+    if not code:
+        return None
+    return ApprovalError(code, post=task.name, by=approver.name, checker=checker)
 
 
 def _is_text(
