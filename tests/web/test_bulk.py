@@ -192,6 +192,19 @@ async def test_a_post_that_is_named_several_times_is_taken_down_once(site):
     assert [one.event for one in entries].count("retraction_requested") == 1
 
 
+async def test_a_number_that_no_row_has_stops_no_other_post(site):
+    """A forged form with a number out of any range is refused for that post alone."""
+    await plan_published(site)
+    client = await site.signed_in("operator")
+    page = (await client.get("/bulk/retract?item=refund&item=other")).text
+    first, second = items_of(page)
+    for number in ("9" * 20, "9" * 5_000, "²"):
+        forged = [f"{first.split(' ')[0]} {number}", second]
+        form = {"item": forged, "reason": "写错了"}
+        assert (await client.post("/bulk/retract", data=form)).status_code == 303
+    assert await retracting(site) == {second.split(" ")[0]}
+
+
 async def test_a_retraction_of_several_is_for_those_with_all_accounts(site):
     """One post on other accounts refuses the whole form, and takes nothing down."""
     await plan_published(site)

@@ -148,8 +148,12 @@ def read_url(form: FormData) -> str:
 
 
 def read_number(form: FormData, name: str) -> int:
-    """Return a number of a form; -1 if the form has none. No row has the number -1."""
-    text = str(form.get(name, ""))
+    """Return a number of a form, as `parse_number` does."""
+    return parse_number(str(form.get(name, "")))
+
+
+def parse_number(text: str) -> int:
+    """Return the number of a row; -1, which no row has, for anything else."""
     return int(text) if text.isdecimal() and text.isascii() and len(text) < 19 else -1
 
 

@@ -30,6 +30,7 @@ from publisher.domain.user import (
 )
 from publisher.engine.departure import read_touched
 from publisher.store.people.user_changes import ChangedUser
+from publisher.web.kit.forms import parse_number
 from publisher.web.kit.frame import read_frame_facts, read_moment
 from publisher.web.kit.page import person_path, read_person, redirect, render_page
 from publisher.web.kit.site import Notice, Visitor, get_site, get_visitor
@@ -240,12 +241,8 @@ async def decline_request(request: Request) -> Response:
 
 
 def read_request_number(request: Request) -> int:
-    """Return the number of the request in the path; -1 if there is none.
-
-    No request has the number -1.
-    """
-    text = str(request.path_params["number"])
-    return int(text) if text.isdecimal() and text.isascii() and len(text) < 19 else -1
+    """Return the number of the request in the path; -1, which none has, for anything else."""
+    return parse_number(str(request.path_params["number"]))
 
 
 def make_link(request: Request, link: str) -> str:

@@ -20,6 +20,7 @@ from publisher.web.kit.bulk import (
 from publisher.web.kit.forms import (
     ActionForm,
     ActionItem,
+    parse_number,
     read_reason,
     seen_state,
     show_action_form,
@@ -150,10 +151,9 @@ async def retract(request: Request) -> Response:
     visitor = get_visitor(request)
 
     async def act(post: str) -> None:
-        text = newest[PostId(post)]
-        number = int(text) if text.isascii() and text.isdecimal() else -1
+        number = DeliveryId(parse_number(newest[PostId(post)]))
         await site.store.actions.retract(
-            PostId(post), None, visitor.actor, reason, DeliveryId(number)
+            PostId(post), None, visitor.actor, reason, number
         )
 
     notice = await do_each(visitor, "web_bulk_retracting", list(newest), act)
