@@ -626,13 +626,33 @@ async def test_a_drill_on_this_machine_can_be_entered_by_the_link_alone(site):
     assert (await client.get("/today")).status_code == 200
 
 
+async def open_known_browser(site, name="作者"):
+    """Return a browser where a person has signed in before, and out again."""
+    client = site.client()
+    await client.post("/login", data={"name": name, "password": PASSWORD})
+    await client.post("/logout")
+    return client
+
+
+async def test_f90_a_form_of_an_unknown_browser_is_not_sent_back(site):
+    """An outsider gets the sign-in, and nothing of a large form: neither at once nor after it."""
+    await add_activated(site)
+    client, large = site.client(), "x" * 100_000
+    answers = [
+        await client.post("/pause", data={"reason": large}),
+        await client.post("/login", data={"name": "x", "resume": f"reason={large}"}),
+    ]
+    assert [answer.status_code for answer in answers] == [401, 422]
+    assert [answer for answer in answers if len(answer.content) > 50_000] == []
+
+
 async def test_what_was_sent_after_the_session_had_ended_is_kept(site):
     """A form sent after the session had ended is kept, with all its fields.
 
     It is shown again after the sign-in.
     """
     await add_activated(site)
-    client = site.client()
+    client = await open_known_browser(site)
     refused = await client.post(
         "/pause", data={"reason": "账号被盗 & 急", "next": "/today"}
     )
@@ -653,7 +673,7 @@ HIDDEN = re.compile(r'type="hidden" name="(\w+)" value="([^"]*)"')
 async def test_the_next_person_at_a_screen_sends_no_words_of_another_unseen(site):
     """A post is shown in its form before it is saved; an approval is given on its page again."""
     await add_activated(site)
-    client, pages = site.client(), []
+    client, pages = await open_known_browser(site), []
     for path, form in (
         ("/write", {"title": "别人写的", "do": "save"}),
         ("/approve/p", {"fingerprint": "0" * 64}),
@@ -663,7 +683,7 @@ async def test_the_next_person_at_a_screen_sends_no_words_of_another_unseen(site
             name: html.unescape(value) for name, value in HIDDEN.findall(refused.text)
         }
         pages.append(
-            await site.client().post(
+            await site.client(dict(client.cookies)).post(
                 "/login", data={**kept, "name": "作者", "password": PASSWORD}
             )
         )
@@ -685,9 +705,13 @@ async def test_who_was_reset_hears_of_it_beside_a_form_that_was_kept(site):
     await activate_user(
         site.store.users, link, PASSWORD, by=named_person, load_user_key=key
     )
+    await add_activated(site, "李")
+    cookies = dict((await open_known_browser(site, "李")).cookies)
     form = {"name": "作者", "next": "/pause"}
     shown = [
-        await site.client().post("/login", data={**form, **more}, follow_redirects=True)
+        await site.client(cookies).post(
+            "/login", data={**form, **more}, follow_redirects=True
+        )
         for more in (
             {"password": "x" * 12},
             {"password": PASSWORD, "resume": "reason=x"},
@@ -710,9 +734,9 @@ async def test_no_password_is_kept_after_the_session_had_ended(site):
 
     It is to be filled in again. None of its fields is on the page that asks to sign in.
     """
-    client, typed = site.client(), "typed-just-now"
-    form = {"old": typed, "password": typed, "password_again": typed}
     await add_activated(site)
+    client, typed = await open_known_browser(site), "typed-just-now"
+    form = {"old": typed, "password": typed, "password_again": typed}
     answers = [
         await client.post(
             "/me/password",

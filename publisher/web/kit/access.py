@@ -18,8 +18,16 @@ from publisher.engine.authentication import check_code
 from publisher.i18n import LANGUAGES, Lang, Messages
 from publisher.store.people.users import hash_secret
 from publisher.web.http.server import peer_key
+from publisher.web.kit.known_browsers import is_known_browser
 from publisher.web.kit.page import redirect, render_page, safe_path
-from publisher.web.kit.site import PREFERENCES, Site, Visitor, get_site, get_visitor
+from publisher.web.kit.site import (
+    PREFERENCES,
+    Site,
+    Visitor,
+    cookie_name,
+    get_site,
+    get_visitor,
+)
 
 Handler = Callable[[Request], Awaitable[Response]]
 MAX_RESUMED_CHARACTERS = 400_000
@@ -62,11 +70,6 @@ CLEARED_DATA = '"cache", "storage"'
 
 Cookies are not among it: preferences stay, and other ports share the cookies.
 """
-
-
-def cookie_name(site: Site, name: str) -> str:
-    """Return the name of a cookie. TLS binds it to this host; on loopback that is not possible."""
-    return f"__Host-{name}" if site.is_secure else name
 
 
 def set_session_cookie(request: Request, response: Response, session_id: str) -> None:
@@ -275,7 +278,9 @@ def keep_preferences(request: Request, response: Response) -> None:
 async def ask_to_sign_in(request: Request) -> Response:
     """Send a visitor to the sign-in, and back afterwards. A posted form is kept for later sending.
 
-    The stream of an open page is only refused: its page says that the session is over.
+    It is kept for browsers where somebody has signed in before: others could fill the memory with
+    forms that are sent back to them. The stream of an open page is only refused: its page says that
+    the session is over.
     """
     if request.url.path == "/events":
         return Response(status_code=401)
@@ -285,8 +290,10 @@ async def ask_to_sign_in(request: Request) -> Response:
             f"/login?{urlencode({'next': request.url.path + query})}", status_code=303
         )
     async with request.form() as form:
-        is_kept = PASSWORD_FIELDS.isdisjoint(form) and not request.url.path.startswith(
-            PERSONAL_PATHS
+        is_kept = (
+            PASSWORD_FIELDS.isdisjoint(form)
+            and not request.url.path.startswith(PERSONAL_PATHS)
+            and is_known_browser(request)
         )
         following, resumed = (
             (request.url.path, keep_form(form))

@@ -15,8 +15,7 @@ from starlette.responses import Response
 from publisher.domain.user import User
 from publisher.runtime.logs import log
 from publisher.secrets import SecretError
-from publisher.web.kit.access import cookie_name
-from publisher.web.kit.site import get_site
+from publisher.web.kit.site import cookie_name, get_site
 
 BROWSER_COOKIE = "publisher_browser"
 PURPOSE = "browser"
@@ -43,6 +42,11 @@ def find_browser(request: Request, name: str) -> str:
         ),
         "",
     )
+
+
+def is_known_browser(request: Request) -> bool:
+    """Return True if somebody has signed in in this browser before."""
+    return any(_read_browsers(request))
 
 
 def keep_browser(request: Request, response: Response, user: User) -> None:

@@ -524,6 +524,11 @@ class Clock:
         return " ".join(words) or self.translate("web_seconds", number=0)
 
 
+def cookie_name(site: Site, name: str) -> str:
+    """Return the name of a cookie. TLS binds it to this host; on loopback that is not possible."""
+    return f"__Host-{name}" if site.is_secure else name
+
+
 def get_site(connection: HTTPConnection) -> Site:
     site: Site = connection.app.state.site
     return site

@@ -29,11 +29,14 @@ from publisher.store.people.users import LINK_LIFETIME, LINK_METHOD, hash_secret
 from publisher.web.kit.access import (
     MAX_RESUMED_CHARACTERS,
     clear_session_cookie,
-    cookie_name,
     go_on,
     show_first_run,
 )
-from publisher.web.kit.known_browsers import find_browser, keep_browser
+from publisher.web.kit.known_browsers import (
+    find_browser,
+    is_known_browser,
+    keep_browser,
+)
 from publisher.web.kit.page import redirect, render_page, safe_path
 from publisher.web.kit.site import (
     PENDING_LIFETIME_SECONDS,
@@ -41,6 +44,7 @@ from publisher.web.kit.site import (
     Notice,
     PendingSignIn,
     Site,
+    cookie_name,
     get_site,
     get_visitor,
 )
@@ -78,7 +82,11 @@ async def log_in(request: Request) -> Response:
     name = str(form.get("name", "")).strip()[:MAX_TYPED_CHARACTERS]
     password = str(form.get("password", ""))
     following = safe_path(str(form.get("next", "")))
-    resumed = str(form.get("resume", ""))[:MAX_RESUMED_CHARACTERS]
+    resumed = (
+        str(form.get("resume", ""))[:MAX_RESUMED_CHARACTERS]
+        if is_known_browser(request)
+        else ""
+    )
     try:
         user = await check_limited_password(request, name, password)
     except SignInError as error:
