@@ -23,6 +23,7 @@ from publisher.domain.post import (
     Schedule,
     Trigger,
 )
+from publisher.domain.template_rules import EMERGENCY_TOPICS
 from publisher.schedule.cron import find_years_without_holidays, list_cron_times
 from publisher.schedule.load import POST_KEYS
 from publisher.tomlfile.validate import suggest_closest
@@ -102,7 +103,8 @@ def find_warnings(
             _make_warning("level_without_basis", post=post.id, key="level")
             for post in schedule.posts
             if post.level and not post.data.get("level_basis")
-            if (post.kind.traits.topic or post.data.get("topic")) != "emergency"
+            if (post.kind.traits.topic or post.data.get("topic"))
+            not in EMERGENCY_TOPICS
         ),
         *(
             _make_warning("no_recipients", post=post.id, key="to")

@@ -50,6 +50,7 @@ async def test_two_officers_release_a_warning_on_small_phones(lane):  # noqa: F8
         await wang.goto(f"{address}/urgent")
         await wang.get_by_test_id("field-title").fill("假冒本局的转账电话")
         await wang.get_by_test_id("field-data.summary").fill(WORDS)
+        await wang.get_by_test_id("field-topic-fraud").check(force=True)
         await wang.get_by_test_id("act-preview").click()
         await expect(wang.get_by_test_id("preview-weibo")).to_contain_text(
             WORDS, timeout=PATIENCE_MS

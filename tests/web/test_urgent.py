@@ -32,6 +32,7 @@ WORDS = {
     "data.summary": "公安机关没有“安全账户”，请立即挂断",
     "to": "all",
 }
+FIELDS = re.compile(r'name="data.topic"\s+value="(\w+)"\s+required')
 
 
 @pytest.fixture
@@ -315,3 +316,25 @@ async def test_the_demo_has_two_officers_on_duty(site):
     await add_people(site.store, site.application.settings)
     officers = await site.store.duty.officers()
     assert {officer.name for officer in officers} == {AUTHOR, APPROVER}
+
+
+async def test_an_emergency_names_no_number_for_fraud(lane):
+    """Without a choice, and for an emergency, a text names 110 alone; for fraud 96110 as well.
+
+    A text with a level says so on every platform, and the page before it is sent says which
+    platform notifies nobody.
+    """
+    author = await lane.signed_in("author", name="王")
+    assert FIELDS.findall((await author.get("/urgent")).text) == [*urgent.TOPICS]
+    words = {**WORDS, "level": "red", "do": "preview"}
+    shown = {
+        topic: (await author.post("/urgent", data=words | more)).text
+        for topic, more in (
+            ("", {}),
+            ("emergency", {"data.topic": "emergency"}),
+            ("fraud", {"data.topic": "fraud"}),
+        )
+    }
+    assert ["96110" in page for page in shown.values()] == [False, False, True]
+    assert [page.count("红色预警。") for page in shown.values()] == [1, 1, 1]
+    assert "在微信公众号上只会发布，不会推送给关注者" in shown["emergency"]

@@ -52,6 +52,9 @@ URGENT_FIELDS: Mapping[str, list[str]] = {
     "urgent": ["1"],
 }
 """The form fields of a post of this lane: a warning that is due with its release and goes first."""
+TOPIC_FIELD = "data.topic"
+TOPICS = ("emergency", "traffic", "missing", "fraud")
+"""The topics to choose from. One without a choice gets no number for fraud: the first counts."""
 
 
 async def show_urgent(request: Request) -> Response:
@@ -66,7 +69,13 @@ async def send_urgent(request: Request) -> Response:
     """Show each platform's preview, and then save the post for its release."""
     form = await read_sent_form(request)
     form = await make_post_form(
-        request, {**form.fields, **URGENT_FIELDS, "tried": ["1"]}
+        request,
+        {
+            TOPIC_FIELD: [TOPICS[0]],
+            **form.fields,
+            **URGENT_FIELDS,
+            "tried": ["1"],
+        },
     )
     step = form.fields.get("do", ["preview"])[0]
     lane = await read_lane(request)
@@ -114,6 +123,7 @@ async def read_lane(request: Request) -> dict[str, Any]:
         ],
         "officers": officers,
         "chain": site.store.approval_rules.chain_for(PostKind.WARNING),
+        "topics": TOPICS,
     }
 
 
