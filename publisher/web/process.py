@@ -34,7 +34,7 @@ from publisher.web.kit.turns import TURN, RequestTurn
 HEAD_TIMEOUT_SECONDS = 10.0
 """Within this time the whole head of a request must have arrived."""
 KEEP_ALIVE_SECONDS = 20
-STALL_SECONDS = 60.0
+STALL_SECONDS, LEAST_READ_BYTES = 60.0, 2**14
 """How long a response waits for a client that does not read: memory holds the response."""
 MAX_CONNECTIONS, MAX_CONNECTIONS_PER_PEER = 4096, 512
 """A whole office may come from one address.
@@ -258,9 +258,13 @@ class BoundedConnection(H11Protocol):
     def is_idle(self) -> bool:
         """True while the server does no work for the connection.
 
-        The request or its body is still to come, or the request waits for its turn.
+        The request or its body is still to come, the request waits for its turn, or the client does
+        not read its response.
         """
-        return not self.is_answering or self.cycle.more_body or self.is_queued
+        is_unread = self.stall_timer is not None
+        return (
+            not self.is_answering or self.cycle.more_body or self.is_queued or is_unread
+        )
 
     @property
     def is_queued(self) -> bool:
@@ -315,9 +319,9 @@ class BoundedConnection(H11Protocol):
         )
 
     def close_if_stalled(self, unread: int) -> None:
-        """Close the connection of a peer that has read nothing meanwhile; a slow one goes on."""
+        """Close the connection of a peer that has read next to nothing; a slow one goes on."""
         now_unread = self.transport.get_write_buffer_size()
-        if now_unread < unread:
+        if now_unread <= unread - LEAST_READ_BYTES:
             self.wait_for_reading(now_unread)
         else:
             self.transport.abort()

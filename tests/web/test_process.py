@@ -218,6 +218,39 @@ async def test_f90_a_client_that_reads_nothing_is_closed(monkeypatch):
     assert received > size
 
 
+async def test_f90_clients_that_do_not_read_their_responses_shut_nobody_out(
+    monkeypatch,
+):
+    """F90: a response that nobody reads gives way to new connections, also if a little is read."""
+    monkeypatch.setattr(process, "MAX_CONNECTIONS", 8)
+    monkeypatch.setattr(process, "NEW_CONNECTION_SECONDS", 0.0)
+
+    async def app(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        chunks = 200 if scope["path"] == "/flood" else 0
+        for _ in range(chunks):
+            chunk = b"x" * 2**18
+            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        await send({"type": "http.response.body", "body": b"served"})
+
+    async with serving(app) as port, asyncio.timeout(PATIENCE):
+        flood = REQUEST.replace(b"GET /", b"GET /flood")
+        floods = []
+        for number in range(8):
+            one = await connect(port, f"127.0.0.{2 + number % 2}", flood)
+            await eventually(
+                lambda one=one: (found := find_connection(one)) and found.stall_timer,
+                PATIENCE,
+                "a response that nobody reads",
+            )
+            floods.append(one)
+        others = [await connect(port, "127.0.0.1", REQUEST) for _ in range(3)]
+        answers = [await reader.read() for reader, _writer in others]
+        for _reader, writer in [*floods, *others]:
+            writer.close()
+    assert [answer.partition(b" ")[2][:3] for answer in answers] == [b"200"] * 3
+
+
 async def test_f90_connections_are_accepted_a_few_at_a_time(monkeypatch):
     """F90: of simultaneous connections a few are accepted in a turn of the event loop.
 
