@@ -634,6 +634,17 @@ async def open_known_browser(site, name="作者"):
     return client
 
 
+async def test_others_at_an_address_keep_nobody_from_a_one_time_link(site):
+    """The holder of a link sets up a sign-in after a flood of wrong ones from the address."""
+    link = await site.add_user("作者", "author")
+    for number in range(31):
+        await site.client().post("/login", data={"name": f"x{number}", "password": "x"})
+    client = site.client()
+    await site.begin_setup(client, link)
+    answer = await client.post("/setup/form", data={"password": "short"})
+    assert answer.status_code == 422
+
+
 async def test_f90_a_form_of_an_unknown_browser_is_not_sent_back(site):
     """An outsider gets the sign-in, and nothing of a large form: neither at once nor after it."""
     await add_activated(site)

@@ -348,7 +348,8 @@ async def set_up(request: Request) -> Response:
         else str(form.get("password", ""))
     )
     try:
-        site.limits.require_attempt(visitor.source, "setup")
+        # the link is the proof of its holder: others at the same address use up nothing
+        site.limits.require_attempt(f"link {hash_secret(browser)}", "setup")
         if not (is_skipped or known.has_password) and password != form.get(
             "password_again"
         ):
