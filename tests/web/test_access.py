@@ -3,6 +3,8 @@
 The table of routes for every role, sessions, and requests of other sites.
 """
 
+import asyncio
+
 import pytest
 from sqlalchemy import select
 
@@ -11,6 +13,7 @@ from publisher.domain.user import User, UserRole, may_somewhere, parse_grant
 from publisher.engine.decisions import named_person
 from publisher.store.db.tables import AUDIT
 from publisher.web.kit import limits
+from publisher.web.kit.site import MAX_AUDIT_READERS
 from publisher.web.routes import ROUTES
 from tests.cli.posts import WARNING, warning
 from tests.web.posts import POST, SOON, plan
@@ -241,3 +244,16 @@ async def test_f90_one_user_fills_no_audit(site, monkeypatch):
     )
     assert len(entries) == 4
     assert (await other.post("/pause", data={"reason": "演练"})).status_code == 303
+
+
+async def test_f90_searches_of_the_audit_leave_readers_to_others(site):
+    """Only so many pages of the audit read at once; another waits, and other pages do not."""
+    client = await site.signed_in("operator")
+    readers = site.app.state.site.audit_readers
+    for _number in range(MAX_AUDIT_READERS):
+        await readers.acquire()
+    waiting = asyncio.create_task(client.get("/audit"))
+    assert (await client.get("/today")).status_code == 200
+    assert not waiting.done()
+    readers.release()
+    assert (await waiting).status_code == 200

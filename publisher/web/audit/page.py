@@ -199,7 +199,10 @@ async def show_audit(request: Request) -> Response:
     """List acts, newest first, as sentences. One act on many accounts is one line."""
     site, visitor = get_site(request), get_visitor(request)
     wanted = read_filter(visitor, request.query_params)
-    found = await site.store.audit.search(wanted, MAX_READ + 1)
+    async with site.audit_readers:
+        found = await site.store.audit.search(wanted, MAX_READ + 1)
+        people = await site.store.audit.people(wanted.accounts)
+        events = await site.store.audit.events_of_people(wanted.accounts)
     all_acts = group_acts(await make_sentences(visitor, found[:MAX_READ]))
     acts = all_acts[:PAGE_SIZE]
     has_more = len(found) > MAX_READ or len(all_acts) > PAGE_SIZE
@@ -210,8 +213,8 @@ async def show_audit(request: Request) -> Response:
         wanted=wanted,
         query=request.query_params,
         following=acts[-1].sentences[-1].record.id if has_more else None,
-        people=await site.store.audit.people(wanted.accounts),
-        events=await site.store.audit.events_of_people(wanted.accounts),
+        people=people,
+        events=events,
         checkpoint=await asyncio.to_thread(read_checkpoint, visitor),
         may_export=visitor.may_everywhere(Permission.EXPORT),
     )
@@ -266,7 +269,11 @@ async def write_table(visitor: Visitor, wanted: AuditFilter, file: IO[bytes]) ->
         ]
     )
     file.write(codecs.BOM_UTF8)
-    while found := await visitor.site.store.audit.search(wanted, EXPORT_PAGE_SIZE):
+    while True:
+        async with visitor.site.audit_readers:
+            found = await visitor.site.store.audit.search(wanted, EXPORT_PAGE_SIZE)
+        if not found:
+            break
         for item in await make_sentences(visitor, found):
             record = item.record
             cells = (

@@ -69,6 +69,7 @@ SETUP_LIFETIME_SECONDS = 3600
 """How long a new second factor is kept while its user sets it up."""
 MAX_PENDING, MAX_PENDING_OF_USER = 1_000, 5
 MAX_KNOWN_SESSIONS = 10_000
+MAX_AUDIT_READERS = 2
 BEAT_SECONDS = 5
 """How often live pages get the time since the last heartbeat, and the visitor's waiting items."""
 BEATS_PER_REFRESH = 6
@@ -172,6 +173,10 @@ class Site:
     """True once there are users; there never are none again."""
     limits: Limits = field(default_factory=Limits)
     render_turns: RenderTurns = field(default_factory=RenderTurns)
+    audit_readers: asyncio.Semaphore = field(
+        default_factory=partial(asyncio.Semaphore, MAX_AUDIT_READERS)
+    )
+    """A search of a long audit may take seconds: most readers of the database are left to others."""
     sign_ins: SignInMemory = field(init=False)
     caches: PageCaches = field(init=False)
     articles: Articles = field(default_factory=Articles)
