@@ -21,7 +21,7 @@ from publisher.engine.planner import apply_schedule
 from publisher.web.write import move, remove, write
 from publisher.web.write.post_form import load_entry
 from tests.web.posts import hidden_fields
-from tests.web.test_sign_in import PASSWORD, add_activated
+from tests.web.test_sign_in import PASSWORD, add_activated, open_known_browser
 
 FILE = """# 计划
 [[post]]
@@ -520,7 +520,7 @@ async def test_a_save_after_the_session_has_ended_loses_nothing(site, file):
     The sign-in carries the form. It is shown again, and saved from there.
     """
     await add_activated(site, "王")
-    client = site.client()
+    client = await open_known_browser(site, "王")
     refused = await client.post(
         "/write", data=NEW, files={"picture": ("", b"", "application/octet-stream")}
     )
