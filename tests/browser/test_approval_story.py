@@ -15,6 +15,7 @@ from tests.cli.posts import warning
 from tests.e2e.test_browser import BROWSER, SILENT
 from tests.wait import PATIENCE_SECONDS, eventually
 from tests.web.test_approve import TO_ALL, approving, write  # noqa: F401 # a fixture
+from tests.web.test_bulk import plan_more
 
 pytestmark = pytest.mark.long
 PHONE, DESK = {"width": 375, "height": 812}, {"width": 1440, "height": 900}
@@ -141,6 +142,30 @@ async def test_two_people_approve_a_text_and_its_change_on_a_phone(approving):  
         )
 
 
+async def test_a_second_tap_does_not_approve_the_next_post(approving):  # noqa: F811 # the fixture
+    """After an approval the next text is shown: a tap at the same place decides nothing there."""
+    await plan_more(approving)
+    async with serving(approving.app) as address, browsers(approving, address) as enter:
+        li = await enter("李", "approver", PHONE)
+        await li.goto(f"{address}/approve/refund")
+        button = li.get_by_test_id("act-approve")
+        await expect(button).to_be_enabled(timeout=PATIENCE_MS)
+        box = await button.bounding_box()
+        place = (box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+        await li.mouse.click(*place)
+        await li.wait_for_url(f"{address}/approve/p", wait_until="load")
+        await li.mouse.click(*place)
+        await expect(button).to_be_enabled(timeout=PATIENCE_MS)
+        assert li.url == f"{address}/approve/p"
+    tasks = await approving.store.approvals.tasks()
+    counted = {task.key.post: len(task.status.counted) for task in tasks}
+    assert counted == {"refund": 1, "p": 0, "q": 0}
+
+
+@pytest.mark.skipif(
+    BROWSER is None,
+    reason="NO BROWSER: no chromium on PATH, and PUBLISHER_CHROMIUM names none",
+)
 async def test_a_remark_is_written_on_a_phone_and_read_in_the_form(approving):  # noqa: F811 # the fixture
     """By keyboard alone: open the passages, the third one's remark, and send it back."""
     async with serving(approving.app) as address, browsers(approving, address) as enter:

@@ -31,6 +31,7 @@ class ItemText:
     """A platform's text of an act: of its first account, for so many accounts and variants."""
 
     rendered: RenderedPost
+    is_article: bool
     accounts: int
     variants: int
 

@@ -87,6 +87,12 @@
   });
   window.addEventListener("pageshow", () => all("form[data-sent]").forEach((form) => { delete form.dataset.sent; }));
 
+  // A second tap, meant for the page before, decides nothing here: nobody has read this text within the first second.
+  const UNREAD_MILLISECONDS = 1500;
+  const early = all("button[data-read-first]");
+  early.forEach((button) => { button.disabled = true; });
+  setTimeout(() => early.forEach((button) => { button.disabled = false; }), UNREAD_MILLISECONDS);
+
   // What was done is said for ten seconds, and longer while it is pointed at or has the focus.
   const notice = document.querySelector(".notice");
   const endNotice = () => {
