@@ -114,6 +114,24 @@ async def test_open_pages_change_in_place(site):  # the fixture
         )
 
 
+async def test_a_list_that_was_empty_shows_what_comes(site):  # the fixture
+    """An empty list does not stand below a number of things to do: it is loaded by itself."""
+    await site.store.actions.register_worker()
+    async with serving(site.app) as address, browsers(site, address) as enter:
+        inbox = await enter("张", "operator", DESK)
+        async with inbox.expect_response(
+            lambda answer: "/events" in answer.url, timeout=PATIENCE_MS
+        ):
+            await inbox.goto(f"{address}/inbox")
+        await expect(inbox.locator("[data-load-news]")).to_be_visible()
+        await site.store.actions.pause(
+            "account:shanghai-weibo", named_person("王"), "换密码"
+        )
+        site.runtime.advance_time(timedelta(seconds=BEAT_SECONDS))
+        task = inbox.get_by_test_id("todo-account-shanghai-weibo")
+        await expect(task).to_be_visible(timeout=PATIENCE_MS)
+
+
 async def test_a_slow_script_keeps_no_page_from_its_stream(site):  # the fixture
     """htmx waits for its extension, however late that comes."""
     async with serving(site.app) as address, browsers(site, address) as enter:

@@ -18,14 +18,14 @@ async def plan(site, *entries):
     return await site.store.queries.deliveries()
 
 
-async def set_state(site, state, *accounts, **values):
+async def set_state(site, state, *accounts, post="refund", **values):
     """Put the post's deliveries on these accounts into a state, regardless of its cause.
 
     Without accounts, the deliveries on all accounts are changed.
     """
     statement = (
         update(DELIVERY)
-        .where(DELIVERY.c.post == "refund")
+        .where(DELIVERY.c.post == post)
         .values(state=state.value, **values)
     )
     if accounts:

@@ -23,6 +23,7 @@ from publisher.domain.post import PostId
 from publisher.domain.user import parse_grant
 from publisher.engine.authentication import encrypt_totp_secret
 from publisher.engine.decisions import named_person
+from publisher.engine.planner import apply_schedule
 from publisher.store.approvals.decisions import ApprovalStore
 from publisher.store.people.users import NewSignIn
 from publisher.store.queries.audit_log import AuditFilter
@@ -138,6 +139,18 @@ async def test_f90_lists_of_what_waits_show_the_first_and_count_the_rest(
     assert page.count('data-testid="todo-approve-refund') == MAX_SHOWN
     assert 'data-testid="cut"' in page
     assert today.count('data-testid="todo-approve-refund') <= MAX_SHOWN
+
+
+async def test_what_is_sent_when_approved_comes_before_what_is_due_later(approving):
+    """A post without a time of its own waits for its approvals alone: nothing is more pressing."""
+    due = f"at = {approving.runtime.now() + timedelta(hours=3):%Y-%m-%dT%H:%M:%S}Z"
+    text = warning("a", due, TO_ALL) + warning("b", 'at = "asap"', TO_ALL)
+    await apply_schedule(approving.application.planner, text, "schedule.toml")
+    li = await approving.signed_in("approver", name="李")
+    names = re.findall(
+        'data-testid="todo-approve-([^"]+)"', (await li.get("/inbox")).text
+    )
+    assert names == ["b", "a"]
 
 
 async def test_the_number_in_the_menu_is_that_of_the_inbox(approving):

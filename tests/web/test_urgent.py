@@ -17,6 +17,7 @@ from publisher.engine.planner import apply_schedule
 from publisher.web.write import urgent
 from tests.web.conftest import ADMIN
 from tests.web.posts import POST as PLANNED
+from tests.web.posts import hidden_fields, set_state
 from tests.web.test_approve import (
     SECRET,
     WRONG_CODE,
@@ -110,6 +111,30 @@ async def test_two_officers_release_it_at_once(lane):
         "warning",
         "王",
     )
+
+
+async def test_a_review_that_disagrees_reaches_the_author(lane):
+    """The page of the review says that the post is sent; its return is the author's thing to do."""
+    author = await lane.signed_in("author", name="王")
+    other = await lane.signed_in("approver", name="李")
+    await put_on_duty(lane, "王", "李")
+    await send(author)
+    page = (await other.get(f"/urgent/{POST}")).text
+    await other.post(f"/urgent/{POST}", data=fields_of(page))
+    sent = {"attempts": 1, "published_at": lane.runtime.now()}
+    await set_state(lane, State.PUBLISHED, post=POST, **sent)
+    review = (await other.get(f"/approve/{POST}")).text
+    said = ("已经紧急放行发出", "补审只记下您的意见", "补审同意", "已经发出的不会撤下")
+    assert [words for words in said if words not in review] == []
+    assert [words for words in ("批完就发", "马上发布") if words in review] == []
+    form = hidden_fields(review, f"/approve/{POST}/return") | {"reason": "没有依据"}
+    await other.post(f"/approve/{POST}/return", data=form)
+    [item] = list_items((await author.get("/inbox")).text)
+    assert f'href="/posts/{POST}"' in item
+    assert "退回：《" in item
+    assert "李 补审没有同意：没有依据" in item
+    assert 'name="item"' not in item
+    assert "没有等您的事" in (await other.get("/inbox")).text
 
 
 async def test_what_is_not_in_force_yet_is_not_asked_to_be_released(lane, monkeypatch):

@@ -455,6 +455,8 @@ async def give_approval(request: Request) -> Response:
         return await render_stale(request, error)
     facts = {"title": done.post.title, "stage": done.status.approvals[-1].stage}
     code = "web_done_approved_last" if done.status.is_approved else "web_done_approved"
+    if done.status.is_emergency:
+        code = "web_done_approved" if done.status.missing else "web_done_reviewed"
     notice = Notice(
         code=code,
         facts=facts,

@@ -87,6 +87,10 @@ class InboxView:
         return [item for item in self.items if item.is_mine]
 
     @property
+    def is_urgent(self) -> bool:
+        return any(item.is_urgent for item in self.mine)
+
+    @property
     def listed(self) -> Sequence[TodoItem]:
         return [item for item in self.mine if self.chosen in {None, item.kind}]
 

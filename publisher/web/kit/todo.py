@@ -43,6 +43,10 @@ class TodoKind(StrEnum):
     """Not published, or removed: nothing can be decided, and somebody has to know of it."""
 
 
+HAVE_HAD_THEIR_TIME = frozenset({TodoKind.FAILED, TodoKind.APPROVE})
+"""The kinds of items that are due at once if they have no deadline."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TodoItem:
     """One thing to do. `until` is its deadline, None without one; `is_mine`: the visitor may do it.
@@ -66,6 +70,8 @@ class TodoItem:
     """True for an emergency release: it is sent, and its approvals are still due."""
     is_urgent: bool = False
     """True for an urgent post that waits for people."""
+    is_returned: bool = False
+    """True for a text that an approver sent back: its author decides."""
     is_release: bool = False
     """True if the visitor's release in an emergency is the quickest way."""
     stages: str = ""
@@ -84,6 +90,8 @@ class TodoItem:
         """The visitor's action on it, as a part of the codes of messages."""
         if self.kind is TodoKind.RESOLVE and self.reason in REFUSED_HOLD_REASONS:
             return "refused"  # nothing was sent, so that there is nothing to recognise
+        if self.is_returned:
+            return "returned"
         return "release" if self.is_release else self.kind
 
     @property
@@ -108,7 +116,8 @@ def list_todo(
 ) -> Sequence[TodoItem]:
     """Return everybody's waiting items: urgent posts first, items without deadline last.
 
-    What was not published has had its time: it comes before what is due later.
+    What was not published has had its time, and a post without a time of its own is due once it
+    is approved: both come before what is due later.
     """
     found = [
         *list_approvals(visitor, waiting.tasks, on_duty),
@@ -121,7 +130,7 @@ def list_todo(
         found,
         key=lambda item: (
             not item.is_urgent,
-            item.until is None and item.kind is not TodoKind.FAILED,
+            item.until is None and item.kind not in HAVE_HAD_THEIR_TIME,
             item.until or now,
             item.subject,
         ),
@@ -155,13 +164,16 @@ def list_approvals(
             continue
         returned, is_author = task.returned, task.status.is_barred(visitor.user.name)
         released = [one.at for one in task.status.in_time if one.is_emergency]
-        is_returned = returned is not None and not task.status.is_emergency
+        is_returned, is_review = returned is not None, task.status.is_emergency
         is_release = (
             task.post.is_urgent
             and not is_returned
             and may_release(visitor, task, on_duty)
         )
         is_mine = is_author if is_returned else waits_for(task, approver)
+        path = release_path(task.key) if is_release else approval_path(task.key)
+        if is_returned and is_review:
+            path = f"/posts/{quote(task.key.post, safe='')}"
         items.append(
             TodoItem(
                 kind=TodoKind.APPROVE,
@@ -169,14 +181,13 @@ def list_approvals(
                 about=task.name,
                 title=task.post.title,
                 text=describe_approval(visitor, task, is_release=is_release),
-                path=release_path(task.key) if is_release else approval_path(task.key),
+                path=path,
                 is_mine=is_mine or is_release,
-                until=max(released) + AFTER_REVIEW_PERIOD
-                if task.status.is_emergency
-                else task.due_at,
+                until=max(released) + AFTER_REVIEW_PERIOD if is_review else task.due_at,
                 kind_of_post=task.post.kind,
                 level=task.post.level,
-                is_review=task.status.is_emergency,
+                is_review=is_review,
+                is_returned=is_returned,
                 is_urgent=task.post.is_urgent and not task.status.is_approved,
                 is_release=is_release,
                 stages=name_missing(visitor, task),
@@ -196,15 +207,17 @@ def describe_approval(
 ) -> str:
     """Return what an occurrence waits for, in a sentence."""
     translate, stages = visitor.messages.translate, name_missing(visitor, task)
-    if task.status.is_emergency:
+    returned, is_review = task.returned, task.status.is_emergency
+    if is_review and returned is None:
         return translate("web_todo_review", stages=stages)
     if is_release and is_same_name(task.status.author, visitor.user.name):
         code = "web_todo_release_own" if visitor.is_stepped_up else "web_todo_code"
         return translate(code)
     if is_release:
         return translate("web_todo_release", author=task.status.author)
-    if (returned := task.returned) is not None:
-        return translate("web_todo_returned", by=returned.by, reason=returned.reason)
+    if returned is not None:
+        code = "web_todo_returned_sent" if is_review else "web_todo_returned"
+        return translate(code, by=returned.by, reason=returned.reason)
     if task.is_edit:
         by = task.saved_by or task.file_owner or "?"
         return translate("web_todo_changed", by=by, stages=stages)

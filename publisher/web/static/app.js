@@ -158,6 +158,10 @@
     showCutOff(false);
     waitForBeat(BEAT_PATIENCE);
   });
+  // An empty list does not stand below a number of new things: nothing is there that could move under a finger.
+  document.addEventListener("beat", () => {
+    if (document.querySelector("[data-load-news]") && !document.getElementById("news").hidden) location.reload();
+  });
   // A newer page of the same person has taken the place of this one: nothing comes any more.
   document.addEventListener("displaced", () => {
     showCutOff(false);
