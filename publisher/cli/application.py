@@ -18,7 +18,7 @@ from publisher.contract import PostPreviewer
 from publisher.domain.account import AccountId, Mode
 from publisher.domain.delivery import WAITING_STATES, Actor
 from publisher.domain.errors import NoSuchItemError, ScheduleError
-from publisher.domain.post import Post, PostId
+from publisher.domain.post import Post, PostId, find_family
 from publisher.domain.results import (
     Blocked,
     Busy,
@@ -92,9 +92,10 @@ async def read_posts_file(
     known = await application.store.posts.stored_posts(posts)
     if not posts:
         raise CommandFailedError("send_nothing_in_file", file=file)
+    names = {find_family(post) for post in context.known_posts} | known.keys()
     for post in posts:
-        if post.id in known:
-            raise CommandFailedError("send_already_known", post=post.id)
+        if (family := find_family(post.id)) in names:
+            raise CommandFailedError("send_already_known", post=family)
     return toml, posts
 
 

@@ -29,6 +29,20 @@ An occurrence of a repeating post is named by its due time.
 """
 
 
+MEMBER_MARK = "."
+"""Between the name of a family and the code of a region. No id that people write has it."""
+
+
+def name_member(family: str, code: str) -> PostId:
+    """Return the id of a family's post for one region."""
+    return PostId(f"{family}{MEMBER_MARK}{code}")
+
+
+def find_family(post: str) -> str:
+    """Return the name of a post's family: the id that people wrote."""
+    return post.partition(MEMBER_MARK)[0]
+
+
 def format_delivery_name(post: str, occurrence: str, account: str) -> str:
     """Return the name of a delivery as people type it.
 

@@ -34,6 +34,7 @@ from publisher.domain.post import (
     PostId,
     RenderedRevision,
     Schedule,
+    find_family,
     format_delivery_name,
     make_occurrence,
     name_ordered_occurrence,
@@ -169,7 +170,12 @@ async def _apply_schedule(  # noqa: PLR0913, PLR0917 # as above
     changes = await asyncio.to_thread(diff_schedule, planner, schedule, known)
     changed = _without_left_out(schedule, changes)
     posts = await with_originals(planner, changed.posts)
-    saved = await planner.store.saves.posts_saved_in(text)
+    names = await planner.store.saves.posts_saved_in(text)
+    saved = frozenset(
+        post
+        for post in (*known, *(each.id for each in schedule.posts))
+        if find_family(post) in names
+    )
     accepted = saved.union(
         post.id for post in changed.posts if _is_unchanged(post, known)
     )

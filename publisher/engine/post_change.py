@@ -81,13 +81,12 @@ class PostChange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SavedEdit:
-    """The file is written; its text has this hash. `post` is None if it was removed.
+    """The file is written; its text has this hash.
 
     `base_version` was in force when it was written.
     """
 
     id: PostId
-    post: Post | None
     edit: TextEdit
     sha256: str
     base_version: int
@@ -124,14 +123,15 @@ EditResult = SavedEdit | EditConflict | InvalidEdit
 class PreparedEdit:
     """An edit that the loader accepts. `accounts` are the post's accounts before and after.
 
-    `text` is the loaded text.
+    `text` is the loaded text. `members` are the post itself, or those of its family; none if it is
+    removed.
     """
 
     schedule: ScheduleText
     change: PostChange
     edit: TextEdit
     text: str
-    post: Post | None
+    members: Sequence[Post]
     posts: Mapping[PostId, Post]
     accounts: Collection[AccountId]
     fields: Collection[str]

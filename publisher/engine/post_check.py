@@ -7,7 +7,7 @@ from datetime import datetime
 
 from publisher.domain.account import AccountId, Capabilities, Mode, Platform
 from publisher.domain.errors import Location, Problem, ScheduleError
-from publisher.domain.post import Post, PostId, RenderedPost, Schedule
+from publisher.domain.post import Post, PostId, RenderedPost, Schedule, find_family
 from publisher.engine.planner import Planner
 from publisher.rendering.renderer import RenderResult
 from publisher.schedule.cron import find_next_occurrence, list_next_times
@@ -85,18 +85,23 @@ async def check_entry(
     These are the accounts that the writer may see, None for all. An original that concerns none of
     them is unknown. Checks that depend on the rest of the file come with the save.
     """
-    follows, store = PostId(str(entry.get("follows", ""))), planner.store.posts
-    is_seen = follows and await planner.store.occurrences.is_on_any(follows, reach)
-    original = await store.get_post(follows) if is_seen else None
-    same = await store.get_post(PostId(str(entry.get("id", ""))))
+    follows, store = str(entry.get("follows", "")), planner.store.posts
+    followed = await store.family_posts(follows) if follows else ()
+    originals = {
+        post.id: post
+        for post in followed
+        if await planner.store.occurrences.is_on_any(post.id, reach)
+    }
+    own = await store.family_posts(str(entry.get("id", "")))
+    same = own[0] if own else None
     related = await planner.store.occurrences.related(same, reach) if same else ()
-    stored = _Stored(same, original, list_follow_ups(related))
+    stored = _Stored(same, originals, list_follow_ups(related))
     check = await asyncio.to_thread(_check_sketch, planner, entry, stored, reach)
     if is_new and same is not None:
         taken = Problem(
             code="id_taken",
             location=Location(file="", path="id"),
-            facts={"post": same.id},
+            facts={"post": find_family(same.id)},
         )
         check = replace(check, problems=[*check.problems, taken])
     return check
@@ -104,10 +109,10 @@ async def check_entry(
 
 @dataclass(frozen=True, slots=True)
 class _Stored:
-    """The stored version of a post, the post that it follows, and the posts that follow it."""
+    """The stored version of a post, the posts that it follows, and the posts that follow it."""
 
     post: Post | None
-    original: Post | None
+    originals: Mapping[PostId, Post]
     follow_ups: Sequence[Post]
 
 
@@ -148,8 +153,8 @@ def _check(
     reach: Collection[AccountId] | None,
 ) -> PostCheck:
     now, zone = planner.now, planner.schedule_context.timezone
-    originals = {stored.original.id: stored.original} if stored.original else {}
-    context = replace(planner.schedule_context, known_posts=frozenset(originals))
+    originals = stored.originals
+    context = replace(planner.schedule_context, known_posts=originals.keys())
     try:
         toml = parse_toml(
             add_post("", entry).text, "", SCHEDULE_READ_LIMITS, ScheduleError
@@ -160,12 +165,22 @@ def _check(
     problems = hide_names(problems, reach)
     if not schedule.posts:
         return PostCheck(problems=_of_post(problems))
-    [post] = schedule.posts
+    members = schedule.posts
+    post = replace(
+        members[0],
+        id=PostId(find_family(members[0].id)),
+        accounts=tuple(account for member in members for account in member.accounts),
+    )
     occurrence = find_next_occurrence(post, now, zone)
-    accounts = [
-        account for account in post.accounts if reach is None or account in reach
+    items = [
+        (
+            member,
+            find_next_occurrence(member, now, zone),
+            [one for one in member.accounts if reach is None or one in reach],
+        )
+        for member in members
     ]
-    result = planner.post_renderer.render(post, occurrence, accounts, originals)
+    result = join_results(list(planner.post_renderer.render_all(items, originals)))
     next_times = list_next_times(post, now, zone)
     found = [
         *(
@@ -186,6 +201,15 @@ def _check(
         next_times=next_times,
         result=result,
         rooms=measure_room(planner, result),
+    )
+
+
+def join_results(results: Collection[RenderResult]) -> RenderResult:
+    """Return the texts of all members of a family, with their problems."""
+    return RenderResult(
+        rendered_posts=tuple(text for each in results for text in each.rendered_posts),
+        media={name: data for each in results for name, data in each.media.items()},
+        problems=tuple(problem for each in results for problem in each.problems),
     )
 
 

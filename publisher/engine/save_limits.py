@@ -9,7 +9,7 @@ from itertools import chain
 from publisher.domain.account import AccountId
 from publisher.domain.characters import is_same_name
 from publisher.domain.errors import Location, Problem
-from publisher.domain.post import OneTimeTrigger, Post, PostId
+from publisher.domain.post import OneTimeTrigger, Post, PostId, find_family
 from publisher.engine.planner import Planner, find_window
 from publisher.engine.post_change import (
     PostChange,
@@ -93,17 +93,25 @@ async def find_earlier_accounts(
     """
     post = prepared.change.post
     earlier = (
-        await planner.store.posts.get_post(post)
+        await planner.store.posts.family_posts(post)
         if prepared.change.base is None
-        else None
+        else ()
     )
-    if earlier is None:
-        return prepared.accounts
-    filed = await planner.store.queries.deliveries(post)
     return {
         *prepared.accounts,
-        *earlier.accounts,
-        *(delivery.account for delivery in filed),
+        *chain.from_iterable(one.accounts for one in earlier),
+        *await find_filed_accounts(planner, [one.id for one in earlier]),
+    }
+
+
+async def find_filed_accounts(
+    planner: Planner, posts: Collection[PostId]
+) -> Collection[AccountId]:
+    """Return the accounts with a delivery of one of these posts."""
+    return {
+        delivery.account
+        for post in posts
+        for delivery in await planner.store.queries.deliveries(post)
     }
 
 
@@ -115,20 +123,21 @@ async def is_widened_before_its_correction(
     The correction stops it everywhere then. Its writer was asked for the accounts that the post
     had.
     """
-    post = prepared.post
-    if post is None or not any(
-        other.kind.traits.stops_original and other.follows == post.id
+    corrected = {
+        other.follows
         for other in prepared.posts.values()
-    ):
-        return False
-    stored = await planner.store.posts.get_post(post.id)
-    filed = {
-        delivery.account for delivery in await planner.store.queries.deliveries(post.id)
+        if other.kind.traits.stops_original
     }
-    before = find_accounts(prepared.change.base or {}, planner.schedule_context)
-    return not {*before, *filed, *(stored.accounts if stored else ())}.issuperset(
-        post.accounts
-    )
+    members = [post for post in prepared.members if post.id in corrected]
+    if not members:
+        return False
+    stored = await planner.store.posts.family_posts(prepared.change.post)
+    known = {
+        *find_accounts(prepared.change.base or {}, planner.schedule_context),
+        *await find_filed_accounts(planner, [post.id for post in stored]),
+        *chain.from_iterable(post.accounts for post in stored),
+    }
+    return not known.issuperset(chain.from_iterable(post.accounts for post in members))
 
 
 async def find_corrected_accounts(
@@ -138,25 +147,23 @@ async def find_corrected_accounts(
 
     A correction does so wherever the other one is not out.
     """
-    post = prepared.post
-    if post is None or not post.kind.traits.stops_original or post.follows is None:
-        return prepared.accounts
-    known = filter(
-        None,
-        [
-            prepared.posts.get(post.follows),
-            await planner.store.posts.get_post(post.follows),
-        ],
-    )
-    filed = {
-        delivery.account
-        for delivery in await planner.store.queries.deliveries(post.follows)
+    originals = {
+        post.follows
+        for post in prepared.members
+        if post.kind.traits.stops_original and post.follows is not None
     }
-    return {
-        *prepared.accounts,
-        *filed,
-        *chain.from_iterable(one.accounts for one in known),
-    }
+    accounts = {*prepared.accounts}
+    for family in {find_family(original) for original in originals}:
+        stored = await planner.store.posts.family_posts(family)
+        known = [
+            *stored,
+            *(prepared.posts[one] for one in originals & prepared.posts.keys()),
+        ]
+        accounts |= {
+            *await find_filed_accounts(planner, [post.id for post in stored]),
+            *chain.from_iterable(post.accounts for post in known),
+        }
+    return accounts
 
 
 async def has_used_room(
@@ -188,13 +195,16 @@ async def sees_followed(
     planner: Planner, prepared: PreparedEdit, reach: Collection[AccountId] | None
 ) -> bool:
     """Return True if the writer may see the post that theirs follows, in the file or in force."""
-    follows = prepared.post.follows if prepared.post is not None else None
-    if follows is None or reach is None:
+    if reach is None:
         return True
-    in_file = prepared.posts.get(follows)
-    if in_file is not None and not set(reach).isdisjoint(in_file.accounts):
-        return True
-    return await planner.store.occurrences.is_on_any(follows, reach)
+    followed = {post.follows for post in prepared.members if post.follows is not None}
+    for follows in followed:
+        in_file = prepared.posts.get(follows)
+        if in_file is not None and not set(reach).isdisjoint(in_file.accounts):
+            return True
+        if await planner.store.occurrences.is_on_any(follows, reach):
+            return True
+    return not followed
 
 
 def is_file_full(schedule: ScheduleText, text: str, change: PostChange) -> bool:
@@ -211,22 +221,22 @@ async def find_full_account(
 
     Posts of other authors do not count, nor does anything that is over. Emergencies count apart.
     """
-    post, is_emergency = prepared.post, prepared.change.is_emergency
-    if post is None or TIMING_FIELDS.isdisjoint(prepared.fields):
+    members, is_emergency = prepared.members, prepared.change.is_emergency
+    if not members or TIMING_FIELDS.isdisjoint(prepared.fields):
         return ()
     own = [
         each
         for each in prepared.posts.values()
-        if is_same_name(each.author, post.author)
+        if is_same_name(each.author, members[0].author)
         and is_due_at_once(each) is is_emergency
     ]
     over = await find_posts_over(planner, own)
     most = EMERGENCIES_PER_ACCOUNT if is_emergency else MAX_AHEAD_PER_ACCOUNT
     ahead = [each for each in own if each.id not in over]
-    account, number = await asyncio.to_thread(find_fullest, planner, post, ahead)
+    account, number = await asyncio.to_thread(find_fullest, planner, members, ahead)
     if number <= most:
         return ()
-    facts = {"post": post.id, "key": "to", "account": account, "most": str(most)}
+    facts = {"post": members[0].id, "key": "to", "account": account, "most": str(most)}
     return [Problem(code="account_full", facts=facts)]
 
 
@@ -258,13 +268,14 @@ async def find_posts_over(
 
 
 def find_fullest(
-    planner: Planner, post: Post, posts: Sequence[Post]
+    planner: Planner, members: Sequence[Post], posts: Sequence[Post]
 ) -> tuple[str, int]:
     """Return the account of a post that these posts come to most often, and how often."""
+    own = {account for post in members for account in post.accounts}
     window, zone = find_window(planner), planner.schedule_context.timezone
     numbers: Counter[str] = Counter()
     for each in posts:
-        if accounts := set(post.accounts).intersection(each.accounts):
+        if accounts := own.intersection(each.accounts):
             until = window.end_for(each) or window.until
             times = count_times(each, window.now, until, zone)
             numbers.update(dict.fromkeys(accounts, times))

@@ -33,7 +33,7 @@ from publisher.domain.errors import (
     SignInError,
 )
 from publisher.domain.plan import StoredPosts
-from publisher.domain.post import PostId, Schedule
+from publisher.domain.post import PostId, Schedule, find_family
 from publisher.domain.user import Permission
 from publisher.engine.planner import (
     Planner,
@@ -127,7 +127,7 @@ async def read_schedule_text(planner: Planner, file: Path) -> ScheduleText:
 
 
 async def read_entry(schedule: ScheduleText, post: PostId) -> Entry:
-    """Return a post as the text has it.
+    """Return a post as the text has it: for a member the entry of its family.
 
     Raises ScheduleError for an invalid text, NoSuchItemError and RefusedError.
     """
@@ -136,11 +136,12 @@ async def read_entry(schedule: ScheduleText, post: PostId) -> Entry:
         toml = parse_toml(
             schedule.text, "schedule.toml", SCHEDULE_READ_LIMITS, ScheduleError
         )
-        if block := find_block(schedule.text, find_post_spans(schedule.text), post):
+        written = find_family(post)
+        if block := find_block(schedule.text, find_post_spans(schedule.text), written):
             return block.entry
         raise (
             RefusedError("post_not_editable", post=post)
-            if post in list_post_ids(toml)
+            if written in list_post_ids(toml)
             else NoSuchItemError("post", post)
         )
 
@@ -208,7 +209,6 @@ async def _save_locked(
 def _make_result(prepared: PreparedEdit, sha256: str) -> SavedEdit:
     return SavedEdit(
         id=prepared.change.post,
-        post=prepared.post,
         edit=prepared.edit,
         sha256=sha256,
         base_version=prepared.schedule.version,
@@ -297,13 +297,17 @@ def prepare_edit(
             error.problems, index if change.entry is not None else None
         )
     before = change.base or {}
-    post = posts.get(change.post) if change.entry is not None else None
+    members = [
+        post
+        for post in posts.values()
+        if change.entry is not None and find_family(post.id) == change.post
+    ]
     return PreparedEdit(
         schedule=schedule,
         change=change,
         edit=edit,
         text=text,
-        post=post,
+        members=members,
         posts=posts,
         accounts={
             *find_named_accounts(before, context),
@@ -368,23 +372,24 @@ async def find_post_problems(
 
     The rest has not changed. Raises RefusedError if a post that was sent would be removed.
     """
-    post_id = prepared.change.post
-    if prepared.post is None:
-        known = (await planner.store.posts.stored_posts()).get(post_id)
-        if known is not None and any(
-            occurrence.has_started for occurrence in known.occurrences.values()
-        ):
-            raise RefusedError("post_was_sent", post=post_id)
-        return []
-    schedule = Schedule(posts=(prepared.post,))
+    family = prepared.change.post
+    schedule = Schedule(posts=tuple(prepared.members))
     stored = await planner.store.posts.stored_posts(schedule.posts)
     known_one: StoredPosts = {
-        key: found for key, found in stored.items() if key == post_id
+        key: found for key, found in stored.items() if find_family(key) == family
     }
-    originals = [
-        prepared.posts[post_id],
-        *filter(None, [prepared.posts.get(prepared.post.follows or PostId(""))]),
-    ]
+    if not prepared.members:
+        if any(
+            occurrence.has_started
+            for known in known_one.values()
+            for occurrence in known.occurrences.values()
+        ):
+            raise RefusedError("post_was_sent", post=family)
+        return []
+    originals = [*prepared.members]
+    for member in prepared.members:
+        followed = prepared.posts.get(member.follows or PostId(""))
+        originals += [followed] if followed is not None else []
     posts = await with_originals(planner, originals)
     alone = replace(
         planner
@@ -397,7 +402,7 @@ async def find_post_problems(
     located = locate_problems(
         [item for item in problems if item.is_error], text=prepared.text, file=file.name
     )
-    index = list(prepared.posts).index(post_id)
+    index = list(dict.fromkeys(map(find_family, prepared.posts))).index(family)
     return list(_split_problems(located, index).own) if located else []
 
 
@@ -405,7 +410,7 @@ async def _write(store: Store, file: Path, prepared: PreparedEdit, by: Actor) ->
     """Replace the file in one step. After a crash at any moment it is the old or the new one."""
     save = PostSave(
         id=prepared.change.post,
-        post=prepared.post,
+        members=prepared.members,
         text=prepared.text,
         base_text=strip_editor_marks(prepared.schedule.text),
         base_version=prepared.schedule.version,

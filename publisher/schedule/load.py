@@ -14,6 +14,7 @@ from publisher.domain.approval import NO_APPROVALS, ApprovalRules
 from publisher.domain.errors import Problem, ScheduleError
 from publisher.domain.kinds import KINDS
 from publisher.domain.post import (
+    MEMBER_MARK,
     CronTrigger,
     EvergreenTrigger,
     Fingerprint,
@@ -22,9 +23,16 @@ from publisher.domain.post import (
     PostId,
     Schedule,
     Trigger,
+    find_family,
     fingerprint,
 )
 from publisher.schedule.cron import check_cron, check_frequency
+from publisher.schedule.families import (
+    find_families,
+    find_region_problems,
+    group_by_region,
+    make_member,
+)
 from publisher.schedule.model import PostEntry, ScheduleFile
 from publisher.tomlfile.read import ReadLimits, TomlDocument, count_bytes, parse_toml
 from publisher.tomlfile.validate import (
@@ -222,10 +230,13 @@ def find_rule_problems(
 ) -> list[UnlocatedProblem]:
     """Return the problems of one post by itself."""
     path: KeyPath = ("post", index)
-    problems = [
-        *find_time_problems(entry, path, context.timezone),
-        *resolver.find_problems(tuple(entry.to), (*path, "to")),
-    ]
+    to_problems = resolver.find_problems(tuple(entry.to), (*path, "to"))
+    problems = [*find_time_problems(entry, path, context.timezone), *to_problems]
+    if entry.region and not to_problems:
+        codes = group_by_region(
+            resolver.resolve_with_off(tuple(entry.to)), context.accounts
+        ).keys()
+        problems += find_region_problems(entry, path, codes, context.platforms)
     if entry.id in RESERVED_IDS:
         problems.append(
             UnlocatedProblem(
@@ -287,7 +298,13 @@ def find_duplicate_ids(
 
 NO_CHOICES = "…"
 SUGGESTING_CODES = frozenset(
-    {"follows_unknown", "names_in_one_text", "unknown_recipient", "unknown_region"}
+    {
+        "follows_unknown",
+        "names_in_one_text",
+        "region_not_addressed",
+        "unknown_recipient",
+        "unknown_region",
+    }
 )
 """Problems that suggest ids of posts, or names of accounts and regions."""
 MAX_ORIGINAL_SEARCHES = 20
@@ -305,6 +322,7 @@ def find_link_problems(
     `ids` are all ids of the file, so that a broken post is not called missing.
     """
     searches = 0
+    known_names = {find_family(post) for post in known_posts} if links else set()
     cyclic = _find_cycles({link.post: link.follows for link in links})
     for link in links:
         path = ("post", link.index, "follows")
@@ -313,10 +331,10 @@ def find_link_problems(
             yield UnlocatedProblem(path=path, code="follows_itself", facts=facts)
         elif link.post in cyclic:
             yield UnlocatedProblem(path=path, code="follows_cycle", facts=facts)
-        elif link.follows not in ids and PostId(link.follows) not in known_posts:
+        elif link.follows not in ids and link.follows not in known_names:
             choices = "…"
             if (searches := searches + 1) <= MAX_ORIGINAL_SEARCHES:
-                known = [post for post in known_posts if post[:4] == link.follows[:4]]
+                known = [post for post in known_names if post[:4] == link.follows[:4]]
                 names = [*known, *(name for name in ids if name != link.post)]
                 choices = suggest_closest(link.follows, names) or choices
             yield UnlocatedProblem(
@@ -699,31 +717,55 @@ def locate_problems(
 ) -> list[Problem]:
     """Add locations to problems with facts that name a `post`, and perhaps its `key`.
 
-    A key is written as `data.summary`.
+    A key is written as `data.summary`. A problem that several members of a family have with their
+    common words is the family's.
     """
     if not problems:
         return []
     document = parse_toml(
         text, file, ReadLimits(max_bytes=count_bytes(text) or 1), ScheduleError
     )
-    first_index = _index_first_by_id(_split_posts(document.data)[0])
+    tables = _split_posts(document.data)[0]
+    first_index = _index_first_by_id(tables)
     paths: dict[int, KeyPath] = {}
     for position, problem in enumerate(problems):
-        index = first_index.get(problem.facts.get("post", ""))
+        family, _, code = problem.facts.get("post", "").partition(MEMBER_MARK)
+        index = first_index.get(family)
         if index is not None and problem.location is None:
             keys = problem.facts.get("key", "id").split(".")
-            paths[position] = (
-                "post",
-                index,
-                *(int(key) if key.isdecimal() else key for key in keys),
-            )
+            written = (int(key) if key.isdecimal() else key for key in keys)
+            own = find_own_words(tables[index], code, keys)
+            paths[position] = ("post", index, *own, *written)
     locations = dict(zip(paths, document.locate_all(paths.values()), strict=True))
-    return [
+    located = [
         replace(problem, location=locations[position])
         if position in locations
         else problem
         for position, problem in enumerate(problems)
     ]
+    return join_members(located)
+
+
+def join_members(problems: Sequence[Problem]) -> list[Problem]:
+    """Return problems, each that several members of a family have alike once, as the family's."""
+    joined: dict[object, Problem] = {}
+    for position, problem in enumerate(problems):
+        post = problem.facts.get("post", "")
+        family, facts = find_family(post), {**problem.facts, "post": ""}
+        key: object = position
+        if family != post:
+            key = (problem.code, problem.location, family, *sorted(facts.items()))
+        of_family = {**problem.facts, "post": family}
+        joined[key] = replace(problem, facts=of_family) if key in joined else problem
+    return list(joined.values())
+
+
+def find_own_words(table: object, code: str, keys: Sequence[str]) -> KeyPath:
+    """Return where a family's table has a region's own value of these keys, if it has one."""
+    own: object = table
+    for name in ("region", code, *keys[:2]) if code else ():
+        own = own.get(name) if isinstance(own, Mapping) else None
+    return ("region", code) if code and own is not None else ()
 
 
 def _parse_posts(
@@ -736,7 +778,7 @@ def _parse_posts(
     tables, problems = _split_posts(document.data)
     resolver = RecipientResolver(context)
     first_index = _index_first_by_id(tables)
-    posts: list[Post] = []
+    intact: list[tuple[PostEntry, bool]] = []
     links: list[FollowLink] = []
     for index, table in enumerate(tables):
         entry, own_problems = parse_entry(table, index, context, resolver)
@@ -765,17 +807,40 @@ def _parse_posts(
                 for key, value in table.items()
             )
         )
-        accounts = resolver.resolve(tuple(entry.to)) if is_content_intact else ()
-        if (
-            is_content_intact
-            and (accounts or not own_problems)
-            and entry.follows != entry.id
-        ):
-            posts.append(_make_post(entry, accounts, context.timezone))
+        if is_content_intact and entry.follows != entry.id:
+            intact.append((entry, not own_problems))
+    posts = make_posts(intact, context, resolver)
     if len(first_index) < len(tables):
         problems += find_duplicate_ids(first_index, tables)
     problems += find_link_problems(links, first_index, context.known_posts)
-    return tuple(posts), problems
+    return posts, problems
+
+
+def make_posts(
+    entries: Sequence[tuple[PostEntry, bool]],
+    context: ScheduleContext,
+    resolver: RecipientResolver,
+) -> tuple[Post, ...]:
+    """Make the posts of entries, each with its soundness; a family becomes one for each region.
+
+    An unsound one without recipients is left out. A region keeps its post while its accounts are
+    off.
+    """
+    families = find_families([entry for entry, _ in entries], context.known_posts)
+    posts: list[Post] = []
+    for entry, is_sound in entries:
+        accounts = resolver.resolve(tuple(entry.to))
+        if not (accounts or is_sound):
+            continue
+        if not families.is_family(entry.id):
+            posts.append(_make_post(entry, accounts, context.timezone))
+            continue
+        named = resolver.resolve_with_off(tuple(entry.to))
+        for code, of_region in group_by_region(named, context.accounts).items():
+            member = make_member(entry, code, families)
+            present = tuple(account for account in of_region if account in accounts)
+            posts.append(_make_post(member, present, context.timezone))
+    return tuple(posts)
 
 
 def _index_first_by_id(tables: Sequence[object]) -> dict[str, int]:

@@ -129,6 +129,19 @@ class ImageEntry(StrictModel):
         return [self.file, self.alt, *([wide, square] if wide or square else ())]
 
 
+class RegionEntry(StrictModel):
+    title: Annotated[SingleLine, Field(max_length=MAX_TITLE_CHARS)] | None = Field(
+        default=None, description="这个地区的标题，不写就用共同的"
+    )
+    body: str | None = Field(default=None, description="这个地区的正文，不写就用共同的")
+    text: dict[str, NonBlankText] = Field(
+        default_factory=dict, description="这个地区按平台另写的正文"
+    )
+    data: dict[str, Any] = Field(
+        default_factory=dict, description="这个地区的模板内容，逐项代替共同的"
+    )
+
+
 _FOLLOW_UPS = "、".join(
     row.name["zh_CN"] for row in KINDS.values() if row.needs_original
 )
@@ -197,6 +210,10 @@ class PostEntry(StrictModel):
         default_factory=dict, description="按平台另写的正文，写成 平台 = “…”"
     )
     data: dict[str, Any] = Field(default_factory=dict, description="模板需要的其他内容")
+    region: dict[str, RegionEntry] = Field(
+        default_factory=dict,
+        description="各地区自己的标题、正文和内容：[post.region.110000]",
+    )
 
 
 class ScheduleFile(StrictModel):

@@ -64,10 +64,10 @@ async def record_save(
 ) -> None:
     """Record a person's save of a post, as the dashboard does before the schedule gets the text."""
     async with open_store(await load_settings(publisher.folder), Runtime()) as store:
-        stored = await store.posts.get_post(PostId(post))
+        stored = await store.posts.family_posts(post)
         save = PostSave(
             id=PostId(post),
-            post=stored,
+            members=stored,
             text=text,
             base_text=text,
             base_version=0,

@@ -254,7 +254,7 @@ class Racers:
                 text = f"{post.id} by {by}"
                 saved = PostSave(
                     id=post.id,
-                    post=changed,
+                    members=[changed],
                     text=text,
                     base_text="",
                     base_version=0,

@@ -64,6 +64,7 @@ from publisher.domain.post import (
     PostId,
     RenderedPost,
     Schedule,
+    find_family,
 )
 from publisher.domain.removals import (
     find_removals,
@@ -274,7 +275,7 @@ def _check_posts(
     known = read_known_posts(settings.database)
     context = _make_context(settings, offline_app, known or {})
     schedule, problems = parse_leniently(toml, context)
-    report.posts = len(schedule.posts)
+    report.posts = len({find_family(post.id) for post in schedule.posts})
     report.problems += problems
     # that is an error above
     placeholders = [
@@ -302,7 +303,9 @@ def _check_posts(
         and is_past(post, now)
     }
     report.next_times = {
-        post.id: [at.astimezone(zone) for at in next_times[post.id]]
+        PostId(find_family(post.id)): [
+            at.astimezone(zone) for at in next_times[post.id]
+        ]
         for post in schedule.posts
         if isinstance(post.trigger, CronTrigger) and post.id not in ended
     }
@@ -327,11 +330,7 @@ def _check_posts(
         ]
     found += find_differences(settings, schedule, toml, report, known)
     report.problems += locate_problems(found, text=toml.text, file=toml.file)
-    over = {
-        f"post[{index}]"
-        for index, table in enumerate(post_tables(toml))
-        if entry_id(table) in ended
-    }
+    over = find_over(toml, schedule, ended)
     report.problems = [  # a warning of what is over helps nobody
         problem
         for problem in report.problems
@@ -339,6 +338,19 @@ def _check_posts(
         or not problem.location
         or problem.location.path.partition(".")[0] not in over
     ]
+
+
+def find_over(
+    toml: TomlDocument, schedule: Schedule, ended: Collection[PostId]
+) -> Collection[str]:
+    """Return the paths of the file's posts that are over, with all members of a family."""
+    going_on = {find_family(post.id) for post in schedule.posts if post.id not in ended}
+    all_over = set(map(find_family, ended)) - going_on
+    return {
+        f"post[{index}]"
+        for index, table in enumerate(post_tables(toml))
+        if entry_id(table) in all_over
+    }
 
 
 def _make_context(
@@ -395,7 +407,9 @@ def find_differences(
     if is_own and known is not None:
         compared = asyncio.run(_compare_with_database(settings, schedule))
         if compared is not None:
-            yield from find_plan_problems(settings, compared, toml, report)
+            read = {find_family(post.id) for post in schedule.posts}
+            broken = set(filter(None, map(entry_id, post_tables(toml)))) - read
+            yield from find_plan_problems(settings, compared, toml, report, broken)
         else:
             yield from find_large_removal(toml, known)
     yield from find_follow_up_problems(schedule, compared)
@@ -418,17 +432,22 @@ def find_follow_up_problems(
 
 
 def find_plan_problems(
-    settings: Settings, compared: Comparison, toml: TomlDocument, report: CheckReport
+    settings: Settings,
+    compared: Comparison,
+    toml: TomlDocument,
+    report: CheckReport,
+    broken: Collection[str],
 ) -> Iterator[Problem]:
     """Yield the obstacles to carrying out the file, and the daemon's cancellations.
 
-    The plan goes into the report. A post that would stay as it is filed is an error, and the rest
-    comes into force.
+    The posts `broken` are in the file and cannot be read. The plan goes into the report. A post that
+    would stay as it is filed is an error, and the rest comes into force.
     """
     found, stored = compared.plan, compared.stored
     # a post that is broken has not left the schedule
-    named = {entry_id(table) for table in post_tables(toml)}
-    gone = tuple(post for post in found.removed_posts if post not in named)
+    gone = tuple(
+        post for post in found.removed_posts if find_family(post) not in broken
+    )
     kept = tuple(
         item
         for item in found.removed_targets
@@ -509,7 +528,7 @@ def find_large_removal(
     """
     named = {entry_id(table) for table in post_tables(toml)}
     open_posts = [post for post, stored in known.items() if stored.counts_as_open]
-    removed = sorted(post for post in open_posts if post not in named)
+    removed = sorted(post for post in open_posts if find_family(post) not in named)
     if not needs_confirmation(len(removed), len(open_posts)):
         return []
     facts = {"number": str(len(removed)), "posts": "、".join(removed[:MAX_NAMES])}

@@ -4,6 +4,7 @@ They are deliveries, audit entries, alerts, pauses, readbacks and attempts.
 """
 
 import json
+from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime, timedelta
@@ -27,9 +28,11 @@ from publisher.domain.account import AccountId
 from publisher.domain.audit_chain import SIGN_IN_KEY, SYSTEM_USER_KEY
 from publisher.domain.delivery import FINAL_STATES, Actor, Delivery, Readback
 from publisher.domain.post import (
+    MEMBER_MARK,
     ONCE_OCCURRENCE,
     DeliveryId,
     PostId,
+    find_family,
     format_delivery_name,
 )
 from publisher.domain.results import Outcome, Published, ReadbackResult, Unknown
@@ -407,6 +410,24 @@ def update_facts(transaction: Transaction, wanted: Mapping[str, AlertContent]) -
     connection = transaction.connection
     for alert, facts in find_outdated_facts(connection, wanted).items():
         connection.execute(update(ALERT).where(ALERT.c.id == alert).values(facts=facts))
+
+
+def read_family_members(
+    connection: Connection, families: Collection[str]
+) -> Mapping[str, Sequence[PostId]]:
+    """Return the ids of the stored posts of these families, those without members included.
+
+    A prefix has no index under every collation, so the ids of all members are read.
+    """
+    found: dict[str, list[PostId]] = defaultdict(list)
+    for names in batches(sorted(families), QUERY_BATCH_SIZE):
+        for post in connection.scalars(select(POST.c.id).where(POST.c.id.in_(names))):
+            found[post].append(post)
+    is_member = POST.c.id.contains(MEMBER_MARK, autoescape=True)
+    for post in connection.scalars(select(POST.c.id).where(is_member)):
+        if (family := find_family(post)) in families:
+            found[family].append(post)
+    return {family: sorted(posts) for family, posts in found.items()}
 
 
 def lock_planning(transaction: Transaction) -> None:

@@ -17,12 +17,18 @@ from sqlalchemy import Connection, Row, delete, exists, func, insert, select, up
 
 from publisher.domain.approval import LEFT_OUT
 from publisher.domain.delivery import Actor
-from publisher.domain.post import Fingerprint, Post, PostId, fingerprint
+from publisher.domain.post import (
+    Fingerprint,
+    Post,
+    PostId,
+    find_family,
+    fingerprint,
+)
 from publisher.store.approvals.guard import read_approved_presentations
 from publisher.store.base import BaseStore, StorePart
 from publisher.store.db.approval_tables import POST_SAVE
 from publisher.store.db.database import Transaction, in_transaction
-from publisher.store.db.rows import batches, write_audit
+from publisher.store.db.rows import batches, read_family_members, write_audit
 from publisher.store.db.tables import POST, SCHEDULE, dump_post
 
 SAVES_KEPT = timedelta(days=30)
@@ -43,7 +49,9 @@ def hash_text(text: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PostSave:
-    """One post as a person saves it, None if it is removed. `fields` are the changed ones.
+    """One post as a person saves it. `fields` are the changed ones.
+
+    `members` are the post itself, or those of its family; none if it is removed.
 
     The file's whole text `base_text` becomes `text`. It was made from the schedule version
     `base_version`. The system user `file_owner` owns the file. The post was begun as a copy of
@@ -52,7 +60,7 @@ class PostSave:
     """
 
     id: PostId
-    post: Post | None
+    members: Sequence[Post]
     text: str
     base_text: str
     base_version: int
@@ -68,7 +76,7 @@ class PostSave:
 
     @property
     def event(self) -> str:
-        return "post_removed" if self.post is None else "post_saved"
+        return "post_saved" if self.members else "post_removed"
 
 
 class PostSaves(StorePart):
@@ -81,7 +89,7 @@ class PostSaves(StorePart):
             "at": now,
             "by": by.name,
             "post": save.id,
-            "body_sha256": _hash_body(save.post) if save.post else "",
+            "body_sha256": _hash_bodies(save.members),
             "text_sha256": text_sha256,
             "base_version": save.base_version,
             "base_sha256": hash_text(save.base_text),
@@ -214,16 +222,21 @@ def find_savers(connection: Connection, posts: Sequence[Post]) -> Mapping[PostId
     Posts without a saver are left out.
     """
     bodies = {post.id: _hash_body(post) for post in posts}
+    of_family: dict[str, list[PostId]] = defaultdict(list)
+    for post in bodies:
+        of_family[find_family(post)].append(post)
     savers: dict[PostId, str] = {}
-    for ids in batches(sorted(bodies), POSTS_PER_QUERY):
+    for names in batches(sorted(of_family), POSTS_PER_QUERY):
         query = (
-            select(POST_SAVE).where(POST_SAVE.c.post.in_(ids)).order_by(POST_SAVE.c.id)
+            select(POST_SAVE)
+            .where(POST_SAVE.c.post.in_(names))
+            .order_by(POST_SAVE.c.id)
         )
-        savers |= {
-            row.post: row.by
-            for row in connection.execute(query)
-            if row.body_sha256 == bodies[row.post]
-        }
+        for row in connection.execute(query):
+            hashes = row.body_sha256.split()
+            for post in of_family[row.post]:
+                if bodies[post] in hashes:
+                    savers[post] = row.by
     return savers
 
 
@@ -308,9 +321,12 @@ def read_writers(
     while waiting:
         read = _read_saves(store, connection, waiting)
         saves |= read
-        waiting = {
-            name for found in read.values() for name in found.sources
-        } - saves.keys()
+        sources = {name for found in read.values() for name in found.sources}
+        of_families = read_family_members(connection, sources).values()
+        waiting = sources.union(*of_families) - saves.keys()
+    members: dict[str, list[str]] = defaultdict(list)
+    for post in saves:
+        members[find_family(post)].append(post)
     writers: dict[str, PostWriters] = {}
     before: dict[str, PostWriters] | None = None
     # a chain of copies is done after one round, a circle after more: people are only added, and
@@ -318,7 +334,7 @@ def read_writers(
     while writers != before:
         before = dict(writers)
         for post in reversed(saves):
-            writers[post] = _join_saves(saves, post, writers)
+            writers[post] = _join_saves(saves, post, writers, members)
     return {post: writers[post] for post in posts}
 
 
@@ -328,6 +344,9 @@ def _read_saves(
     """Read and lock the rows of posts, and read their saves that are not in these rows."""
     approved = read_approved_presentations(store, connection, posts)
     found = {post: _Saves() for post in sorted(posts)}
+    of_family: dict[str, list[_Saves]] = defaultdict(list)
+    for post, own in found.items():
+        of_family[find_family(post)].append(own)
     for ids in batches(sorted(posts), POSTS_PER_QUERY):
         columns = select(
             POST.c.id, POST.c.writers, POST.c.last_save, POST.c.content_hash
@@ -341,17 +360,22 @@ def _read_saves(
             }
             found[row.id].stored = PostWriters(approved=names, last_save=row.last_save)
             found[row.id].content_hash = row.content_hash
+    for families in batches(sorted(of_family), POSTS_PER_QUERY):
         saves = select(POST_SAVE).where(
-            POST_SAVE.c.post.in_(ids), POST_SAVE.c.body_sha256 != ""
+            POST_SAVE.c.post.in_(families), POST_SAVE.c.body_sha256 != ""
         )
         for save in connection.execute(saves.order_by(POST_SAVE.c.id)):
-            if save.id > found[save.post].stored.last_save:
-                found[save.post].rows.append(save)
+            for own in of_family[save.post]:
+                if save.id > own.stored.last_save:
+                    own.rows.append(save)
     return found
 
 
 def _join_saves(
-    saves: Mapping[str, _Saves], post: str, writers: Mapping[str, PostWriters]
+    saves: Mapping[str, _Saves],
+    post: str,
+    writers: Mapping[str, PostWriters],
+    members: Mapping[str, Sequence[str]],
 ) -> PostWriters:
     """Return the writers of a post by its saves, and by the writers of its sources so far."""
     own = saves[post]
@@ -359,10 +383,11 @@ def _join_saves(
         approved=dict(own.stored.approved), last_save=own.stored.last_save
     )
     for save in own.rows:
-        source = writers.get(save.copied_from) if save.copied_from != post else None
-        if source is not None:
-            present = saves[save.copied_from].content_hash
-            joined.join(source, is_same=present == save.copied_hash)
+        copied = save.copied_from if save.copied_from != save.post else None
+        for name in members.get(copied, ()) if copied else ():
+            if (source := writers.get(name)) is not None:
+                is_same = saves[name].content_hash == save.copied_hash
+                joined.join(source, is_same=is_same)
         joined.add(save.by, *json.loads(save.file_owners))
     return joined
 
@@ -375,9 +400,17 @@ def find_writers(
 ) -> Mapping[str, PostWriters]:
     """Return the writers of these posts until now.
 
-    A `new` post with the words of a stored one is a copy of it.
+    A `new` post with the words of a stored one is a copy of it. A new member of a family, or a
+    post that was one, has the words of the family's stored posts.
     """
     writers = read_writers(store, connection, [post.id for post in posts])
+    siblings = read_family_members(connection, set(map(find_family, new)))
+    known = read_writers(
+        store, connection, [name for names in siblings.values() for name in names]
+    )
+    for post_id in new:
+        for name in siblings.get(find_family(post_id), ()):
+            writers[post_id].join(known[name], is_same=False)
     copies: dict[Fingerprint, list[PostId]] = defaultdict(list)
     for post in posts:
         if post.id in new:
@@ -574,6 +607,11 @@ def _read_saves_of(connection: Connection, digest: str) -> Sequence[Row[Any]]:
     return connection.execute(
         select(POST_SAVE).where(POST_SAVE.c.text_sha256 == digest, ~replaced)
     ).all()
+
+
+def _hash_bodies(posts: Sequence[Post]) -> str:
+    """Return the hashes of a saved post's members, empty if there are none."""
+    return " ".join(map(_hash_body, posts))
 
 
 def _hash_body(post: Post) -> str:

@@ -65,6 +65,7 @@ from publisher.store.db.rows import (
     audit_entry,
     clear_alerts,
     post_rows,
+    read_family_members,
     replace_alerts,
     write_audit,
     write_entries,
@@ -303,6 +304,15 @@ class PostStore(StorePart):
         query = select(POST.c.body).where(POST.c.id == post)
         body: str | None = await self.database.read_scalar(query)
         return load_post(body) if body else None
+
+    async def family_posts(self, family: str) -> Sequence[Post]:
+        """Return the stored posts with the id that people wrote: that post, and its members."""
+
+        def read(connection: Connection) -> Sequence[Post]:
+            members = read_family_members(connection, {family}).get(family, ())
+            return [load_post(row.body) for row in post_rows(connection, members)]
+
+        return await self.database.read(read)
 
     async def resend_blocker(self, post: Post, account: AccountId) -> str | None:
         """Return why a post may not be sent again to an account, if anything forbids it.

@@ -13,7 +13,7 @@ from publisher.domain.account import AccountId, AccountPolicy, Platform
 from publisher.domain.approval import Approval, Stage
 from publisher.domain.characters import remove_forbidden_characters
 from publisher.domain.errors import ApprovalError, SignInError
-from publisher.domain.post import PostId, RenderedPost
+from publisher.domain.post import PostId, RenderedPost, find_family
 from publisher.domain.remark import (
     MAX_REMARK_CHARACTERS,
     MAX_REMARKS,
@@ -198,7 +198,9 @@ async def list_times(
     zone, post = get_site(request).settings.timezone, task.key.post
 
     def read_expiry() -> datetime | None:
-        block = find_block(text, find_post_spans(text), post) if text else None
+        block = (
+            find_block(text, find_post_spans(text), find_family(post)) if text else None
+        )
         if block is None:
             return task.post.expires_at
         expiry = block.entry.get("expires")

@@ -312,6 +312,19 @@ def test_f66_a_double_id_names_both_lines() -> None:
         ({"x": "max_delay = -1"}, (9, 13, "post[0].max_delay", "bad_duration")),
         ({"x": "max_delay = nan"}, (9, 13, "post[0].max_delay", "bad_duration")),
         ({"x": "max_delay = true"}, (9, 13, "post[0].max_delay", "bad_duration")),
+        (
+            {"x": '[post.region.130000]\ntitle = "河北"'},
+            (9, 1, "post[0].region.130000", "region_not_addressed"),
+        ),
+        (
+            {"x": '[post.region.110000]\ntitel = "北京"'},
+            (10, 1, "post[0].region.110000.titel", "unknown_key"),
+        ),
+        (
+            {"x": '[post.region.110000.text]\nwebo = "北京"'},
+            (10, 1, "post[0].region.110000.text.webo", "unknown_platform"),
+        ),
+        ({"x": "region = 1"}, (9, 10, "post[0].region", "wrong_type")),
         ({"x": 'level = "purple"'}, (9, 9, "post[0].level", "not_one_of")),
         ({"x": 'urgent = "yes"'}, (9, 10, "post[0].urgent", "wrong_type")),
         ({"x": 'approved = "li"'}, (9, 1, "post[0].approved", "approved_in_file")),
