@@ -5,9 +5,10 @@ So an edit, an approval or a hold of one region concerns no other. Pure.
 
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from publisher.domain.account import Account, AccountId
+from publisher.domain.errors import Problem
 from publisher.domain.post import find_family, name_member
 from publisher.schedule.model import PostEntry, RegionEntry
 from publisher.tomlfile.validate import KeyPath, UnlocatedProblem
@@ -129,3 +130,25 @@ def find_original(follows: str | None, code: str, families: FamilyNames) -> str 
     if follows is None or not families.is_family(follows):
         return follows
     return name_member(follows, code)
+
+
+def join_members(problems: Sequence[Problem]) -> list[Problem]:
+    """Return problems, each that several members of a family have alike once, as the family's."""
+    joined: dict[object, Problem] = {}
+    for position, problem in enumerate(problems):
+        post = problem.facts.get("post", "")
+        family, facts = find_family(post), {**problem.facts, "post": ""}
+        key: object = position
+        if family != post:
+            key = (problem.code, problem.location, family, *sorted(facts.items()))
+        of_family = {**problem.facts, "post": family}
+        joined[key] = replace(problem, facts=of_family) if key in joined else problem
+    return list(joined.values())
+
+
+def find_own_words(table: object, code: str, keys: Sequence[str]) -> KeyPath:
+    """Return where a family's table has a region's own value of these keys, if it has one."""
+    own: object = table
+    for name in ("region", code, *keys[:2]) if code else ():
+        own = own.get(name) if isinstance(own, Mapping) else None
+    return ("region", code) if code and own is not None else ()

@@ -216,6 +216,11 @@ class PostEntry(StrictModel):
     )
 
 
+POST_KEYS = frozenset(
+    info.alias or name for name, info in PostEntry.model_fields.items()
+)
+
+
 class ScheduleFile(StrictModel):
     post: list[PostEntry] = Field(
         default_factory=list, description="要发布的内容，每条以 [[post]] 开头"

@@ -25,7 +25,7 @@ from publisher.domain.post import (
 )
 from publisher.domain.template_rules import EMERGENCY_TOPICS
 from publisher.schedule.cron import find_years_without_holidays, list_cron_times
-from publisher.schedule.load import POST_KEYS
+from publisher.schedule.model import POST_KEYS
 from publisher.tomlfile.validate import suggest_closest
 
 FAR_FUTURE = timedelta(days=366)
