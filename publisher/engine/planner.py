@@ -18,6 +18,7 @@ from publisher.domain.errors import (
     ScheduleError,
 )
 from publisher.domain.evergreen import choose_evergreen
+from publisher.domain.families import list_candidates, without_conflicts
 from publisher.domain.plan import (
     LateAccounts,
     Plan,
@@ -186,6 +187,7 @@ async def _apply_schedule(  # noqa: PLR0913, PLR0917 # as above
     settled = await _settle_removals(
         planner, changes, known, confirmed_removals, saved=saved
     )
+    settled = await _settle_families(planner, settled, schedule, known)
     changes = take_portion(settled.changes, MAX_PORTION_TEXTS, planner.now)
     rendered, media, unsendable = await _render_all(
         planner, changes.planned, changed.posts
@@ -312,6 +314,7 @@ async def _plan_portion(  # noqa: PLR0913 # what is planned, and what people say
         settled = await _settle_removals(
             planner, found, known, confirmed_removals, is_in_force=True
         )
+        settled = await _settle_families(planner, settled, schedule, known)
         await post_store.report_plan(settled.alerts, version)
         await post_store.report_late_accounts(settled.changes.late_accounts)
         sendable = without_occurrences(settled.changes, unsendable)
@@ -428,6 +431,17 @@ async def _settle_removals(  # noqa: PLR0913 # the plan, and what people say abo
     )
 
 
+async def _settle_families(
+    planner: Planner, settled: SettledPlan, schedule: Schedule, known: StoredPosts
+) -> SettledPlan:
+    """Leave out the deliveries that their accounts have under another id of the family."""
+    found = settled.changes
+    candidates = list_candidates(found, schedule, planner.now)
+    conflicts = await planner.store.posts.family_conflicts(candidates, found)
+    changes = without_conflicts(found, conflicts, known, planner.now)
+    return replace(settled, changes=changes)
+
+
 def find_next_planning(planner: Planner, schedule: Schedule) -> timedelta:
     """Return how long a plan of that schedule stays complete; RECHECK_INTERVAL at most.
 
@@ -497,10 +511,11 @@ def find_problems(
     changed. Every text is rendered before it is filed.
     """
     now, zone = planner.now, planner.schedule_context.timezone
+    families = set(map(find_family, known))
     problems = [
         problem
         for problem in find_overdue_posts(schedule, now.astimezone(zone))
-        if problem.facts["post"] not in known
+        if find_family(problem.facts["post"]) not in families
     ]
     by_id = {post.id: post for post in posts}
     problems += find_early_follow_ups(schedule.posts, by_id)

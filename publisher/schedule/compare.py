@@ -2,6 +2,7 @@
 
 from zoneinfo import ZoneInfo
 
+from publisher.domain.families import keep_members
 from publisher.domain.plan import CRON_LOOKBACK, Plan, PlanWindow, StoredPosts, plan
 from publisher.domain.post import OneTimeTrigger, Schedule
 from publisher.schedule.cron import list_cron_times
@@ -18,4 +19,4 @@ def compare_schedule(
             since = max(stored.active_since, now - CRON_LOOKBACK) if stored else now
             until = window.end_for(post) or window.until
             cron_times[post.id] = list_cron_times(post, since, until, timezone)
-    return plan(schedule, known, window, cron_times)
+    return keep_members(plan(schedule, known, window, cron_times), schedule, known)

@@ -9,14 +9,22 @@ from publisher.app.offline import build_offline_app
 from publisher.config import parse_settings
 from publisher.domain.approval import ApprovalRules, Stage
 from publisher.domain.delivery import State
-from publisher.domain.errors import ScheduleError
+from publisher.domain.errors import RefusedError, ScheduleError
 from publisher.domain.post import PostId
 from publisher.engine import schedule_editor
-from publisher.engine.planner import Planner, apply_schedule
+from publisher.engine.decisions import named_person
+from publisher.engine.planner import (
+    Planner,
+    _render_all,
+    apply_schedule,
+    diff_schedule,
+    resend_post,
+)
 from publisher.engine.post_change import PostChange, SavedEdit
 from publisher.engine.post_check import check_entry
 from publisher.engine.schedule_editor import read_entry, read_schedule_text, save_post
-from publisher.schedule.load import make_schedule_context
+from publisher.schedule.load import make_schedule_context, parse_schedule
+from publisher.store.plan.posts import PlanCommit
 from tests.engine.test_planner import SETTINGS, entry, publish
 from tests.engine.test_writers import make_writer
 
@@ -237,3 +245,177 @@ async def test_the_form_checks_all_regions_of_a_family(planner):
     await reload(planner, family())
     check = await check_entry(planner, found, None, is_new=True)
     assert "id_taken" in {problem.code for problem in check.errors}
+
+
+ORDINARY, CHANGED = entry("p", at=AT), family()
+OPEN = {State.PENDING, State.DUE, State.PUBLISHED}
+
+
+async def find_open(planner):
+    """Return the deliveries that are waiting or published, by their post and account."""
+    states = await find_states(planner)
+    return {name for name, state in states.items() if state in OPEN}
+
+
+async def find_left_out(planner, text):
+    """Put a text in force, and return the problems of the posts that it leaves out."""
+    applied = await reload(planner, text)
+    for problem in applied.left_out:
+        assert problem.location.path.startswith("post[0]")
+    return {
+        (problem.code, problem.facts["account"], problem.facts["other"])
+        for problem in applied.left_out
+    }
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "accounts"),
+    [
+        (ORDINARY, CHANGED, {"p.110000@a", "p.110000@b", "p.310000@c"}),
+        (CHANGED, ORDINARY, {"p@a", "p@b", "p@c"}),
+    ],
+    ids=["to a family", "from a family"],
+)
+async def test_a_post_that_was_never_called_changes_its_form(
+    planner, before, after, accounts
+):
+    """What waits is cancelled under its old id, and filed under the new one; and back again."""
+    await reload(planner, before)
+    waiting = await find_open(planner)
+    assert await find_left_out(planner, after) == set()
+    assert await find_open(planner) == accounts
+    assert await find_left_out(planner, before) == set()
+    assert await find_open(planner) == waiting
+
+
+async def send_one(planner, account="a"):
+    planner.store.runtime.advance_time(timedelta(seconds=30))
+    await publish(planner, account)
+
+
+async def test_a_sent_post_that_becomes_a_family_never_goes_out_again(planner):
+    """It is named as long as it stands in the file; the others get their new words."""
+    await reload(planner, ORDINARY)
+    await send_one(planner)
+    conflict = {("family_changed", "a", "p")}
+    for _ in range(2):
+        assert await find_left_out(planner, CHANGED) == conflict
+        assert "p.110000@a" not in await find_states(planner)
+        assert await find_open(planner) == {"p@a", "p.110000@b", "p.310000@c"}
+    alerts = {alert.code for alert in await planner.store.queries.alerts()}
+    assert "posts_left_out" in alerts
+
+
+async def test_a_sent_region_never_goes_out_again_in_an_ordinary_post(planner):
+    """A family that becomes an ordinary post keeps off the accounts that have their words."""
+    await reload(planner, CHANGED)
+    await send_one(planner)
+    assert await find_left_out(planner, ORDINARY) == {
+        ("family_changed", "a", "p.110000")
+    }
+    assert await find_open(planner) == {"p.110000@a", "p@b", "p@c"}
+
+
+@pytest.mark.parametrize("is_sent", [False, True])
+async def test_an_account_that_changes_its_region_gets_its_words_once(
+    planner, tmp_path, is_sent
+):
+    """What waits follows the account; what was sent stays, and is named while others wait."""
+    await reload(planner, CHANGED)
+    if is_sent:
+        await send_one(planner)
+    settings = SETTINGS.replace('"110000"\nsecret = "a"', '"310000"\nsecret = "a"')
+    moved = make_planner(planner.store, tmp_path, settings + SHANGHAI)
+    left_out = await find_left_out(moved, CHANGED)
+    assert left_out == ({("family_changed", "a", "p.110000")} if is_sent else set())
+    region = "110000" if is_sent else "310000"
+    assert f"p.{region}@a" in await find_open(moved)
+    found = [name for name in await find_open(moved) if name.endswith("@a")]
+    assert found == [f"p.{region}@a"]
+
+
+async def test_a_family_that_is_over_is_no_problem_of_an_account_that_moves(
+    planner, tmp_path
+):
+    """Years of families in the file raise nothing when an account gets another region."""
+    await reload(
+        planner, family(words='[post.region.110000]\ntitle = "北京"\n', to='["a"]')
+    )
+    await send_one(planner)
+    planner.store.runtime.advance_time(timedelta(days=3))
+    settings = SETTINGS.replace('"110000"\nsecret = "a"', '"310000"\nsecret = "a"')
+    moved = make_planner(planner.store, tmp_path, settings + SHANGHAI)
+    words = '[post.region.310000]\ntitle = "上海"\n'
+    assert await find_left_out(moved, family(words=words, to='["a"]')) == set()
+    assert await find_states(moved) == {"p.110000@a": State.PUBLISHED}
+
+
+async def test_a_repeating_post_that_becomes_a_family_repeats_no_moment(planner):
+    """The occurrence that was sent is not sent again; the next one is."""
+    text = entry("p").replace('at = "asap"', 'cron = "*/30 8-18 * * *"')
+    await reload(planner, text)
+    first = min(
+        item.due_at for item in await planner.store.queries.deliveries(PostId("p"))
+    )
+    runtime = planner.store.runtime
+    runtime.advance_time(first - runtime.now())
+    await publish(planner, "a")
+    await reload(planner, text + WORDS)
+    found = await planner.store.queries.deliveries(PostId("p.110000"), "a")
+    assert found
+    assert first not in {item.due_at for item in found}
+
+
+async def test_an_order_to_send_again_counts_the_whole_family(planner):
+    """Nobody sends the old form again where the new one waits, or is out."""
+    await reload(planner, ORDINARY)
+    post = await planner.store.posts.get_post(PostId("p"))
+    await reload(planner, CHANGED)
+    with pytest.raises(RefusedError) as refused:
+        await resend_post(planner, post, ["a"])
+    assert refused.value.code == "resend_not_needed"
+
+
+async def test_a_call_that_begins_while_the_new_form_is_planned_wins(planner):
+    """An intent of another host between plan and transaction: nothing is filed for its account."""
+    await reload(planner, ORDINARY)
+    planner.store.runtime.advance_time(timedelta(seconds=30))
+    schedule = parse_schedule(CHANGED, context=planner.schedule_context)
+    known = await planner.store.posts.stored_posts(schedule.posts)
+    changes = diff_schedule(planner, schedule, known)
+    assert await planner.store.posts.family_conflicts(changes.planned, changes) == []
+    rendered, media, problems = await _render_all(
+        planner, changes.planned, schedule.posts
+    )
+    assert problems == []
+    await planner.store.maintenance.promote_due()
+    leases = await planner.store.outbox.claim(10)
+    [lease] = [one for one in leases if one.account == "a"]
+    await planner.store.outbox.record_intent(lease)
+    commit = PlanCommit(
+        plan=changes,
+        rendered=rendered,
+        posts=schedule.posts,
+        media=media,
+        schedule_text=CHANGED,
+        base_version=await planner.store.posts.schedule_version(),
+    )
+    await planner.store.posts.commit_plan(commit)
+    states = await find_states(planner)
+    assert states["p@a"] is State.SENDING
+    assert "p.110000@a" not in states
+    assert states["p@c"] is State.CANCELLED
+    assert states["p.310000@c"] is State.PENDING
+    assert await find_left_out(planner, CHANGED) == {("family_changed", "a", "p")}
+
+
+async def test_what_a_person_has_cancelled_does_not_come_back_in_another_form(planner):
+    """A cancelled post is over under every id of its family."""
+    await reload(planner, ORDINARY)
+    await planner.store.actions.cancel_post(PostId("p"), named_person("li"), "错了")
+    left_out = await find_left_out(planner, CHANGED)
+    assert left_out == {
+        ("family_changed", "a、b", "p"),
+        ("family_changed", "c", "p"),
+    }
+    assert await find_open(planner) == set()

@@ -56,6 +56,7 @@ from publisher.domain.errors import (
     ScheduleError,
     Severity,
 )
+from publisher.domain.families import list_candidates, without_conflicts
 from publisher.domain.plan import Plan, PlanWindow, StoredPosts
 from publisher.domain.post import (
     CronTrigger,
@@ -286,10 +287,11 @@ def _check_posts(
         for found in toml.locate_problems(placeholders)
     ]
     now = datetime.now(settings.timezone)
+    families = set(map(find_family, known or ()))
     found = [
         problem
         for problem in find_overdue_posts(schedule, now)
-        if problem.facts["post"] not in (known or ())
+        if find_family(problem.facts["post"]) not in families
     ]
     if known is None:
         found = [replace(problem, severity=Severity.WARNING) for problem in found]
@@ -511,8 +513,12 @@ async def _compare_with_database(
                 missing = {post.follows for post in schedule.posts if post.follows}
                 missing -= {post.id for post in schedule.posts}
                 found = [await store.posts.get_post(post) for post in sorted(missing)]
+                compared = compare_schedule(schedule, stored, window, settings.timezone)
+                conflicts = await store.posts.family_conflicts(
+                    list_candidates(compared, schedule, now), compared
+                )
                 return Comparison(
-                    plan=compare_schedule(schedule, stored, window, settings.timezone),
+                    plan=without_conflicts(compared, conflicts, stored, now),
                     stored=stored,
                     originals=[post for post in found if post is not None],
                 )

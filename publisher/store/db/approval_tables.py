@@ -64,9 +64,9 @@ class PostSaveRow(SQLModel, table=True):
     `body_sha256` is of the post as the store keeps it, or has one hash for each member of a family;
     it is empty for a removed post. `text_sha256` is of the whole text of the file. That text was
     made from a text of the hash `base_sha256`, while the schedule version `base_version` was in
-    force. `growth` is the number of bytes by which it became larger. `copied_from` is the post
-    that a new one began as a copy of, with the content of `copied_hash`. `file_owners` is a JSON list of the owners that had changed the file before.
-    Their change was not in force yet.
+    force. `growth` is the number of bytes by which it became larger. `copied_from` is the post that
+    a new one began as a copy of, with the content of `copied_hash`. `file_owners` is a JSON list of
+    the owners that had changed the file before. Their change was not in force yet.
     """
 
     __tablename__: ClassVar[str] = "post_save"

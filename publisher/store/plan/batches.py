@@ -7,11 +7,18 @@ occurrence is never split.
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
+from publisher.domain.account import AccountId
 from publisher.domain.plan import Plan, PlannedDeliveries, RemovedTargets
-from publisher.domain.post import OccurrenceKey, PostId, RenderedRevision
+from publisher.domain.post import (
+    OccurrenceKey,
+    PostId,
+    RenderedRevision,
+    find_family,
+)
 
 FIRST_BATCH_SIZE = 1000
 """New deliveries committed together with their schedule version.
@@ -31,6 +38,20 @@ class RenderedOccurrence:
 
     planned: PlannedDeliveries
     revision: RenderedRevision
+
+    def without(
+        self, refused: AbstractSet[tuple[OccurrenceKey, AccountId]]
+    ) -> "RenderedOccurrence":
+        """Return the same occurrence without the refused accounts."""
+        key = self.planned.occurrence.key
+        kept = [one for one in self.planned.accounts if (key, one) not in refused]
+        if len(kept) == len(self.planned.accounts):
+            return self
+        texts = [one for one in self.revision.rendered_posts if one.account in kept]
+        return RenderedOccurrence(
+            planned=replace(self.planned, accounts=tuple(kept)),
+            revision=replace(self.revision, rendered_posts=tuple(texts)),
+        )
 
 
 @dataclass(slots=True, kw_only=True)
@@ -135,14 +156,16 @@ def _list_changes(
         if not change.rendered:
             change.due_at = target.due_at or _LONG_AGO
     ordered = sorted(changes.values(), key=lambda change: change.turn)
-    first_turns = {change.key.post: change.turn for change in reversed(ordered)}
-    # An occurrence that has moved is taken out before it is filed again: both must never be able to
-    # be sent.
+    first_turns = {
+        find_family(change.key.post): change.turn for change in reversed(ordered)
+    }
+    # An occurrence that has moved, also to another id of its family, is taken out before it is
+    # filed again: both must never be able to be sent.
     ordered.sort(
         key=lambda change: (
             change.turn
             if change.rendered
-            else (*first_turns[change.key.post][:2], False)
+            else (*first_turns[find_family(change.key.post)][:2], False)
         )
     )
     last = {change.key.post: change for change in ordered}

@@ -33,6 +33,7 @@ from publisher.domain.delivery import (
     State,
 )
 from publisher.domain.errors import RefusedError
+from publisher.domain.families import FAMILY_CHANGED, FamilyConflict
 from publisher.domain.plan import (
     LateAccounts,
     Plan,
@@ -106,6 +107,7 @@ from publisher.store.plan.batches import (
     split_into_batches,
 )
 from publisher.store.plan.contents import delete_replaced_texts, write_contents
+from publisher.store.plan.families import find_conflicts
 from publisher.store.plan.plan_alerts import (
     ACCOUNTS_ADDED_LATE,
     PlanAlerts,
@@ -436,6 +438,9 @@ class PostStore(StorePart):
         Return the number of new deliveries.
         """
         connection = transaction.connection
+        gone = frozenset(commit.plan.removed_posts)
+        self._cancel_removed(transaction, batch, gone)
+        batch.rendered = self._without_conflicts(transaction, commit, batch)
         stopped = {
             row.id
             for row in post_rows(
@@ -469,8 +474,6 @@ class PostStore(StorePart):
             is_new_version=commit.schedule_text is not None,
         )
         self.runtime.hit_failpoint_now("plan.after_insert")
-        gone = frozenset(commit.plan.removed_posts)
-        self._cancel_removed(transaction, batch, gone)
         report_removed(transaction, now, (), {key.post for key in written.restored})
         if commit.corrects is not None:
             stop_original(self.store, transaction, commit.corrects)
@@ -497,6 +500,37 @@ class PostStore(StorePart):
             )
         self.runtime.hit_failpoint_now("reload.before_commit")
         return written.inserted
+
+    def _without_conflicts(
+        self, transaction: Transaction, commit: PlanCommit, batch: PlanBatch
+    ) -> list[RenderedOccurrence]:
+        """Return the texts to file, without those that an account has under another id.
+
+        The plan saw no conflict: a call has begun since, or a person has ordered one. The next plan
+        names it. Raises RefusedError if people have ordered these texts. An order to send again has
+        been asked about by itself.
+        """
+        if commit.is_resend:
+            return batch.rendered
+        planned = [item.planned for item in batch.rendered]
+        conflicts = find_conflicts(transaction.connection, planned, Plan())
+        if conflicts and commit.base_version is None:
+            first = conflicts[0]
+            raise RefusedError(
+                FAMILY_CHANGED,
+                post=first.key.post,
+                account=first.account,
+                other=first.other,
+            )
+        refused = {(one.key, one.account) for one in conflicts}
+        kept = [item.without(refused) for item in batch.rendered]
+        return [item for item in kept if item.planned.accounts]
+
+    async def family_conflicts(
+        self, planned: Sequence[PlannedDeliveries], leaving: Plan
+    ) -> Sequence[FamilyConflict]:
+        """Return the deliveries of a plan that an account has under another id."""
+        return await self.database.read(find_conflicts, planned, leaving)
 
     def _write_deliveries(
         self,

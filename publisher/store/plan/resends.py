@@ -9,7 +9,8 @@ from publisher.domain.account import AccountId
 from publisher.domain.delivery import OPEN_STATES, State
 from publisher.domain.errors import RefusedError
 from publisher.domain.plan import PlannedDeliveries
-from publisher.domain.post import CronTrigger, OneTimeTrigger, Post
+from publisher.domain.post import CronTrigger, OneTimeTrigger, Post, find_family
+from publisher.store.db.rows import read_family_members
 from publisher.store.db.tables import DELIVERY, POST
 from publisher.store.lost_attempts import orphaned_attempts
 
@@ -53,8 +54,10 @@ def find_resend_blocker(
         state.value
         for state in (OPEN_STATES | {State.PUBLISHED} if is_one_off else OPEN_STATES)
     ]
+    family = find_family(post.id)
+    members = read_family_members(connection, {family}).get(family, ())
     blocking = select(DELIVERY.c.id).where(
-        DELIVERY.c.post == post.id,
+        DELIVERY.c.post.in_({post.id, *members}),
         DELIVERY.c.account == account,
         DELIVERY.c.state.in_(states),
     )
@@ -65,10 +68,10 @@ def find_resend_blocker(
     orphans = [
         one
         for one in orphaned_attempts(connection)
-        if (one.post, one.account) == (post.id, account)
+        if (find_family(one.post), one.account) == (family, account)
     ]
     return (
         "resend_attempt_orphaned"
-        if any(one.occurrence != occurrence for one in orphans)
+        if any((one.post, one.occurrence) != (post.id, occurrence) for one in orphans)
         else None
     )

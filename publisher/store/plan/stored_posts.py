@@ -70,10 +70,10 @@ _POSTS = select(
     or_(POST.c.is_cancelled, POST.c.corrected_by.is_not(None)).label("is_stopped"),
     _SCHEDULED_ONCE_AT,
 )
-_COLUMNS = [
+DELIVERY_COLUMNS = [
     DELIVERY.c[name]
     for name in (
-        "post", "occurrence", "account", "state", "scheduled_at", "content_hash", "attempts",
+        "id", "post", "occurrence", "account", "state", "scheduled_at", "content_hash", "attempts",
         "reason", "desired", "first_attempt_deadline", "is_due_when_approved", "reported_url",
         "remote_id", "ticket",
     )
@@ -249,7 +249,9 @@ def _read_deliveries(
         DELIVERY.c.post == keys.c.post, DELIVERY.c.occurrence == keys.c.occurrence
     )
     deliveries: dict[OccurrenceKey, list[RowMapping]] = defaultdict(list)
-    for row in connection.execute(select(*_COLUMNS).join(keys, is_key)).mappings():
+    for row in connection.execute(
+        select(*DELIVERY_COLUMNS).join(keys, is_key)
+    ).mappings():
         deliveries[
             OccurrenceKey(post=PostId(row["post"]), occurrence=row["occurrence"])
         ].append(row)
@@ -298,7 +300,7 @@ def _stored_occurrence(
     }
     removed = [row for row in rows if row["reason"] in REMOVAL_REASONS]
     ended = [
-        row for row in rows if row["state"] in RESTORABLE_STATES and _is_uncalled(row)
+        row for row in rows if row["state"] in RESTORABLE_STATES and is_uncalled(row)
     ]
     return StoredOccurrence(
         due_at=max(row["scheduled_at"] for row in wanted or rows),
@@ -308,7 +310,7 @@ def _stored_occurrence(
         open_accounts=frozenset(AccountId(row["account"]) for row in wanted),
         untargeted_accounts=frozenset(AccountId(row["account"]) for row in untargeted),
         cancelled_accounts=frozenset(
-            AccountId(row["account"]) for row in removed if not _is_uncalled(row)
+            AccountId(row["account"]) for row in removed if not is_uncalled(row)
         ),
         restorable_accounts=frozenset(
             AccountId(row["account"])
@@ -333,11 +335,8 @@ def _stored_occurrence(
     )
 
 
-def _is_uncalled(row: RowMapping) -> bool:
-    """Return True if no call of a delivery can have begun, and no person ended or reported it.
-
-    It is the same as `is_uncalled`.
-    """
+def is_uncalled(row: RowMapping) -> bool:
+    """Return True if no call of a delivery can have begun, and no person ended or reported it."""
     has_report = any(
         row[column] is not None for column in ("reported_url", "remote_id", "ticket")
     )

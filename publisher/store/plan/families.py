@@ -1,0 +1,144 @@
+"""Deliveries of an account under another id of the same family."""
+
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+
+from sqlalchemy import Connection, RowMapping, select
+
+from publisher.domain.account import AccountId
+from publisher.domain.delivery import OPEN_STATES
+from publisher.domain.families import FamilyConflict
+from publisher.domain.plan import Plan, PlannedDeliveries
+from publisher.domain.post import (
+    ONCE_OCCURRENCE,
+    OneTimeTrigger,
+    Post,
+    PostId,
+    find_family,
+)
+from publisher.store.db.rows import (
+    QUERY_BATCH_SIZE,
+    batches,
+    post_rows,
+    read_family_members,
+)
+from publisher.store.db.tables import DELIVERY, load_post
+from publisher.store.lost_attempts import orphaned_attempts
+from publisher.store.plan.stored_posts import DELIVERY_COLUMNS, is_uncalled
+
+Place = tuple[str, str, str]
+"""A delivery: post, occurrence, account."""
+
+
+def find_conflicts(
+    connection: Connection, planned: Sequence[PlannedDeliveries], leaving: Plan
+) -> Sequence[FamilyConflict]:
+    """Return the planned deliveries whose account has, or may get, the words under another id.
+
+    The rows are locked: an intent of another host is either seen here, or finds its delivery
+    cancelled. Deliveries that the plan `leaving` takes away, and that were never called, do not
+    count.
+    """
+    families = {find_family(item.post.id) for item in planned}
+    members = read_family_members(connection, families)
+    own = {item.post.id for item in planned}
+    posts = [
+        post
+        for found in members.values()
+        if len(found) > 1 or not own.issuperset(found)
+        for post in found
+    ]
+    rows = _read_rows(connection, posts)
+    stopped = _read_stopped(connection, posts)
+    going = _list_leaving(leaving)
+    orphans = [
+        (one.post, one.occurrence, one.account) for one in orphaned_attempts(connection)
+    ]
+    conflicts = []
+    for item in planned:
+        key, family = item.occurrence.key, find_family(item.post.id)
+        for account in item.accounts:
+            known = rows.get((family, account), ())
+            if any(
+                (row["post"], row["occurrence"]) == (key.post, key.occurrence)
+                and row["state"] in OPEN_STATES
+                for row in known
+            ):
+                continue  # it is only revised
+            others = [
+                row["post"]
+                for row in known
+                if _concerns(item, row["post"], row["occurrence"])
+                and _counts(row, going)
+            ]
+            others += [
+                post.id
+                for post in stopped
+                if account in post.accounts
+                and post.id != key.post
+                and find_family(post.id) == family
+            ]
+            others += [
+                post
+                for post, occurrence, name in orphans
+                if name == account
+                and find_family(post) == family
+                and _concerns(item, post, occurrence)
+            ]
+            if others:
+                conflicts.append(
+                    FamilyConflict(key=key, account=account, other=PostId(others[0]))
+                )
+    return conflicts
+
+
+def _read_rows(
+    connection: Connection, posts: Sequence[str]
+) -> Mapping[tuple[str, AccountId], Sequence[RowMapping]]:
+    """Return the deliveries of posts by family and account, and lock them."""
+    found: dict[tuple[str, AccountId], list[RowMapping]] = defaultdict(list)
+    for ids in batches(sorted(posts), QUERY_BATCH_SIZE):
+        query = select(*DELIVERY_COLUMNS).where(DELIVERY.c.post.in_(ids))
+        locked = query.order_by(DELIVERY.c.id).with_for_update()
+        for row in connection.execute(locked).mappings():
+            found[find_family(row["post"]), AccountId(row["account"])].append(row)
+    return found
+
+
+def _read_stopped(connection: Connection, posts: Sequence[PostId]) -> Sequence[Post]:
+    """Return the posts that people have cancelled, retracted or corrected."""
+    return [
+        load_post(row.body)
+        for row in post_rows(connection, posts)
+        if row.is_cancelled or row.corrected_by
+    ]
+
+
+def _list_leaving(plan: Plan) -> Collection[Place]:
+    return {
+        (target.key.post, target.key.occurrence, account)
+        for target in plan.removed_targets
+        for account in target.accounts
+    }
+
+
+def _concerns(item: PlannedDeliveries, post: str, occurrence: str) -> bool:
+    """Return True if a delivery of another id stands for the same words.
+
+    A post that is due once has them in any other delivery. Of a repeating one, later occurrences
+    have their turn.
+    """
+    if post == item.post.id:
+        return False
+    return isinstance(item.post.trigger, OneTimeTrigger) or occurrence in {
+        item.occurrence.key.occurrence,
+        ONCE_OCCURRENCE,
+    }
+
+
+def _counts(row: RowMapping, going: Collection[Place]) -> bool:
+    """Return True if a delivery was or may be called, will be, or a person has ended it."""
+    if not is_uncalled(row):
+        return True
+    place = (row["post"], row["occurrence"], row["account"])
+    return row["state"] in OPEN_STATES and place not in going
