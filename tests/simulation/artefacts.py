@@ -103,22 +103,40 @@ def _posts_of(text: str) -> Sequence[Row]:
         posts: Sequence[Row] = tomllib.loads(text)["post"]
     except (tomllib.TOMLDecodeError, KeyError):
         return ()
-    return posts if all("to" in post for post in posts) else ()
+    if not all("to" in post for post in posts):
+        return ()
+    return [member for post in posts for member in _members_of(post)]
+
+
+def _members_of(post: Row) -> Sequence[Row]:
+    """Return a post, or the one of its only region where that has words of its own."""
+    return [
+        {**post, **words, "id": f"{post['id']}.{code}"}
+        for code, words in post.get("region", {}).items()
+    ] or [post]
 
 
 def _accounts_of(simulation: Simulation, post: Row) -> Sequence[str]:
     """Return the accounts that a post names; for GROUP its largest set of accounts."""
     named: Sequence[str] = post["to"]
     return (
-        simulation.workspace.every[post["id"]].accounts if named == [GROUP] else named
+        simulation.workspace.every[_written_id(post["id"])].accounts
+        if named == [GROUP]
+        else named
     )
+
+
+def _written_id(post: str) -> str:
+    return post.partition(".")[0]
 
 
 def _version(simulation: Simulation, text: str, posts: Sequence[Row]) -> Row:
     duties, later = list[list[str]](), list[list[str]]()
     for post in (post for post in posts if "at" in post):
         is_open = (
-            post["to"] == [GROUP] or post["at"].timestamp() > EPOCH + PLANNED_AHEAD
+            post["to"] == [GROUP]
+            or post["at"].timestamp() > EPOCH + PLANNED_AHEAD
+            or _written_id(post["id"]) in simulation.workspace.reshaped
         )
         (later if is_open else duties).extend(
             [post["id"], "once", account] for account in _accounts_of(simulation, post)
@@ -177,7 +195,7 @@ def _duties(
         is_tight = any(
             "expires" in one or one["max_delay"] != USUAL_DELAY for one in named
         )
-        is_touched = post in stopped | workspace.edited
+        is_touched = bool({post, _written_id(post)} & (stopped | workspace.edited))
         end = None if is_touched else "published|expired" if is_tight else "published"
         yield {
             "post": post,

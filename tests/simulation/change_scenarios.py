@@ -7,6 +7,7 @@ the same file, daemons die, and platforms lose answers.
 
 import heapq
 import shutil
+from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -298,6 +299,31 @@ def _break_cron(changes: ChangeStorm, slip: Callable[[str], None]) -> Iterator[f
     changes.put_right.append(post)
 
 
+def _change_form(changes: ChangeStorm) -> Iterator[float]:
+    """A post gets words for its region, or loses them, once an account was called.
+
+    Another account waits. The entry may be put back as it was.
+    """
+    account, waiting = changes.rng.sample(changes.accounts, 2)
+    own, common = changes.rng.choice([("本地版", None), (None, "本地版")])
+    post = changes.new_entry(
+        "form", (account,), CALLED_AFTER, region_title=common, max_delay="2h"
+    )
+    changes.simulation.workspace.reshaped.add(post)
+    filed = f"{post}.110000" if common else post
+    yield from changes.until_planned(filed)
+    due = changes.entry(post).at or instant(EPOCH)
+    yield max(0.0, due.timestamp() - changes.simulation.now - 1.5)
+    changes.lose(account, *changes.rng.choice([[], [changes.rng.choice(LOST)]]))
+    ended = ("published", "unknown", "submitted", "sending")
+    yield from changes.until_state(filed, *ended)
+    changes.edit(post, region_title=own, accounts=(account, waiting))
+    yield changes.rng.choice([changes.slip(), 150.0])
+    if changes.rng.random() < 0.5:
+        changes.edit(post, region_title=common)
+    yield 60.0
+
+
 # --- the ground under an open outcome changes ---
 
 
@@ -528,6 +554,7 @@ STEPS: Mapping[str, Step] = {
     "change_profile": _change_profile,
     "delete_cron": _delete_cron,
     "set_clock": _set_clock,
+    "change_form": _change_form,
 }
 """The steps of people.
 
@@ -587,6 +614,7 @@ def _play_changes(simulation: Simulation) -> None:
     _judge_urgent_posts(changes)
     simulation.drain()
     _judge_corrected_posts(changes)
+    _judge_reshaped_posts(changes)
     _judge_rest(changes)
 
 
@@ -632,6 +660,18 @@ def _judge_corrected_posts(changes: ChangeStorm) -> None:
         if row["intended_at"] / 1e6 > latest:
             name = f"{row['post']}@{row['account']}"
             changes.find("I16", f"{name} was called after it was corrected")
+
+
+def _judge_reshaped_posts(changes: ChangeStorm) -> None:
+    """Find accounts that got the words of a family under two ids."""
+    for post in sorted(changes.simulation.workspace.reshaped):
+        made = Counter[str]()
+        for row in changes.simulation.deliveries():
+            if row["post"].partition(".")[0] == post:
+                made[row["account"]] += len(changes.simulation.copies(row))
+        for account, copies in made.items():
+            if copies > 1:
+                changes.find("I1", f"{post}@{account} was made {copies} times")
 
 
 def _judge_rest(changes: ChangeStorm) -> None:

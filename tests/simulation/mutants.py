@@ -240,6 +240,9 @@ MUTANTS: Mapping[str, Mutant] = {
     "conflict_refuses_file": Mutant(
         promises=frozenset({"I22"}), storm="changes", seed=2
     ),
+    "family_ids_not_compared": Mutant(
+        promises=frozenset({"I1"}), storm="changes", seed=4
+    ),
     "removed_is_final": Mutant(promises=frozenset({"I9"}), storm="changes"),
     "past_time_taken": Mutant(promises=frozenset({"I6"}), storm="changes", seed=2),
     "draft_not_remembered": Mutant(promises=frozenset({"I1"}), storm="repeats", seed=3),

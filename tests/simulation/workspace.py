@@ -109,6 +109,8 @@ class SchedulePost:
     body: str = "正规退款原路退回，不需要转账。"
     picture: str | None = None
     """A file in the workspace."""
+    region_title: str | None = None
+    """The title of its only region: with one the post is a family."""
     names_group: bool = False
     """True if its accounts are the accounts of GROUP."""
 
@@ -153,9 +155,11 @@ class SchedulePost:
             else ""
         )
         table += '[post.data]\nsummary = "凡自称客服要求转账退款的都是诈骗，请挂断"\n'
-        return f"[[post]]\n{table}" + (
-            'wrong = "电话号码有误"\nright = "请拨打110"\n' if self.corrects else ""
-        )
+        if self.corrects:
+            table += 'wrong = "电话号码有误"\nright = "请拨打110"\n'
+        if self.region_title:
+            table += f'[post.region.110000]\ntitle = "{self.region_title}"\n'
+        return f"[[post]]\n{table}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -224,6 +228,8 @@ class SimulatedWorkspace:
     folder: Path
     entries: dict[str, SchedulePost] = field(default_factory=dict)
     edited: set[str] = field(default_factory=set)
+    reshaped: set[str] = field(default_factory=set)
+    """Posts that became families after a call, or families that became ordinary posts."""
     every: dict[str, SchedulePost] = field(default_factory=dict)
     texts: list[str] = field(default_factory=list)
     """Every schedule that was saved."""

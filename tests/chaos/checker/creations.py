@@ -377,9 +377,18 @@ def _differs_from(
 def _posts_of(version: ScheduleVersion) -> Posts | None:
     """Give the posts of a version by their ids; None for a text that is no schedule."""
     try:
-        return {post["id"]: post for post in tomllib.loads(version.text)["post"]}
+        posts = tomllib.loads(version.text)["post"]
+        return {member["id"]: member for post in posts for member in _members_of(post)}
     except (ValueError, KeyError, TypeError):
         return None
+
+
+def _members_of(post: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    """Give a post, or one for each region with words of its own."""
+    return [
+        {**post, **words, "id": f"{post['id']}.{code}"}
+        for code, words in post.get("region", {}).items()
+    ] or [post]
 
 
 def _is_left_out(

@@ -484,7 +484,9 @@ def _came_back(history: History, stop: AuditedAct, at: float) -> bool:
     acts = history.acts_on.get(stop.subject, ())
     slack = history.settings.tolerance
     return stop.event == "cancelled" and any(
-        act.event == "reinstated" and act.id > stop.id and act.at <= at + slack
+        act.event in {"reinstated", "revised"}
+        and act.id > stop.id
+        and act.at <= at + slack
         for act in acts
     )
 

@@ -10,6 +10,7 @@ from publisher.domain.post import SendRequest
 from publisher.engine import planner
 from publisher.store.base import BaseStore
 from publisher.store.deliveries import intents
+from publisher.store.plan import posts
 from publisher.store.plan.accounts import AccountStore
 
 from .patch import Patch
@@ -63,6 +64,18 @@ def another_id_accepted(patch: Patch) -> None:
         pass
 
     patch.put(AccountStore, "register", register)
+
+
+def family_ids_not_compared(patch: Patch) -> None:
+    """A post that becomes a family is filed under its new ids, whatever was called under the old one.
+
+    Breaks I1 and I17 (F100): an account that has the words gets them again.
+    """
+
+    def find_conflicts(*_facts: object) -> list[object]:
+        return []
+
+    patch.put(posts, "find_conflicts", find_conflicts)
 
 
 def conflict_refuses_file(patch: Patch) -> None:
