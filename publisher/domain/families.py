@@ -97,9 +97,9 @@ def without_conflicts(
     made it, that is no problem: years of posts are over.
     """
     found = {(one.key, one.account): one.other for one in conflicts}
-    families = _list_stored_families(stored)
+    families = group_stored_posts(stored)
     planned = []
-    late, problems = _settle_late(changes, found)
+    late, problems = settle_late_accounts(changes, found)
     for item in changes.planned:
         key, post = item.occurrence.key, item.post
         others = {
@@ -109,7 +109,7 @@ def without_conflicts(
         }
         kept = tuple(one for one in item.accounts if one not in others)
         siblings = families.get(find_family(post.id), set()) - {post.id}
-        if siblings and _comes_after_its_time(item, stored, now):
+        if siblings and comes_after_its_time(item, stored, now):
             others = {
                 account: other
                 for account, other in others.items()
@@ -133,7 +133,7 @@ def without_conflicts(
     )
 
 
-def _settle_late(
+def settle_late_accounts(
     changes: Plan, found: Mapping[tuple[OccurrenceKey, AccountId], PostId]
 ) -> tuple[list[LateAccounts], list[Problem]]:
     """Return the accounts that are only late, and the problems of those in conflict."""
@@ -151,14 +151,14 @@ def _settle_late(
     return late, problems
 
 
-def _list_stored_families(stored: StoredPosts) -> Mapping[str, set[PostId]]:
+def group_stored_posts(stored: StoredPosts) -> Mapping[str, set[PostId]]:
     families: dict[str, set[PostId]] = defaultdict(set)
     for post in stored:
         families[find_family(post)].add(post)
     return families
 
 
-def _comes_after_its_time(
+def comes_after_its_time(
     item: PlannedDeliveries, stored: StoredPosts, now: datetime
 ) -> bool:
     """Return True if a one-time post came into force when it could not be sent any more."""

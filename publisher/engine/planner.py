@@ -187,7 +187,7 @@ async def _apply_schedule(  # noqa: PLR0913, PLR0917 # as above
     settled = await _settle_removals(
         planner, changes, known, confirmed_removals, saved=saved
     )
-    settled = await _settle_families(planner, settled, schedule, known)
+    settled = await settle_families(planner, settled, schedule, known)
     changes = take_portion(settled.changes, MAX_PORTION_TEXTS, planner.now)
     rendered, media, unsendable = await _render_all(
         planner, changes.planned, changed.posts
@@ -314,7 +314,7 @@ async def _plan_portion(  # noqa: PLR0913 # what is planned, and what people say
         settled = await _settle_removals(
             planner, found, known, confirmed_removals, is_in_force=True
         )
-        settled = await _settle_families(planner, settled, schedule, known)
+        settled = await settle_families(planner, settled, schedule, known)
         await post_store.report_plan(settled.alerts, version)
         await post_store.report_late_accounts(settled.changes.late_accounts)
         sendable = without_occurrences(settled.changes, unsendable)
@@ -431,7 +431,7 @@ async def _settle_removals(  # noqa: PLR0913 # the plan, and what people say abo
     )
 
 
-async def _settle_families(
+async def settle_families(
     planner: Planner, settled: SettledPlan, schedule: Schedule, known: StoredPosts
 ) -> SettledPlan:
     """Leave out the deliveries that their accounts have under another id of the family."""

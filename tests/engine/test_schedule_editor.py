@@ -431,7 +431,9 @@ async def test_nobody_fills_the_disk_by_saving_again_and_again(
     )
     await accept(planner, file)
     texts = await planner.store.database.read(
-        lambda connection: connection.scalars(select(SCHEDULE.c.text)).all()
+        lambda connection: connection.scalars(
+            select(SCHEDULE.c.text).order_by(SCHEDULE.c.id)
+        ).all()
     )
     assert [text != "" for text in texts] == [False, True, True]
     planner.store.runtime.advance_time(timedelta(days=1, seconds=1))

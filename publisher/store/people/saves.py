@@ -89,7 +89,7 @@ class PostSaves(StorePart):
             "at": now,
             "by": by.name,
             "post": save.id,
-            "body_sha256": _hash_bodies(save.members),
+            "body_sha256": hash_bodies(save.members),
             "text_sha256": text_sha256,
             "base_version": save.base_version,
             "base_sha256": hash_text(save.base_text),
@@ -609,7 +609,7 @@ def _read_saves_of(connection: Connection, digest: str) -> Sequence[Row[Any]]:
     ).all()
 
 
-def _hash_bodies(posts: Sequence[Post]) -> str:
+def hash_bodies(posts: Sequence[Post]) -> str:
     """Return the hashes of a saved post's members, empty if there are none."""
     return " ".join(map(_hash_body, posts))
 

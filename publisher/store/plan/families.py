@@ -48,9 +48,9 @@ def find_conflicts(
         if len(found) > 1 or not own.issuperset(found)
         for post in found
     ]
-    rows = _read_rows(connection, posts)
-    stopped = _read_stopped(connection, posts)
-    going = _list_leaving(leaving)
+    rows = lock_deliveries(connection, posts)
+    stopped = read_stopped_posts(connection, posts)
+    going = list_leaving(leaving)
     orphans = [
         (one.post, one.occurrence, one.account) for one in orphaned_attempts(connection)
     ]
@@ -68,8 +68,8 @@ def find_conflicts(
             others = [
                 row["post"]
                 for row in known
-                if _concerns(item, row["post"], row["occurrence"])
-                and _counts(row, going)
+                if has_same_words(item, row["post"], row["occurrence"])
+                and is_in_the_way(row, going)
             ]
             others += [
                 post.id
@@ -83,7 +83,7 @@ def find_conflicts(
                 for post, occurrence, name in orphans
                 if name == account
                 and find_family(post) == family
-                and _concerns(item, post, occurrence)
+                and has_same_words(item, post, occurrence)
             ]
             if others:
                 conflicts.append(
@@ -92,7 +92,7 @@ def find_conflicts(
     return conflicts
 
 
-def _read_rows(
+def lock_deliveries(
     connection: Connection, posts: Sequence[str]
 ) -> Mapping[tuple[str, AccountId], Sequence[RowMapping]]:
     """Return the deliveries of posts by family and account, and lock them."""
@@ -105,7 +105,9 @@ def _read_rows(
     return found
 
 
-def _read_stopped(connection: Connection, posts: Sequence[PostId]) -> Sequence[Post]:
+def read_stopped_posts(
+    connection: Connection, posts: Sequence[PostId]
+) -> Sequence[Post]:
     """Return the posts that people have cancelled, retracted or corrected."""
     return [
         load_post(row.body)
@@ -114,7 +116,7 @@ def _read_stopped(connection: Connection, posts: Sequence[PostId]) -> Sequence[P
     ]
 
 
-def _list_leaving(plan: Plan) -> Collection[Place]:
+def list_leaving(plan: Plan) -> Collection[Place]:
     return {
         (target.key.post, target.key.occurrence, account)
         for target in plan.removed_targets
@@ -122,7 +124,7 @@ def _list_leaving(plan: Plan) -> Collection[Place]:
     }
 
 
-def _concerns(item: PlannedDeliveries, post: str, occurrence: str) -> bool:
+def has_same_words(item: PlannedDeliveries, post: str, occurrence: str) -> bool:
     """Return True if a delivery of another id stands for the same words.
 
     A post that is due once has them in any other delivery. Of a repeating one, later occurrences
@@ -136,7 +138,7 @@ def _concerns(item: PlannedDeliveries, post: str, occurrence: str) -> bool:
     }
 
 
-def _counts(row: RowMapping, going: Collection[Place]) -> bool:
+def is_in_the_way(row: RowMapping, going: Collection[Place]) -> bool:
     """Return True if a delivery was or may be called, will be, or a person has ended it."""
     if not is_uncalled(row):
         return True
