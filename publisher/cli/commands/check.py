@@ -287,14 +287,7 @@ def _check_posts(
         for found in toml.locate_problems(placeholders)
     ]
     now = datetime.now(settings.timezone)
-    families = set(map(find_family, known or ()))
-    found = [
-        problem
-        for problem in find_overdue_posts(schedule, now)
-        if find_family(problem.facts["post"]) not in families
-    ]
-    if known is None:
-        found = [replace(problem, severity=Severity.WARNING) for problem in found]
+    found = find_overdue_new_posts(schedule, now, known)
     zone = settings.timezone
     next_times = {post.id: list_next_times(post, now, zone) for post in schedule.posts}
     ended = {
@@ -339,6 +332,19 @@ def _check_posts(
         if problem.is_error
         or not problem.location
         or problem.location.path.partition(".")[0] not in over
+    ]
+
+
+def find_overdue_new_posts(
+    schedule: Schedule, now: datetime, known: Mapping[PostId, KnownPost] | None
+) -> list[Problem]:
+    """Return the overdue posts of families that the database lacks; warnings without one."""
+    families = set(map(find_family, known or ()))
+    severity = Severity.WARNING if known is None else Severity.ERROR
+    return [
+        replace(problem, severity=severity)
+        for problem in find_overdue_posts(schedule, now)
+        if find_family(problem.facts["post"]) not in families
     ]
 
 
