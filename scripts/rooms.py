@@ -38,9 +38,9 @@ FOLDERS: Mapping[str, str] = {
 SUBJECTS: Mapping[str, str] = {
     "schedule": """
         batches check contacts contents edits families file_watch filed_texts files
-        follow_ups kinds plan plan_portions planner portions post_list refresh reload rendering
-        replaced_texts schedule_edits schedule_file settings_removals slips start_checks stored_posts
-        template_rules templates values versions
+        follow_ups kinds occurrence_locks plan plan_portions planner portions post_list refresh
+        reload rendering replaced_texts schedule_edits schedule_file settings_removals slips
+        start_checks stored_posts template_rules templates values versions
     """,
     "posts": """
         actions bulk cancel correct correction decisions expiring known_posts occurrences

@@ -11,7 +11,7 @@ from publisher.domain.plan import (
     RemovedTargets,
     is_ordered_occurrence,
 )
-from publisher.domain.post import CronTrigger, OccurrenceKey, Post, PostId
+from publisher.domain.post import CronTrigger, OccurrenceKey, Post, PostId, Schedule
 
 LONG_TEXT = 2000
 """How many characters of a post take as much time as one more text."""
@@ -84,3 +84,15 @@ def without_occurrences(plan: Plan, keys: AbstractSet[OccurrenceKey]) -> Plan:
     """Return a plan that files and revises nothing of these occurrences."""
     planned = tuple(item for item in plan.planned if item.occurrence.key not in keys)
     return replace(plan, planned=planned)
+
+
+def without_left_out_posts(schedule: Schedule, changes: Plan) -> Schedule:
+    """Return a schedule without the posts that stay as they are stored.
+
+    Their follow-ups go by the stored state.
+    """
+    return Schedule(
+        posts=tuple(
+            post for post in schedule.posts if post.id not in changes.left_out_posts
+        )
+    )

@@ -26,7 +26,11 @@ from publisher.domain.plan import (
     PlanWindow,
     StoredPosts,
 )
-from publisher.domain.portions import take_portion, without_occurrences
+from publisher.domain.portions import (
+    take_portion,
+    without_left_out_posts,
+    without_occurrences,
+)
 from publisher.domain.post import (
     ONCE_OCCURRENCE,
     OccurrenceKey,
@@ -169,7 +173,7 @@ async def _apply_schedule(  # noqa: PLR0913, PLR0917 # as above
     schedule = await asyncio.to_thread(parse_schedule, text, file=file, context=context)
     known = await post_store.stored_posts(schedule.posts)
     changes = await asyncio.to_thread(diff_schedule, planner, schedule, known)
-    changed = _without_left_out(schedule, changes)
+    changed = without_left_out_posts(schedule, changes)
     posts = await with_originals(planner, changed.posts)
     names = await planner.store.saves.posts_saved_in(text)
     saved = frozenset(
@@ -178,7 +182,9 @@ async def _apply_schedule(  # noqa: PLR0913, PLR0917 # as above
         if find_family(post) in names
     )
     accepted = saved.union(
-        post.id for post in changed.posts if _is_unchanged(post, known)
+        post.id
+        for post in changed.posts
+        if post.id in known and known[post.id].content_hash == post.content_hash
     )
     problems = await asyncio.to_thread(find_problems, planner, changed, posts, known)
     if _must_refuse(problems, accepted):
@@ -223,22 +229,6 @@ def _must_refuse(problems: Sequence[Problem], accepted: AbstractSet[PostId]) -> 
     return any(
         problem.is_error and problem.facts.get("post") not in accepted
         for problem in problems
-    )
-
-
-def _is_unchanged(post: Post, known: StoredPosts) -> bool:
-    return post.id in known and known[post.id].content_hash == post.content_hash
-
-
-def _without_left_out(schedule: Schedule, changes: Plan) -> Schedule:
-    """Return a schedule without the posts that stay as they are stored.
-
-    Their follow-ups go by the stored state.
-    """
-    return Schedule(
-        posts=tuple(
-            post for post in schedule.posts if post.id not in changes.left_out_posts
-        )
     )
 
 
@@ -321,7 +311,7 @@ async def _plan_portion(  # noqa: PLR0913 # what is planned, and what people say
         changes = take_portion(sendable, MAX_PORTION_TEXTS, planner.now)
         if not (changes.planned or changes.removed_targets or changes.removed_posts):
             return PlannedPortion(applied=settled.applied(0))
-        posts = _without_left_out(schedule, changes).posts
+        posts = without_left_out_posts(schedule, changes).posts
         rendered, media, problems = await _render_all(planner, changes.planned, posts)
         is_complete = changes == sendable
         filed = await post_store.commit_plan(
@@ -436,8 +426,9 @@ async def settle_families(
 ) -> SettledPlan:
     """Leave out the deliveries that their accounts have under another id of the family."""
     found = settled.changes
-    candidates = list_candidates(found, schedule, planner.now)
-    conflicts = await planner.store.posts.family_conflicts(candidates, found)
+    conflicts = await planner.store.posts.family_conflicts(
+        list_candidates(found, schedule, planner.now), found
+    )
     changes = without_conflicts(found, conflicts, known, planner.now)
     return replace(settled, changes=changes)
 

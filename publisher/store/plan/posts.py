@@ -13,7 +13,6 @@ from hashlib import sha256
 from sqlalchemy import (
     ColumnElement,
     Connection,
-    RowMapping,
     func,
     insert,
     or_,
@@ -50,7 +49,6 @@ from publisher.domain.post import (
     RenderedPost,
     format_delivery_name,
 )
-from publisher.domain.results import RESULT_CODES, NotSent
 from publisher.store.approvals.guard import record_contents
 from publisher.store.base import HEARTBEAT_TIMEOUT, StorePart
 from publisher.store.database_identity import set_worker_state
@@ -72,7 +70,6 @@ from publisher.store.db.rows import (
     write_entries,
 )
 from publisher.store.db.tables import (
-    ATTEMPT,
     AUDIT,
     DELIVERY,
     LOGIN,
@@ -108,6 +105,7 @@ from publisher.store.plan.batches import (
 )
 from publisher.store.plan.contents import delete_replaced_texts, write_contents
 from publisher.store.plan.families import find_conflicts
+from publisher.store.plan.occurrence_locks import lock_occurrence, require_unstarted
 from publisher.store.plan.plan_alerts import (
     ACCOUNTS_ADDED_LATE,
     PlanAlerts,
@@ -124,7 +122,6 @@ from publisher.store.plan.stored_posts import (
     read_stored_posts,
 )
 from publisher.store.plan.versions import NEWEST_VERSION, write_version
-from publisher.store.system_alerts import OUTDATED_PREFIX
 
 HASH_SEPARATOR = " "
 
@@ -191,15 +188,6 @@ class WrittenDeliveries:
     inserted: int
     edited: Collection[OccurrenceKey]
     restored: Collection[OccurrenceKey]
-
-
-_STARTED_ATTEMPTS = (
-    select(ATTEMPT.c.id)
-    .join(DELIVERY, DELIVERY.c.id == ATTEMPT.c.delivery)
-    .where(or_(ATTEMPT.c.outcome.is_(None), ATTEMPT.c.outcome != RESULT_CODES[NotSent]))
-    .limit(1)
-)
-"""Attempts with a creating call that has begun, or may have."""
 
 
 class PostStore(StorePart):
@@ -449,7 +437,7 @@ class PostStore(StorePart):
             if row.is_cancelled or (row.corrected_by and not commit.is_resend)
         }
         if commit.is_refresh:
-            _require_unstarted(transaction, batch.rendered, now)
+            require_unstarted(transaction, batch.rendered, now)
             add_writers(
                 self.store,
                 transaction,
@@ -716,7 +704,7 @@ class PostStore(StorePart):
         )
         is_of_key = DELIVERY.c.occurrence == key.occurrence
         if item.planned.is_late_addition:
-            if _lock_occurrence(transaction.connection, key)[1]:
+            if lock_occurrence(transaction.connection, key)[1]:
                 return 0
             if isinstance(post.trigger, OneTimeTrigger):
                 is_of_key = or_(
@@ -786,7 +774,7 @@ class PostStore(StorePart):
         planned = item.planned
         occurrence = item.planned.occurrence
         connection = transaction.connection
-        rows, has_started = _lock_occurrence(connection, occurrence.key)
+        rows, has_started = lock_occurrence(connection, occurrence.key)
         revision, is_edited, has_restored = item.revision.id, False, False
         has_no_time = self._is_due_when_approved(planned)
         live = read_live_deliveries(connection, [planned.post.id]).get(
@@ -852,51 +840,6 @@ class PostStore(StorePart):
                 update(DELIVERY).where(DELIVERY.c.id == after.id).values(values)
             )
         return is_edited, has_restored
-
-
-def _lock_occurrence(
-    connection: Connection, key: OccurrenceKey
-) -> tuple[Mapping[str, RowMapping], bool]:
-    """Lock an occurrence. Return its rows by account, and True if a creating call has begun.
-
-    It is also True if such a call may have begun.
-    """
-    matches_key = (DELIVERY.c.post == key.post, DELIVERY.c.occurrence == key.occurrence)
-    locked = (
-        select(DELIVERY).where(*matches_key).order_by(DELIVERY.c.id).with_for_update()
-    )
-    rows = {row["account"]: row for row in connection.execute(locked).mappings()}
-    return rows, connection.execute(
-        _STARTED_ATTEMPTS.where(*matches_key)
-    ).first() is not None
-
-
-def _require_unstarted(
-    transaction: Transaction, rendered: Sequence[RenderedOccurrence], now: datetime
-) -> None:
-    """Lock the deliveries of these occurrences.
-
-    Raises RefusedError if a call has begun, or may have. The alerts about their outdated texts end.
-    """
-    for item in rendered:
-        key = item.planned.occurrence.key
-        is_of_key = (
-            DELIVERY.c.post == key.post,
-            DELIVERY.c.occurrence == key.occurrence,
-        )
-        locked = (
-            select(DELIVERY.c.id)
-            .where(*is_of_key)
-            .order_by(DELIVERY.c.id)
-            .with_for_update()
-        )
-        transaction.connection.execute(locked).all()
-        if (
-            transaction.connection.execute(_STARTED_ATTEMPTS.where(*is_of_key)).first()
-            is not None
-        ):
-            raise RefusedError("refresh_after_call", post=key.post)
-        clear_alerts(transaction, f"{OUTDATED_PREFIX}{key.post}", now)
 
 
 def find_changed_posts(connection: Connection, commit: PlanCommit) -> list[Post]:
