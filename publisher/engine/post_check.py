@@ -85,14 +85,15 @@ async def check_entry(
     These are the accounts that the writer may see, None for all. An original that concerns none of
     them is unknown. Checks that depend on the rest of the file come with the save.
     """
-    follows, store = str(entry.get("follows", "")), planner.store.posts
-    followed = await store.family_posts(follows) if follows else ()
+    name, follows = str(entry.get("id", "")), str(entry.get("follows", ""))
+    known = await planner.store.posts.family_posts(name, follows)
     originals = {
         post.id: post
-        for post in followed
-        if await planner.store.occurrences.is_on_any(post.id, reach)
+        for post in known
+        if find_family(post.id) == follows
+        and await planner.store.occurrences.is_on_any(post.id, reach)
     }
-    own = await store.family_posts(str(entry.get("id", "")))
+    own = [post for post in known if find_family(post.id) == name]
     same = own[0] if own else None
     related = await planner.store.occurrences.related(same, reach) if same else ()
     stored = _Stored(same, originals, list_follow_ups(related))

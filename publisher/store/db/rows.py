@@ -420,13 +420,13 @@ def read_family_members(
     A prefix has no index under every collation, so the ids of all members are read.
     """
     found: dict[str, list[PostId]] = defaultdict(list)
-    for names in batches(sorted(families), QUERY_BATCH_SIZE):
-        for post in connection.scalars(select(POST.c.id).where(POST.c.id.in_(names))):
-            found[post].append(post)
     is_member = POST.c.id.contains(MEMBER_MARK, autoescape=True)
-    for post in connection.scalars(select(POST.c.id).where(is_member)):
-        if (family := find_family(post)) in families:
-            found[family].append(post)
+    for names in batches(sorted(families), QUERY_BATCH_SIZE):
+        known = set(names)
+        query = select(POST.c.id).where(or_(POST.c.id.in_(names), is_member))
+        for post in connection.scalars(query):
+            if (family := find_family(post)) in known:
+                found[family].append(post)
     return {family: sorted(posts) for family, posts in found.items()}
 
 

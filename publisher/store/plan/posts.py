@@ -295,11 +295,12 @@ class PostStore(StorePart):
         body: str | None = await self.database.read_scalar(query)
         return load_post(body) if body else None
 
-    async def family_posts(self, family: str) -> Sequence[Post]:
-        """Return the stored posts with the id that people wrote: that post, and its members."""
+    async def family_posts(self, *families: str) -> Sequence[Post]:
+        """Return the stored posts with ids that people wrote: these posts, and their members."""
 
         def read(connection: Connection) -> Sequence[Post]:
-            members = read_family_members(connection, {family}).get(family, ())
+            found = read_family_members(connection, families).values()
+            members = [post for posts in found for post in posts]
             return [load_post(row.body) for row in post_rows(connection, members)]
 
         return await self.database.read(read)
