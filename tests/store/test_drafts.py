@@ -44,6 +44,19 @@ async def test_nobody_else_sees_changes_or_deletes_a_draft(store):
     ] == [(draft.id, "王的", "p")]
 
 
+async def test_a_page_makes_one_draft_and_none_after_it_is_deleted(store):
+    """The id of another user's draft is no id for one's own."""
+    draft = await store.drafts.create("王", "一", draft_id="page-of-wang")
+    again = await store.drafts.create("王", "一二", draft_id="page-of-wang")
+    assert (again.id, draft.id) == ("page-of-wang", "page-of-wang")
+    assert [found.content for found in await store.drafts.list("王")] == ["一二"]
+    other = await store.drafts.create("李", "别人的", draft_id="page-of-wang")
+    assert other.id != draft.id
+    await store.drafts.delete(draft.id, "王")
+    with pytest.raises(NoSuchItemError):
+        await store.drafts.create("王", "一二三", draft_id="page-of-wang")
+
+
 async def test_a_draft_is_written_once_in_three_seconds(store):
     """A write that comes sooner changes nothing; the next one has its text as well."""
     draft = await store.drafts.create("王", "一")

@@ -306,6 +306,18 @@ async def test_a_draft_is_its_authors_and_comes_back_as_it_was(site, file):
     assert (await author.get(f"/write/{draft}")).status_code == 404
 
 
+async def test_a_post_that_is_sent_leaves_no_draft_of_its_last_words(site, file):
+    """A check that is answered after the save, or not at all, leaves no draft behind."""
+    author = await site.signed_in("author", name="王")
+    form = fields_of((await author.get("/write")).text) | NEW
+    await author.post("/write/check", data=form)  # no answer comes: the form is sent
+    assert len(await site.store.drafts.list("王")) == 1
+    sent = await author.post("/write", data=form | {"do": "save"})
+    assert sent.status_code == 303
+    await author.post("/write/check", data=form | {"title": "来晚的一次"})
+    assert await site.store.drafts.list("王") == []
+
+
 async def test_typing_writes_a_draft_once_in_three_seconds(site, file):
     """A check that comes sooner asks the page to come again, and then everything is kept."""
     author = await site.signed_in("author", name="王")

@@ -82,19 +82,44 @@ class Draft:
     updated_at: datetime
 
 
+def make_draft_id() -> str:
+    return secrets.token_urlsafe(DRAFT_ID_BYTES)
+
+
 class Drafts(StorePart):
     """The drafts. Every method acts for one user, and touches no other user's drafts."""
 
     @in_transaction
     def create(
-        self, transaction: Transaction, user: str, content: str, post: str | None = None
+        self,
+        transaction: Transaction,
+        user: str,
+        content: str,
+        post: str | None = None,
+        draft_id: str = "",
     ) -> Draft:
-        """Store a new draft. Raises RefusedError if it is too big, or the user has too many."""
+        """Store a draft, under the id that its page has for it.
+
+        So a page makes one draft, however many of its checks are under way, and none after its
+        post has been saved: NoSuchItemError is raised then. Raises RefusedError if it is too big,
+        or the user has too many.
+        """
         _require_size(content)
         connection, now = transaction.connection, self.runtime.now()
+        known = connection.execute(
+            select(DRAFT).where(DRAFT.c.id == draft_id)
+        ).one_or_none()
+        if known is not None and known.user == user:
+            if known.deleted_at is not None:
+                raise NoSuchItemError("draft", draft_id)
+            values = {"content": content, "updated_at": now}
+            connection.execute(
+                update(DRAFT).where(DRAFT.c.id == draft_id).values(values)
+            )
+            return Draft(id=draft_id, post=known.post, content=content, updated_at=now)
         _require_room(connection, user)
         draft = Draft(
-            id=secrets.token_urlsafe(DRAFT_ID_BYTES),
+            id=draft_id if draft_id and known is None else make_draft_id(),
             post=post,
             content=content,
             updated_at=now,

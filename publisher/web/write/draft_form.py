@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -27,9 +28,12 @@ from publisher.web.write.post_form import (
 TYPED_FIELDS = ("title", "data.summary", "body", "max_delay", "cron", "follows")
 TYPED_PREFIXES = ("data.", "text.")
 """The fields that people type into. All others are choices, and have a value from the start."""
+NEW_DRAFT = "new_draft"
+"""The field with the id that the draft of a page gets, once something is typed."""
 PAGE_FIELDS = frozenset(
     {
         "draft",
+        NEW_DRAFT,
         "tried",
         "do",
         "leaving",
@@ -41,6 +45,7 @@ PAGE_FIELDS = frozenset(
     }
 )
 """Fields of the page that no draft keeps."""
+DRAFT_ID = re.compile(r"[A-Za-z0-9_-]{12}")
 MAX_NAME_CHARACTERS = 24
 
 
@@ -104,8 +109,12 @@ async def keep_draft(
             return changed, draft_id
     elif digest_typed(fields) == first(fields, "start"):
         return None, ""
-    draft = await drafts.create(user, content, post or None)
-    return draft.updated_at, draft.id
+    new_id = first(fields, NEW_DRAFT)
+    wanted = new_id if DRAFT_ID.fullmatch(new_id) else ""
+    with contextlib.suppress(NoSuchItemError):  # its post has been saved meanwhile
+        draft = await drafts.create(user, content, post or None, wanted)
+        return draft.updated_at, draft.id
+    return None, ""
 
 
 def name_drafts(visitor: Visitor, drafts: Iterable[Draft]) -> Sequence[DraftName]:

@@ -97,8 +97,8 @@ async def send_urgent(request: Request) -> Response:
         return await show_form(request, form, status=409, refused=invalid, lane=lane)
     if not isinstance(result, SavedEdit):
         return await show_form(request, form, status=422, refused=result, lane=lane)
-    if form.draft:
-        await site.store.drafts.delete(form.draft, get_visitor(request).user.name)
+    if form.kept_draft:
+        await site.store.drafts.delete(form.kept_draft, get_visitor(request).user.name)
     if not await wait_until_accepted(site.store, result, ACCEPTED_WITHIN_SECONDS):
         return redirect(request, "/today", describe_save(site, form, is_accepted=False))
     await _release_own(request, result.id)

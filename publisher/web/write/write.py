@@ -48,6 +48,7 @@ from publisher.schedule.edit import (
     find_block,
     find_post_spans,
 )
+from publisher.store.people.drafts import make_draft_id
 from publisher.store.queries.occurrences import OccurrenceFilter
 from publisher.web.kit.page import redirect, render, render_page
 from publisher.web.kit.preview import (
@@ -58,7 +59,13 @@ from publisher.web.kit.preview import (
 )
 from publisher.web.kit.recipients import count_recipients, list_own_recipients
 from publisher.web.kit.site import Notice, Site, Visitor, get_site, get_visitor
-from publisher.web.write.draft_form import digest_typed, keep_draft, name_drafts, settle
+from publisher.web.write.draft_form import (
+    NEW_DRAFT,
+    digest_typed,
+    keep_draft,
+    name_drafts,
+    settle,
+)
 from publisher.web.write.library import add_chosen, show_library
 from publisher.web.write.notes import (
     TIME_KEYS,
@@ -121,6 +128,11 @@ class Form:
     @property
     def draft(self) -> str:
         return first(self.fields, "draft")
+
+    @property
+    def kept_draft(self) -> str:
+        """The draft that the page has, or gets with a check that is under way."""
+        return self.draft or first(self.fields, NEW_DRAFT)
 
     @property
     def is_new(self) -> bool:
@@ -326,6 +338,7 @@ async def show_form(  # noqa: PLR0913 # what the page shows besides the form
             {account.platform for account in site.settings.accounts.values()}
         ),
         "drafts": name_drafts(visitor, drafts),
+        NEW_DRAFT: first(form.fields, NEW_DRAFT) or make_draft_id(),
         "elsewhere": [
             visitor.messages.format_problem(item)
             for item in (invalid.elsewhere if invalid else ())
@@ -642,8 +655,8 @@ async def show_result(
         case EditConflict():
             return await show_conflict(request, form, result)
         case SavedEdit():
-            if form.draft:
-                await site.store.drafts.delete(form.draft, visitor.user.name)
+            if form.kept_draft:
+                await site.store.drafts.delete(form.kept_draft, visitor.user.name)
             is_accepted = await wait_until_accepted(
                 site.store, result, ACCEPTED_WITHIN_SECONDS
             )
