@@ -63,6 +63,17 @@ async def test_a_refused_sign_in_is_not_put_as_a_question_for_the_post(site, rea
     assert "act-resolve-published" in (await client.get(path)).text
 
 
+async def test_an_operator_renews_a_sign_in_by_a_button_and_not_by_a_command(site):
+    """The steps name buttons of the page; nothing was sent, so that nothing is deleted."""
+    await plan(site, POST)
+    await set_state(site, State.HELD, "beijing-weibo", reason="auth", attempts=2)
+    client = await site.signed_in("operator", "admin", "approver")
+    page = (await client.get("/deliveries/refund/once/beijing-weibo")).text
+    assert "有“发送授权链接”的，按它" in page
+    assert "publisher login" not in page
+    assert 'data-testid="act-retract"' not in page
+
+
 async def test_what_needs_a_person_stands_first_with_the_words_of_why(site):
     """A held delivery is opened, explained as `why` does, and nobody is sent to a terminal."""
     await plan(site, POST)

@@ -333,6 +333,7 @@ def list_forms(visitor: Visitor, view: DeliveryView) -> Sequence[ActionForm]:
     if (
         needs_retraction(delivery)
         and delivery.attempts
+        and not view.is_refused
         and visitor.may(Permission.RETRACT, accounts)
     ):
         forms.append(retract_form(visitor, view))
