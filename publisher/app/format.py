@@ -5,7 +5,7 @@ import ipaddress
 import json
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -44,6 +44,8 @@ class Formatter:
 
     messages: Messages
     timezone: ZoneInfo
+    when: Callable[[datetime], str] | None = None
+    """How a page writes an instant in a sentence; in full without one."""
 
     def state(self, state: State) -> str:
         return self.messages.translate(f"state_{state.value}")
@@ -280,7 +282,7 @@ class Formatter:
 
     def scope(self, scope: str) -> str:
         kind, _, name = scope.partition(":")
-        return self.messages.translate(f"scope_{kind}", name=name)
+        return self.messages.translate(f"scope_{kind}", name=name, account=name)
 
     def pause(self, code: str, pause: Pause) -> str:
         """Return message `code` about a pause."""
@@ -297,11 +299,13 @@ class Formatter:
 
     def time(self, instant: datetime | None) -> str:
         """Return an instant for people."""
-        return (
-            f"{instant.astimezone(self.timezone):%Y-%m-%d %H:%M:%S}"
-            if instant
-            else NO_VALUE
-        )
+        if instant is None:
+            return NO_VALUE
+        return self.when(instant) if self.when else self.full_time(instant)
+
+    def full_time(self, instant: datetime) -> str:
+        """Return an instant with its day and second, also on a page."""
+        return f"{instant.astimezone(self.timezone):%Y-%m-%d %H:%M:%S}"
 
     def days_left(self, health: HealthCheckResult | None, now: datetime) -> str:
         """Return the days until the credentials expire, for people."""

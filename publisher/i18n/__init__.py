@@ -141,6 +141,8 @@ class Messages:
     """
     names_host: bool = True
     """False on pages of staff: neither commands nor files of the host are named."""
+    name_account: Callable[[str], str] | None = None
+    """The name of an account on pages. A text with a command keeps the ids."""
 
     @property
     def entries(self) -> Mapping[str, Mapping[str, Any]]:
@@ -254,6 +256,8 @@ class Messages:
             facts = {**facts, **self._name_fields(facts)}
         if not self.names_host:
             text = self._leave_out_host(text)
+        if self.name_account and not command_pattern().search(text):
+            facts = {**facts, **name_accounts(facts, self.name_account)}
         if self.program != PROGRAM or self.workspace_option:
             program = self.program.replace("{", "{{").replace("}", "}}")
             option = self.workspace_option.replace("{", "{{").replace("}", "}}")
@@ -311,6 +315,17 @@ class Messages:
         is_ended = kept.endswith(("。", "."))
         separator = str(self.entries["sentence_break"][self.lang])
         return f"{kept}{separator.strip('。.') if is_ended else separator}{ask}"
+
+
+def name_accounts(
+    facts: Mapping[str, object], name_account: Callable[[str], str]
+) -> Mapping[str, str]:
+    """Return the facts of a message that are ids of accounts, with the names of these."""
+    return {
+        fact: "、".join(map(name_account, str(facts[fact]).split("、")))
+        for fact in ("account", "accounts")
+        if fact in facts
+    }
 
 
 @cache

@@ -134,7 +134,7 @@ def make_sentence(
         who=record.name
         if record.role == Role.PERSON
         else visitor.messages.translate("by_publisher"),
-        text=describe_event(line, visitor.formatter),
+        text=describe_event(line, replace(visitor.formatter, when=None)),
         subject=name_subject(record.subject, names, titles),
         post=f"《{titles[post]}》"
         if (post := split_subject(record.subject)[0]) in titles
@@ -277,7 +277,7 @@ async def write_table(visitor: Visitor, wanted: AuditFilter, file: IO[bytes]) ->
         for item in await make_sentences(visitor, found):
             record = item.record
             cells = (
-                visitor.formatter.time(record.at),
+                visitor.formatter.full_time(record.at),
                 record.name,
                 item.text,
                 item.subject,

@@ -40,8 +40,8 @@ class AccountNames:
     """In the order of the settings."""
     platform_of: Mapping[AccountId, Platform]
 
-    def name(self, account: AccountId) -> str:
-        return self.full.get(account, account)
+    def name(self, account: str) -> str:
+        return self.full.get(AccountId(account), account)
 
     def region(self, account: AccountId) -> str:
         """Return the name within its platform."""

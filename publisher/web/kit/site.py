@@ -48,6 +48,7 @@ from publisher.store.store import Store
 from publisher.web.kit.caches import MAX_CACHED, PageCaches, TimedCache
 from publisher.web.kit.limits import Limits
 from publisher.web.kit.preview import Articles, RenderTurns
+from publisher.web.kit.seats import AccountNames, name_accounts
 from publisher.web.kit.streams import Streams
 
 LANG_COOKIE, THEME_COOKIE, SIZE_COOKIE = (
@@ -167,6 +168,7 @@ class Site:
     pages: Mapping[str, Permission] = field(default_factory=dict)
     """The permissions of the pages in the table of routes, by path."""
     members: Mapping[str, Collection[AccountId]] = field(init=False)
+    account_names: Mapping[Lang, AccountNames] = field(init=False)
     loaded_files: LoadedFiles = field(init=False)
     """The files that this process has read at its start."""
     has_users: bool = False
@@ -191,6 +193,9 @@ class Site:
         self.members = list_members(
             self.settings.accounts.values(), self.settings.groups
         )
+        self.account_names = {
+            lang: name_accounts(self.settings, Messages(lang)) for lang in LANGUAGES
+        }
         self.loaded_files = describe_loaded_files(self.settings)
         self.sign_ins = SignInMemory(self.runtime.monotonic)
         self.caches = PageCaches(self.runtime.monotonic)
@@ -262,7 +267,12 @@ class Visitor:
 
     @property
     def messages(self) -> Messages:
-        return Messages(self.lang, names_buttons=True, names_host=self.works_on_host)
+        return Messages(
+            self.lang,
+            names_buttons=True,
+            names_host=self.works_on_host,
+            name_account=self.site.account_names[self.lang].name,
+        )
 
     @property
     def works_on_host(self) -> bool:
@@ -271,7 +281,11 @@ class Visitor:
 
     @property
     def formatter(self) -> Formatter:
-        return Formatter(messages=self.messages, timezone=self.site.settings.timezone)
+        return Formatter(
+            messages=self.messages,
+            timezone=self.site.settings.timezone,
+            when=self.clock.when,
+        )
 
     @property
     def clock(self) -> "Clock":
