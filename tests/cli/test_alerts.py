@@ -51,14 +51,14 @@ def test_the_alerts_are_listed_as_status_shows_them(run, due_post, deliver, aler
             "zh_CN",
             (
                 "微博令牌已过期。1 条因此等待人工处理。"
-                "请用该账号重新授权，并更新密钥中的 access_token。处理好之后"
+                "请账号管理员用这个账号重新授权。处理好之后"
             ),
         ),
         (
             "en",
             (
                 "the Weibo token has ended. Deliveries held for it: 1."
-                " Authorise again with the account and store"
+                " Have the account's administrator authorise again. Once"
             ),
         ),
     ],

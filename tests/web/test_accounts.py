@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import update
 
 from publisher.domain.account import Mode
-from publisher.domain.delivery import State
+from publisher.domain.delivery import MAINTENANCE, State
 from publisher.domain.results import (
     CredentialExpired,
     Healthy,
@@ -18,7 +18,7 @@ from publisher.domain.results import (
     Unknown,
 )
 from publisher.engine.decisions import named_person
-from publisher.store.db.rows import raise_alert
+from publisher.store.db.rows import RENEWAL, pause_account, raise_alert
 from publisher.store.db.tables import DELIVERY, changed_columns
 from publisher.testing.fakes import START_TIME
 from tests.cli.posts import warning
@@ -123,6 +123,37 @@ async def test_an_account_that_cannot_be_read_is_not_shown_as_normal(site, resul
         await site.store.login_health.record_probe(account, each)
         shown.append("北京 · 微博 正常" in (await client.get("/accounts")).text)
     assert shown == [False, True]
+
+
+async def test_an_account_paused_for_its_token_is_shown_without_codes(site):
+    """A check from before the pause says no more that all is well; the renewal is offered."""
+    account = site.application.settings.accounts["beijing-weibo"]
+    health = Healthy(credentials_expire_at=START_TIME + timedelta(days=1824))
+    await site.store.login_health.record_probe(account, health)
+    site.runtime.advance_time(timedelta(minutes=12))
+    now, client = site.runtime.now(), await site.signed_in("admin", "operator")
+    before = (await client.get("/accounts/beijing-weibo")).text
+    await site.store.database.write(
+        lambda unit: pause_account(
+            unit,
+            account.id,
+            at=now,
+            by=MAINTENANCE,
+            reason="weibo_21327",
+            ends_with=RENEWAL,
+        )
+    )
+    page = (await client.get("/accounts/beijing-weibo")).text
+    assert "<span>正常</span>" in before
+    assert "天</dd>" in before
+    assert "<span>暂停以后还没有检查过</span>" in page
+    assert "天</dd>" not in page
+    assert 'data-testid="act-sign-in-beijing-weibo"' in page
+    text = re.sub(r"<script.*?</script>|<[^>]*>", " ", page)
+    wrong = ("beijing-weibo", "access_token", "api")
+    clock = now.astimezone(site.application.settings.timezone)
+    assert f"（账号 北京 · 微博，自动，{clock:%H:%M}）" in text
+    assert [word for word in wrong if word in text] == []
 
 
 async def test_an_account_is_paused_and_resumed(site):

@@ -8,6 +8,7 @@ from enum import StrEnum
 from publisher.app.format import credential_days_left
 from publisher.domain.account import Account, AccountId, Mode
 from publisher.domain.alert_classes import Urgency, classify
+from publisher.domain.delivery import Role
 from publisher.domain.results import Blocked, CredentialExpired, ReadFailure
 from publisher.domain.silence import SilenceClock, SilenceLevel
 from publisher.domain.user import Permission
@@ -49,6 +50,8 @@ class AccountLine:
     text: str
     mode: Mode
     health: str
+    is_unchecked: bool
+    """True if publisher has paused it, and has not checked its login since."""
     days_left: int | None
     quota_left: int
     is_refused: bool
@@ -146,6 +149,9 @@ def describe_account(  # noqa: PLR0913, PLR0917 # all that is known of an accoun
     days_left = credential_days_left(health.health, now)
     fresh = [post for post in foreign if post.published_at >= now - FOREIGN_POST_AGE]
     own = fresh if health.account.is_exclusive else []
+    is_unchecked = paused_since_probe(health, pause)
+    if is_unchecked:
+        days_left = None
     status, word, text = next(
         _judge(visitor, health, clock, pause, own, days_left, alerts)
     )
@@ -157,7 +163,10 @@ def describe_account(  # noqa: PLR0913, PLR0917 # all that is known of an accoun
         word=word,
         text=text,
         mode=health.mode,
-        health=formatter.health(health.health),
+        health=visitor.messages.translate("pages_health_before_pause")
+        if is_unchecked
+        else formatter.health(health.health),
+        is_unchecked=is_unchecked,
         days_left=days_left,
         quota_left=health.quota_left,
         is_refused=is_refused(health),
@@ -171,6 +180,13 @@ def describe_account(  # noqa: PLR0913, PLR0917 # all that is known of an accoun
         foreign=fresh,
         recent=foreign,
     )
+
+
+def paused_since_probe(health: AccountHealth, pause: Pause | None) -> bool:
+    """Return True if publisher has paused an account after the last check of its login."""
+    if pause is None or pause.by not in frozenset(Role):
+        return False
+    return health.probed_at is not None and health.probed_at < pause.at
 
 
 def is_refused(health: AccountHealth) -> bool:

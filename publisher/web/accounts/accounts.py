@@ -443,8 +443,9 @@ async def show_account(request: Request) -> Response:
 def needs_sign_in(line: AccountLine) -> bool:
     """Return True if the sign-in of an account is refused, or ends within days."""
     is_short = line.days_left is not None and line.days_left <= MAX_DAYS_SHOWN
+    is_paused_for_it = line.pause is not None and line.pause.is_renewable
     return line.mode is Mode.API and (
-        is_short or isinstance(line.login.health, CredentialExpired)
+        is_short or is_paused_for_it or isinstance(line.login.health, CredentialExpired)
     )
 
 
