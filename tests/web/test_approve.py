@@ -599,6 +599,19 @@ async def test_a_yes_can_be_taken_back(approving):
     assert "已收回" in (await li.get("/inbox")).text
 
 
+@pytest.mark.parametrize("state", [State.PUBLISHED, State.SENDING])
+async def test_a_yes_taken_back_too_late_leads_to_the_post(approving, state):
+    """An inbox from before offers it: the post's page says by its title that it is out."""
+    li = await approving.signed_in("approver", name="李")
+    await approve(li)
+    await set_state(approving, state)
+    ended = await li.post("/approve/refund/end", data={"own": "1"})
+    assert (ended.status_code, ended.headers["location"]) == (303, "/posts/refund")
+    page = re.sub(r"<[^>]+>", "", (await li.get("/posts/refund")).text)
+    [said] = re.findall("(?:没有收回|收回得晚了)：《([^》]*)》", page)
+    assert said == "警惕“退款客服”诈骗"
+
+
 async def test_a_yes_stays_in_the_inbox_until_it_cannot_be_taken_back(
     approving, monkeypatch
 ):

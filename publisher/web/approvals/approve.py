@@ -5,6 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
+from urllib.parse import quote
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -619,25 +620,40 @@ async def undo_return(request: Request) -> Response:
 
 
 async def end_approvals(request: Request) -> Response:
-    """End the approvals of the unsent part of an occurrence: the visitor's own alone, or all."""
+    """End the approvals of the unsent part of an occurrence: the visitor's own alone, or all.
+
+    If nothing is left to stop, go to the post and say so there.
+    """
     site, visitor, form = get_site(request), get_visitor(request), await request.form()
     task = await find_task(request, await site.store.waiting.read())
     if task is None:
-        raise ApprovalError("unapprove_nothing", post=request.path_params["post"])
+        return await report_too_late(request, "web_end_nothing")
     visitor.require(Permission.STOP, task.accounts)
     reason = read_reason(form) or visitor.messages.translate("web_end_reason")
-    result = await site.store.approvals.unapprove(
-        task.key.post,
-        task.key.occurrence,
-        visitor.actor,
-        reason,
-        visitor.user.name if form.get("own") else None,
-        partial(visitor.require, Permission.STOP),
-    )
+    try:
+        result = await site.store.approvals.unapprove(
+            task.key.post,
+            task.key.occurrence,
+            visitor.actor,
+            reason,
+            visitor.user.name if form.get("own") else None,
+            partial(visitor.require, Permission.STOP),
+        )
+    except ApprovalError:
+        return await report_too_late(request, "web_end_nothing")
     if result.is_too_late:
-        raise ApprovalError("unapprove_too_late", post=task.name)
+        return await report_too_late(request, "web_end_too_late")
     notice = Notice(
         code="web_done_ended",
         facts={"title": task.post.title, "number": result.approvals},
     )
     return redirect(request, approval_path(task.key), notice)
+
+
+async def report_too_late(request: Request, code: str) -> Response:
+    """Lead to a post that is visible to the visitor, with the reason why no approval has ended."""
+    name = PostId(request.path_params["post"])
+    post = await get_site(request).store.posts.get_post(name)
+    facts = {"title": post.title if post else name}
+    notice = Notice(code=code, facts=facts, is_partial=True)
+    return redirect(request, f"/posts/{quote(name, safe='')}", notice)
