@@ -193,3 +193,19 @@ async def test_a_forged_slider_is_refused_or_ignored(site, file, value):  # noqa
     assert refused.status_code == 422
     assert few.status_code == 303
     assert "crop_wide" not in posts(file)[1]["images"][0]
+
+
+async def test_a_picture_without_description_is_refused_by_the_name_of_its_field(
+    site,
+    file,  # noqa: F811
+):
+    """The form says beforehand that it is needed, and a save names the field in words."""
+    author = await site.signed_in("author")
+    added = await author.post("/write/check", data=NEW, files=draw_picture())
+    [path] = fields_of_rows(added.text)
+    assert "图片说明（必填）" in added.text
+    form = {**NEW, "image_file": path, "image_alt": "", "do": "save"}
+    refused = await author.post("/write", data=form)
+    assert refused.status_code == 422
+    assert "“图片说明”不能为空" in refused.text
+    assert "“alt”" not in refused.text
