@@ -62,6 +62,9 @@ LABELLED_KEYS = frozenset(
     {"days", "follows", "from", "id", "kind", "max_delay", "template", "until"}
 )
 """Keys of the schedule with a label that is named like the key itself."""
+ACCOUNT_FACTS = ("account", "accounts")
+POST_FACTS = ("name", "post", "posts", "follows")
+"""The facts of messages that are ids of accounts, and those that may be ids of posts."""
 _CODE = re.compile(r"[\w-]+")
 _POST_PATH = re.compile(r"post\[(\d+)\](?:\.|$)")
 _BLANK = r"(?:\{\w+\}|[A-Z]+\b|更正(?:稿)?编号|更正|编号|账号|网址)"
@@ -143,6 +146,8 @@ class Messages:
     """False on pages of staff: neither commands nor files of the host are named."""
     name_account: Callable[[str], str] | None = None
     """The name of an account on pages. A text with a command keeps the ids."""
+    name_post: Callable[[str], str] | None = None
+    """The title of a post on pages that know it. A text with a command keeps the ids."""
 
     @property
     def entries(self) -> Mapping[str, Mapping[str, Any]]:
@@ -256,8 +261,12 @@ class Messages:
             facts = {**facts, **self._name_fields(facts)}
         if not self.names_host:
             text = self._leave_out_host(text)
-        if self.name_account and not command_pattern().search(text):
-            facts = {**facts, **name_accounts(facts, self.name_account)}
+        if not command_pattern().search(text):
+            for keys, name in (
+                (ACCOUNT_FACTS, self.name_account),
+                (POST_FACTS, self.name_post),
+            ):
+                facts = {**facts, **name_facts(facts, keys, name)} if name else facts
         if self.program != PROGRAM or self.workspace_option:
             program = self.program.replace("{", "{{").replace("}", "}}")
             option = self.workspace_option.replace("{", "{{").replace("}", "}}")
@@ -317,14 +326,14 @@ class Messages:
         return f"{kept}{separator.strip('。.') if is_ended else separator}{ask}"
 
 
-def name_accounts(
-    facts: Mapping[str, object], name_account: Callable[[str], str]
+def name_facts(
+    facts: Mapping[str, object], keys: Collection[str], name: Callable[[str], str]
 ) -> Mapping[str, str]:
-    """Return the facts of a message that are ids of accounts, with the names of these."""
+    """Return the facts of a message that are ids, with the name of each."""
     return {
-        fact: "、".join(map(name_account, str(facts[fact]).split("、")))
-        for fact in ("account", "accounts")
-        if fact in facts
+        key: "、".join(map(name, str(facts[key]).split("、")))
+        for key in keys
+        if key in facts
     }
 
 

@@ -1,7 +1,7 @@
 """Alerts on a page: the open ones, and the person responsible for each."""
 
 import re
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -10,7 +10,9 @@ from publisher.domain.account import AccountId
 from publisher.i18n import Messages, load_catalogue
 from publisher.store.db.rows import raise_alert
 from publisher.testing.builders import enqueue_posts, make_post
-from publisher.web.kit.site import GENERAL_ALERTS
+from publisher.web.kit.site import GENERAL_ALERTS, Clock, Visitor
+from tests.web.posts import POST, plan
+from tests.web.test_plain_words import visible
 
 
 async def raise_two(site):
@@ -191,3 +193,25 @@ async def test_f50_all_alerts_of_a_kind_are_acknowledged_at_once(site):
     assert (await client.post(path, data=form)).status_code == 404
     viewer = await site.signed_in("viewer")
     assert "acknowledge-" not in (await viewer.get("/alerts")).text
+
+
+async def test_alerts_name_posts_by_their_titles(site):
+    """The page of alerts and that of the post write neither an id nor an instant of the file."""
+    await plan(site, POST)
+    due = (site.runtime.now() - timedelta(hours=2)).isoformat()
+
+    def write(unit):
+        facts = {"post": "refund", "account": "beijing-weibo", "reason": "weibo_21327"}
+        again = {**facts, "occurrence": due}
+        for subject, each in {"refund": facts, "refund#1": again}.items():
+            raise_alert(unit, site.runtime.now(), "failed", subject, each)
+
+    await site.store.database.write(write)
+    li = await site.signed_in("operator", name="李")
+    clock = Clock(Visitor(site=site.app.state.site, lang="zh_CN"))
+    at = clock.when(datetime.fromisoformat(due))
+    for path in ("/alerts", "/posts/refund"):
+        text = visible((await li.get(path)).text)
+        assert "《警惕“退款客服”诈骗》 未能发到 北京 · 微博" in text
+        assert f"《警惕“退款客服”诈骗》{at} 未能发到 北京 · 微博" in text
+        assert "refund 未能" not in text

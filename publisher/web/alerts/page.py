@@ -1,8 +1,9 @@
 """Alerts: the notifications to people, and the person that has taken on each of them."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from itertools import chain
 from urllib.parse import quote
 
 from starlette.requests import Request
@@ -43,6 +44,7 @@ async def show_alerts(request: Request) -> Response:
     """List the alerts about the visitor's accounts and posts, and about publisher itself."""
     visitor = get_visitor(request)
     alerts, acknowledged = await read_alerts(visitor)
+    visitor = request.state.visitor = await name_posts(visitor, alerts, acknowledged)
     facts = await read_frame_facts(visitor.site, visitor.audit_number)
     return await render_page(
         request,
@@ -74,6 +76,17 @@ async def read_alerts(visitor: Visitor) -> tuple[Sequence[Alert], Sequence[Alert
     return shown, known
 
 
+async def name_posts(visitor: Visitor, *alerts: Sequence[Alert]) -> Visitor:
+    """Return the visitor with the titles of the posts that alerts name."""
+    shown = [one.facts for one in chain(*alerts)]
+    named = {PostId(facts.get("post", "").partition("#")[0]) for facts in shown}
+    named |= {
+        PostId(name) for facts in shown for name in facts.get("posts", "").split("、")
+    }
+    titles = await visitor.site.store.queries.titles(named)
+    return replace(visitor, titles=titles)
+
+
 def alert_element(alert: Alert) -> str:
     """Return the id of an alert's row on the page."""
     return item_id("alert", str(alert.id))
@@ -101,6 +114,7 @@ async def read_live(
 ) -> Parts:
     """Return the number of open alerts, and each alert with the person that has taken it on."""
     alerts, acknowledged = await read_alerts(visitor)
+    visitor = await name_posts(visitor, alerts, acknowledged)
     make_row = load_macro(visitor, "alerts/parts", "alert_row")
     rows = {
         alert_element(alert): make_row(

@@ -13,6 +13,7 @@ from starlette.types import Scope
 
 from publisher.domain.characters import is_storable
 from publisher.domain.delivery import State
+from publisher.domain.post import PostId
 from publisher.domain.user import Permission, RefusalKind
 from publisher.engine.authentication import check_code
 from publisher.i18n import LANGUAGES, Lang, Messages
@@ -346,6 +347,11 @@ async def render_problem(
 ) -> Response:
     """Return a page that says why nothing was done."""
     visitor = get_visitor(request)
+    if "post" in facts and visitor.session is not None:
+        named = PostId(str(facts["post"]).partition("#")[0])
+        visible = await visitor.find_visible([named])
+        titles = await visitor.site.store.queries.titles(visible)
+        visitor = request.state.visitor = replace(visitor, titles=titles)
     translate = visitor.messages.translate
     if (permission := facts.get("permission")) is not None:
         facts["permission"] = translate(f"web_may_{permission}")

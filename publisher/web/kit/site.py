@@ -256,6 +256,8 @@ class Visitor:
     """Where the request comes from."""
     session_id: str = field(default="", repr=False)
     session: Session | None = None
+    titles: Mapping[PostId, str] = field(default_factory=dict, repr=False)
+    """The titles of the posts that messages on the page name, by their ids."""
 
     @property
     def audit_number(self) -> int:
@@ -272,7 +274,16 @@ class Visitor:
             names_buttons=True,
             names_host=self.works_on_host,
             name_account=self.site.account_names[self.lang].name,
+            name_post=self.name_post if self.titles else None,
         )
+
+    def name_post(self, name: str) -> str:
+        """Return the title of a post, or of one of its occurrences; without one it stays an id."""
+        post, _, occurrence = name.partition("#")
+        if (title := self.titles.get(PostId(post))) is None:
+            return name
+        at = self.clock.when(datetime.fromisoformat(occurrence)) if occurrence else ""
+        return f"《{title}》{at}"
 
     @property
     def works_on_host(self) -> bool:

@@ -58,7 +58,7 @@ from publisher.web.posts.post_actions import (
     needs_code,
     needs_retraction,
 )
-from publisher.web.posts.posts import DeliveryLine, describe_delivery
+from publisher.web.posts.posts import DeliveryLine, describe_delivery, name_related
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -361,6 +361,7 @@ async def show_delivery(request: Request) -> Response:
         await load_delivery_view(request, has_texts=True),
         get_visitor(request),
     )
+    visitor = request.state.visitor = await name_related(visitor, view.post)
     key, store = view.delivery.key, get_site(request).store
     page = {
         "post": key.post,
@@ -405,6 +406,7 @@ async def read_live(
         )
     except NoSuchItemError:
         return NO_PARTS
+    visitor = await name_related(visitor, view.post)
     explanation = await explain(
         visitor, view, await visitor.site.store.queries.alerts()
     )

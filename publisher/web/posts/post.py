@@ -40,6 +40,7 @@ from publisher.web.posts.posts import (
     DeliveryLine,
     PostView,
     load_post_view,
+    name_related,
     read_post_view,
 )
 from publisher.web.posts.texts import compare_texts
@@ -57,6 +58,9 @@ async def show_post(request: Request) -> Response:
     site, visitor, query = get_site(request), get_visitor(request), request.query_params
     moment = await read_moment(visitor)
     view = await load_post_view(request, moment, has_texts=True)
+    details = view.details
+    visitor = await name_related(visitor, details.post, details.corrected_by)
+    request.state.visitor = visitor
     if (
         sitting := find_seat(view, query.get("platform", ""), query.get("seat", ""))
     ) is not None:
@@ -255,6 +259,8 @@ async def read_live(
         view = await read_post_view(visitor, post, page.get("occurrence", ""))
     except NoSuchItemError:
         return NO_PARTS
+    details = view.details
+    visitor = await name_related(visitor, details.post, details.corrected_by)
     platform = find_platform(view, page.get("platform", ""))
     row = load_macro(visitor, "posts/parts", "delivery_row")
 

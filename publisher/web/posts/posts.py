@@ -3,7 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from urllib.parse import quote
 
@@ -31,6 +31,7 @@ from publisher.domain.kinds import PostKind
 from publisher.domain.post import (
     ONCE_OCCURRENCE,
     OccurrenceKey,
+    Post,
     PostId,
     RenderedPost,
     WarningLevel,
@@ -240,6 +241,16 @@ async def load_post_view(
     return await read_post_view(
         get_visitor(request), post, named, moment=moment, has_texts=has_texts
     )
+
+
+async def name_related(
+    visitor: Visitor, post: Post, corrected_by: PostId | None = None
+) -> Visitor:
+    """Return the visitor with the titles of a post, of its original and of its correction."""
+    others = [name for name in (post.follows, corrected_by) if name]
+    visible = await visitor.find_visible(others) if others else ()
+    titles = await visitor.site.store.queries.titles(visible) if visible else {}
+    return replace(visitor, titles={post.id: post.title, **titles})
 
 
 async def read_post_view(
