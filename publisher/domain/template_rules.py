@@ -59,8 +59,6 @@ class RuleFacts:
     expires: date | None = None
     has_pictures: bool = False
     original_title: str = ""
-    original_words: str = ""
-    """The words of the post that this one follows; empty where they are not known."""
     region: Mapping[str, str]
     phones: Sequence[str] = ()
     laws: Sequence[Law] = ()
@@ -121,13 +119,6 @@ def refuse_end_of_crime(facts: RuleFacts) -> Iterator[Finding]:
 def refuse_same_title(facts: RuleFacts) -> Iterator[Finding]:
     if facts.original_title and facts.title.strip() == facts.original_title.strip():
         yield "title", "rule_title_of_original", {}
-
-
-def require_quoted_error(facts: RuleFacts) -> Iterator[Finding]:
-    """A correction names the very words that were wrong."""
-    wrong = facts.text("wrong").strip(" 。“”")
-    if facts.original_words and wrong not in facts.original_words:
-        yield "data.wrong", "rule_error_not_found", {"value": wrong[:40]}
 
 
 def refuse_hotlines(facts: RuleFacts) -> Iterator[Finding]:
@@ -324,7 +315,6 @@ RULES: Final[Mapping[str, Rule]] = {
     "expiry": require_expiry,
     "no-end-of-crime": refuse_end_of_crime,
     "new-title": refuse_same_title,
-    "quoted-error": require_quoted_error,
     "no-hotlines": refuse_hotlines,
     "true-weekdays": require_true_weekdays,
     "no-judgement": refuse_judgement,

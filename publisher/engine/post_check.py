@@ -1,12 +1,16 @@
 """Check a post while it is written: all its problems, its texts, and the room on each platform."""
 
 import asyncio
+import html
+import json
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from publisher.domain.account import AccountId, Capabilities, Mode, Platform
-from publisher.domain.errors import Location, Problem, ScheduleError
+from publisher.domain.errors import Location, Problem, ScheduleError, Severity
+from publisher.domain.kinds import CORRECTING_KINDS
 from publisher.domain.post import Post, PostId, RenderedPost, Schedule, find_family
 from publisher.engine.planner import Planner
 from publisher.rendering.renderer import RenderResult
@@ -193,6 +197,13 @@ def _check(
         *find_overtaken_follow_ups(post, stored.follow_ups),
         *list_warnings(planner, schedule, next_times, now),
         *result.problems,
+        *(
+            problem
+            for member, _at, accounts in items
+            for problem in find_misquotation(
+                planner, member, originals.get(member.follows), accounts
+            )
+        ),
     ]
     located = [*problems, *locate_problems(found, text=toml.text, file="")]
     return PostCheck(
@@ -212,6 +223,45 @@ def join_results(results: Collection[RenderResult]) -> RenderResult:
         media={name: data for each in results for name, data in each.media.items()},
         problems=tuple(problem for each in results for problem in each.problems),
     )
+
+
+def find_misquotation(
+    planner: Planner,
+    post: Post,
+    original: Post | None,
+    accounts: Collection[AccountId],
+) -> Sequence[Problem]:
+    """Return a warning if a correction quotes words that its original does not have.
+
+    It is no error: the original may have changed since, and a correction must not wait for that.
+    """
+    wrong = _squeeze(str(post.data.get("wrong", "")).strip(" 。“”"))
+    if original is None or not wrong or post.kind not in CORRECTING_KINDS:
+        return ()
+    written = [original.title, original.body, *original.text_by_platform.values()]
+    written.append(json.dumps(original.data, ensure_ascii=False, default=str))
+    if wrong in _squeeze("\n".join(written)):
+        return ()
+    occurrence = find_next_occurrence(
+        original, planner.now, planner.schedule_context.timezone
+    )
+    known = planner.schedule_context.accounts
+    one_each = {known[name].platform: name for name in accounts if name in known}
+    result = planner.post_renderer.render(
+        original, occurrence, [*one_each.values()], {}
+    )
+    texts = [part for each in result.rendered_posts for part in each.all_parts]
+    if wrong in _squeeze("\n".join(texts)):
+        return ()
+    facts = {"post": post.id, "key": "data.wrong", "value": wrong[:40]}
+    return [
+        Problem(code="rule_error_not_found", severity=Severity.WARNING, facts=facts)
+    ]
+
+
+def _squeeze(text: str) -> str:
+    """Return a text or an article without spaces and marks, to compare it with words of it."""
+    return re.sub(r"<[^>]*>|[\s*#]", "", html.unescape(text))
 
 
 def list_follow_ups(related: Sequence[RelatedPost]) -> Sequence[Post]:
@@ -245,6 +295,7 @@ async def check_stored(
             *find_overtaken_follow_ups(post, list_follow_ups(related)),
             *list_warnings(planner, Schedule(posts=(post,)), next_times, now),
             *result.problems,
+            *find_misquotation(planner, post, original, accounts),
         ]
 
     return await asyncio.to_thread(check)

@@ -33,7 +33,6 @@ def check_data(
         expires=expires and expires.astimezone(timezone).date(),
         has_pictures=bool(post.images),
         original_title=layout.original,
-        original_words=layout.original_words,
         region=layout.region,
         phones=contacts.phones,
         laws=shipped_laws(),

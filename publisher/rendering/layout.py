@@ -59,8 +59,6 @@ class LayoutFacts:
     original: str
     """The title of the post that this one follows, or nothing."""
     due: date
-    original_words: str = ""
-    """All that staff wrote of it; empty if that is not known."""
     words: str = ""
     """The post's own text for the platform, or nothing."""
 

@@ -93,8 +93,6 @@ class OriginalPost:
 
     title: str
     marker: Marker
-    words: str = ""
-    """All that staff wrote of it; empty if that is not known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -280,9 +278,7 @@ class PostRenderer:
             marker = self.older_markers.get((followed.id, account.id)) or derive_marker(
                 key, account.id
             )
-            original = OriginalPost(
-                title=followed.title, marker=marker, words=_list_words(followed)
-            )
+            original = OriginalPost(title=followed.title, marker=marker)
         return RenderTarget(
             account=account,
             region=self.regions.get(account.region or "", NO_REGION),
@@ -321,12 +317,6 @@ class PostRenderer:
         )
         problems = [_with_post(problem, post) for problem in pictures.problems]
         return replace(pictures, problems=problems)
-
-
-def _list_words(post: Post) -> str:
-    """Return all that staff wrote of a post, for a search."""
-    data = json.dumps(post.data, ensure_ascii=False, default=str)
-    return "\n".join([post.title, post.body, *post.text_by_platform.values(), data])
 
 
 def crop_cover(
@@ -584,7 +574,6 @@ def _make_context(
         data=data,
         region=target.region,
         original=target.original.title if target.original else "",
-        original_words=target.original.words if target.original else "",
         words=post.text_by_platform.get(account.platform, ""),
         due=due,
     )

@@ -348,6 +348,36 @@ async def test_an_edit_changes_the_one_line(site, file):
     assert file.read_text("utf-8") == FILE.replace("每周反诈提示", "每周反诈小提示")
 
 
+@pytest.mark.parametrize(
+    ("wrong", "is_said"),
+    [
+        ("先打 电话核实", True),
+        ("“每周反诈提示”", True),
+        ("请拨打110", True),
+        ("周六上午八时", False),
+    ],
+)
+async def test_a_quoted_error_is_looked_for_in_the_original(site, file, wrong, is_said):
+    """The form, and the checks of the saved correction, say that nobody wrote such words."""
+    await apply_schedule(site.application.planner, file.read_text("utf-8"), file.name)
+    author = await site.signed_in("author")
+    form = {
+        **NEW,
+        "kind": "correction",
+        "id": "fix",
+        "title": "更正：每周反诈提示",
+        "follows": "weekly",
+        "data.right": "转账之前，先打电话核实",
+        "data.wrong": wrong,
+    }
+    said = "，在原稿里找不到"
+    checked = await author.post("/write/check", data={**form, "tried": "1"})
+    assert (said in checked.text) is not is_said
+    assert (await author.post("/write", data=form)).status_code == 303
+    await apply_schedule(site.application.planner, file.read_text("utf-8"), file.name)
+    assert (said in (await author.get("/posts/fix")).text) is not is_said
+
+
 async def test_what_was_sent_leads_to_a_correction(site, file):
     """The edit page of a sent post says so, and begins a correction of that post.
 
