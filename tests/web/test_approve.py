@@ -436,7 +436,7 @@ async def test_a_move_in_the_calendar_says_that_approvals_end(approving, monkeyp
     assert "1 个同意会作废" in asked.text
     assert len(kept.status.counted) == 1
     assert "原来的 1 个同意已作废" in shown
-    assert "缺 审核" in shown
+    assert "缺审核" in shown
     assert "act-undo" not in shown
     assert (await approving.store.approvals.tasks("refund"))[0].status.counted == []
 
@@ -481,7 +481,7 @@ async def test_a_text_is_returned_with_a_reason(approving):
         data={**form, "ready": "web_return_facts", "reason": "电话不对"},
     )
     assert done.status_code == 303
-    assert "王 退回：事实或数字要核实，电话不对" in (await zhang.get("/inbox")).text
+    assert "王退回：事实或数字要核实，电话不对" in (await zhang.get("/inbox")).text
     assert 'data-testid="done-returned"' in (await wang.get("/inbox")).text
     assert (await approving.store.approvals.tasks("refund"))[0].status.counted == []
 
@@ -511,7 +511,7 @@ async def test_a_remark_at_a_passage_is_shown_to_its_author_there(approving):
     [task] = await approving.store.approvals.tasks(PostId("refund"))
     [remark] = task.returned.remarks
     assert (remark.field, remark.text) == ("data.summary", "请写明 96110")
-    assert "李 退回：有 1 处留言" in (await zhang.get("/inbox")).text
+    assert "李退回：有 1 处留言" in (await zhang.get("/inbox")).text
     assert (
         "「正规退款原路退回，不用转账」<b>请写明 96110</b>"
         in (await zhang.get("/approve/refund")).text
@@ -610,6 +610,19 @@ async def test_a_yes_taken_back_too_late_leads_to_the_post(approving, state):
     page = re.sub(r"<[^>]+>", "", (await li.get("/posts/refund")).text)
     [said] = re.findall("(?:没有收回|收回得晚了)：《([^》]*)》", page)
     assert said == "警惕“退款客服”诈骗"
+
+
+async def test_the_page_of_a_correction_says_that_it_is_approved_too(approving):
+    """The page of a correction names the stages, and no account where nothing is to be done."""
+    li = await approving.signed_in("operator", name="李")
+    pages = []
+    for state in (State.PENDING, State.PUBLISHED):
+        await set_state(approving, state)
+        pages.append((await li.get("/posts/refund/correct")).text)
+    assert "原稿还没有在任何账号发布。" in pages[0]
+    assert "更正也要审批：" in pages[1]
+    assert "批完，就发到 3 个" in pages[1]
+    assert [" 0 个账号" in page for page in pages] == [False, False]
 
 
 async def test_a_yes_stays_in_the_inbox_until_it_cannot_be_taken_back(

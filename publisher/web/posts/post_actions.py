@@ -15,7 +15,7 @@ from publisher.config import Environment
 from publisher.domain.account import AccountId
 from publisher.domain.delivery import OPEN_STATES, Delivery, Readback, State
 from publisher.domain.errors import NoSuchItemError, RefusedError, SignInError
-from publisher.domain.kinds import CORRECTING_KINDS
+from publisher.domain.kinds import CORRECTING_KINDS, PostKind
 from publisher.domain.post import DeliveryId, OneTimeTrigger, Post, PostId
 from publisher.domain.user import Permission
 from publisher.engine.decisions import can_be_resolved
@@ -715,6 +715,8 @@ async def show_correct(request: Request) -> Response:
     ]
     post = view.details.post
     repeats = not isinstance(post.trigger, OneTimeTrigger)
+    rules = get_site(request).store.approval_rules
+    chain = rules.chain_for(PostKind.CORRECTION)
     return await render_page(
         request,
         "posts/correct",
@@ -723,6 +725,7 @@ async def show_correct(request: Request) -> Response:
         post=post,
         corrections=corrections,
         repeats=repeats,
+        stages=[stage.name for stage in chain],
     )
 
 
