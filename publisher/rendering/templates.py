@@ -52,9 +52,9 @@ SHARED_COVER_ALT: Final = "文章封面：深蓝底色上的柱状图与“公�
 SHORT_TEXT_LIMIT: Final = 200
 """A platform that takes less than this gets the short page."""
 SIGNATURE_USES: Final = {
-    "source": ("来源：提供事实的部门", "the office that the facts come from"),
-    "editor": ("编辑", "the editor"),
-    "checker": ("审核：最后批准的人", "the checker, who gives the last approval"),
+    "source": ("提供事实的部门", "the office that the facts come from"),
+    "editor": ("写这一稿的人", "who wrote this text"),
+    "checker": ("最后批准的人", "who gives the last approval"),
 }
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from publisher.i18n import LANGUAGES, Messages, load_catalogue
 from publisher.schedule.model import PostEntry
+from tests.web.posts import POST, plan
 from tests.web.test_plain_words import TAG, visible
 from tests.web.test_write import NEW, file  # noqa: F401 # a fixture
 
@@ -92,3 +93,25 @@ def test_a_page_has_its_own_words_where_the_file_has_keys(lang):
     assert page.name_field("expires") == page.translate("web_write_expires")
     assert page.name_field("data.summary") == page.translate("web_write_data_summary")
     assert page.name_field("images[0].alt") == page.translate("web_write_images")
+
+
+async def test_the_form_says_which_fields_may_stay_empty(site, file):  # noqa: F811
+    """A field that only another kind needs is marked for every kind that saves without it."""
+    author = await site.signed_in("author")
+    page = (await author.get("/write?kind=warning")).text
+    [label] = re.findall(r'<label for="f-data.source">(.*?)</label>', page, re.DOTALL)
+    kinds = set(re.findall(r"for-([\w-]+)", label))
+    assert "可以不填" in label
+    saved = await author.post("/write", data={**NEW, "tried": "1"})
+    assert ("warning" in kinds, saved.status_code) == (True, 303)
+    assert "notice" not in kinds
+
+
+async def test_the_original_is_chosen_by_its_title(site, file):  # noqa: F811
+    """The list has titles with their times, also for a post that the address names."""
+    await plan(site, POST)
+    author = await site.signed_in("author")
+    page = (await author.get("/write?kind=correction&follows=refund")).text
+    choice = r'<option value="refund" selected>([^<]*)</option>'
+    [name] = re.findall(choice, re.sub(r"\s+", " ", page))
+    assert name.strip().startswith("警惕“退款客服”诈骗 ")

@@ -309,9 +309,6 @@ async def show_form(  # noqa: PLR0913 # what the page shows besides the form
         values = await read_live_values(
             request, form, refused=invalid, saved_at=saved_at
         )
-    originals = await site.store.occurrences.find(
-        OccurrenceFilter(accounts=visitor.reach(Permission.VIEW)), MAX_ORIGINALS
-    )
     is_empty = form.is_new and not form.draft and not form.is_tried
     drafts = await site.store.drafts.list(visitor.user.name) if is_empty else ()
     values |= {
@@ -328,11 +325,7 @@ async def show_form(  # noqa: PLR0913 # what the page shows besides the form
             if name not in set(PostKind)
         },
         "repeats": REPEATS,
-        "originals": {
-            item.key.post: item.title
-            for item in originals
-            if item.key.post != form.base.get("id")
-        },
+        "originals": await list_originals(visitor, form),
         "recipients": list_own_recipients(site, visitor),
         "platforms": sorted(
             {account.platform for account in site.settings.accounts.values()}
@@ -354,6 +347,26 @@ async def show_form(  # noqa: PLR0913 # what the page shows besides the form
         status=status,
         **values,
     )
+
+
+async def list_originals(visitor: Visitor, form: Form) -> Mapping[PostId, str]:
+    """Return the titles and times of the posts that a post may follow, the latest due first.
+
+    The chosen one is among them, however old it is.
+    """
+    store = visitor.site.store
+    wanted = OccurrenceFilter(accounts=visitor.reach(Permission.VIEW))
+    found: dict[PostId, str] = {}
+    for item in await store.occurrences.find(wanted, MAX_ORIGINALS):
+        if item.key.post != form.base.get("id"):
+            name = f"{item.title}　{visitor.clock.when(item.due_at)}"
+            found.setdefault(item.key.post, name)
+    chosen = PostId(first(form.fields, "follows"))
+    if chosen and chosen not in found:
+        visible = await visitor.find_visible([chosen])
+        titles = await store.queries.titles(visible)
+        found[chosen] = titles.get(chosen, chosen)
+    return found
 
 
 async def was_sent(visitor: Visitor, post: PostId) -> bool:
