@@ -294,7 +294,7 @@ async def test_an_urgent_post_comes_first_and_is_to_be_released(lane):
     first, second = list_items((await other.get("/inbox")).text)
     assert 'data-testid="urgent"' in first
     assert re.search(rf'class="button main" href="/urgent/{POST}"', first)
-    assert "王 写的，等您放行" in first
+    assert "王写的，等您放行" in first
     assert 'data-testid="urgent"' not in second
     assert 'data-testid="urgent"' in (await other.get("/today")).text
     page = (await other.get(f"/approve/{POST}")).text
