@@ -1,10 +1,12 @@
 """What a platform has refused is corrected and sent where it failed, and nowhere else."""
 
 import asyncio
+import re
 
 import pytest
 
 from publisher.domain.delivery import State
+from publisher.i18n import Messages
 from tests.cli.posts import write_schedule
 from tests.web.posts import POST, plan, set_state
 from tests.web.test_write import fields_of, posts, without_waiting  # noqa: F401 # a fixture
@@ -50,6 +52,31 @@ async def test_the_copy_is_for_the_account_that_failed_alone(refused):
     first, second = await asyncio.to_thread(posts, file)
     assert (second["id"], second["to"]) == ("refund-2", ["beijing-weibo"])
     assert first["to"] == ["platform:weibo", "platform:tieba"]
+
+
+async def test_the_page_of_the_failed_account_leads_to_the_copy(refused):
+    """Its words name a button: an author has it there, and anybody else reads whom to ask."""
+    path = "/deliveries/refund/once/beijing-weibo"
+    author = await refused.signed_in("author")
+    other = await refused.signed_in("approver")
+    pages = [(await client.get(path)).text for client in (author, other)]
+    assert [f'href="{AGAIN.replace("&", "&amp;")}"' in page for page in pages] == [
+        True,
+        False,
+    ]
+    assert "请作者（zhang）在这一页按" in pages[1]
+    elsewhere = path.replace("beijing-weibo", "shanghai-tieba")
+    assert "only=refused" not in (await author.get(elsewhere)).text
+
+
+async def test_the_copy_says_what_was_refused_where(refused):
+    """The page that repairs a post has the platform's reason, and accounts by their names."""
+    client = await refused.signed_in("author")
+    page = (await client.get(AGAIN)).text
+    reason = Messages("zh_CN").translate(REFUSED)
+    assert f"<strong>北京 · 微博：{reason}</strong>" in page
+    [label] = re.findall(r'data-testid="field-to-beijing-weibo">([^<]*)', page)
+    assert label.strip() == "北京 · 微博"
 
 
 @pytest.mark.parametrize("state", [State.DUE, State.SENDING, State.HELD])

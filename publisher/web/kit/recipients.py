@@ -65,7 +65,11 @@ def list_recipients(
         ),
         (
             "account",
-            [(str(key), str(key), 1) for key in settings.accounts if key in active],
+            [
+                (str(key), site.account_names[visitor.lang].name(key), 1)
+                for key in settings.accounts
+                if key in active
+            ],
         ),
     ]
 

@@ -59,6 +59,7 @@ from publisher.web.posts.post_actions import (
     needs_retraction,
 )
 from publisher.web.posts.posts import DeliveryLine, describe_delivery, name_related
+from publisher.web.write.rewrite import read_refused
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -380,12 +381,21 @@ async def show_delivery(request: Request) -> Response:
         unseen=await list_own_unseen(visitor, view.delivery),
         rendered=view.filed.rendered,
         policy=store.policies.get(view.delivery.account),
+        refused_at=await read_rewrite(request, view),
         may_renew=view.delivery.state is State.HELD
         and view.delivery.reason == HoldReason.AUTH
         and visitor.may_renew(view.delivery.account),
         is_task=view.line.glyph is Glyph.ACTION
         and view.delivery.manual_task is not None,
     )
+
+
+async def read_rewrite(request: Request, view: DeliveryView) -> AccountId | None:
+    """Return the account if its refused post may be rewritten for it, by some author."""
+    account = view.delivery.account
+    if view.delivery.state is not State.FAILED:
+        return None
+    return account if account in await read_refused(request, view.post.id) else None
 
 
 async def read_live(

@@ -1,6 +1,6 @@
 """A copy of a post for the accounts where its platform has refused it, and for no other."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 
 from starlette.requests import Request
 
@@ -44,6 +44,19 @@ async def read_refused(request: Request, post: PostId) -> Collection[AccountId]:
         if one.state is not State.PENDING or one.due_at <= now
     )
     return {account for account in refused if visitor.sees_any([account])}
+
+
+async def list_refusals(request: Request, post: PostId) -> Mapping[str, str]:
+    """Return why a platform has refused a post, by the name of each account that may get it again."""
+    visitor = get_visitor(request)
+    refused = await read_refused(request, post)
+    return {
+        visitor.site.account_names[visitor.lang].name(one.account): (
+            visitor.formatter.reason(one.reason)
+        )
+        for one in await visitor.site.store.queries.deliveries(post)
+        if one.account in refused and one.state is State.FAILED
+    }
 
 
 async def choose_refused(request: Request, post: PostId) -> list[str]:

@@ -91,7 +91,12 @@ from publisher.web.write.post_form import (
 )
 from publisher.web.write.post_form import read_entry as read_form
 from publisher.web.write.renditions import article_response
-from publisher.web.write.rewrite import REFUSED, choose_refused, find_excess
+from publisher.web.write.rewrite import (
+    REFUSED,
+    choose_refused,
+    find_excess,
+    list_refusals,
+)
 from publisher.web.write.uploads import (
     describe_failure,
     has_upload,
@@ -326,6 +331,9 @@ async def show_form(  # noqa: PLR0913 # what the page shows besides the form
         },
         "repeats": REPEATS,
         "originals": await list_originals(visitor, form),
+        "refusals": await list_refusals(request, PostId(first(form.fields, "like")))
+        if first(form.fields, "only")
+        else {},
         "recipients": list_own_recipients(site, visitor),
         "platforms": sorted(
             {account.platform for account in site.settings.accounts.values()}
