@@ -12,9 +12,11 @@ from publisher.domain.delivery import State
 from publisher.domain.post import derive_marker
 from publisher.engine.decisions import named_person
 from publisher.schedule import cron
+from publisher.store.db.rows import write_audit
 from publisher.web.kit.pinyin import begins_with, read_letters
 from tests.cli.posts import warning
 from tests.web.posts import LATER, POST, SOON, plan, set_state
+from tests.web.test_plain_words import visible
 
 WEEKLY = warning("weekly", to='["beijing-weibo"]', when='cron = "0 9 * * 1"')
 
@@ -389,3 +391,37 @@ async def test_no_text_is_missing(site, lang, path):
     assert not re.findall(
         r"\b(?:pages|web|column|event|mode|health|state)_\w+|\{\w+\}", words
     )
+
+
+async def test_the_audit_counts_accounts_and_has_no_codes(site):
+    """One order on a post counts its accounts, not its own entry; choices and reasons are words."""
+    wang = named_person("王")
+    await plan(site, POST)
+    await set_state(site, State.PUBLISHED, attempts=1)
+    await site.store.actions.retract("refund", None, named_person("王"), "有误")
+
+    def write(unit):
+        write_audit(
+            unit,
+            site.runtime.now(),
+            wang,
+            event="sign_in_link_failed",
+            subject="account:beijing-weibo",
+            detail={"reason": "login_secret_elsewhere"},
+        )
+        write_audit(
+            unit,
+            site.runtime.now(),
+            wang,
+            event="resolved",
+            subject="refund@beijing-weibo",
+        )
+
+    await site.store.database.write(write)
+    client = await site.signed_in("viewer")
+    page = (await client.get("/audit")).text
+    assert "《警惕“退款客服”诈骗》，4 个账号" in re.sub(r"\s+", " ", page)
+    text = visible(page)
+    assert "login_secret_elsewhere" not in text
+    assert "人工认定结果" in text
+    assert "人工认定为“" not in re.findall(r"<select.*?</select>", page, re.DOTALL)[1]

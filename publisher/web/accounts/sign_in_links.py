@@ -59,9 +59,10 @@ def describe_sign_in(
     if link is not None and link.problem:
         found = Problem(code=link.problem, facts=dict(link.facts))
         reason = f"reason_{link.problem}"
+        is_for_host = visitor.works_on_host and link.problem in messages.entries
         problem = (
             messages.translate(reason)
-            if reason in messages.entries
+            if reason in messages.entries and not is_for_host
             else messages.describe(found)
         )
     return SignInView(

@@ -67,6 +67,13 @@ class AuditAct:
         posts = {split_subject(item.record.subject)[0] for item in self.sentences}
         return len(posts) == 1 and "" not in posts
 
+    @property
+    def accounts(self) -> int:
+        """The number of accounts with an entry. The order itself may have one too."""
+        return len(
+            {split_subject(item.record.subject)[1] for item in self.sentences} - {""}
+        )
+
 
 def group_acts(sentences: Sequence[AuditSentence]) -> Sequence[AuditAct]:
     """Return entries, newest first, with those of one act together.
