@@ -182,6 +182,30 @@ async def test_an_account_is_paused_and_resumed(site):
     assert await site.store.queries.pauses() == []
 
 
+async def test_a_paused_account_is_one_thing_to_do(site):
+    """The deliveries that it holds back are counted there, and are things to do once it is resumed."""
+    await plan(site, POST)
+    await set_state(site, State.HELD, "beijing-weibo", reason="auth", attempts=0)
+    await set_state(site, State.HELD, "beijing-tieba", reason="auth", attempts=0)
+    await site.store.actions.pause("account:beijing-weibo", WANG, "令牌过期")
+    client = await site.signed_in("operator")
+    page = (await client.get("/inbox")).text
+    items = re.findall(r'data-testid="todo-(\w+)-([\w@-]+)"', page)
+    assert sorted(items) == [
+        ("account", "beijing-weibo"),
+        ("resolve", "refund@beijing-tieba"),
+    ]
+    assert "原因：令牌过期，压着 1 条" in page
+    asked = (await client.get("/accounts/beijing-weibo/resume")).text
+    assert "另有 1 条已转给人处理，不会自己发" in asked
+    assert "现在没有等着发的" in asked
+    fields = hidden_fields(asked, "/accounts/beijing-weibo/resume")
+    await client.post("/accounts/beijing-weibo/resume", data=fields)
+    after = (await client.get("/inbox")).text
+    assert 'data-testid="todo-account-beijing-weibo"' not in after
+    assert after.count('data-testid="todo-resolve-refund') == 1
+
+
 async def test_a_login_is_checked_when_somebody_asks(site):
     """A login is checked on request.
 

@@ -317,16 +317,26 @@ def pause_form(visitor: Visitor, line: AccountLine, name: str) -> ActionForm:
 
 
 def resume_form(visitor: Visitor, line: AccountLine, name: str) -> ActionForm:
+    """Ask whether an account is to publish again, with what follows."""
     t, path = visitor.messages.translate, f"/accounts/{line.account.id}"
+    held = line.needing_person
     return ActionForm(
         verb="resume-account",
         path=f"{path}/resume",
         back=path,
         label=t("pages_resume_account"),
         title=t("pages_resume_account_title", name=name),
-        texts=[visitor.formatter.pause("pages_paused", line.pause)]
-        if line.pause
-        else [],
+        texts=[
+            *(
+                [visitor.formatter.pause("pages_paused", line.pause)]
+                if line.pause
+                else []
+            ),
+            t("pages_resume_account_says", number=line.counts.is_open - held)
+            if line.counts.is_open > held
+            else t("pages_resume_account_nothing"),
+            *([t("pages_resume_account_held", number=held)] if held else []),
+        ],
         confirm=t("pages_resume_account"),
         keep=t("pages_resume_keep"),
         fields={"paused_at": line.pause.at.isoformat() if line.pause else ""},

@@ -3,8 +3,8 @@
 These are approvals, rulings, posts to place by hand, and accounts that hold posts back.
 """
 
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -21,7 +21,7 @@ from publisher.engine.approvals import make_approver, waits_for
 from publisher.store.approvals.decisions import ApprovalTask, Approver
 from publisher.store.approvals.duty import DutyOfficer
 from publisher.store.approvals.guard import name_occurrence
-from publisher.store.queries.queries import Pause
+from publisher.store.queries.queries import HELD_WITH_ACCOUNT, Pause
 from publisher.store.queries.todo import UnseenEnd, Waiting, WaitingDelivery
 from publisher.web.kit.live_parts import item_id
 from publisher.web.kit.seats import AccountNames, name_accounts
@@ -119,11 +119,19 @@ def list_todo(
     What was not published has had its time, and a post without a time of its own is due once it
     is approved: both come before what is due later.
     """
+    paused = {
+        AccountId(pause.scope.removeprefix(ACCOUNT_SCOPE))
+        for pause in pauses
+        if pause.scope.startswith(ACCOUNT_SCOPE)
+    }
+    held = [one for one in waiting.to_decide if is_held_by_pause(one, paused)]
     found = [
         *list_approvals(visitor, waiting.tasks, on_duty),
-        *_list_deliveries(visitor, waiting.to_decide),
+        *_list_deliveries(
+            visitor, [one for one in waiting.to_decide if one not in held]
+        ),
         *list_unseen(visitor, waiting.unseen),
-        *_list_accounts(visitor, pauses),
+        *_list_accounts(visitor, pauses, Counter(one.account for one in held)),
     ]
     now = visitor.site.runtime.now()
     return sorted(
@@ -134,6 +142,18 @@ def list_todo(
             item.until or now,
             item.subject,
         ),
+    )
+
+
+def is_held_by_pause(delivery: WaitingDelivery, paused: Collection[AccountId]) -> bool:
+    """Return True if a delivery waits for its account, which is an item of its own.
+
+    It is one itself once the account is resumed.
+    """
+    return (
+        delivery.account in paused
+        and delivery.state is State.HELD
+        and f"held.{delivery.reason}" in HELD_WITH_ACCOUNT
     )
 
 
@@ -391,20 +411,26 @@ def _to_unseen_item(
     )
 
 
-def _list_accounts(visitor: Visitor, pauses: Sequence[Pause]) -> Sequence[TodoItem]:
-    """Return the accounts that are paused."""
+def _list_accounts(
+    visitor: Visitor, pauses: Sequence[Pause], held: Mapping[AccountId, int]
+) -> Sequence[TodoItem]:
+    """Return the accounts that are paused, with the number of deliveries `held` with each."""
+    translate = visitor.messages.translate
     names, items = name_accounts(visitor.site.settings, visitor.messages), []
     for pause in pauses:
         account = AccountId(pause.scope.removeprefix(ACCOUNT_SCOPE))
         if not pause.scope.startswith(ACCOUNT_SCOPE) or not visitor.sees_any([account]):
             continue
+        said = [visitor.formatter.pause("web_todo_paused", pause)]
+        if account in held:
+            said.append(translate("web_todo_holds", number=held[account]))
         items.append(
             TodoItem(
                 kind=TodoKind.ACCOUNT,
                 subject=account,
                 about=pause.scope,
                 title=names.name(account),
-                text=visitor.formatter.pause("web_todo_paused", pause),
+                text=translate("list_comma").join(said),
                 path=f"/accounts/{quote(account, safe='')}",
                 is_mine=visitor.may(Permission.OPERATE, [account]),
                 renews=account
