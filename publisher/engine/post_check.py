@@ -201,7 +201,7 @@ def _check(
             problem
             for member, _at, accounts in items
             for problem in find_misquotation(
-                planner, member, originals.get(member.follows), accounts
+                planner, member, originals.get(PostId(member.follows or "")), accounts
             )
         ),
     ]

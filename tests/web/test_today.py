@@ -207,3 +207,18 @@ async def test_a_large_day_is_a_page_within_its_budget(site, regions):
     assert page.count('data-testid="row-') == 67
     assert len(gzip.compress(page.encode(), 5)) <= 25 * 1024
     assert len(re.findall(r"<[a-z]", page.partition("<main")[2])) <= 2_500
+
+
+async def test_the_day_lists_what_is_near_first(site):
+    """Of what stands alike, the nearest to now is first, whether it is past or to come."""
+    account, now = AccountId(next(iter(site.store.policies))), site.runtime.now()
+    for post, hours in {"early": -0.9, "late": -0.5, "soon": 1, "evening": 6}.items():
+        at = now + timedelta(hours=hours)
+        await enqueue_posts(site.store.posts, make_post(post, [account], at))
+    published = update(DELIVERY).where(DELIVERY.c.post.in_(["early", "late"]))
+    await site.store.database.write(
+        lambda unit: unit.connection.execute(published.values(state="published"))
+    )
+    page = await open_today(site, "viewer")
+    rows = re.findall(r'data-testid="row-(\w+)"', page)
+    assert rows == ["soon", "evening", "late", "early"]

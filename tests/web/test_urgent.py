@@ -3,8 +3,10 @@
 import asyncio
 import re
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
+from sqlalchemy import update
 
 from publisher.cli.commands.demo import APPROVER, AUTHOR, add_people
 from publisher.domain.approval import ApprovalRules, Stage
@@ -14,6 +16,7 @@ from publisher.domain.post import PostId
 from publisher.domain.user import Principal
 from publisher.engine.approvals import make_approver, release_in_emergency
 from publisher.engine.planner import apply_schedule
+from publisher.store.db.tables import DELIVERY
 from publisher.web.write import urgent
 from tests.web.conftest import ADMIN
 from tests.web.posts import POST as PLANNED
@@ -135,6 +138,24 @@ async def test_a_review_that_disagrees_reaches_the_author(lane):
     assert "李 补审没有同意：没有依据" in item
     assert 'name="item"' not in item
     assert "没有等您的事" in (await other.get("/inbox")).text
+
+
+async def test_a_release_without_its_approvals_is_not_folded_away(lane):
+    """Two hours after it went out it is still the first row of the day, and not among the done."""
+    author = await lane.signed_in("author", name="王")
+    other = await lane.signed_in("approver", name="李")
+    for name in ("王", "李"):
+        await lane.store.duty.add(name, ADMIN, "内线 8112")
+    await send(author)
+    page = await other.get(f"/urgent/{POST}")
+    await other.post(f"/urgent/{POST}", data=fields_of(page.text))
+    published = update(DELIVERY).values(state=State.PUBLISHED.value)
+    await lane.store.database.write(lambda unit: unit.connection.execute(published))
+    lane.runtime.advance_time(timedelta(hours=2))
+    viewer = await lane.signed_in("viewer", name="看")
+    today = (await viewer.get("/today")).text
+    assert f'data-testid="row-{POST}"' in today
+    assert 'data-testid="folded"' not in today
 
 
 async def test_what_is_not_in_force_yet_is_not_asked_to_be_released(lane, monkeypatch):

@@ -77,6 +77,12 @@ class TodayRow:
             self.summary.by_glyph
         )
 
+    @property
+    def is_pressing(self) -> bool:
+        """True if the row is urgent and not finished, or was released without its approvals."""
+        is_urgent = self.summary.is_urgent and not self.is_folded
+        return is_urgent or (self.missing is not None and self.missing.is_review)
+
     def is_under(self, tab: str) -> bool:
         """Return True if the row is listed under a tab."""
         if tab == "finished":
@@ -237,7 +243,10 @@ async def read_today(visitor: Visitor, moment: Moment, day: date, tab: str) -> T
     folded = [
         row
         for row in shown
-        if tab == "all" and row.is_folded and row.summary.due_at < now - FOLDED_AFTER
+        if tab == "all"
+        and row.is_folded
+        and not row.is_pressing
+        and row.summary.due_at < now - FOLDED_AFTER
     ]
     board = make_board(visitor, missing)
     lines = [board.make_line(summary) for summary in coming]
@@ -260,9 +269,9 @@ async def read_today(visitor: Visitor, moment: Moment, day: date, tab: str) -> T
                 if row.element not in {row.element for row in folded}
             ],
             key=lambda row: (
-                not (row.summary.is_urgent and not row.is_folded),
+                not row.is_pressing,
                 row.summary.glyph.rank,
-                row.summary.due_at,
+                abs(row.summary.due_at - now),
             ),
         ),
         folded=folded,
