@@ -457,9 +457,12 @@ async def give_approval(request: Request) -> Response:
     except ApprovalError as error:
         return await render_stale(request, error)
     facts = {"title": done.post.title, "stage": done.status.approvals[-1].stage}
-    code = "web_done_approved_last" if done.status.is_approved else "web_done_approved"
-    if done.status.is_emergency:
-        code = "web_done_approved" if done.status.missing else "web_done_reviewed"
+    is_due = done.due_at is None or done.due_at <= site.runtime.now()
+    code = "web_done_approved_now" if is_due else "web_done_approved_last"
+    if done.status.missing:
+        code = "web_done_approved"
+    elif done.status.is_emergency:
+        code = "web_done_reviewed"
     notice = Notice(
         code=code,
         facts=facts,
