@@ -734,3 +734,12 @@ async def test_a_post_that_is_nowhere_has_no_addresses(site):
     assert hidden in (await client.get(PATH)).text
     await set_state(site, State.RETRACTED, "beijing-weibo", **RECEIPT)
     assert hidden in (await client.get(PATH)).text
+
+
+@pytest.mark.parametrize(("role", "sees"), [("author", False), ("operator", True)])
+async def test_officers_read_titles_where_operators_have_ids(site, role, sees):
+    """The list and the page of a post show its id to people who work on the host alone."""
+    await plan(site, POST)
+    client = await site.signed_in(role)
+    pages = [(await client.get(path)).text for path in ("/posts", PATH)]
+    assert ["<code>refund</code>" in page for page in pages] == [sees, sees]
