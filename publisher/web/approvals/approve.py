@@ -37,7 +37,6 @@ from publisher.web.kit.page import load_macro, redirect, render_page
 from publisher.web.kit.seats import AccountNames, name_accounts
 from publisher.web.kit.site import Notice, Visitor, get_site, get_visitor
 from publisher.web.kit.todo import (
-    TodoKind,
     approval_path,
     list_todo,
     make_visitor_approver,
@@ -324,9 +323,7 @@ async def describe_task(
     """Return the values that the pages show of an occurrence."""
     visitor = get_visitor(request)
     approver = make_visitor_approver(visitor)
-    mine = [
-        item for item in moment.todo if item.is_mine and item.kind is TodoKind.APPROVE
-    ]
+    mine = [item for item in moment.todo if item.can_be_approved]
     refusal = find_refusal(task, approver)
     return ApprovalPage(
         task=task,
@@ -514,7 +511,7 @@ async def find_next_path(request: Request) -> str:
     visitor = get_visitor(request)
     items = list_todo(visitor, await visitor.site.store.waiting.read(), (), ())
     return next(
-        (item.path for item in items if item.is_mine and item.kind is TodoKind.APPROVE),
+        (item.path for item in items if item.can_be_approved),
         "/inbox",
     )
 

@@ -71,7 +71,7 @@ class TodoItem:
     is_urgent: bool = False
     """True for an urgent post that waits for people."""
     is_returned: bool = False
-    """True for a text that an approver sent back: its author decides."""
+    """True for a text that an approver wants changed: its author's matter, and no approval."""
     is_release: bool = False
     """True if the visitor's release in an emergency is the quickest way."""
     stages: str = ""
@@ -93,6 +93,11 @@ class TodoItem:
         if self.is_returned:
             return "returned"
         return "release" if self.is_release else self.kind
+
+    @property
+    def can_be_approved(self) -> bool:
+        """True if the visitor may give it an approval, among others at once."""
+        return self.is_mine and self.kind is TodoKind.APPROVE and not self.is_returned
 
     @property
     def element(self) -> str:
@@ -179,6 +184,7 @@ def list_approvals(
     An urgent one that the visitor may release is to be released.
     """
     approver, items = make_visitor_approver(visitor), []
+    reach = visitor.reach(Permission.VIEW)
     for task in tasks:
         if not (task.status.missing and visitor.sees_any(task.accounts)):
             continue
@@ -210,6 +216,7 @@ def list_approvals(
                 is_returned=is_returned,
                 is_urgent=task.post.is_urgent and not task.status.is_approved,
                 is_release=is_release,
+                number=sum(reach is None or key in reach for key in task.accounts),
                 stages=name_missing(visitor, task),
             )
         )
