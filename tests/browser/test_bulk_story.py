@@ -53,6 +53,14 @@ async def test_ticked_posts_are_moved_by_two_days(site, accepted, viewport, them
     async with serving(site.app) as address, browsers(site, address) as enter:
         page = await enter("王", "author", viewport, theme)
         await page.goto(f"{address}/posts")
+        await page.get_by_test_id("tick-all").check()
+        boxes = await page.locator('input[name="item"]').count()
+        move = page.get_by_test_id("act-bulk-move")
+        await expect(move).to_have_text(f"移动 {boxes} 条")
+        await page.mouse.wheel(0, 5000)
+        await expect(move).to_be_in_viewport()
+        await page.get_by_test_id("tick-all").uncheck()
+        await expect(move).to_be_disabled()
         for post in ("refund", "second", "quick"):
             await page.get_by_test_id(f"tick-{post}").check()
         await expect(page.get_by_test_id("act-bulk-move")).to_have_text("移动 3 条")

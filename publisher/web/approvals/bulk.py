@@ -7,7 +7,6 @@ from functools import partial
 from starlette.requests import Request
 from starlette.responses import Response
 
-from publisher.domain.account import AccountId
 from publisher.domain.errors import RefusedError, SignInError
 from publisher.domain.post import PostId, RenderedPost
 from publisher.engine.approvals import approve_content, waits_for
@@ -111,6 +110,7 @@ async def describe_task(visitor: Visitor, task: ApprovalTask) -> ActionItem:
     by_platform: dict[str, list[RenderedPost]] = {}
     for rendered in contents:
         by_platform.setdefault(rendered.platform, []).append(rendered)
+    policies = visitor.site.store.policies
     at, t = task.status.scheduled_at, visitor.messages.translate
     when = visitor.clock.when(task.due_at) if task.due_at else t("web_approve_asap")
     return ActionItem(
@@ -122,19 +122,14 @@ async def describe_task(visitor: Visitor, task: ApprovalTask) -> ActionItem:
         texts=[
             ItemText(
                 rendered=of_platform[0],
-                is_article=is_article(visitor, of_platform[0].account),
+                capabilities=policies[of_platform[0].account].capabilities,
                 accounts=len(of_platform),
                 variants=count_variants(of_platform),
             )
             for of_platform in by_platform.values()
+            if of_platform[0].account in policies
         ],
     )
-
-
-def is_article(visitor: Visitor, account: AccountId) -> bool:
-    """Return True if an account's texts are articles, which are HTML."""
-    policy = visitor.site.store.policies.get(account)
-    return policy is not None and policy.capabilities.is_article
 
 
 async def give_approvals(request: Request) -> Response:

@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from publisher.app.format import quote_typed_reason
-from publisher.domain.account import Account, AccountId
+from publisher.domain.account import Account, AccountId, Capabilities
 from publisher.domain.characters import remove_forbidden_characters
 from publisher.domain.delivery import Delivery
 from publisher.domain.errors import NoSuchItemError, RefusedError
@@ -31,7 +31,7 @@ class ItemText:
     """A platform's text of an act: of its first account, for so many accounts and variants."""
 
     rendered: RenderedPost
-    is_article: bool
+    capabilities: Capabilities
     accounts: int
     variants: int
 

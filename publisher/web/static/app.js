@@ -352,6 +352,11 @@
     button.textContent = button.dataset.counted.replace("{number}", ticked);
     button.disabled = !ticked;
   });
+  all("[data-tick-all]").forEach((each) => {
+    each.closest("label").hidden = false;
+    each.addEventListener("change", () => [...each.form.elements].filter(({ name }) => name === "item")
+      .forEach((other) => { other.checked = each.checked; }));
+  });
   document.addEventListener("change", countTicks);
   addEventListener("pageshow", countTicks);
 
