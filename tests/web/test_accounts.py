@@ -384,3 +384,29 @@ async def test_the_page_to_post_on_is_one_press_away(site):
 async def test_each_platform_names_its_page_to_post_on(site, account, page):
     """On Tieba it is that of the account's forum."""
     assert site.store.policies[account].capabilities.posting_url == page
+
+
+@pytest.mark.parametrize("view", ["regions", "list"])
+@pytest.mark.parametrize("typed", ["上", "shang", "上海"])
+async def test_a_region_is_found_among_the_accounts(site, view, typed):
+    """By a part of its name or its pinyin; nothing else is listed then."""
+    client = await site.signed_in("viewer")
+    page = (await client.get(f"/accounts?view={view}&q={typed}")).text
+    found = re.findall(r'href="/accounts/(\w+)-\w+"', page)
+    assert set(found) == {"shanghai"}
+    assert f'value="{typed}"' in page
+    none = (await client.get(f"/accounts?view={view}&q=拉萨")).text
+    assert 'href="/accounts/beijing-weibo"' not in none
+
+
+@pytest.mark.parametrize("regions", [3])
+async def test_many_accounts_in_need_do_not_hide_the_board(site):
+    """The first are cards, and the rest are folded with their number."""
+    for key in site.application.settings.accounts:
+        await site.store.actions.pause(f"account:{key}", WANG, "检修")
+    client = await site.signed_in("viewer")
+    page = (await client.get("/accounts")).text
+    before, _, folded = page.partition('data-testid="more-cards"')
+    kept = [part.count('data-testid="account-') for part in (before, folded)]
+    assert kept == [6, 3]
+    assert "还有 3 个账号要处理" in folded

@@ -35,14 +35,24 @@ from publisher.web.kit.forms import (
     show_action_form,
 )
 from publisher.web.kit.frame import Moment, read_frame_facts, read_moment
-from publisher.web.kit.live_parts import NO_PARTS, Parts, item_id, stream_path
+from publisher.web.kit.live_parts import (
+    NO_PARTS,
+    Parts,
+    item_id,
+    stream_path,
+    unlisted_id,
+)
 from publisher.web.kit.page import load_macro, redirect, render_page
+from publisher.web.kit.pinyin import contains, read_letters
 from publisher.web.kit.recovery import describe_cause, find_recoveries
 from publisher.web.kit.seats import AccountNames, name_accounts
 from publisher.web.kit.site import Notice, Visitor, get_site, get_visitor
 
 SETTINGS_MODE = "settings"
 MAX_ROWS_OF_ONE_COLUMN = 12
+MAX_CARDS = 6
+"""How many accounts in need stand above the board; the others are folded."""
+MAX_TEXT_CHARACTERS = 40
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +97,7 @@ def group_regions(
 class AccountBoard:
     """All accounts that a visitor may see.
 
-    Of them the `shown` ones are of the chosen platform and status.
+    Of them the `shown` ones are of the chosen platform and status, with the `text` in their name.
     """
 
     lines: Sequence[AccountLine]
@@ -95,6 +105,7 @@ class AccountBoard:
     regions_of_settings: Mapping[str, Mapping[str, str]]
     platform: Platform | None
     status: AccountStatus | None
+    text: str = ""
 
     @property
     def all_platforms(self) -> Sequence[Platform]:
@@ -126,6 +137,7 @@ class AccountBoard:
             for line in self.lines
             if self.platform in {None, line.account.platform}
             and self.status in {None, line.status}
+            and is_named(self.names.name(line.account.id), self.text)
         ]
         return sorted(
             found,
@@ -167,6 +179,15 @@ async def read_account_board(
         status=next(
             (status for status in AccountStatus if status == query.get("status")), None
         ),
+        text=query.get("q", "").strip()[:MAX_TEXT_CHARACTERS],
+    )
+
+
+def is_named(name: str, typed: str) -> bool:
+    """Return True if a typed text is a part of a name, or spells one in pinyin."""
+    letters = read_letters(typed)
+    return typed.casefold() in name.casefold() or bool(
+        letters and contains(name, letters)
     )
 
 
@@ -177,7 +198,10 @@ async def show_accounts(request: Request) -> Response:
     is_list = request.query_params.get("view") == "list"
     cells = [row.cell(platform) for row in board.rows for platform in board.platforms]
     items = [
-        *(line.card for line in board.needing),
+        *(
+            unlisted_id(line.card) if board.text else line.card
+            for line in board.needing
+        ),
         *([line.row for line in board.shown] if is_list else cells),
     ]
     return await render_page(
@@ -185,7 +209,10 @@ async def show_accounts(request: Request) -> Response:
         "accounts/accounts",
         moment=moment,
         stream=stream_path(
-            "accounts", items, platform=board.platform or "", status=board.status or ""
+            "accounts",
+            items,
+            platform=board.platform or "",
+            status=board.status or "",
         ),
         view="list" if is_list else "regions",
         board=board,
@@ -195,6 +222,7 @@ async def show_accounts(request: Request) -> Response:
         second_form=partial(find_second_form, get_visitor(request), board.names),
         statuses=list(AccountStatus),
         max_days=MAX_DAYS_SHOWN,
+        max_cards=MAX_CARDS,
     )
 
 
