@@ -119,6 +119,30 @@ async def test_a_map_of_one_platform_leads_to_its_accounts(site):
     )
 
 
+async def test_many_accounts_that_say_the_same_are_folded(site, monkeypatch):
+    """Once one of them says something else the list stands open, and so do alerts alike in one."""
+    await plan(site, POST)
+    monkeypatch.setattr(post, "MAX_ALIKE", 3)
+    await set_state(site, State.PUBLISHED, attempts=1)
+
+    def write(unit):
+        for account in ("beijing-weibo", "shanghai-weibo"):
+            facts = {"post": "refund", "account": account, "reason": "weibo_20021"}
+            raise_alert(unit, site.runtime.now(), "failed", f"refund@{account}", facts)
+
+    await site.store.database.write(write)
+    viewer = await site.signed_in("viewer")
+    alike = (await viewer.get(PATH)).text
+    opened = (await viewer.get(f"{PATH}?open=beijing-weibo")).text
+    await set_state(site, State.UNKNOWN, "beijing-weibo")
+    unlike = (await viewer.get(f"{PATH}?tab=all")).text
+    folded = ['data-testid="folded-lines"' in page for page in (alike, opened, unlike)]
+    assert folded == [True, False, False]
+    assert "逐个账号看（4 个）" in alike
+    assert alike.count("未能发到") == 1
+    assert "（另有 1 条一样的）" in alike
+
+
 async def test_a_post_on_very_many_accounts_lists_them_in_parts(site, monkeypatch):
     """Each account is on one of the pages, and an opened one is on the page that is shown."""
     await plan(site, POST)

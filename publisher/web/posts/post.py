@@ -1,7 +1,7 @@
 """One post: the progress of each account, its approvals, its texts and its reach."""
 
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 
@@ -19,7 +19,7 @@ from publisher.domain.user import Permission
 from publisher.engine.post_check import check_stored
 from publisher.store.db.tables import dump_post
 from publisher.store.queries.occurrences import RelatedPost
-from publisher.store.queries.queries import MetricsPoint
+from publisher.store.queries.queries import Alert, MetricsPoint
 from publisher.web.alerts.page import is_about
 from publisher.web.kit.frame import read_moment
 from publisher.web.kit.live_parts import NO_PARTS, Parts, RenderedItems, stream_path
@@ -46,6 +46,8 @@ from publisher.web.posts.posts import (
 from publisher.web.posts.texts import compare_texts
 
 TABS = ("action", "checking", "all")
+MAX_ALIKE = 24
+"""So many accounts stand in a list where all say the same; more are folded below the map."""
 MAX_LINES = 120
 """How many accounts one page of a post lists."""
 CHECKS_KEPT_SECONDS = 300
@@ -141,14 +143,32 @@ async def show_post(request: Request) -> Response:
         unseen=[
             item for item in moment.todo if item.seen_at == seen_path(view.key.post)
         ],
-        alerts=[
+        folds_lines=tab != "action"
+        and opened is None
+        and not first
+        and are_alike(lines),
+        alerts=group_alike(
             alert
             for alert in alerts
             if is_about(alert, view.key.post)
             and visitor.sees_alert(alert, [view.key.post])
-        ],
+        ),
         related=related,
     )
+
+
+def are_alike(lines: Sequence[DeliveryLine]) -> bool:
+    """Return True if many lines say the same of each account."""
+    return len(lines) > MAX_ALIKE and len({line.state for line in lines}) == 1
+
+
+def group_alike(alerts: Iterable[Alert]) -> Sequence[tuple[Alert, int]]:
+    """Return the first alert of each code and reason, with the number of the others like it."""
+    groups: dict[tuple[str, str], list[Alert]] = {}
+    for alert in alerts:
+        key = (alert.code, alert.facts.get("reason", ""))
+        groups.setdefault(key, []).append(alert)
+    return [(found[0], len(found) - 1) for found in groups.values()]
 
 
 def find_first(
