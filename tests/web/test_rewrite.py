@@ -2,10 +2,15 @@
 
 import asyncio
 import re
+from datetime import timedelta
 
 import pytest
 
+from publisher.domain.account import AccountId
 from publisher.domain.delivery import State
+from publisher.domain.errors import RefusedError
+from publisher.domain.post import PostId
+from publisher.engine.planner import apply_schedule, resend_post
 from publisher.i18n import Messages
 from tests.cli.posts import write_schedule
 from tests.web.posts import POST, plan, set_state
@@ -97,3 +102,31 @@ async def test_only_a_writer_of_that_account_is_offered_it(refused, role):
     client = await refused.signed_in(role, name="别")
     assert "only=refused" not in (await client.get("/posts/refund")).text
     assert (await client.get(AGAIN)).status_code in {403, 404, 409}
+
+
+async def test_what_was_written_again_is_not_sent_a_second_time(refused):
+    """Once the copy is planned, the first text is not sent to its account, and is nobody's work.
+
+    Its page leads to the copy. When the copy is cancelled, the first text can be sent again.
+    """
+    refused.runtime.advance_time(timedelta(days=1))
+    application, client = refused.application, await refused.signed_in("author")
+    fields = fields_of((await client.get(AGAIN)).text)
+    copy = {**fields, "id": "refund-2", "title": "警惕退款", "do": "save"}
+    assert (await client.post("/write", data=copy)).status_code == 303
+    text = await asyncio.to_thread(
+        application.settings.schedule_file.read_text, "utf-8"
+    )
+    await apply_schedule(application.planner, text, "schedule.toml")
+
+    page = (await client.get("/posts/refund")).text
+    assert ("only=refused" in page, 'href="/posts/refund-2"' in page) == (False, True)
+    assert (await client.get(AGAIN)).status_code == 409
+    account, post = AccountId("beijing-weibo"), PostId("refund")
+    [original] = await application.store.posts.family_posts(post)
+    with pytest.raises(RefusedError, match="resend_rewritten"):
+        await resend_post(application.planner, original, [account], [])
+
+    await set_state(refused, State.CANCELLED, post="refund-2")
+    assert "only=refused" in (await client.get("/posts/refund")).text
+    assert await application.store.posts.resend_blocker(original, account) is None

@@ -18,10 +18,11 @@ from sqlalchemy import (
 )
 
 from publisher.domain.account import Mode
-from publisher.domain.delivery import DesiredState, State
+from publisher.domain.delivery import OPEN_STATES, DesiredState, State
 from publisher.domain.post import ONCE_OCCURRENCE
 from publisher.domain.results import RESULT_CODES, NotSent
 from publisher.store.db.alert_tables import ALERT
+from publisher.store.db.approval_tables import POST_SAVE
 from publisher.store.db.tables import (
     ATTEMPT,
     DELIVERY,
@@ -37,6 +38,7 @@ SqlInstant = datetime | ColumnElement[datetime]
 _DELIVERY_LOGIN = LOGIN.alias("delivery_login")
 _NEWER = DELIVERY.alias("newer")
 _FOLLOWED = DELIVERY.alias("followed")
+_REFUSED, _COPY = DELIVERY.alias("refused"), DELIVERY.alias("copy")
 """Aliases of tables, made once.
 
 An alias takes longer to make than the conditions that use it. The daemon builds the conditions each
@@ -275,3 +277,34 @@ def subject_column(row: FromClause = DELIVERY) -> ColumnElement[str]:
         row.c.post.concat(instant).concat(literal("@")).concat(row.c.account)
     )
     return name
+
+
+REWRITTEN = (
+    select(
+        _REFUSED.c.id, _REFUSED.c.post, _REFUSED.c.account, _COPY.c.post.label("copy")
+    )
+    .join(
+        POST_SAVE,
+        and_(
+            POST_SAVE.c.copied_from == _REFUSED.c.post,
+            POST_SAVE.c.at > _REFUSED.c.due_at,
+        ),
+    )
+    .join(
+        _COPY,
+        and_(
+            _COPY.c.post == POST_SAVE.c.post,
+            _COPY.c.account == _REFUSED.c.account,
+            or_(
+                in_open_state(_COPY, *sorted(OPEN_STATES)),
+                in_state(_COPY, State.PUBLISHED),
+            ),
+        ),
+    )
+    .where(in_state(_REFUSED, State.FAILED))
+    .subquery("rewritten")
+)
+"""The refused deliveries that a person has written again since, as a copy for the same account.
+
+The copy is published, or under way. To send the refused text again would double it.
+"""

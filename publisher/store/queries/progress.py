@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,6 +31,7 @@ from publisher.domain.glyph import Glyph, choose_glyph
 from publisher.domain.post import DeliveryId, OccurrenceKey, PostId, RenderedPost
 from publisher.store.base import StorePart
 from publisher.store.db.approval_tables import DECISION_REQUEST
+from publisher.store.db.filters import REWRITTEN
 from publisher.store.db.tables import (
     ATTEMPT,
     DELIVERY,
@@ -137,6 +138,14 @@ def name_stop(group: Row[Any]) -> str:
 
 class ProgressQueries(StorePart):
     """Each query is one statement, for any number of accounts."""
+
+    async def rewritten(self, post: PostId) -> Mapping[AccountId, PostId]:
+        """Return the copies that people have written for the accounts that refused a post."""
+        query = select(REWRITTEN.c.account, REWRITTEN.c.copy).where(
+            REWRITTEN.c.post == post
+        )
+        rows = await self.database.read_rows(query)
+        return {AccountId(row.account): PostId(row.copy) for row in rows}
 
     async def post(
         self, post: PostId, accounts: Collection[AccountId] | None = None

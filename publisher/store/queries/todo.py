@@ -36,7 +36,7 @@ from publisher.store.approvals.guard import (
 )
 from publisher.store.base import StorePart
 from publisher.store.db.alert_tables import ALERT
-from publisher.store.db.filters import in_open_state, in_state
+from publisher.store.db.filters import REWRITTEN, in_open_state, in_state
 from publisher.store.db.rows import OCCURRENCES_MISSED
 from publisher.store.db.tables import DELIVERY, POST
 from publisher.store.queries.occurrences import needs_person
@@ -213,6 +213,7 @@ _UNSEEN: Select[Any] = (
         in_state(DELIVERY, *sorted(UNPUBLISHED_STATES)),
         ~POST.c.is_cancelled,
         ~_IS_RESENT,
+        DELIVERY.c.id.not_in(select(REWRITTEN.c.id)),
     )
 )
 """What has no alert was ended by a person, or is known. The alert stays however old it is."""

@@ -291,7 +291,7 @@ def list_buttons(
         )
 
     writes = "/write" in site.pages and may(Permission.WRITE)
-    refused = list_refused(view.deliveries)
+    refused = list_refused(view.deliveries, view.rewritten)
     is_in_force = view.details.is_in_force
     lacks_approval = (
         any(task.status.missing for task in view.tasks)

@@ -173,6 +173,8 @@ class PostView:
     progress: PostProgress
     filed: Sequence[FiledDelivery]
     """The deliveries of the lines, by id."""
+    rewritten: Mapping[AccountId, PostId]
+    """The copies that people have written for accounts that refused the post."""
 
     @property
     def rendered(self) -> Sequence[RenderedPost]:
@@ -319,7 +321,20 @@ async def read_post_view(
         stops=progress.count_stops(),
         progress=progress,
         filed=filed,
+        rewritten=await read_rewritten(visitor, post, filed),
     )
+
+
+async def read_rewritten(
+    visitor: Visitor, post: PostId, filed: Sequence[FiledDelivery]
+) -> Mapping[AccountId, PostId]:
+    """Return the copies of a post for accounts that refused it, as far as the visitor sees them."""
+    if all(item.delivery.state is not State.FAILED for item in filed):
+        return {}
+    found = await visitor.site.store.progress.rewritten(post)
+    return {
+        account: copy for account, copy in found.items() if visitor.sees_any([account])
+    }
 
 
 async def read_progress(visitor: Visitor, post: PostId) -> PostProgress:

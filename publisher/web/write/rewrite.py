@@ -16,8 +16,13 @@ REFUSED = "refused"
 """The value of the field `only` of such a copy, in addresses and in the form."""
 
 
-def list_refused(deliveries: Iterable[Delivery]) -> Collection[AccountId]:
-    """Return the accounts where the newest delivery of a post was refused, and none is open."""
+def list_refused(
+    deliveries: Iterable[Delivery], rewritten: Collection[AccountId]
+) -> Collection[AccountId]:
+    """Return the accounts where the newest delivery of a post was refused, and none is open.
+
+    On the `rewritten` ones a copy stands in its place.
+    """
     newest: dict[AccountId, Delivery] = {}
     is_open: set[AccountId] = set()
     for delivery in sorted(deliveries, key=lambda one: (one.due_at, one.id)):
@@ -27,7 +32,9 @@ def list_refused(deliveries: Iterable[Delivery]) -> Collection[AccountId]:
     return {
         account
         for account, delivery in newest.items()
-        if delivery.state is State.FAILED and account not in is_open
+        if delivery.state is State.FAILED
+        and account not in is_open
+        and account not in rewritten
     }
 
 
@@ -38,11 +45,12 @@ async def read_refused(request: Request, post: PostId) -> Collection[AccountId]:
     """
     site, visitor = get_site(request), get_visitor(request)
     now = site.runtime.now()
-    refused = list_refused(
+    deliveries = [
         one
         for one in await site.store.queries.deliveries(post)
         if one.state is not State.PENDING or one.due_at <= now
-    )
+    ]
+    refused = list_refused(deliveries, await site.store.progress.rewritten(post))
     return {account for account in refused if visitor.sees_any([account])}
 
 
