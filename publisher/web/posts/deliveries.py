@@ -12,7 +12,7 @@ from publisher.app.open_store import check_command_access
 from publisher.config import Environment, Settings
 from publisher.domain.account import Account, AccountId
 from publisher.domain.addresses import is_loopback
-from publisher.domain.delivery import Delivery, State
+from publisher.domain.delivery import WAITING_STATES, Delivery, State
 from publisher.domain.errors import NoSuchItemError, RefusedError
 from publisher.domain.glyph import Glyph
 from publisher.domain.post import DeliveryId, OccurrenceKey, Post, PostId
@@ -334,6 +334,7 @@ def list_forms(visitor: Visitor, view: DeliveryView) -> Sequence[ActionForm]:
     if (
         needs_retraction(delivery)
         and delivery.attempts
+        and (delivery.state not in WAITING_STATES or delivery.parts_done)
         and not view.is_refused
         and visitor.may(Permission.RETRACT, accounts)
     ):
