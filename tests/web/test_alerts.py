@@ -202,7 +202,7 @@ async def test_alerts_name_posts_by_their_titles(site):
 
     def write(unit):
         facts = {"post": "refund", "account": "beijing-weibo", "reason": "weibo_21327"}
-        again = {**facts, "occurrence": due}
+        again = {**facts, "occurrence": due, "reason": "weibo_20021"}
         for subject, each in {"refund": facts, "refund#1": again}.items():
             raise_alert(unit, site.runtime.now(), "failed", subject, each)
 

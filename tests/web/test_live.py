@@ -852,3 +852,22 @@ async def test_f90_an_unknown_parameter_costs_no_reading_of_its_own(site):
         for number in range(2)
     ]
     assert pages == [{}, {}]
+
+
+async def test_an_open_post_gets_its_alerts_and_loses_them(site):
+    """A missing approval is no longer said to be missing once it is given, without a reload."""
+    await plan(site, POST)
+    viewer = await open_page(site, "/posts/refund", "viewer")
+    at, facts = site.runtime.now(), {"post": "refund", "number": "7"}
+    await site.store.database.write(
+        lambda unit: raise_alert(unit, at, "occurrences_missed", "refund", facts)
+    )
+    await record(site, "send_requested", "refund")
+    frame = await next_frame(site, viewer)
+    assert "post-alerts" in targets(frame)
+    assert "错过的 7 次" in frame
+    [alert] = await site.store.queries.alerts()
+    await site.store.actions.dismiss_alert(alert.id, LI)
+    await record(site, "send_requested", "refund")
+    frame = await next_frame(site, viewer)
+    assert ("post-alerts" in targets(frame), "错过的 7 次" in frame) == (True, False)

@@ -1,7 +1,7 @@
 """One post: the progress of each account, its approvals, its texts and its reach."""
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 
@@ -147,12 +147,7 @@ async def show_post(request: Request) -> Response:
         and opened is None
         and not first
         and are_alike(lines),
-        alerts=group_alike(
-            alert
-            for alert in alerts
-            if is_about(alert, view.key.post)
-            and visitor.sees_alert(alert, [view.key.post])
-        ),
+        alerts=list_alerts(visitor, view.key.post, alerts),
         related=related,
     )
 
@@ -162,12 +157,15 @@ def are_alike(lines: Sequence[DeliveryLine]) -> bool:
     return len(lines) > MAX_ALIKE and len({line.state for line in lines}) == 1
 
 
-def group_alike(alerts: Iterable[Alert]) -> Sequence[tuple[Alert, int]]:
-    """Return the first alert of each code and reason, with the number of the others like it."""
+def list_alerts(
+    visitor: Visitor, post: PostId, alerts: Sequence[Alert]
+) -> Sequence[tuple[Alert, int]]:
+    """Return the first alert about a post of each code and reason, and how many are like it."""
     groups: dict[tuple[str, str], list[Alert]] = {}
     for alert in alerts:
-        key = (alert.code, alert.facts.get("reason", ""))
-        groups.setdefault(key, []).append(alert)
+        if is_about(alert, post) and visitor.sees_alert(alert, [post]):
+            key = (alert.code, alert.facts.get("reason", ""))
+            groups.setdefault(key, []).append(alert)
     return [(found[0], len(found) - 1) for found in groups.values()]
 
 
@@ -283,6 +281,7 @@ async def read_live(
     visitor = await name_related(visitor, details.post, details.corrected_by)
     platform = find_platform(view, page.get("platform", ""))
     row = load_macro(visitor, "posts/parts", "delivery_row")
+    alerts = await visitor.site.store.queries.alerts()
 
     def make_row(line: DeliveryLine) -> str:
         return row(line, view, tab, platform, line.delivery.account == opened)
@@ -297,11 +296,13 @@ async def read_live(
         "post-places": load_macro(visitor, "posts/parts", "post_places")(
             list_places(visitor.site.settings, view)
         ),
+        "post-alerts": load_macro(visitor, "posts/parts", "post_alerts")(
+            list_alerts(visitor, post, alerts)
+        ),
     }
     if view.tasks or view.approvals:
         fixed["post-approvals"] = load_macro(visitor, "posts/parts", "approvals")(view)
     for line in (line for line in view.lines if line.delivery.account == opened):
-        alerts = await visitor.site.store.queries.alerts()
         words = await explain(visitor, view_opened(visitor, view, line), alerts)
         fixed["why-words"] = load_macro(visitor, "posts/why", "why_words")(
             line.delivery, words
