@@ -22,7 +22,7 @@ from publisher.store.db.rows import RENEWAL, pause_account, raise_alert
 from publisher.store.db.tables import DELIVERY, changed_columns
 from publisher.testing.fakes import START_TIME
 from tests.cli.posts import warning
-from tests.web.posts import POST, hidden_fields, plan, set_state
+from tests.web.posts import POST, SOON, hidden_fields, plan, set_state
 
 WANG = named_person("王")
 
@@ -187,6 +187,12 @@ async def test_a_paused_account_is_one_thing_to_do(site):
     await plan(site, POST)
     await set_state(site, State.HELD, "beijing-weibo", reason="auth", attempts=0)
     await set_state(site, State.HELD, "beijing-tieba", reason="auth", attempts=0)
+    await plan(site, POST, warning("due", to='["beijing-weibo"]', when=SOON))
+    due = update(DELIVERY).where(DELIVERY.c.post == "due")
+    values = {"state": "due", "due_at": site.runtime.now()}
+    await site.store.database.write(
+        lambda unit: unit.connection.execute(due.values(**values))
+    )
     await site.store.actions.pause("account:beijing-weibo", WANG, "令牌过期")
     client = await site.signed_in("operator")
     page = (await client.get("/inbox")).text
@@ -195,10 +201,10 @@ async def test_a_paused_account_is_one_thing_to_do(site):
         ("account", "beijing-weibo"),
         ("resolve", "refund@beijing-tieba"),
     ]
-    assert "原因：令牌过期，压着 1 条" in page
+    assert "原因：令牌过期，压着 2 条" in page
     asked = (await client.get("/accounts/beijing-weibo/resume")).text
     assert "另有 1 条已转给人处理，不会自己发" in asked
-    assert "现在没有等着发的" in asked
+    assert "没结束的 1 个任务，到时间的马上发" in asked
     fields = hidden_fields(asked, "/accounts/beijing-weibo/resume")
     await client.post("/accounts/beijing-weibo/resume", data=fields)
     after = (await client.get("/inbox")).text

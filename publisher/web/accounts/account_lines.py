@@ -1,5 +1,6 @@
 """The state of each account as pages show it: what is wrong with it, or that it is fine."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -50,6 +51,8 @@ class AccountLine:
     text: str
     mode: Mode
     health: str
+    handed_over: int
+    """How many of its deliveries wait for a person's decision: none of them goes by itself."""
     is_unchecked: bool
     """True if publisher has paused it, and has not checked its login since."""
     days_left: int | None
@@ -100,12 +103,14 @@ async def read_lines(
     for post in await store.occurrences.foreign_posts(since, account):
         foreign.setdefault(post.account, []).append(post)
     grouped, waiting = group_alerts(alerts), moment.waiting.by_account
+    handed_over = Counter(one.account for one in moment.waiting.to_decide)
     return [
         describe_account(
             visitor,
             item,
             counts.get(item.account.id, OpenCounts()),
             waiting.get(item.account.id, 0),
+            handed_over[item.account.id],
             find_pause(item.account, moment.facts.pauses),
             grouped.get(item.account.id, ()),
             foreign.get(item.account.id, ()),
@@ -139,6 +144,7 @@ def describe_account(  # noqa: PLR0913, PLR0917 # all that is known of an accoun
     health: AccountHealth,
     counts: OpenCounts,
     needing_person: int,
+    handed_over: int,
     pause: Pause | None,
     alerts: Sequence[Alert],
     foreign: Sequence[ForeignPost],
@@ -166,6 +172,7 @@ def describe_account(  # noqa: PLR0913, PLR0917 # all that is known of an accoun
         health=visitor.messages.translate("pages_health_before_pause")
         if is_unchecked
         else formatter.health(health.health),
+        handed_over=handed_over,
         is_unchecked=is_unchecked,
         days_left=days_left,
         quota_left=health.quota_left,

@@ -347,7 +347,7 @@ def pause_form(visitor: Visitor, line: AccountLine, name: str) -> ActionForm:
 def resume_form(visitor: Visitor, line: AccountLine, name: str) -> ActionForm:
     """Ask whether an account is to publish again, with what follows."""
     t, path = visitor.messages.translate, f"/accounts/{line.account.id}"
-    held = line.needing_person
+    held = line.handed_over
     return ActionForm(
         verb="resume-account",
         path=f"{path}/resume",

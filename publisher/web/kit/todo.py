@@ -3,7 +3,7 @@
 These are approvals, rulings, posts to place by hand, and accounts that hold posts back.
 """
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -129,14 +129,12 @@ def list_todo(
         for pause in pauses
         if pause.scope.startswith(ACCOUNT_SCOPE)
     }
-    held = [one for one in waiting.to_decide if is_held_by_pause(one, paused)]
+    to_decide = [one for one in waiting.to_decide if not is_held_by_pause(one, paused)]
     found = [
         *list_approvals(visitor, waiting.tasks, on_duty),
-        *_list_deliveries(
-            visitor, [one for one in waiting.to_decide if one not in held]
-        ),
+        *_list_deliveries(visitor, to_decide),
         *list_unseen(visitor, waiting.unseen),
-        *_list_accounts(visitor, pauses, Counter(one.account for one in held)),
+        *_list_accounts(visitor, pauses, waiting.by_account),
     ]
     now = visitor.site.runtime.now()
     return sorted(
@@ -421,7 +419,7 @@ def _to_unseen_item(
 def _list_accounts(
     visitor: Visitor, pauses: Sequence[Pause], held: Mapping[AccountId, int]
 ) -> Sequence[TodoItem]:
-    """Return the accounts that are paused, with the number of deliveries `held` with each."""
+    """Return the accounts that are paused, with the number of deliveries held back with each."""
     translate = visitor.messages.translate
     names, items = name_accounts(visitor.site.settings, visitor.messages), []
     for pause in pauses:
