@@ -4,12 +4,13 @@ It takes by the schedule or by the settings alone.
 """
 
 from collections import defaultdict
+from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 
 from publisher.domain.account import AccountId
 from publisher.domain.plan import Plan, PlannedDeliveries, StoredPost, StoredPosts
-from publisher.domain.post import ONCE_OCCURRENCE, PostId
+from publisher.domain.post import ONCE_OCCURRENCE, PostId, find_family
 
 FREE_REMOVALS = 3
 FREE_REMOVAL_SHARE = 0.2
@@ -26,7 +27,7 @@ def needs_confirmation(removed: int, open_posts: int) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Removals:
-    """The posts that lose something by a plan, out of the `open_posts`.
+    """The posts that lose something by a plan, out of the `open_posts`. A family counts as one.
 
     Nothing is left of the posts `by_schedule`. They have left the schedule, or name no account any
     more, and nobody has saved that by itself. The posts `by_settings` lose accounts although their
@@ -34,10 +35,10 @@ class Removals:
     """
 
     open_posts: int
-    by_schedule: tuple[PostId, ...]
-    by_settings: tuple[PostId, ...]
+    by_schedule: tuple[str, ...]
+    by_settings: tuple[str, ...]
     is_everything: bool
-    taken: tuple[PostId, ...]
+    taken: tuple[str, ...]
 
     @property
     def must_ask_about_schedule(self) -> bool:
@@ -66,6 +67,7 @@ def find_removals(
     }
     removed = {post_id for post_id in changes.removed_posts if post_id in open_posts}
     emptied = _find_emptied(changes, stored)
+    planned = {item.occurrence.key.post for item in changes.planned}
     by_settings = {
         target.key.post for target in changes.removed_targets if target.by_settings
     }
@@ -74,16 +76,22 @@ def find_removals(
         for target in changes.removed_targets
         if target.by_settings or not target.is_time
     }
+    vanishing = removed | (emptied & open_posts) - by_settings
+    staying = _name_families((open_posts - vanishing) | planned)
     return Removals(
-        open_posts=len(open_posts),
+        open_posts=len(_name_families(open_posts)),
         by_schedule=tuple(
-            sorted((removed | (emptied & open_posts) - by_settings) - saved)
+            post for post in _name_families(vanishing - saved) if post not in staying
         ),
-        by_settings=tuple(sorted(by_settings)),
+        by_settings=_name_families(by_settings),
         is_everything=bool(by_settings)
         and by_settings & emptied >= open_posts - removed,
-        taken=tuple(sorted((lost_accounts | emptied) & open_posts)),
+        taken=_name_families((lost_accounts | emptied) & open_posts),
     )
+
+
+def _name_families(posts: Iterable[PostId]) -> tuple[str, ...]:
+    return tuple(sorted(set(map(find_family, posts))))
 
 
 def _has_more_to_come(post: StoredPost) -> bool:

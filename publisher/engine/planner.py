@@ -91,8 +91,8 @@ class AppliedSchedule:
     filed: int
     left_out: Sequence[Problem] = ()
     late_accounts: Sequence[LateAccounts] = ()
-    taken: Sequence[PostId] = ()
-    withheld: Sequence[PostId] = ()
+    taken: Sequence[str] = ()
+    withheld: Sequence[str] = ()
     hosts: Sequence[str] = ()
 
 
@@ -347,9 +347,9 @@ class SettledPlan:
     """
 
     changes: Plan
-    taken: Sequence[PostId]
-    unconfirmed: Sequence[PostId]
-    withheld: Sequence[PostId]
+    taken: Sequence[str]
+    unconfirmed: Sequence[str]
+    withheld: Sequence[str]
     hosts: Sequence[str]
 
     @property
@@ -621,7 +621,9 @@ async def send_scheduled_now(planner: Planner, post: Post, action: AuditAction) 
         else ()
     )
     is_approved = any(
-        task.status.counted for task in tasks if task.key.occurrence == ONCE_OCCURRENCE
+        task.status.counted
+        for task in tasks
+        if task.key == OccurrenceKey(post=post.id, occurrence=ONCE_OCCURRENCE)
     )
     if is_approved or any(item.may_have_been_called for item in once):
         return await planner.store.actions.send_now(post.id, action.by)

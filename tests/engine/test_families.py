@@ -419,3 +419,24 @@ async def test_what_a_person_has_cancelled_does_not_come_back_in_another_form(pl
         ("family_changed", "c", "p"),
     }
     assert await find_open(planner) == set()
+
+
+async def test_confirmation_counts_families(planner):
+    """A person confirms the number of families that vanish, not of their members."""
+    names = [f"p{number}" for number in range(5)]
+    await reload(planner, "".join(map(family, names)))
+    with pytest.raises(RefusedError, match="large_removal") as refused:
+        await reload(planner, family("other"))
+    assert refused.value.facts["number"] == "5"
+    assert refused.value.facts["posts"] == "p0、p1、p2、p3、p4"
+    applied = await apply_schedule(planner, family("other"), "schedule.toml", 5)
+    assert list(applied.taken) == names
+
+
+async def test_a_family_with_a_region_less_has_not_vanished(planner):
+    """Nobody is asked when many families lose one region: each goes on elsewhere."""
+    names = [f"p{number}" for number in range(5)]
+    await reload(planner, "".join(map(family, names)))
+    fewer = [family(name, words="", to=["c"]) + WORDS for name in names]
+    applied = await reload(planner, "".join(fewer))
+    assert list(applied.taken) == names

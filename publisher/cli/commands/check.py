@@ -539,8 +539,10 @@ def find_large_removal(
     The person confirms how many open posts it drops.
     """
     named = {entry_id(table) for table in post_tables(toml)}
-    open_posts = [post for post, stored in known.items() if stored.counts_as_open]
-    removed = sorted(post for post in open_posts if find_family(post) not in named)
+    open_posts = {
+        find_family(post) for post, stored in known.items() if stored.counts_as_open
+    }
+    removed = sorted(post for post in open_posts if post not in named)
     if not needs_confirmation(len(removed), len(open_posts)):
         return []
     facts = {"number": str(len(removed)), "posts": "、".join(removed[:MAX_NAMES])}

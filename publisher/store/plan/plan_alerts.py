@@ -9,7 +9,7 @@ from sqlalchemy import Connection, select
 
 from publisher.domain.errors import Problem
 from publisher.domain.plan import LateAccounts
-from publisher.domain.post import PostId
+from publisher.domain.post import PostId, find_family
 from publisher.store.db.alert_tables import ALERT, IS_ACKNOWLEDGED
 from publisher.store.db.database import ConcurrentUpdateError, Transaction
 from publisher.store.db.rows import (
@@ -45,7 +45,7 @@ PlanAlerts = Mapping[str, AlertContent | None]
 
 
 def make_plan_alerts(
-    left_out: Sequence[Problem], withheld: Sequence[PostId], hosts: Sequence[str]
+    left_out: Sequence[Problem], withheld: Sequence[str], hosts: Sequence[str]
 ) -> PlanAlerts:
     """Return the alerts about a plan: posts that it leaves out, and posts that lose something.
 
@@ -112,10 +112,13 @@ def write_plan_alerts(
 def report_removed(
     transaction: Transaction,
     now: datetime,
-    taken: Collection[PostId],
+    taken: Collection[str],
     restored: Collection[PostId],
 ) -> None:
-    """Keep one alert naming the posts with a loss, until it is back or seen by a person."""
+    """Keep one alert naming the posts with a loss, until it is back or seen by a person.
+
+    Of a family it names the family.
+    """
     is_open = (
         ALERT.c.subject == REMOVED_SUBJECT,
         ALERT.c.cleared_at.is_(None),
@@ -125,7 +128,7 @@ def report_removed(
         return
     facts = transaction.connection.scalar(select(ALERT.c.facts).where(*is_open))
     named = set(json.loads(json.loads(facts)["all"])) if facts else set()
-    posts = sorted((named | set(taken)) - set(restored))
+    posts = sorted((named | set(taken)) - set(map(find_family, restored)))
     if posts == sorted(named):
         return
     if not posts:

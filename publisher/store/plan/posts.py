@@ -168,7 +168,7 @@ class PlanCommit:
     file_owner: str | None = None
     corrects: OrderedCorrection | None = None
     alerts: PlanAlerts = field(default_factory=dict)
-    taken: Collection[PostId] = ()
+    taken: Collection[str] = ()
     is_refresh: bool = False
     """A person wants the filed deliveries rendered again.
 
