@@ -5,6 +5,7 @@ import contextlib
 from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 from publisher.app.application import Application, open_application
@@ -12,6 +13,7 @@ from publisher.app.format import Formatter, pauses_covering
 from publisher.cli.authentication import authenticate
 from publisher.cli.context import report_database_errors, warn_about_daemon
 from publisher.cli.errors import CommandFailedError
+from publisher.cli.target import do_each, find_posts
 from publisher.cli.terminal import Terminal, echo
 from publisher.config import Settings
 from publisher.contract import PostPreviewer
@@ -110,20 +112,22 @@ def with_locations(toml: TomlDocument) -> Iterator[None]:
         ) from error
 
 
-async def load_post(application: Application, post_id: PostId) -> Post:
-    """Return a stored post for the accounts that publish.
+async def load_posts(application: Application, name: str) -> Sequence[Post]:
+    """Return a stored post, or all members of a family, for the accounts that publish.
 
-    If it is unknown, activate the present schedule first. Raises NoSuchItemError, or
+    If the name is unknown, activate the present schedule first. Raises NoSuchItemError, or
     CommandFailedError when the post was cancelled or corrected.
     """
+    if not await application.store.queries.find_posts(name):
+        await activate_schedule(application)
+    posts = await find_posts(application.store.queries, name)
+    return await do_each(posts, partial(_load_post, application))
+
+
+async def _load_post(application: Application, post_id: PostId) -> Post:
     post = await application.store.posts.get_post(post_id)
     if post is None:
-        await activate_schedule(application)
-        post = await application.store.posts.get_post(post_id)
-    if post is None:
-        raise NoSuchItemError(
-            "post", post_id, await application.store.queries.post_ids()
-        )
+        raise NoSuchItemError("post", post_id)
     if await application.store.posts.is_cancelled(post_id):
         raise CommandFailedError("send_cancelled", post=post_id)
     if (correction := await application.store.posts.corrected_by(post_id)) is not None:
@@ -143,7 +147,7 @@ async def print_obstacles(
     """
     settings, store = application.settings, application.store
     formatter = Formatter(messages=terminal.messages, timezone=settings.timezone)
-    snapshots = [await take_snapshot(store.queries, post) for post in sorted(posts)]
+    snapshots = [await take_snapshot(store.queries, [post]) for post in sorted(posts)]
     lines: list[str] = []
     concerned: set[AccountId] = set()
     for snapshot in snapshots:

@@ -1,10 +1,10 @@
 """The acting person: how a command finds out, and the permission that each command needs."""
 
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from publisher.app.format import Formatter
 from publisher.app.open_store import open_unchecked_store
@@ -36,6 +36,7 @@ from publisher.store.store import Store
 if TYPE_CHECKING:
     from cryptography.fernet import MultiFernet
 
+T = TypeVar("T")
 TOKEN_VARIABLE = "PUBLISHER_TOKEN"  # noqa: S105 # the name of the variable
 BREAK_GLASS_METHOD = "system owner"
 COMMAND_PERMISSIONS: Mapping[str, Permission | None] = {
@@ -176,6 +177,73 @@ async def authenticate(  # noqa: PLR0913 # who does what, and to which accounts
     if person.breaks_glass:
         await store.users.record_break_glass(person.actor, command)
     return person.actor
+
+
+async def authenticate_for_each(  # noqa: PLR0913 # as `authenticate`
+    terminal: Terminal,
+    settings: Settings,
+    store: Store,
+    *,
+    command: str,
+    by: str | None,
+    targets: Mapping[T, Collection[AccountId] | None],
+) -> tuple[Actor, Sequence[T]]:
+    """Return the proven giver of a command, and the targets that it is allowed for.
+
+    `targets` have their accounts, or None for the workspace. A note names the others of a family.
+    Raises SignInError if the command is allowed for none.
+    """
+    concerned = {account for accounts in targets.values() for account in accounts or ()}
+    whole = None if None in targets.values() else concerned
+    person = await identify(terminal, settings, store, command, by, whole)
+    permission = COMMAND_PERMISSIONS[command]
+    allowed = [
+        target
+        for target, accounts in targets.items()
+        if permission is None or is_permitted(person, settings, permission, accounts)
+    ]
+    if not allowed:
+        await require_permission(store, person, settings, command, whole)
+    left = [str(target) for target in targets if target not in allowed]
+    if left:
+        names = terminal.translate("list_comma").join(left)
+        terminal.print_note("left_to_others", posts=names, number=len(left))
+    if person.breaks_glass:
+        await store.users.record_break_glass(person.actor, command)
+    return person.actor, allowed
+
+
+async def authenticate_for_posts(  # noqa: PLR0913 # as `authenticate`
+    terminal: Terminal,
+    settings: Settings,
+    store: Store,
+    *,
+    command: str,
+    by: str | None,
+    posts: Iterable[PostId],
+) -> tuple[Actor, Sequence[PostId]]:
+    """Return the proven giver of a command, and the posts that it is allowed for."""
+    return await authenticate_for_each(
+        terminal,
+        settings,
+        store,
+        command=command,
+        by=by,
+        targets={post: await accounts_of_post(store, post) for post in posts},
+    )
+
+
+def is_permitted(
+    person: ActingPerson,
+    settings: Settings,
+    permission: Permission,
+    accounts: Collection[AccountId] | None,
+) -> bool:
+    """Return True if the person may do something for these accounts, or nobody has to sign in."""
+    members = list_members(settings.accounts.values(), settings.groups)
+    return person.principal is None or person.principal.may(
+        permission, accounts, members
+    )
 
 
 async def identify(  # noqa: PLR0913, PLR0917 # who does what, and to which accounts

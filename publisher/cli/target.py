@@ -3,25 +3,34 @@
 A delivery is POST, POST@ACCOUNT, or POST#INSTANT@ACCOUNT.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import TypeVar
 from zoneinfo import ZoneInfo
 
+from publisher.cli.errors import CommandFailedError
 from publisher.cli.framework import LocalizedUsageError, one_line
 from publisher.config import Settings
 from publisher.domain.account import AccountId
 from publisher.domain.delivery import Delivery
-from publisher.domain.errors import NoSuchItemError
-from publisher.domain.post import ONCE_OCCURRENCE, PostId, format_delivery_name
+from publisher.domain.errors import ApprovalError, NoSuchItemError, RefusedError
+from publisher.domain.post import (
+    ONCE_OCCURRENCE,
+    PostId,
+    find_family,
+    format_delivery_name,
+)
 from publisher.store.db.filters import SCOPE_ALL
 from publisher.store.queries.queries import Queries
 from publisher.store.store import Store
 
+T = TypeVar("T")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeliveryTarget:
-    """A post, optionally one account and one instant.
+    """A post or a family, optionally one account and one instant.
 
     An instant without offset is in the workspace's zone.
     """
@@ -67,10 +76,33 @@ def in_zone(instant: datetime, timezone: ZoneInfo) -> datetime:
     return instant if instant.tzinfo else instant.replace(tzinfo=timezone)
 
 
-async def require_post(queries: Queries, post: PostId) -> None:
-    """Raise NoSuchItemError for a post that was never accepted."""
-    if not await queries.has_post(post):
-        raise NoSuchItemError("post", post, await queries.post_ids())
+async def find_posts(queries: Queries, name: str) -> Sequence[PostId]:
+    """Return the post of a name, and all members of a family.
+
+    Raises NoSuchItemError for a name that was never accepted.
+    """
+    if posts := await queries.find_posts(name):
+        return posts
+    known = await queries.post_ids()
+    raise NoSuchItemError("post", name, {*known, *map(find_family, known)})
+
+
+async def do_each(
+    posts: Iterable[PostId], act: Callable[[PostId], Awaitable[T]]
+) -> list[T]:
+    """Do something with each post, and return the results of those that allow it.
+
+    Raises the last refusal if all refuse it: in a family some members may be over.
+    """
+    results, refusal = [], None
+    for post in posts:
+        try:
+            results.append(await act(post))
+        except (ApprovalError, CommandFailedError, RefusedError) as error:
+            refusal = error
+    if refusal is not None and not results:
+        raise refusal
+    return results
 
 
 async def find_deliveries(
@@ -79,34 +111,60 @@ async def find_deliveries(
     timezone: ZoneInfo,
     is_wanted: Callable[[Delivery], bool],
 ) -> Sequence[Delivery]:
-    """Return one delivery for each account that a target names. Raise NoSuchItemError.
+    """Return one delivery for each post and account that a target names. Raise NoSuchItemError.
 
     Without an instant it is the newest wanted one, else the newest that is due, else the next.
     """
-    await require_post(queries, target.post)
-    found = await queries.deliveries(target.post, target.account)
+    posts = await find_posts(queries, target.post)
+    found = [
+        delivery
+        for post in posts
+        for delivery in await queries.deliveries(post, target.account)
+    ]
     if (instant := target.instant) is not None:
         occurrence = in_zone(instant, timezone).astimezone(UTC).isoformat()
         found = [
             delivery for delivery in found if delivery.key.occurrence == occurrence
         ]
     if not found and (target.account or target.instant):
-        stored = await queries.deliveries(target.post)
         names = {
             format_delivery_name(each.key.post, each.key.occurrence, each.account)
-            for each in stored
+            for post in posts
+            for each in await queries.deliveries(post)
         }
         raise NoSuchItemError("delivery", target.text, names)
-    by_account: dict[AccountId, list[Delivery]] = {}
+    groups: dict[tuple[PostId, AccountId], list[Delivery]] = {}
     for delivery in found:
-        by_account.setdefault(delivery.account, []).append(delivery)
+        name = (delivery.key.post, delivery.account)
+        groups.setdefault(name, []).append(delivery)
     now = queries.runtime.now()
     chosen = []
-    for group in by_account.values():  # oldest first
+    for group in groups.values():  # oldest first
         wanted = [delivery for delivery in group if is_wanted(delivery)]
         due = [delivery for delivery in group if delivery.due_at <= now]
         chosen.append(wanted[-1] if wanted else due[-1] if due else group[0])
     return chosen
+
+
+async def find_delivery(
+    queries: Queries,
+    target: DeliveryTarget,
+    timezone: ZoneInfo,
+    is_wanted: Callable[[Delivery], bool],
+) -> Delivery:
+    """Return the one delivery of an account that a target names, as `find_deliveries` does.
+
+    An account may have deliveries under several ids of a family.
+    """
+    found = await find_deliveries(queries, target, timezone, is_wanted)
+    return next(filter(is_wanted, reversed(found)), found[-1])
+
+
+async def list_scopes(scope: str, queries: Queries) -> Sequence[str]:
+    """Return the scopes of the members of a family, else the scope itself."""
+    kind, _, name = scope.partition(":")
+    posts = await queries.find_posts(name) if kind == "post" else ()
+    return [f"post:{post}" for post in posts] or [scope]
 
 
 async def resolve_scope(name: str, settings: Settings, store: Store) -> str:
@@ -117,7 +175,7 @@ async def resolve_scope(name: str, settings: Settings, store: Store) -> str:
     queries = store.queries
     kind, _, rest = name.partition(":")
     is_account = (rest if kind == "account" else name) in settings.accounts
-    is_post = await queries.has_post(PostId(rest if kind == "post" else name))
+    is_post = bool(await queries.find_posts(rest if kind == "post" else name))
     paused = {pause.scope for pause in await queries.pauses()}
     if name == SCOPE_ALL or name in paused:
         return name

@@ -293,6 +293,11 @@ def choose_reminder_lead(due_at: datetime, filed_at: datetime | None) -> timedel
     return REMINDER_LEAD if is_old else LAST_REMINDER_LEAD
 
 
+def hash_family(members: Iterable[tuple[str, Fingerprint]]) -> Fingerprint:
+    """Return the hash of the contents of several members of a family, by name and hash."""
+    return fingerprint(sorted(members))
+
+
 def is_fingerprint_of(text: str, whole: Fingerprint) -> bool:
     """True if a typed text is a fingerprint or its beginning.
 

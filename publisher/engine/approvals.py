@@ -1,6 +1,7 @@
 """Rules of approval: the permitted approvers."""
 
 import contextlib
+from collections import defaultdict
 from collections.abc import (
     AsyncIterator,
     Collection,
@@ -8,18 +9,20 @@ from collections.abc import (
     Mapping,
     Sequence,
 )
+from dataclasses import dataclass
 from datetime import datetime
 
 from publisher.domain.account import AccountId
-from publisher.domain.approval import Stage
+from publisher.domain.approval import Stage, hash_family
 from publisher.domain.delivery import Actor
 from publisher.domain.errors import ApprovalError
-from publisher.domain.post import PostId
+from publisher.domain.post import Fingerprint, PostId, find_family
 from publisher.domain.user import Permission, Principal, RefusalKind, User, holds_role
 from publisher.store.approvals.decisions import (
     ApprovalTask,
     Approver,
     CheckTask,
+    SeenContent,
     allow_task,
     find_refusal,
 )
@@ -87,8 +90,73 @@ async def approve_content(  # noqa: PLR0913, PLR0917 # who approves what, and th
             post, fingerprint, approver, by, seen_at, check
         )
     if task.status.is_approved:
-        await store.maintenance.promote_requested([post])
+        await store.maintenance.promote_requested([task.key.post])
     return task
+
+
+def list_waiting_members(
+    tasks: Iterable[ApprovalTask], approver: Approver
+) -> Sequence[ApprovalTask]:
+    """Return the occurrences of a family that one yes of a person is about.
+
+    They miss approvals, the person may approve on their accounts, and has not done so.
+    """
+    waiting = {  # one of several chains is enough: all have the same content
+        task.key: task
+        for task in tasks
+        if task.status.missing
+        and approver.may(Permission.APPROVE, task.accounts)
+        and not task.status.has_approved(approver.name)
+    }
+    return list(waiting.values())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WaitingFamily:
+    """The occurrences of a family at one instant, for one yes to all their contents."""
+
+    members: Sequence[ApprovalTask]
+
+    @property
+    def family(self) -> str:
+        return find_family(self.members[0].key.post)
+
+    @property
+    def fingerprint(self) -> Fingerprint:
+        """The hash of all contents."""
+        return hash_family(
+            (task.name, task.status.fingerprint) for task in self.members
+        )
+
+
+def group_members(tasks: Iterable[ApprovalTask]) -> Sequence[WaitingFamily]:
+    """Return the families of occurrences, without those that have a single one."""
+    groups: dict[tuple[str, str], list[ApprovalTask]] = defaultdict(list)
+    for task in tasks:
+        groups[find_family(task.key.post), task.key.occurrence].append(task)
+    return [
+        WaitingFamily(members=members)
+        for members in groups.values()
+        if len({task.key.post for task in members}) > 1
+    ]
+
+
+async def approve_members(  # noqa: PLR0913, PLR0917 # as `approve_content`
+    store: Store,
+    family: str,
+    contents: Sequence[SeenContent],
+    approver: Approver,
+    by: Actor,
+    check: CheckTask = allow_task,
+) -> Sequence[ApprovalTask]:
+    """Record one yes to members of a family, as `approve_content` does to one post."""
+    async with _noting_refusal(store, by):
+        tasks = await store.approvals.approve_members(
+            family, contents, approver, by, check
+        )
+    approved = [task.key.post for task in tasks if task.status.is_approved]
+    await store.maintenance.promote_requested(approved)
+    return tasks
 
 
 async def release_in_emergency(  # noqa: PLR0913, PLR0917 # who releases what, and why
@@ -105,7 +173,7 @@ async def release_in_emergency(  # noqa: PLR0913, PLR0917 # who releases what, a
         task = await store.approvals.release_in_emergency(
             post, fingerprint, approver, by, reason, check
         )
-    await store.maintenance.promote_requested([post])
+    await store.maintenance.promote_requested([task.key.post])
     return task
 
 

@@ -104,7 +104,7 @@ async def _measure(rows: int) -> Mapping[str, float]:
 
             async def why() -> None:
                 await queries.audit_history(POST)
-                await take_snapshot(queries, POST)
+                await take_snapshot(queries, [POST])
                 [delivery] = await queries.deliveries(POST, ACCOUNT)
                 await queries.delivery_history(delivery)
 

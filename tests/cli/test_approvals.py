@@ -29,6 +29,7 @@ PEOPLE = {
     "chen": "approver:终审",
     "north": "approver@beijing-wechat",
     "he": "operator",
+    "city": "operator@region:110000",
 }
 REASON = ("--reason", "test")
 HOUR = timedelta(hours=1)

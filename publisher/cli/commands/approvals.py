@@ -12,13 +12,19 @@ from publisher.cli.context import (
     open_command_store,
 )
 from publisher.cli.framework import command, json_option, one_line, person_name
-from publisher.cli.target import require_post
+from publisher.cli.target import find_posts
 from publisher.cli.terminal import Terminal, echo
 from publisher.domain.approval import MIN_FINGERPRINT_LENGTH
 from publisher.domain.errors import NoSuchItemError
 from publisher.domain.post import PostId
 from publisher.domain.user import Principal, list_members
-from publisher.engine.approvals import list_approvers, make_approver, waits_for
+from publisher.engine.approvals import (
+    WaitingFamily,
+    group_members,
+    list_approvers,
+    make_approver,
+    waits_for,
+)
 from publisher.store.approvals.decisions import ApprovalTask
 
 
@@ -28,7 +34,7 @@ from publisher.store.approvals.decisions import ApprovalTask
     "--for", "approver", metavar="NAME", type=person_name, help="opt_for_approver"
 )
 @json_option
-async def approvals(
+async def approvals(  # noqa: C901 # for people or for programs
     terminal: Terminal, post: PostId | None, approver: str | None, *, as_json: bool
 ) -> None:
     settings = await load_workspace_settings(terminal)
@@ -37,7 +43,7 @@ async def approvals(
     if has_database(settings):
         async with open_command_store(settings, policies={}) as store:
             if post is not None:
-                await require_post(store.queries, post)
+                await find_posts(store.queries, post)
             tasks = await store.approvals.tasks(post)
             members = list_members(settings.accounts.values(), settings.groups)
             if approver is not None:
@@ -48,6 +54,7 @@ async def approvals(
             paired = [(task, list_approvers(task, users, members)) for task in tasks]
     elif post is not None:
         raise NoSuchItemError("post", post)
+    families = group_members(task for task in tasks if task.status.missing)
     formatter = Formatter(messages=terminal.messages, timezone=settings.timezone)
     if as_json:
         terminal.print_json(
@@ -55,7 +62,8 @@ async def approvals(
                 "approvals": [
                     {**task_as_json(task), "may_approve": people}
                     for task, people in paired
-                ]
+                ],
+                "families": list(map(family_as_json, families)),
             }
         )
         return
@@ -67,13 +75,17 @@ async def approvals(
             ) or terminal.messages.translate("nothing")
             terminal.print_message("approvals_may_approve", approvers=people)
     if not tasks:
-        terminal.print_message(
-            "approvals_none"
-            if settings.approval_rules.is_active
-            else "approvals_not_asked"
-        )
+        is_asked = settings.approval_rules.is_active
+        terminal.print_message("approvals_none" if is_asked else "approvals_not_asked")
     elif any(task.status.missing for task in tasks):
         terminal.print_message("approvals_how")
+        for one in families:
+            terminal.print_message(
+                "approvals_family",
+                family=one.family,
+                number=len(one.members),
+                fingerprint=one.fingerprint[:MIN_FINGERPRINT_LENGTH],
+            )
 
 
 def format_task(task: ApprovalTask, formatter: Formatter) -> str:
@@ -125,6 +137,16 @@ def format_task(task: ApprovalTask, formatter: Formatter) -> str:
     if status.is_emergency:
         lines.append(translate("approvals_emergency"))
     return "\n".join(lines)
+
+
+def family_as_json(family: WaitingFamily) -> dict[str, Any]:
+    """Return the members that wait together for --json."""
+    return {
+        "family": family.family,
+        "occurrence": family.members[0].key.occurrence,
+        "fingerprint": family.fingerprint,
+        "posts": [task.key.post for task in family.members],
+    }
 
 
 def task_as_json(task: ApprovalTask) -> dict[str, Any]:

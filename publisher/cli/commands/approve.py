@@ -7,9 +7,9 @@ import click
 from publisher.app.format import Formatter
 from publisher.app.open_store import AccessMode
 from publisher.cli.authentication import (
-    ActingPerson,
     accounts_of_post,
     identify,
+    is_permitted,
     require_permission,
 )
 from publisher.cli.context import (
@@ -25,20 +25,27 @@ from publisher.cli.framework import (
     keep_typed_reason,
     one_line,
 )
-from publisher.cli.target import DeliveryTarget, post_target, require_post
+from publisher.cli.target import DeliveryTarget, find_posts, post_target
 from publisher.cli.terminal import Terminal
-from publisher.config import Settings
 from publisher.domain.account import AccountId
 from publisher.domain.approval import is_fingerprint_of
 from publisher.domain.characters import is_same_name
+from publisher.domain.errors import ApprovalError
 from publisher.domain.post import PostId
 from publisher.domain.user import Permission, list_members
 from publisher.engine.approvals import (
     approve_content,
+    approve_members,
+    group_members,
+    list_waiting_members,
     make_approver,
     release_in_emergency,
 )
-from publisher.store.approvals.decisions import ApprovalTask
+from publisher.store.approvals.decisions import (
+    ApprovalTask,
+    Approver,
+    SeenContent,
+)
 from publisher.store.store import Store
 
 
@@ -69,7 +76,7 @@ async def approve(  # noqa: PLR0913 # one argument an option
         raise LocalizedUsageError("emergency_needs_reason")
     settings = await load_workspace_settings(terminal)
     async with open_command_store(settings, AccessMode.COMMAND) as store:
-        await require_post(store.queries, target.post)
+        await find_posts(store.queries, target.post)
         person = await identify(terminal, settings, store, "approve", by)
         tasks = await _list_tasks(store, target.post, fingerprint)
         is_author = any(
@@ -81,14 +88,14 @@ async def approve(  # noqa: PLR0913 # one argument an option
             (
                 each
                 for each in targets
-                if _may(person, settings, Permission.APPROVE, each)
+                if is_permitted(person, settings, Permission.APPROVE, each)
             ),
             targets[0],
         )
         if not (
             is_emergency
             and is_author
-            and _may(person, settings, Permission.WRITE, set().union(*targets))
+            and is_permitted(person, settings, Permission.WRITE, set().union(*targets))
         ):
             await require_permission(store, person, settings, "approve", accounts)
         if not settings.approval_rules.is_active:
@@ -98,22 +105,52 @@ async def approve(  # noqa: PLR0913 # one argument an option
         approver = make_approver(
             person.principal, list_members(settings.accounts.values(), settings.groups)
         )
+        done: Sequence[ApprovalTask]
         if is_emergency and reason:
-            task = await release_in_emergency(
-                store, target.post, fingerprint, approver, person.actor, reason
+            done = [
+                await release_in_emergency(
+                    store, target.post, fingerprint, approver, person.actor, reason
+                )
+            ]
+        elif members := await _find_members(store, target.post, fingerprint, approver):
+            done = await approve_members(
+                store, target.post, members, approver, person.actor
             )
         else:
-            task = await approve_content(
-                store, target.post, fingerprint, approver, person.actor
-            )
-        _print_result(
-            terminal,
-            Formatter(messages=terminal.messages, timezone=settings.timezone),
-            task,
-            by,
-        )
-        if task.status.is_approved:
+            done = [
+                await approve_content(
+                    store, target.post, fingerprint, approver, person.actor
+                )
+            ]
+        formatter = Formatter(messages=terminal.messages, timezone=settings.timezone)
+        for task in done:
+            _print_result(terminal, formatter, task, by)
+        if any(task.status.is_approved for task in done):
             await warn_about_daemon(terminal, settings, store.queries)
+
+
+async def _find_members(
+    store: Store, family: PostId, fingerprint: str, approver: Approver
+) -> Sequence[SeenContent]:
+    """Return the contents of a family's members that have this hash together, if any have.
+
+    Raises ApprovalError for a family with no such content, naming the member changed last.
+    """
+    tasks = await store.approvals.tasks(family)
+    waiting = list_waiting_members(tasks, approver)
+    for one in group_members(waiting):
+        if is_fingerprint_of(fingerprint, one.fingerprint):
+            return [
+                SeenContent(post=task.key.post, fingerprint=task.status.fingerprint)
+                for task in one.members
+            ]
+    if len(waiting) > 1 and not any(
+        is_fingerprint_of(fingerprint, task.status.fingerprint) for task in tasks
+    ):
+        saved = {task.saved_at: task.key.post for task in waiting if task.saved_at}
+        newest = saved[max(saved)] if saved else family
+        raise ApprovalError("approval_changed", post=newest)
+    return ()
 
 
 async def _list_tasks(
@@ -126,18 +163,6 @@ async def _list_tasks(
         for task in tasks
         if is_fingerprint_of(fingerprint, task.status.fingerprint)
     ] or tasks
-
-
-def _may(
-    person: ActingPerson,
-    settings: Settings,
-    permission: Permission,
-    accounts: Collection[AccountId],
-) -> bool:
-    members = list_members(settings.accounts.values(), settings.groups)
-    return person.principal is not None and person.principal.may(
-        permission, accounts, members
-    )
 
 
 def _print_result(

@@ -26,7 +26,7 @@ from publisher.cli.framework import (
     one_line,
     person_name,
 )
-from publisher.cli.target import DeliveryTarget, delivery_target, find_deliveries
+from publisher.cli.target import DeliveryTarget, delivery_target, find_delivery
 from publisher.cli.terminal import Terminal, display_path, echo
 from publisher.config import Settings
 from publisher.domain.account import Account
@@ -131,7 +131,7 @@ async def assist(  # noqa: PLR0913 # one argument an option
     formatter = Formatter(messages=terminal.messages, timezone=settings.timezone)
     async with open_command_store(settings) as store:
         queries = store.queries
-        [delivery] = await find_deliveries(
+        delivery = await find_delivery(
             queries,
             target,
             settings.timezone,

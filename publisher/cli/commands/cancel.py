@@ -2,10 +2,10 @@
 
 import click
 
-from publisher.cli.authentication import accounts_of_post, authenticate
+from publisher.cli.authentication import authenticate_for_posts
 from publisher.cli.context import load_workspace_settings, open_command_store
 from publisher.cli.framework import by_option, command, one_line, reason_option
-from publisher.cli.target import require_post
+from publisher.cli.target import find_posts
 from publisher.cli.terminal import Terminal
 from publisher.domain.post import PostId
 
@@ -17,10 +17,11 @@ from publisher.domain.post import PostId
 async def cancel(terminal: Terminal, post: PostId, by: str, reason: str) -> None:
     settings = await load_workspace_settings(terminal)
     async with open_command_store(settings) as store:
-        await require_post(store.queries, post)
-        accounts = await accounts_of_post(store, post)
-        person = await authenticate(
-            terminal, settings, store, command="cancel", by=by, accounts=accounts
+        posts = await find_posts(store.queries, post)
+        person, posts = await authenticate_for_posts(
+            terminal, settings, store, command="cancel", by=by, posts=posts
         )
-        number = await store.actions.cancel_post(post, person, reason)
+        number = sum(
+            [await store.actions.cancel_post(one, person, reason) for one in posts]
+        )
     terminal.print_message("cancel_done", post=post, number=number)

@@ -3,10 +3,10 @@
 import click
 
 from publisher.app.format import Formatter, scope_argument
-from publisher.cli.authentication import accounts_in_scope, authenticate
+from publisher.cli.authentication import accounts_in_scope, authenticate_for_each
 from publisher.cli.context import load_workspace_settings, open_command_store
 from publisher.cli.framework import by_option, command, keep_typed_reason, one_line
-from publisher.cli.target import resolve_scope
+from publisher.cli.target import list_scopes, resolve_scope
 from publisher.cli.terminal import Terminal
 from publisher.store.db.filters import SCOPE_ALL
 
@@ -27,11 +27,15 @@ async def pause(terminal: Terminal, scope: str, by: str, reason: str | None) -> 
     settings = await load_workspace_settings(terminal)
     async with open_command_store(settings) as store:
         resolved = await resolve_scope(scope, settings, store)
-        accounts = await accounts_in_scope(resolved, settings, store)
-        person = await authenticate(
-            terminal, settings, store, command="pause", by=by, accounts=accounts
+        targets = {
+            one: await accounts_in_scope(one, settings, store)
+            for one in await list_scopes(resolved, store.queries)
+        }
+        person, scopes = await authenticate_for_each(
+            terminal, settings, store, command="pause", by=by, targets=targets
         )
-        await store.actions.pause(resolved, person, reason or "")
+        for one in scopes:
+            await store.actions.pause(one, person, reason or "")
     text = Formatter(messages=terminal.messages, timezone=settings.timezone).scope(
         resolved
     )

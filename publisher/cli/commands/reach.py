@@ -12,7 +12,7 @@ from publisher.cli.context import (
     open_command_store,
 )
 from publisher.cli.framework import command, json_option, one_line
-from publisher.cli.target import require_post
+from publisher.cli.target import find_posts
 from publisher.cli.terminal import Terminal
 from publisher.domain.errors import NoSuchItemError
 from publisher.domain.post import PostId
@@ -31,10 +31,9 @@ async def reach(terminal: Terminal, post: PostId | None, *, as_json: bool) -> No
         async with open_command_store(settings) as store:
             queries = store.queries
             if post is not None:
-                await require_post(queries, post)
-                pruned = sum(
-                    delivery.is_pruned for delivery in await queries.deliveries(post)
-                )
+                for one in await find_posts(queries, post):
+                    deliveries = await queries.deliveries(one)
+                    pruned += sum(delivery.is_pruned for delivery in deliveries)
             readings = await store.queries.metrics_series(post)
     elif post is not None:
         raise NoSuchItemError("post", post)

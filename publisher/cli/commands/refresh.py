@@ -3,10 +3,10 @@
 import click
 
 from publisher.cli.application import open_command_application
-from publisher.cli.authentication import accounts_of_post, authenticate
+from publisher.cli.authentication import authenticate_for_posts
 from publisher.cli.context import load_workspace_settings, warn_about_daemon
 from publisher.cli.framework import by_option, command, one_line
-from publisher.cli.target import require_post
+from publisher.cli.target import do_each, find_posts
 from publisher.cli.terminal import Terminal
 from publisher.domain.post import PostId
 from publisher.engine.filed_texts import refresh_texts
@@ -18,17 +18,19 @@ from publisher.engine.filed_texts import refresh_texts
 async def refresh(terminal: Terminal, post: PostId, by: str) -> None:
     settings = await load_workspace_settings(terminal)
     async with open_command_application(settings) as application:
-        await require_post(application.store.queries, post)
-        accounts = await accounts_of_post(application.store, post)
-        person = await authenticate(
+        person, posts = await authenticate_for_posts(
             terminal,
             settings,
             application.store,
             command="refresh",
             by=by,
-            accounts=accounts,
+            posts=await find_posts(application.store.queries, post),
         )
-        number = await refresh_texts(application.planner, post, person)
+        number = sum(
+            await do_each(
+                posts, lambda one: refresh_texts(application.planner, one, person)
+            )
+        )
         needs_approvals = bool(number and await application.store.approvals.tasks(post))
         await warn_about_daemon(terminal, settings, application.store.queries)
     terminal.print_message(

@@ -1,5 +1,7 @@
 """`resend`: repeat a delivery that has ended unpublished, or send to an account added late."""
 
+from dataclasses import replace
+
 import click
 
 from publisher.app.application import Application
@@ -12,14 +14,14 @@ from publisher.cli.framework import by_option, command, reason_option
 from publisher.cli.target import (
     DeliveryTarget,
     delivery_target,
-    find_deliveries,
-    require_post,
+    find_delivery,
+    find_posts,
 )
 from publisher.cli.terminal import Terminal
 from publisher.config import SCHEDULE_FILE
 from publisher.domain.account import AccountId
 from publisher.domain.errors import NoSuchItemError
-from publisher.domain.post import ONCE_OCCURRENCE, format_delivery_name
+from publisher.domain.post import ONCE_OCCURRENCE, PostId, format_delivery_name
 from publisher.engine.planner import active_schedule, resend_post
 from publisher.store.plan.posts import AuditAction
 
@@ -34,11 +36,10 @@ async def resend(
     settings = await load_workspace_settings(terminal)
     formatter = Formatter(messages=terminal.messages, timezone=settings.timezone)
     async with open_command_application(settings) as application:
-        await require_post(application.store.queries, target.post)
-        account, subject = await _choose_delivery(application, formatter, target)
+        named, account, subject = await _choose_delivery(application, formatter, target)
         if account not in application.planner.post_renderer.accounts:
             raise NoSuchItemError("account", account)
-        post = await application.store.posts.get_post(target.post)
+        post = await application.store.posts.get_post(named)
         if post is None:
             raise NoSuchItemError("post", target.post)
         person = await authenticate(
@@ -62,18 +63,19 @@ async def resend(
 
 async def _choose_delivery(
     application: Application, formatter: Formatter, target: DeliveryTarget
-) -> tuple[AccountId, str]:
-    """Return the account and the name of the resent delivery.
+) -> tuple[PostId, AccountId, str]:
+    """Return the post, the account and the name of the resent delivery.
 
     Raises CommandFailedError if it has not ended.
     """
-    if target.account is not None and await _was_added_late(
-        application, target, target.account
-    ):
-        return target.account, format_delivery_name(
-            target.post, ONCE_OCCURRENCE, target.account
-        )
-    [old] = await find_deliveries(
+    for post in await find_posts(application.store.queries, target.post):
+        one = replace(target, post=post)
+        if target.account is not None and await _was_added_late(
+            application, one, target.account
+        ):
+            subject = format_delivery_name(post, ONCE_OCCURRENCE, target.account)
+            return post, target.account, subject
+    old = await find_delivery(
         application.store.queries,
         target,
         application.settings.timezone,
@@ -84,7 +86,7 @@ async def _choose_delivery(
         raise CommandFailedError(
             "resend_not_ended", subject=subject, state=formatter.state(old.state)
         )
-    return old.account, subject
+    return old.key.post, old.account, subject
 
 
 async def _was_added_late(

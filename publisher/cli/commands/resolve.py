@@ -22,7 +22,12 @@ from publisher.cli.framework import (
     one_line,
     reason_option,
 )
-from publisher.cli.target import DeliveryTarget, find_deliveries, post_target
+from publisher.cli.target import (
+    DeliveryTarget,
+    find_deliveries,
+    find_delivery,
+    post_target,
+)
 from publisher.cli.terminal import Terminal, echo
 from publisher.config import Settings
 from publisher.domain.delivery import OPEN_STATES, Delivery, State
@@ -85,9 +90,7 @@ async def resolve_one(  # noqa: PLR0913 # the arguments of the command
     access = AccessMode.READ if resolution is Resolution.CANCEL else AccessMode.COMMAND
     async with open_command_store(settings, access) as store:
         queries = store.queries
-        [held] = await find_deliveries(
-            queries, target, settings.timezone, can_be_resolved
-        )
+        held = await find_delivery(queries, target, settings.timezone, can_be_resolved)
         person = await authenticate(
             terminal, settings, store, command="resolve", by=by, accounts=[held.account]
         )

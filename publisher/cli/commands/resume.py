@@ -7,7 +7,7 @@ import click
 
 from publisher.app.format import Formatter
 from publisher.app.open_store import AccessMode
-from publisher.cli.authentication import accounts_in_scope, authenticate
+from publisher.cli.authentication import accounts_in_scope, authenticate_for_each
 from publisher.cli.context import load_workspace_settings, open_command_store
 from publisher.cli.framework import (
     LocalizedUsageError,
@@ -15,7 +15,7 @@ from publisher.cli.framework import (
     command,
     one_line,
 )
-from publisher.cli.target import resolve_scope
+from publisher.cli.target import list_scopes, resolve_scope
 from publisher.cli.terminal import Terminal, echo
 from publisher.config import Settings
 from publisher.domain.account import AccountId
@@ -68,20 +68,23 @@ async def resume(
         is_platform = resolved.startswith(PLATFORM_PREFIX)
         if reason and not is_platform:
             raise LocalizedUsageError("resume_reason_needs_platform")
-        accounts = await accounts_in_scope(resolved, settings, store)
-        person = await authenticate(
+        targets = {
+            one: await accounts_in_scope(one, settings, store)
+            for one in await list_scopes(resolved, store.queries)
+        }
+        person, scopes = await authenticate_for_each(
             terminal,
             settings,
             store,
             command="resolve" if resends else "resume",
             by=by,
-            accounts=accounts,
+            targets=targets,
         )
-        result = Resumption(was_paused=await store.actions.resume(resolved, person))
+        ended = [await store.actions.resume(one, person) for one in scopes]
+        result = Resumption(was_paused=any(ended))
         if is_platform:
-            await resume_platform(
-                store, settings, result, accounts or (), person, reason
-            )
+            accounts = targets[resolved] or ()
+            await resume_platform(store, settings, result, accounts, person, reason)
         elif account := settings.accounts.get(
             AccountId(resolved.removeprefix("account:"))
         ):
@@ -94,7 +97,13 @@ async def resume(
             result.resend = await resend_held(store, with_account, person, why)
             resent = {item.id for item in result.resend.resent}
             held = [item for item in held if item.id not in resent]
-        result.left = await find_blocking(store, resolved, accounts)
+        result.left = list(
+            {
+                pause.scope: pause
+                for one in scopes
+                for pause in await find_blocking(store, one, targets[one])
+            }.values()
+        )
     report(terminal, formatter, resolved, result, held)
     return int(bool(result.left) or (resends and bool(held)))
 

@@ -7,18 +7,24 @@ import click
 
 from publisher.app.application import Application
 from publisher.cli.application import (
-    load_post,
+    load_posts,
     open_command_application,
     parse_file_or_post,
     print_obstacles,
     read_posts_file,
     with_locations,
 )
-from publisher.cli.authentication import accounts_of_post, authenticate
+from publisher.cli.authentication import (
+    accounts_of_post,
+    authenticate,
+    authenticate_for_each,
+)
 from publisher.cli.context import load_workspace_settings
 from publisher.cli.errors import CommandFailedError
 from publisher.cli.framework import by_option, command, one_line
+from publisher.cli.target import do_each
 from publisher.cli.terminal import Terminal
+from publisher.domain.account import AccountId
 from publisher.domain.delivery import OPEN_STATES, Actor, State
 from publisher.domain.post import OneTimeTrigger, Post, PostId
 from publisher.engine.planner import resend_post, send_now, send_scheduled_now
@@ -36,7 +42,7 @@ async def send(terminal: Terminal, what: str, by: str) -> None:
         if isinstance(named, Path):
             sent = await _send_file(terminal, application, named, by)
         else:
-            sent = {named: await _send_post(terminal, application, named, by)}
+            sent = await _send_posts(terminal, application, named, by)
         # no need to wait for the daemon's next check
         await application.store.maintenance.promote_requested(list(sent))
         for post, number in sent.items():
@@ -65,7 +71,14 @@ async def _send_file(
     toml, posts = await read_posts_file(application, file)
     for post in posts:
         await _require_sendable(application, post, {item.id for item in posts})
-    person = await _authenticate(terminal, application, by, posts)
+    person = await authenticate(
+        terminal,
+        application.settings,
+        application.store,
+        command="send",
+        by=by,
+        accounts=await _list_accounts(application, posts),
+    )
     actions = [
         AuditAction(
             event="send_requested",
@@ -80,38 +93,52 @@ async def _send_file(
     return {post.id: len(post.accounts) for post in posts}
 
 
-async def _send_post(
-    terminal: Terminal, application: Application, post_id: PostId, by: str
-) -> int:
-    """Make a post of the schedule due now; return its number of deliveries."""
-    post = await load_post(application, post_id)
-    person = await _authenticate(terminal, application, by, [post])
-    await _require_sendable(application, post)
-    action = AuditAction(event="send_requested", subject=post.id, by=person)
-    if not isinstance(post.trigger, OneTimeTrigger):
-        return await resend_post(application.planner, post, post.accounts, [action])
-    number = await send_scheduled_now(application.planner, post, action)
-    if not number:
-        raise CommandFailedError("send_nothing", post=post_id)
-    return number
-
-
-async def _authenticate(
-    terminal: Terminal, application: Application, by: str, posts: Sequence[Post]
-) -> Actor:
-    accounts = {account for post in posts for account in post.accounts}
-    for post in posts:
-        if post.kind.traits.stops_original and post.follows is not None:
-            # it stops its original on all of them
-            accounts.update(await accounts_of_post(application.store, post.follows))
-    return await authenticate(
+async def _send_posts(
+    terminal: Terminal, application: Application, name: str, by: str
+) -> dict[PostId, int]:
+    """Make a post of the schedule due now, or all members of a family; return its deliveries."""
+    posts = {post.id: post for post in await load_posts(application, name)}
+    targets = {
+        post.id: await _list_accounts(application, [post]) for post in posts.values()
+    }
+    person, allowed = await authenticate_for_each(
         terminal,
         application.settings,
         application.store,
         command="send",
         by=by,
-        accounts=accounts,
+        targets=targets,
     )
+    sent = await do_each(
+        allowed, lambda post: _send_post(application, posts[post], person)
+    )
+    return dict(sent)
+
+
+async def _send_post(
+    application: Application, post: Post, person: Actor
+) -> tuple[PostId, int]:
+    """Make a post of the schedule due now; return its number of deliveries."""
+    await _require_sendable(application, post)
+    action = AuditAction(event="send_requested", subject=post.id, by=person)
+    if not isinstance(post.trigger, OneTimeTrigger):
+        number = await resend_post(application.planner, post, post.accounts, [action])
+        return post.id, number
+    number = await send_scheduled_now(application.planner, post, action)
+    if not number:
+        raise CommandFailedError("send_nothing", post=post.id)
+    return post.id, number
+
+
+async def _list_accounts(
+    application: Application, posts: Sequence[Post]
+) -> Collection[AccountId]:
+    """Return the accounts of posts, with those where corrections stop their originals."""
+    accounts = {account for post in posts for account in post.accounts}
+    for post in posts:
+        if post.kind.traits.stops_original and post.follows is not None:
+            accounts.update(await accounts_of_post(application.store, post.follows))
+    return accounts
 
 
 async def _require_sendable(

@@ -16,7 +16,7 @@ from publisher.cli.context import (
 )
 from publisher.cli.errors import EXIT_FAILED
 from publisher.cli.framework import LocalizedUsageError, command, json_option, one_line
-from publisher.cli.target import require_post
+from publisher.cli.target import find_posts
 from publisher.cli.terminal import STATE_STYLES, Terminal, echo, shorten
 from publisher.config import Settings
 from publisher.domain.account import AccountId
@@ -130,11 +130,12 @@ async def _read_status(settings: Settings, chosen: StatusFilter) -> StatusSnapsh
             raise NoSuchItemError("post", chosen.post)
         return StatusSnapshot(now=now)
     async with open_command_store(settings, policies={}) as store:
-        if chosen.post is not None:
-            await require_post(store.queries, chosen.post)
-        snapshot = await take_snapshot(
-            store.queries, chosen.post, shows_all=chosen.shows_all
+        posts = (
+            await find_posts(store.queries, chosen.post)
+            if chosen.post is not None
+            else None
         )
+        snapshot = await take_snapshot(store.queries, posts, shows_all=chosen.shows_all)
         own = next(
             (
                 one

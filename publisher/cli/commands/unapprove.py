@@ -4,12 +4,14 @@ from datetime import UTC
 
 import click
 
-from publisher.cli.authentication import accounts_of_post, authenticate
+from publisher.cli.authentication import accounts_of_post, authenticate_for_each
 from publisher.cli.context import load_workspace_settings, open_command_store
 from publisher.cli.errors import CommandFailedError
 from publisher.cli.framework import by_option, command, reason_option
-from publisher.cli.target import DeliveryTarget, post_target, require_post
+from publisher.cli.target import DeliveryTarget, do_each, find_posts, post_target
 from publisher.cli.terminal import Terminal
+from publisher.domain.account import AccountId
+from publisher.domain.post import PostId
 
 
 @command("unapprove")
@@ -25,25 +27,29 @@ async def unapprove(
         aware = instant if instant.tzinfo else instant.replace(tzinfo=settings.timezone)
         occurrence = aware.astimezone(UTC).isoformat()
     async with open_command_store(settings) as store:
-        await require_post(store.queries, target.post)
-        tasks = [
-            task
-            for task in await store.approvals.tasks(target.post)
-            if occurrence in {None, task.key.occurrence}
-        ]
-        waiting = {account for task in tasks for account in task.accounts}
-        accounts = waiting or await accounts_of_post(store, target.post)
-        person = await authenticate(
-            terminal, settings, store, command="unapprove", by=by, accounts=accounts
+        posts = await find_posts(store.queries, target.post)
+        waiting: dict[PostId, set[AccountId]] = {}
+        for task in await store.approvals.tasks(target.post):
+            if occurrence in {None, task.key.occurrence}:
+                waiting.setdefault(task.key.post, set()).update(task.accounts)
+        targets = {
+            post: waiting.get(post) or await accounts_of_post(store, post)
+            for post in posts
+        }
+        person, posts = await authenticate_for_each(
+            terminal, settings, store, command="unapprove", by=by, targets=targets
         )
-        result = await store.approvals.unapprove(
-            target.post, occurrence, person, reason
+        results = await do_each(
+            posts,
+            lambda post: store.approvals.unapprove(post, occurrence, person, reason),
         )
-    if result.is_too_late:
+    ended = [result for result in results if not result.is_too_late]
+    if not ended:
         raise CommandFailedError("unapprove_too_late", post=target.post)
-    names = terminal.translate("list_comma").join(result.occurrences)
-    terminal.print_message("unapprove_done", post=names, number=result.approvals)
-    if result.sent_before:
-        terminal.print_note(
-            "unapprove_sent_before", post=names, number=result.sent_before
-        )
+    names = terminal.translate("list_comma").join(
+        name for result in ended for name in result.occurrences
+    )
+    number = sum(result.approvals for result in ended)
+    terminal.print_message("unapprove_done", post=names, number=number)
+    if sent_before := sum(result.sent_before for result in ended):
+        terminal.print_note("unapprove_sent_before", post=names, number=sent_before)

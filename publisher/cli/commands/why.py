@@ -39,13 +39,17 @@ async def why(terminal: Terminal, target: DeliveryTarget) -> None:
                 "why_not_planned", post=target.post, days=settings.plan_days
             )
             return
-        actions = [
-            entry
-            for entry in await queries.audit_history(target.post)
-            if entry.event in POST_EVENTS
-        ]
+        posts = sorted({delivery.key.post for delivery in deliveries})
+        actions = {
+            post: [
+                entry
+                for entry in await queries.audit_history(post)
+                if entry.event in POST_EVENTS
+            ]
+            for post in posts
+        }
         snapshot = await take_snapshot(
-            queries, target.post, configured_accounts=frozenset(settings.accounts)
+            queries, posts, configured_accounts=frozenset(settings.accounts)
         )
         histories = [
             await queries.delivery_history(delivery) for delivery in deliveries
@@ -57,7 +61,12 @@ async def why(terminal: Terminal, target: DeliveryTarget) -> None:
         )
     snapshot = replace(snapshot, unapproved=list_unapproved(tasks))
     explained = [
-        (item.delivery, explain_delivery(item, actions, snapshot, formatter))
+        (
+            item.delivery,
+            explain_delivery(
+                item, actions[item.delivery.key.post], snapshot, formatter
+            ),
+        )
         for item in histories
     ]
     echo(

@@ -143,6 +143,15 @@ class ApprovalTask:
         return name_occurrence(self.key)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeenContent:
+    """The content of a post as a person has seen it, and its time, if they have seen one."""
+
+    post: PostId
+    fingerprint: str
+    scheduled_at: datetime | None = None
+
+
 def list_unapproved(tasks: Iterable[ApprovalTask]) -> frozenset[OccurrenceKey]:
     """Return the occurrences that are not sent without another approval."""
     return frozenset(task.key for task in tasks if not task.status.is_approved)
@@ -225,9 +234,9 @@ class ApprovalStore(StorePart):
     async def tasks(self, post: PostId | None = None) -> Sequence[ApprovalTask]:
         """Return the occurrences with content that people approve before sending, earliest first.
 
-        With a post, return only its occurrences. An occurrence is there once for each chain if its
-        kind was edited while part of it was sent. An emergency release stays among them until its
-        chain is complete, with any outcome.
+        With a post or a family, return only its occurrences. An occurrence is there once for each
+        chain if its kind was edited while part of it was sent. An emergency release stays among
+        them until its chain is complete, with any outcome.
         """
         return await self.database.read(self._tasks, post)
 
@@ -314,9 +323,47 @@ class ApprovalStore(StorePart):
         it.
         """
         lock_planning(transaction)
-        found = self._find(transaction.connection, post, fingerprint, check)
-        if not all(is_covered(seen_at, task.status.scheduled_at) for task in found):
-            raise ApprovalError("approval_changed", post=post)
+        tasks = self._tasks(transaction.connection, post)
+        seen = SeenContent(post=post, fingerprint=fingerprint, scheduled_at=seen_at)
+        return self._approve(transaction, tasks, seen, approver, by, check)
+
+    @in_transaction
+    def approve_members(  # noqa: PLR0913, PLR0917 # who approves what
+        self,
+        transaction: Transaction,
+        family: str,
+        contents: Sequence[SeenContent],
+        approver: Approver,
+        by: Actor,
+        check: CheckTask = allow_task,
+    ) -> Sequence[ApprovalTask]:
+        """Record a person's approval of exactly these contents of a family: of all, or of none.
+
+        Raises the ApprovalError of the first member that has changed, or that they may not approve.
+        """
+        lock_planning(transaction)
+        tasks: dict[PostId, list[ApprovalTask]] = defaultdict(list)
+        for task in self._tasks(transaction.connection, PostId(family)):
+            tasks[task.key.post].append(task)
+        return [
+            self._approve(transaction, tasks[seen.post], seen, approver, by, check)
+            for seen in contents
+        ]
+
+    def _approve(  # noqa: PLR0913, PLR0917 # as above
+        self,
+        transaction: Transaction,
+        tasks: Sequence[ApprovalTask],
+        seen: SeenContent,
+        approver: Approver,
+        by: Actor,
+        check: CheckTask,
+    ) -> ApprovalTask:
+        found = _find(tasks, seen.post, seen.fingerprint, check)
+        if not all(
+            is_covered(seen.scheduled_at, task.status.scheduled_at) for task in found
+        ):
+            raise ApprovalError("approval_changed", post=seen.post)
         refusals = [find_refusal(task, approver) for task in found]
         for task, refusal in zip(found, refusals, strict=True):
             if refusal is None:
@@ -327,27 +374,7 @@ class ApprovalStore(StorePart):
     def _find(
         self, connection: Connection, post: PostId, fingerprint: str, check: CheckTask
     ) -> Sequence[ApprovalTask]:
-        """Return the occurrence with this fingerprint, once for each chain, incomplete ones first.
-
-        Raises ApprovalError if there is none, and the error of `check` for one that it refuses.
-        """
-        tasks = self._tasks(connection, post)
-        if not tasks:
-            raise ApprovalError("approval_nothing_waits", post=post)
-        found = [
-            task
-            for task in tasks
-            if is_fingerprint_of(fingerprint, task.status.fingerprint)
-        ]
-        for task in found or tasks[:1]:
-            check(task)
-        if len(fingerprint.strip()) < MIN_FINGERPRINT_LENGTH:
-            raise ApprovalError(
-                "fingerprint_too_short", number=str(MIN_FINGERPRINT_LENGTH)
-            )
-        if not found:
-            raise ApprovalError("approval_changed", post=post)
-        return sorted(found, key=lambda task: not task.status.missing)
+        return _find(self._tasks(connection, post), post, fingerprint, check)
 
     def _record(  # noqa: PLR0913, PLR0917 # who approves what, and what else was read of it
         self,
@@ -674,6 +701,29 @@ class ApprovalStore(StorePart):
                 delivery.state in STOPPABLE_STATES for delivery in deliveries
             ),
         )
+
+
+def _find(
+    tasks: Sequence[ApprovalTask], post: PostId, fingerprint: str, check: CheckTask
+) -> Sequence[ApprovalTask]:
+    """Return the occurrence with this fingerprint, once for each chain, incomplete ones first.
+
+    Raises ApprovalError if there is none, and the error of `check` for one that it refuses.
+    """
+    if not tasks:
+        raise ApprovalError("approval_nothing_waits", post=post)
+    found = [
+        task
+        for task in tasks
+        if is_fingerprint_of(fingerprint, task.status.fingerprint)
+    ]
+    for task in found or tasks[:1]:
+        check(task)
+    if len(fingerprint.strip()) < MIN_FINGERPRINT_LENGTH:
+        raise ApprovalError("fingerprint_too_short", number=str(MIN_FINGERPRINT_LENGTH))
+    if not found:
+        raise ApprovalError("approval_changed", post=post)
+    return sorted(found, key=lambda task: not task.status.missing)
 
 
 def find_refusal(task: ApprovalTask, approver: Approver) -> ApprovalError | None:

@@ -64,7 +64,7 @@ from publisher.store.db.approval_tables import (
     DECISION_REQUEST,
 )
 from publisher.store.db.database import Transaction
-from publisher.store.db.filters import in_open_state
+from publisher.store.db.filters import in_open_state, is_named
 from publisher.store.db.rows import (
     batches,
     clear_alerts,
@@ -461,7 +461,8 @@ def takes_approval(
 ) -> ColumnElement[bool]:
     """True if a delivery is of an occurrence that people approve, with a part that is still open.
 
-    An emergency release counts until its review is done. With a post, only its occurrences count.
+    An emergency release counts until its review is done. With a post, only its occurrences count,
+    or those of a family's members.
     """
     exempt = [kind for kind in rules.by_kind if not rules.chain_for(kind)]
     chained = [kind for kind in rules.by_kind if rules.chain_for(kind)]
@@ -473,7 +474,7 @@ def takes_approval(
     is_targeted = _WAITING.c.desired != DesiredState.NOT_TARGETED.value
     names = select(_WAITING.c.post, _WAITING.c.occurrence).where(is_targeted, has_chain)
     if post is not None:
-        names = names.where(_WAITING.c.post == post)
+        names = names.where(is_named(_WAITING.c.post, post))
     is_any_released = exists().where(
         _IS_REVIEW_DUE
     )  # asked first: there are ever so many rows

@@ -11,6 +11,7 @@ from sqlalchemy import (
     and_,
     case,
     exists,
+    func,
     literal,
     literal_column,
     or_,
@@ -19,7 +20,7 @@ from sqlalchemy import (
 
 from publisher.domain.account import Mode
 from publisher.domain.delivery import OPEN_STATES, DesiredState, State
-from publisher.domain.post import ONCE_OCCURRENCE
+from publisher.domain.post import MEMBER_MARK, ONCE_OCCURRENCE
 from publisher.domain.results import RESULT_CODES, NotSent
 from publisher.store.db.alert_tables import ALERT
 from publisher.store.db.approval_tables import POST_SAVE
@@ -67,6 +68,15 @@ def in_open_state(row: FromClause, *states: State) -> ColumnElement[bool]:
     """
     ended = [_text_literal(name) for name in ("published", "cancelled", "expired")]
     return and_(row.c.state.not_in(ended), in_state(row, *states))
+
+
+def is_named(post: ColumnElement[str], name: str) -> ColumnElement[bool]:
+    """True if the id of a post is this name, or that of a member of the family of this name."""
+    start = f"{name}{MEMBER_MARK}"
+    is_post = post == name
+    if MEMBER_MARK in name:
+        return is_post
+    return or_(is_post, func.substr(post, 1, len(start)) == start)
 
 
 LOGIN_IDLE_AFTER = timedelta(minutes=1)

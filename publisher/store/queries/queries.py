@@ -36,7 +36,7 @@ from publisher.domain.results import HoldReason, Reach
 from publisher.store.approvals.guard import APPROVAL_ALERTS
 from publisher.store.base import StorePart
 from publisher.store.db.alert_tables import ALERT, IS_ACKNOWLEDGED
-from publisher.store.db.filters import in_open_state, is_in_force
+from publisher.store.db.filters import in_open_state, is_in_force, is_named
 from publisher.store.db.monitor_tables import FORMER_ID, REACH
 from publisher.store.db.rows import (
     ACCOUNT_PAUSED,
@@ -259,6 +259,11 @@ class Queries(StorePart):
             or await self._rows(query.where(DELIVERY.c.is_pruned))
         )
 
+    async def find_posts(self, name: str) -> Sequence[PostId]:
+        """Return the post of a name and the members of the family of this name, by id."""
+        query = select(POST.c.id).where(is_named(POST.c.id, name)).order_by(POST.c.id)
+        return [PostId(row["id"]) for row in await self._rows(query)]
+
     async def has_post(self, post: PostId) -> bool:
         """Return True if a post was ever accepted."""
         return bool(await self._rows(select(POST.c.id).where(POST.c.id == post)))
@@ -353,12 +358,12 @@ class Queries(StorePart):
             for alert in shown
         ]
 
-    async def alerts_about(self, post: PostId) -> Sequence[Alert]:
-        """Return all open alerts about a post that nobody has dismissed, newest first."""
+    async def alerts_about(self, posts: Collection[PostId]) -> Sequence[Alert]:
+        """Return all open alerts about posts that nobody has dismissed, newest first."""
         return [
             alert
             for alert in await self._open_alerts()
-            if alert.facts.get("post") == post
+            if alert.facts.get("post") in posts
         ]
 
     async def shown_alerts(self) -> Sequence[Alert]:
@@ -492,7 +497,7 @@ class Queries(StorePart):
     async def metrics_series(
         self, post: PostId | None = None
     ) -> Sequence[MetricsPoint]:
-        """Return all metrics, or the metrics of one post, by delivery and then oldest first."""
+        """Return all metrics, or those of a post or a family, by delivery and then oldest first."""
         columns = (
             REACH.c[name].label(f"metrics_{name}") for name in ("at", *METRIC_NAMES)
         )
@@ -500,7 +505,7 @@ class Queries(StorePart):
             REACH, REACH.c.delivery == DELIVERY.c.id
         )
         if post is not None:
-            query = query.where(DELIVERY.c.post == post)
+            query = query.where(is_named(DELIVERY.c.post, post))
         query = query.order_by(DELIVERY.c.due_at, DELIVERY.c.id, REACH.c.at)
         return [
             MetricsPoint(

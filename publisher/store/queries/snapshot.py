@@ -95,18 +95,20 @@ class StatusSnapshot:
 
 async def take_snapshot(
     queries: Queries,
-    post: PostId | None = None,
+    posts: Sequence[PostId] | None = None,
     *,
     shows_all: bool = False,
     configured_accounts: frozenset[AccountId] | None = None,
 ) -> StatusSnapshot:
-    """Read the store, or the part about one post.
+    """Read the store, or the part about some posts.
 
-    Without a post, old ended deliveries are read only with `shows_all`.
+    Without posts, old ended deliveries are read only with `shows_all`.
     """
-    alerts, is_whole = await queries.alerts(), shows_all or post is not None
-    deliveries = await (
-        queries.deliveries(post) if is_whole else queries.current_deliveries()
+    alerts, is_whole = await queries.alerts(), shows_all or posts is not None
+    deliveries = (
+        [one for post in posts for one in await queries.deliveries(post)]
+        if posts is not None
+        else await (queries.deliveries() if shows_all else queries.current_deliveries())
     )
     return StatusSnapshot(
         now=queries.runtime.now(),
@@ -115,7 +117,7 @@ async def take_snapshot(
         deliveries=deliveries,
         titles=await queries.titles({delivery.key.post for delivery in deliveries}),
         has_older=not is_whole and await queries.has_older_deliveries(),
-        alerts=alerts if post is None else await queries.alerts_about(post),
+        alerts=alerts if posts is None else await queries.alerts_about(posts),
         pause_alerts=[alert for alert in alerts if alert.code == ACCOUNT_PAUSED],
         mode_overrides=await queries.mode_overrides(),
         cooldowns=await queries.cooldowns(),

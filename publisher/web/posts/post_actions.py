@@ -402,7 +402,7 @@ async def read_live_buttons(
         )
     except NoSuchItemError:
         return NO_PARTS
-    buttons = list_buttons(visitor, view, await site.store.queries.alerts_about(post))
+    buttons = list_buttons(visitor, view, await site.store.queries.alerts_about([post]))
     make_button, make_dialog = (
         load_macro(visitor, "parts/action", name)
         for name in ("post_button", "action_dialog")
