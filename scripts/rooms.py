@@ -54,7 +54,8 @@ SUBJECTS: Mapping[str, str] = {
     """,
     "manual": "assist manual manual_tasks",
     "approvals": """
-        approval approval_race approvals approve content_changes duty remark unapprove
+        approval approval_race approvals approve approved_families content_changes
+        duty remark unapprove
     """,
     "write": """
         bulk_move cover differences draft_form form_words library lookups notes phone

@@ -121,10 +121,10 @@ async def load_posts(application: Application, name: str) -> Sequence[Post]:
     if not await application.store.queries.find_posts(name):
         await activate_schedule(application)
     posts = await find_posts(application.store.queries, name)
-    return await do_each(posts, partial(_load_post, application))
+    return await do_each(posts, partial(load_post, application))
 
 
-async def _load_post(application: Application, post_id: PostId) -> Post:
+async def load_post(application: Application, post_id: PostId) -> Post:
     post = await application.store.posts.get_post(post_id)
     if post is None:
         raise NoSuchItemError("post", post_id)

@@ -130,10 +130,14 @@ class WaitingFamily:
 
 
 def group_members(tasks: Iterable[ApprovalTask]) -> Sequence[WaitingFamily]:
-    """Return the families of occurrences, without those that have a single one."""
+    """Return the families of occurrences that wait for approvals, of several members each.
+
+    What was returned waits for its author.
+    """
     groups: dict[tuple[str, str], list[ApprovalTask]] = defaultdict(list)
     for task in tasks:
-        groups[find_family(task.key.post), task.key.occurrence].append(task)
+        if task.returned is None and task.status.missing:
+            groups[find_family(task.key.post), task.key.occurrence].append(task)
     return [
         WaitingFamily(members=members)
         for members in groups.values()

@@ -7,7 +7,7 @@ from publisher.web import live
 from publisher.web.accounts import accounts, offboard, pause, recovery, sign_in_links
 from publisher.web.alerts import ask
 from publisher.web.alerts import page as alerts
-from publisher.web.approvals import approve, inbox
+from publisher.web.approvals import approve, families, inbox
 from publisher.web.approvals import bulk as bulk_approvals
 from publisher.web.audit import page as audit
 from publisher.web.calendar import page as calendar
@@ -78,11 +78,11 @@ ROUTES: Sequence[PageRoute] = (
     _page("/logout", "logout", _VIEW, sign_in.show_logout),
     _action("/logout", "log_out", _VIEW, sign_in.log_out),
     _page("/inbox", "inbox", _VIEW, inbox.show_inbox),
-    _page("/approve/{post}", "approve", _VIEW, approve.show_approve),
-    _action("/approve/{post}", "give_approval", _APPROVE, approve.give_approval),
+    _page("/approve/{post}", "approve", _VIEW, families.show_approve),
+    _action("/approve/{post}", "give_approval", _APPROVE, families.give_approval),
     _page("/approve/{post}/changes", "approve_changes", _VIEW, approve.show_changes),
-    _page("/approve/{post}/return", "approve_return", _APPROVE, approve.show_return),
-    _action("/approve/{post}/return", "return_text", _APPROVE, approve.return_text),
+    _page("/approve/{post}/return", "approve_return", _APPROVE, families.show_return),
+    _action("/approve/{post}/return", "return_text", _APPROVE, families.return_text),
     _action(
         "/approve/{post}/return/undo", "undo_return", _APPROVE, approve.undo_return
     ),

@@ -54,7 +54,7 @@ async def approvals(  # noqa: C901 # for people or for programs
             paired = [(task, list_approvers(task, users, members)) for task in tasks]
     elif post is not None:
         raise NoSuchItemError("post", post)
-    families = group_members(task for task in tasks if task.status.missing)
+    families = group_members(tasks)
     formatter = Formatter(messages=terminal.messages, timezone=settings.timezone)
     if as_json:
         terminal.print_json(

@@ -112,7 +112,7 @@ async def approve(  # noqa: PLR0913 # one argument an option
                     store, target.post, fingerprint, approver, person.actor, reason
                 )
             ]
-        elif members := await _find_members(store, target.post, fingerprint, approver):
+        elif members := await find_members(store, target.post, fingerprint, approver):
             done = await approve_members(
                 store, target.post, members, approver, person.actor
             )
@@ -129,7 +129,7 @@ async def approve(  # noqa: PLR0913 # one argument an option
             await warn_about_daemon(terminal, settings, store.queries)
 
 
-async def _find_members(
+async def find_members(
     store: Store, family: PostId, fingerprint: str, approver: Approver
 ) -> Sequence[SeenContent]:
     """Return the contents of a family's members that have this hash together, if any have.

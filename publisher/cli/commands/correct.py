@@ -65,7 +65,7 @@ async def correct(terminal: Terminal, post: PostId, correction: str, by: str) ->
         done = False
         with with_locations(toml) if toml else contextlib.nullcontext():
             for name in allowed:
-                plan = await _send(
+                plan = await send_one(
                     terminal,
                     application,
                     corrections[name],
@@ -76,7 +76,7 @@ async def correct(terminal: Terminal, post: PostId, correction: str, by: str) ->
     return 0 if done else EXIT_FAILED
 
 
-async def _send(
+async def send_one(
     terminal: Terminal,
     application: Application,
     new: Post,

@@ -66,6 +66,8 @@ from publisher.store.db.approval_tables import APPROVABLE_TEXT, APPROVAL, DUTY_O
 from publisher.store.db.database import Transaction, in_transaction
 from publisher.store.db.filters import in_state
 from publisher.store.db.rows import (
+    QUERY_BATCH_SIZE,
+    batches,
     clear_alerts,
     lock_planning,
     open_alerts,
@@ -274,6 +276,12 @@ class ApprovalStore(StorePart):
 
         return await self.database.read(read)
 
+    async def contents_of(
+        self, wanted: Mapping[OccurrenceKey, Fingerprint]
+    ) -> Mapping[OccurrenceKey, Sequence[RenderedPost]]:
+        """Return the final texts of several fingerprints, by account, as far as they are stored."""
+        return await self.database.read(_read_contents_of, wanted)
+
     async def last_approved(self, key: OccurrenceKey, person: str) -> Approval | None:
         """Return a person's last yes to an occurrence, whether it still counts or not."""
         query = select(APPROVAL).where(is_given(key)).order_by(APPROVAL.c.id.desc())
@@ -342,13 +350,19 @@ class ApprovalStore(StorePart):
         Raises the ApprovalError of the first member that has changed, or that they may not approve.
         """
         lock_planning(transaction)
-        tasks: dict[PostId, list[ApprovalTask]] = defaultdict(list)
-        for task in self._tasks(transaction.connection, PostId(family)):
-            tasks[task.key.post].append(task)
+        tasks = self._tasks_of_members(transaction.connection, family)
         return [
             self._approve(transaction, tasks[seen.post], seen, approver, by, check)
             for seen in contents
         ]
+
+    def _tasks_of_members(
+        self, connection: Connection, family: str
+    ) -> Mapping[PostId, Sequence[ApprovalTask]]:
+        tasks: dict[PostId, list[ApprovalTask]] = defaultdict(list)
+        for task in self._tasks(connection, PostId(family)):
+            tasks[task.key.post].append(task)
+        return tasks
 
     def _approve(  # noqa: PLR0913, PLR0917 # as above
         self,
@@ -577,8 +591,43 @@ class ApprovalStore(StorePart):
         """
         lock_planning(transaction)
         task = self._find(transaction.connection, post, fingerprint, check)[0]
+        self._return(transaction, task, by, reason, remarks)
+        return task
+
+    @in_transaction
+    def return_members(  # noqa: PLR0913, PLR0917 # who returns what, and why
+        self,
+        transaction: Transaction,
+        family: str,
+        contents: Sequence[SeenContent],
+        by: Actor,
+        reason: str,
+        check: CheckTask = allow_task,
+    ) -> Sequence[ApprovalTask]:
+        """Ask for a change of exactly these contents of a family: of all, or of none.
+
+        Return the occurrences as they were. Raises ApprovalError.
+        """
+        lock_planning(transaction)
+        tasks = self._tasks_of_members(transaction.connection, family)
+        returned = [
+            _find(tasks[seen.post], seen.post, seen.fingerprint, check)[0]
+            for seen in contents
+        ]
+        for task in returned:
+            self._return(transaction, task, by, reason, ())
+        return returned
+
+    def _return(
+        self,
+        transaction: Transaction,
+        task: ApprovalTask,
+        by: Actor,
+        reason: str,
+        remarks: Sequence[Remark],
+    ) -> None:
         now, content = self.runtime.now(), task.status.fingerprint
-        forget_approved(transaction, POST.c.id == post)
+        forget_approved(transaction, POST.c.id == task.key.post)
         ended = end_approvals(
             transaction, now, "returned", by.name, is_given(task.key), IS_UNSENT
         )
@@ -599,7 +648,6 @@ class ApprovalStore(StorePart):
         write_audit(
             transaction, now, by, event="returned", subject=task.name, detail=detail
         )
-        return task
 
     @in_transaction
     def undo_return(
@@ -724,6 +772,30 @@ def _find(
     if not found:
         raise ApprovalError("approval_changed", post=post)
     return sorted(found, key=lambda task: not task.status.missing)
+
+
+def _read_contents_of(
+    connection: Connection, wanted: Mapping[OccurrenceKey, Fingerprint]
+) -> Mapping[OccurrenceKey, Sequence[RenderedPost]]:
+    columns = APPROVABLE_TEXT.c
+    hashes: dict[OccurrenceKey, Collection[str]] = {}
+    for contents in batches(sorted(wanted.values()), QUERY_BATCH_SIZE):
+        query = select(APPROVABLE_TEXT).where(columns.fingerprint.in_(contents))
+        for row in connection.execute(query):
+            key = OccurrenceKey(post=PostId(row.post), occurrence=row.occurrence)
+            if wanted.get(key) == row.fingerprint:
+                hashes[key] = json.loads(row.rendered_hashes).values()
+    found: dict[str, RenderedPost] = {}
+    for names in batches(sorted(set().union(*hashes.values())), QUERY_BATCH_SIZE):
+        query = select(RENDERED_POST.c.fingerprint, RENDERED_POST.c.body)
+        for row in connection.execute(
+            query.where(RENDERED_POST.c.fingerprint.in_(names))
+        ):
+            found[row.fingerprint] = load_rendered_post(row.body)
+    return {
+        key: [found[name] for name in hashes.get(key, ()) if name in found]
+        for key in wanted
+    }
 
 
 def find_refusal(task: ApprovalTask, approver: Approver) -> ApprovalError | None:

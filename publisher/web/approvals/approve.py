@@ -337,7 +337,7 @@ async def describe_task(
             (
                 number
                 for number, item in enumerate(mine, 1)
-                if item.subject == task.name
+                if task.name in (item.members or (item.subject,))
             ),
             None,
         ),

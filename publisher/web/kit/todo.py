@@ -5,7 +5,7 @@ These are approvals, rulings, posts to place by hand, and accounts that hold pos
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from urllib.parse import quote, urlencode
@@ -14,7 +14,13 @@ from publisher.domain.account import AccountId
 from publisher.domain.approval import AFTER_REVIEW_PERIOD
 from publisher.domain.characters import is_same_name
 from publisher.domain.delivery import State
-from publisher.domain.post import ONCE_OCCURRENCE, OccurrenceKey, PostId
+from publisher.domain.post import (
+    MEMBER_MARK,
+    ONCE_OCCURRENCE,
+    OccurrenceKey,
+    PostId,
+    find_family,
+)
 from publisher.domain.results import REFUSED_HOLD_REASONS, HoldReason
 from publisher.domain.user import Permission
 from publisher.engine.approvals import make_approver, waits_for
@@ -78,6 +84,8 @@ class TodoItem:
     """The names of the missing approvals."""
     number: int = 1
     """The number of deliveries that it is about."""
+    members: Sequence[str] = ()
+    """The names of the occurrences of a family that it is about."""
     seen_at: str = ""
     """The path at which a person says to have seen it; empty where that ends nothing."""
     fields: Mapping[str, str] = field(default_factory=dict)
@@ -131,7 +139,7 @@ def list_todo(
     }
     to_decide = [one for one in waiting.to_decide if not is_held_by_pause(one, paused)]
     found = [
-        *list_approvals(visitor, waiting.tasks, on_duty),
+        *join_families(visitor, list_approvals(visitor, waiting.tasks, on_duty)),
         *_list_deliveries(visitor, to_decide),
         *list_unseen(visitor, waiting.unseen),
         *_list_accounts(visitor, pauses, waiting.by_account),
@@ -163,9 +171,47 @@ def is_held_by_pause(delivery: WaitingDelivery, paused: Collection[AccountId]) -
 def list_missing(items: Sequence[TodoItem]) -> Mapping[str, TodoItem]:
     """Return the waiting items of the occurrences that lack an approval, by their names.
 
-    Every page that says so asks here.
+    Every page that says so asks here. A family's item is there under each member's name.
     """
-    return {item.subject: item for item in items if item.kind is TodoKind.APPROVE}
+    return {
+        name: item
+        for item in items
+        if item.kind is TodoKind.APPROVE
+        for name in item.members or (item.subject,)
+    }
+
+
+def join_families(visitor: Visitor, items: Sequence[TodoItem]) -> Sequence[TodoItem]:
+    """Return the waiting approvals, with one item for the members of a family that wait alike.
+
+    What was returned or released, or waits for other people, is about a member alone.
+    """
+    groups: dict[tuple[str, ...], list[TodoItem]] = defaultdict(list)
+    for item in items:
+        post, _, occurrence = item.subject.partition("#")
+        is_joined = MEMBER_MARK in post and item.path.startswith("/approve/")
+        alike = (find_family(post), occurrence, item.text, str(item.is_mine))
+        key = alike if is_joined else (item.subject,)
+        groups[key].append(item)
+    return [
+        _join_items(visitor, group) if len(group) > 1 else group[0]
+        for group in groups.values()
+    ]
+
+
+def _join_items(visitor: Visitor, members: Sequence[TodoItem]) -> TodoItem:
+    first, translate = members[0], visitor.messages.translate
+    post, mark, occurrence = first.subject.partition("#")
+    family = find_family(post)
+    return replace(
+        first,
+        subject=f"{family}{mark}{occurrence}",
+        about=f"{family}{mark}{occurrence}",
+        text=translate("web_todo_family", number=len(members), text=first.text),
+        path=first.path.replace(quote(post, safe=""), quote(family, safe=""), 1),
+        members=[item.subject for item in members],
+        number=len(members),
+    )
 
 
 def count_mine(items: Sequence[TodoItem]) -> Mapping[str, int]:

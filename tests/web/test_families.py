@@ -1,0 +1,104 @@
+"""The pages show a family as one thing: one page and one yes, one row with counts."""
+
+import html
+import re
+from datetime import timedelta
+
+import pytest
+
+from publisher.cli.application import activate_schedule
+from publisher.domain.post import PostId
+from tests.cli.posts import warning, write_schedule
+from tests.web.test_approve import TO_ALL, approving  # noqa: F401 # a fixture
+
+OWN = """[post.region.310000]
+title = "上海的标题"
+data.summary = "上海只说这一句"
+"""
+MEMBERS = ["refund.110000", "refund.310000"]
+TO_TWO = TO_ALL.replace("]", ', "shanghai-weibo"]')
+
+
+async def write_family(site, words=OWN):
+    due = site.runtime.now() + timedelta(hours=3)
+    text = warning("refund", f"at = {due:%Y-%m-%dT%H:%M:%S}Z", TO_TWO) + words
+    write_schedule(site.application.settings.workspace, text)
+    await activate_schedule(site.application)
+
+
+@pytest.fixture
+async def family(approving):  # noqa: F811 # the fixture
+    """Return a dashboard with two approvals per warning, and a family due in three hours."""
+    await write_family(approving)
+    return approving
+
+
+async def list_items(client):
+    page = await client.get("/approve/refund")
+    assert page.status_code == 200, page.text
+    [form] = re.findall(
+        r'<form method="post" action="/approve/refund">(.*?)</form>', page.text
+    )[:1]
+    return page.text, re.findall(r'name="item" value="([^"]*)"', form)
+
+
+async def count_given(site):
+    tasks = await site.store.approvals.tasks(PostId("refund"))
+    return {task.key.post: len(task.status.counted) for task in tasks}
+
+
+async def test_one_page_shows_a_family_and_takes_one_yes(family):
+    """The first text is shown in full, the other by its differences; one button approves both."""
+    li = await family.signed_in("approver", name="李")
+    inbox = (await li.get("/inbox")).text
+    assert inbox.count('data-testid="todo-approve') == 1
+    assert "2 个地区" in inbox
+    assert 'href="/approve/refund"' in inbox
+    page, items = await list_items(li)
+    assert [item.split(" ")[0] for item in items] == MEMBERS
+    assert "<ins>上海只说这一句</ins>" in html.unescape(page)
+    assert 'href="/approve/refund.310000"' in page
+    answer = await li.post("/approve/refund", data={"item": items})
+    assert answer.status_code == 303, answer.text
+    assert await count_given(family) == dict.fromkeys(MEMBERS, 1)
+
+
+async def test_a_yes_to_a_family_with_a_changed_member_counts_for_none(family):
+    """The page says which member has changed, and shows it as it is now."""
+    li = await family.signed_in("approver", name="李")
+    _page, items = await list_items(li)
+    await write_family(family, OWN.replace("只说", "改说"))
+    answer = await li.post("/approve/refund", data={"item": items})
+    assert answer.status_code == 409
+    assert "refund.310000" in answer.text
+    assert "改说" in answer.text
+    assert await count_given(family) == dict.fromkeys(MEMBERS, 0)
+
+
+async def test_a_family_is_returned_as_a_whole(family):
+    """One reason sends all members back; the author finds them in the inbox."""
+    li = await family.signed_in("approver", name="李")
+    _page, items = await list_items(li)
+    bare = await li.post("/approve/refund/return", data={"item": items})
+    assert bare.status_code == 409
+    answer = await li.post(
+        "/approve/refund/return", data={"item": items, "reason": "改电话"}
+    )
+    assert answer.status_code == 303, answer.text
+    tasks = await family.store.approvals.tasks(PostId("refund"))
+    assert [task.returned.reason for task in tasks] == ["改电话", "改电话"]
+
+
+async def test_a_region_sees_and_approves_its_own_member_alone(family):
+    """The family's address leads to the one member of a region; a forged form changes nothing."""
+    li = await family.signed_in("approver", name="李")
+    _page, items = await list_items(li)
+    hu = await family.signed_in("approver@region:310000", name="沪")
+    page = await hu.get("/approve/refund")
+    assert (page.status_code, page.headers["location"]) == (
+        303,
+        "/approve/refund.310000",
+    )
+    answer = await hu.post("/approve/refund", data={"item": items})
+    assert answer.status_code in {403, 404}
+    assert await count_given(family) == dict.fromkeys(MEMBERS, 0)
