@@ -8,8 +8,12 @@ import pytest
 
 from publisher.cli.application import activate_schedule
 from publisher.domain.post import PostId
+from publisher.web.kit.live_parts import item_id
 from tests.cli.posts import warning, write_schedule
+from tests.web.conftest import ADMIN
+from tests.web.posts import SOON, plan
 from tests.web.test_approve import TO_ALL, approving  # noqa: F401 # a fixture
+from tests.web.test_live import next_frame, open_page, targets
 
 OWN = """[post.region.310000]
 title = "上海的标题"
@@ -102,3 +106,41 @@ async def test_a_region_sees_and_approves_its_own_member_alone(family):
     answer = await hu.post("/approve/refund", data={"item": items})
     assert answer.status_code in {403, 404}
     assert await count_given(family) == dict.fromkeys(MEMBERS, 0)
+
+
+async def test_lists_show_a_family_as_one_row_with_counts(family):
+    """Posts, Today and the search have one row for a family; it opens to its members."""
+    li = await family.signed_in("viewer", name="看")
+    posts = (await li.get("/posts")).text
+    rows = re.findall(r'data-testid="row-([^"]+)"', posts)
+    # the ordinary post that it was before is a row of its own
+    assert rows == ["refund", *MEMBERS, "refund"]
+    assert re.search(r"2 个地区，2 \w+", posts)
+    for path in ("/posts?q=refund", "/posts?q=上海只说", "/posts?state=waiting"):
+        found = (await li.get(path)).text
+        assert "refund.310000" in found, path
+    search = (await li.get("/search?q=refund")).text
+    assert 'href="/posts?q=refund"' in search
+    today = (await li.get("/today")).text
+    assert today.count('data-testid="row-refund"') == 2
+    assert 'data-testid="row-refund.' not in today
+    assert today.count('data-testid="coming-refund') == 1
+
+
+async def test_a_region_sees_its_member_as_an_ordinary_row(family):
+    """A visitor of one region finds that region's post, and nothing of the family."""
+    hu = await family.signed_in("viewer@region:310000", name="沪")
+    posts = (await hu.get("/posts")).text
+    assert 'data-testid="row-refund.310000"' in posts
+    assert "refund.110000" not in posts
+
+
+async def test_an_open_page_of_today_follows_a_family(site):
+    """A change of one member redraws the row of the family, with all its accounts."""
+    await plan(site, warning("refund", SOON, TO_TWO) + OWN)
+    viewer = await open_page(site)
+    await site.store.actions.cancel_post(PostId("refund.310000"), ADMIN, "不发了")
+    frame = await next_frame(site, viewer)
+    row = item_id("row", "refund.110000", "once")
+    assert row in targets(frame)
+    assert re.search(r"2 个地区，1 \w+，1 \w+", frame)

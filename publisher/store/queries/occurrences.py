@@ -3,7 +3,7 @@
 import json
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -38,6 +38,7 @@ from publisher.domain.delivery import (
 )
 from publisher.domain.glyph import GLYPHS, Glyph, choose_glyph, worst_glyph
 from publisher.domain.post import (
+    MEMBER_MARK,
     ONCE_OCCURRENCE,
     DeliveryId,
     FiledTexts,
@@ -45,6 +46,7 @@ from publisher.domain.post import (
     Post,
     PostId,
     RenderedPost,
+    find_family,
     normalize,
 )
 from publisher.store.approvals.guard import APPROVAL_ALERTS
@@ -75,6 +77,8 @@ MAX_ACCOUNTS_PER_PAGE = 20_000
 
 The cost of a page must not grow for years.
 """
+MAX_KEYS_PER_PAGE = 5_000
+"""The most occurrences read for one page of the list: members of families."""
 MARKER_LENGTH = 8
 _APPROVAL_COLUMNS = (
     "stage", "person", "at", "fingerprint", "is_emergency", "ended_at", "ended_by", "ended_reason",
@@ -98,6 +102,19 @@ class OccurrenceSummary:
     is_repeating: bool
     follows: PostId | None
     counts: Mapping[Platform, Mapping[Glyph, int]]
+    members: Sequence["OccurrenceSummary"] = ()
+    """Of a family: its occurrences at one instant, one for each region."""
+
+    @property
+    def name(self) -> str:
+        """The id of the post, or the name of the family."""
+        return find_family(self.key.post) if self.members else self.key.post
+
+    @property
+    def regions(self) -> Mapping[Glyph, int]:
+        """The number of members by their worst sign, the worst first."""
+        found = Counter(member.glyph for member in self.members)
+        return {glyph: found[glyph] for glyph in Glyph if found[glyph]}
 
     @property
     def total(self) -> int:
@@ -223,24 +240,45 @@ class OccurrenceQueries(StorePart):
         self, wanted: OccurrenceFilter, limit: int = PAGE_SIZE
     ) -> Sequence[OccurrenceSummary]:
         """Return occurrences, latest due first."""
+        return await self.database.read(self._find, wanted, limit)
+
+    async def find_families(
+        self, wanted: OccurrenceFilter, limit: int = PAGE_SIZE
+    ) -> Sequence[OccurrenceSummary]:
+        """Return occurrences as `find` does; those of a family at one instant count as one."""
 
         def read(connection: Connection) -> list[OccurrenceSummary]:
-            newest = (
-                select(DELIVERY.c.post, DELIVERY.c.occurrence, DELIVERY.c.due_at)
-                .where(*list_conditions(wanted, self.runtime.now()))
-                .order_by(DELIVERY.c.due_at.desc())
-                .limit(MAX_ACCOUNTS_PER_PAGE)
-                .subquery()
-            )
-            keys = (
-                select(newest.c.post, newest.c.occurrence)
-                .group_by(newest.c.post, newest.c.occurrence)
-                .order_by(func.max(newest.c.due_at).desc(), newest.c.post)
-                .limit(limit)
-            )
-            return self._summaries(connection, keys.subquery(), wanted.accounts)
+            rows = connection.execute(self._newest_keys(wanted, MAX_KEYS_PER_PAGE))
+            families: dict[tuple[str, str], int] = defaultdict(int)
+            for row in rows:
+                name = (find_family(row.post), row.occurrence)
+                if len(families) == limit and name not in families:
+                    break
+                families[name] += 1
+            return join_families(self._find(connection, wanted, sum(families.values())))
 
         return await self.database.read(read)
+
+    def _find(
+        self, connection: Connection, wanted: OccurrenceFilter, limit: int
+    ) -> list[OccurrenceSummary]:
+        keys = self._newest_keys(wanted, limit)
+        return self._summaries(connection, keys.subquery(), wanted.accounts)
+
+    def _newest_keys(self, wanted: OccurrenceFilter, limit: int) -> Select[Any]:
+        newest = (
+            select(DELIVERY.c.post, DELIVERY.c.occurrence, DELIVERY.c.due_at)
+            .where(*list_conditions(wanted, self.runtime.now()))
+            .order_by(DELIVERY.c.due_at.desc())
+            .limit(MAX_ACCOUNTS_PER_PAGE)
+            .subquery()
+        )
+        return (
+            select(newest.c.post, newest.c.occurrence)
+            .group_by(newest.c.post, newest.c.occurrence)
+            .order_by(func.max(newest.c.due_at).desc(), newest.c.post)
+            .limit(limit)
+        )
 
     async def between(
         self,
@@ -767,4 +805,40 @@ def summarize(
         is_repeating="text" in body["trigger"],
         follows=PostId(found[0].follows) if found[0].follows else None,
         counts={platform: counts[platform] for platform in sorted(counts)},
+    )
+
+
+def group_families(
+    summaries: Iterable[OccurrenceSummary],
+) -> Sequence[Sequence[OccurrenceSummary]]:
+    """Return occurrences in groups: the members of a family at one instant, or one alone."""
+    groups: dict[tuple[str, str], list[OccurrenceSummary]] = defaultdict(list)
+    for summary in summaries:
+        key = summary.key
+        name = find_family(key.post) if MEMBER_MARK in key.post else f"={key.post}"
+        groups[name, key.occurrence].append(summary)
+    return list(groups.values())
+
+
+def join_families(summaries: Iterable[OccurrenceSummary]) -> list[OccurrenceSummary]:
+    """Return occurrences with one for the members of a family at one instant."""
+    return [join_members(group) for group in group_families(summaries)]
+
+
+def join_members(members: Sequence[OccurrenceSummary]) -> OccurrenceSummary:
+    """Return the occurrence of a family, with the deliveries of all members; of one, itself."""
+    if len(members) == 1:
+        return members[0]
+    counts: dict[Platform, Counter[Glyph]] = defaultdict(Counter)
+    for member in members:
+        for platform, numbers in member.counts.items():
+            counts[platform].update(numbers)
+    first = min(members, key=lambda member: member.key)
+    return replace(
+        first,
+        due_at=min(member.due_at for member in members),
+        expires_at=max(member.expires_at for member in members),
+        is_urgent=any(member.is_urgent for member in members),
+        counts={platform: counts[platform] for platform in sorted(counts)},
+        members=sorted(members, key=lambda member: member.key),
     )

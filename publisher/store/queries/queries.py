@@ -30,7 +30,13 @@ from publisher.domain.delivery import (
     State,
 )
 from publisher.domain.evergreen import EvergreenPost, EvergreenUse
-from publisher.domain.post import DeliveryId, EvergreenTrigger, PostId
+from publisher.domain.post import (
+    MEMBER_MARK,
+    DeliveryId,
+    EvergreenTrigger,
+    PostId,
+    find_family,
+)
 from publisher.domain.reports import METRIC_NAMES, ReportRow
 from publisher.domain.results import HoldReason, Reach
 from publisher.store.approvals.guard import APPROVAL_ALERTS
@@ -42,6 +48,7 @@ from publisher.store.db.rows import (
     ACCOUNT_PAUSED,
     QUERY_BATCH_SIZE,
     batches,
+    read_family_members,
     subject_of,
 )
 from publisher.store.db.tables import (
@@ -263,6 +270,14 @@ class Queries(StorePart):
         """Return the post of a name and the members of the family of this name, by id."""
         query = select(POST.c.id).where(is_named(POST.c.id, name)).order_by(POST.c.id)
         return [PostId(row["id"]) for row in await self._rows(query)]
+
+    async def with_members(self, posts: Collection[PostId]) -> Collection[PostId]:
+        """Return posts, with all members of their families."""
+        families = {find_family(post) for post in posts if MEMBER_MARK in post}
+        if not families:
+            return posts
+        members = await self.database.read(read_family_members, families)
+        return {*posts, *(post for found in members.values() for post in found)}
 
     async def has_post(self, post: PostId) -> bool:
         """Return True if a post was ever accepted."""

@@ -33,7 +33,6 @@ from publisher.store.approvals.decisions import (
 from publisher.store.queries.todo import Waiting
 from publisher.web.approvals import approve
 from publisher.web.kit.access import step_up
-from publisher.web.kit.bulk import read_ticked
 from publisher.web.kit.forms import read_reason
 from publisher.web.kit.frame import read_moment
 from publisher.web.kit.page import redirect, render_page
@@ -260,9 +259,9 @@ def name_problem(visitor: Visitor, post: str, reason: str) -> str:
 async def give_approval(request: Request) -> Response:
     """Record one yes to all members of the form, or the yes to an ordinary post."""
     form = await request.form()
-    items = read_ticked(form.getlist("item"))
-    if not items:
+    if "item" not in form:
         return await approve.give_approval(request)
+    items = list(dict.fromkeys(map(str, form.getlist("item"))))
     site = get_site(request)
     if not get_visitor(request).is_stepped_up:
         try:
@@ -332,9 +331,9 @@ async def show_return(request: Request) -> Response:
 async def return_text(request: Request) -> Response:
     """Send all members of the form back to their author, or an ordinary post."""
     site, visitor, form = get_site(request), get_visitor(request), await request.form()
-    items = read_ticked(form.getlist("item"))
-    if not items:
+    if "item" not in form:
         return await approve.return_text(request)
+    items = list(dict.fromkeys(map(str, form.getlist("item"))))
     ready, translate = str(form.get("ready", "")), visitor.messages.translate
     words = [translate(ready) if ready in approve.RETURN_REASONS else ""]
     said = translate("list_comma").join(filter(None, [*words, read_reason(form)]))

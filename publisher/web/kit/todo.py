@@ -177,7 +177,7 @@ def list_missing(items: Sequence[TodoItem]) -> Mapping[str, TodoItem]:
         name: item
         for item in items
         if item.kind is TodoKind.APPROVE
-        for name in item.members or (item.subject,)
+        for name in (item.subject, *item.members)
     }
 
 

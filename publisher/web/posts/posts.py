@@ -79,7 +79,9 @@ async def show_posts(request: Request) -> Response:
         accounts=visitor.reach(Permission.VIEW),
     )
     moment = await read_moment(visitor)
-    found = await get_site(request).store.occurrences.find(wanted, PAGE_SIZE + 1)
+    found = await get_site(request).store.occurrences.find_families(
+        wanted, PAGE_SIZE + 1
+    )
     shown = found[:PAGE_SIZE]
     following = shown[-1].due_at.isoformat() if len(found) > PAGE_SIZE else ""
     return await render_page(

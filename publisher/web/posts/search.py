@@ -32,8 +32,10 @@ async def show_search(request: Request) -> Response:
     wanted = OccurrenceFilter(
         text=text, spelt=await find_spelt(site, text), accounts=reach
     )
-    posts = await site.store.occurrences.find(wanted, MAX_POSTS) if text else ()
-    exact = sorted(posts, key=lambda post: post.key.post != text)
+    posts = (
+        await site.store.occurrences.find_families(wanted, MAX_POSTS) if text else ()
+    )
+    exact = sorted(posts, key=lambda post: post.name != text)
     accounts = [
         key
         for key in find_accounts(request, text, names)

@@ -4,16 +4,21 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from publisher.config import Environment
-from publisher.domain.account import Platform
+from publisher.domain.account import AccountId, Platform
 from publisher.domain.glyph import Glyph
 from publisher.domain.post import OccurrenceKey, PostId
 from publisher.domain.user import Permission
 from publisher.store.approvals.guard import name_occurrence
 from publisher.store.queries.dashboard import BoardRow, FrameFacts
-from publisher.store.queries.occurrences import OccurrenceSummary
+from publisher.store.queries.occurrences import (
+    OccurrenceSummary,
+    group_families,
+    join_families,
+    join_members,
+)
 from publisher.web.kit.frame import Moment
 from publisher.web.kit.live_parts import item_id, stream_path, unlisted_id
 from publisher.web.kit.seats import AccountNames, SeatMap, map_seats, name_accounts
@@ -141,10 +146,18 @@ class Board:
         """Return a post that is still to come, without maps."""
         return self._make(summary, (), "")
 
+    def find_missing(self, summary: OccurrenceSummary) -> TodoItem | None:
+        """Return the approvals that an occurrence lacks, or a member of a family."""
+        found = (
+            self.missing.get(name_occurrence(one.key))
+            for one in summary.members or (summary,)
+        )
+        return next(filter(None, found), None)
+
     def _make(
         self, summary: OccurrenceSummary, maps: Sequence[SeatMap], sentence: str
     ) -> TodayRow:
-        missing = self.missing.get(name_occurrence(summary.key))
+        missing = self.find_missing(summary)
         rules = self.visitor.site.settings.approval_rules
         return TodayRow(
             element=row_element(summary.key),
@@ -165,7 +178,7 @@ class Board:
         """Return the next step of a post, in one or two sentences."""
         translate, counts = self.visitor.messages.translate, row.summary.by_glyph
         said = []
-        missing = self.missing.get(name_occurrence(row.summary.key))
+        missing = self.find_missing(row.summary)
         if missing:
             code = "web_next_review" if missing.is_review else "web_next_unapproved"
             said.append(translate(code, stages=missing.text))
@@ -192,6 +205,8 @@ def row_element(key: OccurrenceKey) -> str:
 
 def post_path(summary: OccurrenceSummary) -> str:
     """Return the address of an occurrence's page."""
+    if summary.members:
+        return f"/posts?{urlencode({'q': summary.name})}"
     path = f"/posts/{quote(summary.key.post, safe='')}"
     return (
         f"{path}/{quote(summary.key.occurrence, safe='')}"
@@ -216,11 +231,34 @@ async def read_board(
 ) -> Sequence[TodayRow]:
     """Return the rows of a day, or of some posts, by their time."""
     start, end = day_bounds(visitor.site, day)
+    if posts is not None:
+        posts = await visitor.site.store.queries.with_members(posts)
     found = await visitor.site.store.dashboard.board(
         start, end, visitor.reach(Permission.VIEW), posts
     )
     board = make_board(visitor, missing)
-    return [board.make_row(row) for row in found]
+    return [board.make_row(row) for row in join_rows(found)]
+
+
+def join_rows(rows: Sequence[BoardRow]) -> Sequence[BoardRow]:
+    """Return rows with one for the members of a family, with the accounts of all."""
+    by_key = {row.summary.key: row for row in rows}
+    joined = []
+    for group in group_families(row.summary for row in rows):
+        members = [by_key[summary.key] for summary in group]
+        seats: dict[Platform, dict[AccountId, Glyph]] = {}
+        for member in members:
+            for platform, glyphs in member.seats.items():
+                seats.setdefault(platform, {}).update(glyphs)
+        checks = [member.next_check_at for member in members]
+        joined.append(
+            BoardRow(
+                summary=join_members(group),
+                seats=seats,
+                next_check_at=min(filter(None, checks), default=None),
+            )
+        )
+    return joined
 
 
 def make_board(visitor: Visitor, missing: Mapping[str, TodoItem]) -> Board:
@@ -312,7 +350,7 @@ async def read_coming(visitor: Visitor) -> Sequence[OccurrenceSummary]:
         now, end, visitor.reach(Permission.VIEW)
     )
     return sorted(
-        (item for item in found if item.glyph is not Glyph.ENDED),
+        (item for item in join_families(found) if item.glyph is not Glyph.ENDED),
         key=lambda item: (item.due_at, item.key),
     )
 

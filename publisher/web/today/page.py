@@ -9,6 +9,7 @@ from starlette.responses import Response
 
 from publisher.domain.post import PostId
 from publisher.domain.user import Permission
+from publisher.store.queries.occurrences import join_families
 from publisher.web.calendar.page import parse_day
 from publisher.web.kit.frame import read_frame_facts, read_live_todo, read_moment
 from publisher.web.kit.live_parts import NO_PARTS, Parts, item_id
@@ -88,11 +89,13 @@ async def read_live_coming(
     if day is None or "is_today" not in page:
         return NO_PARTS
     start, end = day_bounds(site, day)[0], day_bounds(site, day + timedelta(days=1))[1]
+    if posts is not None:
+        posts = await site.store.queries.with_members(posts)
     found = await site.store.occurrences.between(
         start, end, visitor.reach(Permission.VIEW), posts
     )
     board = make_board(visitor, list_missing(await read_live_todo(visitor)))
-    lines = [board.make_line(summary) for summary in found]
+    lines = [board.make_line(summary) for summary in join_families(found)]
     make_line = load_macro(visitor, "today/parts", "coming_line")
     return Parts(
         items={line.coming_element: make_line(line) for line in lines},
