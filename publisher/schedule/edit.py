@@ -16,6 +16,7 @@ from publisher.tomlfile.positions import PositionFinder
 Entry = Mapping[str, Any]
 """A post as a table of the file, as `tomllib` reads it."""
 TABLE_KEYS = ("text", "data")
+REGION_KEY = "region"
 """The keys of a post that are tables: each of their own keys is a field."""
 _KEY_ORDER = {
     info.alias or name: number
@@ -172,10 +173,16 @@ def _require_entry(block: str, entry: Entry) -> str:
     return block
 
 
-def _update(table: Any, current: Entry, wanted: Entry) -> None:  # noqa: ANN401 # tomlkit's tables have no common type
+def _update(
+    table: Any,  # noqa: ANN401 # tomlkit's tables have no common type
+    current: Entry,
+    wanted: Entry,
+    *,
+    is_region: bool = False,
+) -> None:
     """Change a table to the wanted one, key by key.
 
-    An unchanged key keeps how it is written.
+    An unchanged key keeps how it is written. `is_region`: each key is a region, with a table.
     """
     for key in [key for key in current if key not in wanted]:
         del table[key]
@@ -184,16 +191,19 @@ def _update(table: Any, current: Entry, wanted: Entry) -> None:  # noqa: ANN401 
         if key in current and _is_same(old, value):
             continue
         if isinstance(value, Mapping) and isinstance(old, Mapping):
-            _update(table[key], old, value)
+            _update(table[key], old, value, is_region=key == REGION_KEY)
         elif (
             isinstance(value, list)
             and isinstance(old, list)
             and isinstance(table[key], Array)
         ):
             _update_array(table[key], old, value)
-        elif isinstance(value, Mapping) and key in TABLE_KEYS:
+        elif isinstance(value, Mapping) and (key in TABLE_KEYS or is_region):
             table[key] = tomlkit.table()
             _update(table[key], {}, value)
+        elif isinstance(value, Mapping) and key == REGION_KEY:
+            table[key] = tomlkit.table(is_super_table=True)
+            _update(table[key], {}, value, is_region=True)
         else:
             table[key] = _to_item(value)
 
@@ -272,11 +282,17 @@ class FieldDifference:
 
 
 def list_fields(entry: Entry) -> dict[str, object]:
-    """Return the values of a post by field: `title`, `data.summary`."""
+    """Return the values of a post by field: `title`, `data.summary`, `region.CODE.title`."""
     fields: dict[str, object] = {}
     for key, value in entry.items():
         if key in TABLE_KEYS and isinstance(value, Mapping):
             fields |= {f"{key}.{name}": item for name, item in value.items()}
+        elif key == REGION_KEY and isinstance(value, Mapping):
+            for code, words in value.items():
+                fields |= {
+                    f"{key}.{code}.{name}": item
+                    for name, item in list_fields(words).items()
+                } or {f"{key}.{code}": words}
         else:
             fields[key] = value
     return fields
@@ -285,12 +301,18 @@ def list_fields(entry: Entry) -> dict[str, object]:
 def make_entry(fields: Mapping[str, object]) -> dict[str, Any]:
     """Return the post that has these fields: the inverse of `list_fields`."""
     entry: dict[str, Any] = {}
+    regions: dict[str, dict[str, object]] = {}
     for field, value in fields.items():
         table, dot, name = field.partition(".")
         if dot and table in TABLE_KEYS:
             entry.setdefault(table, {})[name] = value
+        elif dot and table == REGION_KEY:
+            code, dot, key = name.partition(".")
+            regions.setdefault(code, {}).update({key: value} if dot else {})
         else:
             entry[field] = value
+    if regions:
+        entry[REGION_KEY] = {code: make_entry(words) for code, words in regions.items()}
     return entry
 
 

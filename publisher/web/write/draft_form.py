@@ -26,7 +26,7 @@ from publisher.web.write.post_form import (
 )
 
 TYPED_FIELDS = ("title", "data.summary", "body", "max_delay", "cron", "follows")
-TYPED_PREFIXES = ("data.", "text.")
+TYPED_PREFIXES = ("data.", "text.", "region.")
 """The fields that people type into. All others are choices, and have a value from the start."""
 NEW_DRAFT = "new_draft"
 """The field with the id that the draft of a page gets, once something is typed."""

@@ -13,7 +13,14 @@ from publisher.domain.characters import remove_forbidden_characters
 from publisher.domain.errors import ScheduleError
 from publisher.domain.kinds import PostKind
 from publisher.rendering.templates import TemplateSample
-from publisher.schedule.edit import TABLE_KEYS, Entry, add_post
+from publisher.schedule.edit import (
+    REGION_KEY,
+    TABLE_KEYS,
+    Entry,
+    add_post,
+    list_fields,
+    make_entry,
+)
 from publisher.schedule.load import post_tables
 from publisher.schedule.model import ASAP
 from publisher.tomlfile.read import ReadLimits, parse_toml
@@ -31,6 +38,8 @@ MAX_ITEMS, MAX_VALUES, MAX_RECIPIENTS = 300, 1_000, 2_000
 
 Writing them takes their square.
 """
+MAX_SHOWN_REGIONS: Final = 5
+"""If more regions have words of their own, the form shows them one by one."""
 EARLIER_POST_LIMITS: Final = ReadLimits(max_bytes=2**20)
 MAX_ID_SYLLABLES: Final = 6
 MAX_ID_CHARACTERS: Final = 40
@@ -109,7 +118,18 @@ def fill_form(entry: Entry, zone: ZoneInfo) -> dict[str, list[str]]:
         f"data.{name}": [format_value(value)]
         for name, value in entry.get("data", {}).items()
     }
+    if len(entry.get("region", ())) <= MAX_SHOWN_REGIONS:
+        fields |= fill_regions(entry)
     return fields
+
+
+def fill_regions(entry: Entry) -> dict[str, list[str]]:
+    """Return the fields that show the regions' own words."""
+    return {
+        f"region.{code}.{key}": [format_value(value)]
+        for code, words in entry.get("region", {}).items()
+        for key, value in list_fields(words).items()
+    }
 
 
 def fill_time(entry: Entry, zone: ZoneInfo) -> dict[str, list[str]]:
@@ -247,6 +267,7 @@ def read_entry(
     sample = samples.get(template, TemplateSample())
     shapes = {key: sample.example(key) for key in (*sample.needs, *sample.offers)}
     read_table(entry, "data", sent, before, shapes)
+    read_regions(entry, sent, shapes)
     if template != base.get("template") and "data" in entry and shapes:
         entry["data"] = {
             key: value for key, value in entry["data"].items() if key in shapes
@@ -283,6 +304,31 @@ def read_table(
         if value is not None:
             values[name] = value
     entry[table] = values
+
+
+def read_regions(
+    entry: dict[str, Any], sent: Fields, shapes: Mapping[str, object]
+) -> None:
+    """Read the fields `region.CODE.KEY` into the regions' own words.
+
+    What is left empty is common again. Regions without a field keep their words.
+    """
+    regions = dict(entry.get("region", {}))
+    for field in (name for name in sent if name.startswith("region.")):
+        _, code, key = (*field.split(".", 2), "", "")[:3]
+        words = list_fields(regions.get(code, {}))
+        typed, (table, _, name) = first(sent, field), key.partition(".")
+        is_known = key in {"title", "body"} or (table in TABLE_KEYS and name)
+        if not is_known or typed == format_value(words.get(key, "")):
+            continue
+        words.pop(key, None)
+        value = read_value(typed, shapes.get(name, "") if table == "data" else "")
+        if value is not None:
+            words[key] = value.rstrip() if isinstance(value, str) else value
+        regions.pop(code, None)
+        if words:
+            regions[code] = make_entry(words)
+    entry["region"] = regions
 
 
 def list_groups() -> Iterable[FieldGroup]:
@@ -533,6 +579,11 @@ def has_shape(key: str, value: object) -> bool:
         return isinstance(value, list)
     if key in TABLE_KEYS:
         return isinstance(value, Mapping)
+    if key == REGION_KEY:
+        return isinstance(value, Mapping) and all(
+            isinstance(words, Mapping) and keep_shaped(words) == words
+            for words in value.values()
+        )
     return not isinstance(value, list | Mapping)
 
 

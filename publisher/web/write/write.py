@@ -48,6 +48,7 @@ from publisher.schedule.edit import (
     find_block,
     find_post_spans,
 )
+from publisher.schedule.families import NO_REGION
 from publisher.store.people.drafts import make_draft_id
 from publisher.store.queries.occurrences import OccurrenceFilter
 from publisher.web.kit.page import redirect, render, render_page
@@ -58,6 +59,7 @@ from publisher.web.kit.preview import (
     split_overflow,
 )
 from publisher.web.kit.recipients import count_recipients, list_own_recipients
+from publisher.web.kit.seats import name_accounts
 from publisher.web.kit.site import Notice, Site, Visitor, get_site, get_visitor
 from publisher.web.write.draft_form import (
     NEW_DRAFT,
@@ -81,6 +83,7 @@ from publisher.web.write.post_form import (
     Fields,
     dump_entry,
     fill_form,
+    fill_regions,
     first,
     load_entry,
     require_length_of_post,
@@ -248,6 +251,7 @@ async def copy_fields(request: Request, post: PostId) -> dict[str, list[str]]:
     kept = {key: value for key, value in entry.items() if key not in left_out}
     return {
         **fill_form(kept, get_site(request).settings.timezone),
+        **fill_regions(kept),
         "like": [post],
         "like_hash": [stored.content_hash if stored else ""],
     }
@@ -344,6 +348,9 @@ async def show_form(  # noqa: PLR0913 # what the page shows besides the form
             visitor.messages.format_problem(item)
             for item in (invalid.elsewhere if invalid else ())
         ],
+        "regions": name_regions(site, visitor, form),
+        "shown_regions": list_shown_regions(form),
+        "region_values": fill_regions(form.entry),
         "zone_name": site.settings.timezone.key,
         "was_sent": not form.is_new
         and await was_sent(visitor, PostId(str(form.base.get("id", "")))),
@@ -375,6 +382,27 @@ async def list_originals(visitor: Visitor, form: Form) -> Mapping[PostId, str]:
         titles = await store.queries.titles(visible)
         found[chosen] = titles.get(chosen, chosen)
     return found
+
+
+def name_regions(site: Site, visitor: Visitor, form: Form) -> Mapping[str, str]:
+    """Return the names of the regions of a post's accounts that the visitor sees, by code."""
+    context = site.application.planner.schedule_context
+    names = name_accounts(site.settings, visitor.messages)
+    return {
+        site.settings.accounts[account].region or NO_REGION: names.region(account)
+        for account in sorted(find_accounts(form.entry, context), key=names.order)
+        if visitor.sees_any([account])
+    }
+
+
+def list_shown_regions(form: Form) -> Sequence[str]:
+    """Return the codes of the regions with inputs: the chosen one, and those in the form."""
+    sent = [
+        name.split(".")[1]
+        for name in form.fields
+        if name.startswith("region.") and name.count(".") > 1
+    ]
+    return list(dict.fromkeys(filter(None, [*sent, first(form.fields, "region_code")])))
 
 
 async def was_sent(visitor: Visitor, post: PostId) -> bool:
