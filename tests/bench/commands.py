@@ -20,7 +20,60 @@ RECIPIENTS = [
 """Three accounts for each post: 300 deliveries."""
 
 
+REGIONS = 50
+FAMILY_POSTS = 40
+REGION = """
+[region.{code}]
+name = "第{code}区"
+police = "第{code}区公安局"
+hotline = "110"
+tip_line = "12377"
+tip_link = "https://example.gov.cn/tips"
+"""
+OWN_WORDS = """[post.region.{code}]
+data.summary = "凡自称客服要求转账退款的都是诈骗，第{code}区请挂断"
+"""
+
+
 def p10(options: BenchOptions) -> Iterator[Figure]:
+    """Measure the processor time of commands."""
+    yield from measure_commands(options)
+    yield measure_families(options)
+
+
+def measure_families(options: BenchOptions) -> Figure:
+    """Measure `check` of families against ordinary posts: as many texts, for 50 regions."""
+    costs = []
+    codes = [str(110001 + number) for number in range(REGIONS)]
+    day = datetime.now(UTC) + timedelta(days=1)
+    own = "".join(OWN_WORDS.format(code=code) for code in codes)
+    with workspace(ACCOUNTS) as folder:
+        settings = folder / "publisher.toml"
+        text, *accounts = settings.read_text("utf-8").split("\n[[account]]")
+        accounts = [
+            account.replace('"110000"', f'"{codes[number % REGIONS]}"')
+            for number, account in enumerate(accounts)
+        ]
+        text += "".join(REGION.format(code=code) for code in codes)
+        settings.write_text("\n[[account]]".join([text, *accounts]), "utf-8")
+        posts = format_posts(FAMILY_POSTS, day, [["all"]])
+        check = (*options.publisher, "-C", str(folder), "check")
+        families = posts.replace("\n[[post]]", f"\n{own}[[post]]") + own
+        for written in (posts, families.replace(own, "", 1)):
+            write_schedule(folder, written)
+            RunCost.of_command(check)
+            [cost] = measure_in_turn(options.runs, partial(RunCost.of_command, check))
+            costs.append(cost.processor_seconds)
+    return Figure(
+        id="P10",
+        name="publisher check, 40 families for 50 regions, against ordinary posts",
+        value=costs[1] / costs[0],
+        goal=1.3,
+        parts={"CPU s": costs[1], "CPU s of ordinary posts": costs[0]},
+    )
+
+
+def measure_commands(options: BenchOptions) -> Iterator[Figure]:
     """Measure the processor time of `--help`, `check` and `status` against an import of the ORM."""
     with workspace(ACCOUNTS) as folder:
         write_schedule(

@@ -36,7 +36,7 @@ REGIONS = [2, pytest.param(17, marks=pytest.mark.long(seconds=20))]
 MAX_STATEMENTS = 12
 MAX_OF_LARGE_PAGES = {
     "account": 14,
-    "edit": 17,
+    "edit": 18,
     "metrics": 16,
     "occurrence": 15,
     "post": 15,

@@ -102,7 +102,7 @@ async def plan_move(
     fields, at = fill_edit(schedule, base, zone), base.get("at")
     if first(fields, "when") != "once" or not isinstance(at, datetime):
         raise RefusedError("web_bulk_move_no_time")
-    if await was_sent(visitor, post):
+    if await was_sent(visitor, base):
         raise RefusedError("web_bulk_move_sent")
     title = str(base.get("title", post))
     was = (at.astimezone(zone) if at.tzinfo else at).replace(tzinfo=None)

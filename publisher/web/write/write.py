@@ -352,8 +352,7 @@ async def show_form(  # noqa: PLR0913 # what the page shows besides the form
         "shown_regions": list_shown_regions(form),
         "region_values": fill_regions(form.entry),
         "zone_name": site.settings.timezone.key,
-        "was_sent": not form.is_new
-        and await was_sent(visitor, PostId(str(form.base.get("id", "")))),
+        "was_sent": not form.is_new and await was_sent(visitor, form.base),
         "lane": lane,
     }
     return await render_page(
@@ -405,15 +404,16 @@ def list_shown_regions(form: Form) -> Sequence[str]:
     return list(dict.fromkeys(filter(None, [*sent, first(form.fields, "region_code")])))
 
 
-async def was_sent(visitor: Visitor, post: PostId) -> bool:
+async def was_sent(visitor: Visitor, entry: Entry) -> bool:
     """Return True if a one-off post is or may be published: an edit does not change it there."""
-    deliveries = (
-        await visitor.site.store.queries.deliveries(post)
-        if await visitor.find_visible([post])
-        else ()
-    )
+    queries, post = visitor.site.store.queries, PostId(str(entry.get("id", "")))
+    posts = await queries.find_posts(post) if entry.get("region") else [post]
+    found = [
+        await queries.deliveries(post) for post in await visitor.find_visible(posts)
+    ]
     return any(
         item.state in MAYBE_PUBLISHED_STATES and item.key.occurrence == ONCE_OCCURRENCE
+        for deliveries in found
         for item in deliveries
     )
 
