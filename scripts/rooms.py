@@ -57,9 +57,9 @@ SUBJECTS: Mapping[str, str] = {
         approval approval_race approvals approve content_changes duty remark unapprove
     """,
     "write": """
-        bulk_move cover differences draft_form form_words library lookups notes phone
+        bulk_move cover data_fields differences draft_form form_words library lookups notes phone
         picture_shrinker pictures pinyin post_change post_check post_form preview previews
-        rewrite save_limits schedule_editor turns uploads urgent write writers
+        rewrite save_limits schedule_editor turns typed_fields uploads urgent write writers
     """,
     "calendar": "calendar",
     "today": "dashboard glyph today todo unseen",

@@ -18,9 +18,8 @@ from publisher.schedule.load import post_tables
 from publisher.schedule.model import ASAP
 from publisher.tomlfile.read import ReadLimits, parse_toml
 from publisher.web.kit.pinyin import spell_syllables
+from publisher.web.write.typed_fields import Fields, list_fields
 
-Fields = Mapping[str, Sequence[str]]
-"""The content of a form: the values of each field, in order."""
 WEEKDAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 REPEATS: Final = ("daily", "working", *WEEKDAYS, "cron")
 """How often a post may repeat: in words, or by a cron expression of one's own."""
@@ -83,8 +82,10 @@ def clean_text(text: str) -> str:
     )
 
 
-def fill_form(entry: Entry, zone: ZoneInfo) -> dict[str, list[str]]:
-    """Return the fields that show a post."""
+def fill_form(
+    entry: Entry, zone: ZoneInfo, samples: Mapping[str, TemplateSample]
+) -> dict[str, list[str]]:
+    """Return the fields that show a post, with the inputs of its template."""
     entry = keep_shaped(entry)
     names = ("id", "kind", "template", "follows", "level", "title", "body", "max_delay")
     fields = {name: [str(entry[name])] for name in names if name in entry}
@@ -105,10 +106,10 @@ def fill_form(entry: Entry, zone: ZoneInfo) -> dict[str, list[str]]:
     fields |= {
         f"text.{name}": [str(words)] for name, words in entry.get("text", {}).items()
     }
-    fields |= {
-        f"data.{name}": [format_value(value)]
-        for name, value in entry.get("data", {}).items()
-    }
+    data = entry.get("data", {})
+    for field in list_fields(samples.get(entry.get("template", ""), TemplateSample())):
+        if field.key in data:
+            fields |= field.fill(data[field.key])
     return fields
 
 
@@ -148,73 +149,6 @@ def fill_repeat(cron: str, days: str) -> dict[str, list[str]]:
     return {"repeat": ["cron"], "cron": [cron], "days": [days]}
 
 
-def format_value(value: object) -> str:
-    """Return a value of `data` as people type it.
-
-    A list has a line for each item. A table is typed as `name = value`.
-    """
-    match value:
-        case str():
-            return value
-        case list():
-            return "\n".join(map(format_value, value))
-        case Mapping():
-            return " = ".join(map(str, value.values()))
-        case _:
-            return str(value)
-
-
-def read_value(text: str, sample: object) -> object:
-    """Return the typed text in the shape of a template's sample; None if it is empty.
-
-    A number or a day that cannot be read stays the text that was typed, for the check to refuse.
-    """
-    lines = [line.strip() for line in text.split("\n") if line.strip()]
-    match sample:
-        case [Mapping() as table, *_]:
-            return [read_row(line, table) for line in lines] or None
-        case Mapping():
-            return read_row(lines[0], sample) if lines else None
-        case list():
-            return lines or None
-        case _:
-            return read_scalar(text.strip(), sample) if text.strip() else None
-
-
-def read_row(line: str, table: Mapping[str, object]) -> dict[str, object]:
-    """Return the parts of a line, divided by `=`, as the keys of a sample's table."""
-    parts = line.replace("＝", "=").split("=", len(table) - 1)
-    return {
-        name: read_scalar(part.strip(), sample)
-        for (name, sample), part in zip(table.items(), parts, strict=False)
-    }
-
-
-def read_scalar(text: str, sample: object) -> object:
-    match sample:
-        case bool():
-            return {"true": True, "是": True, "false": False, "否": False}.get(
-                text.lower(), text
-            )
-        case int():
-            digits = text.replace(",", "").replace("，", "")
-            is_number = digits.isascii() and digits.isdecimal() and len(digits) < 20
-            return int(digits) if is_number else text
-        case datetime():
-            return read_iso(datetime.fromisoformat, text)
-        case date():
-            return read_iso(date.fromisoformat, text)
-        case _:
-            return text
-
-
-def read_iso(read: Callable[[str], date], text: str) -> date | str:
-    try:
-        return read(text)
-    except ValueError:
-        return text
-
-
 def read_entry(
     fields: Fields,
     base: Entry,
@@ -229,7 +163,7 @@ def read_entry(
     sent = {
         name: [clean_text(value) for value in values] for name, values in fields.items()
     }
-    before = fill_form(base, zone)
+    before = fill_form(base, zone, samples)
     sent["image_crop"], before["image_crop"] = list_crops(sent), list_crops(before)
     entry = dict(base) or {"author": author}
     template = first(sent, "template") or default_template(first(sent, "kind"), samples)
@@ -243,13 +177,13 @@ def read_entry(
             for key in group.keys:
                 entry.pop(key, None)
             entry |= group.read(sent)
-    read_table(entry, "text", sent, before, {})
+    read_texts(entry, sent, before)
     sample = samples.get(template, TemplateSample())
-    shapes = {key: sample.example(key) for key in (*sample.needs, *sample.offers)}
-    read_table(entry, "data", sent, before, shapes)
-    if template != base.get("template") and "data" in entry and shapes:
+    read_data(entry, sent, before, sample)
+    keys = {*sample.needs, *sample.offers}
+    if template != base.get("template") and keys:
         entry["data"] = {
-            key: value for key, value in entry["data"].items() if key in shapes
+            key: value for key, value in entry["data"].items() if key in keys
         }
     return {key: value for key, value in entry.items() if value != {}}
 
@@ -263,26 +197,36 @@ def sent_values(fields: Fields, name: str) -> list[str]:
     return [value for value in fields.get(name, ()) if value]
 
 
-def read_table(
-    entry: dict[str, Any],
-    table: str,
-    sent: Fields,
-    before: Fields,
-    shapes: Mapping[str, object],
-) -> None:
-    """Read the fields `TABLE.NAME` into a table of the post."""
-    values = dict(entry.get(table, {}))
-    for field in (name for name in sent if name.startswith(f"{table}.")):
-        name = field.partition(".")[2]
-        if table == "data" and name not in shapes and field not in before:
-            continue  # of another template
+def read_texts(entry: dict[str, Any], sent: Fields, before: Fields) -> None:
+    """Read the fields `text.PLATFORM` into the post's own words for platforms."""
+    values = dict(entry.get("text", {}))
+    for field in (name for name in sent if name.startswith("text.")):
         if sent_values(sent, field) == sent_values(before, field):
             continue
-        value = read_value(first(sent, field), shapes.get(name, ""))
+        name, words = field.partition(".")[2], first(sent, field).strip()
         values.pop(name, None)
-        if value is not None:
-            values[name] = value
-    entry[table] = values
+        if words:
+            values[name] = words
+    entry["text"] = values
+
+
+def read_data(
+    entry: dict[str, Any], sent: Fields, before: Fields, sample: TemplateSample
+) -> None:
+    """Read the inputs of the template's fields into the data of the post."""
+    values = dict(entry.get("data", {}))
+    for field in list_fields(sample):
+        is_changed = any(
+            sent_values(sent, name) != sent_values(before, name)
+            for name in field.names
+            if name in sent
+        )
+        if not is_changed:
+            continue
+        values.pop(field.key, None)
+        if (value := field.read(sent)) is not None:
+            values[field.key] = value
+    entry["data"] = values
 
 
 def list_groups() -> Iterable[FieldGroup]:
