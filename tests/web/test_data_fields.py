@@ -7,6 +7,7 @@ import pytest
 
 from publisher.domain.values import FORM_EXAMPLES, FORM_TYPES, FieldForm
 from publisher.rendering.templates import TemplateSample
+from publisher.web.write.post_form import read_delay
 from publisher.web.write.typed_fields import make_field
 from tests.web.test_post_form import SAMPLES
 from tests.web.test_write import fields_of, file, posts, without_waiting  # noqa: F401 # fixtures
@@ -46,6 +47,18 @@ def words_of(page, test_id):
         rf'<p [^>]*data-testid="{test_id}"[^>]*>(.*?)</p>', page, re.DOTALL
     )
     return html.unescape(found[1]).strip()
+
+
+def read_rooms(page):
+    """Return the words of each counter, and its field's limit, by the field."""
+    found = re.findall(
+        r'data-testid="left-([^"]*)"[^>]*data-left="(-?\d+)" data-length="(\d+)".*?<span[^>]*>(.*?)</span>',
+        page,
+        re.DOTALL,
+    )
+    return {
+        key: (words, str(int(left) + int(length))) for key, left, length, words in found
+    }
 
 
 @pytest.mark.parametrize("kind", sorted(FORM_TYPES))
@@ -125,6 +138,56 @@ async def test_another_kind_brings_its_own_template(site, file):  # noqa: F811
         )
     ).text
     assert 'name="data.seen_here"' not in again
+
+
+@pytest.mark.parametrize(
+    ("choice", "expected"),
+    [
+        ({"expires_for": "default", "expires_date": "2026-12-24"}, None),
+        ({"expires_for": "7d"}, "2026-12-27 09:00"),
+        ({"expires_for": "6h"}, "2026-12-20 15:00"),
+        ({"expires_for": "own", "expires_date": "2026-12-24"}, "2026-12-24 23:59"),
+        ({"expires_for": "3d", "at_date": "9999-12-31"}, None),
+    ],
+)
+async def test_an_expiry_is_chosen_as_a_duration(site, file, choice, expected):  # noqa: F811
+    """It counts from the time of the post, and another one is typed."""
+    author = await site.signed_in("author", name="王")
+    await author.post("/write", data={**NEW, **CASE, **choice, "do": "save"})
+    saved = [
+        f"{post['expires']:%Y-%m-%d %H:%M}" for post in posts(file) if "expires" in post
+    ]
+    assert saved == [expected] * (expected is not None)
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"max_delay_for": "default", "max_delay": "3h"}, {}),
+        ({"max_delay_for": "2h", "max_delay": "3h"}, {"max_delay": "2h"}),
+        ({"max_delay_for": "own", "max_delay": "3h"}, {"max_delay": "3h"}),
+        ({"max_delay": "3h"}, {"max_delay": "3h"}),
+    ],
+)
+def test_a_delay_is_chosen_or_typed(fields, expected):
+    """A typed one counts only where somebody chose to type it."""
+    assert read_delay({name: [value] for name, value in fields.items()}) == expected
+
+
+async def test_each_field_says_how_much_more_it_takes(site, file):  # noqa: F811
+    """Its own limit counts, or what the text of a platform has left if that is less."""
+    author = await site.signed_in("author", name="王")
+    sent = {**NEW, **CASE, "data.signs": "一\n二", "data.lesson": "一" * 20}
+    rooms = read_rooms((await author.post("/write/check", data=sent)).text)
+    assert rooms["signs"] == ("还可写 4 条", "6")
+    assert re.fullmatch(r"微博 还可写 \d 字", rooms["story"][0])
+    long = {**sent, "data.place": "青" * 30}
+    rooms = read_rooms((await author.post("/write/check", data=long)).text)
+    assert rooms["lesson"][0].startswith("微博 多了")
+    own = {**long, "text.weibo": "另写的一句"}
+    rooms = read_rooms((await author.post("/write/check", data=own)).text)
+    assert rooms["story"] == ("还可写 21 字", "45")
+    assert rooms["text.weibo"][0].startswith("还可写 ")
 
 
 async def test_rows_can_be_added_without_script(site, file):  # noqa: F811

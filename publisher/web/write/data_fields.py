@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any, Final
 
+from publisher.domain.account import Capabilities
 from publisher.domain.kinds import PostKind
 from publisher.domain.values import FieldForm, PrintedFigure, print_values
 from publisher.engine.post_check import PostCheck
@@ -209,6 +210,37 @@ def show_printed(printed: object, value: object, field: TypedField) -> str:
     return str(printed)
 
 
+def is_short(capabilities: Capabilities) -> bool:
+    return capabilities.prefers_short or capabilities.text_limit < SHORT_TEXT_LIMIT
+
+
+def measure_own(entry: Mapping[str, Any], check: PostCheck) -> Mapping[str, Room]:
+    """Return the room of a post's own words by platform."""
+    words = entry.get("text", {})
+    return {
+        room.platform: Room(
+            left=room.limit - room.length, length=len(words[room.platform])
+        )
+        for room in check.rooms
+        if words.get(room.platform)
+    }
+
+
+def measure_body(entry: Mapping[str, Any], check: PostCheck) -> Room | None:
+    """Return the room of the body: that of the fullest text of the platforms that print it."""
+    rooms = [
+        (room.limit - room.length, str(room.platform))
+        for room in check.rooms
+        if not is_short(room.capabilities)
+        and room.platform not in entry.get("text", {})
+    ]
+    if not rooms:
+        return None
+    left, platform = min(rooms)
+    body = str(entry.get("body", ""))
+    return Room(left=left, length=len(body.strip()), platform=platform)
+
+
 def measure_shared(
     sample: TemplateSample, entry: Mapping[str, Any], check: PostCheck
 ) -> Mapping[str, tuple[int, str]]:
@@ -217,11 +249,7 @@ def measure_shared(
     rooms = [
         (room.limit - room.length, str(room.platform))
         for room in check.rooms
-        if (
-            room.capabilities.prefers_short
-            or room.capabilities.text_limit < SHORT_TEXT_LIMIT
-        )
-        and room.platform not in own_words
+        if is_short(room.capabilities) and room.platform not in own_words
     ]
     if not rooms:
         return {}
@@ -295,6 +323,8 @@ def read_field_values(
         "other_fields": list_other_fields(fields, drawn),
         "topics": list_topics(visitor, samples.get(chosen, TemplateSample()), topic),
         "is_redrawn": bool(was_drawn) and was_drawn != f"{kind} {chosen}",
+        "own_rooms": measure_own(entry, check),
+        "body_room": measure_body(entry, check),
         "choose_input": choose_input,
         "part_options": PART_OPTIONS,
         "part_label": label_part,

@@ -37,6 +37,18 @@ MAX_ID_CHARACTERS: Final = 40
 CROP_KEYS: Final = ("crop_wide", "crop_square")
 DEFAULT_CROP: Final = [50, 50, 100]
 """What the platform does by itself: it cuts the largest part from the middle."""
+DEFAULT, OWN = "default", "own"
+"""The choices of a duration that is left out, and of one that somebody types."""
+MAX_DELAYS: Final = ("1h", "2h", "6h", "24h")
+EXPIRIES: Final[Mapping[str, timedelta]] = {
+    "6h": timedelta(hours=6),
+    "12h": timedelta(hours=12),
+    "3d": timedelta(days=3),
+    "7d": timedelta(days=7),
+    "30d": timedelta(days=30),
+    "90d": timedelta(days=90),
+}
+"""How long after its time a post expires, by the choice for it."""
 LIST_KEYS: Final = ("to", "images")
 _CRON_KEYS: Final = ("cron", "days", "from", "until")
 
@@ -87,14 +99,16 @@ def fill_form(
 ) -> dict[str, list[str]]:
     """Return the fields that show a post, with the inputs of its template."""
     entry = keep_shaped(entry)
-    names = ("id", "kind", "template", "follows", "level", "title", "body", "max_delay")
+    names = ("id", "kind", "template", "follows", "level", "title", "body")
     fields = {name: [str(entry[name])] for name in names if name in entry}
     fields |= fill_time(entry, zone)
     fields["to"] = [str(name) for name in entry.get("to", ())]
     if entry.get("urgent"):
         fields["urgent"] = ["1"]
     if isinstance(expires := entry.get("expires"), datetime):
-        fields |= fill_instant("expires", expires, zone)
+        fields |= {**fill_instant("expires", expires, zone), "expires_for": [OWN]}
+    if "max_delay" in entry:
+        fields |= fill_delay(str(entry["max_delay"]))
     images = [image for image in entry.get("images", ()) if isinstance(image, Mapping)]
     fields["image_file"] = [str(image.get("file", "")) for image in images]
     fields["image_alt"] = [str(image.get("alt", "")) for image in images]
@@ -124,6 +138,13 @@ def fill_time(entry: Entry, zone: ZoneInfo) -> dict[str, list[str]]:
         if isinstance(moment := entry.get(key), datetime):
             fields |= fill_instant(key, moment, zone)
     return fields
+
+
+def fill_delay(delay: str) -> dict[str, list[str]]:
+    """Return the choice for a delay; one that is no choice is typed."""
+    if delay in MAX_DELAYS:
+        return {"max_delay_for": [delay]}
+    return {"max_delay_for": [OWN], "max_delay": [delay]}
 
 
 def fill_instant(name: str, moment: datetime, zone: ZoneInfo) -> dict[str, list[str]]:
@@ -265,7 +286,9 @@ def list_groups() -> Iterable[FieldGroup]:
     yield FieldGroup(
         fields=["expires_date", "expires_time"], keys=["expires"], read=read_expiry
     )
-    yield text("max_delay")
+    yield FieldGroup(
+        fields=["max_delay", "max_delay_for"], keys=["max_delay"], read=read_delay
+    )
     yield FieldGroup(
         fields=["urgent"],
         keys=["urgent"],
@@ -344,6 +367,36 @@ def list_crops(fields: Fields) -> list[str]:
         for file, _alt in list_pictures(fields)
         if (crops := read_crops(fields, file))
     ]
+
+
+def read_delay(fields: Fields) -> Mapping[str, Any]:
+    choice, typed = first(fields, "max_delay_for"), first(fields, "max_delay").strip()
+    delay = typed if choice in {"", OWN} else choice
+    return {"max_delay": delay} if delay and delay != DEFAULT else {}
+
+
+def choose_expiry(fields: Fields, now: datetime) -> Fields:
+    """Return the fields with the expiry of the chosen duration, counted from the post's time.
+
+    Without a single time ahead it is counted from now, the workspace's local time.
+    """
+    choice = first(fields, "expires_for")
+    if choice == DEFAULT:
+        return {**fields, "expires_date": [""], "expires_time": [""]}
+    if choice not in EXPIRIES:
+        return fields
+    is_once = first(fields, "when") == "once"
+    at = read_instant(first(fields, "at_date"), first(fields, "at_time"))
+    start = at if is_once and isinstance(at, datetime) else now.replace(tzinfo=None)
+    try:
+        end = start + EXPIRIES[choice]
+    except OverflowError:
+        return fields
+    return {
+        **fields,
+        "expires_date": [f"{end:%Y-%m-%d}"],
+        "expires_time": [f"{end:%H:%M}"],
+    }
 
 
 def read_expiry(fields: Fields) -> Mapping[str, Any]:

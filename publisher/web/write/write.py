@@ -74,7 +74,10 @@ from publisher.web.write.notes import (
     list_note_keys,
 )
 from publisher.web.write.post_form import (
+    EXPIRIES,
+    MAX_DELAYS,
     REPEATS,
+    choose_expiry,
     dump_entry,
     fill_form,
     first,
@@ -177,6 +180,7 @@ async def make_form(request: Request, fields: Fields) -> Form:
         return base, settle(entry, base, fields)
 
     fields = follow_kind(fields, list_samples(site))
+    fields = choose_expiry(fields, planner.now.astimezone(zone))
     base, entry = await asyncio.to_thread(read)
     suggested = ""
     if not base and not entry.get("id"):
@@ -314,6 +318,8 @@ async def show_form(  # noqa: PLR0913 # what the page shows besides the form
         "shows_level": "level" in form.entry
         or "\nlevel = " in (await site.store.posts.active_schedule_text() or ""),
         "repeats": REPEATS,
+        "max_delays": MAX_DELAYS,
+        "expiries": EXPIRIES,
         "originals": {
             item.key.post: item.title
             for item in originals
