@@ -277,33 +277,6 @@
     const typed = (event) => {
       isDirty = isUnkept = true;
       later(["file", "radio"].includes(event.target.type) ? 0 : 400);
-      count(event.target);
-    };
-    // How much more a field takes: counted on from what the last check said.
-    const count = ({ id, value }) => {
-      const room = id && live.querySelector(`[data-for="${id}"]`);
-      if (!room) return;
-      const { left, length, unit, text, over } = room.dataset;
-      const now = unit === "items" ? value.split("\n").filter((line) => line.trim()).length : [...value.trim()].length;
-      const rest = left - (now - length);
-      room.firstElementChild.textContent = (rest < 0 ? over : text).replace("{number}", Math.abs(rest));
-      room.firstElementChild.classList.toggle("excess", rest < 0);
-    };
-    live.addEventListener("click", (event) => {
-      const adder = event.target.closest("[data-add-row]");
-      if (!adder) return;
-      event.preventDefault();
-      addRow(adder.previousElementSibling)?.querySelector("input").focus();
-    });
-    const addRow = (rows) => {
-      const row = rows.lastElementChild.cloneNode(true), limit = Number(rows.dataset.items);
-      if (limit && rows.children.length >= limit) return null;
-      all("[name]", row).forEach((each) => {
-        each.value = "";
-        each.dataset.testid = each.dataset.testid.replace(/\d+$/, rows.children.length + 1);
-      });
-      rows.append(row);
-      return row;
     };
     live.addEventListener("input", typed);
     // The words of the last seconds are kept when the page is left, but not by a form that brings them along.
