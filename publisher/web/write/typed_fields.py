@@ -129,7 +129,8 @@ def read_single(text: str, kind: str) -> object:
 
 def read_number(text: str) -> int | str:
     digits = text.replace(",", "").replace("，", "")
-    is_number = digits.isascii() and digits.isdecimal() and len(digits) < 20
+    number = digits.removeprefix("-")
+    is_number = number.isascii() and number.isdecimal() and len(number) < 20
     return int(digits) if is_number else text
 
 
