@@ -131,6 +131,7 @@ async def test_another_kind_brings_its_own_template(site, file):  # noqa: F811
     check = (await author.post("/write/check", data=sent)).text
     assert '<input type="hidden" name="drawn" value="warning warning">' in check
     assert 'name="data.seen_here"' in check
+    assert '<h1 id="write-heading">写一条预警</h1>' in check
     again = (
         await author.post(
             "/write/check",
