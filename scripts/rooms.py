@@ -58,9 +58,9 @@ SUBJECTS: Mapping[str, str] = {
         duty remark unapprove
     """,
     "write": """
-        bulk_move cover differences draft_form form_words library lookups notes phone
-        picture_shrinker pictures pinyin post_change post_check post_form preview previews
-        rewrite save_limits schedule_editor turns uploads urgent write writers
+        bulk_move cover data_fields differences draft_form field_errors form_words library lookups notes
+        phone picture_shrinker pictures pinyin post_change post_check post_form preview previews
+        rewrite save_limits schedule_editor turns typed_fields uploads urgent write writers
     """,
     "calendar": "calendar",
     "today": "dashboard glyph today todo unseen",

@@ -2,9 +2,9 @@
 
 import json
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -43,7 +43,7 @@ DEMO_LIMITS = {
 }
 """So short that an unknown outcome is resolved while one watches; no real platform is this fast."""
 WEIBO_DEMO_LIMITS = {**DEMO_LIMITS, "review_window": "20s"}
-REPLACED_TIME_KEYS = ("cron", "from", "until", "days", "expires")
+REPLACED_TIME_KEYS = ("cron", "from", "until", "days")
 """Keys that have no meaning once the demo has set `at`."""
 
 
@@ -276,10 +276,17 @@ def postpone_schedule(text: str, now: datetime) -> str:
     if late < timedelta():
         return text
     for post in posts:
-        for key, value in post.items():
-            if isinstance(value, datetime):
-                post[key] = value + timedelta(weeks=late // timedelta(weeks=1) + 1)
+        _move_days(post, timedelta(weeks=late // timedelta(weeks=1) + 1))
     return tomlkit.dumps(document)
+
+
+def _move_days(table: MutableMapping[str, Any], shift: timedelta) -> None:
+    """Move all instants and days of a post, those of its data too."""
+    for key, value in table.items():
+        if isinstance(value, date):
+            table[key] = value + shift
+        elif isinstance(value, MutableMapping):
+            _move_days(value, shift)
 
 
 def shift_schedule(
@@ -293,8 +300,9 @@ def shift_schedule(
     """Return the schedule with new due times: the first at `start`, the last `spread` later.
 
     `start` has no offset. The order of posts stays, so that follow-ups come after originals.
-    Corrections come `correction_delay` after all others: a due correction stops its original
-    wherever that is not out. With `is_single_warning` only one warning to all remains.
+    Expiries move along, and the days of a text by whole weeks. Corrections come `correction_delay`
+    after all others: a due correction stops its original wherever that is not out. With
+    `is_single_warning` only one warning to all remains.
     """
     document = tomlkit.parse(text)
     posts = _posts_of(document)
@@ -307,16 +315,23 @@ def shift_schedule(
         kept = next(warnings)
         del posts[kept + 1 :], posts[:kept]
     others = [post for post in posts if post["kind"] not in CORRECTING_KINDS]
-    step = spread / max(len(others) - 1, 1)
+    steps = max(len(others) - 1, 1)
     times = {
-        post["id"]: start + step * position for position, post in enumerate(others)
+        post["id"]: start + spread * position / steps
+        for position, post in enumerate(others)
     }
     for post in posts:
         for key in REPLACED_TIME_KEYS:
             post.pop(key, None)
-        post["at"] = times.get(post["id"], start + spread + correction_delay).replace(
-            microsecond=0
-        )
+        at = times.get(post["id"], start + spread + correction_delay)
+        at = at.replace(microsecond=0)
+        later = at - post.get("at", at)
+        if "expires" in post:
+            post["expires"] += later
+        # the days of a text stay before it, and on their weekdays
+        weeks = later // timedelta(weeks=1)
+        _move_days(post.get("data", {}), timedelta(weeks=weeks))
+        post["at"] = at
     return tomlkit.dumps(document)
 
 

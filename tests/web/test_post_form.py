@@ -39,14 +39,14 @@ ODD = {
 @pytest.mark.parametrize("entry", [*SHIPPED, ODD], ids=lambda entry: entry["id"])
 def test_an_untouched_form_is_the_post_as_it_was(entry):
     """Instants with an offset, numbers and data that no field shows keep their value and type."""
-    fields = fill_form(entry, ZONE)
+    fields = fill_form(entry, ZONE, SAMPLES)
     assert (
         read_entry(fields, load_entry(dump_entry(entry)), SAMPLES, ZONE, "李") == entry
     )
 
 
 def test_a_new_form_makes_each_key_of_its_fields():
-    """Empty fields make no key; lists have an item a line, figures a pair a line."""
+    """Empty fields make no key; lists have an item a line, figures a row of inputs."""
     fields = {
         "kind": ["bulletin"],
         "title": [" 数据通报 "],
@@ -58,7 +58,8 @@ def test_a_new_form_makes_each_key_of_its_fields():
         "level": [""],
         "body": [""],
         "data.summary": ["一\r\n二"],
-        "data.figures": ["破案 = 43.7万起\n\n抓获＝1人"],
+        "data.figures.name": ["破案", "", "抓获"],
+        "data.figures.value": ["43.7万起", "", "1人"],
         "data.signs": ["别的模板的"],
     }
     assert read_entry(fields, {}, SAMPLES, ZONE, "王") == {
@@ -124,7 +125,7 @@ def test_typed_values_are_read_as_they_were_shown(name):
     """People, days, sums and figures keep their types from the file to the form and back."""
     sample = SAMPLES[name]
     entry = {"template": name, "kind": "bulletin", "data": dict(sample.data)}
-    fields = fill_form(entry, ZONE)
+    fields = fill_form(entry, ZONE, SAMPLES)
     made = read_entry(fields, {}, SAMPLES, ZONE, "李")
     assert made["data"] == sample.data
     assert load_entry(dump_entry(entry))["data"] == sample.data
@@ -136,7 +137,9 @@ def test_a_number_that_cannot_be_read_stays_as_it_was_typed():
         "template": ["case"],
         "data.loss": ["八万"],
         "data.day": ["昨天"],
-        "data.person": ["王某 = 女 = 四十六"],
+        "data.person.name": ["王某"],
+        "data.person.sex": ["女"],
+        "data.person.age": ["四十六"],
     }
     made = read_entry(fields, {}, SAMPLES, ZONE, "李")
     assert made["data"] == {

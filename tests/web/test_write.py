@@ -85,7 +85,8 @@ def fields_of(page):
     for name, options in re.findall(
         r'<select[^>]*name="([^"]+)"[^>]*>(.*?)</select>', form, re.DOTALL
     ):
-        fields[name] = re.findall(r'value="([^"]*)"\s+selected', options)
+        chosen = re.findall(r'value="([^"]*)"\s+selected', options)
+        fields.setdefault(name, []).extend(chosen)
     return fields
 
 

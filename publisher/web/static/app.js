@@ -248,6 +248,12 @@
       if (old) old.replaceWith(row);
       else document.getElementById(rows.id)?.append(row);
     });
+    // Fields drawn for another template: what was typed meanwhile goes along.
+    const keepTyped = (old, part) => all("[name]", part).forEach((each) => {
+      const named = `[name="${each.name}"]`;
+      const same = all(named, old)[all(named, part).indexOf(each)];
+      if (same && each.type !== "hidden") each.value = same.value;
+    });
     const show = (html, file) => {
       waiting = isPressed ? [html, file] : null;
       if (isPressed) return;
@@ -264,6 +270,7 @@
           if (same) same.parentNode.open = true;
         });
         const focused = old.contains(document.activeElement) && document.activeElement.id;
+        if (part.matches(".data-part")) keepTyped(old, part);
         old.replaceWith(part);
         if (focused) document.getElementById(focused)?.focus();
       });
@@ -279,7 +286,7 @@
     keepAgain();
     const typed = (event) => {
       isDirty = isUnkept = true;
-      later(event.target.type === "file" ? 0 : 400);
+      later(["file", "radio"].includes(event.target.type) ? 0 : 400);
     };
     live.addEventListener("input", typed);
     // The words of the last seconds are kept when the page is left, but not by a form that brings them along.

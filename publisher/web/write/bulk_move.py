@@ -94,12 +94,13 @@ async def plan_move(
     Raises NoSuchItemError, SignInError, and RefusedError for a post that cannot be moved, or that
     has another time by now.
     """
-    visitor, zone = get_visitor(request), get_site(request).settings.timezone
+    site, visitor = get_site(request), get_visitor(request)
+    zone = site.settings.timezone
     name, _space, seen = item.partition(" ")
     post = PostId(name.partition("#")[0])
     schedule, base = await read_visible_entry(request, post)
     visitor.require(Permission.WRITE, await find_accounts_of(visitor, post))
-    fields, at = fill_edit(schedule, base, zone), base.get("at")
+    fields, at = fill_edit(site, schedule, base), base.get("at")
     if first(fields, "when") != "once" or not isinstance(at, datetime):
         raise RefusedError("web_bulk_move_no_time")
     if await was_sent(visitor, base):

@@ -18,12 +18,12 @@ from publisher.store.people.drafts import Draft
 from publisher.web.kit.page import redirect
 from publisher.web.kit.site import Notice, Visitor, get_site, get_visitor
 from publisher.web.write.post_form import (
-    Fields,
     clean_text,
     first,
     list_crops,
     list_pictures,
 )
+from publisher.web.write.typed_fields import Fields
 
 TYPED_FIELDS = ("title", "data.summary", "body", "max_delay", "cron", "follows")
 TYPED_PREFIXES = ("data.", "text.", "region.")
@@ -34,6 +34,7 @@ PAGE_FIELDS = frozenset(
     {
         "draft",
         NEW_DRAFT,
+        "drawn",
         "tried",
         "do",
         "leaving",
@@ -62,7 +63,9 @@ def read_typed(fields: Fields) -> Mapping[str, str]:
     """Return the typed texts of a form by field, the title first."""
     own = [name for name in fields if name.startswith(TYPED_PREFIXES)]
     names = dict.fromkeys((*TYPED_FIELDS, *own))
-    texts = {name: clean_text(first(fields, name)).strip() for name in names}
+    texts = {
+        name: clean_text("\n".join(fields.get(name, ()))).strip() for name in names
+    }
     return {name: text for name, text in texts.items() if text}
 
 

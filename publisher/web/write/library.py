@@ -14,7 +14,8 @@ from publisher.store.people.drafts import UsedPicture
 from publisher.web.kit.page import render_page
 from publisher.web.kit.site import get_site, get_visitor
 from publisher.web.write.draft_form import PAGE_FIELDS, keep_draft
-from publisher.web.write.post_form import Fields, first
+from publisher.web.write.post_form import first
+from publisher.web.write.typed_fields import Fields
 from publisher.web.write.uploads import PICTURE_NAME, add_picture
 
 MAX_SHOWN = 60

@@ -42,7 +42,7 @@ async def move_post(request: Request) -> Response:
     post, zone = PostId(str(request.path_params["post"])), site.settings.timezone
     was, at = (read_local(str(sent.get(name, ""))) for name in ("was", "at"))
     schedule, base = await read_visible_entry(request, post)
-    fields = fill_edit(schedule, base, zone)
+    fields = fill_edit(site, schedule, base)
     if (
         first(fields, "when") != "once"
         or {**fields, **fill_instant("at", was, zone)} != fields

@@ -87,12 +87,9 @@ def find_day_off(visitor: Visitor, check: PostCheck) -> Sequence[Mapping[str, An
     return [describe_problem(visitor, problem)]
 
 
-def list_note_keys(site: Site) -> Sequence[str]:
+def list_note_keys(site: Site, data_keys: Sequence[str]) -> Sequence[str]:
     """Return the fields with a place for problems, empty for the whole post."""
-    samples = site.application.planner.post_renderer.templates.samples.values()
-    data = dict.fromkeys(
-        f"data.{key}" for sample in samples for key in (*sample.needs, *sample.offers)
-    )
+    data = [f"data.{key}" for key in data_keys]
     platforms = dict.fromkeys(
         f"text.{account.platform}" for account in site.settings.accounts.values()
     )

@@ -25,9 +25,8 @@ from publisher.schedule.load import post_tables
 from publisher.schedule.model import ASAP
 from publisher.tomlfile.read import ReadLimits, parse_toml
 from publisher.web.kit.pinyin import spell_syllables
+from publisher.web.write.typed_fields import Fields, list_template_fields
 
-Fields = Mapping[str, Sequence[str]]
-"""The content of a form: the values of each field, in order."""
 WEEKDAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 REPEATS: Final = ("daily", "working", *WEEKDAYS, "cron")
 """How often a post may repeat: in words, or by a cron expression of one's own."""
@@ -47,6 +46,18 @@ MAX_ID_CHARACTERS: Final = 40
 CROP_KEYS: Final = ("crop_wide", "crop_square")
 DEFAULT_CROP: Final = [50, 50, 100]
 """What the platform does by itself: it cuts the largest part from the middle."""
+DEFAULT, OWN = "default", "own"
+"""The choices of a duration that is left out, and of one that somebody types."""
+MAX_DELAYS: Final = ("1h", "2h", "6h", "24h")
+EXPIRIES: Final[Mapping[str, timedelta]] = {
+    "6h": timedelta(hours=6),
+    "12h": timedelta(hours=12),
+    "3d": timedelta(days=3),
+    "7d": timedelta(days=7),
+    "30d": timedelta(days=30),
+    "90d": timedelta(days=90),
+}
+"""How long after its time a post expires, by the choice for it."""
 LIST_KEYS: Final = ("to", "images")
 _CRON_KEYS: Final = ("cron", "days", "from", "until")
 
@@ -92,17 +103,21 @@ def clean_text(text: str) -> str:
     )
 
 
-def fill_form(entry: Entry, zone: ZoneInfo) -> dict[str, list[str]]:
-    """Return the fields that show a post."""
+def fill_form(
+    entry: Entry, zone: ZoneInfo, samples: Mapping[str, TemplateSample]
+) -> dict[str, list[str]]:
+    """Return the fields that show a post, with the inputs of its template."""
     entry = keep_shaped(entry)
-    names = ("id", "kind", "template", "follows", "level", "title", "body", "max_delay")
+    names = ("id", "kind", "template", "follows", "level", "title", "body")
     fields = {name: [str(entry[name])] for name in names if name in entry}
     fields |= fill_time(entry, zone)
     fields["to"] = [str(name) for name in entry.get("to", ())]
     if entry.get("urgent"):
         fields["urgent"] = ["1"]
     if isinstance(expires := entry.get("expires"), datetime):
-        fields |= fill_instant("expires", expires, zone)
+        fields |= {**fill_instant("expires", expires, zone), "expires_for": [OWN]}
+    if "max_delay" in entry:
+        fields |= fill_delay(str(entry["max_delay"]))
     images = [image for image in entry.get("images", ()) if isinstance(image, Mapping)]
     fields["image_file"] = [str(image.get("file", "")) for image in images]
     fields["image_alt"] = [str(image.get("alt", "")) for image in images]
@@ -114,22 +129,32 @@ def fill_form(entry: Entry, zone: ZoneInfo) -> dict[str, list[str]]:
     fields |= {
         f"text.{name}": [str(words)] for name, words in entry.get("text", {}).items()
     }
-    fields |= {
-        f"data.{name}": [format_value(value)]
-        for name, value in entry.get("data", {}).items()
-    }
+    data = entry.get("data", {})
+    sample = samples.get(entry.get("template", ""), TemplateSample())
+    for field in list_template_fields(sample):
+        if field.key in data:
+            fields |= field.fill(data[field.key])
     if len(entry.get("region", ())) <= MAX_SHOWN_REGIONS:
-        fields |= fill_regions(entry)
+        fields |= fill_regions(entry, sample)
     return fields
 
 
-def fill_regions(entry: Entry) -> dict[str, list[str]]:
+def fill_regions(entry: Entry, sample: TemplateSample) -> dict[str, list[str]]:
     """Return the fields that show the regions' own words."""
     return {
-        f"region.{code}.{key}": [format_value(value)]
+        f"region.{code}.{name}": texts
         for code, words in entry.get("region", {}).items()
-        for key, value in list_fields(words).items()
+        for name, texts in fill_words(list_fields(words), sample).items()
     }
+
+
+def fill_words(words: Entry, sample: TemplateSample) -> dict[str, list[str]]:
+    """Return the fields of a region's words, with the inputs of the template."""
+    template = {f"data.{each.key}": each for each in list_template_fields(sample)}
+    filled: dict[str, list[str]] = {}
+    for key, value in words.items():
+        filled |= template[key].fill(value) if key in template else {key: [str(value)]}
+    return filled
 
 
 def fill_time(entry: Entry, zone: ZoneInfo) -> dict[str, list[str]]:
@@ -143,6 +168,13 @@ def fill_time(entry: Entry, zone: ZoneInfo) -> dict[str, list[str]]:
         if isinstance(moment := entry.get(key), datetime):
             fields |= fill_instant(key, moment, zone)
     return fields
+
+
+def fill_delay(delay: str) -> dict[str, list[str]]:
+    """Return the choice for a delay; one that is no choice is typed."""
+    if delay in MAX_DELAYS:
+        return {"max_delay_for": [delay]}
+    return {"max_delay_for": [OWN], "max_delay": [delay]}
 
 
 def fill_instant(name: str, moment: datetime, zone: ZoneInfo) -> dict[str, list[str]]:
@@ -168,73 +200,6 @@ def fill_repeat(cron: str, days: str) -> dict[str, list[str]]:
     return {"repeat": ["cron"], "cron": [cron], "days": [days]}
 
 
-def format_value(value: object) -> str:
-    """Return a value of `data` as people type it.
-
-    A list has a line for each item. A table is typed as `name = value`.
-    """
-    match value:
-        case str():
-            return value
-        case list():
-            return "\n".join(map(format_value, value))
-        case Mapping():
-            return " = ".join(map(str, value.values()))
-        case _:
-            return str(value)
-
-
-def read_value(text: str, sample: object) -> object:
-    """Return the typed text in the shape of a template's sample; None if it is empty.
-
-    A number or a day that cannot be read stays the text that was typed, for the check to refuse.
-    """
-    lines = [line.strip() for line in text.split("\n") if line.strip()]
-    match sample:
-        case [Mapping() as table, *_]:
-            return [read_row(line, table) for line in lines] or None
-        case Mapping():
-            return read_row(lines[0], sample) if lines else None
-        case list():
-            return lines or None
-        case _:
-            return read_scalar(text.strip(), sample) if text.strip() else None
-
-
-def read_row(line: str, table: Mapping[str, object]) -> dict[str, object]:
-    """Return the parts of a line, divided by `=`, as the keys of a sample's table."""
-    parts = line.replace("＝", "=").split("=", len(table) - 1)
-    return {
-        name: read_scalar(part.strip(), sample)
-        for (name, sample), part in zip(table.items(), parts, strict=False)
-    }
-
-
-def read_scalar(text: str, sample: object) -> object:
-    match sample:
-        case bool():
-            return {"true": True, "是": True, "false": False, "否": False}.get(
-                text.lower(), text
-            )
-        case int():
-            digits = text.replace(",", "").replace("，", "")
-            is_number = digits.isascii() and digits.isdecimal() and len(digits) < 20
-            return int(digits) if is_number else text
-        case datetime():
-            return read_iso(datetime.fromisoformat, text)
-        case date():
-            return read_iso(date.fromisoformat, text)
-        case _:
-            return text
-
-
-def read_iso(read: Callable[[str], date], text: str) -> date | str:
-    try:
-        return read(text)
-    except ValueError:
-        return text
-
-
 def read_entry(
     fields: Fields,
     base: Entry,
@@ -249,7 +214,7 @@ def read_entry(
     sent = {
         name: [clean_text(value) for value in values] for name, values in fields.items()
     }
-    before = fill_form(base, zone)
+    before = fill_form(base, zone, samples)
     sent["image_crop"], before["image_crop"] = list_crops(sent), list_crops(before)
     entry = dict(base) or {"author": author}
     template = first(sent, "template") or default_template(first(sent, "kind"), samples)
@@ -263,14 +228,14 @@ def read_entry(
             for key in group.keys:
                 entry.pop(key, None)
             entry |= group.read(sent)
-    read_table(entry, "text", sent, before, {})
+    read_texts(entry, sent, before)
     sample = samples.get(template, TemplateSample())
-    shapes = {key: sample.example(key) for key in (*sample.needs, *sample.offers)}
-    read_table(entry, "data", sent, before, shapes)
-    read_regions(entry, sent, shapes)
-    if template != base.get("template") and "data" in entry and shapes:
+    read_data(entry, sent, before, sample)
+    read_regions(entry, sent, sample)
+    keys = {*sample.needs, *sample.offers}
+    if template != base.get("template") and keys:
         entry["data"] = {
-            key: value for key, value in entry["data"].items() if key in shapes
+            key: value for key, value in entry["data"].items() if key in keys
         }
     return {key: value for key, value in entry.items() if value != {}}
 
@@ -284,51 +249,72 @@ def sent_values(fields: Fields, name: str) -> list[str]:
     return [value for value in fields.get(name, ()) if value]
 
 
-def read_table(
-    entry: dict[str, Any],
-    table: str,
-    sent: Fields,
-    before: Fields,
-    shapes: Mapping[str, object],
-) -> None:
-    """Read the fields `TABLE.NAME` into a table of the post."""
-    values = dict(entry.get(table, {}))
-    for field in (name for name in sent if name.startswith(f"{table}.")):
-        name = field.partition(".")[2]
-        if table == "data" and name not in shapes and field not in before:
-            continue  # of another template
+def read_texts(entry: dict[str, Any], sent: Fields, before: Fields) -> None:
+    """Read the fields `text.PLATFORM` into the post's own words for platforms."""
+    values = dict(entry.get("text", {}))
+    for field in (name for name in sent if name.startswith("text.")):
         if sent_values(sent, field) == sent_values(before, field):
             continue
-        value = read_value(first(sent, field), shapes.get(name, ""))
+        name, words = field.partition(".")[2], first(sent, field).strip()
         values.pop(name, None)
-        if value is not None:
-            values[name] = value
-    entry[table] = values
+        if words:
+            values[name] = words
+    entry["text"] = values
 
 
-def read_regions(
-    entry: dict[str, Any], sent: Fields, shapes: Mapping[str, object]
+def read_data(
+    entry: dict[str, Any], sent: Fields, before: Fields, sample: TemplateSample
 ) -> None:
+    """Read the inputs of the template's fields into the data of the post."""
+    values = dict(entry.get("data", {}))
+    for field in list_template_fields(sample):
+        is_changed = any(
+            sent_values(sent, name) != sent_values(before, name)
+            for name in field.names
+            if name in sent
+        )
+        if not is_changed:
+            continue
+        values.pop(field.key, None)
+        if (value := field.read(sent)) is not None:
+            values[field.key] = value
+    entry["data"] = values
+
+
+def read_regions(entry: dict[str, Any], sent: Fields, sample: TemplateSample) -> None:
     """Read the fields `region.CODE.KEY` into the regions' own words.
 
     What is left empty is common again. Regions without a field keep their words.
     """
     regions = dict(entry.get("region", {}))
-    for field in (name for name in sent if name.startswith("region.")):
-        _, code, key = (*field.split(".", 2), "", "")[:3]
-        words = list_fields(regions.get(code, {}))
-        typed, (table, _, name) = first(sent, field), key.partition(".")
-        is_known = key in {"title", "body"} or (table in TABLE_KEYS and name)
-        if not is_known or typed == format_value(words.get(key, "")):
-            continue
-        words.pop(key, None)
-        value = read_value(typed, shapes.get(name, "") if table == "data" else "")
-        if value is not None:
-            words[key] = value.rstrip() if isinstance(value, str) else value
-        regions.pop(code, None)
+    typed: dict[str, dict[str, Sequence[str]]] = {}
+    for name, texts in sent.items():
+        start, code, key = (*name.split(".", 2), "", "")[:3]
+        if start == "region" and key:
+            typed.setdefault(code, {})[key] = texts
+    for code, fields in typed.items():
+        words = read_words(list_fields(regions.pop(code, {})), fields, sample)
         if words:
             regions[code] = make_entry(words)
     entry["region"] = regions
+
+
+def read_words(before: Entry, sent: Fields, sample: TemplateSample) -> Entry:
+    """Return a region's words with what was changed in its fields."""
+    shown = fill_words(before, sample)
+    changed = {
+        name for name in sent if sent_values(sent, name) != sent_values(shown, name)
+    }
+    typed: dict[str, object] = {
+        name: first(sent, name).strip() or None
+        for name in changed
+        if name in {"title", "body"} or name.startswith("text.")
+    }
+    for field in list_template_fields(sample):
+        if not changed.isdisjoint(field.names):
+            typed[f"data.{field.key}"] = field.read(sent)
+    kept = {key: value for key, value in before.items() if key not in typed}
+    return kept | {key: value for key, value in typed.items() if value is not None}
 
 
 def list_groups() -> Iterable[FieldGroup]:
@@ -367,7 +353,9 @@ def list_groups() -> Iterable[FieldGroup]:
     yield FieldGroup(
         fields=["expires_date", "expires_time"], keys=["expires"], read=read_expiry
     )
-    yield text("max_delay")
+    yield FieldGroup(
+        fields=["max_delay", "max_delay_for"], keys=["max_delay"], read=read_delay
+    )
     yield FieldGroup(
         fields=["urgent"],
         keys=["urgent"],
@@ -446,6 +434,36 @@ def list_crops(fields: Fields) -> list[str]:
         for file, _alt in list_pictures(fields)
         if (crops := read_crops(fields, file))
     ]
+
+
+def read_delay(fields: Fields) -> Mapping[str, Any]:
+    choice, typed = first(fields, "max_delay_for"), first(fields, "max_delay").strip()
+    delay = typed if choice in {"", OWN} else choice
+    return {"max_delay": delay} if delay and delay != DEFAULT else {}
+
+
+def choose_expiry(fields: Fields, now: datetime) -> Fields:
+    """Return the fields with the expiry of the chosen duration, counted from the post's time.
+
+    Without a single time ahead it is counted from now, the workspace's local time.
+    """
+    choice = first(fields, "expires_for")
+    if choice == DEFAULT:
+        return {**fields, "expires_date": [""], "expires_time": [""]}
+    if choice not in EXPIRIES:
+        return fields
+    is_once = first(fields, "when") == "once"
+    at = read_instant(first(fields, "at_date"), first(fields, "at_time"))
+    start = at if is_once and isinstance(at, datetime) else now.replace(tzinfo=None)
+    try:
+        end = start + EXPIRIES[choice]
+    except OverflowError:
+        return fields
+    return {
+        **fields,
+        "expires_date": [f"{end:%Y-%m-%d}"],
+        "expires_time": [f"{end:%H:%M}"],
+    }
 
 
 def read_expiry(fields: Fields) -> Mapping[str, Any]:

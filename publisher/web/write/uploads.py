@@ -22,11 +22,11 @@ from publisher.store.people.drafts import PICTURE_PATH
 from publisher.web.kit.site import Site, get_site, get_visitor
 from publisher.web.write.post_form import (
     DEFAULT_CROP,
-    Fields,
     first,
     list_pictures,
     read_crops,
 )
+from publisher.web.write.typed_fields import Fields
 
 PICTURE_NAME = re.compile(r"[^/\0]+(\.(?:jpe?g|png|gif))", re.IGNORECASE)
 MEDIA_TYPES = {suffix: name for name, suffix in SUFFIXES.items()} | {

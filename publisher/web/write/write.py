@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
@@ -61,6 +60,12 @@ from publisher.web.kit.preview import (
 from publisher.web.kit.recipients import count_recipients, list_own_recipients
 from publisher.web.kit.seats import name_accounts
 from publisher.web.kit.site import Notice, Site, Visitor, get_site, get_visitor
+from publisher.web.write.data_fields import (
+    find_sample,
+    follow_kind,
+    list_samples,
+    read_field_values,
+)
 from publisher.web.write.draft_form import (
     NEW_DRAFT,
     digest_typed,
@@ -79,8 +84,10 @@ from publisher.web.write.notes import (
     list_note_keys,
 )
 from publisher.web.write.post_form import (
+    EXPIRIES,
+    MAX_DELAYS,
     REPEATS,
-    Fields,
+    choose_expiry,
     dump_entry,
     fill_form,
     fill_regions,
@@ -100,6 +107,7 @@ from publisher.web.write.rewrite import (
     find_excess,
     list_refusals,
 )
+from publisher.web.write.typed_fields import Fields
 from publisher.web.write.uploads import (
     describe_failure,
     has_upload,
@@ -111,6 +119,10 @@ from publisher.web.write.uploads import (
 NOT_YOURS = Problem(code="web_write_not_yours", facts={"field": "to"})
 HIDDEN_FIELDS = ("draft", "base", "base_sha256", "like", "like_hash", "only", "tried")
 """Fields of the form that are no part of the post."""
+FRONT_KEYS = frozenset(
+    {"", "kind", "follows", "template", "title", "body", "when", "to"}
+)
+"""The fields that are not among the further ones, which stand folded."""
 MAX_ORIGINALS = 100
 ACCEPTED_WITHIN_SECONDS = 8.0
 """How long a save waits until the daemon has put it in force, so that the next page can show it."""
@@ -181,13 +193,15 @@ async def make_form(request: Request, fields: Fields) -> Form:
 
     def read() -> tuple[Entry, dict[str, Any]]:
         base = load_entry(first(fields, "base")) if first(fields, "base") else {}
-        samples = planner.post_renderer.templates.samples
+        samples = list_samples(site)
         entry = read_form(fields, base, samples, zone, visitor.user.name)
         if base:
             entry["id"] = base.get("id", "")
         require_number_of_values(entry)
         return base, settle(entry, base, fields)
 
+    fields = follow_kind(fields, list_samples(site))
+    fields = choose_expiry(fields, planner.now.astimezone(zone))
     base, entry = await asyncio.to_thread(read)
     suggested = ""
     if not base and not entry.get("id"):
@@ -239,19 +253,16 @@ def suggest_fields(request: Request) -> dict[str, list[str]]:
 
 async def copy_fields(request: Request, post: PostId) -> dict[str, list[str]]:
     """Return the fields of an earlier post, for a new one like it. Raises NoSuchItemError."""
+    site = get_site(request)
     schedule, entry = await read_visible_entry(request, post)
-    stored = (
-        await get_site(request).store.posts.get_post(post)
-        if schedule.is_valid
-        else None
-    )
+    stored = await site.store.posts.get_post(post) if schedule.is_valid else None
     left_out = {"id", "at", "expires", "author"}
     if request.query_params.get("only") == REFUSED:
         left_out |= TIME_KEYS
     kept = {key: value for key, value in entry.items() if key not in left_out}
     return {
-        **fill_form(kept, get_site(request).settings.timezone),
-        **fill_regions(kept),
+        **fill_form(kept, site.settings.timezone, list_samples(site)),
+        **fill_regions(kept, find_sample(site, kept)),
         "like": [post],
         "like_hash": [stored.content_hash if stored else ""],
     }
@@ -284,13 +295,13 @@ async def show_edit(request: Request) -> Response:
     schedule, base = await read_visible_entry(
         request, PostId(str(request.path_params["post"]))
     )
-    fields = fill_edit(schedule, base, get_site(request).settings.timezone)
+    fields = fill_edit(get_site(request), schedule, base)
     return await show_form(request, await make_form(request, fields))
 
 
-def fill_edit(schedule: ScheduleText, base: Entry, zone: ZoneInfo) -> Fields:
+def fill_edit(site: Site, schedule: ScheduleText, base: Entry) -> Fields:
     """Return the fields of the form for a post of the schedule, as it is there."""
-    fields = fill_form(base, zone)
+    fields = fill_form(base, site.settings.timezone, list_samples(site))
     return {
         **fields,
         "start": [digest_typed(fields)],
@@ -325,15 +336,9 @@ async def show_form(  # noqa: PLR0913 # what the page shows besides the form
         "levels": list(WarningLevel),
         "shows_level": "level" in form.entry
         or "\nlevel = " in (await site.store.posts.active_schedule_text() or ""),
-        "data_fields": list_data_fields(site, visitor),
-        "templates": {
-            name: sample.outline.name or name
-            for name, sample in sorted(
-                site.application.planner.post_renderer.templates.samples.items()
-            )
-            if name not in set(PostKind)
-        },
         "repeats": REPEATS,
+        "max_delays": MAX_DELAYS,
+        "expiries": EXPIRIES,
         "originals": await list_originals(visitor, form),
         "refusals": await list_refusals(request, PostId(first(form.fields, "like")))
         if first(form.fields, "only")
@@ -350,7 +355,7 @@ async def show_form(  # noqa: PLR0913 # what the page shows besides the form
         ],
         "regions": name_regions(site, visitor, form),
         "shown_regions": list_shown_regions(form),
-        "region_values": fill_regions(form.entry),
+        "region_values": fill_regions(form.entry, find_sample(site, form.entry)),
         "zone_name": site.settings.timezone.key,
         "was_sent": not form.is_new and await was_sent(visitor, form.base),
         "lane": lane,
@@ -418,35 +423,6 @@ async def was_sent(visitor: Visitor, entry: Entry) -> bool:
     )
 
 
-def list_data_fields(site: Site, visitor: Visitor) -> Sequence[Mapping[str, Any]]:
-    """Return the fields of all templates: each key with its templates, use, and shape of value."""
-    samples = site.application.planner.post_renderer.templates.samples
-    found: dict[str, dict[str, Any]] = {}
-    for name in sorted(samples, key=lambda name: (name != PostKind.WARNING, name)):
-        sample = samples[name]
-        for key in (*sample.needs, *sample.offers):
-            value = sample.example(key)
-            field = found.setdefault(
-                key,
-                {
-                    "key": key,
-                    "is_list": isinstance(value, list),
-                    "uses": {},
-                    "needed": [],
-                },
-            )
-            field["uses"][name] = sample.explain(key, visitor.lang)
-            if key in sample.needs:
-                field["needed"].append(name)
-            field["is_table"] = (
-                isinstance(value, list)
-                and bool(value)
-                and isinstance(value[0], Mapping)
-            )
-            field["is_more"] = not field["needed"] and not field["is_list"]
-    return sorted(found.values(), key=lambda field: not field["needed"])
-
-
 async def read_live_values(
     request: Request,
     form: Form,
@@ -477,9 +453,16 @@ async def read_live_values(
         for problem in found
         if form.is_tried or problem.code not in INCOMPLETE_CODES
     ]
+    due = (check.due_at or site.runtime.now()).astimezone(site.settings.timezone)
+    drawn = read_field_values(visitor, form.fields, form.entry, check, due.date())
+    front_keys = FRONT_KEYS | {
+        f"data.{each.key}" for each in drawn["data_fields"] if not each.is_more
+    }
+    note_keys = list_note_keys(site, [each.key for each in drawn["data_fields"]])
     notes: dict[str, list[Mapping[str, Any]]] = {}
     for problem in shown:
-        notes.setdefault(find_field(problem), []).append(
+        key = find_field(problem)
+        notes.setdefault(key if key in note_keys else "", []).append(
             describe_problem(visitor, problem)
         )
     if (picture := getattr(request.state, "picture_problem", None)) is not None:
@@ -521,7 +504,9 @@ async def read_live_values(
             (at, mark_day(at.astimezone(site.settings.timezone).date()))
             for at in check.next_times
         ],
-        "note_keys": list_note_keys(site),
+        "note_keys": note_keys,
+        "more_notes": [key for key in notes if key not in front_keys],
+        **drawn,
     }
 
 

@@ -36,6 +36,11 @@ def weibo_length(text: str) -> float:
     return links * 10 + sum(0.5 if ord(letter) <= 0xFF else 1 for letter in rest)
 
 
+def read_expiry(entry):
+    expires = entry.get("expires")
+    return expires and expires.replace(tzinfo=ZoneInfo("Asia/Shanghai"))
+
+
 def rendered(entry, platform, shipped, region):
     post = post_of(
         entry["template"],
@@ -46,6 +51,7 @@ def rendered(entry, platform, shipped, region):
         body=entry.get("body", ""),
         text_by_platform=entry.get("text", {}),
         data=entry.get("data", {}),
+        expires_at=read_expiry(entry),
     )
     original = entry.get("follows")
     pictures = [
@@ -128,8 +134,9 @@ def test_schedule_shows_every_kind_and_way(shipped):
     One post repeats, one is urgent, and some have pictures or own texts.
     """
     kinds = {post["kind"] for post in POSTS}
-    assert kinds >= {"warning", "update", "all-clear", "bulletin", "correction"}
-    assert kinds <= set(PostKind) <= set(shipped.names)
+    assert kinds == set(PostKind)
+    assert kinds <= set(shipped.names)
+    assert {post["template"] for post in POSTS} >= {"case", "weekly", "service", "tip"}
     assert any("cron" in post for post in POSTS)
     assert any(post.get("urgent") for post in POSTS)
     assert any("images" in post for post in POSTS)
