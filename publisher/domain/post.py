@@ -86,6 +86,14 @@ class EvergreenTrigger:
 Trigger = OneTimeTrigger | CronTrigger | EvergreenTrigger
 
 
+def has_time(trigger: Trigger) -> bool:
+    """Return True if people chose the time at which a post is due, as its texts print it.
+
+    A post that goes as soon as it may waits for its approvals, perhaps until the next day.
+    """
+    return not isinstance(trigger, OneTimeTrigger) or trigger.at is not None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PostImage:
     """An image of a post: a file of the workspace and its alternative text.

@@ -27,6 +27,7 @@ from publisher.domain.post import (
     RenderedImage,
     RenderedPost,
     derive_marker,
+    has_time,
 )
 from publisher.domain.values import print_values
 from publisher.rendering.data_check import check_data
@@ -694,6 +695,7 @@ def make_render_job(
         "words": post.text_by_platform.get(account.platform),
         "original": {"title": target.original.title} if target.original else None,
         "due_at": occurrence.due_at.astimezone(timezone),
+        "has_time": has_time(post.trigger),
         "body_text": body_text,
     }
     if target.capabilities.is_article:

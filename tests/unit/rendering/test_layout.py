@@ -7,6 +7,7 @@ import pytest
 
 from publisher.domain.errors import TemplateError
 from publisher.domain.kinds import PostKind
+from publisher.domain.post import OneTimeTrigger
 from tests.unit.rendering.rendering_fixtures import AGENCY, post_of, render_for
 
 OWN = """
@@ -67,6 +68,17 @@ def own(written):
 
 def news(**data):
     return post_of("news", kind=PostKind.BULLETIN, level=None, data={**DATA, **data})
+
+
+def test_a_post_without_a_time_of_its_own_prints_none(own):
+    """It is sent once it is approved, perhaps a day later: the time of its first save is wrong."""
+    timed, at_once = news(), replace(news(), trigger=OneTimeTrigger(at=None))
+    printed = [
+        "2027年1月5日" in render_for(platform, post, own, region=AGENCY).text
+        for post in (timed, at_once)
+        for platform in ("tieba", "wechat")
+    ]
+    assert printed == [True, True, False, False]
 
 
 def test_one_file_is_a_template_for_every_platform(own):
