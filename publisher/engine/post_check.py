@@ -255,7 +255,7 @@ def find_misquotation(
         return ()
     facts = {"post": post.id, "key": "data.wrong", "value": wrong[:40]}
     return [
-        Problem(code="rule_error_not_found", severity=Severity.WARNING, facts=facts)
+        Problem(code="quotation_not_found", severity=Severity.WARNING, facts=facts)
     ]
 
 

@@ -17,7 +17,6 @@ DAY = date(2026, 12, 20)
 PERSON = {"name": "陈某", "sex": "男", "age": "30", "alias": ""}
 ELSEWHERE = {
     "value_link_elsewhere",  # no shipped template has a link
-    "rule_error_not_found",  # nor this rule
 }
 REFUSED = {
     "template_data_wrong": ("case", {"person.age": "六十"}, "data.person"),
