@@ -59,8 +59,8 @@ SUBJECTS: Mapping[str, str] = {
     """,
     "write": """
         bulk_move cover data_fields differences draft_form field_errors form_words library lookups notes
-        phone picture_shrinker pictures pinyin post_change post_check post_form preview previews region_words
-        rewrite save_limits schedule_editor turns typed_fields uploads urgent write writers
+        phone picture_shrinker pictures pinyin post_change post_check post_form preview previews
+        region_words rewrite save_limits schedule_editor turns typed_fields uploads urgent write writers
     """,
     "calendar": "calendar",
     "today": "dashboard glyph today todo unseen",
