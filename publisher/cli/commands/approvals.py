@@ -14,6 +14,7 @@ from publisher.cli.context import (
 from publisher.cli.framework import command, json_option, one_line, person_name
 from publisher.cli.target import find_posts
 from publisher.cli.terminal import Terminal, echo
+from publisher.config import Settings
 from publisher.domain.approval import MIN_FINGERPRINT_LENGTH
 from publisher.domain.errors import NoSuchItemError
 from publisher.domain.post import PostId
@@ -34,7 +35,7 @@ from publisher.store.approvals.decisions import ApprovalTask
     "--for", "approver", metavar="NAME", type=person_name, help="opt_for_approver"
 )
 @json_option
-async def approvals(  # noqa: C901 # for people or for programs
+async def approvals(
     terminal: Terminal, post: PostId | None, approver: str | None, *, as_json: bool
 ) -> None:
     settings = await load_workspace_settings(terminal)
@@ -54,7 +55,6 @@ async def approvals(  # noqa: C901 # for people or for programs
             paired = [(task, list_approvers(task, users, members)) for task in tasks]
     elif post is not None:
         raise NoSuchItemError("post", post)
-    families = group_members(tasks)
     formatter = Formatter(messages=terminal.messages, timezone=settings.timezone)
     if as_json:
         terminal.print_json(
@@ -63,10 +63,21 @@ async def approvals(  # noqa: C901 # for people or for programs
                     {**task_as_json(task), "may_approve": people}
                     for task, people in paired
                 ],
-                "families": list(map(family_as_json, families)),
+                "families": list(map(family_as_json, group_members(tasks))),
             }
         )
         return
+    print_tasks(terminal, settings, formatter, paired)
+
+
+def print_tasks(
+    terminal: Terminal,
+    settings: Settings,
+    formatter: Formatter,
+    paired: Sequence[tuple[ApprovalTask, Sequence[str]]],
+) -> None:
+    """Print occurrences with the people that may approve them, and how to do so."""
+    tasks = [task for task, _approvers in paired]
     for task, approvers in paired:
         echo(format_task(task, formatter))
         if task.status.missing:
@@ -79,7 +90,7 @@ async def approvals(  # noqa: C901 # for people or for programs
         terminal.print_message("approvals_none" if is_asked else "approvals_not_asked")
     elif any(task.status.missing for task in tasks):
         terminal.print_message("approvals_how")
-        for one in families:
+        for one in group_members(tasks):
             terminal.print_message(
                 "approvals_family",
                 family=one.family,
