@@ -254,9 +254,7 @@ def find_misquotation(
     if wrong in _squeeze("\n".join(texts)):
         return ()
     facts = {"post": post.id, "key": "data.wrong", "value": wrong[:40]}
-    return [
-        Problem(code="quotation_not_found", severity=Severity.WARNING, facts=facts)
-    ]
+    return [Problem(code="quotation_not_found", severity=Severity.WARNING, facts=facts)]
 
 
 def _squeeze(text: str) -> str:
