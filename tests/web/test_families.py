@@ -23,9 +23,9 @@ MEMBERS = ["refund.110000", "refund.310000"]
 TO_TWO = TO_ALL.replace("]", ', "shanghai-weibo"]')
 
 
-async def write_family(site, words=OWN):
+async def write_family(site, words=OWN, to=TO_TWO):
     due = site.runtime.now() + timedelta(hours=3)
-    text = warning("refund", f"at = {due:%Y-%m-%dT%H:%M:%S}Z", TO_TWO) + words
+    text = warning("refund", f"at = {due:%Y-%m-%dT%H:%M:%S}Z", to) + words
     write_schedule(site.application.settings.workspace, text)
     await activate_schedule(site.application)
 
@@ -65,6 +65,16 @@ async def test_one_page_shows_a_family_and_takes_one_yes(family):
     answer = await li.post("/approve/refund", data={"item": items})
     assert answer.status_code == 303, answer.text
     assert await count_given(family) == dict.fromkeys(MEMBERS, 1)
+
+
+async def test_every_platform_of_a_family_is_shown_in_full_once(approving):  # noqa: F811
+    """A platform that the first region lacks is shown by the text of another region."""
+    await write_family(approving, to='["beijing-tieba", "shanghai-weibo"]')
+    li = await approving.signed_in("approver", name="李")
+    page, items = await list_items(li)
+    assert len(items) == 2
+    shown = re.findall(r'data-testid="preview-(\w+)"', page)
+    assert sorted(shown) == ["tieba", "weibo"]
 
 
 async def test_a_yes_to_a_family_with_a_changed_member_counts_for_none(family):

@@ -82,11 +82,9 @@ class FamilyPage:
         return self.members[1:]
 
     @property
-    def platforms(self) -> Mapping[str, RenderedPost]:
-        """A text of the first member for each platform."""
-        return {
-            rendered.platform: rendered for rendered in reversed(self.first.contents)
-        }
+    def shown(self) -> Mapping[str, RenderedPost]:
+        """The texts that are shown in full, by platform."""
+        return choose_shown(self.members)
 
     @property
     def path(self) -> str:
@@ -95,6 +93,12 @@ class FamilyPage:
     @property
     def return_path(self) -> str:
         return approval_path(self.key, "/return")
+
+
+def choose_shown(members: Sequence[Member]) -> Mapping[str, RenderedPost]:
+    """Return for each platform the text of the first member that has one there."""
+    contents = [rendered for member in members for rendered in member.contents]
+    return {rendered.platform: rendered for rendered in reversed(contents)}
 
 
 def find_family_of(request: Request, waiting: Waiting) -> WaitingFamily | None:
@@ -204,19 +208,20 @@ async def describe_family(request: Request, family: WaitingFamily) -> FamilyPage
 def compare_members(
     members: Sequence[Member], articles: Collection[AccountId]
 ) -> Sequence[Member]:
-    """Return the members after the first, with their differences from it.
+    """Return the members after the first, with their differences from the shown texts.
 
     A number and a link are an account's own, and no difference.
     """
-    first = {one.platform: without_number(one) for one in members[0].contents}
+    shown = {
+        platform: without_number(one) for platform, one in choose_shown(members).items()
+    }
     return [
         replace(
             member,
             changes=compare_contents(
                 [
-                    replace(first[one.platform], account=one.account)
+                    replace(shown[one.platform], account=one.account)
                     for one in member.contents
-                    if one.platform in first
                 ],
                 map(without_number, member.contents),
                 articles,
