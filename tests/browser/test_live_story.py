@@ -149,10 +149,11 @@ async def test_a_slow_script_keeps_no_page_from_its_stream(site):  # the fixture
 
 
 async def test_an_open_page_says_that_it_is_not_kept_up_to_date(site):  # the fixture
-    """An open page says that its first connection failed.
+    """An open page says that its first connection failed, and no more that the system runs.
 
     Once the session has ended, it asks the person to sign in again.
     """
+    await site.store.actions.register_worker()
     async with serving(site.app) as address, browsers(site, address) as enter:
         page = await enter("张", "operator", DESK)
         cut_off, signed_out = (
@@ -163,6 +164,7 @@ async def test_an_open_page_says_that_it_is_not_kept_up_to_date(site):  # the fi
         )
         await page.goto(f"{address}/today")
         await expect(cut_off).to_be_visible(timeout=PATIENCE_MS)
+        await expect(page.get_by_test_id("beat")).to_contain_text("情况不明")
         await page.unroute("**/events?*")
         await open_live(page, f"{address}/today", "verdict")
         await expect(cut_off).to_be_hidden()

@@ -16,6 +16,14 @@
     sendLink();
   }
 
+  // The time in the zone of the workspace, wherever the browser is.
+  const loadedAt = Date.now();
+  const startSeconds = (document.body.dataset.clock || "").split(":").reduce((sum, part) => 60 * sum + Number(part), 0);
+  const readClock = () => {
+    const minutes = Math.floor((startSeconds + (Date.now() - loadedAt) / 1000) / 60) % 1440;
+    return [Math.floor(minutes / 60), minutes % 60].map((part) => String(part).padStart(2, "0")).join(":");
+  };
+
   // Dialogs: a link with data-dialog opens one instead of leading to its page.
   document.addEventListener("click", (event) => {
     const opener = event.target.closest("[data-dialog]");
@@ -104,9 +112,13 @@
   // The beat: seconds since the daemon's last sign of life, counted here between two frames of the stream.
   const beat = document.getElementById("beat");
   let beatAt = beat && beat.dataset.seconds !== "" ? Date.now() - 1000 * Number(beat.dataset.seconds) : null;
+  const cutOff = document.getElementById("cut-off");
   const showBeat = () => {
     if (!beat || beatAt === null) return;
     const seconds = Math.max(0, Math.round((Date.now() - beatAt) / 1000));
+    const { fine, stopped, unknown } = beat.dataset;
+    const words = cutOff && !cutOff.hidden ? unknown : seconds > 60 ? stopped : fine;
+    beat.querySelector(".words").textContent = words + " · ";
     beat.querySelector(".ago").textContent = beat.dataset.text.replace("{seconds}", seconds);
     beat.classList.toggle("late", seconds > 15 && seconds <= 60);
     beat.classList.toggle("stopped", seconds > 60);
@@ -121,15 +133,15 @@
   // sign that the stream is back: some proxies answer with a page of their own. One comes every five seconds: a stream
   // without any stands still, which no error tells, and is opened again.
   const FIRST_BEAT_PATIENCE = 15000, BEAT_PATIENCE = 30000;
-  const cutOff = document.getElementById("cut-off"), signedOut = document.getElementById("signed-out");
+  const signedOut = document.getElementById("signed-out");
   const displaced = document.getElementById("displaced");
   let isRefused = false, patience = 0, stream = null;
   const showCutOff = (isCut) => {
     if (!cutOff || cutOff.hidden === !isCut) return;
     const since = cutOff.querySelector("[data-since]");
-    const clock = new Date().toLocaleTimeString("zh-CN", { hour: "2-digit", minute: "2-digit", hour12: false });
-    if (isCut) since.textContent = since.dataset.since.replace("{time}", clock);
+    if (isCut) since.textContent = since.dataset.since.replace("{time}", readClock());
     cutOff.hidden = !isCut;
+    showBeat();
   };
   const showLost = (status) => {
     if (!signedOut) return;
@@ -391,11 +403,8 @@
   });
 
   // Times left and clocks.
-  const loadedAt = Date.now();
-  const startSeconds = (document.body.dataset.clock || "").split(":").reduce((sum, part) => 60 * sum + Number(part), 0);
   const tick = () => {
-    const minutes = Math.floor((startSeconds + (Date.now() - loadedAt) / 1000) / 60) % 1440;
-    const clock = [Math.floor(minutes / 60), minutes % 60].map((part) => String(part).padStart(2, "0")).join(":");
+    const clock = readClock();
     all("time[data-clock]").forEach((each) => { each.textContent = clock; });
     all("[data-until]").forEach((each) => {
       const minutes = Math.floor((Date.parse(each.dataset.until) - Date.now()) / 60000);
