@@ -16,6 +16,7 @@ from publisher.domain.post import derive_marker
 from publisher.engine.decisions import decide, named_person
 from publisher.engine.post_check import check_stored
 from publisher.store.db.rows import raise_alert
+from publisher.web.kit import checks as kit_checks
 from publisher.web.kit.caches import TaskCache
 from publisher.web.posts import post
 from tests.cli.posts import warning
@@ -188,7 +189,7 @@ async def test_a_post_is_checked_again_within_minutes(site, monkeypatch):
         checks.append(arguments)
         return await check_stored(*arguments)
 
-    monkeypatch.setattr(post, "check_stored", check)
+    monkeypatch.setattr(kit_checks, "check_stored", check)
     await plan(site, POST)
     client = await site.signed_in("viewer")
     for minutes in (0, 0, 5):

@@ -58,8 +58,8 @@ async def lane(site, monkeypatch):
     return site
 
 
-async def send(client):
-    shown = await client.post("/urgent", data={**WORDS, "do": "preview"})
+async def send(client, **words):
+    shown = await client.post("/urgent", data={**WORDS, **words, "do": "preview"})
     return shown, await client.post(
         "/urgent", data=fields_of(shown.text) | {"do": "save"}
     )
@@ -156,6 +156,20 @@ async def test_a_release_without_its_approvals_is_not_folded_away(lane):
     today = (await viewer.get("/today")).text
     assert f'data-testid="row-{POST}"' in today
     assert 'data-testid="folded"' not in today
+
+
+async def test_the_officer_sees_accounts_and_advice_and_may_return_it(lane):
+    """An officer who releases a text answers for it: the page has what `check` says, and another way."""
+    author = await lane.signed_in("author", name="王")
+    other = await lane.signed_in("approver", name="李")
+    await put_on_duty(lane, "王", "李")
+    await send(author, level="red", **{"data.topic": "fraud"})
+    page = (await other.get(f"/urgent/{POST}")).text
+    assert 'data-testid="accounts"' in page
+    assert 'data-testid="advice-level_without_basis"' in page
+    assert f'href="/approve/{POST}/return"' in page
+    own = (await author.get(f"/urgent/{POST}")).text
+    assert "/return" not in own
 
 
 async def test_what_is_not_in_force_yet_is_not_asked_to_be_released(lane, monkeypatch):

@@ -12,15 +12,13 @@ from publisher.config import Settings
 from publisher.domain.account import AccountId, Platform
 from publisher.domain.delivery import Delivery, State
 from publisher.domain.differences import compare_sequences
-from publisher.domain.errors import NoSuchItemError, Problem
+from publisher.domain.errors import NoSuchItemError
 from publisher.domain.post import PostId, RenderedPost
 from publisher.domain.reports import METRIC_NAMES
 from publisher.domain.user import Permission
-from publisher.engine.post_check import check_stored
-from publisher.store.db.tables import dump_post
-from publisher.store.queries.occurrences import RelatedPost
 from publisher.store.queries.queries import Alert, MetricsPoint
 from publisher.web.alerts.page import is_about
+from publisher.web.kit.checks import read_checks
 from publisher.web.kit.frame import read_moment
 from publisher.web.kit.live_parts import NO_PARTS, Parts, RenderedItems, stream_path
 from publisher.web.kit.page import load_macro, redirect, render_page
@@ -50,7 +48,6 @@ MAX_ALIKE = 24
 """So many accounts stand in a list where all say the same; more are folded below the map."""
 MAX_LINES = 120
 """How many accounts one page of a post lists."""
-CHECKS_KEPT_SECONDS = 300
 CHART_WIDTH, CHART_HEIGHT = 280, 56
 """In pixels."""
 
@@ -138,7 +135,9 @@ async def show_post(request: Request) -> Response:
         figures=figures,
         reach_until=max((points[-1][0] for points in figures.values()), default=None),
         draw=draw_steps,
-        checks=await read_checks(visitor, view, checked, related) if checked else None,
+        checks=await read_checks(visitor, details.post, checked, related)
+        if checked
+        else None,
         number_checked=len(checked),
         unseen=[
             item for item in moment.todo if item.seen_at == seen_path(view.key.post)
@@ -212,28 +211,6 @@ def list_checked(visitor: Visitor, view: PostView) -> Sequence[AccountId]:
         for key in view.details.post.accounts
         if key in known and visitor.may(Permission.VIEW, [key])
     ]
-
-
-async def read_checks(
-    visitor: Visitor,
-    view: PostView,
-    accounts: Sequence[AccountId],
-    related: Sequence[RelatedPost],
-) -> Sequence[Problem]:
-    """Return the findings of `check` for a post, at most CHECKS_KEPT_SECONDS old.
-
-    Templates, pictures and settings change.
-    """
-    site, post = visitor.site, view.details.post
-
-    async def make() -> Sequence[Problem]:
-        async with site.render_turns.take(visitor.user.name):
-            return await check_stored(site.application.planner, post, accounts, related)
-
-    period = site.runtime.now().timestamp() // CHECKS_KEPT_SECONDS
-    return await site.caches.checks.get(
-        (dump_post(post), tuple(accounts), period), make
-    )
 
 
 def find_seat(view: PostView, platform: str, seat: str) -> Delivery | None:

@@ -4,7 +4,7 @@ Two officers on duty release it.
 """
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -16,20 +16,23 @@ from publisher.domain.characters import is_same_name
 from publisher.domain.errors import (
     ApprovalError,
     NoSuchItemError,
+    Problem,
     RefusedError,
     SignInError,
 )
 from publisher.domain.kinds import PostKind
-from publisher.domain.post import PostId
+from publisher.domain.post import Post, PostId
 from publisher.domain.user import Permission
 from publisher.engine.approvals import list_approvers, release_in_emergency
 from publisher.engine.post_change import InvalidEdit, SavedEdit
 from publisher.engine.schedule_editor import wait_until_accepted
 from publisher.store.approvals.decisions import ApprovalTask
 from publisher.web.kit.access import step_up
+from publisher.web.kit.checks import read_checks
 from publisher.web.kit.forms import read_reason
 from publisher.web.kit.frame import read_frame_facts
 from publisher.web.kit.page import redirect, render_page
+from publisher.web.kit.seats import name_accounts
 from publisher.web.kit.site import Notice, Visitor, get_site, get_visitor
 from publisher.web.kit.todo import make_visitor_approver, may_release
 from publisher.web.write.uploads import describe_failure
@@ -239,7 +242,21 @@ async def render_release(
         code_problem=code_problem,
         reason=reason,
         account_name=partial(name_account, site),
+        names=name_accounts(site.settings, visitor.messages),
+        checks=await read_release_checks(visitor, stored, task)
+        if task is not None and asks_release
+        else (),
     )
+
+
+async def read_release_checks(
+    visitor: Visitor, post: Post, task: ApprovalTask
+) -> Sequence[Problem]:
+    """Return the findings of `check` for a post to release, on the visitor's accounts."""
+    reach = visitor.reach(Permission.VIEW)
+    accounts = [one for one in task.accounts if reach is None or one in reach]
+    related = await visitor.site.store.occurrences.related(post, reach)
+    return await read_checks(visitor, post, accounts, related)
 
 
 async def release(request: Request) -> Response:
