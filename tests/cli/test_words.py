@@ -55,6 +55,8 @@ REASONS = {
     previews.INTERRUPTED,
     NOT_SUPPORTED,
     *(set(get_args(SecretErrorCode)) - {"audit_key_bad"}),
+    "login_not_by_browser",  # why the link for a sign-in could not be used
+    "login_secret_elsewhere",
 } - UNSHOWN
 OF_THE_CLOCK = {
     "clock_jumped_back",

@@ -458,7 +458,11 @@ async def read_live_values(
     front_keys = FRONT_KEYS | {
         f"data.{each.key}" for each in drawn["data_fields"] if not each.is_more
     }
-    note_keys = list_note_keys(site, [each.key for each in drawn["data_fields"]])
+    note_keys = [
+        *list_note_keys(site, [each.key for each in drawn["data_fields"]]),
+        "region",
+        *(f"region.{code}" for code in list_shown_regions(form)),
+    ]
     notes: dict[str, list[Mapping[str, Any]]] = {}
     for problem in shown:
         key = find_field(problem)
