@@ -23,9 +23,9 @@ MEMBERS = ["refund.110000", "refund.310000"]
 TO_TWO = TO_ALL.replace("]", ', "shanghai-weibo"]')
 
 
-async def write_family(site, words=OWN, to=TO_TWO):
+async def write_family(site, words=OWN, to=TO_TWO, name="refund"):
     due = site.runtime.now() + timedelta(hours=3)
-    text = warning("refund", f"at = {due:%Y-%m-%dT%H:%M:%S}Z", to) + words
+    text = warning(name, f"at = {due:%Y-%m-%dT%H:%M:%S}Z", to) + words
     write_schedule(site.application.settings.workspace, text)
     await activate_schedule(site.application)
 
@@ -154,3 +154,30 @@ async def test_an_open_page_of_today_follows_a_family(site):
     row = item_id("row", "refund.110000", "once")
     assert row in targets(frame)
     assert re.search(r"2 个地区，1 \w+，1 \w+", frame)
+
+
+async def test_a_form_names_each_member_once_and_only_visible_ones(family):
+    """A member that is named many times gets one approval; others' members are as good as none."""
+    li = await family.signed_in("approver", name="李")
+    _page, [beijing, shanghai] = await list_items(li)
+    post, content, at = beijing.split(" ")
+    many = [f"{post} {content[:length]} {at}" for length in range(20, 30)]
+    assert (await li.post("/approve/refund", data={"item": many})).status_code == 303
+    assert await count_given(family) == {"refund.110000": 1, "refund.310000": 0}
+    hu = await family.signed_in("approver@region:310000", name="沪")
+    forged = [shanghai, beijing], [shanghai, f"refund.440000 {content}"]
+    answers = [await hu.post("/approve/refund", data={"item": one}) for one in forged]
+    assert [answer.status_code for answer in answers] == [404, 404]
+    assert await count_given(family) == {"refund.110000": 1, "refund.310000": 0}
+
+
+async def test_the_address_of_a_family_leads_to_its_row(approving):  # noqa: F811
+    """A save leads to the post by the id that people wrote, which is that of a family."""
+    await write_family(approving, name="two-regions")
+    author = await approving.signed_in("author", name="王")
+    page = await author.get("/posts/two-regions")
+    assert (page.status_code, page.headers.get("location")) == (
+        303,
+        "/posts?q=two-regions",
+    )
+    assert (await author.get("/posts/unknown")).status_code == 404

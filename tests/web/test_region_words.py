@@ -95,3 +95,17 @@ async def test_a_problem_stands_at_the_regions_words(author, file):  # noqa: F81
     assert answer.status_code == 422
     assert 'data-testid="problem-region.999999"' in answer.text
     assert file.read_text("utf-8") == FAMILY
+
+
+async def test_a_regions_words_are_not_shown_to_the_other_region(site, author):
+    """An author of one region neither edits nor copies the words of another."""
+    other = await site.signed_in("author@region:110000", name="京")
+    for path in (
+        "/posts/weekly/edit",
+        "/posts/weekly.310000/edit",
+        "/posts/weekly/remove",
+    ):
+        assert (await other.get(path)).status_code == 404
+    copy = (await other.get("/write?like=weekly")).text
+    assert ("每周反诈提示" in copy, "上海" in copy) == (True, False)
+    assert "上海的标题" in (await author.get("/write?like=weekly")).text

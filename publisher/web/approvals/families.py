@@ -5,11 +5,12 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
+from starlette.datastructures import FormData
 from starlette.requests import Request
 from starlette.responses import Response
 
 from publisher.domain.account import AccountId
-from publisher.domain.errors import ApprovalError, SignInError
+from publisher.domain.errors import ApprovalError, NoSuchItemError, SignInError
 from publisher.domain.post import (
     MEMBER_MARK,
     Marker,
@@ -266,8 +267,7 @@ async def give_approval(request: Request) -> Response:
     form = await request.form()
     if "item" not in form:
         return await approve.give_approval(request)
-    items = list(dict.fromkeys(map(str, form.getlist("item"))))
-    site = get_site(request)
+    site, contents = get_site(request), await read_contents(request, form)
     if not get_visitor(request).is_stepped_up:
         try:
             await step_up(request, str(form.get("code", "")))
@@ -276,15 +276,14 @@ async def give_approval(request: Request) -> Response:
             return await show_again(request, code_problem=said)
     visitor = get_visitor(request)
     try:
-        async with visitor.hiding(PostId(items[0].partition(" ")[0])):
-            done = await approve_members(
-                site.store,
-                request.path_params["post"],
-                list(map(read_content, items)),
-                make_visitor_approver(visitor),
-                visitor.actor,
-                partial(approve.require_approval, visitor),
-            )
+        done = await approve_members(
+            site.store,
+            request.path_params["post"],
+            contents,
+            make_visitor_approver(visitor),
+            visitor.actor,
+            partial(approve.require_approval, visitor),
+        )
     except ApprovalError as error:
         return await show_again(request, explain_error(visitor, error))
     facts = {
@@ -294,6 +293,21 @@ async def give_approval(request: Request) -> Response:
     }
     notice = Notice(code="web_done_approved_family", facts=facts)
     return redirect(request, await approve.find_next_path(request), notice)
+
+
+async def read_contents(request: Request, form: FormData) -> Sequence[SeenContent]:
+    """Return the members of a form, each once.
+
+    Raises NoSuchItemError for one that the visitor does not see.
+    """
+    found = {
+        content.post: content
+        for content in map(read_content, map(str, form.getlist("item")))
+    }
+    visible = await get_visitor(request).find_visible(found)
+    for post in found.keys() - set(visible):
+        raise NoSuchItemError("post", post)
+    return list(found.values())
 
 
 def read_content(item: str) -> SeenContent:
@@ -338,21 +352,20 @@ async def return_text(request: Request) -> Response:
     site, visitor, form = get_site(request), get_visitor(request), await request.form()
     if "item" not in form:
         return await approve.return_text(request)
-    items = list(dict.fromkeys(map(str, form.getlist("item"))))
+    contents = await read_contents(request, form)
     ready, translate = str(form.get("ready", "")), visitor.messages.translate
     words = [translate(ready) if ready in approve.RETURN_REASONS else ""]
     said = translate("list_comma").join(filter(None, [*words, read_reason(form)]))
     if not said:
         return await show_again(request, translate("web_return_needs_reason"))
     try:
-        async with visitor.hiding(PostId(items[0].partition(" ")[0])):
-            tasks = await site.store.approvals.return_members(
-                request.path_params["post"],
-                list(map(read_content, items)),
-                visitor.actor,
-                said,
-                partial(approve.require_approval, visitor),
-            )
+        tasks = await site.store.approvals.return_members(
+            request.path_params["post"],
+            contents,
+            visitor.actor,
+            said,
+            partial(approve.require_approval, visitor),
+        )
     except ApprovalError as error:
         return await show_again(request, explain_error(visitor, error))
     facts = {"title": tasks[0].post.title, "author": tasks[0].status.author}

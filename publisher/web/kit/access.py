@@ -353,7 +353,7 @@ async def render_problem(
         titles = await visitor.site.store.queries.titles(visible)
         visitor = request.state.visitor = replace(visitor, titles=titles)
     translate = visitor.messages.translate
-    if (permission := facts.get("permission")) is not None:
+    if (permission := facts.get("permission")) in frozenset(Permission):
         facts["permission"] = translate(f"web_may_{permission}")
     if (state := facts.get("state")) in frozenset(State):
         facts["state"] = translate(f"state_{state}")

@@ -4,6 +4,7 @@ import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import partial
+from urllib.parse import quote
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -56,7 +57,12 @@ async def show_post(request: Request) -> Response:
     """Show a post: before its time the texts first, afterwards how far each account is."""
     site, visitor, query = get_site(request), get_visitor(request), request.query_params
     moment = await read_moment(visitor)
-    view = await load_post_view(request, moment, has_texts=True)
+    try:
+        view = await load_post_view(request, moment, has_texts=True)
+    except NoSuchItemError:
+        if not await has_members(visitor, family := request.path_params["post"]):
+            raise
+        return redirect(request, f"/posts?q={quote(family, safe='')}")
     details = view.details
     visitor = await name_related(visitor, details.post, details.corrected_by)
     request.state.visitor = visitor
@@ -149,6 +155,12 @@ async def show_post(request: Request) -> Response:
         alerts=list_alerts(visitor, view.key.post, alerts),
         related=related,
     )
+
+
+async def has_members(visitor: Visitor, family: str) -> bool:
+    """Return True if a name is that of a family with a region that the visitor sees."""
+    members = await visitor.site.store.queries.find_posts(family)
+    return bool(members and await visitor.find_visible(members))
 
 
 def are_alike(lines: Sequence[DeliveryLine]) -> bool:

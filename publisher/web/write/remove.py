@@ -16,7 +16,7 @@ from publisher.web.write.post_form import dump_entry, load_entry
 from publisher.web.write.uploads import describe_failure
 from publisher.web.write.write import (
     ACCEPTED_WITHIN_SECONDS,
-    read_visible_entry,
+    read_own_entry,
     save_change,
 )
 
@@ -65,7 +65,7 @@ async def render_removal(
     status: int = 200,
     is_changed: bool = False,
 ) -> Response:
-    schedule, entry = await read_visible_entry(
+    schedule, entry = await read_own_entry(
         request, PostId(str(request.path_params["post"]))
     )
     messages = get_visitor(request).messages

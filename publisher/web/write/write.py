@@ -259,7 +259,8 @@ async def copy_fields(request: Request, post: PostId) -> dict[str, list[str]]:
     left_out = {"id", "at", "expires", "author"}
     if request.query_params.get("only") == REFUSED:
         left_out |= TIME_KEYS
-    kept = {key: value for key, value in entry.items() if key not in left_out}
+    visible = leave_out_regions(get_visitor(request), entry)
+    kept = {key: value for key, value in visible.items() if key not in left_out}
     return {
         **fill_form(kept, site.settings.timezone, list_samples(site)),
         **fill_regions(kept, find_sample(site, kept)),
@@ -290,9 +291,34 @@ async def read_visible_entry(
     return schedule, entry
 
 
+async def read_own_entry(request: Request, post: PostId) -> tuple[ScheduleText, Entry]:
+    """Return the schedule and one post of it, to change or remove it.
+
+    Raises NoSuchItemError, also for one with words for regions that the visitor does not see.
+    """
+    schedule, entry = await read_visible_entry(request, post)
+    if leave_out_regions(get_visitor(request), entry) != entry:
+        raise NoSuchItemError("post", post)
+    return schedule, entry
+
+
+def leave_out_regions(visitor: Visitor, entry: Entry) -> Entry:
+    """Return a post without the words of regions where the visitor sees no account of it."""
+    if not entry.get("region"):
+        return entry
+    site = visitor.site
+    seen = {
+        site.settings.accounts[account].region or NO_REGION
+        for account in find_accounts(entry, site.application.planner.schedule_context)
+        if visitor.sees_any([account])
+    }
+    own = {code: words for code, words in entry["region"].items() if code in seen}
+    return {**entry, "region": own}
+
+
 async def show_edit(request: Request) -> Response:
     """Show a post of schedule.toml in the form."""
-    schedule, base = await read_visible_entry(
+    schedule, base = await read_own_entry(
         request, PostId(str(request.path_params["post"]))
     )
     fields = fill_edit(get_site(request), schedule, base)
