@@ -289,9 +289,10 @@ def _minutely_duty(campaign: "Campaign", instant: str, account: str) -> dict[str
 
 def _duty(campaign: "Campaign", entry: Any, account: str) -> dict[str, Any]:
     due = entry.due.astimezone(UTC).replace(microsecond=0)
-    wanted = campaign.wanted[entry.id, account]
+    post = entry.id_for(campaign.workspace.accounts[account])
+    wanted = campaign.wanted[post, account]
     return {
-        "post": entry.id,
+        "post": post,
         "occurrence": "once",
         "account": account,
         "due": due.isoformat(),

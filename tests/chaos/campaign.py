@@ -23,6 +23,7 @@ from random import Random
 
 import click
 
+from publisher.domain.post import find_family
 from tests.alerts.receivers import Webhook, serving
 from tests.chaos.approvers import Approvers, enrol
 from tests.chaos.artefacts import RESENDS, save
@@ -384,7 +385,7 @@ class Campaign:
         for entry in self.workspace.written:
             for account in entry.accounts:
                 self.wanted.setdefault(
-                    (entry.id, account),
+                    (entry.id_for(self.workspace.accounts[account]), account),
                     "published|expired" if entry.may_expire else "published",
                 )
 
@@ -420,7 +421,8 @@ class Campaign:
 
     def _put_off(self) -> bool:
         """Put off posts that would soon be missed. Return True if any post is not planned yet."""
-        known = {post for (post,) in self.publisher.store.rows(KNOWN)}
+        rows = self.publisher.store.rows(KNOWN)
+        known = {find_family(post) for (post,) in rows}
         self.workspace.put_off(known)
         return any(entry.id not in known for entry in self.workspace.written)
 

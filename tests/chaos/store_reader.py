@@ -10,7 +10,8 @@ from typing import Any
 IN_SENDING = (
     "SELECT count(*) FROM delivery WHERE state = 'sending' AND worker = '{worker}'"
 )
-STATES = "SELECT state, count(*) FROM delivery WHERE post LIKE 'post-%' GROUP BY state"
+STATES = """SELECT state, count(*) FROM delivery
+WHERE post LIKE 'post-%' OR post LIKE 'family-%' GROUP BY state"""
 OPEN = """SELECT post, account, state, follows FROM delivery
 WHERE post NOT LIKE 'daily-%' AND state NOT IN
 ('published', 'retracted', 'cancelled', 'failed', 'expired', 'removed', 'held')"""

@@ -35,6 +35,8 @@ LATE = 6 * 3600
 """Seconds that most posts may be late. Deaths delay them on purpose."""
 SIZES = (4, 12)
 """Accounts of one post."""
+FAMILY_EVERY = 6
+"""One in so many posts is a family, where it can be one."""
 MANY, WIDE_SIZES = 3000, (30, 54)
 """A campaign of so many deliveries has wide posts, so that the schedule stays short."""
 FEW_POSTS = 40
@@ -170,10 +172,16 @@ class WrittenPost:
     """True if it names the group. The group's accounts are its own."""
     is_made_urgent: bool = False
     """True if people made it urgent after it was tried."""
+    own_region: str = ""
+    """The region with words of its own: the post is a family then, and people leave it alone."""
 
     @property
     def id(self) -> str:
-        return f"post-{self.number:04d}"
+        return f"{'family' if self.own_region else 'post'}-{self.number:04d}"
+
+    def id_for(self, account: CampaignAccount) -> str:
+        """Return the id of the post that an account gets: its region's, if it is a family."""
+        return f"{self.id}.{account.region}" if self.own_region else self.id
 
     @property
     def most_late(self) -> int:
@@ -201,9 +209,14 @@ class WrittenPost:
     def body(self) -> str:
         return f"{self.number:04d}号客服不存在，正规退款原路退回，不需要转账。"
 
+    @property
+    def own_summary(self) -> str:
+        return f"{self.own_region}号地区注意：{self.summary}"
+
     def says(self, account: CampaignAccount) -> list[str]:
         """Return the words that must arrive there, with any template and after any edit."""
-        short = [self.title, self.summary]
+        is_own = account.region == self.own_region
+        short = [self.title, self.own_summary if is_own else self.summary]
         return (
             short
             if account.platform == "weibo"
@@ -425,7 +438,11 @@ class CampaignWorkspace:
         )
         return IssuedSchedule(
             text="\n".join([*map(_table, entries), *repeating, *minutely]),
-            duties=[(entry.id, name) for entry in entries for name in entry.accounts],
+            duties=[
+                (entry.id_for(self.accounts[name]), name)
+                for entry in entries
+                for name in entry.accounts
+            ],
             is_minutely=bool(minutely),
             repeating_shift=self.repeating_shift,
         )
@@ -435,7 +452,7 @@ class CampaignWorkspace:
         for entry in (entry for entry in self.entries if entry.urgent):
             names = (*entry.accounts, *entry.left_out)
             yield from (
-                (entry.id, name)
+                (entry.id_for(self.accounts[name]), name)
                 for name in names
                 if self.accounts[name].platform == "wechat"
             )
@@ -508,6 +525,7 @@ def design(
         )
         entry.prompt = is_rough and not entry.tight and dice.random() < PROMPT_SHARE
     _make_special(entries, waves, is_rough=is_rough)
+    _make_families(entries, accounts)
     return CampaignWorkspace(
         folders=folders, accounts=accounts, entries=entries, is_large=deliveries >= MANY
     )
@@ -591,6 +609,18 @@ def _make_special(entries: list[WrittenPost], waves: int, *, is_rough: bool) -> 
         brief.tight, brief.prompt = True, False
 
 
+def _make_families(
+    entries: Sequence[WrittenPost], accounts: Mapping[str, CampaignAccount]
+) -> None:
+    """Give one region of some posts words of its own, where no other action depends on them."""
+    followed = {entry.follows for entry in entries}
+    for entry in entries[::-FAMILY_EVERY]:
+        regions = sorted({accounts[name].region for name in entry.accounts})
+        is_plain = not (entry.follows or entry.withdrawn or entry.may_expire)
+        if is_plain and entry.id not in followed and len(regions) > 1:
+            entry.own_region = regions[0]
+
+
 def _settings(
     accounts: Sequence[CampaignAccount],
     base_url: str,
@@ -654,7 +684,13 @@ def _table(entry: WrittenPost) -> str:
         if entry.pictured
         else ""
     )
-    return f'[[post]]\n{table}{due}{image}[post.data]\nsummary = "{entry.summary}"\n'
+    own = (
+        f'[post.region.{entry.own_region}]\ndata.summary = "{entry.own_summary}"\n'
+        if entry.own_region
+        else ""
+    )
+    data = f'[post.data]\nsummary = "{entry.summary}"\n'
+    return f"[[post]]\n{table}{due}{image}{data}{own}"
 
 
 def _instant(at: datetime) -> str:
