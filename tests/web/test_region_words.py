@@ -109,3 +109,17 @@ async def test_a_regions_words_are_not_shown_to_the_other_region(site, author):
     copy = (await other.get("/write?like=weekly")).text
     assert ("每周反诈提示" in copy, "上海" in copy) == (True, False)
     assert "上海的标题" in (await author.get("/write?like=weekly")).text
+
+
+async def test_a_region_has_the_inputs_of_its_template(author, file):  # noqa: F811
+    """A person is typed for a region in parts, as for all; the chosen region is where one lands."""
+    fields = await open_form(author, do="region", region_code="110000", title="改题目")
+    chosen = await author.post("/write", data=fields)
+    assert chosen.headers["location"].endswith("#f-region.110000")
+    kind = {"kind": "bulletin", "template": "case", "region_code": "110000"}
+    names = {"name": "赵某", "sex": "女", "age": "62"}
+    sent = {f"region.110000.data.person.{part}": text for part, text in names.items()}
+    refused = await author.post("/write", data={**NEW, **kind, **sent, "do": "save"})
+    shown = fields_of(refused.text)
+    assert shown["region.110000.data.person.name"] == ["赵某"]
+    assert 'data-testid="field-region.110000.person-age-1"' in refused.text

@@ -20,7 +20,7 @@ from publisher.domain.user import Permission
 from publisher.store.queries.queries import Alert, MetricsPoint
 from publisher.web.alerts.page import is_about
 from publisher.web.kit.checks import read_checks
-from publisher.web.kit.frame import read_moment
+from publisher.web.kit.frame import Moment, read_moment
 from publisher.web.kit.live_parts import NO_PARTS, Parts, RenderedItems, stream_path
 from publisher.web.kit.page import load_macro, redirect, render_page
 from publisher.web.kit.site import Visitor, get_site, get_visitor
@@ -57,12 +57,9 @@ async def show_post(request: Request) -> Response:
     """Show a post: before its time the texts first, afterwards how far each account is."""
     site, visitor, query = get_site(request), get_visitor(request), request.query_params
     moment = await read_moment(visitor)
-    try:
-        view = await load_post_view(request, moment, has_texts=True)
-    except NoSuchItemError:
-        if not await has_members(visitor, family := request.path_params["post"]):
-            raise
-        return redirect(request, f"/posts?q={quote(family, safe='')}")
+    if (view := await find_view(request, moment)) is None:
+        family = quote(request.path_params["post"], safe="")
+        return redirect(request, f"/posts?q={family}")
     details = view.details
     visitor = await name_related(visitor, details.post, details.corrected_by)
     request.state.visitor = visitor
@@ -157,10 +154,19 @@ async def show_post(request: Request) -> Response:
     )
 
 
-async def has_members(visitor: Visitor, family: str) -> bool:
-    """Return True if a name is that of a family with a region that the visitor sees."""
-    members = await visitor.site.store.queries.find_posts(family)
-    return bool(members and await visitor.find_visible(members))
+async def find_view(request: Request, moment: Moment) -> PostView | None:
+    """Return the post of the path; None for a family with a region that the visitor sees.
+
+    Raises NoSuchItemError.
+    """
+    try:
+        return await load_post_view(request, moment, has_texts=True)
+    except NoSuchItemError:
+        visitor, name = get_visitor(request), request.path_params["post"]
+        members = await visitor.site.store.queries.find_posts(name)
+        if not members or not await visitor.find_visible(members):
+            raise
+        return None
 
 
 def are_alike(lines: Sequence[DeliveryLine]) -> bool:

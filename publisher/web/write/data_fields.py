@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any, Final
 
@@ -79,6 +79,8 @@ class DrawnField:
     """How many rows of inputs a list has."""
     compare: str
     """The word of the template's example for a comparison."""
+    prefix: str = ""
+    """The beginning of the names of its inputs, if they are those of a region."""
 
     @property
     def key(self) -> str:
@@ -166,6 +168,25 @@ def draw_fields(
             not each.is_needed,
         ),
     )
+
+
+def draw_region(
+    visitor: Visitor, fields: Fields, entry: Mapping[str, Any], code: str, due: date
+) -> Sequence[DrawnField]:
+    """Return the fields of the template as a region has them: each may stay empty."""
+    prefix = f"region.{code}."
+    sent = {
+        name.removeprefix(prefix): texts
+        for name, texts in fields.items()
+        if name.startswith(prefix)
+    }
+    words = entry.get("region", {}).get(code, {})
+    own = {"template": entry.get("template", ""), "data": words.get("data", {})}
+    return [
+        replace(each, prefix=prefix, is_needed=False, room=None)
+        for each in draw_fields(visitor, sent, own, PostCheck(), due)
+        if each.key != "topic" and not each.is_more
+    ]
 
 
 def list_other_fields(fields: Fields, drawn: Sequence[DrawnField]) -> Sequence[str]:

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -87,9 +87,16 @@ def find_day_off(visitor: Visitor, check: PostCheck) -> Sequence[Mapping[str, An
     return [describe_problem(visitor, problem)]
 
 
-def list_note_keys(site: Site, data_keys: Sequence[str]) -> Sequence[str]:
+def list_note_keys(
+    site: Site, data_keys: Sequence[str], regions: Iterable[str]
+) -> Sequence[str]:
     """Return the fields with a place for problems, empty for the whole post."""
     data = [f"data.{key}" for key in data_keys]
+    of_regions = [
+        f"region.{code}{part}"
+        for code in regions
+        for part in ("", ".title", ".body", *(f".{key}" for key in data))
+    ]
     platforms = dict.fromkeys(
         f"text.{account.platform}" for account in site.settings.accounts.values()
     )
@@ -106,7 +113,7 @@ def list_note_keys(site: Site, data_keys: Sequence[str]) -> Sequence[str]:
         "max_delay",
         "urgent",
     )
-    return ["", *names, "template", "id", *data, *platforms]
+    return ["", *names, "template", "id", *data, *platforms, "region", *of_regions]
 
 
 def find_field(problem: Problem) -> str:
@@ -121,7 +128,22 @@ def find_field(problem: Problem) -> str:
         return "when"
     if key == "id" and problem.code not in ID_CODES:
         return ""
-    return ".".join(key.split(".")[:2])
+    parts = key.split(".")
+    of_region = 4 if parts[2:3] == ["data"] else 3
+    return ".".join(parts[: of_region if parts[0] == "region" else 2])
+
+
+def place_notes(
+    visitor: Visitor, problems: Sequence[Problem], note_keys: Collection[str]
+) -> dict[str, list[Mapping[str, Any]]]:
+    """Return problems as the form shows them, by field; those without a place by the whole post."""
+    notes: dict[str, list[Mapping[str, Any]]] = {}
+    for problem in problems:
+        key = find_field(problem)
+        group = ".".join(key.split(".")[:2])
+        place = next((name for name in (key, group) if name in note_keys), "")
+        notes.setdefault(place, []).append(describe_problem(visitor, problem))
+    return notes
 
 
 def describe_problem(visitor: Visitor, problem: Problem) -> Mapping[str, Any]:

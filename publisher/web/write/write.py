@@ -61,6 +61,7 @@ from publisher.web.kit.recipients import count_recipients, list_own_recipients
 from publisher.web.kit.seats import name_accounts
 from publisher.web.kit.site import Notice, Site, Visitor, get_site, get_visitor
 from publisher.web.write.data_fields import (
+    draw_region,
     find_sample,
     follow_kind,
     list_samples,
@@ -79,9 +80,9 @@ from publisher.web.write.notes import (
     describe_problem,
     find_clashes,
     find_day_off,
-    find_field,
     find_remarks,
     list_note_keys,
+    place_notes,
 )
 from publisher.web.write.post_form import (
     EXPIRIES,
@@ -381,7 +382,6 @@ async def show_form(  # noqa: PLR0913 # what the page shows besides the form
         ],
         "regions": name_regions(site, visitor, form),
         "shown_regions": list_shown_regions(form),
-        "region_values": fill_regions(form.entry, find_sample(site, form.entry)),
         "zone_name": site.settings.timezone.key,
         "was_sent": not form.is_new and await was_sent(visitor, form.base),
         "lane": lane,
@@ -425,6 +425,19 @@ def name_regions(site: Site, visitor: Visitor, form: Form) -> Mapping[str, str]:
     }
 
 
+def fill_shown_regions(site: Site, form: Form) -> Form:
+    """Return a form with the fields of the regions that it shows."""
+    shown = list_shown_regions(form)
+    own = {
+        name: texts
+        for name, texts in fill_regions(
+            form.entry, find_sample(site, form.entry)
+        ).items()
+        if name.split(".")[1] in shown
+    }
+    return replace(form, fields={**own, **form.fields})
+
+
 def list_shown_regions(form: Form) -> Sequence[str]:
     """Return the codes of the regions with inputs: the chosen one, and those in the form."""
     sent = [
@@ -458,6 +471,7 @@ async def read_live_values(
 ) -> dict[str, Any]:
     """Return the live values of a form: problems by field, room by platform, previews, draft."""
     site, visitor = get_site(request), get_visitor(request)
+    form = fill_shown_regions(site, form)
     check = await check_entry(
         site.application.planner,
         form.entry,
@@ -484,17 +498,13 @@ async def read_live_values(
     front_keys = FRONT_KEYS | {
         f"data.{each.key}" for each in drawn["data_fields"] if not each.is_more
     }
-    note_keys = [
-        *list_note_keys(site, [each.key for each in drawn["data_fields"]]),
-        "region",
-        *(f"region.{code}" for code in list_shown_regions(form)),
-    ]
-    notes: dict[str, list[Mapping[str, Any]]] = {}
-    for problem in shown:
-        key = find_field(problem)
-        notes.setdefault(key if key in note_keys else "", []).append(
-            describe_problem(visitor, problem)
-        )
+    region_fields = {
+        code: draw_region(visitor, form.fields, form.entry, code, due.date())
+        for code in list_shown_regions(form)
+    }
+    data_keys = [each.key for each in drawn["data_fields"]]
+    note_keys = list_note_keys(site, data_keys, region_fields)
+    notes = place_notes(visitor, shown, note_keys)
     if (picture := getattr(request.state, "picture_problem", None)) is not None:
         notes.setdefault("images", []).append(describe_problem(visitor, picture))
     if check.post is not None and first(form.fields, "when") == "once":
@@ -511,6 +521,7 @@ async def read_live_values(
         "pictures": [*enumerate(await read_rows(site, form.fields), 1)],
         "remarks": await find_remarks(visitor, form.edited, form.entry),
         "added": getattr(request.state, "added_pictures", ()),
+        "region_fields": region_fields,
         "value": partial(first, form.fields),
         "values": lambda name: form.fields.get(name, ()),
         "notes": notes,
@@ -599,7 +610,7 @@ async def save_form(request: Request) -> Response:
     action = first(form.fields, "do")
     if action == "library":
         return await show_library(request, form.fields, form.edited)
-    if action in {"refresh", "draft", "choose"} or first(form.fields, "move"):
+    if action in {"refresh", "draft", "choose", "region"} or first(form.fields, "move"):
         return await show_again(request, form)
     if getattr(request.state, "picture_problem", None) is not None:
         return await show_form(request, form, status=422)
@@ -646,6 +657,9 @@ async def show_again(request: Request, form: Form) -> Response:
     if is_wanted:
         done = Notice(code="web_write_draft_kept")
         return redirect(request, f"/write/{draft}", done)
+    if draft and first(form.fields, "do") == "region":
+        code = first(form.fields, "region_code")
+        return redirect(request, f"/write/{draft}#f-region.{code}")
     if draft and (has_upload(request) or first(form.fields, "move")):
         return redirect(request, f"/write/{draft}#f-images")
     return await show_form(request, form, saved_at=saved_at)
