@@ -9,7 +9,7 @@ from itertools import chain
 from publisher.domain.account import AccountId
 from publisher.domain.characters import is_same_name
 from publisher.domain.errors import Location, Problem
-from publisher.domain.post import OneTimeTrigger, Post, PostId, find_family
+from publisher.domain.post import MEMBER_MARK, OneTimeTrigger, Post, PostId, find_family
 from publisher.engine.planner import Planner, find_window
 from publisher.engine.post_change import (
     PostChange,
@@ -153,8 +153,13 @@ async def find_corrected_accounts(
         if post.kind.traits.stops_original and post.follows is not None
     }
     accounts = {*prepared.accounts}
-    for family in {find_family(original) for original in originals}:
-        stored = await planner.store.posts.family_posts(family)
+    for original in originals:
+        family = await planner.store.posts.family_posts(find_family(original))
+        stored = [
+            post
+            for post in family
+            if MEMBER_MARK not in original or post.id == original
+        ]
         known = [
             *stored,
             *(prepared.posts[one] for one in originals & prepared.posts.keys()),

@@ -200,7 +200,8 @@ async def test_i5_the_writers_of_an_ordinary_post_have_written_its_family(
     assert await barred(approving, "q") == ["zhang", "李"]
 
 
-async def test_a_copy_of_a_family_is_its_writers_too(approving, tmp_path):
+@pytest.mark.parametrize("copied", ["p", "p.110000"])
+async def test_a_copy_of_a_family_is_its_writers_too(approving, tmp_path, copied):
     """I5: a post that began as a copy of a family has the writers of its members."""
     file = tmp_path / "schedule.toml"
     await save(approving, file, "王", title="新的")
@@ -215,7 +216,7 @@ async def test_a_copy_of_a_family_is_its_writers_too(approving, tmp_path):
         entry=entry,
         base=None,
         base_sha256="",
-        copied_from=PostId("p"),
+        copied_from=PostId(copied),
     )
     assert isinstance(
         await save_post(approving, file, change, make_writer("赵")), SavedEdit

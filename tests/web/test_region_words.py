@@ -4,6 +4,7 @@ import tomllib
 
 import pytest
 
+from publisher.engine.planner import apply_schedule
 from tests.web.test_write import (
     FILE,
     NEW,
@@ -123,3 +124,15 @@ async def test_a_region_has_the_inputs_of_its_template(author, file):  # noqa: F
     shown = fields_of(refused.text)
     assert shown["region.110000.data.person.name"] == ["赵某"]
     assert 'data-testid="field-region.110000.person-age-1"' in refused.text
+
+
+async def test_a_copy_of_one_region_is_an_ordinary_post_with_its_words(site, author):
+    """It is for that region's accounts, and only its own people may begin it."""
+    await apply_schedule(site.application.planner, FAMILY, "schedule.toml")
+    copy = fields_of((await author.get("/write?like=weekly.310000")).text)
+    assert copy["title"] == ["上海的标题"]
+    assert copy["data.summary"] == ["上海只说这一句"]
+    assert sorted(copy["to"]) == ["shanghai-tieba", "shanghai-wechat", "shanghai-weibo"]
+    assert not [name for name in copy if name.startswith("region.3")]
+    other = await site.signed_in("author@region:110000", name="京")
+    assert (await other.get("/write?like=weekly.310000")).status_code == 404

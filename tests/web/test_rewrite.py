@@ -130,3 +130,31 @@ async def test_what_was_written_again_is_not_sent_a_second_time(refused):
     await set_state(refused, State.CANCELLED, post="refund-2")
     assert "only=refused" in (await client.get("/posts/refund")).text
     assert await application.store.posts.resend_blocker(original, account) is None
+
+
+async def test_a_region_that_was_written_again_is_not_sent_a_second_time(site):
+    """The copy of a family's region is found by the deliveries of both, whatever their form."""
+    own = '[post.region.310000]\ntitle = "上海的标题"\n'
+    write_schedule(site.application.settings.workspace, POST + own)
+    await plan(site, POST + own)
+    member = PostId("refund.310000")
+    await set_state(site, State.PUBLISHED, post="refund.110000", attempts=1)
+    failed = {"reason": REFUSED, "attempts": 1}
+    await set_state(site, State.FAILED, post=member, **failed)
+    site.runtime.advance_time(timedelta(days=1))
+    application, client = site.application, await site.signed_in("author")
+    again = f"/write?like={member}&only=refused"
+    fields = fields_of((await client.get(again)).text)
+    assert set(fields["to"]) == {"shanghai-weibo", "shanghai-tieba"}
+    copy = {**fields, "id": "refund-2", "do": "save"}
+    assert (await client.post("/write", data=copy)).status_code == 303
+    text = await asyncio.to_thread(
+        application.settings.schedule_file.read_text, "utf-8"
+    )
+    await apply_schedule(application.planner, text, "schedule.toml")
+    original = await application.store.posts.get_post(member)
+    blocker = await application.store.posts.resend_blocker(
+        original, AccountId("shanghai-weibo")
+    )
+    assert blocker == "resend_rewritten"
+    assert (await client.get(again)).status_code == 409

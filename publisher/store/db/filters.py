@@ -289,6 +289,12 @@ def subject_column(row: FromClause = DELIVERY) -> ColumnElement[str]:
     return name
 
 
+def _is_of(post: ColumnElement[str], named: ColumnElement[str]) -> ColumnElement[bool]:
+    """True if a post has this id, or is a member of the family of this name."""
+    start = named.concat(MEMBER_MARK)
+    return or_(post == named, func.substr(post, 1, func.length(start)) == start)
+
+
 REWRITTEN = (
     select(
         _REFUSED.c.id, _REFUSED.c.post, _REFUSED.c.account, _COPY.c.post.label("copy")
@@ -296,14 +302,14 @@ REWRITTEN = (
     .join(
         POST_SAVE,
         and_(
-            POST_SAVE.c.copied_from == _REFUSED.c.post,
+            _is_of(_REFUSED.c.post, POST_SAVE.c.copied_from),
             POST_SAVE.c.at > _REFUSED.c.due_at,
         ),
     )
     .join(
         _COPY,
         and_(
-            _COPY.c.post == POST_SAVE.c.post,
+            _is_of(_COPY.c.post, POST_SAVE.c.post),
             _COPY.c.account == _REFUSED.c.account,
             or_(
                 in_open_state(_COPY, *sorted(OPEN_STATES)),

@@ -322,7 +322,8 @@ def read_writers(
         read = _read_saves(store, connection, waiting)
         saves |= read
         sources = {name for found in read.values() for name in found.sources}
-        of_families = read_family_members(connection, sources).values()
+        families = set(map(find_family, sources))
+        of_families = read_family_members(connection, families).values()
         waiting = sources.union(*of_families) - saves.keys()
     members: dict[str, list[str]] = defaultdict(list)
     for post in saves:
@@ -384,7 +385,7 @@ def _join_saves(
     )
     for save in own.rows:
         copied = save.copied_from if save.copied_from != save.post else None
-        for name in members.get(copied, ()) if copied else ():
+        for name in members.get(find_family(copied), ()) if copied else ():
             if (source := writers.get(name)) is not None:
                 is_same = saves[name].content_hash == save.copied_hash
                 joined.join(source, is_same=is_same)

@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 from publisher.domain.characters import remove_forbidden_characters
 from publisher.domain.errors import ScheduleError
 from publisher.domain.kinds import PostKind
+from publisher.domain.post import find_family
 from publisher.rendering.templates import TemplateSample
 from publisher.schedule.edit import (
     REGION_KEY,
@@ -369,7 +370,7 @@ def list_groups() -> Iterable[FieldGroup]:
 
 
 def read_follows(fields: Fields) -> Mapping[str, Any]:
-    kind, follows = first(fields, "kind"), first(fields, "follows").strip()
+    kind, follows = first(fields, "kind"), find_family(first(fields, "follows").strip())
     needs = kind in set(PostKind) and PostKind(kind).traits.needs_original
     return {"follows": follows} if follows and needs else {}
 

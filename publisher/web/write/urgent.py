@@ -75,7 +75,11 @@ async def send_urgent(request: Request) -> Response:
         request,
         {
             TOPIC_FIELD: [TOPICS[0]],
-            **form.fields,
+            **{
+                name: texts
+                for name, texts in form.fields.items()
+                if not name.startswith("region.")
+            },
             **URGENT_FIELDS,
             "tried": ["1"],
         },

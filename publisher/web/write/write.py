@@ -20,7 +20,13 @@ from publisher.domain.errors import (
     SignInError,
 )
 from publisher.domain.kinds import PostKind
-from publisher.domain.post import ONCE_OCCURRENCE, PostId, WarningLevel
+from publisher.domain.post import (
+    MEMBER_MARK,
+    ONCE_OCCURRENCE,
+    PostId,
+    WarningLevel,
+    find_family,
+)
 from publisher.domain.user import Permission
 from publisher.engine.post_change import (
     EditConflict,
@@ -42,6 +48,7 @@ from publisher.engine.schedule_editor import (
 )
 from publisher.schedule.cron import mark_day
 from publisher.schedule.edit import (
+    TABLE_KEYS,
     Entry,
     edit_block,
     find_block,
@@ -254,13 +261,18 @@ def suggest_fields(request: Request) -> dict[str, list[str]]:
 
 async def copy_fields(request: Request, post: PostId) -> dict[str, list[str]]:
     """Return the fields of an earlier post, for a new one like it. Raises NoSuchItemError."""
-    site = get_site(request)
+    site, visitor = get_site(request), get_visitor(request)
     schedule, entry = await read_visible_entry(request, post)
     stored = await site.store.posts.get_post(post) if schedule.is_valid else None
+    if MEMBER_MARK in post:
+        await visitor.require_visible(post)
+        entry = take_member(entry, post)
     left_out = {"id", "at", "expires", "author"}
     if request.query_params.get("only") == REFUSED:
         left_out |= TIME_KEYS
-    visible = leave_out_regions(get_visitor(request), entry)
+    visible = leave_out_regions(visitor, entry)
+    if MEMBER_MARK in post and stored is not None:
+        visible = {**visible, "to": [*stored.accounts]}
     kept = {key: value for key, value in visible.items() if key not in left_out}
     return {
         **fill_form(kept, site.settings.timezone, list_samples(site)),
@@ -315,6 +327,17 @@ def leave_out_regions(visitor: Visitor, entry: Entry) -> Entry:
     }
     own = {code: words for code, words in entry["region"].items() if code in seen}
     return {**entry, "region": own}
+
+
+def take_member(entry: Entry, post: PostId) -> Entry:
+    """Return the post of one region as an ordinary one, with that region's own words."""
+    own = entry.get("region", {}).get(post.partition(MEMBER_MARK)[2], {})
+    tables = {
+        key: {**entry.get(key, {}), **own.get(key, {})}
+        for key in TABLE_KEYS
+        if key in entry or key in own
+    }
+    return {**entry, **own, **tables, "region": {}}
 
 
 async def show_edit(request: Request) -> Response:
@@ -403,10 +426,11 @@ async def list_originals(visitor: Visitor, form: Form) -> Mapping[PostId, str]:
     wanted = OccurrenceFilter(accounts=visitor.reach(Permission.VIEW))
     found: dict[PostId, str] = {}
     for item in await store.occurrences.find(wanted, MAX_ORIGINALS):
-        if item.key.post != form.base.get("id"):
+        post = PostId(find_family(item.key.post))
+        if post != form.base.get("id"):
             name = f"{item.title}　{visitor.clock.when(item.due_at)}"
-            found.setdefault(item.key.post, name)
-    chosen = PostId(first(form.fields, "follows"))
+            found.setdefault(post, name)
+    chosen = PostId(find_family(first(form.fields, "follows")))
     if chosen and chosen not in found:
         visible = await visitor.find_visible([chosen])
         titles = await store.queries.titles(visible)
