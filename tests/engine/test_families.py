@@ -4,6 +4,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import select
 
 from publisher.app.offline import build_offline_app
 from publisher.config import parse_settings
@@ -24,6 +25,8 @@ from publisher.engine.post_change import PostChange, SavedEdit
 from publisher.engine.post_check import check_entry
 from publisher.engine.schedule_editor import read_entry, read_schedule_text, save_post
 from publisher.schedule.load import make_schedule_context, parse_schedule
+from publisher.store.db.filters import is_paused
+from publisher.store.db.tables import DELIVERY
 from publisher.store.plan.posts import PlanCommit
 from tests.engine.test_planner import SETTINGS, entry, publish
 from tests.engine.test_writers import make_writer
@@ -419,6 +422,35 @@ async def test_what_a_person_has_cancelled_does_not_come_back_in_another_form(pl
         ("family_changed", "a、b", "p"),
         ("family_changed", "c", "p"),
     }
+    assert await find_open(planner) == set()
+
+
+async def test_a_pause_holds_a_post_in_every_form(planner):
+    """Words for a region do not lift a pause, nor does taking them away."""
+    await reload(planner, ORDINARY)
+    await planner.store.actions.pause("post:p", named_person("li"), "错了")
+    assert await list_paused(planner) == {"p"}
+    await reload(planner, CHANGED)
+    assert await list_paused(planner) == {"p", "p.110000", "p.310000"}
+    await planner.store.actions.resume("post:p", named_person("li"))
+    await planner.store.actions.pause("post:p.310000", named_person("li"), "错了")
+    assert await list_paused(planner) == {"p", "p.310000"}
+
+
+async def list_paused(planner):
+    query = select(DELIVERY.c.post).where(is_paused(DELIVERY))
+    return set(await planner.store.database.read(lambda one: one.scalars(query).all()))
+
+
+async def test_a_cancelled_family_gets_no_further_region(planner):
+    """Its members are over, and so is what an edit would add."""
+    small = entry("p", at=AT, to='["a", "b"]') + WORDS.replace("310000", "110000")
+    await reload(planner, small)
+    await planner.store.actions.cancel_post(
+        PostId("p.110000"), named_person("li"), "错了"
+    )
+    assert await find_open(planner) == set()
+    await reload(planner, CHANGED)
     assert await find_open(planner) == set()
 
 

@@ -188,14 +188,26 @@ def _is_recurring(row: FromClause) -> ColumnElement[bool]:
     )
 
 
+def _is_of(post: ColumnElement[str], named: ColumnElement[str]) -> ColumnElement[bool]:
+    """True if a post has this id, or is a member of the family of this name."""
+    start = named.concat(MEMBER_MARK)
+    return or_(post == named, func.substr(post, 1, func.length(start)) == start)
+
+
 def is_paused(row: FromClause) -> ColumnElement[bool]:
-    """True if a pause covers the delivery."""
+    """True if a pause covers the delivery.
+
+    A pause of a post covers it in every form: as an ordinary post, and as a family of regions. One
+    of a single region covers no other.
+    """
+    post = literal("post:").concat(row.c.post)
     return exists().where(
         or_(
             PAUSE.c.scope == SCOPE_ALL,
             PAUSE.c.scope == literal("platform:").concat(row.c.platform),
             PAUSE.c.scope == literal("account:").concat(row.c.account),
-            PAUSE.c.scope == literal("post:").concat(row.c.post),
+            _is_of(post, PAUSE.c.scope),
+            _is_of(PAUSE.c.scope, post),
         )
     )
 
@@ -287,12 +299,6 @@ def subject_column(row: FromClause = DELIVERY) -> ColumnElement[str]:
         row.c.post.concat(instant).concat(literal("@")).concat(row.c.account)
     )
     return name
-
-
-def _is_of(post: ColumnElement[str], named: ColumnElement[str]) -> ColumnElement[bool]:
-    """True if a post has this id, or is a member of the family of this name."""
-    start = named.concat(MEMBER_MARK)
-    return or_(post == named, func.substr(post, 1, func.length(start)) == start)
 
 
 REWRITTEN = (

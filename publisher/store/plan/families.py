@@ -50,6 +50,7 @@ def find_conflicts(
     ]
     rows = lock_deliveries(connection, posts)
     stopped = read_stopped_posts(connection, posts)
+    ended = find_ended(members, stopped, own)
     going = list_leaving(leaving)
     orphans = [
         (one.post, one.occurrence, one.account) for one in orphaned_attempts(connection)
@@ -74,9 +75,9 @@ def find_conflicts(
             others += [
                 post.id
                 for post in stopped
-                if account in post.accounts
-                and post.id != key.post
+                if post.id != key.post
                 and find_family(post.id) == family
+                and (account in post.accounts or family in ended)
             ]
             others += [
                 post
@@ -114,6 +115,23 @@ def read_stopped_posts(
         for row in post_rows(connection, posts)
         if row.is_cancelled or row.corrected_by
     ]
+
+
+def find_ended(
+    members: Mapping[str, Sequence[PostId]],
+    stopped: Sequence[Post],
+    planned: Collection[PostId],
+) -> Collection[str]:
+    """Return the families with no other stored post than those that people have stopped.
+
+    What is planned now does not count: a family that was cancelled gets no further region.
+    """
+    names = {post.id for post in stopped}
+    return {
+        family
+        for family, found in members.items()
+        if names.intersection(found) and names.union(planned).issuperset(found)
+    }
 
 
 def list_leaving(plan: Plan) -> Collection[Place]:
