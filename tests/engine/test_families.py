@@ -25,7 +25,7 @@ from publisher.engine.post_change import PostChange, SavedEdit
 from publisher.engine.post_check import check_entry
 from publisher.engine.schedule_editor import read_entry, read_schedule_text, save_post
 from publisher.schedule.load import make_schedule_context, parse_schedule
-from publisher.store.db.filters import is_paused
+from publisher.store.db.filters import is_paused, original_is_published
 from publisher.store.db.tables import DELIVERY
 from publisher.store.plan.posts import PlanCommit
 from tests.engine.test_planner import SETTINGS, entry, publish
@@ -423,6 +423,20 @@ async def test_what_a_person_has_cancelled_does_not_come_back_in_another_form(pl
         ("family_changed", "c", "p"),
     }
     assert await find_open(planner) == set()
+
+
+async def test_a_follow_up_finds_what_was_sent_in_another_form(planner):
+    """A published post gets words for a region: what follows it goes where it is out."""
+    await reload(planner, ORDINARY)
+    await send_one(planner, "c")
+    update = entry("u", title="有新情况", extra='follows = "p"')
+    update = update.replace('"warning"', '"update"')
+    await reload(planner, CHANGED + update)
+    query = select(DELIVERY.c.post, DELIVERY.c.follows).where(
+        DELIVERY.c.follows.is_not(None), original_is_published(DELIVERY)
+    )
+    rows = await planner.store.database.read(lambda one: one.execute(query).all())
+    assert [tuple(row) for row in rows] == [("u.310000", "p")]
 
 
 async def test_a_pause_holds_a_post_in_every_form(planner):

@@ -130,10 +130,16 @@ def stop_corrected(
     bodies = connection.scalars(
         select(POST.c.body).where(POST.c.id.in_(list(corrections)))
     ).all()
-    corrected = {
-        post.follows: post.id
-        for post in map(load_post, bodies)
-        if post.kind.traits.stops_original
+    posts = [post for post in map(load_post, bodies) if post.kind.traits.stops_original]
+    corrected = {post.follows: post.id for post in posts}
+    # an account may have the original under another id of its family
+    followed = select(DELIVERY.c.follows, DELIVERY.c.post).where(
+        DELIVERY.c.post.in_([post.id for post in posts]),
+        DELIVERY.c.follows.is_not(None),
+    )
+    corrected |= {
+        PostId(row.follows): PostId(row.post)
+        for row in connection.execute(followed.distinct())
     }
     uncorrected = select(POST.c.id).where(
         POST.c.id.in_(list(filter(None, corrected))), POST.c.corrected_by.is_(None)

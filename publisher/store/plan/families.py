@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 
-from sqlalchemy import Connection, RowMapping, select
+from sqlalchemy import Connection, RowMapping, select, update
 
 from publisher.domain.account import AccountId
 from publisher.domain.delivery import OPEN_STATES
@@ -91,6 +91,37 @@ def find_conflicts(
                     FamilyConflict(key=key, account=account, other=PostId(others[0]))
                 )
     return conflicts
+
+
+def follow_called_forms(connection: Connection, planned: PlannedDeliveries) -> None:
+    """Let follow-ups follow their original under the id by which their account got it.
+
+    An original that was sent may have been given words for a region since, or lost them. Its present
+    id has nothing out then, and a correction of it would be cancelled.
+    """
+    post = planned.post
+    if post.follows is None:
+        return
+    family = find_family(post.follows)
+    known = read_family_members(connection, {family}).get(family, ())
+    if set(known) <= {post.follows}:
+        return
+    called: dict[str, set[str]] = defaultdict(set)
+    for ids in batches(known, QUERY_BATCH_SIZE):
+        query = select(*DELIVERY_COLUMNS).where(DELIVERY.c.post.in_(ids))
+        for row in connection.execute(query).mappings():
+            if not is_uncalled(row):
+                called[row["account"]].add(row["post"])
+    for account in planned.accounts:
+        forms = called[account]
+        if forms and post.follows not in forms:
+            is_it = (
+                DELIVERY.c.post == post.id,
+                DELIVERY.c.occurrence == planned.occurrence.key.occurrence,
+                DELIVERY.c.account == account,
+            )
+            values = {"follows": min(forms)}
+            connection.execute(update(DELIVERY).where(*is_it).values(values))
 
 
 def lock_deliveries(

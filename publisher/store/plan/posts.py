@@ -104,7 +104,7 @@ from publisher.store.plan.batches import (
     split_into_batches,
 )
 from publisher.store.plan.contents import delete_replaced_texts, write_contents
-from publisher.store.plan.families import find_conflicts
+from publisher.store.plan.families import find_conflicts, follow_called_forms
 from publisher.store.plan.occurrence_locks import lock_occurrence, require_unstarted
 from publisher.store.plan.plan_alerts import (
     ACCOUNTS_ADDED_LATE,
@@ -540,6 +540,8 @@ class PostStore(StorePart):
             is_edited, is_restored = self._revise_deliveries(transaction, item)
             edited |= {item.planned.occurrence.key} if is_edited else set()
             restored |= {item.planned.occurrence.key} if is_restored else set()
+        for item in wanted:
+            follow_called_forms(transaction.connection, item.planned)
         return WrittenDeliveries(inserted=inserted, edited=edited, restored=restored)
 
     def _cancel_removed(
