@@ -48,13 +48,11 @@ from publisher.engine.schedule_editor import (
 )
 from publisher.schedule.cron import mark_day
 from publisher.schedule.edit import (
-    TABLE_KEYS,
     Entry,
     edit_block,
     find_block,
     find_post_spans,
 )
-from publisher.schedule.families import NO_REGION
 from publisher.store.people.drafts import make_draft_id
 from publisher.store.queries.occurrences import OccurrenceFilter
 from publisher.web.kit.page import redirect, render, render_page
@@ -65,7 +63,6 @@ from publisher.web.kit.preview import (
     split_overflow,
 )
 from publisher.web.kit.recipients import count_recipients, list_own_recipients
-from publisher.web.kit.seats import name_accounts
 from publisher.web.kit.site import Notice, Site, Visitor, get_site, get_visitor
 from publisher.web.write.data_fields import (
     draw_region,
@@ -108,6 +105,13 @@ from publisher.web.write.post_form import (
     suggest_time,
 )
 from publisher.web.write.post_form import read_entry as read_form
+from publisher.web.write.region_words import (
+    fill_shown_regions,
+    leave_out_regions,
+    list_shown_regions,
+    name_regions,
+    take_member,
+)
 from publisher.web.write.renditions import article_response
 from publisher.web.write.rewrite import (
     REFUSED,
@@ -315,31 +319,6 @@ async def read_own_entry(request: Request, post: PostId) -> tuple[ScheduleText, 
     return schedule, entry
 
 
-def leave_out_regions(visitor: Visitor, entry: Entry) -> Entry:
-    """Return a post without the words of regions where the visitor sees no account of it."""
-    if not entry.get("region"):
-        return entry
-    site = visitor.site
-    seen = {
-        site.settings.accounts[account].region or NO_REGION
-        for account in find_accounts(entry, site.application.planner.schedule_context)
-        if visitor.sees_any([account])
-    }
-    own = {code: words for code, words in entry["region"].items() if code in seen}
-    return {**entry, "region": own}
-
-
-def take_member(entry: Entry, post: PostId) -> Entry:
-    """Return the post of one region as an ordinary one, with that region's own words."""
-    own = entry.get("region", {}).get(post.partition(MEMBER_MARK)[2], {})
-    tables = {
-        key: {**entry.get(key, {}), **own.get(key, {})}
-        for key in TABLE_KEYS
-        if key in entry or key in own
-    }
-    return {**entry, **own, **tables, "region": {}}
-
-
 async def show_edit(request: Request) -> Response:
     """Show a post of schedule.toml in the form."""
     schedule, base = await read_own_entry(
@@ -403,8 +382,8 @@ async def show_form(  # noqa: PLR0913 # what the page shows besides the form
             visitor.messages.format_problem(item)
             for item in (invalid.elsewhere if invalid else ())
         ],
-        "regions": name_regions(site, visitor, form),
-        "shown_regions": list_shown_regions(form),
+        "regions": name_regions(site, visitor, form.entry),
+        "shown_regions": list_shown_regions(form.fields),
         "zone_name": site.settings.timezone.key,
         "was_sent": not form.is_new and await was_sent(visitor, form.base),
         "lane": lane,
@@ -438,40 +417,6 @@ async def list_originals(visitor: Visitor, form: Form) -> Mapping[PostId, str]:
     return found
 
 
-def name_regions(site: Site, visitor: Visitor, form: Form) -> Mapping[str, str]:
-    """Return the names of the regions of a post's accounts that the visitor sees, by code."""
-    context = site.application.planner.schedule_context
-    names = name_accounts(site.settings, visitor.messages)
-    return {
-        site.settings.accounts[account].region or NO_REGION: names.region(account)
-        for account in sorted(find_accounts(form.entry, context), key=names.order)
-        if visitor.sees_any([account])
-    }
-
-
-def fill_shown_regions(site: Site, form: Form) -> Form:
-    """Return a form with the fields of the regions that it shows."""
-    shown = list_shown_regions(form)
-    own = {
-        name: texts
-        for name, texts in fill_regions(
-            form.entry, find_sample(site, form.entry)
-        ).items()
-        if name.split(".")[1] in shown
-    }
-    return replace(form, fields={**own, **form.fields})
-
-
-def list_shown_regions(form: Form) -> Sequence[str]:
-    """Return the codes of the regions with inputs: the chosen one, and those in the form."""
-    sent = [
-        name.split(".")[1]
-        for name in form.fields
-        if name.startswith("region.") and name.count(".") > 1
-    ]
-    return list(dict.fromkeys(filter(None, [*sent, first(form.fields, "region_code")])))
-
-
 async def was_sent(visitor: Visitor, entry: Entry) -> bool:
     """Return True if a one-off post is or may be published: an edit does not change it there."""
     queries, post = visitor.site.store.queries, PostId(str(entry.get("id", "")))
@@ -495,7 +440,7 @@ async def read_live_values(
 ) -> dict[str, Any]:
     """Return the live values of a form: problems by field, room by platform, previews, draft."""
     site, visitor = get_site(request), get_visitor(request)
-    form = fill_shown_regions(site, form)
+    form = replace(form, fields=fill_shown_regions(site, form.entry, form.fields))
     check = await check_entry(
         site.application.planner,
         form.entry,
@@ -524,7 +469,7 @@ async def read_live_values(
     }
     region_fields = {
         code: draw_region(visitor, form.fields, form.entry, code, due.date())
-        for code in list_shown_regions(form)
+        for code in list_shown_regions(form.fields)
     }
     data_keys = [each.key for each in drawn["data_fields"]]
     note_keys = list_note_keys(site, data_keys, region_fields)
