@@ -62,7 +62,9 @@ async def test_two_officers_release_a_warning_on_small_phones(lane):  # noqa: F8
             "请李", timeout=PATIENCE_MS
         )
         await li.get_by_test_id("menu-inbox").click()
-        await expect(li.get_by_test_id("urgent")).to_be_visible(timeout=PATIENCE_MS)
+        await expect(li.get_by_test_id("urgent").first).to_be_visible(
+            timeout=PATIENCE_MS
+        )
         assert await complaints(li) == []
         await li.goto(f"{address}/approve/{POST}")
         assert await is_read_first(li, "act-release")
