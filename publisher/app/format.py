@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 
 from publisher.domain.delivery import FINAL_STATES, Delivery, Role, State
 from publisher.domain.errors import Problem
-from publisher.domain.post import ONCE_OCCURRENCE, PostId
+from publisher.domain.post import ONCE_OCCURRENCE, PostId, is_same_in_any_form
 from publisher.domain.results import (
     Blocked,
     CredentialExpired,
@@ -405,9 +405,18 @@ def pauses_covering(pauses: Iterable[Pause], delivery: Delivery) -> list[Pause]:
         "all",
         f"platform:{delivery.platform}",
         f"account:{delivery.account}",
-        f"post:{delivery.key.post}",
     }
-    return [pause for pause in pauses if pause.scope in scopes]
+    return [
+        pause
+        for pause in pauses
+        if pause.scope in scopes or is_pause_of(pause, delivery.key.post)
+    ]
+
+
+def is_pause_of(pause: Pause, post: str) -> bool:
+    """Return True for a pause of a post, in any form of it."""
+    kind, _, name = pause.scope.partition(":")
+    return kind == "post" and is_same_in_any_form(name, post)
 
 
 def message_args(delivery: Delivery, formatter: Formatter) -> Mapping[str, object]:

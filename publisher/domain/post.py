@@ -43,6 +43,11 @@ def find_family(post: str) -> str:
     return post.partition(MEMBER_MARK)[0]
 
 
+def is_same_in_any_form(one: str, other: str) -> bool:
+    """Return True if two ids are of one post, or one of them is the family of the other."""
+    return one == other or find_family(other) == one or find_family(one) == other
+
+
 def format_delivery_name(post: str, occurrence: str, account: str) -> str:
     """Return the name of a delivery as people type it.
 

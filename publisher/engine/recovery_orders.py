@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from publisher.domain.account import Account, AccountId
 from publisher.domain.delivery import MAINTENANCE, SENDER, Actor, Delivery, State
 from publisher.domain.errors import RefusedError
+from publisher.domain.post import find_family
 from publisher.domain.results import REFUSED_HOLD_REASONS
 from publisher.engine.decisions import Resolution, resolve_delivery
 from publisher.store.db.filters import SCOPE_ALL
@@ -124,7 +125,7 @@ async def find_blocking(
     covering = {SCOPE_ALL, scope, *(f"account:{account}" for account in accounts)}
     covering |= {f"platform:{platform}" for platform in platforms}
     if kind == "post":
-        covering.add(f"post:{name}")
+        covering.add(f"post:{find_family(name)}")
     return [pause for pause in pauses if pause.scope in covering]
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from publisher.cli.application import activate_schedule
 from publisher.domain.post import PostId
+from publisher.engine.decisions import named_person
 from publisher.web.kit.live_parts import item_id
 from tests.cli.posts import warning, write_schedule
 from tests.web.conftest import ADMIN
@@ -181,3 +182,13 @@ async def test_the_address_of_a_family_leads_to_its_row(approving):  # noqa: F81
         "/posts?q=two-regions",
     )
     assert (await author.get("/posts/unknown")).status_code == 404
+
+
+async def test_a_region_shows_the_pause_of_its_family_and_cannot_lift_it(family):
+    """It holds the other regions too: only the whole is resumed."""
+    await family.store.actions.pause("post:refund", named_person("王"), "文字有误")
+    operator = await family.signed_in("operator", name="操")
+    page = (await operator.get("/posts/refund.310000")).text
+    assert "王" in page.partition('class="problem"')[2][:40]
+    assert 'data-testid="act-resume-post"' not in page
+    assert 'data-testid="act-pause-post"' not in page

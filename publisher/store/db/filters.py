@@ -19,11 +19,10 @@ from sqlalchemy import (
 )
 
 from publisher.domain.account import Mode
-from publisher.domain.delivery import OPEN_STATES, DesiredState, State
+from publisher.domain.delivery import DesiredState, State
 from publisher.domain.post import MEMBER_MARK, ONCE_OCCURRENCE
 from publisher.domain.results import RESULT_CODES, NotSent
 from publisher.store.db.alert_tables import ALERT
-from publisher.store.db.approval_tables import POST_SAVE
 from publisher.store.db.tables import (
     ATTEMPT,
     DELIVERY,
@@ -39,7 +38,6 @@ SqlInstant = datetime | ColumnElement[datetime]
 _DELIVERY_LOGIN = LOGIN.alias("delivery_login")
 _NEWER = DELIVERY.alias("newer")
 _FOLLOWED = DELIVERY.alias("followed")
-_REFUSED, _COPY = DELIVERY.alias("refused"), DELIVERY.alias("copy")
 """Aliases of tables, made once.
 
 An alias takes longer to make than the conditions that use it. The daemon builds the conditions each
@@ -194,6 +192,13 @@ def _is_of(post: ColumnElement[str], named: ColumnElement[str]) -> ColumnElement
     return or_(post == named, func.substr(post, 1, func.length(start)) == start)
 
 
+_IS_OF_POST = func.substr(PAUSE.c.scope, 1, len("post:")) == "post:"
+_ANY_PAUSE = PAUSE.alias("any_pause")
+_ANY_POST_PAUSED = exists().where(
+    func.substr(_ANY_PAUSE.c.scope, 1, len("post:")) == "post:"
+)
+
+
 def is_paused(row: FromClause) -> ColumnElement[bool]:
     """True if a pause covers the delivery.
 
@@ -201,21 +206,28 @@ def is_paused(row: FromClause) -> ColumnElement[bool]:
     of a single region covers no other.
     """
     post = literal("post:").concat(row.c.post)
-    return exists().where(
+    is_covered = exists().where(
         or_(
             PAUSE.c.scope == SCOPE_ALL,
             PAUSE.c.scope == literal("platform:").concat(row.c.platform),
             PAUSE.c.scope == literal("account:").concat(row.c.account),
-            _is_of(post, PAUSE.c.scope),
-            _is_of(PAUSE.c.scope, post),
+            PAUSE.c.scope == post,
         )
     )
+    in_another_form = exists().where(
+        _IS_OF_POST, or_(_is_of(post, PAUSE.c.scope), _is_of(PAUSE.c.scope, post))
+    )
+    # without a pause of a post, which is rare, no pauses are gone through for each delivery
+    return or_(is_covered, and_(_ANY_POST_PAUSED, in_another_form))
 
 
 def is_in_scope(row: FromClause, scope: str) -> ColumnElement[bool]:
     """True if a pause of this scope would cover the delivery."""
     kind, _, name = scope.partition(":")
-    columns = {"platform": row.c.platform, "account": row.c.account, "post": row.c.post}
+    if kind == "post":
+        named = literal(name)
+        return or_(_is_of(row.c.post, named), _is_of(named, row.c.post))
+    columns = {"platform": row.c.platform, "account": row.c.account}
     return columns[kind] == name if kind in columns else literal(scope == SCOPE_ALL)
 
 
@@ -299,34 +311,3 @@ def subject_column(row: FromClause = DELIVERY) -> ColumnElement[str]:
         row.c.post.concat(instant).concat(literal("@")).concat(row.c.account)
     )
     return name
-
-
-REWRITTEN = (
-    select(
-        _REFUSED.c.id, _REFUSED.c.post, _REFUSED.c.account, _COPY.c.post.label("copy")
-    )
-    .join(
-        POST_SAVE,
-        and_(
-            _is_of(_REFUSED.c.post, POST_SAVE.c.copied_from),
-            POST_SAVE.c.at > _REFUSED.c.due_at,
-        ),
-    )
-    .join(
-        _COPY,
-        and_(
-            _is_of(_COPY.c.post, POST_SAVE.c.post),
-            _COPY.c.account == _REFUSED.c.account,
-            or_(
-                in_open_state(_COPY, *sorted(OPEN_STATES)),
-                in_state(_COPY, State.PUBLISHED),
-            ),
-        ),
-    )
-    .where(in_state(_REFUSED, State.FAILED))
-    .subquery("rewritten")
-)
-"""The refused deliveries that a person has written again since, as a copy for the same account.
-
-The copy is published, or under way. To send the refused text again would double it.
-"""

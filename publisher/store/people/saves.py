@@ -575,7 +575,11 @@ def delete_old_saves(transaction: Transaction, before: datetime) -> None:
     """
     newest = select(func.max(POST_SAVE.c.id)).scalar_subquery()
     transaction.connection.execute(
-        delete(POST_SAVE).where(POST_SAVE.c.at < before, POST_SAVE.c.id < newest)
+        delete(POST_SAVE).where(
+            POST_SAVE.c.at < before,
+            POST_SAVE.c.id < newest,
+            POST_SAVE.c.copied_from.is_(None),
+        )
     )
 
 

@@ -93,35 +93,39 @@ def find_conflicts(
     return conflicts
 
 
-def follow_called_forms(connection: Connection, planned: PlannedDeliveries) -> None:
+def follow_called_forms(
+    connection: Connection, planned: Sequence[PlannedDeliveries]
+) -> None:
     """Let follow-ups follow their original under the id by which their account got it.
 
     An original that was sent may have been given words for a region since, or lost them. Its present
     id has nothing out then, and a correction of it would be cancelled.
     """
-    post = planned.post
-    if post.follows is None:
+    follow_ups = [item for item in planned if item.post.follows is not None]
+    families = {find_family(item.post.follows or "") for item in follow_ups}
+    if not families:
         return
-    family = find_family(post.follows)
-    known = read_family_members(connection, {family}).get(family, ())
-    if set(known) <= {post.follows}:
-        return
-    called: dict[str, set[str]] = defaultdict(set)
-    for ids in batches(known, QUERY_BATCH_SIZE):
+    members = read_family_members(connection, families)
+    forms = [post for found in members.values() for post in found]
+    called: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for ids in batches(sorted(forms), QUERY_BATCH_SIZE):
         query = select(*DELIVERY_COLUMNS).where(DELIVERY.c.post.in_(ids))
         for row in connection.execute(query).mappings():
             if not is_uncalled(row):
-                called[row["account"]].add(row["post"])
-    for account in planned.accounts:
-        forms = called[account]
-        if forms and post.follows not in forms:
-            is_it = (
-                DELIVERY.c.post == post.id,
-                DELIVERY.c.occurrence == planned.occurrence.key.occurrence,
-                DELIVERY.c.account == account,
-            )
-            values = {"follows": min(forms)}
-            connection.execute(update(DELIVERY).where(*is_it).values(values))
+                called[find_family(row["post"]), row["account"]].add(row["post"])
+    for item in follow_ups:
+        follows = item.post.follows or ""
+        for account in item.accounts:
+            found = called.get((find_family(follows), account), set())
+            if found and follows not in found:
+                key = item.occurrence.key
+                is_it = (
+                    DELIVERY.c.post == key.post,
+                    DELIVERY.c.occurrence == key.occurrence,
+                    DELIVERY.c.account == account,
+                )
+                values = {"follows": min(found)}
+                connection.execute(update(DELIVERY).where(*is_it).values(values))
 
 
 def lock_deliveries(

@@ -540,8 +540,7 @@ class PostStore(StorePart):
             is_edited, is_restored = self._revise_deliveries(transaction, item)
             edited |= {item.planned.occurrence.key} if is_edited else set()
             restored |= {item.planned.occurrence.key} if is_restored else set()
-        for item in wanted:
-            follow_called_forms(transaction.connection, item.planned)
+        follow_called_forms(transaction.connection, [item.planned for item in wanted])
         return WrittenDeliveries(inserted=inserted, edited=edited, restored=restored)
 
     def _cancel_removed(

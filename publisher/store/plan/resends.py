@@ -10,7 +10,8 @@ from publisher.domain.delivery import OPEN_STATES, State
 from publisher.domain.errors import RefusedError
 from publisher.domain.plan import PlannedDeliveries
 from publisher.domain.post import CronTrigger, OneTimeTrigger, Post, find_family
-from publisher.store.db.filters import REWRITTEN
+from publisher.store.db.filters import in_state
+from publisher.store.db.rewritten import find_rewritten
 from publisher.store.db.rows import read_family_members
 from publisher.store.db.tables import DELIVERY, POST
 from publisher.store.lost_attempts import orphaned_attempts
@@ -66,10 +67,12 @@ def find_resend_blocker(
         blocking = blocking.where(DELIVERY.c.due_at <= now)
     if connection.scalar(blocking) is not None:
         return "resend_not_needed"
-    rewritten = select(REWRITTEN.c.id).where(
-        REWRITTEN.c.post == post.id, REWRITTEN.c.account == account
+    refused = select(DELIVERY).where(
+        DELIVERY.c.post == post.id,
+        DELIVERY.c.account == account,
+        in_state(DELIVERY, State.FAILED),
     )
-    if connection.scalar(rewritten.limit(1)) is not None:
+    if find_rewritten(connection, connection.execute(refused)):
         return "resend_rewritten"
     orphans = [
         one

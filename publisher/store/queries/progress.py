@@ -31,7 +31,8 @@ from publisher.domain.glyph import Glyph, choose_glyph
 from publisher.domain.post import DeliveryId, OccurrenceKey, PostId, RenderedPost
 from publisher.store.base import StorePart
 from publisher.store.db.approval_tables import DECISION_REQUEST
-from publisher.store.db.filters import REWRITTEN
+from publisher.store.db.filters import in_state
+from publisher.store.db.rewritten import find_rewritten
 from publisher.store.db.tables import (
     ATTEMPT,
     DELIVERY,
@@ -141,11 +142,13 @@ class ProgressQueries(StorePart):
 
     async def rewritten(self, post: PostId) -> Mapping[AccountId, PostId]:
         """Return the copies that people have written for the accounts that refused a post."""
-        query = select(REWRITTEN.c.account, REWRITTEN.c.copy).where(
-            REWRITTEN.c.post == post
+        query = select(DELIVERY).where(
+            DELIVERY.c.post == post, in_state(DELIVERY, State.FAILED)
         )
-        rows = await self.database.read_rows(query)
-        return {AccountId(row.account): PostId(row.copy) for row in rows}
+        found = await self.database.read(
+            lambda connection: find_rewritten(connection, connection.execute(query))
+        )
+        return {account: copy for (_post, account), copy in found.items()}
 
     async def post(
         self, post: PostId, accounts: Collection[AccountId] | None = None

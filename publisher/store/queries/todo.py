@@ -36,7 +36,8 @@ from publisher.store.approvals.guard import (
 )
 from publisher.store.base import StorePart
 from publisher.store.db.alert_tables import ALERT
-from publisher.store.db.filters import REWRITTEN, in_open_state, in_state
+from publisher.store.db.filters import in_open_state, in_state
+from publisher.store.db.rewritten import find_rewritten
 from publisher.store.db.rows import OCCURRENCES_MISSED
 from publisher.store.db.tables import DELIVERY, POST
 from publisher.store.queries.occurrences import needs_person
@@ -117,7 +118,7 @@ class WaitingQueries(StorePart):
     async def read(self) -> Waiting:
         """Return what waits for people: two statements, for any number of posts and accounts.
 
-        A third one follows for each further KEYS_PER_QUERY occurrences.
+        A third one follows for each further KEYS_PER_QUERY occurrences, and for unseen refusals.
         """
         return await self.database.read(self._read)
 
@@ -157,7 +158,9 @@ class WaitingQueries(StorePart):
         return Waiting(
             tasks=list_tasks(self.store, contents, records) if rules.is_active else (),
             deliveries=[to_waiting(row, records[key_of(row)]) for row in needed],
-            unseen=[to_unseen(row) for row in found if row.alert is not None],
+            unseen=keep_unwritten(
+                connection, [row for row in found if row.alert is not None]
+            ),
         )
 
 
@@ -213,7 +216,6 @@ _UNSEEN: Select[Any] = (
         in_state(DELIVERY, *sorted(UNPUBLISHED_STATES)),
         ~POST.c.is_cancelled,
         ~_IS_RESENT,
-        DELIVERY.c.id.not_in(select(REWRITTEN.c.id)),
     )
 )
 """What has no alert was ended by a person, or is known. The alert stays however old it is."""
@@ -221,7 +223,16 @@ _UNSEEN: Select[Any] = (
 
 def read_unseen(connection: Connection, post: PostId) -> Sequence[UnseenEnd]:
     rows = connection.execute(_UNSEEN.where(POST.c.id == post)).all()
-    return [to_unseen(row) for row in rows]
+    return keep_unwritten(connection, rows)
+
+
+def keep_unwritten(
+    connection: Connection, rows: Sequence[Row[Any]]
+) -> Sequence[UnseenEnd]:
+    """Return the ends without the refused texts that somebody has written again."""
+    refused = [row for row in rows if row.state == State.FAILED]
+    copies = find_rewritten(connection, refused) if refused else {}
+    return [to_unseen(row) for row in rows if (row.post, row.account) not in copies]
 
 
 def to_unseen(row: Row[Any]) -> UnseenEnd:

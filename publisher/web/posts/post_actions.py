@@ -343,7 +343,11 @@ def list_buttons(
             is_offered=writes and is_published,
         ),
         ask(
-            resume_form(visitor, view), is_offered=is_paused and may(Permission.OPERATE)
+            resume_form(visitor, view),
+            # that of a whole family holds others' regions too
+            is_offered=view.pause is not None
+            and view.pause.scope == f"post:{post.id}"
+            and may(Permission.OPERATE),
         ),
         ask(
             pause_form(visitor, view),

@@ -13,6 +13,7 @@ from starlette.responses import Response
 from publisher.app.format import (
     PENDING_UNAPPROVED,
     Formatter,
+    is_pause_of,
     manual_task_code,
     message_args,
     pauses_covering,
@@ -317,7 +318,7 @@ async def read_post_view(
         tasks=tasks,
         unapproved=unapproved,
         approvals=await site.store.occurrences.given_approvals(key),
-        pause=next((pause for pause in pauses if pause.scope == f"post:{post}"), None),
+        pause=next((pause for pause in pauses if is_pause_of(pause, post)), None),
         pauses=pauses,
         newest=progress.newest,
         stops=progress.count_stops(),
