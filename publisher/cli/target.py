@@ -90,7 +90,7 @@ async def find_posts(queries: Queries, name: str) -> Sequence[PostId]:
 async def do_each(
     posts: Iterable[PostId], act: Callable[[PostId], Awaitable[T]]
 ) -> list[T]:
-    """Do something with each post, and return the results of those that allow it.
+    """Do something with each post, and return the results of the permitted ones.
 
     Raises the last refusal if all refuse it: in a family some members may be over.
     """

@@ -281,7 +281,7 @@ def postpone_schedule(text: str, now: datetime) -> str:
 
 
 def _move_days(table: MutableMapping[str, Any], shift: timedelta) -> None:
-    """Move all instants and days of a post, those of its data too."""
+    """Move all instants and days of a post, also in its data."""
     for key, value in table.items():
         if isinstance(value, date):
             table[key] = value + shift

@@ -70,7 +70,7 @@ def keep_members(changes: Plan, schedule: Schedule, stored: StoredPosts) -> Plan
 def list_candidates(
     changes: Plan, schedule: Schedule, now: datetime
 ) -> Sequence[PlannedDeliveries]:
-    """Return the deliveries of a plan that may be in conflict, with those for late accounts."""
+    """Return the deliveries of a plan that may be in conflict, also for late accounts."""
     late = {item.post: item.accounts for item in changes.late_accounts}
     added = [
         PlannedDeliveries(
@@ -136,7 +136,7 @@ def without_conflicts(
 def settle_late_accounts(
     changes: Plan, found: Mapping[tuple[OccurrenceKey, AccountId], PostId]
 ) -> tuple[list[LateAccounts], list[Problem]]:
-    """Return the accounts that are only late, and the problems of those in conflict."""
+    """Return the accounts that are only late, and the problems of the others, in conflict."""
     late, problems = [], [*changes.left_out]
     for item in changes.late_accounts:
         key = OccurrenceKey(post=item.post, occurrence=ONCE_OCCURRENCE)

@@ -64,7 +64,7 @@ LABELLED_KEYS = frozenset(
 """Keys of the schedule with a label that is named like the key itself."""
 ACCOUNT_FACTS = ("account", "accounts")
 POST_FACTS = ("name", "post", "posts", "follows")
-"""The facts of messages that are ids of accounts, and those that may be ids of posts."""
+"""The facts of messages that are ids of accounts, or may be ids of posts."""
 _CODE = re.compile(r"[\w-]+")
 _POST_PATH = re.compile(r"post\[(\d+)\](?:\.|$)")
 _BLANK = r"(?:\{\w+\}|[A-Z]+\b|更正(?:稿)?编号|更正|编号|账号|网址)"

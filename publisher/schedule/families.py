@@ -23,7 +23,7 @@ _FIT_CODE = re.compile(r"[A-Za-z0-9_-]{1,80}")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FamilyNames:
-    """The names of families: `in_file` those of the file, `members` the stored posts of any."""
+    """The names of families: `in_file` in the file, `members` with the stored posts of any."""
 
     in_file: Collection[str] = frozenset()
     members: Mapping[str, Collection[str]] = field(default_factory=dict)
@@ -76,7 +76,7 @@ def group_by_region(
 def find_region_problems(
     entry: PostEntry, path: KeyPath, codes: Collection[str], platforms: Collection[str]
 ) -> Iterator[UnlocatedProblem]:
-    """Yield the problems of a post's words for regions; `codes` are those of its recipients."""
+    """Yield the problems of a post's words for regions; `codes` are its recipients' regions."""
     for code, words in entry.region.items():
         if code not in codes:
             facts = {

@@ -146,6 +146,7 @@ async def test_a_slow_script_keeps_no_page_from_its_stream(site):  # the fixture
         await page.add_init_script(SAY_WHEN_HTMX_BEGAN)
         await page.context.route("**/hx-sse.min.js", send_late)
         await open_live(page, f"{address}/inbox", "page-inbox")
+        assert began.is_set()
 
 
 async def test_an_open_page_says_that_it_is_not_kept_up_to_date(site):  # the fixture

@@ -133,7 +133,7 @@ async def _send_post(
 async def _list_accounts(
     application: Application, posts: Sequence[Post]
 ) -> Collection[AccountId]:
-    """Return the accounts of posts, with those where corrections stop their originals."""
+    """Return the accounts of posts, also the ones where corrections stop their originals."""
     accounts = {account for post in posts for account in post.accounts}
     for post in posts:
         if post.kind.traits.stops_original and post.follows is not None:

@@ -415,7 +415,7 @@ def update_facts(transaction: Transaction, wanted: Mapping[str, AlertContent]) -
 def read_family_members(
     connection: Connection, families: Collection[str]
 ) -> Mapping[str, Sequence[PostId]]:
-    """Return the ids of the stored posts of these families, those without members included.
+    """Return the ids of the stored posts of these families, also of ordinary posts.
 
     A prefix has no index under every collation, so the ids of all members are read.
     """

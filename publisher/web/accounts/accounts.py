@@ -345,7 +345,7 @@ def pause_form(visitor: Visitor, line: AccountLine, name: str) -> ActionForm:
 
 
 def resume_form(visitor: Visitor, line: AccountLine, name: str) -> ActionForm:
-    """Ask whether an account is to publish again, with what follows."""
+    """Ask whether an account is to publish again, with the consequences."""
     t, path = visitor.messages.translate, f"/accounts/{line.account.id}"
     held = line.handed_over
     return ActionForm(

@@ -105,7 +105,7 @@ def choose_shown(members: Sequence[Member]) -> Mapping[str, RenderedPost]:
 def find_family_of(request: Request, waiting: Waiting) -> WaitingFamily | None:
     """Return the members that wait together under the address of a family, if it is one.
 
-    They are those that wait for the visitor's yes, else all that the visitor sees.
+    They wait for the visitor's yes, else they are all that the visitor sees.
     """
     name, at = request.path_params["post"], request.query_params.get("at", "")
     visitor = get_visitor(request)
@@ -328,7 +328,7 @@ def explain_error(visitor: Visitor, error: ApprovalError) -> str:
 async def show_again(
     request: Request, problem: str = "", code_problem: str = ""
 ) -> Response:
-    """Show the present contents of a family, with what was wrong."""
+    """Show the present contents of a family, with the problem."""
     moment = await read_moment(get_visitor(request))
     family = find_family_of(request, moment.waiting)
     if family is None:

@@ -80,7 +80,7 @@ class DrawnField:
     compare: str
     """The word of the template's example for a comparison."""
     prefix: str = ""
-    """The beginning of the names of its inputs, if they are those of a region."""
+    """The beginning of the names of its inputs, if they are a region's."""
 
     @property
     def key(self) -> str:
@@ -226,7 +226,7 @@ def find_comparison(example: object) -> str:
 
 
 def show_printed(printed: object, value: object, field: TypedField) -> str:
-    """Return what a post prints for a value, nothing if that is what was written."""
+    """Return the printed form of a value, nothing if it was written so."""
     if field.form.type in _PLAIN or value is None or printed is value:
         return ""
     if isinstance(printed, list):

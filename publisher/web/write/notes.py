@@ -136,7 +136,7 @@ def find_field(problem: Problem) -> str:
 def place_notes(
     visitor: Visitor, problems: Sequence[Problem], note_keys: Collection[str]
 ) -> dict[str, list[Mapping[str, Any]]]:
-    """Return problems as the form shows them, by field; those without a place by the whole post."""
+    """Return problems as the form shows them, by field, or for the whole post without one."""
     notes: dict[str, list[Mapping[str, Any]]] = {}
     for problem in problems:
         key = find_field(problem)

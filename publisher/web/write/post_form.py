@@ -301,7 +301,7 @@ def read_regions(entry: dict[str, Any], sent: Fields, sample: TemplateSample) ->
 
 
 def read_words(before: Entry, sent: Fields, sample: TemplateSample) -> Entry:
-    """Return a region's words with what was changed in its fields."""
+    """Return a region's words with the changes of its fields."""
     shown = fill_words(before, sample)
     changed = {
         name for name in sent if sent_values(sent, name) != sent_values(shown, name)

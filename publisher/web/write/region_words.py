@@ -1,4 +1,4 @@
-"""The words of single regions in the form: the regions that it shows, and those that one may see."""
+"""The words of single regions in the form: the shown regions, and the visible ones."""
 
 from collections.abc import Mapping, Sequence
 
@@ -50,7 +50,7 @@ def name_regions(site: Site, visitor: Visitor, entry: Entry) -> Mapping[str, str
 
 
 def fill_shown_regions(site: Site, entry: Entry, fields: Fields) -> Fields:
-    """Return the fields of a form, with those of the regions that it shows."""
+    """Return the fields of a form, also of the regions that it shows."""
     shown = list_shown_regions(fields)
     own = {
         name: texts
@@ -61,7 +61,7 @@ def fill_shown_regions(site: Site, entry: Entry, fields: Fields) -> Fields:
 
 
 def list_shown_regions(fields: Fields) -> Sequence[str]:
-    """Return the codes of the regions with inputs: the chosen one, and those in the form."""
+    """Return the codes of the regions with inputs: the chosen one, and the ones in the form."""
     sent = [
         name.split(".")[1]
         for name in fields

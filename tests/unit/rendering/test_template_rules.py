@@ -258,7 +258,7 @@ def test_a_missing_child_may_be_named_with_consent(shipped):
     post, _ = sample_post(shipped, "appeal")
     allowed = {"person": MINOR, "picture_basis": "监护人同意书", "topic": "missing"}
     data = {**post.data, **allowed, "consent": True}
-    render_for("wechat", replace(post, data=data), shipped)
+    assert MINOR["name"] in render_for("wechat", replace(post, data=data), shipped).text
 
 
 def test_a_template_is_for_its_kinds(shipped):
