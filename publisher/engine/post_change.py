@@ -60,8 +60,8 @@ class PostChange:
 
     `base` is the post as the person began with it, None for a new one. `base_sha256` is the hash of
     the whole text. A new post may be a copy of `copied_from`, with the content of this hash; empty
-    if it was not in force. `is_id_suggested`: nobody chose the id of a new one, so it gets a number
-    if another post has it.
+    if it was not in force. `is_repair`: the copy is for the accounts that refused that post.
+    `is_id_suggested`: nobody chose the id of a new one, so it gets a number if another post has it.
     """
 
     post: PostId
@@ -70,6 +70,7 @@ class PostChange:
     base_sha256: str
     copied_from: PostId | None = None
     copied_hash: str = ""
+    is_repair: bool = False
     is_id_suggested: bool = False
 
     @property

@@ -72,6 +72,8 @@ async def find_refusal(
         return Problem(code="correction_ahead", location=Location(file=file, path="to"))
     if prepared.edit.text == prepared.schedule.file_text:
         return None
+    if await is_repaired_before(planner, prepared):
+        return Problem(code="repaired_before", location=Location(file=file, path="to"))
     if await has_used_room(planner, prepared, writer):
         facts = {"most": str(MAX_GROWTH // 1024), "days": str(GROWTH_PERIOD.days)}
         return Problem(code="room_used", location=Location(file=file), facts=facts)
@@ -82,6 +84,14 @@ async def find_refusal(
             facts={"most": str(MAX_SAVES_A_DAY)},
         )
     return None
+
+
+async def is_repaired_before(planner: Planner, prepared: PreparedEdit) -> bool:
+    """Return True if another person has repaired the same refused post for one of the accounts."""
+    refused = prepared.change.copied_from
+    if not prepared.change.is_repair or refused is None:
+        return False
+    return await planner.store.progress.is_rewritten(refused, prepared.accounts)
 
 
 async def find_earlier_accounts(

@@ -158,3 +158,31 @@ async def test_a_region_that_was_written_again_is_not_sent_a_second_time(site):
     )
     assert blocker == "resend_rewritten"
     assert (await client.get(again)).status_code == 409
+
+
+async def test_two_people_do_not_repair_the_same_refusal(refused):
+    """The second save is refused before the first is in force, and so is sending the text again.
+
+    Another post like it, to any account, is no repair.
+    """
+    application = refused.application
+    first, second = [await refused.signed_in("author", name=name) for name in "甲乙"]
+    forms = [fields_of((await each.get(AGAIN)).text) for each in (first, second)]
+    like = fields_of((await second.get("/write?like=refund")).text)
+    title = {"title": "警惕退款来电", "do": "save"}
+    saved = {**forms[0], **title, "id": "refund-2"}
+    assert (await first.post("/write", data=saved)).status_code == 303
+
+    answer = await second.post("/write", data={**forms[1], **title, "id": "refund-3"})
+    assert (answer.status_code, "同事刚刚改写了这一条" in answer.text) == (422, True)
+    [original] = await application.store.posts.family_posts(PostId("refund"))
+    accounts = [AccountId("beijing-weibo")]
+    with pytest.raises(RefusedError, match="resend_rewritten"):
+        await resend_post(application.planner, original, accounts, [])
+    other = {**like, **title, "id": "refund-4", "when": "asap"}
+    assert (await second.post("/write", data=other)).status_code == 303
+    ids = [
+        post["id"]
+        for post in await asyncio.to_thread(posts, application.settings.schedule_file)
+    ]
+    assert ids == ["refund", "refund-2", "refund-4"]

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Protocol
 
-from sqlalchemy import Connection, or_, select
+from sqlalchemy import Connection, func, or_, select
 
 from publisher.domain.account import AccountId
 from publisher.domain.delivery import OPEN_STATES, State
@@ -16,7 +16,7 @@ from publisher.domain.post import PostId, find_family
 from publisher.store.db.approval_tables import POST_SAVE
 from publisher.store.db.filters import in_open_state, in_state
 from publisher.store.db.rows import batches, read_family_members
-from publisher.store.db.tables import DELIVERY
+from publisher.store.db.tables import DELIVERY, SCHEDULE
 
 NAMES_PER_QUERY = 500
 
@@ -53,6 +53,24 @@ def find_rewritten(
         for copy, at in copies.get(copied, ())
         if at > row.due_at and (copy, row.account) in standing
     }
+
+
+def has_waiting_copy(connection: Connection, post: str) -> bool:
+    """Return True if a person has saved a copy of a post that is not in force yet.
+
+    Its accounts are known once it is. A save counts until the next version of the schedule.
+    """
+    in_force = func.coalesce(select(func.max(SCHEDULE.c.id)).scalar_subquery(), 0)
+    names = {post, find_family(post)}
+    copies = select(POST_SAVE.c.post).where(POST_SAVE.c.copied_from.in_(names))
+    query = select(POST_SAVE.c.post, POST_SAVE.c.body_sha256).where(
+        POST_SAVE.c.post.in_(copies), POST_SAVE.c.base_version >= in_force
+    )
+    newest = {
+        save.post: save.body_sha256
+        for save in connection.execute(query.order_by(POST_SAVE.c.id))
+    }
+    return any(newest.values())  # a removed post has no body
 
 
 def read_standing(

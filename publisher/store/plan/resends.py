@@ -11,7 +11,7 @@ from publisher.domain.errors import RefusedError
 from publisher.domain.plan import PlannedDeliveries
 from publisher.domain.post import CronTrigger, OneTimeTrigger, Post, find_family
 from publisher.store.db.filters import in_state
-from publisher.store.db.rewritten import find_rewritten
+from publisher.store.db.rewritten import find_rewritten, has_waiting_copy
 from publisher.store.db.rows import read_family_members
 from publisher.store.db.tables import DELIVERY, POST
 from publisher.store.lost_attempts import orphaned_attempts
@@ -72,7 +72,10 @@ def find_resend_blocker(
         DELIVERY.c.account == account,
         in_state(DELIVERY, State.FAILED),
     )
-    if find_rewritten(connection, connection.execute(refused)):
+    rows = connection.execute(refused).all()
+    if find_rewritten(connection, rows):
+        return "resend_rewritten"
+    if rows and has_waiting_copy(connection, post.id):
         return "resend_rewritten"
     orphans = [
         one

@@ -32,7 +32,7 @@ from publisher.domain.post import DeliveryId, OccurrenceKey, PostId, RenderedPos
 from publisher.store.base import StorePart
 from publisher.store.db.approval_tables import DECISION_REQUEST
 from publisher.store.db.filters import in_state
-from publisher.store.db.rewritten import find_rewritten
+from publisher.store.db.rewritten import find_rewritten, has_waiting_copy
 from publisher.store.db.tables import (
     ATTEMPT,
     DELIVERY,
@@ -149,6 +149,12 @@ class ProgressQueries(StorePart):
             lambda connection: find_rewritten(connection, connection.execute(query))
         )
         return {account: copy for (_post, account), copy in found.items()}
+
+    async def is_rewritten(self, post: PostId, accounts: Collection[AccountId]) -> bool:
+        """Return True if a copy stands for one of these accounts, or is about to be in force."""
+        if not (await self.rewritten(post)).keys().isdisjoint(accounts):
+            return True
+        return await self.database.read(has_waiting_copy, post)
 
     async def post(
         self, post: PostId, accounts: Collection[AccountId] | None = None

@@ -592,6 +592,7 @@ async def save_form(request: Request) -> Response:
             make_change(form),
             copied_from=original,
             copied_hash=first(form.fields, "like_hash"),
+            is_repair=first(form.fields, "only") == REFUSED,
         )
         result = await save_change(request, change)
     except SignInError:  # for the accounts that the post has, or had before
