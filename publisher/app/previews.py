@@ -5,6 +5,7 @@ from datetime import timedelta
 from publisher.app.application import Application
 from publisher.contract import PostPreviewer
 from publisher.domain.account import Mode
+from publisher.domain.post import RenderedPost
 from publisher.domain.results import (
     Blocked,
     Busy,
@@ -21,6 +22,7 @@ from publisher.runtime.logs import log
 from publisher.store.monitor.previews import (
     EXPIRED,
     INTERRUPTED,
+    PAUSED,
     PreviewOrder,
     PreviewStatus,
 )
@@ -44,6 +46,14 @@ async def send_previews(app: Application) -> None:
                 await previews.finish(claimed, *await _send(app, claimed))
 
 
+async def _find_obstacle(app: Application, rendered: RenderedPost) -> str:
+    """Return the code of what has happened since the order; empty if it may be sent."""
+    if await app.store.previews.is_paused(rendered):
+        return PAUSED
+    modes = await app.store.login_health.read_modes()
+    return "" if modes.get(rendered.account) is Mode.API else NOT_SUPPORTED
+
+
 async def _send(app: Application, order: PreviewOrder) -> tuple[str, str]:
     """Send one preview. Return the code of what has failed, and the platform's words for it."""
     rendered = await app.store.occurrences.rendition(order.fingerprint)
@@ -52,9 +62,8 @@ async def _send(app: Application, order: PreviewOrder) -> tuple[str, str]:
     adapter = app.adapters[order.account]
     if not isinstance(adapter, PostPreviewer):
         return NOT_SUPPORTED, ""
-    modes = await app.store.login_health.read_modes()
-    if modes.get(order.account) is not Mode.API:
-        return NOT_SUPPORTED, ""
+    if obstacle := await _find_obstacle(app, rendered):
+        return obstacle, ""
     media = await app.store.manual_tasks.read_pictures(rendered)
     images = [media[image.sha256] for image in rendered.images if image.sha256 in media]
     async with app.credentials.verified(order.account) as refusal:

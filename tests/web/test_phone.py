@@ -13,8 +13,15 @@ from publisher.engine.decisions import named_person
 from publisher.testing.fakes import FakeRuntime
 from publisher.web.dashboard import create_dashboard
 from tests.cli.posts import warning
-from tests.web.conftest import WebSite, make_workspace
+from tests.web.conftest import ADMIN, WebSite, make_workspace
 from tests.web.posts import SOON, plan
+from tests.web.test_approve import (
+    SECRET,
+    WRONG_CODE,
+    code_of,
+    is_said_at_the_code,
+    start_session,
+)
 
 POST = warning("refund", to='["beijing-wechat", "beijing-weibo"]', when=SOON)
 ACCOUNT = "beijing-wechat"
@@ -155,3 +162,37 @@ async def test_a_newer_order_is_kept_when_an_older_one_ends(site):
     await site.store.previews.finish(older, "preview_not_taken_up")
     newer = await site.store.previews.find("王")
     assert (newer.to, newer.status) == ("wang_456", "ordered")
+
+
+async def test_a_preview_takes_the_second_factor(site, simulator):
+    """A stolen session sends no unapproved words in an account's name; the typed name is kept."""
+    client = site.client(
+        {"publisher_session": await start_session(site, "李", "author")}
+    )
+    page = await page_of(site, ACCOUNT)
+    for code in ("", WRONG_CODE):
+        answer = await client.post(page, data={"to": "wang_123", "code": code})
+        assert (answer.status_code, is_said_at_the_code(answer.text)) == (422, True)
+        assert 'value="wang_123"' in answer.text
+    assert await site.store.previews.list() == []
+    code = code_of(SECRET, site.runtime)
+    answer = await client.post(page, data={"to": "wang_123", "code": code})
+    assert answer.status_code == 303
+    await send_previews(site.application)
+    assert len(count_previews(simulator)) == 1
+
+
+@pytest.mark.parametrize("scope", ["all", f"account:{ACCOUNT}", "post:refund"])
+async def test_a_pause_stops_previews_too(site, simulator, scope):
+    """Neither a new one nor one that was ordered before goes out, and both pages say why."""
+    author, page = (
+        await site.signed_in("author", name="王"),
+        await page_of(site, ACCOUNT),
+    )
+    await author.post(page, data={"to": "wang_123"})
+    await site.store.actions.pause(scope, ADMIN, "")
+    await send_previews(site.application)
+    assert "没有发到 wang_123：已暂停发布" in (await author.get(page)).text
+    answer = await author.post(page, data={"to": "wang_123"})
+    assert (answer.status_code, "已暂停发布，预览也不发" in answer.text) == (409, True)
+    assert count_previews(simulator) == []

@@ -6,12 +6,15 @@ from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from sqlalchemy import select
+from sqlalchemy import Connection, literal, select
 
 from publisher.domain.account import AccountId
 from publisher.domain.delivery import Actor, Role
+from publisher.domain.errors import RefusedError
+from publisher.domain.post import RenderedPost
 from publisher.store.base import StorePart
 from publisher.store.db.database import Transaction, in_transaction, wait_for_lock
+from publisher.store.db.filters import is_paused
 from publisher.store.db.rows import write_audit, write_row
 from publisher.store.db.tables import DATABASE_INFO, RENDERED_POST
 
@@ -19,6 +22,7 @@ ORDER_LIFETIME = timedelta(minutes=5)
 """An order that no daemon has taken up in this time is over: its person has gone on."""
 INTERRUPTED = "preview_interrupted"
 EXPIRED = "preview_not_taken_up"
+PAUSED = "preview_paused"
 _KEY_PREFIX = "preview:"
 _LOCK = "previews"
 
@@ -70,32 +74,36 @@ class Previews(StorePart):
     def order(
         self,
         transaction: Transaction,
-        account: AccountId,
-        fingerprint: str,
+        rendered: RenderedPost,
         to: str,
         by: Actor,
     ) -> bool:
-        """Order a preview. Return False, and do nothing, while an earlier one is open."""
+        """Order a preview. Return False, and do nothing, while an earlier one is open.
+
+        Raises RefusedError while the account or the post is paused.
+        """
         wait_for_lock(transaction, _LOCK, is_shared=False)
+        if is_text_paused(transaction.connection, rendered):
+            raise RefusedError(PAUSED)
         now, before = self.runtime.now(), self._find(transaction, by.name)
         if before is not None and before.is_open(now):
             return False
         post = transaction.connection.scalar(
             select(RENDERED_POST.c.post).where(
-                RENDERED_POST.c.fingerprint == fingerprint
+                RENDERED_POST.c.fingerprint == rendered.fingerprint
             )
         )
         order = PreviewOrder(
             by=by.name,
             sign_in=by.sign_in,
-            subject=f"{post}@{account}",
-            account=account,
-            fingerprint=fingerprint,
+            subject=f"{post}@{rendered.account}",
+            account=rendered.account,
+            fingerprint=rendered.fingerprint,
             to=to,
             ordered_at=now.isoformat(),
         )
         self._write(transaction, order)
-        detail = {"to": to, "rendered_hash": fingerprint}
+        detail = {"to": to, "rendered_hash": rendered.fingerprint}
         write_audit(
             transaction,
             now,
@@ -147,6 +155,10 @@ class Previews(StorePart):
             detail={"reason": problem} if problem else None,
         )
 
+    async def is_paused(self, rendered: RenderedPost) -> bool:
+        """Return True while a pause covers the account or the post of a text."""
+        return await self.database.read(is_text_paused, rendered)
+
     async def find(self, name: str) -> PreviewOrder | None:
         """Return a person's newest preview."""
         query = select(DATABASE_INFO.c.value).where(
@@ -174,6 +186,17 @@ class Previews(StorePart):
 
     def _key(self, name: str) -> str:
         return f"{_KEY_PREFIX}{self.store.worker}:{name}"
+
+
+def is_text_paused(connection: Connection, rendered: RenderedPost) -> bool:
+    """Return True while a pause covers the account or the post of a text."""
+    text = select(
+        RENDERED_POST.c.post,
+        RENDERED_POST.c.account,
+        literal(rendered.platform).label("platform"),
+    )
+    found = text.where(RENDERED_POST.c.fingerprint == rendered.fingerprint).subquery()
+    return connection.scalar(select(found.c.post).where(is_paused(found))) is not None
 
 
 def _decode(value: str) -> PreviewOrder:

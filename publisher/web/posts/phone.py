@@ -12,6 +12,7 @@ from publisher.domain.errors import RefusedError, SignInError
 from publisher.domain.post import PostId, RenderedPost
 from publisher.domain.user import Permission
 from publisher.store.monitor.previews import PreviewOrder
+from publisher.web.kit.access import step_up
 from publisher.web.kit.live_parts import NO_PARTS, Parts, stream_path
 from publisher.web.kit.page import load_macro, redirect, render_page
 from publisher.web.kit.seats import name_accounts
@@ -35,7 +36,12 @@ async def show_phone(request: Request) -> Response:
 
 
 async def _render_phone(
-    request: Request, rendered: RenderedPost, problem: str = "", status: int = 200
+    request: Request,
+    rendered: RenderedPost,
+    *,
+    to: str = "",
+    problem: str = "",
+    code_problem: str = "",
 ) -> Response:
     """Show a text at the width of a phone, with a code that opens this page on one."""
     site, visitor = get_site(request), get_visitor(request)
@@ -52,7 +58,7 @@ async def _render_phone(
     return await render_page(
         request,
         "posts/phone",
-        status=status,
+        status=422 if problem or code_problem else 200,
         stream=stream_path("phone", fingerprint=rendered.fingerprint),
         rendered=rendered,
         policy=policy,
@@ -60,8 +66,9 @@ async def _render_phone(
         code=code,
         is_sendable=is_sendable,
         order=find_own(order, rendered.fingerprint),
-        to=order.to if order is not None else "",
+        to=to or (order.to if order is not None else ""),
         problem=problem,
+        code_problem=code_problem,
     )
 
 
@@ -94,7 +101,10 @@ async def read_live(
 
 
 async def send_preview(request: Request) -> Response:
-    """Order the platform's preview to the name that was typed. The daemon sends it."""
+    """Order the platform's preview to the name that was typed. The daemon sends it.
+
+    It takes the second factor: words that nobody has approved leave in the account's name.
+    """
     site, visitor = get_site(request), get_visitor(request)
     rendered = await load_rendition(request)
     account = rendered.account
@@ -105,14 +115,19 @@ async def send_preview(request: Request) -> Response:
         )
     if not await has_preview(site, account):
         raise RefusedError("pages_phone_not_by_platform")
-    typed = str((await request.form()).get("to", ""))
+    form = await request.form()
+    typed = str(form.get("to", ""))
     to = remove_forbidden_characters("".join(typed.split()))[:MAX_NAME_CHARACTERS]
     if not to:
         problem = visitor.messages.translate("pages_phone_name_missing")
-        return await _render_phone(request, rendered, problem, 422)
-    is_new = await site.store.previews.order(
-        account, rendered.fingerprint, to, visitor.actor
-    )
+        return await _render_phone(request, rendered, problem=problem)
+    if not visitor.is_stepped_up:
+        try:
+            await step_up(request, str(form.get("code", "")))
+        except SignInError as error:
+            problem = visitor.messages.translate(error.code, **error.facts)
+            return await _render_phone(request, rendered, to=to, code_problem=problem)
+    is_new = await site.store.previews.order(rendered, to, visitor.actor)
     code = "pages_phone_ordered" if is_new else "pages_phone_ordered_before"
     done = Notice(code=code, facts={"to": to})
     return redirect(request, f"/phone/{rendered.fingerprint}", done)
