@@ -210,7 +210,7 @@ def list_fields(
     yield "link", rendered.link or ""
     yield (
         "images",
-        "\n".join(f"{image.alt} [{image.sha256[:8]}]" for image in rendered.images),
+        "\n".join(f"{image.alt} [{image.sha256[:16]}]" for image in rendered.images),
     )
     crops = (text for image in rendered.images for text in image.crops.values())
     yield "cover", " ".join(filter(None, crops))

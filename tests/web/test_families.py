@@ -68,6 +68,25 @@ async def test_one_page_shows_a_family_and_takes_one_yes(family):
     assert await count_given(family) == dict.fromkeys(MEMBERS, 1)
 
 
+async def test_the_tip_link_of_each_region_is_on_the_page(family):
+    """A link is no difference between regions, and a wrong one is seen all the same."""
+    li = await family.signed_in("approver", name="李")
+    page, _items = await list_items(li)
+    shown = re.search(r'data-testid="member-refund.310000">(.*?)</section>', page, re.S)
+    tasks = await family.store.approvals.tasks(PostId("refund"))
+    found = await family.store.approvals.contents_of(
+        {task.key: task.status.fingerprint for task in tasks}
+    )
+    links = {
+        rendered.link
+        for key, contents in found.items()
+        for rendered in contents
+        if key.post == "refund.310000"
+    }
+    assert links
+    assert links == set(re.findall(r"举报链接：([^<]+)", shown[1]))
+
+
 async def test_every_platform_of_a_family_is_shown_in_full_once(approving):  # noqa: F811
     """A platform that the first region lacks is shown by the text of another region."""
     await write_family(approving, to='["beijing-tieba", "shanghai-weibo"]')

@@ -57,6 +57,12 @@ class Member:
         return approval_path(self.task.key)
 
     @property
+    def links(self) -> Sequence[str]:
+        """The tip links of the member, which are no difference to the shown texts."""
+        links = (rendered.link for rendered in self.contents)
+        return list(dict.fromkeys(link for link in links if link))
+
+    @property
     def item(self) -> str:
         """What a form carries: the member, its content, and its time."""
         status = self.task.status
