@@ -72,7 +72,9 @@ async def test_the_tip_link_of_each_region_is_on_the_page(family):
     """A link is no difference between regions, and a wrong one is seen all the same."""
     li = await family.signed_in("approver", name="李")
     page, _items = await list_items(li)
-    shown = re.search(r'data-testid="member-refund.310000">(.*?)</section>', page, re.S)
+    shown = re.search(
+        r'data-testid="member-refund.310000">(.*?)</section>', page, re.DOTALL
+    )
     tasks = await family.store.approvals.tasks(PostId("refund"))
     found = await family.store.approvals.contents_of(
         {task.key: task.status.fingerprint for task in tasks}
