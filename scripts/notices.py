@@ -57,7 +57,7 @@ def main() -> None:
 
 def format_notices() -> str:
     """Return the notices as Markdown. Raises NoticesError."""
-    components = [*list_packages(), *list_vendored()]
+    components = [*list_packages(), *list_vendored(), read_divisions()]
     rows = [
         f"| {item.name} | {item.version} | {item.licence} |\n" for item in components
     ]
@@ -145,6 +145,14 @@ def list_vendored() -> Iterator[Component]:
             licence=text.partition("\n")[0].strip("# "),
             texts=[text],
         )
+
+
+def read_divisions() -> Component:
+    """Return the npm package with the codes and names of publisher/data/divisions.csv."""
+    text = (ROOT / "publisher" / "data" / "divisions.LICENSE").read_text("utf-8")
+    return Component(
+        name="china-division", version="2.7.0", licence="WTFPL", texts=[text.strip()]
+    )
 
 
 if __name__ == "__main__":

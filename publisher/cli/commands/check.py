@@ -22,6 +22,7 @@ from pathlib import Path
 import click
 
 from publisher.app.adapters import find_sources, find_unsafe_timings
+from publisher.app.divisions import find_region_problems
 from publisher.app.offline import (
     OfflineApp,
     build_offline_app,
@@ -161,6 +162,7 @@ def check(terminal: Terminal, file: Path | None, *, as_json: bool) -> int:
     if settings is not None:
         report.problems += find_unsafe_permissions(settings)
         report.problems += find_start_problems(settings)
+        report.problems += find_region_problems(settings)
         with report.collect_problems():
             report.problems += find_unfinished_settings(settings)
         with report.collect_problems():
