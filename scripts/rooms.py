@@ -37,7 +37,7 @@ FOLDERS: Mapping[str, str] = {
 """Rooms with a subject of another name, or with several subjects beside them."""
 SUBJECTS: Mapping[str, str] = {
     "schedule": """
-        batches check contacts contents divisions edits families file_watch filed_texts files
+        batches changed_forms check contacts contents divisions edits families file_watch filed_texts files
         follow_ups kinds occurrence_locks plan plan_portions planner portions post_list refresh
         reload rendering replaced_texts schedule_edits schedule_file settings_removals slips
         start_checks stored_posts template_rules templates values versions

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from itertools import chain
 
 from publisher.domain.account import AccountId
 from publisher.domain.correction import CorrectionPlan, plan_correction
@@ -741,7 +742,7 @@ async def send_correction(
     while True:
         filed = await planner.store.queries.deliveries(correction.id)
         correction_plan = plan_correction(
-            await planner.store.queries.deliveries(original),
+            await _list_originals(planner, correction),
             filed,
             targeted=correction.accounts,
             active=planner.post_renderer.accounts,
@@ -779,6 +780,25 @@ async def send_correction(
     ]:
         await planner.store.actions.prioritize(prioritized, correction)
     return correction_plan
+
+
+async def _list_originals(planner: Planner, correction: Post) -> Sequence[Delivery]:
+    """Return the deliveries of a correction's original.
+
+    Its accounts, and those of the correction, may have it under another id of its family.
+    """
+    original = PostId(str(correction.follows))
+    forms = await planner.store.posts.family_posts(find_family(original))
+    accounts = {
+        *correction.accounts,
+        *chain.from_iterable(form.accounts for form in forms if form.id == original),
+    }
+    return [
+        delivery
+        for form in sorted({original, *(form.id for form in forms)})
+        for delivery in await planner.store.queries.deliveries(form)
+        if form == original or delivery.account in accounts
+    ]
 
 
 def _missing_deliveries(

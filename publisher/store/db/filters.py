@@ -203,7 +203,7 @@ def is_paused(row: FromClause) -> ColumnElement[bool]:
     """True if a pause covers the delivery.
 
     A pause of a post covers it in every form: as an ordinary post, and as a family of regions. One
-    of a single region covers no other.
+    of a single region covers the ordinary post on the region's accounts, and no other region.
     """
     post = literal("post:").concat(row.c.post)
     is_covered = exists().where(
@@ -214,19 +214,28 @@ def is_paused(row: FromClause) -> ColumnElement[bool]:
             PAUSE.c.scope == post,
         )
     )
-    in_another_form = exists().where(
-        _IS_OF_POST, or_(_is_of(post, PAUSE.c.scope), _is_of(PAUSE.c.scope, post))
-    )
+    paused = func.substr(PAUSE.c.scope, len("post:") + 1)
+    in_another_form = exists().where(_IS_OF_POST, _is_form_of(row, paused))
     # without a pause of a post, which is rare, no pauses are gone through for each delivery
     return or_(is_covered, and_(_ANY_POST_PAUSED, in_another_form))
+
+
+def _is_form_of(row: FromClause, name: ColumnElement[str]) -> ColumnElement[bool]:
+    """True if a pause of this post covers a delivery, under whatever id of its family."""
+    account = literal('"').concat(row.c.account).concat('"')
+    is_for_account = (
+        exists()
+        .where(POST.c.id == name, POST.c.body.contains(account))
+        .correlate_except(POST)
+    )
+    return or_(_is_of(row.c.post, name), and_(_is_of(name, row.c.post), is_for_account))
 
 
 def is_in_scope(row: FromClause, scope: str) -> ColumnElement[bool]:
     """True if a pause of this scope would cover the delivery."""
     kind, _, name = scope.partition(":")
     if kind == "post":
-        named = literal(name)
-        return or_(_is_of(row.c.post, named), _is_of(named, row.c.post))
+        return _is_form_of(row, literal(name))
     columns = {"platform": row.c.platform, "account": row.c.account}
     return columns[kind] == name if kind in columns else literal(scope == SCOPE_ALL)
 

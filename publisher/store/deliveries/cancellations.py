@@ -2,10 +2,10 @@
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
-from sqlalchemy import Connection, RowMapping, or_, select, update
+from sqlalchemy import Connection, RowMapping, func, or_, select, update
 
 from publisher.domain.delivery import (
     CHECKED_STATES,
@@ -19,7 +19,7 @@ from publisher.domain.delivery import (
     State,
 )
 from publisher.domain.plan import PlannedDeliveries
-from publisher.domain.post import OneTimeTrigger, Post, PostId
+from publisher.domain.post import OneTimeTrigger, Post, PostId, find_family
 from publisher.store.base import BaseStore
 from publisher.store.db.alert_tables import ALERT
 from publisher.store.db.database import Transaction
@@ -30,6 +30,8 @@ from publisher.store.db.rows import (
     clear_outcome_alerts,
     find_alert_changes,
     lock_planning,
+    post_rows,
+    read_family_members,
     write_audit,
 )
 from publisher.store.db.tables import DELIVERY, POST, load_post, read_deliveries
@@ -40,8 +42,22 @@ ORIGINAL_IN_DOUBT = "original_in_doubt"
 The correction waits for it there.
 """
 MAX_NAMED_ACCOUNTS = 5
+_CORRECTION = DELIVERY.alias("correction")
+_OF_ACCOUNT = (
+    select(func.min(_CORRECTION.c.post))
+    .where(
+        _CORRECTION.c.follows == DELIVERY.c.post,
+        _CORRECTION.c.account == DELIVERY.c.account,
+    )
+    .scalar_subquery()
+)
+"""What corrects an account's delivery of a post that is not corrected as a whole."""
 _IN_DOUBT = (
-    select(DELIVERY.c.post, DELIVERY.c.account, POST.c.corrected_by)
+    select(
+        DELIVERY.c.post,
+        DELIVERY.c.account,
+        func.coalesce(POST.c.corrected_by, _OF_ACCOUNT).label("corrected_by"),
+    )
     .join(POST, POST.c.id == DELIVERY.c.post)
     .where(
         in_open_state(DELIVERY, State.SENDING, State.SUBMITTED, State.UNKNOWN),
@@ -132,15 +148,6 @@ def stop_corrected(
     ).all()
     posts = [post for post in map(load_post, bodies) if post.kind.traits.stops_original]
     corrected = {post.follows: post.id for post in posts}
-    # an account may have the original under another id of its family
-    followed = select(DELIVERY.c.follows, DELIVERY.c.post).where(
-        DELIVERY.c.post.in_([post.id for post in posts]),
-        DELIVERY.c.follows.is_not(None),
-    )
-    corrected |= {
-        PostId(row.follows): PostId(row.post)
-        for row in connection.execute(followed.distinct())
-    }
     uncorrected = select(POST.c.id).where(
         POST.c.id.in_(list(filter(None, corrected))), POST.c.corrected_by.is_(None)
     )
@@ -156,35 +163,70 @@ def stop_original(
 ) -> None:
     """End the wish to publish a post wherever it is not out, now and in future: its text is wrong.
 
-    If a call may have been made, none follows it. People are asked at once to look there.
+    An ordinary post is stopped for all regions, and the post of a region for its accounts, under
+    any id by which they have it. If a call may have been made, none follows it. People are asked at
+    once to look there.
     """
     now, connection = store.runtime.now(), transaction.connection
-    original, detail = order.original, {"correction": order.correction}
-    connection.execute(
-        update(POST).where(POST.c.id == original).values(corrected_by=order.correction)
-    )
+    ended = [order.original]
+    if order.original == find_family(order.original):
+        forms = read_family_members(connection, {order.original})[order.original]
+        rows = post_rows(connection, forms)
+        ended += [row.id for row in rows if not (row.corrected_by or row.id in ended)]
+    for post in ended:
+        _end_wish(store, transaction, replace(order, original=post))
+    for place in list_other_forms(connection, order.original):
+        _cancel_corrected(store, transaction, place, order.by)
+    apply_alert_changes(transaction, now, find_doubt_changes(connection))
+
+
+def list_other_forms(
+    connection: Connection, post: PostId
+) -> Sequence[Mapping[str, str]]:
+    """Return where accounts of a post may have it under another id of its family."""
+    family = find_family(post)
+    forms = read_family_members(connection, {family}).get(family, ())
+    accounts = [
+        account
+        for row in post_rows(connection, [post])
+        for account in load_post(row.body).accounts
+    ]
+    return [
+        {"post": form, "account": account}
+        for form in forms
+        if form != post
+        for account in accounts
+    ]
+
+
+def _end_wish(
+    store: BaseStore, transaction: Transaction, order: OrderedCorrection
+) -> None:
+    now, original = store.runtime.now(), order.original
+    marked = update(POST).where(POST.c.id == original)
+    transaction.connection.execute(marked.values(corrected_by=order.correction))
     write_audit(
         transaction,
         now,
         order.by,
         event="correction_requested",
         subject=original,
-        detail=detail,
+        detail={"correction": order.correction},
     )
     of_post = (
         ALERT.c.subject.startswith(f"{original}{mark}", autoescape=True)
         for mark in "@#"
     )
     clear_outcome_alerts(transaction, now, or_(*of_post))
+    _cancel_corrected(store, transaction, {"post": original}, order.by)
+
+
+def _cancel_corrected(
+    store: BaseStore, transaction: Transaction, target: Mapping[str, str], by: Actor
+) -> None:
     cancel_matching(
-        store,
-        transaction,
-        {"post": original},
-        order.by,
-        reason="corrected",
-        is_corrected=True,
+        store, transaction, target, by, reason="corrected", is_corrected=True
     )
-    apply_alert_changes(transaction, now, find_doubt_changes(connection))
 
 
 def find_doubt_changes(connection: Connection) -> Mapping[str, AlertContent | None]:

@@ -28,8 +28,13 @@ from publisher.store.approvals.guard import read_approved_presentations
 from publisher.store.base import BaseStore, StorePart
 from publisher.store.db.approval_tables import POST_SAVE
 from publisher.store.db.database import Transaction, in_transaction
-from publisher.store.db.rows import batches, read_family_members, write_audit
-from publisher.store.db.tables import POST, SCHEDULE, dump_post
+from publisher.store.db.rows import (
+    batches,
+    post_rows,
+    read_family_members,
+    write_audit,
+)
+from publisher.store.db.tables import POST, SCHEDULE, dump_post, load_post
 
 SAVES_KEPT = timedelta(days=30)
 """The time that a save is kept.
@@ -402,16 +407,25 @@ def find_writers(
     """Return the writers of these posts until now.
 
     A `new` post with the words of a stored one is a copy of it. A new member of a family, or a
-    post that was one, has the words of the family's stored posts.
+    post that was one, has the words of the family's stored posts. A post that takes over words from
+    another one of its family has the writers of these.
     """
     writers = read_writers(store, connection, [post.id for post in posts])
-    siblings = read_family_members(connection, set(map(find_family, new)))
-    known = read_writers(
-        store, connection, [name for names in siblings.values() for name in names]
-    )
-    for post_id in new:
-        for name in siblings.get(find_family(post_id), ()):
-            writers[post_id].join(known[name], is_same=False)
+    of_new = set(map(find_family, new))
+    families = {find_family(post.id) for post in posts}
+    siblings = {
+        family: names
+        for family, names in read_family_members(connection, families).items()
+        if len(names) > 1 or family in of_new
+    }
+    forms = [name for names in siblings.values() for name in names]
+    known = read_writers(store, connection, forms)
+    bodies = {row.id: load_post(row.body) for row in post_rows(connection, forms)}
+    for post in posts:
+        before = bodies.get(post.id)
+        for name in siblings.get(find_family(post.id), ()):
+            if post.id in new or takes_over(post, before, bodies[name]):
+                writers[post.id].join(known[name], is_same=False)
     copies: dict[Fingerprint, list[PostId]] = defaultdict(list)
     for post in posts:
         if post.id in new:
@@ -504,9 +518,35 @@ def hash_words(post: Post) -> Fingerprint:
 
     It is equal for a copy with any number and time.
     """
-    images = [{"file": image.file, "alt": image.alt} for image in post.images]
     texts = {str(platform): text for platform, text in post.text_by_platform.items()}
-    return fingerprint([post.title, post.body, images, texts, dict(post.data)])
+    pictures = _list_pictures(post)
+    return fingerprint([post.title, post.body, pictures, texts, dict(post.data)])
+
+
+def _list_pictures(post: Post) -> list[dict[str, str]]:
+    return [{"file": image.file, "alt": image.alt} for image in post.images]
+
+
+def takes_over(post: Post, before: Post | None, other: Post) -> bool:
+    """Return True if words that a post did not have `before` are those of another post."""
+    if before is None or other.id == post.id:
+        return False
+    changed = _list_words(post).items() - _list_words(before).items()
+    return not changed.isdisjoint(_list_words(other).items())
+
+
+def _list_words(post: Post) -> Mapping[str, str]:
+    """Return what people wrote in each field of a post."""
+    texts = {
+        f"text.{platform}": text for platform, text in post.text_by_platform.items()
+    }
+    data = {
+        f"data.{name}": json.dumps(value, default=str, sort_keys=True)
+        for name, value in post.data.items()
+    }
+    pictures = {"images": json.dumps(_list_pictures(post))} if post.images else {}
+    words = {"title": post.title, "body": post.body, **texts, **data, **pictures}
+    return {name: text for name, text in words.items() if text}
 
 
 def _join_approved(known: Sequence[str], present: Collection[str]) -> frozenset[str]:

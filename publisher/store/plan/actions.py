@@ -90,7 +90,10 @@ from publisher.store.db.tables import (
     load_post,
     read_deliveries,
 )
-from publisher.store.deliveries.cancellations import cancel_matching
+from publisher.store.deliveries.cancellations import (
+    cancel_matching,
+    list_other_forms,
+)
 from publisher.store.deliveries.intents import PAUSE_LOCK
 from publisher.store.lost_attempts import recover_lost_attempts
 from publisher.store.people.users import end_unreported_rotation
@@ -457,8 +460,12 @@ class OperatorActions(StorePart):
             for mark in "@#"
         )
         clear_outcome_alerts(transaction, now, or_(*of_post))
-        return cancel_matching(
-            self.store, transaction, {"post": post}, by, reason="cancelled_by_person"
+        places = [{"post": post}, *list_other_forms(transaction.connection, post)]
+        return sum(
+            cancel_matching(
+                self.store, transaction, place, by, reason="cancelled_by_person"
+            )
+            for place in places
         )
 
     @in_transaction

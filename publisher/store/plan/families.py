@@ -2,8 +2,9 @@
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
-from sqlalchemy import Connection, RowMapping, select, update
+from sqlalchemy import Connection, Row, RowMapping, select, update
 
 from publisher.domain.account import AccountId
 from publisher.domain.delivery import OPEN_STATES
@@ -50,7 +51,7 @@ def find_conflicts(
     ]
     rows = lock_deliveries(connection, posts)
     stopped = read_stopped_posts(connection, posts)
-    ended = find_ended(members, stopped, own)
+    ended = find_ended(members, stopped)
     going = list_leaving(leaving)
     orphans = [
         (one.post, one.occurrence, one.account) for one in orphaned_attempts(connection)
@@ -145,27 +146,46 @@ def read_stopped_posts(
     connection: Connection, posts: Sequence[PostId]
 ) -> Sequence[Post]:
     """Return the posts that people have cancelled, retracted or corrected."""
-    return [
-        load_post(row.body)
-        for row in post_rows(connection, posts)
-        if row.is_cancelled or row.corrected_by
-    ]
+    return [load_post(row.body) for row in post_rows(connection, posts) if is_over(row)]
+
+
+def is_over(row: Row[Any]) -> bool:
+    return bool(row.is_cancelled or row.corrected_by)
 
 
 def find_ended(
-    members: Mapping[str, Sequence[PostId]],
-    stopped: Sequence[Post],
-    planned: Collection[PostId],
+    members: Mapping[str, Sequence[PostId]], stopped: Sequence[Post]
 ) -> Collection[str]:
-    """Return the families with no other stored post than those that people have stopped.
-
-    What is planned now does not count: a family that was cancelled gets no further region.
-    """
+    """Return the families with no other stored post than those that people have stopped."""
     names = {post.id for post in stopped}
     return {
-        family
+        family for family, found in members.items() if found and names.issuperset(found)
+    }
+
+
+def find_inherited_stops(
+    connection: Connection, new: Collection[PostId]
+) -> Mapping[str, Mapping[str, object]]:
+    """Return by family how people have stopped it, if no post of it goes on.
+
+    A `new` region of it is stopped from its beginning.
+    """
+    members = read_family_members(connection, {find_family(post) for post in new})
+    rows = {
+        row.id: row
+        for row in post_rows(
+            connection, [post for found in members.values() for post in found]
+        )
+    }
+    return {
+        family: {
+            "is_cancelled": any(rows[post].is_cancelled for post in found),
+            "corrected_by": next(
+                filter(None, (rows[post].corrected_by for post in found)), None
+            ),
+        }
         for family, found in members.items()
-        if names.intersection(found) and names.union(planned).issuperset(found)
+        if found and all(is_over(rows[post]) for post in found)
     }
 
 

@@ -47,6 +47,7 @@ from publisher.domain.post import (
     Post,
     PostId,
     RenderedPost,
+    find_family,
     format_delivery_name,
 )
 from publisher.store.approvals.guard import record_contents
@@ -104,7 +105,11 @@ from publisher.store.plan.batches import (
     split_into_batches,
 )
 from publisher.store.plan.contents import delete_replaced_texts, write_contents
-from publisher.store.plan.families import find_conflicts, follow_called_forms
+from publisher.store.plan.families import (
+    find_conflicts,
+    find_inherited_stops,
+    follow_called_forms,
+)
 from publisher.store.plan.occurrence_locks import lock_occurrence, require_unstarted
 from publisher.store.plan.plan_alerts import (
     ACCOUNTS_ADDED_LATE,
@@ -656,6 +661,8 @@ class PostStore(StorePart):
             self.store, connection, commit.posts, stored.keys(), commit
         )
         note_left_out(self.store, transaction, commit.plan.left_out_posts, commit)
+        unknown = {post.id for post in commit.posts} - stored.keys()
+        stops = find_inherited_stops(connection, unknown) if unknown else {}
         new = []
         for post in commit.posts:
             row = stored.get(post.id)
@@ -674,7 +681,9 @@ class PostStore(StorePart):
                     "id": post.id,
                     "in_force_since": now,
                     "is_cancelled": False,
+                    "corrected_by": None,
                     "planned_hash": planned_hash,
+                    **stops.get(find_family(post.id), {}),
                 }
                 new.append({**values, **once})
             else:

@@ -12,8 +12,8 @@ from publisher.domain.plan import PlannedDeliveries
 from publisher.domain.post import CronTrigger, OneTimeTrigger, Post, find_family
 from publisher.store.db.filters import in_state
 from publisher.store.db.rewritten import find_rewritten, has_waiting_copy
-from publisher.store.db.rows import read_family_members
-from publisher.store.db.tables import DELIVERY, POST
+from publisher.store.db.rows import post_rows, read_family_members
+from publisher.store.db.tables import DELIVERY, load_post
 from publisher.store.lost_attempts import orphaned_attempts
 
 
@@ -44,11 +44,14 @@ def find_resend_blocker(
 
     An orphaned attempt of `occurrence` itself does not block it.
     """
-    if (
-        connection.scalar(
-            select(POST.c.id).where(POST.c.id == post.id, POST.c.is_cancelled)
-        )
-        is not None
+    family = find_family(post.id)
+    forms = {post.id, *read_family_members(connection, {family}).get(family, ())}
+    cancelled = [
+        row for row in post_rows(connection, sorted(forms)) if row.is_cancelled
+    ]
+    if any(
+        row.id == post.id or account in load_post(row.body).accounts
+        for row in cancelled
     ):
         return "resend_cancelled"
     is_one_off = isinstance(post.trigger, OneTimeTrigger)
@@ -56,10 +59,8 @@ def find_resend_blocker(
         state.value
         for state in (OPEN_STATES | {State.PUBLISHED} if is_one_off else OPEN_STATES)
     ]
-    family = find_family(post.id)
-    members = read_family_members(connection, {family}).get(family, ())
     blocking = select(DELIVERY.c.id).where(
-        DELIVERY.c.post.in_({post.id, *members}),
+        DELIVERY.c.post.in_(forms),
         DELIVERY.c.account == account,
         DELIVERY.c.state.in_(states),
     )

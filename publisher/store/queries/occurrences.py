@@ -47,6 +47,7 @@ from publisher.domain.post import (
     PostId,
     RenderedPost,
     find_family,
+    is_same_in_any_form,
     normalize,
 )
 from publisher.store.approvals.guard import APPROVAL_ALERTS
@@ -389,10 +390,12 @@ class OccurrenceQueries(StorePart):
     async def related(
         self, post: Post, accounts: Collection[AccountId] | None = None
     ) -> Sequence[RelatedPost]:
-        """Return the post that a post follows, and its followers; on these accounts, if given."""
-        follows = POST.c.body.contains(
-            f'"follows":{json.dumps(post.id)}', autoescape=True
-        )
+        """Return the post that a post follows, and its followers; on these accounts, if given.
+
+        Followers may name it by another id of its family.
+        """
+        prefix = f'"follows":{json.dumps(find_family(post.id))}'.removesuffix('"')
+        follows = POST.c.body.contains(prefix, autoescape=True)
         is_filed = exists().where(DELIVERY.c.post == POST.c.id, is_on(accounts))
         query = (
             select(
@@ -407,6 +410,9 @@ class OccurrenceQueries(StorePart):
         found = []
         for row in rows:
             other = load_post(row.body)
+            is_follower = is_same_in_any_form(other.follows or "", post.id)
+            if not (is_follower or other.id == post.follows):
+                continue
             if not (row.is_filed or accounts is None or is_for_any(other, accounts)):
                 continue
             found.append(

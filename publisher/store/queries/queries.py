@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from itertools import chain
 from typing import Any
 
 from sqlalchemy import (
@@ -314,7 +315,10 @@ class Queries(StorePart):
         return {PostId(row["id"]): json.loads(row["body"])["title"] for row in rows}
 
     async def evergreen_posts(self) -> Sequence[EvergreenPost]:
-        """Return the drawer: the uncancelled evergreen posts of the schedule, by id."""
+        """Return the drawer: the uncancelled evergreen posts of the schedule, by id.
+
+        Each has the deliveries of its family under all ids.
+        """
         is_in_drawer = (is_in_force(), POST.c.body.contains('"is_evergreen":true'))
 
         def read(connection: Connection) -> list[EvergreenPost]:
@@ -332,16 +336,22 @@ class Queries(StorePart):
                 DELIVERY.c.state,
             )
             uses: dict[str, list[EvergreenUse]] = defaultdict(list)
-            used = select(*columns).where(DELIVERY.c.post.in_(names))
-            for row in connection.execute(used) if names else ():
+            families = set(map(find_family, names))
+            members = read_family_members(connection, families) if names else {}
+            forms = list(chain.from_iterable(members.values()))
+            used = select(*columns).where(DELIVERY.c.post.in_(forms))
+            for row in connection.execute(used) if forms else ():
                 use = EvergreenUse(
                     account=row.account, due_at=row.due_at, state=State(row.state)
                 )
-                uses[row.post].append(use)
+                uses[find_family(row.post)].append(use)
             kept = sorted(
                 (post for post in posts if post.id in names), key=lambda post: post.id
             )
-            return [EvergreenPost(post=post, deliveries=uses[post.id]) for post in kept]
+            return [
+                EvergreenPost(post=post, deliveries=uses[find_family(post.id)])
+                for post in kept
+            ]
 
         return await self.database.read(read)
 

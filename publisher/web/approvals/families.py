@@ -44,7 +44,7 @@ from publisher.web.kit.todo import approval_path, make_visitor_approver
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Member:
-    """A member of a family: its texts, and their differences from the first member's."""
+    """A member of a family: its texts, and their differences from the shown texts."""
 
     task: ApprovalTask
     contents: Sequence[RenderedPost]
@@ -203,10 +203,7 @@ async def describe_family(request: Request, family: WaitingFamily) -> FamilyPage
     key = members[0].task.key
     return FamilyPage(
         key=replace(key, post=PostId(family.family)),
-        members=[
-            members[0],
-            *await asyncio.to_thread(compare_members, members, articles),
-        ],
+        members=await asyncio.to_thread(compare_members, members, articles),
         names=names,
         refusal=await explain_refusal(request, [one.task for one in members]),
     )
@@ -215,9 +212,10 @@ async def describe_family(request: Request, family: WaitingFamily) -> FamilyPage
 def compare_members(
     members: Sequence[Member], articles: Collection[AccountId]
 ) -> Sequence[Member]:
-    """Return the members after the first, with their differences from the shown texts.
+    """Return the members with their differences from the shown texts.
 
-    A number and a link are an account's own, and no difference.
+    The first has some too, if several of its accounts are on one platform. A number and a link are
+    an account's own, and no difference.
     """
     shown = {
         platform: without_number(one) for platform, one in choose_shown(members).items()
@@ -234,7 +232,7 @@ def compare_members(
                 articles,
             ),
         )
-        for member in members[1:]
+        for member in members
     ]
 
 

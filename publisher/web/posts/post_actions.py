@@ -16,7 +16,14 @@ from publisher.domain.account import AccountId
 from publisher.domain.delivery import OPEN_STATES, Delivery, Readback, State
 from publisher.domain.errors import NoSuchItemError, RefusedError, SignInError
 from publisher.domain.kinds import CORRECTING_KINDS, PostKind
-from publisher.domain.post import DeliveryId, OneTimeTrigger, Post, PostId
+from publisher.domain.post import (
+    MEMBER_MARK,
+    DeliveryId,
+    OneTimeTrigger,
+    Post,
+    PostId,
+    is_same_in_any_form,
+)
 from publisher.domain.user import Permission
 from publisher.engine.decisions import can_be_resolved
 from publisher.engine.filed_texts import refresh_texts
@@ -674,8 +681,20 @@ async def show_pause(request: Request) -> Response:
     return await open_form(request, "pause", pause_form)
 
 
+async def require_every_form(request: Request, action: str, post: Post) -> None:
+    """Raise SignInError without the permission on all accounts that a pause of a post covers.
+
+    A pause of an ordinary post covers what its regions have under ids of their own.
+    """
+    if MEMBER_MARK not in post.id:
+        forms = await get_site(request).store.posts.family_posts(post.id)
+        accounts = {account for form in forms for account in form.accounts}
+        get_visitor(request).require(PERMISSIONS[action], accounts)
+
+
 async def pause(request: Request) -> Response:
     opened, visitor = await open_post(request, "pause"), get_visitor(request)
+    await require_every_form(request, "pause", opened.post)
     post, reason = opened.post, read_reason(await request.form())
     at = await get_site(request).store.actions.pause(
         f"post:{post.id}", visitor.actor, reason
@@ -695,6 +714,7 @@ async def show_resume(request: Request) -> Response:
 async def resume(request: Request) -> Response:
     """Lift the pause of a post. Raises RefusedError if the pause is not the shown one."""
     opened, site = await open_post(request, "resume"), get_site(request)
+    await require_every_form(request, "resume", opened.post)
     paused_at, actor = read_paused_at(await request.form()), get_visitor(request).actor
     await check_command_access(site.store, site.settings)
     await site.store.actions.resume(f"post:{opened.post.id}", actor, paused_at)
@@ -745,7 +765,7 @@ async def correct(request: Request) -> Response:
     correction = await site.store.posts.get_post(name)
     if (
         correction is None
-        or correction.follows != opened.post.id
+        or not is_same_in_any_form(correction.follows or "", opened.post.id)
         or not correction.kind.traits.stops_original
     ):
         raise NoSuchItemError("post", name)
