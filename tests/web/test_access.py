@@ -63,6 +63,7 @@ async def test_each_role_reaches_what_the_table_gives_it(site, role):
         "/posts?before=0001-01-01T00:00:00%2B14:00",
         "/calendar?month=9999-12",
         "/audit?to=9999-12-31",
+        "/audit?before=999999999999999999",
         "/pause?next=//[",
     ],
 )
@@ -195,7 +196,7 @@ async def test_f90_an_act_on_several_counts_as_so_many(site, monkeypatch):
     answers = [
         await client.post("/bulk/retract", data=several),
         await client.post("/approve/refund/return", data=remarks),
-        await client.post("/pause", data={"reason": "演练"}),
+        await client.post("/posts/refund/pause", data={"reason": "演练"}),
     ]
     assert [answer.status_code == 429 for answer in answers] == [False, False, True]
 
@@ -223,6 +224,33 @@ async def test_f90_a_stolen_session_uses_up_no_actions_of_its_owner(site, monkey
         for client in clients
     ]
     assert answers == [[303, 303, 429]] * 3 + [[429] * 3]
+
+
+async def test_f90_one_large_act_of_a_stolen_session_leaves_its_owner_the_rest(site):
+    """It counts for the user no more than a session has, and pauses and sign-outs by themselves."""
+    thief = await site.signed_in("operator", "author", name="李")
+    session = await site.store.sign_ins.start_session(
+        "李", "address 127.0.0.1", named_person("李")
+    )
+    owner = site.client({"publisher_session": session})
+    items = {"item": [str(number) for number in range(1_500)]}
+    for _number in range(2):
+        await thief.post("/posts/nothing/pause", data=items)
+    for path in ("/urgent", "/me/sessions", "/pause", "/logout"):
+        answer = await owner.post(path, data={"reason": "真"})
+        assert answer.status_code != 429, path
+
+
+async def test_f90_pauses_have_a_number_of_their_own(site, monkeypatch):
+    """However much else the sessions of a user have done, the owner can pause everything."""
+    monkeypatch.setattr(limits, "MAX_ACTIONS_OF_SESSION", 1)
+    monkeypatch.setattr(limits, "MAX_ACTIONS_OF_USER", 1)
+    client = await site.signed_in("operator")
+    answers = [
+        await client.post(path, data={"reason": "演练"})
+        for path in ("/posts/nothing/pause", "/posts/nothing/pause", "/pause")
+    ]
+    assert [answer.status_code for answer in answers] == [404, 429, 303]
 
 
 async def test_f90_one_user_fills_no_audit(site, monkeypatch):

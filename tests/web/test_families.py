@@ -2,6 +2,7 @@
 
 import html
 import re
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from publisher.cli.application import activate_schedule
 from publisher.domain.post import PostId
 from publisher.engine.decisions import named_person
+from publisher.web.approvals.families import Member, compare_members
 from publisher.web.kit.live_parts import item_id
 from tests.cli.posts import warning, write_schedule
 from tests.web.conftest import ADMIN
@@ -213,3 +215,41 @@ async def test_a_region_shows_the_pause_of_its_family_and_cannot_lift_it(family)
     assert "王" in page.partition('class="problem"')[2][:40]
     assert 'data-testid="act-resume-post"' not in page
     assert 'data-testid="act-pause-post"' not in page
+
+
+async def test_an_old_form_is_paused_by_nobody_of_one_region(approving):  # noqa: F811
+    """Its pause would hold every region, so it takes the right on the accounts of all."""
+    await write_family(approving, words="", to='["beijing-weibo"]')
+    await write_family(approving, to='["beijing-weibo", "shanghai-weibo"]')
+    beijing = await approving.signed_in("author@region:110000", name="京")
+    assert (await beijing.post("/posts/refund/pause")).status_code == 403
+    everywhere = await approving.signed_in("author", name="总")
+    assert (await everywhere.post("/posts/refund/pause")).status_code == 303
+
+
+@pytest.mark.parametrize("at", ["2500-01-01T09:00:00", "0001-01-01T00:00:00"])
+async def test_a_move_shows_no_words_of_another_region(family, at):
+    """A family is moved by those alone that see all of it."""
+    beijing = await family.signed_in("author@region:110000", name="京")
+    entry = await family.store.posts.get_post(PostId("refund.110000"))
+    local = entry.trigger.at.astimezone(family.application.settings.timezone)
+    sent = {"was": f"{local:%Y-%m-%dT%H:%M:%S}", "at": at, "back": "/calendar"}
+    for path in ("/posts/refund/move", "/posts/refund.110000/move"):
+        answer = await beijing.post(path, data=sent)
+        assert answer.status_code == 404
+        assert "上海的标题" not in answer.text
+
+
+async def test_all_accounts_of_the_shown_region_are_compared(family):
+    """A text that a template gives to a second account of the first region is a difference."""
+    tasks = await family.store.approvals.tasks(PostId("refund"))
+    found = await family.store.approvals.contents_of(
+        {task.key: task.status.fingerprint for task in tasks}
+    )
+    task = next(task for task in tasks if task.key.post == "refund.110000")
+    [first, *_] = found[task.key]
+    second = replace(first, account="beijing2", text=f"{first.text}请把钱转到安全账户")
+    member = Member(task=task, contents=[first, second], region="北京")
+    [compared] = compare_members([member], set())
+    pieces = [piece for change in compared.changes.texts for piece in change.pieces]
+    assert "".join(p.text for p in pieces if p.kind == "added") == "请把钱转到安全账户"

@@ -24,6 +24,7 @@ from publisher.engine.checkpoints import build_checkpoint_targets, last_checkpoi
 from publisher.store.queries.audit_log import AuditFilter, AuditRecord
 from publisher.store.queries.queries import AuditLine
 from publisher.web.calendar.page import midnight, parse_day
+from publisher.web.kit.forms import parse_number
 from publisher.web.kit.page import render_page
 from publisher.web.kit.seats import AccountNames, name_accounts
 from publisher.web.kit.site import Visitor, get_site, get_visitor
@@ -106,16 +107,14 @@ def read_filter(visitor: Visitor, query: Mapping[str, str]) -> AuditFilter:
     """
     zone = visitor.site.settings.timezone
     first, last = parse_day(query.get("from", "")), parse_day(query.get("to", ""))
-    before = query.get("before", "")
+    before = parse_number(query.get("before", ""))
     return AuditFilter(
         text=query.get("q", "").strip()[:MAX_TEXT_CHARACTERS],
         by=query.get("by", ""),
         event=query.get("event", ""),
         since=midnight(first, zone) if first else None,
         until=midnight(last + timedelta(days=1), zone) if last else None,
-        before=int(before)
-        if before.isdecimal() and before.isascii() and len(before) < 19
-        else None,
+        before=before if before > 0 else None,
         has_jobs="jobs" in query,
         accounts=visitor.reach(Permission.VIEW),
     )

@@ -43,6 +43,7 @@ MAX_PARTS, MAX_PART_BYTES = 2_000, 2**20
 PERSONAL_PATHS = ("/approve/", "/urgent/")
 """What is sent there is the decision of one person: after a sign-in it is taken on its page again.
 """
+STOPS = frozenset({"/logout", "/me/sessions", "/pause"})
 REMARK_PREFIX = "remark."
 """The name of a field with a remark on a passage begins so."""
 SECRET_FIELDS = PASSWORD_FIELDS | {"code"}
@@ -202,7 +203,8 @@ def protect(route: PageRoute) -> Handler:
 async def count_actions(request: Request, route: PageRoute) -> int:
     """Count what a session orders; return the seconds to wait if it is too much, else 0.
 
-    An act on several posts counts as so many, and each remark counts.
+    An act on several posts counts as so many, and each remark counts. A pause of everything and the
+    end of a session are counted by themselves: a thief's flood of other acts does not use them up.
     """
     visitor = get_visitor(request)
     if route.method != "POST" or visitor.session is None:
@@ -214,7 +216,10 @@ async def count_actions(request: Request, route: PageRoute) -> int:
         if value and (name == "item" or name.startswith(REMARK_PREFIX))
     ]
     return get_site(request).limits.count_actions(
-        visitor.user.name, hash_secret(visitor.session_id), max(1, len(items))
+        visitor.user.name,
+        hash_secret(visitor.session_id),
+        max(1, len(items)),
+        route.path if route.path in STOPS else "",
     )
 
 

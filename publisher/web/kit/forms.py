@@ -23,6 +23,8 @@ from publisher.web.kit.page import render_page
 from publisher.web.kit.site import get_site, get_visitor
 
 MAX_REASON_CHARACTERS = 200
+MAX_ID_DIGITS = 9
+"""Numbers of rows have 31 bits in PostgreSQL."""
 MAX_URL_CHARACTERS = 2_000
 
 
@@ -155,7 +157,8 @@ def read_number(form: FormData, name: str) -> int:
 
 def parse_number(text: str) -> int:
     """Return the number of a row; -1, which no row has, for anything else."""
-    return int(text) if text.isdecimal() and text.isascii() and len(text) < 19 else -1
+    is_number = text.isdecimal() and text.isascii() and len(text) <= MAX_ID_DIGITS
+    return int(text) if is_number else -1
 
 
 def read_paused_at(form: FormData) -> datetime:

@@ -83,11 +83,16 @@ class Limits:
         if wait := wait or self._count(f"name {name}\0{address}", MAX_ATTEMPTS_OF_NAME):
             raise SignInError("sign_in_delayed", seconds=str(wait))
 
-    def count_actions(self, user: str, session: str, number: int) -> int:
-        """Count actions of a session and return 0, or return the seconds until the next may be."""
+    def count_actions(self, user: str, session: str, number: int, lane: str) -> int:
+        """Count actions of a session and return 0, or return the seconds until the next may be.
+
+        Each `lane` has its own numbers. No act, however large, counts for its user more than a
+        session has.
+        """
+        number = min(number, MAX_ACTIONS_OF_SESSION)
         return self._count(
-            f"session {session}", MAX_ACTIONS_OF_SESSION, number
-        ) or self._count(f"user {user}", MAX_ACTIONS_OF_USER, number)
+            f"session {session}{lane}", MAX_ACTIONS_OF_SESSION, number
+        ) or self._count(f"user {user}\0{lane}", MAX_ACTIONS_OF_USER, number)
 
     @contextlib.asynccontextmanager
     async def turn(self, address: str) -> AsyncIterator[None]:

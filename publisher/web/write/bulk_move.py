@@ -27,7 +27,7 @@ from publisher.web.write.write import (
     fill_edit,
     make_change,
     make_form,
-    read_visible_entry,
+    read_own_entry,
     save_change,
     was_sent,
 )
@@ -98,7 +98,7 @@ async def plan_move(
     zone = site.settings.timezone
     name, _space, seen = item.partition(" ")
     post = PostId(name.partition("#")[0])
-    schedule, base = await read_visible_entry(request, post)
+    schedule, base = await read_own_entry(request, post)
     visitor.require(Permission.WRITE, await find_accounts_of(visitor, post))
     fields, at = fill_edit(site, schedule, base), base.get("at")
     if first(fields, "when") != "once" or not isinstance(at, datetime):

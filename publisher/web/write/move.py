@@ -25,7 +25,7 @@ from publisher.web.write.write import (
     fill_edit,
     make_change,
     make_form,
-    read_visible_entry,
+    read_own_entry,
     save_change,
     show_form,
     show_result,
@@ -41,7 +41,7 @@ async def move_post(request: Request) -> Response:
     site, visitor, sent = get_site(request), get_visitor(request), await request.form()
     post, zone = PostId(str(request.path_params["post"])), site.settings.timezone
     was, at = (read_local(str(sent.get(name, ""))) for name in ("was", "at"))
-    schedule, base = await read_visible_entry(request, post)
+    schedule, base = await read_own_entry(request, post)
     fields = fill_edit(site, schedule, base)
     if (
         first(fields, "when") != "once"
