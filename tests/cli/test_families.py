@@ -65,6 +65,27 @@ def test_a_family_is_paused_resumed_and_cancelled_by_its_name(run, filed):
     assert list_states(run, filed) == dict.fromkeys(MEMBERS, State.CANCELLED)
 
 
+@pytest.mark.parametrize("is_filed", [False, True])
+def test_the_preview_of_a_family_has_the_texts_of_all_regions(run, drill, is_filed):
+    """Each region's words are printed; an account chooses its region; the page has all."""
+    write_schedule(drill, family())
+    if is_filed:
+        assert run("-C", drill, "send", "refund", "--by", "王").code == 0
+    whole = run("-C", drill, "preview", "refund")
+    assert whole.code == 0, whole.err
+    assert "上海的标题" in whole.out
+    assert whole.out.index("beijing-weibo（") < whole.out.index("shanghai-weibo（")
+    found = run("-C", drill, "preview", "refund", "--json").json
+    accounts = [one["account"] for one in found["rendered_posts"]]
+    assert (found["post"], accounts) == ("refund", ["beijing-weibo", "shanghai-weibo"])
+    [only] = run("-C", drill, "preview", "refund@shanghai-weibo", "--json").json[
+        "rendered_posts"
+    ]
+    assert only["title"] == "上海的标题"
+    unknown = run("-C", drill, "preview", "refund", "--account", "beijing-tieba")
+    assert unknown.code == 4
+
+
 def test_one_account_of_a_family_is_resolved_and_resent(run, filed, deliver):
     """POST@ACCOUNT finds the member of the account's region."""
     assert run("-C", filed, "cancel", "refund", *BY).code == 0
@@ -121,6 +142,7 @@ def test_one_yes_approves_a_family(ask):
     fingerprint = find_fingerprint(ask)
     listed = ask("approvals", "refund").out
     assert f"publisher approve refund --fingerprint {fingerprint[:16]}" in listed
+    assert f"regions of refund: {fingerprint}" in ask("preview", "refund", by="li").out
     answer = ask("approve", "refund", "--fingerprint", fingerprint[:16], by="li")
     assert answer.code == 0, answer.err
     assert count_approvals(ask) == dict.fromkeys(MEMBERS, 1)

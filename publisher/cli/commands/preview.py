@@ -30,16 +30,18 @@ from publisher.cli.target import DeliveryTarget, in_zone, post_target
 from publisher.cli.terminal import Terminal, display_path, echo
 from publisher.config import Settings, load_settings
 from publisher.domain.account import AccountId, Capabilities
-from publisher.domain.approval import Rendition, hash_renditions
+from publisher.domain.approval import Rendition, hash_family, hash_renditions
 from publisher.domain.delivery import DESIRED_NO_SEND, OPEN_STATES, State
 from publisher.domain.errors import NoSuchItemError, Problem, ScheduleError
 from publisher.domain.post import (
     MEDIA_REFERENCE,
     ONCE_OCCURRENCE,
+    Fingerprint,
     OccurrenceKey,
     Post,
     PostId,
     RenderedPost,
+    find_family,
 )
 from publisher.i18n import Messages
 from publisher.rendering.markdown import article_lines
@@ -53,7 +55,7 @@ from publisher.schedule.load import (
     parse_leniently,
     parse_schedule,
 )
-from publisher.tomlfile.read import read_toml
+from publisher.tomlfile.read import TomlDocument, read_toml
 
 if TYPE_CHECKING:
     from publisher.store.approvals.decisions import ApprovalTask
@@ -71,7 +73,7 @@ class PostPreview:
     due: datetime
     result: RenderResult
     problems: Sequence[Problem]
-    fingerprint: str
+    fingerprint: Fingerprint
     task: "ApprovalTask | None" = None
     """The required and given approvals of the content. It is then shown as it is stored.
 
@@ -196,17 +198,21 @@ def preview(  # noqa: PLR0913 # one argument an option
         raise LocalizedUsageError("preview_needs_account_and_by")
     account = account or target.account
     stored = (
-        None
+        ()
         if is_now
-        else asyncio.run(find_stored_preview(terminal, target, account, by))
+        else asyncio.run(find_stored_previews(terminal, target, account, by))
     )
-    shown = stored or render_preview(terminal, target, account)
+    found = stored or render_previews(terminal, target, account)
+    shown = found[0] if len(found) == 1 else join_members(target.post, found)
     if shown.problems:
         echo(format_problems(shown.problems, terminal.messages), err=True)
     if as_json:
         terminal.print_json(shown.as_json())
     else:
-        _print_preview(terminal, shown, by)
+        for one in found:
+            _print_preview(terminal, one, by)
+    if len(found) > 1 and not as_json:
+        _print_family(terminal, target.post, found)
     if html or opens:
         _write_page(terminal, shown, html, opens=opens)
     if to and by:
@@ -219,6 +225,48 @@ def preview(  # noqa: PLR0913 # one argument an option
         )
         return 0
     return int(any(problem.is_error for problem in shown.problems))
+
+
+def join_members(family: PostId, found: Sequence[PostPreview]) -> PostPreview:
+    """Return the texts of a family's members as one preview, without their approvals."""
+    texts = [text for one in found for text in one.result.rendered_posts]
+    media = {name: data for one in found for name, data in one.result.media.items()}
+    return replace(
+        found[0],
+        post=replace(found[0].post, id=family),
+        result=RenderResult(rendered_posts=tuple(texts), media=media),
+        problems=[problem for one in found for problem in one.problems],
+        fingerprint=hash_family(
+            (one.task.name if one.task else one.post.id, one.fingerprint)
+            for one in found
+        ),
+        task=None,
+        newer=[account for one in found for account in one.newer],
+        is_stored=all(one.is_stored for one in found),
+        has_started=any(one.has_started for one in found),
+        is_file_newer=any(one.is_file_newer for one in found),
+        capabilities={
+            account: capabilities
+            for one in found
+            for account, capabilities in one.capabilities.items()
+        },
+    )
+
+
+def _print_family(
+    terminal: Terminal, family: PostId, found: Sequence[PostPreview]
+) -> None:
+    """Print the fingerprint for one yes to all members, if they wait for one together."""
+    tasks = [one.task for one in found if one.task is not None]
+    if not tasks:
+        return
+    from publisher.engine.approvals import group_members  # noqa: PLC0415 # loads the store
+
+    for waiting in group_members(tasks):
+        facts = {"post": family, "number": len(waiting.members)}
+        terminal.print_message(
+            "preview_family", **facts, fingerprint=waiting.fingerprint
+        )
 
 
 def _print_preview(terminal: Terminal, shown: PostPreview, by: str | None) -> None:
@@ -266,13 +314,13 @@ def _write_page(
         webbrowser.open(file.as_uri())
 
 
-async def find_stored_preview(
+async def find_stored_previews(
     terminal: Terminal,
     target: DeliveryTarget,
     only_account: AccountId | None,
     by: str | None,
-) -> PostPreview | None:
-    """Return a post as stored, if it is filed. Exactly that is sent.
+) -> Sequence[PostPreview]:
+    """Return a post, or each member of a family, as stored, if it is filed. Exactly that is sent.
 
     Present file, templates and settings make no difference. With several occurrences it is the next
     one, or the one of the instant. `by` gets the changes since their last approval. Accounts that
@@ -283,58 +331,83 @@ async def find_stored_preview(
     from publisher.cli.context import has_database, open_command_store  # noqa: PLC0415 # loads the store
 
     if not has_database(settings):
-        return None
+        return ()
     async with open_command_store(settings) as store:
-        content = await _find_content(store, target, settings)
-        if content is None:
-            return None
-        shown = tuple(
-            item for item in content.texts if only_account in {None, item.account}
-        )
-        if not shown:
-            raise NoSuchItemError(
-                "account", str(only_account), [item.account for item in content.texts]
+        members = await store.queries.find_posts(target.post)
+        contents = [
+            content
+            for post in members
+            if (
+                content := await _find_content(
+                    store, replace(target, post=post), settings
+                )
             )
-        gone = [item.account for item in shown if item.account not in store.policies]
-        if only_account in gone or len(gone) == len(shown):
-            raise NoSuchItemError("account", gone[0])
-        if gone:
-            accounts = terminal.translate("list_comma").join(gone)
-            terminal.print_note(
-                "preview_account_gone", post=target.post, accounts=accounts
-            )
-        shown = tuple(item for item in shown if item.account not in gone)
-        media: dict[str, tuple[str, bytes]] = {}
-        for rendered in shown:
-            data = await store.manual_tasks.read_pictures(rendered)
-            media |= {
-                image.sha256: (image.media_type, data[image.sha256])
-                for image in rendered.images
-            }
-        changes: list[str] = []
-        if (
-            by is not None
-            and (before := await store.approvals.last_approved(content.key, by))
-            is not None
-        ):
-            earlier = await store.approvals.contents(content.key, before.fingerprint)
-            changes = list(compare_contents(earlier, content.texts))
-        found = PostPreview(
-            settings=settings,
-            post=content.post,
-            due=(content.due_at or store.runtime.now()).astimezone(settings.timezone),
-            result=RenderResult(rendered_posts=shown, media=media),
-            problems=(),
-            fingerprint=content.fingerprint,
-            task=content.task,
-            changes=changes,
-            capabilities={
-                item.account: store.policies[item.account].capabilities
-                for item in shown
-            },
-            is_stored=True,
+        ]
+        named = [
+            content
+            for content in contents
+            if only_account is None
+            or any(text.account == only_account for text in content.texts)
+        ]
+        if contents and not named:
+            accounts = [text.account for one in contents for text in one.texts]
+            raise NoSuchItemError("account", str(only_account), accounts)
+        return [
+            await _show_stored(terminal, store, settings, content, only_account, by)
+            for content in named
+        ]
+
+
+async def _show_stored(  # noqa: PLR0913, PLR0917 # the content, and who sees which part of it
+    terminal: Terminal,
+    store: "Store",
+    settings: Settings,
+    content: "StoredContent",
+    only_account: AccountId | None,
+    by: str | None,
+) -> PostPreview:
+    """Return a content with its pictures, and its differences from what `by` has approved."""
+    shown = tuple(
+        item for item in content.texts if only_account in {None, item.account}
+    )
+    gone = [item.account for item in shown if item.account not in store.policies]
+    if only_account in gone or len(gone) == len(shown):
+        raise NoSuchItemError("account", gone[0])
+    if gone:
+        accounts = terminal.translate("list_comma").join(gone)
+        terminal.print_note(
+            "preview_account_gone", post=content.post.id, accounts=accounts
         )
-        return await _add_newer(store, found, content.key)
+    shown = tuple(item for item in shown if item.account not in gone)
+    media: dict[str, tuple[str, bytes]] = {}
+    for rendered in shown:
+        data = await store.manual_tasks.read_pictures(rendered)
+        media |= {
+            image.sha256: (image.media_type, data[image.sha256])
+            for image in rendered.images
+        }
+    changes: list[str] = []
+    if (
+        by is not None
+        and (before := await store.approvals.last_approved(content.key, by)) is not None
+    ):
+        earlier = await store.approvals.contents(content.key, before.fingerprint)
+        changes = list(compare_contents(earlier, content.texts))
+    found = PostPreview(
+        settings=settings,
+        post=content.post,
+        due=(content.due_at or store.runtime.now()).astimezone(settings.timezone),
+        result=RenderResult(rendered_posts=shown, media=media),
+        problems=(),
+        fingerprint=content.fingerprint,
+        task=content.task,
+        changes=changes,
+        capabilities={
+            item.account: store.policies[item.account].capabilities for item in shown
+        },
+        is_stored=True,
+    )
+    return await _add_newer(store, found, content.key)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -345,7 +418,7 @@ class StoredContent:
     post: Post
     due_at: datetime | None
     texts: Sequence[RenderedPost]
-    fingerprint: str
+    fingerprint: Fingerprint
     task: "ApprovalTask | None" = None
 
 
@@ -494,10 +567,10 @@ def compare_contents(
         )
 
 
-def render_preview(
+def render_previews(
     terminal: Terminal, target: DeliveryTarget, only_account: AccountId | None
-) -> PostPreview:
-    """Render a post's next occurrence.
+) -> Sequence[PostPreview]:
+    """Render the next occurrence of a post, or of each member of a family.
 
     Raises NoSuchItemError if another one is asked for as well, or InputError.
     """
@@ -510,26 +583,42 @@ def render_preview(
         post.id: post
         for post in parse_schedule(toml.text, file=toml.file, context=context).posts
     }
-    if (post := posts.get(post_id)) is None:
-        raise NoSuchItemError("post", post_id, posts)
-    if (
-        only_account is not None
-        and only_account not in offline_app.post_renderer.accounts
-    ):
-        raise NoSuchItemError(
-            "account", only_account, offline_app.post_renderer.accounts
-        )
-    if only_account is not None and only_account not in post.accounts:
-        raise NoSuchItemError(
-            "delivery",
-            f"{post_id}@{only_account}",
-            [f"{post_id}@{name}" for name in post.accounts],
-        )
+    members = [
+        post for post in posts.values() if post_id in {post.id, find_family(post.id)}
+    ]
+    if not members:
+        raise NoSuchItemError("post", post_id, {*posts, *map(find_family, posts)})
+    accounts = offline_app.post_renderer.accounts
+    if only_account is not None and only_account not in accounts:
+        raise NoSuchItemError("account", only_account, accounts)
+    named = [
+        post
+        for post in members
+        if only_account is None or only_account in post.accounts
+    ]
+    if not named:
+        names_of_all = [f"{one.id}@{name}" for one in members for name in one.accounts]
+        raise NoSuchItemError("delivery", f"{post_id}@{only_account}", names_of_all)
+    return [
+        _render_one(offline_app, toml, posts, post, target, only_account)
+        for post in named
+    ]
+
+
+def _render_one(  # noqa: PLR0913, PLR0917 # the post, and which part of it
+    offline_app: OfflineApp,
+    toml: TomlDocument,
+    posts: Mapping[PostId, Post],
+    post: Post,
+    target: DeliveryTarget,
+    only_account: AccountId | None,
+) -> PostPreview:
+    settings = offline_app.settings
     occurrence = find_next_occurrence(post, datetime.now(UTC), settings.timezone)
     due = occurrence.due_at.astimezone(settings.timezone)
     if target.instant is not None and in_zone(target.instant, settings.timezone) != due:
         raise NoSuchItemError(
-            "occurrence", target.text, [f"{post_id}#{due.isoformat()}"]
+            "occurrence", target.text, [f"{target.post}#{due.isoformat()}"]
         )
     accounts = [only_account] if only_account else post.accounts
     result = offline_app.post_renderer.render(post, occurrence, accounts, posts)
