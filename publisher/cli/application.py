@@ -97,6 +97,7 @@ async def read_posts_file(
     names = {find_family(post) for post in context.known_posts} | known.keys()
     for post in posts:
         if (family := find_family(post.id)) in names:
+            await find_posts(application.store.queries, family)
             raise CommandFailedError("send_already_known", post=family)
     return toml, posts
 

@@ -79,10 +79,13 @@ def in_zone(instant: datetime, timezone: ZoneInfo) -> datetime:
 async def find_posts(queries: Queries, name: str) -> Sequence[PostId]:
     """Return the post of a name, and all members of a family.
 
-    Raises NoSuchItemError for a name that was never accepted.
+    Raises NoSuchItemError for a name that was never accepted, and RefusedError for one that only
+    the journal knows.
     """
     if posts := await queries.find_posts(name):
         return posts
+    if lost := await queries.lost_accounts(name):
+        raise RefusedError("post_lost", post=name, accounts=", ".join(lost))
     known = await queries.post_ids()
     raise NoSuchItemError("post", name, {*known, *map(find_family, known)})
 

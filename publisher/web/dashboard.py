@@ -186,7 +186,17 @@ async def answer_nobody(_request: Request, _error: Exception) -> Response:
 
 
 async def show_not_found(request: Request, error: Exception) -> Response:
+    """Show that there is nothing of this name, or that only the journal knows the post."""
     name = error.name if isinstance(error, NoSuchItemError) else ""
+    post, visitor = (
+        name.partition("@")[0].partition("#")[0],
+        await find_visitor(request),
+    )
+    lost = await get_site(request).store.queries.lost_accounts(post)
+    if seen := [one for one in lost if visitor.may(Permission.VIEW, [one])]:
+        return await _show(
+            request, 404, "post_lost", post=post, accounts=", ".join(seen)
+        )
     return await _show(request, 404, "web_no_such_item", name=name)
 
 

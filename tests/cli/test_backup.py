@@ -11,6 +11,7 @@ from contextlib import closing
 import pytest
 
 from publisher.store.recovery.folder import lock_process
+from tests.cli.conftest import PUBLISHED
 from tests.cli.posts import warning, write_schedule
 
 BY = ("--by", "王")
@@ -328,3 +329,35 @@ def test_for_postgresql_the_right_tool_is_named(run, drill, tmp_path):
     assert "pg_dump" in run("-C", drill, "backup", tmp_path / "kept.db").err
     result = run("-C", drill, "restore", tmp_path / "kept.db", *BY)
     assert (result.code, "pg_restore" in result.err) == (1, True)
+
+
+@pytest.fixture
+def lost(run, drill, backed_up, deliver, tmp_path):
+    """Return the file of a post that was published from it before an older database came back."""
+    file = write_schedule(tmp_path, warning("later", to='["platform:weibo"]'))
+    assert run("-C", drill, "resume", *BY).code == 0
+    assert run("-C", drill, "send", file, *BY).code == 0
+    for _post in ("refund", "later"):  # one login sends one after the other
+        deliver(PUBLISHED)
+    assert run("-C", drill, "restore", tmp_path / "kept.db", *BY).code == 0
+    return file
+
+
+@pytest.mark.parametrize("name", ["later", "later@beijing-weibo"])
+@pytest.mark.parametrize("lang", ["zh_CN", "en"])
+def test_a_post_that_only_the_journal_knows_is_named_with_its_accounts(
+    run, drill, lost, name, lang
+):
+    """No command says that such a post does not exist, and the file is not sent again."""
+    why = run("-C", drill, "--lang", lang, "why", name)
+    sent = run("-C", drill, "--lang", lang, "send", lost, *BY)
+    assert (why.code, sent.code, why.err) == (3, 3, sent.err)
+    assert "beijing-weibo" in sent.err
+    assert "publisher status" in sent.err
+    assert "publisher send" not in sent.err
+    [alert] = [
+        one
+        for one in run("-C", drill, "status", "--json").json["alerts"]
+        if one["code"] == "attempt_orphaned"
+    ]
+    assert alert["subject"] == "later@beijing-weibo"

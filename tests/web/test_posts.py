@@ -15,12 +15,15 @@ from publisher.domain.errors import RefusedError
 from publisher.domain.post import derive_marker
 from publisher.engine.decisions import decide, named_person
 from publisher.engine.post_check import check_stored
+from publisher.store.db.intent_journal import JournalRecord
 from publisher.store.db.rows import raise_alert
+from publisher.store.lost_attempts import RECOVERY_MAINTENANCE, recover
 from publisher.web.kit import checks as kit_checks
 from publisher.web.kit.caches import TaskCache
 from publisher.web.posts import post
 from tests.cli.posts import warning
 from tests.web.posts import LATER, POST, SOON, hidden_fields, plan, set_state
+from tests.web.test_plain_words import visible
 from tests.web.test_sign_in import add_activated
 from tests.web.test_write import fields_of
 
@@ -650,6 +653,35 @@ async def test_posts_are_listed_and_found(site):
         "没有找到" in (await client.get("/posts?q=%25%25&state=nonsense&before=x")).text
     )
     assert (await client.get("/posts/none")).status_code == 404
+
+
+async def test_a_post_that_only_the_journal_knows_is_no_missing_post(site):
+    """After a restore its page names the account to look at, to those who see that account."""
+    call = JournalRecord(
+        delivery=9,
+        attempt=1,
+        fencing_token=1,
+        rendered_hash="f",
+        at="2026-11-25T01:00:00+00:00",
+        post="lost",
+        occurrence="once",
+        account="beijing-weibo",
+        part=0,
+        identity="1",
+        method="",
+    )
+    store = site.store
+    await store.database.write(
+        lambda unit: recover(store, unit, [call], RECOVERY_MAINTENANCE)
+    )
+    client = await site.signed_in("viewer")
+    for path in ("/posts/lost", "/deliveries/lost/once/beijing-weibo"):
+        page = await client.get(path)
+        assert page.status_code == 404
+        assert "已经有了就不用再发" in page.text
+        assert "“lost”在 北京 · 微博" in visible(page.text)
+    elsewhere = await site.signed_in("viewer@shanghai-tieba", name="远")
+    assert "已经有了" not in (await elsewhere.get("/posts/lost")).text
 
 
 async def test_all_texts_can_be_compared(site):

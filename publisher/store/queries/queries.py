@@ -69,6 +69,7 @@ from publisher.store.db.tables import (
     to_delivery,
     to_readback,
 )
+from publisher.store.lost_attempts import orphaned_attempts
 from publisher.store.queries.open_outcomes import find_undecided
 from publisher.store.system_alerts import MACHINE_SUBJECT
 
@@ -271,6 +272,21 @@ class Queries(StorePart):
         """Return the post of a name and the members of the family of this name, by id."""
         query = select(POST.c.id).where(is_named(POST.c.id, name)).order_by(POST.c.id)
         return [PostId(row["id"]) for row in await self._rows(query)]
+
+    async def lost_accounts(self, name: str) -> Sequence[AccountId]:
+        """Return the accounts where the journal has calls of a post, or of a family.
+
+        They are calls that fit no delivery: a restored database does not know the post, or has
+        ended it.
+        """
+        orphans = await self.database.read(orphaned_attempts)
+        return sorted(
+            {
+                AccountId(call.account)
+                for call in orphans
+                if name in {call.post, find_family(call.post)}
+            }
+        )
 
     async def with_members(self, posts: Collection[PostId]) -> Collection[PostId]:
         """Return posts, with all members of their families."""
