@@ -297,6 +297,12 @@ class Formatter:
             reason=self.reason(pause.reason),
         )
 
+    def absent_daemon(self, code: str, silent_since: datetime | None) -> str:
+        """Return message `code`: no daemon runs; or that it is not known, for a silent daemon."""
+        if silent_since is not None:
+            code = "daemon_silent"
+        return self.messages.translate(code, at=self.time(silent_since))
+
     def time(self, instant: datetime | None) -> str:
         """Return an instant for people."""
         if instant is None:

@@ -257,7 +257,7 @@ def format_next_steps(
     if remark := DESIRED_STATE_CODES.get((delivery.desired, delivery.state)):
         yield messages.translate(remark, **facts)
     if delivery.state in OPEN_STATES - {State.HELD} and not snapshot.is_running:
-        yield messages.translate("why_no_daemon")
+        yield formatter.absent_daemon("why_no_daemon", snapshot.silent_since)
 
 
 def _format_state(

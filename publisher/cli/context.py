@@ -25,6 +25,7 @@ from publisher.engine.secret_report import find_hosts_with_other_value
 from publisher.runtime.clock import FailpointSyntaxError, Runtime, parse_failpoints
 from publisher.secrets import find_external_source
 from publisher.store.db.database import is_incomplete, sqlite_file
+from publisher.store.db.postgres import DISK_FULL, write_error_code
 from publisher.store.queries.queries import Queries, WorkerStatus
 from publisher.store.queries.snapshot import StatusSnapshot
 from publisher.store.recovery.setup import (
@@ -98,6 +99,8 @@ def report_database_errors(url: str) -> Iterator[None]:
             hide_password=True
         )
         code = "database_incomplete" if is_incomplete(error) else "database_error"
+        if write_error_code(error) == DISK_FULL:
+            code = "database_disk_full"
         raise CommandFailedError(
             code, database=database, reason=reason[0] if reason else "?"
         ) from error
@@ -131,8 +134,11 @@ async def warn_about_daemon(
     snapshot = StatusSnapshot(
         now=queries.runtime.now(), workers=await queries.workers()
     )
+    formatter = Formatter(messages=terminal.messages, timezone=settings.timezone)
     if not snapshot.is_running:
-        terminal.print_note(absent)
+        since = snapshot.silent_since
+        code = absent if since is None else "daemon_silent"
+        terminal.print_note(code, at=formatter.time(since))
         return
     own = next(
         (
@@ -143,7 +149,6 @@ async def warn_about_daemon(
         None,
     )
     if own is not None:
-        formatter = Formatter(messages=terminal.messages, timezone=settings.timezone)
         if note := formatter.newer_files(
             await find_changed_since_start(settings, own), own.started_at
         ):

@@ -64,6 +64,9 @@ def test_f82_a_full_disk_is_one_line_in_the_log_and_its_end_another(run, small):
         before = len(lines_of(small))
         write_schedule(small, warning("refund", 'at = "asap"', '["platform:weibo"]'))
         time.sleep(FULL_SECONDS)
+        sent = run("-C", small, "--lang", "en", "send", "refund", "--by", "王")
+        assert (sent.code, "df -h" in sent.err) == (1, True), sent.err
+        assert "~/.pgpass" not in sent.err
         file.unlink()
         wait_until(lambda: "attempt_finished" in events_of(small), PATIENCE)
         logged = lines_of(small)[before:]

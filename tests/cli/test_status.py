@@ -2,12 +2,17 @@
 
 import re
 import sqlite3
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy.exc import OperationalError
 
+from publisher.cli.context import report_database_errors
+from publisher.cli.errors import CommandFailedError
 from publisher.domain.results import Unknown
-from publisher.i18n import LANGUAGES
+from publisher.i18n import LANGUAGES, Messages
+from publisher.store.queries import snapshot
 from tests.cli.conftest import BY, CAPTCHA, PUBLISHED, TO_WEIBO
 from tests.cli.posts import warning, write_schedule
 
@@ -81,6 +86,48 @@ def test_status_as_a_table_speaks_chinese(run, due_post, deliver):
     assert "已发布" in shown
     assert "没有运行" in shown
     assert "https://weibo.com/1/a" in shown
+
+
+def test_a_daemon_that_fell_silent_is_not_said_to_have_stopped(
+    run, due_post, run_on_database, monkeypatch
+):
+    """It may run and find no room to write: people are sent to the disk first.
+
+    One that has stopped in order is said not to run.
+    """
+
+    async def start(application):
+        await application.store.actions.register_worker()
+
+    async def stop(application):
+        await application.store.actions.deregister_worker()
+
+    monkeypatch.setattr(snapshot, "HEARTBEAT_TIMEOUT", timedelta(0))
+    run_on_database(start)
+    for command in (("status",), ("why", "refund"), ("doctor",)):
+        said = run("-C", due_post, "--lang", "en", *command)
+        assert "df -h" in said.out + said.err, command
+        assert "not running" not in said.out + said.err
+        assert "No daemon runs" not in said.out + said.err
+    run_on_database(stop)
+    shown = run("-C", due_post, "--lang", "en", "status").out
+    assert ("not running" in shown, "df -h" in shown) == (True, False)
+
+
+@pytest.mark.parametrize("lang", LANGUAGES)
+def test_a_full_disk_is_named_and_not_the_address_of_the_database(lang):
+    """A command that finds no room says so, with the database's file."""
+    full = sqlite3.OperationalError("database or disk is full")
+    full.sqlite_errorcode = sqlite3.SQLITE_FULL
+    with (
+        pytest.raises(CommandFailedError) as failed,
+        report_database_errors("sqlite:////srv/var/publisher.db"),
+    ):
+        raise OperationalError("INSERT", {}, full)
+    messages = Messages(lang)
+    words = messages.translate(failed.value.code, **failed.value.facts)
+    assert "/srv/var/publisher.db" in words
+    assert "df -h" in messages.hint(failed.value.code, **failed.value.facts)
 
 
 def test_what_has_ended_is_counted_and_listed_on_request(run, due_post, deliver):

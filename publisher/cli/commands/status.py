@@ -272,7 +272,7 @@ def _print_status(
         ):
             echo(note)
     if not snapshot.is_running:
-        terminal.print_message("daemon_stopped")
+        echo(formatter.absent_daemon("daemon_stopped", snapshot.silent_since))
     for pause in snapshot.pauses:
         echo(formatter.pause("paused_line", pause))
     for override in snapshot.mode_overrides:

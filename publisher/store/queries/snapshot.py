@@ -67,6 +67,16 @@ class StatusSnapshot:
         return any(map(self.is_alive, self.workers))
 
     @property
+    def silent_since(self) -> datetime | None:
+        """Return the last heartbeat of a daemon that did not report its end, if none runs.
+
+        It was killed, or it cannot write the database.
+        """
+        last = self.latest_worker
+        is_silent = last and last.stopped_at is None and not self.is_alive(last)
+        return last.heartbeat_at if last and is_silent else None
+
+    @property
     def loaded_accounts(self) -> frozenset[AccountId] | None:
         """Return the accounts in a running daemon's settings, or its future ones.
 
