@@ -148,11 +148,12 @@ async def warn_about_daemon(
         ),
         None,
     )
-    if own is not None:
-        if note := formatter.newer_files(
+    if own is not None and (
+        note := formatter.newer_files(
             await find_changed_since_start(settings, own), own.started_at
-        ):
-            echo(note, err=True)
+        )
+    ):
+        echo(note, err=True)
 
 
 async def find_changed_since_start(
