@@ -247,7 +247,9 @@ async def administer(  # noqa: PLR0913, PLR0917 # who does what to whom
             terminal.print_message("user_disabled", name=name)
         case "enable":
             await users.enable(name, actor, breaks_glass=person.breaks_glass)
-            terminal.print_message("user_enabled", name=name)
+            user = await users.get(name)
+            code = "user_enabled" if user.has_password else "user_enabled_not_set_up"
+            terminal.print_message(code, name=name)
         case "confirm":
             changed = await store.user_changes.confirm(
                 _read_number(name), actor, breaks_glass=person.breaks_glass
