@@ -156,6 +156,11 @@ _END_WITH_OUTCOME = _END_ATTEMPT.values(
 )
 
 
+def name_host(worker: str, host: str, hosts: Sequence[str]) -> str:
+    """Return a daemon's host for people; with its workspace, if two daemons have hosts so named."""
+    return worker if hosts.count(host) > 1 else host
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StateChange:
     """A delivery as it was read, the event to apply, and the lease end after it, if any."""

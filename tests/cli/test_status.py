@@ -1,7 +1,9 @@
 """`status`: the display of deliveries, pauses and the database, to people and to programs."""
 
 import re
+import socket
 import sqlite3
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 
@@ -112,6 +114,28 @@ def test_a_daemon_that_fell_silent_is_not_said_to_have_stopped(
     run_on_database(stop)
     shown = run("-C", due_post, "--lang", "en", "status").out
     assert ("not running" in shown, "df -h" in shown) == (True, False)
+
+
+def test_daemons_of_hosts_with_one_name_are_shown_with_their_workspaces(
+    run, due_post, run_on_database
+):
+    """A host with a name of its own is called by it alone."""
+
+    async def start(application):
+        await application.store.actions.register_worker()
+
+    run_on_database(start)
+    host = socket.gethostname()
+    assert f"host {host}," in run("-C", due_post, "--lang", "en", "status").out
+    with closing(sqlite3.connect(due_post / "var" / "publisher.db")) as connection:
+        connection.execute(
+            "CREATE TEMP TABLE other AS SELECT * FROM worker LIMIT 1"
+        ).execute("UPDATE other SET id = ?", (f"{host}:/srv/second",))
+        connection.execute("INSERT INTO worker SELECT * FROM other")
+        connection.commit()
+    shown = run("-C", due_post, "--lang", "en", "status").out
+    assert f"host {host}:/srv/second," in shown
+    assert f"host {host}:{due_post}," in shown
 
 
 @pytest.mark.parametrize("lang", LANGUAGES)

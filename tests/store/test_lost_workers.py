@@ -1,5 +1,6 @@
 """A daemon that dies is an alert of the other hosts, until it is back or has stopped in order."""
 
+import socket
 from datetime import timedelta
 
 import pytest
@@ -44,6 +45,25 @@ async def test_a_dead_daemon_is_an_alert_until_it_is_back(hosts, runtime):
     assert await lost_workers(one) == await lost_workers(one) == expected
     await two.actions.heartbeat()
     assert await lost_workers(one) == []
+
+
+async def test_of_two_daemons_with_one_host_name_the_dead_one_is_named_in_full(
+    hosts, runtime, monkeypatch
+):
+    """Only the workspace distinguishes them; a host with a name of its own is called by it."""
+    one, two = hosts
+    if not one.database.is_shared:
+        return
+    for second, named in ((socket.gethostname(), "two"), ("other", "other")):
+        monkeypatch.setattr(socket, "gethostname", lambda second=second: second)
+        await two.actions.register_worker()
+        await one.actions.heartbeat()
+        assert await lost_workers(one) == []
+        runtime.advance_time(LOST_AFTER * 2)
+        await one.actions.heartbeat()
+        await lost_workers(one)
+        [alert] = await one.queries.alerts()
+        assert alert.facts["host"] == named
 
 
 async def test_a_daemon_that_stops_in_order_is_not_lost(hosts, runtime):

@@ -23,6 +23,7 @@ from publisher.domain.account import AccountId
 from publisher.domain.delivery import OPEN_STATES, Delivery, State
 from publisher.domain.errors import NoSuchItemError
 from publisher.domain.post import PostId
+from publisher.store.base import name_host
 from publisher.store.queries.queries import (
     MAX_STATUS_AGE,
     ModeOverride,
@@ -260,10 +261,11 @@ def _print_status(
         terminal.print_message("alerts_title")
     for alert in snapshot.alerts:
         echo(f"  {formatter.time(alert.at)}  {formatter.alert(alert)}")
+    hosts = [each.host for each in snapshot.workers if each.stopped_at is None]
     for worker in filter(snapshot.is_alive, snapshot.workers):
         terminal.print_message(
             "daemon_running",
-            host=worker.host,
+            host=name_host(worker.id, worker.host, hosts),
             pid=worker.pid,
             beat=formatter.time(worker.heartbeat_at),
         )

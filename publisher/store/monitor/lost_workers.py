@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, select
 
-from publisher.store.base import FORGOTTEN_AFTER, StorePart
+from publisher.store.base import FORGOTTEN_AFTER, StorePart, name_host
 from publisher.store.db.alert_tables import ALERT
 from publisher.store.db.rows import AlertContent, find_alert_changes
 from publisher.store.db.tables import WORKER
@@ -60,10 +60,15 @@ class LostWorkers(StorePart):
         lost = select(WORKER.c.id, WORKER.c.host, WORKER.c.heartbeat_at).where(
             WORKER.c.stopped_at.is_(None), WORKER.c.id != self.store.worker, silence
         )
+        known = select(WORKER.c.host).where(WORKER.c.stopped_at.is_(None))
+        hosts = list(connection.scalars(known))
         wanted: dict[str, AlertContent] = {
             f"{WORKER_LOST}:{row.id}": (
                 WORKER_LOST,
-                {"host": row.host, "since": row.heartbeat_at.isoformat()},
+                {
+                    "host": name_host(row.id, row.host, hosts),
+                    "since": row.heartbeat_at.isoformat(),
+                },
             )
             for row in connection.execute(lost)
         }
