@@ -1,6 +1,7 @@
 """The operator's settings: publisher.toml, read once and immutable."""
 
 import asyncio
+import json
 import os
 import re
 from collections import Counter
@@ -483,6 +484,22 @@ def find_schedule_file(workspace: Path) -> Path:
         Path(os.path.normpath(workspace / (folder if isinstance(folder, str) else "")))
         / SCHEDULE_FILE
     )
+
+
+def load_database_settings(workspace: Path) -> Settings:
+    """Read where the database is, from a publisher.toml that may have mistakes elsewhere.
+
+    Raises SettingsError if it is no TOML, or has a mistake there.
+    """
+    data = read_toml(
+        workspace / SETTINGS_FILE, SETTINGS_READ_LIMITS, SettingsError
+    ).data
+    lines = [
+        f"{key} = {json.dumps(data[key])}"
+        for key in ("environment", "timezone", "database")
+        if isinstance(data.get(key), str)
+    ]
+    return parse_settings("\n".join(lines), workspace=workspace.absolute())
 
 
 def parse_settings(

@@ -361,3 +361,19 @@ def test_a_post_that_only_the_journal_knows_is_named_with_its_accounts(
         if one["code"] == "attempt_orphaned"
     ]
     assert alert["subject"] == "later@beijing-weibo"
+
+
+def test_a_mistake_in_the_settings_does_not_stop_the_backup(run, backed_up, folder):
+    """The mistake is named. Where the file cannot be read at all, the watchdog's copy counts."""
+    assert run("-C", backed_up, "watchdog", "--once").code == 1  # no daemon has run
+    settings = backed_up / "publisher.toml"
+    right = settings.read_text("utf-8")
+    for wrong in ('\n[alerts]\nescalate_after = "1m"\n', "\n[alerts\n"):
+        settings.write_text(right + wrong, "utf-8")
+        made = run("-C", backed_up, "backup", folder / f"{len(wrong)}.db")
+        assert (made.code, "publisher.toml:" in made.err) == (0, True), made.err
+        assert "备份照样做" in made.err
+        assert read_record(backed_up) == str(folder / f"{len(wrong)}.db")
+    (backed_up / "var" / "watchdog-settings.json").unlink()
+    assert run("-C", backed_up, "backup", folder / "none.db").code == 1
+    assert not (folder / "none.db").exists()

@@ -1,6 +1,7 @@
 """`backup`: copy the database to a file, or record a backup that another tool has made."""
 
 import asyncio
+import contextlib
 import socket
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -18,10 +19,12 @@ from publisher.cli.context import (
     make_runtime,
     report_database_errors,
 )
-from publisher.cli.errors import EXIT_FAILED, CommandFailedError
+from publisher.cli.errors import EXIT_FAILED, CommandFailedError, report_error
 from publisher.cli.framework import LocalizedUsageError, command, one_line
 from publisher.cli.terminal import Terminal
-from publisher.config import Settings
+from publisher.config import Settings, load_database_settings
+from publisher.domain.errors import SettingsError
+from publisher.engine.watchdog_settings import load_kept_settings
 from publisher.runtime.clock import Runtime
 from publisher.store.backup_record import BackupRecord
 from publisher.store.db.database import sqlite_file
@@ -39,7 +42,7 @@ async def backup(
     path = Path(target).absolute()  # noqa: ASYNC240 # nothing else runs here
     if keep is not None and (is_record or not path.is_dir()):
         raise LocalizedUsageError("backup_keep_usage")
-    settings = await load_workspace_settings(terminal)
+    settings = await _load_settings(terminal)
     if not is_record and sqlite_file(settings.database) is None:
         raise CommandFailedError("backup_postgres")
     if not has_database(settings):
@@ -61,6 +64,30 @@ async def backup(
         )
         terminal.print_message("backups_removed", number=len(removed), keep=keep)
     return 0 if is_recorded else EXIT_FAILED
+
+
+async def _load_settings(terminal: Terminal) -> Settings:
+    """Load the settings; if publisher.toml has mistakes, as far as they name the database.
+
+    A mistake elsewhere must not keep the database from being saved. Raises SettingsError.
+    """
+    try:
+        return await load_workspace_settings(terminal)
+    except SettingsError as error:
+        with contextlib.suppress(SettingsError):
+            settings = await asyncio.to_thread(
+                load_database_settings, terminal.workspace
+            )
+            report_error(error, terminal)
+            terminal.print_note("backup_settings_invalid")
+            return settings
+        kept = await asyncio.to_thread(load_kept_settings, terminal.workspace)
+        if kept is None or not kept.database:
+            raise
+        report_error(error, terminal)
+        database = sqlite_file(kept.database) or "PostgreSQL"
+        terminal.print_note("backup_settings_unreadable", database=database)
+        return kept
 
 
 def _make(settings: Settings, path: Path) -> tuple[Path, BackupInfo]:
