@@ -21,7 +21,6 @@ from publisher.engine.checkpoints import (
     read_checkpoints,
 )
 from publisher.runtime.clock import Runtime
-from publisher.runtime.logs import log
 from publisher.secrets import SecretError
 from publisher.store.db.database import Database, open_engine
 from publisher.store.recovery.backup import (
@@ -53,10 +52,14 @@ from publisher.store.store import Store
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RestoreResult:
-    """The findings of a restore, and the place of the replaced database; None if there was none."""
+    """The findings of a restore, and the place of the replaced database; None if there was none.
+
+    `checkpoint_error` is the reason that the checkpoint after it could not be written.
+    """
 
     summary: RestoreSummary
     replaced_database: Path | None
+    checkpoint_error: OSError | SecretError | None
 
 
 async def restore(  # noqa: PLR0913, PLR0917 # what, where to, who, what is known of the audit, how much of the calls
@@ -126,10 +129,14 @@ async def restore(  # noqa: PLR0913, PLR0917 # what, where to, who, what is know
         replaced_database = await asyncio.to_thread(
             _swap_in, settings, runtime, incoming, file
         )
-        await asyncio.to_thread(
+        failure = await asyncio.to_thread(
             _write_checkpoint, settings, replace(head, database=file.name)
         )
-        return RestoreResult(summary=summary, replaced_database=replaced_database)
+        return RestoreResult(
+            summary=summary,
+            replaced_database=replaced_database,
+            checkpoint_error=failure,
+        )
 
 
 async def take_over(
@@ -200,11 +207,13 @@ async def accept_current(
             by,
             allow_incomplete=allow_incomplete,
         )
-        await asyncio.to_thread(_write_checkpoint, settings, head)
+        failure = await asyncio.to_thread(_write_checkpoint, settings, head)
         await asyncio.to_thread(
             repair_journal, journal, f"{runtime.now():%Y%m%dT%H%M%S%f}"
         )
-        return RestoreResult(summary=summary, replaced_database=None)
+        return RestoreResult(
+            summary=summary, replaced_database=None, checkpoint_error=failure
+        )
 
 
 async def _settle_database(  # noqa: PLR0913, PLR0917 # which database, what is known of it, and who accepts it
@@ -243,29 +252,22 @@ async def _settle_database(  # noqa: PLR0913, PLR0917 # which database, what is 
         await database.close()
     if head is None:
         raise AssertionError  # the entry of the restore was just written
-    log.warning(
-        "database_restored",
-        calls=summary.recovered,
-        doubts=summary.unresolved,
-        unplaced=summary.orphaned,
-    )
     return summary, head
 
 
-def _write_checkpoint(settings: Settings, head: Checkpoint) -> None:
-    """Write a checkpoint.
+def _write_checkpoint(
+    settings: Settings, head: Checkpoint
+) -> OSError | SecretError | None:
+    """Write a checkpoint, or return the reason that it could not be written.
 
-    Errors are logged: a restore must not fail by them, and its own entry records the cut.
+    A restore must not fail by it, and its own entry records the cut.
     """
     targets = build_checkpoint_targets(settings)
     try:
         append_checkpoint(targets, head, targets.load_key())
     except (OSError, SecretError) as error:
-        log.error(
-            "audit_checkpoint_failed",
-            error=type(error).__name__,
-            number=getattr(error, "errno", None),
-        )
+        return error
+    return None
 
 
 def _newest_checkpoints(settings: Settings, others: Sequence[Path]) -> list[Checkpoint]:

@@ -179,6 +179,17 @@ def test_a_restore_writes_checkpoints_before_and_after(audited):
     assert sorted(audited.alerts()) == ["audit_broken", "database_restored"]
 
 
+def test_a_restore_without_its_key_says_that_the_checkpoint_is_missing(audited, drill):
+    """The database is in place, yet the command does not end as if all were done."""
+    (drill / "var" / "vault-key").unlink()
+    restored = audited.report("restore", audited.kept, "--by", "李")
+    assert restored.code == 1
+    assert "审计锚点" in restored.err
+    assert "vault-key" in restored.err
+    assert "audit_checkpoint_failed" not in restored.err  # no line of a log
+    assert "publisher run" in restored.out
+
+
 @pytest.mark.long
 def test_copied_files_do_not_hide_a_loss_of_audit_entries(audited):
     """The missing end, and later the other chain, are both reported, and the alert stays.

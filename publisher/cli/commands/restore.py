@@ -15,7 +15,7 @@ from publisher.cli.context import (
     open_command_store,
     report_database_errors,
 )
-from publisher.cli.errors import CommandFailedError
+from publisher.cli.errors import EXIT_FAILED, CommandFailedError, report_error
 from publisher.cli.framework import LocalizedUsageError, by_option, command, one_line
 from publisher.cli.terminal import Terminal, display_path
 from publisher.config import Settings
@@ -47,7 +47,7 @@ async def restore(  # noqa: PLR0913 # one argument an option
     accepts_current: bool,
     takes_over: bool,
     without_journal: bool,
-) -> None:
+) -> int:
     if (source is not None) + accepts_current + takes_over != 1:
         raise LocalizedUsageError("restore_usage")
     checkpoint_files = [Path(name) for name in anchors]
@@ -89,8 +89,13 @@ async def restore(  # noqa: PLR0913 # one argument an option
         await store.users.mark_unproved(person, "restore")
     if result is None:
         terminal.print_message("take_over_done")
-    else:
-        _print_result(terminal, settings, result)
+        return 0
+    _print_result(terminal, settings, result)
+    if result.checkpoint_error is None:
+        return 0
+    report_error(result.checkpoint_error, terminal)
+    terminal.print_note("restore_without_checkpoint")
+    return EXIT_FAILED
 
 
 def _print_result(

@@ -268,7 +268,7 @@ class Attempts(StorePart):
         if (
             recorded := await self.record_refusal(kind, name, source, number)
         ) is not None:
-            log.warning(
+            log.info(
                 "refused",
                 kind=kind.value,
                 user=recorded.user,
