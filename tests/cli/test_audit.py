@@ -225,8 +225,10 @@ def test_wrong_usage_ends_in_2(run, drill, arguments):
 
 
 def test_verifying_before_anything_makes_no_database(run, drill):
-    """Nothing was written, so nothing is wrong; an export says that there is nothing yet."""
-    assert run("-C", drill, "audit", "verify").code == 0
+    """A check of nothing is no success: the backup that it should find was perhaps refused."""
+    verified = run("-C", drill, "audit", "verify")
+    assert (verified.code, "没有可核对的" in verified.out) == (1, True)
+    assert not run("-C", drill, "audit", "verify", "--json").json["ok"]
     assert run("-C", drill, "audit", "export", "-").code == 1
     assert list((drill / "var").iterdir()) == []
 

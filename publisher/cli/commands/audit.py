@@ -177,11 +177,16 @@ async def audit(terminal: Terminal, subcommand: str, **given: Any) -> int:  # no
     else:
         verification, checked, settings = await verify_database(terminal, options)
         zone = settings.timezone
+    is_empty = not (options.file or verification.entry_count)
+    is_good = verification.is_sound and not is_empty
     if options.as_json:
-        terminal.print_json(build_report(terminal, verification, checked, zone))
+        report = build_report(terminal, verification, checked, zone)
+        terminal.print_json({**report, "ok": is_good})
+    elif verification.is_sound and is_empty:
+        terminal.print_message("audit_empty")
     else:
         _print_verification(terminal, verification, zone)
-    return 0 if verification.is_sound else EXIT_FAILED
+    return 0 if is_good else EXIT_FAILED
 
 
 async def verify_database(
