@@ -15,6 +15,7 @@ from tests.cli.conftest import PUBLISHED
 from tests.cli.posts import warning, write_schedule
 
 BY = ("--by", "王")
+WORD = r"[a-z.-]+"
 TIME = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d[^+\d]"
 """An instant as people are shown it, without an offset."""
 
@@ -50,6 +51,7 @@ def test_a_backup_names_its_file_and_what_else_to_keep(
         True,
         True,
     )
+    assert {"regions.csv", "contacts.toml", "data"} <= set(re.findall(WORD, result.err))
     before = digest(tmp_path / "second.db")
     assert run("-C", drill, "backup", tmp_path / "second.db").code == 1
     assert digest(tmp_path / "second.db") == before
