@@ -90,17 +90,11 @@ async def restore(  # noqa: PLR0913 # one argument an option
     if result is None:
         terminal.print_message("take_over_done")
         return 0
-    _print_result(terminal, settings, result)
-    if result.checkpoint_error is None:
-        return 0
-    report_error(result.checkpoint_error, terminal)
-    terminal.print_note("restore_without_checkpoint")
-    return EXIT_FAILED
+    return _print_result(terminal, settings, result)
 
 
-def _print_result(
-    terminal: Terminal, settings: Settings, result: RestoreResult
-) -> None:
+def _print_result(terminal: Terminal, settings: Settings, result: RestoreResult) -> int:
+    """Print what was restored and the next steps; return the exit code."""
     summary = result.summary
     taken_at = Formatter(messages=terminal.messages, timezone=settings.timezone).time(
         summary.taken_at
@@ -118,3 +112,8 @@ def _print_result(
         workers = "\n".join(f"  {worker}" for worker in summary.workers_to_compare)
         terminal.print_message("restore_waiting_for_workers", workers=workers)
     terminal.print_message("restore_next_steps")
+    if result.checkpoint_error is None:
+        return 0
+    report_error(result.checkpoint_error, terminal)
+    terminal.print_note("restore_without_checkpoint")
+    return EXIT_FAILED
