@@ -132,7 +132,7 @@ async def show_post(request: Request) -> Response:
         places=list_places(site.settings, view),
         buttons=buttons,
         previews=choose_previews(rendered_posts, view, query.get("account", "")),
-        rendered_posts=rendered_posts,
+        preview_choices=list_preview_choices(rendered_posts, view),
         comparison=compare_texts(rendered_posts, site.settings),
         policies=site.store.policies,
         figures=figures,
@@ -328,6 +328,18 @@ def choose_previews(
     return [
         chosen[platform] for platform in sorted(chosen, key=view.names.platform_order)
     ]
+
+
+def list_preview_choices(
+    rendered_posts: Sequence[RenderedPost], view: PostView
+) -> Mapping[AccountId, str]:
+    """Return one account of each region with a text of the post, and the region's name."""
+    accounts = sorted((item.account for item in rendered_posts), key=view.names.order)
+    seats = {view.names.order(account)[0]: account for account in reversed(accounts)}
+    return {
+        account: view.names.list_regions([account])[0]
+        for _seat, account in sorted(seats.items())
+    }
 
 
 def sum_reach(
