@@ -428,7 +428,11 @@ async def accounts_in_scope(
                 if account.platform == name
             ]
         case "post":
-            return await accounts_of_post(store, PostId(name))
+            return {
+                account
+                for post in await store.queries.find_posts(name)
+                for account in await accounts_of_post(store, post)
+            }
         case _:
             return None
 

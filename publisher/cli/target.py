@@ -164,10 +164,13 @@ async def find_delivery(
 
 
 async def list_scopes(scope: str, queries: Queries) -> Sequence[str]:
-    """Return the scopes of the members of a family, else the scope itself."""
+    """Return a scope, and for a family those of its members, for people of single regions.
+
+    The family's own scope covers its future members too.
+    """
     kind, _, name = scope.partition(":")
     posts = await queries.find_posts(name) if kind == "post" else ()
-    return [f"post:{post}" for post in posts] or [scope]
+    return list(dict.fromkeys([scope, *(f"post:{post}" for post in posts)]))
 
 
 async def resolve_scope(name: str, settings: Settings, store: Store) -> str:

@@ -34,7 +34,7 @@ async def pause(terminal: Terminal, scope: str, by: str, reason: str | None) -> 
         person, scopes = await authenticate_for_each(
             terminal, settings, store, command="pause", by=by, targets=targets
         )
-        for one in scopes:
+        for one in [resolved] if resolved in scopes else scopes:
             await store.actions.pause(one, person, reason or "")
     text = Formatter(messages=terminal.messages, timezone=settings.timezone).scope(
         resolved

@@ -80,7 +80,9 @@ async def resume(
             by=by,
             targets=targets,
         )
-        ended = [await store.actions.resume(one, person) for one in scopes]
+        paused = {pause.scope for pause in await store.queries.pauses()}
+        lifted = [one for one in scopes if one in paused] or scopes[:1]
+        ended = [await store.actions.resume(one, person) for one in lifted]
         result = Resumption(was_paused=any(ended))
         if is_platform:
             accounts = targets[resolved] or ()
