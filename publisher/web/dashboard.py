@@ -40,6 +40,7 @@ from publisher.web.http.middleware import (
 )
 from publisher.web.kit.access import (
     find_known_user,
+    find_session_id,
     find_user,
     identify,
     keep_session,
@@ -112,6 +113,7 @@ def create_dashboard(application: Application) -> Dashboard:
             Middleware(SameOrigin, trusted_origins=origins),
             Middleware(
                 FairTurns,
+                find_session=partial(find_session_id, site),
                 find_known_user=partial(find_known_user, site),
                 find_user=partial(find_user, site),
             ),

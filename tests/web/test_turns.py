@@ -8,6 +8,7 @@ from publisher.web.kit.turns import (
     CHUNK_BYTES,
     LARGE_RESPONSE_BYTES,
     PLACES,
+    PLACES_OF_USER,
     TURN,
     FairTurns,
     RequestTurn,
@@ -39,7 +40,10 @@ class TurnSite:
     def __init__(self):
         self.pages = Pages()
         self.turns = FairTurns(
-            self.pages, find_known_user=lambda scope: scope["user"], find_user=look_up
+            self.pages,
+            find_session=lambda scope: scope["session"],
+            find_known_user=lambda scope: scope["user"],
+            find_user=look_up,
         )
         self.sent = []
 
@@ -48,6 +52,7 @@ class TurnSite:
         path,
         *,
         user="",
+        session="",
         peer="127.0.0.2",
         method="GET",
         receive=None,
@@ -60,6 +65,7 @@ class TurnSite:
             "path": path,
             "method": method,
             "user": user,
+            "session": session,
             "client": (peer, 1),
         }
         scope["looked up"] = found
@@ -135,7 +141,10 @@ async def test_a_user_that_does_not_read_has_few_large_responses_in_memory():
         chunks.append(len(message.get("body", b"")))
 
     turns = FairTurns(
-        pages, find_known_user=lambda scope: scope["user"], find_user=look_up
+        pages,
+        find_session=lambda scope: scope["session"],
+        find_known_user=lambda scope: scope["user"],
+        find_user=look_up,
     )
     scopes = [
         {
@@ -143,6 +152,7 @@ async def test_a_user_that_does_not_read_has_few_large_responses_in_memory():
             "path": "/",
             "method": "GET",
             "user": user,
+            "session": f"of {user}",
             "client": ("127.0.0.2", 1),
         }
         for user in ["囤"] * 20 + ["操作员"]
@@ -155,6 +165,24 @@ async def test_a_user_that_does_not_read_has_few_large_responses_in_memory():
     assert len(made) == 21
     assert max(chunks) == CHUNK_BYTES
     assert sum(chunks) == 21 * 2 * LARGE_RESPONSE_BYTES
+
+
+async def test_a_stolen_session_takes_no_place_of_its_owners_next_one(site):
+    """All sessions of a user together have few places, and one of them only a part of these."""
+    for number in range(20):
+        await site.send(f"stolen-{number}", user="值班", session="stolen")
+    await site.send("pause", user="值班", session="new")
+    assert site.pages.working == [
+        *(f"stolen-{number}" for number in range(PLACES)),
+        "pause",
+    ]
+    for number in range(20):
+        await site.send(f"other-{number}", user="值班", session=str(number))
+    assert len(site.pages.working) == PLACES_OF_USER
+    site.pages.go_on.set()
+    await run_ready_tasks()
+    assert site.pages.working == []
+    assert site.turns.of_users == {}
 
 
 async def test_a_session_that_is_new_takes_no_place_of_others_once_it_is_looked_up(
@@ -231,7 +259,7 @@ async def test_a_response_gives_its_place_back_with_its_first_part(site):
         await site.send(f"live-{number}")
     site.pages.go_on.set()
     await run_ready_tasks()
-    assert site.turns.of_others.taken == 0
+    assert site.turns.of_others.taken.total() == 0
 
 
 async def test_a_place_given_to_a_request_that_is_cancelled_at_once_goes_on(site):
@@ -240,7 +268,7 @@ async def test_a_place_given_to_a_request_that_is_cancelled_at_once_goes_on(site
         await site.send(f"flood-{number}")
     waiting: RequestTurn = (await site.send("waiting"))[TURN]
     await site.send("next")
-    site.turns.of_others.give_back()
+    site.turns.of_others.give_back("127.0.0.2")
     site.sent[-2].cancel()
     await run_ready_tasks()
     assert not waiting.is_queued

@@ -115,11 +115,15 @@ async def identify(request: Request) -> Visitor:
     )
 
 
+def find_session_id(site: Site, scope: Scope) -> str:
+    """Return the session that a request names; empty without any."""
+    name = cookie_name(site, SESSION_COOKIE)
+    return HTTPConnection(scope).cookies.get(name, "")
+
+
 async def find_user(site: Site, scope: Scope) -> str:
     """Return the name of the user of a request; empty for a visitor without a session."""
-    session_id = HTTPConnection(scope).cookies.get(
-        cookie_name(site, SESSION_COOKIE), ""
-    )
+    session_id = find_session_id(site, scope)
     session = (
         await site.store.sign_ins.find_session(session_id, is_use=False)
         if session_id
@@ -135,9 +139,7 @@ def find_known_user(site: Site, scope: Scope) -> str | None:
 
     It is None for a new session, and empty without any.
     """
-    session_id = HTTPConnection(scope).cookies.get(
-        cookie_name(site, SESSION_COOKIE), ""
-    )
+    session_id = find_session_id(site, scope)
     return site.sign_ins.known.find_user(session_id) if session_id else ""
 
 

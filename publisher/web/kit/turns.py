@@ -1,7 +1,7 @@
-"""Requests begin in turns: each user has own places, and all without a session share a few."""
+"""Requests begin in turns: each session has own places, and all without one share a few."""
 
 import asyncio
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -11,10 +11,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from publisher.web.http.middleware import find_peer
 
 PLACES = 4
-"""Requests of one user, and of all others together, processed at once.
+"""Requests of one session, and of all clients without one together, processed at once.
 
 The rest is mostly waiting.
 """
+PLACES_OF_USER = 3 * PLACES
+"""More than one session has: the owner of a stolen session signs in again, and is served."""
 LINGER_SECONDS = 0.5
 LARGE_RESPONSE_BYTES, CHUNK_BYTES = 2**18, 2**16
 """A large response is sent in chunks, so that no more than a chunk waits in the connection."""
@@ -24,37 +26,45 @@ TURN = "publisher.turn"
 
 @dataclass(slots=True)
 class Places:
-    """A number of places. If all are taken, the clients get one in turns.
+    """A number of places, of which a client has PLACES. If all are taken, clients get one in turns.
 
     The number of requests that a client has waiting makes no difference.
     """
 
-    taken: int = 0
+    most: int = PLACES
+    taken: Counter[str] = field(default_factory=Counter)
+    """The places of each client."""
     waiting: OrderedDict[str, deque[asyncio.Future[bool]]] = field(
         default_factory=OrderedDict
     )
 
+    def has_room(self, client: str) -> bool:
+        return self.taken.total() < self.most and self.taken[client] < PLACES
+
     def take(self, client: str) -> asyncio.Future[bool]:
         """Return a future: True once there is a place, False if its client has gone before."""
         place = asyncio.get_running_loop().create_future()
-        if self.taken < PLACES:
-            self.taken += 1
+        if self.has_room(client):
+            self.taken[client] += 1
             place.set_result(True)
         else:
             self.waiting.setdefault(client, deque()).append(place)
         return place
 
-    def give_back(self) -> None:
+    def give_back(self, client: str) -> None:
         """Give a place back, to the client with the next turn if any waits."""
-        while self.waiting:
-            client, requests = self.waiting.popitem(last=False)
-            place = requests.popleft()
-            if requests:
-                self.waiting[client] = requests
-            if not place.done():
-                place.set_result(True)
-                return
-        self.taken -= 1
+        self.taken[client] -= 1
+        self.taken = +self.taken  # without the clients that have none
+        for following in list(self.waiting):
+            requests = self.waiting[following]
+            while requests and self.has_room(following):
+                place = requests.popleft()
+                self.waiting.move_to_end(following)
+                if not place.done():
+                    self.taken[following] += 1
+                    place.set_result(True)
+            if not requests:
+                del self.waiting[following]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -62,8 +72,8 @@ class RequestTurn:
     """A request's place, which it lacks while its body is awaited and once its response begins.
 
     So slow clients hold up nobody: a response waits for a client that does not read. A live page
-    takes a place again, until its first parts are shown. A large response to a user keeps its place
-    until it is sent: else a user that does not read would fill the memory.
+    takes a place again, until its first parts are shown. A large response to a session keeps its
+    place until it is sent: else a user that does not read would fill the memory.
     """
 
     places: Places
@@ -91,7 +101,7 @@ class RequestTurn:
         if not place.done():
             place.set_result(False)
         elif place.result():
-            self.places.give_back()
+            self.places.give_back(self.client)
 
     async def linger(self) -> None:
         """Keep a place of one user for a moment.
@@ -152,18 +162,21 @@ def is_stream(start: Message) -> bool:
 class FairTurns:
     """Lets requests begin in turns, so that a flood of one client waits for itself.
 
-    `find_known_user` returns the user that a request is from, empty without a session, None for one
-    that `find_user` has to look up.
+    `find_session` returns the session that a request names, empty without any. `find_known_user`
+    returns the user that it is from, empty without a session, None for one that `find_user` has to
+    look up.
     """
 
     def __init__(
         self,
         app: ASGIApp,
         *,
+        find_session: Callable[[Scope], str],
         find_known_user: Callable[[Scope], str | None],
         find_user: Callable[[Scope], Awaitable[str]],
     ) -> None:
         self.app = app
+        self.find_session = find_session
         self.find_known_user = find_known_user
         self.find_user = find_user
         self.of_users: dict[str, Places] = {}
@@ -191,10 +204,8 @@ class FairTurns:
                     user = await self.find_user(scope)
                 turn.end()
             if user:
-                turn.places, turn.is_own = (
-                    self.of_users.setdefault(user, Places()),
-                    True,
-                )
+                turn.places = self.of_users.setdefault(user, Places(PLACES_OF_USER))
+                turn.client, turn.is_own = self.find_session(scope), True
             if await turn.begin():
                 await self.app(
                     scope, partial(turn.receive, receive), partial(turn.send, send)
@@ -203,7 +214,7 @@ class FairTurns:
             turn.end()
             if (
                 user
-                and not turn.places.taken
+                and not turn.places.taken.total()
                 and self.of_users.get(user) is turn.places
             ):
                 del self.of_users[user]
