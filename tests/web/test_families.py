@@ -8,13 +8,14 @@ from datetime import timedelta
 import pytest
 
 from publisher.cli.application import activate_schedule
+from publisher.domain.delivery import State
 from publisher.domain.post import PostId
 from publisher.engine.decisions import named_person
 from publisher.web.approvals.families import Member, compare_members
 from publisher.web.kit.live_parts import item_id
 from tests.cli.posts import warning, write_schedule
 from tests.web.conftest import ADMIN
-from tests.web.posts import SOON, plan
+from tests.web.posts import SOON, plan, set_state
 from tests.web.test_approve import TO_ALL, approving  # noqa: F401 # a fixture
 from tests.web.test_live import next_frame, open_page, targets
 
@@ -154,7 +155,7 @@ async def test_lists_show_a_family_as_one_row_with_counts(family):
         found = (await li.get(path)).text
         assert "refund.310000" in found, path
     search = (await li.get("/search?q=refund")).text
-    assert 'href="/posts?q=refund"' in search
+    assert 'href="/posts?family=refund"' in search
     today = (await li.get("/today")).text
     assert today.count('data-testid="row-refund"') == 2
     assert 'data-testid="row-refund.' not in today
@@ -202,7 +203,7 @@ async def test_the_address_of_a_family_leads_to_its_row(approving):  # noqa: F81
     page = await author.get("/posts/two-regions")
     assert (page.status_code, page.headers.get("location")) == (
         303,
-        "/posts?q=two-regions",
+        "/posts?family=two-regions",
     )
     assert (await author.get("/posts/unknown")).status_code == 404
 
@@ -253,3 +254,79 @@ async def test_all_accounts_of_the_shown_region_are_compared(family):
     [compared] = compare_members([member], set())
     pieces = [piece for change in compared.changes.texts for piece in change.pieces]
     assert "".join(p.text for p in pieces if p.kind == "added") == "请把钱转到安全账户"
+
+
+async def publish_family(site):
+    """Plan a family that is published in both regions."""
+    await plan(site, warning("refund", SOON, TO_TWO) + OWN)
+    for post in MEMBERS:
+        await set_state(site, State.PUBLISHED, post=post, attempts=1)
+
+
+async def test_a_post_of_one_region_names_it_and_leads_to_the_others(site):
+    """Its page and the dialogs say the region, and that the other one stays as it is."""
+    await publish_family(site)
+    chief = await site.signed_in("operator", "author", name="张")
+    page = (await chief.get("/posts/refund.310000")).text
+    assert re.search(r'data-testid="region">[^<]*上海', page)
+    assert 'href="/posts?family=refund" data-testid="act-family"' in page
+    for action in ("retract", "correct"):
+        dialog = (await chief.get(f"/posts/refund.310000/{action}")).text
+        assert "只管上海的；另外 1 个地区的照旧" in dialog, action
+    assert "只从上海的 1 个账号删掉" in page
+    page = (await chief.get("/posts/refund")).headers["location"]
+    assert page == "/posts?family=refund"
+
+
+async def test_a_whole_family_is_taken_down_from_one_of_its_posts(site):
+    """The dialog leads to the deletion of all regions, which names each."""
+    await publish_family(site)
+    chief = await site.signed_in("operator", "author", name="张")
+    page = html.unescape((await chief.get("/posts/refund.310000/retract")).text)
+    [path] = re.findall(r'href="(/bulk/retract[^"]*)"', page)
+    whole = (await chief.get(path)).text
+    assert "北京" in whole
+    assert "上海" in whole
+    items = re.findall(r'name="item" value="([^"]*)"', whole)
+    answer = await chief.post("/bulk/retract", data={"item": items, "reason": "有误"})
+    assert answer.status_code == 303, answer.text
+    deliveries = await site.store.queries.deliveries()
+    asked = {item.key.post for item in deliveries if item.is_retraction_requested}
+    assert asked == set(MEMBERS)
+
+
+async def test_a_region_learns_nothing_of_the_others(site):
+    """Who sees one region alone is not led to the family, and cannot take it down."""
+    await publish_family(site)
+    hu = await site.signed_in("operator@region:310000", name="沪")
+    page = (await hu.get("/posts/refund.310000")).text
+    assert 'data-testid="region"' in page
+    assert "act-family" not in page
+    assert "/bulk/retract" not in page
+    answer = await hu.get("/bulk/retract?item=refund.310000&item=refund.110000")
+    assert "refund.110000" not in re.findall(r'value="([^" ]*) ', answer.text)
+
+
+async def test_a_correction_is_written_for_one_region_or_for_all(site):
+    """From the page of one region the form has that region alone; the whole is offered beside."""
+    await publish_family(site)
+    chief = await site.signed_in("operator", "author", name="张")
+    page = html.unescape((await chief.get("/posts/refund.310000/correct")).text)
+    one, whole = re.findall(r'href="(/write[?]kind=correction[^"]*)"', page)
+    for path, to in ((one, "region:310000"), (whole, "all")):
+        form = (await chief.get(path)).text
+        assert re.search(r'<option value="refund" selected', form), path
+        [ticked] = re.findall(r'name="to" value="([^"]*)"[^>]*checked', form)
+        assert ticked == to
+
+
+async def test_the_list_of_a_family_has_its_title_and_names_each_region(site):
+    """No id stands in the field of the search; each row says its region."""
+    await publish_family(site)
+    chief = await site.signed_in("operator", "author", name="张")
+    page = (await chief.get("/posts?family=refund")).text
+    assert "内容" not in re.findall(r"<h1>([^<]+)</h1>", page)
+    assert 'value="refund"' not in page
+    for post, region in zip(MEMBERS, ("北京", "上海"), strict=True):
+        assert f'data-testid="region-{post}">{region}<' in page
+    assert 'data-testid="act-write-whole"' in page

@@ -54,7 +54,13 @@ from publisher.store.approvals.guard import APPROVAL_ALERTS
 from publisher.store.base import StorePart
 from publisher.store.db.alert_tables import ALERT
 from publisher.store.db.approval_tables import APPROVAL
-from publisher.store.db.filters import in_open_state, in_state, is_in_force, is_paused
+from publisher.store.db.filters import (
+    in_open_state,
+    in_state,
+    is_in_force,
+    is_named,
+    is_paused,
+)
 from publisher.store.db.monitor_tables import OBSERVED_POST
 from publisher.store.db.tables import (
     DELIVERY,
@@ -143,6 +149,8 @@ class OccurrenceFilter:
     text: str = ""
     spelt: Collection[PostId] = ()
     """More posts that count as having the text: it spells their titles."""
+    family: str = ""
+    """The name of a family, or of a post that was none before."""
     kind: str = ""
     level: str = ""
     glyph: Glyph | None = None
@@ -697,6 +705,8 @@ def list_conditions(
     conditions: list[ColumnElement[bool]] = [is_on(wanted.accounts)]
     if wanted.before is not None:
         conditions.append(DELIVERY.c.due_at < wanted.before)
+    if wanted.family:
+        conditions.append(is_named(DELIVERY.c.post, wanted.family))
     if wanted.kind:
         conditions.append(DELIVERY.c.kind == wanted.kind)
     if wanted.level:

@@ -75,7 +75,7 @@ class ActionForm:
     url: str = ""
     asks_code: bool = False
     """True if it takes a code of the second factor."""
-    offer: tuple[str, str] | None = None
+    offers: Sequence[tuple[str, str]] = ()
     """The path and the label of what may be better to do first."""
     style: Literal["main", "danger", ""] = "main"
     fields: Mapping[str, str] = field(default_factory=dict)

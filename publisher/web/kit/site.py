@@ -24,7 +24,7 @@ from publisher.config import Settings
 from publisher.domain.account import AccountId, LoadedFiles
 from publisher.domain.delivery import Actor, Role
 from publisher.domain.errors import ApprovalError, NoSuchItemError, SignInError
-from publisher.domain.post import PostId
+from publisher.domain.post import MEMBER_MARK, PostId
 from publisher.domain.user import (
     Grant,
     Permission,
@@ -335,6 +335,14 @@ class Visitor:
             if grant.role is not UserRole.VIEWER
         ]
         return min(roles, key=list(UserRole).index, default=UserRole.VIEWER)
+
+    def name_region(self, post: str) -> str:
+        """Return the region of a member of a family; empty for an ordinary post."""
+        _, mark, code = post.partition(MEMBER_MARK)
+        if not mark:
+            return ""
+        facts = self.site.settings.regions.get(code, {})
+        return facts.get("name") or self.messages.translate("web_no_region")
 
     def may(
         self, permission: Permission, accounts: Collection[AccountId] | None = None

@@ -92,7 +92,7 @@ def retract_form(
         items=[
             ActionItem(
                 value=f"{view.key.post} {view.newest}",
-                title=view.details.post.title,
+                title=" ".join(filter(None, [view.region, view.details.post.title])),
                 path=post_path(view),
                 facts=t(
                     "pages_retract_says",

@@ -59,7 +59,7 @@ async def show_post(request: Request) -> Response:
     moment = await read_moment(visitor)
     if (view := await find_view(request, moment)) is None:
         family = quote(request.path_params["post"], safe="")
-        return redirect(request, f"/posts?q={family}")
+        return redirect(request, f"/posts?family={family}")
     details = view.details
     visitor = await name_related(visitor, details.post, details.corrected_by)
     request.state.visitor = visitor

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from urllib.parse import urlencode
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -104,7 +105,8 @@ def cancel_form(visitor: Visitor, view: PostView) -> ActionForm:
         label=t("pages_cancel"),
         title=t("pages_cancel_title", number=number),
         texts=[
-            t("pages_cancel_says", number=number, published=view.stops.maybe_published)
+            *explain_region(visitor, view),
+            t("pages_cancel_says", number=number, published=view.stops.maybe_published),
         ],
         confirm=t("pages_cancel_confirm", number=number),
         keep=t("pages_cancel_keep"),
@@ -127,8 +129,11 @@ def retract_form(visitor: Visitor, view: PostView) -> ActionForm:
         path=f"/posts/{post}/retract",
         back=post_path(view),
         label=t("pages_retract"),
-        title=t("pages_retract_title", number=number),
+        title=t("pages_retract_region_title", region=view.region, number=number)
+        if view.region
+        else t("pages_retract_title", number=number),
         texts=[
+            *explain_region(visitor, view),
             t(
                 "pages_retract_says",
                 live=view.stops.published,
@@ -143,7 +148,7 @@ def retract_form(visitor: Visitor, view: PostView) -> ActionForm:
         icon="trash-2",
         reason="required",
         asks_code=needs_code([view.stops]) and not visitor.is_stepped_up,
-        offer=offer_correction(visitor, view),
+        offers=[*offer_correction(visitor, view), *offer_whole(visitor, view)],
         style="danger",
         fields={"newest": str(view.newest)},
     )
@@ -157,14 +162,31 @@ def needs_code(stops: Sequence[StopCounts]) -> bool:
     return sum(each.maybe_published + each.taken_down for each in stops) > 1
 
 
-def offer_correction(visitor: Visitor, view: PostView) -> tuple[str, str] | None:
+def offer_correction(visitor: Visitor, view: PostView) -> Sequence[tuple[str, str]]:
     """Return the way to a correction: it reaches readers only while the original is there."""
     if not (view.stops.maybe_published and "/write" in visitor.site.pages):
-        return None
+        return ()
     if not visitor.may(PERMISSIONS["correct"], view.progress.accounts):
-        return None
+        return ()
     label = visitor.messages.translate("pages_retract_correct_first")
-    return f"/posts/{view.key.post}/correct", label
+    return [(f"/posts/{view.key.post}/correct", label)]
+
+
+def explain_region(visitor: Visitor, view: PostView) -> Sequence[str]:
+    """Return the sentence that an act on a member of a family is about one region alone."""
+    if not view.siblings:
+        return ()
+    facts = {"region": view.region, "number": len(view.siblings)}
+    return [visitor.messages.translate("pages_region_alone", **facts)]
+
+
+def offer_whole(visitor: Visitor, view: PostView) -> Sequence[tuple[str, str]]:
+    """Return the way to take all members of a family down, which asks again."""
+    posts = [view.key.post, *view.siblings]
+    if not view.siblings or not visitor.may_everywhere(PERMISSIONS["retract"]):
+        return ()
+    label = visitor.messages.translate("pages_retract_whole", number=len(posts))
+    return [(f"/bulk/retract?{urlencode({'item': posts}, doseq=True)}", label)]
 
 
 async def confirm_retraction(
@@ -515,7 +537,7 @@ async def show_retract(request: Request) -> Response:
         post=view.details.post,
         retraction=retraction,
         again=retract_form(visitor, view) if needs_another else None,
-        offer=offer_correction(visitor, view),
+        offer=next(iter(offer_correction(visitor, view)), None),
     )
 
 
@@ -749,6 +771,7 @@ async def show_correct(request: Request) -> Response:
         post=post,
         corrections=corrections,
         repeats=repeats,
+        about_region=explain_region(visitor, view),
         stages=[stage.name for stage in chain],
     )
 

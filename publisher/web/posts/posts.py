@@ -30,12 +30,14 @@ from publisher.domain.errors import NoSuchItemError
 from publisher.domain.glyph import Glyph
 from publisher.domain.kinds import PostKind
 from publisher.domain.post import (
+    MEMBER_MARK,
     ONCE_OCCURRENCE,
     OccurrenceKey,
     Post,
     PostId,
     RenderedPost,
     WarningLevel,
+    find_family,
 )
 from publisher.domain.user import Permission
 from publisher.store.approvals.decisions import ApprovalTask, list_unapproved
@@ -71,6 +73,7 @@ async def show_posts(request: Request) -> Response:
     wanted = OccurrenceFilter(
         text=text,
         spelt=await find_spelt(get_site(request), text),
+        family=query.get("family", "")[:MAX_QUERY_CHARACTERS],
         kind=next((kind for kind in PostKind if kind == query.get("kind")), ""),
         level=next(
             (level for level in WarningLevel if level == query.get("level")), ""
@@ -94,6 +97,7 @@ async def show_posts(request: Request) -> Response:
         name_occurrence=name_occurrence,
         wanted=wanted,
         following=following,
+        members=list_members(shown) if wanted.family else (),
         kinds=list(PostKind),
         levels=list(WarningLevel),
         glyphs=list(Glyph),
@@ -101,6 +105,13 @@ async def show_posts(request: Request) -> Response:
         may_retract=visitor.may(Permission.RETRACT),
         may_write=visitor.may(Permission.WRITE),
     )
+
+
+def list_members(
+    summaries: Sequence[OccurrenceSummary],
+) -> Sequence[OccurrenceSummary]:
+    """Return the occurrences of listed families, one for each region."""
+    return [member for summary in summaries for member in summary.members]
 
 
 async def find_spelt(site: Site, typed: str) -> Sequence[PostId]:
@@ -178,12 +189,21 @@ class PostView:
     """The deliveries of the lines, by id."""
     rewritten: Mapping[AccountId, PostId]
     """The copies that people have written for accounts that refused the post."""
+    region: str
+    """The region of a member of a family; empty for an ordinary post."""
+    siblings: Sequence[PostId]
+    """The posts of the other regions that the visitor sees."""
 
     @property
     def rendered(self) -> Sequence[RenderedPost]:
         """The final texts, by account, as far as they were read and are still kept."""
         of_key = [item.rendered for item in self.filed if item.delivery.key == self.key]
         return sorted(filter(None, of_key), key=lambda item: item.account)
+
+    @property
+    def family(self) -> str:
+        """The name of the post's family; the id of an ordinary post."""
+        return find_family(self.key.post)
 
     @property
     def path(self) -> str:
@@ -325,7 +345,18 @@ async def read_post_view(
         progress=progress,
         filed=filed,
         rewritten=await read_rewritten(visitor, post, filed),
+        region=visitor.name_region(post),
+        siblings=await find_siblings(visitor, post),
     )
+
+
+async def find_siblings(visitor: Visitor, post: PostId) -> Sequence[PostId]:
+    """Return the other members of a post's family that the visitor sees, by id."""
+    if MEMBER_MARK not in post:
+        return ()
+    found = await visitor.site.store.queries.find_posts(find_family(post))
+    others = {one for one in found if MEMBER_MARK in one} - {post}
+    return sorted(await visitor.find_visible(others))
 
 
 async def read_rewritten(

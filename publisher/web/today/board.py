@@ -206,7 +206,7 @@ def row_element(key: OccurrenceKey) -> str:
 def post_path(summary: OccurrenceSummary) -> str:
     """Return the address of an occurrence's page."""
     if summary.members:
-        return f"/posts?{urlencode({'q': summary.name})}"
+        return f"/posts?{urlencode({'family': summary.name})}"
     path = f"/posts/{quote(summary.key.post, safe='')}"
     return (
         f"{path}/{quote(summary.key.occurrence, safe='')}"

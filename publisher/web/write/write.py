@@ -253,11 +253,15 @@ def suggest_fields(request: Request) -> dict[str, list[str]]:
     kind = kind if kind in set(PostKind) else PostKind.WARNING
     targets = sorted({name for grant in visitor.user.grants for name in grant.targets})
     is_approved = bool(site.store.approval_rules.chain_for(kind))
+    is_everywhere = visitor.may_everywhere(Permission.WRITE)
+    original, _, region = query.get("follows", "").partition(MEMBER_MARK)
+    if region in site.settings.regions:
+        targets, is_everywhere = [f"region:{region}"], False
     return {
         "kind": [kind],
-        "follows": [query.get("follows", "")],
+        "follows": [original],
         "when": ["asap" if is_approved else "once"],
-        "to": ["all"] if visitor.may_everywhere(Permission.WRITE) else targets,
+        "to": ["all"] if is_everywhere else targets,
         "repeat": ["mon"],
         **suggest_time(site.runtime.now().astimezone(site.settings.timezone)),
     }
