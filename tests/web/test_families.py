@@ -330,3 +330,25 @@ async def test_the_list_of_a_family_has_its_title_and_names_each_region(site):
     for post, region in zip(MEMBERS, ("北京", "上海"), strict=True):
         assert f'data-testid="region-{post}">{region}<' in page
     assert 'data-testid="act-write-whole"' in page
+
+
+async def test_a_yes_to_a_family_stands_below_all_texts_and_says_how_far_it_goes(
+    family,
+):
+    """The button names regions and accounts, is no bar over the texts, and says why it waits."""
+    li = await family.signed_in("approver", name="李")
+    page, _items = await list_items(li)
+    above, _, decide = page.partition('<div class="decide release">')
+    assert 'data-testid="member-refund.310000"' in above
+    sent_to = decide.partition("<form")[0]
+    assert re.search(r"2 个地区（各是一篇）、4 个账号：</b>北京、上海", sent_to)
+    [button] = re.findall(r"<button[^>]*act-approve[^>]*>[^<]*", decide)
+    assert 'data-read-first="（请先看文字）"' in button
+    assert "2 个地区、4 个账号" in button
+
+
+async def test_the_inbox_counts_the_accounts_of_a_family(family):
+    """Two regions with four accounts are no two accounts."""
+    li = await family.signed_in("approver", name="李")
+    inbox = (await li.get("/inbox")).text
+    assert re.search(r"2 个地区[^<]*4 个账号", inbox)

@@ -94,6 +94,17 @@ class FamilyPage:
         return choose_shown(self.members)
 
     @property
+    def regions(self) -> Sequence[str]:
+        """The names of the members' regions."""
+        return self.names.list_regions(
+            account for member in self.members for account in member.task.accounts
+        )
+
+    @property
+    def number_of_accounts(self) -> int:
+        return sum(len(member.task.accounts) for member in self.members)
+
+    @property
     def path(self) -> str:
         return approval_path(self.key)
 

@@ -210,7 +210,7 @@ def _join_items(visitor: Visitor, members: Sequence[TodoItem]) -> TodoItem:
         text=translate("web_todo_family", number=len(members), text=first.text),
         path=first.path.replace(quote(post, safe=""), quote(family, safe=""), 1),
         members=[item.subject for item in members],
-        number=len(members),
+        number=sum(item.number for item in members),
     )
 
 
