@@ -15,7 +15,7 @@ from publisher.web.approvals.families import Member, compare_members
 from publisher.web.kit.live_parts import item_id
 from tests.cli.posts import warning, write_schedule
 from tests.web.conftest import ADMIN
-from tests.web.posts import SOON, plan, set_state
+from tests.web.posts import SOON, hidden_fields, plan, set_state
 from tests.web.test_approve import TO_ALL, approving  # noqa: F401 # a fixture
 from tests.web.test_live import next_frame, open_page, targets
 
@@ -352,3 +352,34 @@ async def test_the_inbox_counts_the_accounts_of_a_family(family):
     li = await family.signed_in("approver", name="李")
     inbox = (await li.get("/inbox")).text
     assert re.search(r"2 个地区[^<]*4 个账号", inbox)
+
+
+async def test_a_yes_to_a_family_is_one_decision_and_taken_back_at_once(family):
+    """The list of decisions has it once, with the number of regions; one button ends all."""
+    li = await family.signed_in("approver", name="李")
+    _page, items = await list_items(li)
+    await li.post("/approve/refund", data={"item": items})
+    done = (await li.get("/inbox")).text.partition('data-testid="done"')[2]
+    assert done.count("act-end-") == 1
+    assert "<span>2 个地区</span>" in done
+    [form] = re.findall(
+        r'<form method="post" action="/approve/refund/end">.*?</form>', done
+    )
+    data = {"item": re.findall(r'name="item" value="([^"]*)"', form), "own": "1"}
+    hu = await family.signed_in("approver@region:310000", name="沪")
+    assert (await hu.post("/approve/refund/end", data=data)).status_code == 404
+    assert await count_given(family) == dict.fromkeys(MEMBERS, 1)
+    answer = await li.post("/approve/refund/end", data=data)
+    assert answer.status_code == 303, answer.text
+    assert await count_given(family) == dict.fromkeys(MEMBERS, 0)
+
+
+async def test_a_decision_on_one_region_names_it(family):
+    """A yes to one member is said with its region."""
+    hu = await family.signed_in("approver@region:310000", name="沪")
+    page = (await hu.get("/approve/refund.310000")).text
+    fields = hidden_fields(page, "/approve/refund.310000")
+    answer = await hu.post("/approve/refund.310000", data=fields)
+    assert answer.status_code == 303, answer.text
+    done = (await hu.get("/inbox")).text.partition('data-testid="done"')[2]
+    assert "<span>上海</span>" in done

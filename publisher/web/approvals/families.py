@@ -13,12 +13,14 @@ from publisher.domain.account import AccountId
 from publisher.domain.errors import ApprovalError, NoSuchItemError, SignInError
 from publisher.domain.post import (
     MEMBER_MARK,
+    ONCE_OCCURRENCE,
     Marker,
     OccurrenceKey,
     PostId,
     RenderedPost,
     find_family,
 )
+from publisher.domain.user import Permission
 from publisher.engine.approvals import (
     WaitingFamily,
     approve_members,
@@ -34,6 +36,7 @@ from publisher.store.approvals.decisions import (
 from publisher.store.queries.todo import Waiting
 from publisher.web.approvals import approve
 from publisher.web.kit.access import step_up
+from publisher.web.kit.bulk import do_each, read_ticked
 from publisher.web.kit.forms import read_reason
 from publisher.web.kit.frame import read_moment
 from publisher.web.kit.page import redirect, render_page
@@ -386,3 +389,33 @@ async def return_text(request: Request) -> Response:
     facts = {"title": tasks[0].post.title, "author": tasks[0].status.author}
     notice = Notice(code="web_done_returned", facts=facts)
     return redirect(request, await approve.find_next_path(request), notice)
+
+
+async def end_approvals(request: Request) -> Response:
+    """End the visitor's own approvals of the members of the form, or those of an ordinary post."""
+    form = await request.form()
+    if "item" not in form:
+        return await approve.end_approvals(request)
+    visitor, posts = get_visitor(request), read_ticked(form.getlist("item"))
+    visible = await visitor.find_visible([PostId(post) for post in posts])
+    for post in posts:
+        if post not in visible or find_family(post) != request.path_params["post"]:
+            raise NoSuchItemError("post", post)
+    at = request.query_params.get("at", ONCE_OCCURRENCE)
+
+    async def act(post: str) -> None:
+        result = await visitor.site.store.approvals.unapprove(
+            PostId(post),
+            at,
+            visitor.actor,
+            visitor.messages.translate("web_end_reason"),
+            visitor.user.name,
+            partial(visitor.require, Permission.STOP),
+        )
+        if result.is_too_late:
+            raise ApprovalError("web_end_too_late", title=visitor.name_region(post))
+
+    notice = await do_each(
+        visitor, "web_done_ended_family", posts, act, visitor.name_region
+    )
+    return redirect(request, "/inbox", notice)

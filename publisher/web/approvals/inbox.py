@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from starlette.requests import Request
 from starlette.responses import Response
 
-from publisher.domain.post import PostId
+from publisher.domain.post import PostId, find_family
 from publisher.store.approvals.decisions import OwnApproval
 from publisher.store.queries.audit_log import AuditFilter, AuditRecord
 from publisher.web.audit.page import AuditSentence, make_sentences
@@ -59,6 +59,10 @@ class DoneItem:
     sentence: AuditSentence | None = None
     number: int = 0
     """On how many deliveries."""
+    members: Sequence[PostId] = ()
+    """Of one yes to a family: its posts, where there are several."""
+    end_path: str = ""
+    """The address at which the approval is ended."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,7 +138,6 @@ async def show_inbox(request: Request) -> Response:
         ),
         view=view,
         done=await read_done(visitor, chosen),
-        approval_path=approval_path,
         endings=SHOWN_ENDINGS,
     )
 
@@ -161,7 +164,7 @@ async def read_done(visitor: Visitor, chosen: TodoKind | None) -> DoneList:
     ]
     if chosen in {None, TodoKind.APPROVE}:
         given = await store.approvals.given_by(visitor.user.name, since)
-        done += [DoneItem(at=one.approval.at, approval=one) for one in given]
+        done += join_given(given)
     done.sort(key=lambda item: item.at, reverse=True)
     listed = done[:MAX_DONE] + [
         one for one in done[MAX_DONE:] if one.approval and one.approval.can_be_ended
@@ -170,6 +173,50 @@ async def read_done(visitor: Visitor, chosen: TodoKind | None) -> DoneList:
         len(entries) == MAX_ENTRIES or len(orders) > MAX_DONE or len(done) > len(listed)
     )
     return DoneList(items=listed, has_more=has_more)
+
+
+def join_given(given: Sequence[OwnApproval]) -> Sequence[DoneItem]:
+    """Return a person's approvals, newest first; those of one yes to a family are one item."""
+    groups: list[list[OwnApproval]] = []
+    for one in given:
+        if groups and is_of_same_yes(groups[-1][-1], one):
+            groups[-1].append(one)
+        else:
+            groups.append([one])
+    return [describe_yes(group) for group in groups]
+
+
+def is_of_same_yes(one: OwnApproval, other: OwnApproval) -> bool:
+    """Return True if two neighbours are approvals of one family, given and ended together."""
+
+    def describe(given: OwnApproval) -> tuple[object, ...]:
+        family, stage = find_family(given.key.post), given.approval.stage
+        return (
+            family,
+            given.key.occurrence,
+            stage,
+            given.ended_reason,
+            given.can_be_ended,
+        )
+
+    is_alike = describe(one) == describe(other) and one.key != other.key
+    return is_alike and abs(one.approval.at - other.approval.at) < ORDER_GAP
+
+
+def describe_yes(group: Sequence[OwnApproval]) -> DoneItem:
+    first, members = group[0], [one.key.post for one in group]
+    is_whole = len(group) > 1
+    key = (
+        replace(first.key, post=PostId(find_family(first.key.post)))
+        if is_whole
+        else first.key
+    )
+    return DoneItem(
+        at=first.approval.at,
+        approval=first,
+        members=members if is_whole else (),
+        end_path=approval_path(key, "/end"),
+    )
 
 
 def group_orders(entries: Sequence[AuditRecord]) -> Sequence[Sequence[AuditRecord]]:
