@@ -215,7 +215,9 @@ def find_misplaced_data(
 def find_lone_approvals(schedule: Schedule, rules: ApprovalRules) -> list[Problem]:
     """Return warnings of posts that two people should approve, and fewer do."""
     return [
-        _make_warning("kind_needs_two", post=post.id, key="kind", kind=post.kind)
+        _make_warning(
+            "kind_needs_two", post=post.id, key="kind", field="kind", kind=post.kind
+        )
         for post in schedule.posts
         if post.kind.traits.needs_two and len(rules.chain_for(post.kind)) < 2
     ]

@@ -118,11 +118,8 @@ def list_note_keys(
 
 def find_field(problem: Problem) -> str:
     """Return the field of a problem, empty for one of the whole post."""
-    path = (
-        problem.location.path
-        if problem.location is not None
-        else problem.facts.get("field", "")
-    )
+    place = problem.location.path if problem.location is not None else ""
+    path = place or problem.facts.get("field", "")
     key = path.partition("[")[0]
     if key in TIME_KEYS:
         return "when"

@@ -483,6 +483,8 @@ async def read_live_values(
     if check.post is not None and first(form.fields, "when") == "once":
         notes.setdefault("when", []).extend(await find_clashes(visitor, check))
         notes["when"].extend(await asyncio.to_thread(find_day_off, visitor, check))
+    kind = str(form.entry.get("kind", ""))
+    chain = site.store.approval_rules.chain_for(kind)
     texts, seen = choose_texts(form.fields, check), set(form.fields.get("seen", ()))
     for room in check.rooms:
         if room.capabilities.is_article:
@@ -510,7 +512,10 @@ async def read_live_values(
         "choices": list_choices(visitor.site.settings, visitor.messages, check),
         "title_room": measure_title(check, str(form.entry.get("title", ""))),
         "split_overflow": split_overflow,
-        "chain": site.store.approval_rules.chain_for(str(form.entry.get("kind", ""))),
+        "chain": chain,
+        "lacks_two": kind in set(PostKind)
+        and PostKind(kind).traits.needs_two
+        and len(chain) < 2,
         "diff": await asyncio.to_thread(read_diff, form),
         "saved_at": saved_at,
         "account_name": partial(name_account, site),
