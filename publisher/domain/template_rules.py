@@ -167,6 +167,16 @@ def refuse_judgement(facts: RuleFacts) -> Iterator[Finding]:
                 yield key, "rule_word_of_judgement", {"value": word}
 
 
+def refuse_repeated_person(facts: RuleFacts) -> Iterator[Finding]:
+    """A person is printed before the facts, which do not begin with the name again."""
+    persons, text = facts.data.get("persons"), facts.text("facts").strip()
+    text = re.sub("^经查[，,]", "", text).strip()
+    for person in persons if isinstance(persons, list) else ():
+        name = person.get("name") if isinstance(person, Mapping) else None
+        if isinstance(name, str) and name and text.startswith(name):
+            yield "data.facts", "rule_person_repeated", {"value": name}
+
+
 def require_loss_or_saved(facts: RuleFacts) -> Iterator[Finding]:
     if not {"loss", "saved"} & facts.data.keys():
         yield "data.loss", "rule_no_sum", {}
@@ -318,6 +328,7 @@ RULES: Final[Mapping[str, Rule]] = {
     "no-hotlines": refuse_hotlines,
     "true-weekdays": require_true_weekdays,
     "no-judgement": refuse_judgement,
+    "person-once": refuse_repeated_person,
     "loss-or-saved": require_loss_or_saved,
     "quotation-marks": require_quotation_marks,
     "known-law": require_known_law,

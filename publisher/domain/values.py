@@ -15,6 +15,7 @@ MAX_AGE_OF_A_DAY: Final = timedelta(days=400)
 """A day further back is probably a mistyped year."""
 MAX_NUMBER: Final = 10**15
 ADULT_AGE: Final = 18
+MAX_AGE: Final = 120
 OTHERS: Final = "其他"
 """The name of the row with all that no other row has."""
 _SURNAME: Final = r"[\u3400-\u9fff]{1,2}"
@@ -181,13 +182,11 @@ def read_person(value: object, _form: FieldForm, _due: date) -> str:
     ):
         raise WrongValueError("template_data_wrong")
     name, sex, age = value["name"], value["sex"], value["age"]
+    if type(age) is not int or not 0 <= age <= MAX_AGE:
+        raise WrongValueError("value_age_wrong", value=str(age)[:20])
     is_alias = value.get("alias", False)
     if not (
-        isinstance(name, str)
-        and sex in ("男", "女")
-        and type(age) is int
-        and 0 <= age <= 120
-        and isinstance(is_alias, bool)
+        isinstance(name, str) and sex in ("男", "女") and isinstance(is_alias, bool)
     ):
         raise WrongValueError("template_data_wrong")
     masked = f"{name[:1]}某"
@@ -382,7 +381,9 @@ def read_choice(value: object, form: FieldForm, _due: date) -> str:
             key if key == label else f"{key} {label}"
             for key, label in form.choices.items()
         )
-        raise WrongValueError("value_no_choice", value=str(value)[:40], choices=choices)
+        labels = "、".join(form.choices.values())
+        facts = {"value": str(value)[:40], "choices": choices, "labels": labels}
+        raise WrongValueError("value_no_choice", **facts)
     return form.choices[value]
 
 

@@ -31,6 +31,7 @@ SECTION_FORMS: Final = frozenset({"text", "bullets", "numbers", "figures", "rows
 DEFAULT_LEAD: Final = ("{summary}",)
 Sentence: TypeAlias = str | Sequence[str]
 """A pattern such as `{day}，{place}{person}`, or several of which the first complete one counts."""
+_PAUSES: Final = ("，", "；", "、", "。")
 _FIELD: Final = re.compile(r"\{([\w.-]+)\}")
 
 
@@ -134,7 +135,24 @@ def fill_pattern(pattern: str, values: Mapping[str, str]) -> str | None:
     """Return a pattern with its fields filled in, None if one of them is missing or blank."""
     if not all(values.get(name, "").strip() for name in _FIELD.findall(pattern)):
         return None
-    return _FIELD.sub(lambda found: values[found[1]].strip(), pattern)
+    opening, *rest = _FIELD.split(pattern)
+    return opening + "".join(
+        _print_once(values[name].strip(), opening, following) + following
+        for name, following in zip(rest[::2], rest[1::2], strict=True)
+    )
+
+
+def _print_once(value: str, opening: str, following: str) -> str:
+    """Return a value without the words of its pattern that its writer typed too.
+
+    These are the opening, such as 目前，, and a full stop before a comma.
+    """
+    shown = value
+    if word := opening.rstrip("，："):
+        shown = re.sub(rf"^{re.escape(word)}\s*[，,：:]\s*", "", shown)
+    if following.startswith(_PAUSES):
+        shown = shown.rstrip("。")
+    return shown or value
 
 
 def fill_sentences(patterns: Sequence[Sentence], values: Mapping[str, str]) -> str:

@@ -201,3 +201,23 @@ async def test_rows_can_be_added_without_script(site, file):  # noqa: F811
         sent = {**fields_of(page), "do": ["refresh"]}
         rows.append(len(sent["data.types.name"]))
     assert rows == [3, 4, 5, 6, 7, 8, 8]
+
+
+async def test_an_age_may_carry_its_unit(site, file):  # noqa: F811 # a fixture
+    """62岁 is the age 62."""
+    author = await site.signed_in("author", name="王")
+    page = await author.post("/write", data=NEW | CASE | {"data.person.age": "62岁"})
+    assert page.status_code == 303, page.text
+    post = posts(file)[-1]
+    assert post["data"]["person"]["age"] == 62
+
+
+@pytest.mark.parametrize("kind", ["notice", "tip"])
+async def test_a_kind_for_two_approvers_says_so_beside_the_button(site, kind):
+    """With fewer of them it is said by the kind's name, also while nothing else is wrong."""
+    author = await site.signed_in("author", name="王")
+    page = (await author.get(f"/write?kind={kind}")).text
+    said = re.findall(r'data-testid="lacks-two">([^<]*)', page)
+    assert [text.partition("应由两人审批")[0] for text in said] == ["警情"] * (
+        kind == "notice"
+    )

@@ -20,7 +20,7 @@ ELSEWHERE = {
     "rule_emergency_without_expiry",  # nor this rule
 }
 REFUSED = {
-    "template_data_wrong": ("case", {"person.age": "六十"}, "data.person"),
+    "template_data_wrong": ("case", {"person.sex": ""}, "data.person"),
     "template_data_missing": ("case", {"place": ""}, "data.place"),
     "value_text_too_long": ("case", {"story": "字" * 46}, "data.story"),
     "value_too_many": ("case", {"advice": "一\n二\n三\n四\n五\n六"}, "data.advice"),
@@ -31,6 +31,7 @@ REFUSED = {
         {"person.name": "李小明", "person.age": "12"},
         "data.person",
     ),
+    "value_age_wrong": ("case", {"person.age": "六十二"}, "data.person"),
     "value_place_exact": ("case", {"place": "青禾路12号"}, "data.place"),
     "value_day_ahead": ("case", {"day": "2026-12-25"}, "data.day"),
     "value_day_too_old": ("case", {"day": "2020-01-01"}, "data.day"),
@@ -70,6 +71,7 @@ REFUSED = {
     "rule_weekday_differs": ("tip", {"why": "1月16日（周日）9时"}, "data.why"),
     "rule_no_such_day": ("service", {"when": "2月30日（周二）9时起"}, "data.when"),
     "rule_word_of_judgement": ("notice", {"facts": "凶手逃离现场"}, "data.facts"),
+    "rule_person_repeated": ("notice", {"facts": "陈某因停车推搡他人"}, "data.facts"),
     "rule_no_sum": ("case", {"saved": ""}, "data.loss"),
     "rule_no_quotation_marks": ("case", {"quote": "把钱转来"}, "data.quote"),
     "rule_unknown_law": ("case", {"law": "《不存在的法》"}, "data.law"),

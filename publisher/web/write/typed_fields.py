@@ -102,7 +102,7 @@ class TypedField:
 
 def read_part(part: str, text: str) -> object:
     if part in _NUMBERS:
-        return read_number(text)
+        return read_number(text.removesuffix("岁").strip() if part == "age" else text)
     if part in _DAYS:
         return read_iso(date.fromisoformat, text)
     return _FLAGS.get(text, text) if part == "alias" else text

@@ -8,7 +8,12 @@ import pytest
 from publisher.domain.errors import TemplateError
 from publisher.domain.kinds import PostKind
 from publisher.domain.post import OneTimeTrigger
-from tests.unit.rendering.rendering_fixtures import AGENCY, post_of, render_for
+from tests.unit.rendering.rendering_fixtures import (
+    AGENCY,
+    post_of,
+    render_for,
+    sample_post,
+)
 
 OWN = """
 about = "治安播报"
@@ -197,3 +202,35 @@ def test_a_wrong_key_of_a_sample_is_named(written, line, key):
     """A mistake in a sample.toml is a fault of the template."""
     own = written({"news/sample.toml": f'about = "x"\n{line}\n'})
     assert [problem.facts["name"] for problem in own.problems] == [key]
+
+
+def render_sample(shipped, name, data):
+    """Return the text of a template's example with these data, for Weibo."""
+    post, original = sample_post(shipped, name)
+    changed = replace(post, data={**post.data, **data})
+    return render_for("weibo", changed, shipped, original=original).text
+
+
+@pytest.mark.parametrize(
+    ("data", "printed", "doubled"),
+    [
+        (
+            {"measures": "目前，案件正在办理中。"},
+            "目前，案件正在办理中。",
+            "目前，目前",
+        ),
+        ({"facts": "经查,因停车推搡"}, "（男，41岁）因停车推搡。", "经查,"),
+        ({"measures": "目前"}, "目前，目前。", "。。"),
+    ],
+)
+def test_fixed_words_are_not_printed_twice(shipped, data, printed, doubled):
+    """The opening of a sentence that the writer typed too is left out; alone it is a value."""
+    text = render_sample(shipped, "notice", data)
+    assert printed in text
+    assert doubled not in text
+
+
+def test_a_full_stop_before_a_comma_is_left_out(shipped):
+    """A sentence that goes on after a field has no full stop in the middle."""
+    text = render_sample(shipped, "case", {"story": "被转走存款。"})
+    assert "被转走存款，避免损失12万元。" in text

@@ -71,6 +71,13 @@ def say(problem) -> str:
         ),
         (
             "notice",
+            {"facts": "经查，周某先动手"},
+            "rule_person_repeated",
+            "data.facts",
+            "周某",
+        ),
+        (
+            "notice",
             {"measures": "线索请打13900000000"},
             "rule_private_number",
             "data.measures",
