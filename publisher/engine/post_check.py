@@ -50,7 +50,11 @@ class TextRoom:
 
     @property
     def length(self) -> int:
-        return max(map(self.capabilities.count_text, self.rendered.all_parts))
+        return self.measure(self.rendered)
+
+    def measure(self, rendered: RenderedPost) -> int:
+        """Return the length of a text of this platform, the longest part's."""
+        return max(map(self.capabilities.count_text, rendered.all_parts))
 
     @property
     def limit(self) -> int:

@@ -221,3 +221,27 @@ async def test_a_kind_for_two_approvers_says_so_beside_the_button(site, kind):
     assert [text.partition("应由两人审批")[0] for text in said] == ["警情"] * (
         kind == "notice"
     )
+
+
+async def test_the_empty_preview_names_the_fields_that_it_lacks(site):
+    """Each blank field that is needed, and each wrong one, by its label."""
+    author = await site.signed_in("author", name="王")
+    page = (await author.get("/write?kind=warning")).text
+    [said] = re.findall(r'data-testid="lacking">([^<]*)', page)
+    assert "标题" in said
+    assert "摘要" in said
+
+
+async def test_a_region_without_a_preview_is_named_with_its_error(site):
+    """The others keep theirs; each account's own length stands at its text."""
+    author = await site.signed_in("author", name="王")
+    fields = NEW | CASE | {"region.310000.data.day": "去年"}
+    page = (await author.post("/write/check", data=fields)).text
+    said = page.partition('data-testid="unshown">')[2].partition("</div>")[0]
+    assert "还没有样子的地区：上海" in said
+    assert said.count("<p>上海 ") == 1
+    assert 'data-testid="preview-weibo"' in page
+    whole = (await author.post("/write/check", data=NEW | CASE)).text
+    assert 'data-testid="unshown"' not in whole
+    [number] = re.findall(r'data-testid="length-weibo">(\d+) / ', whole)
+    assert re.search(rf'count-weibo">{number} / \d+</span><small>\w+的最长', whole)

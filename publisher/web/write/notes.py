@@ -14,6 +14,7 @@ from publisher.engine.post_check import PostCheck
 from publisher.schedule.cron import DayMark, mark_day
 from publisher.store.approvals.decisions import Return
 from publisher.web.kit.site import Site, Visitor
+from publisher.web.write.data_fields import DrawnField
 
 TIME_KEYS = frozenset({"at", "cron", "days", "from", "until"})
 ID_CODES = frozenset(
@@ -160,3 +161,22 @@ def describe_problem(visitor: Visitor, problem: Problem) -> Mapping[str, Any]:
         "hint": messages.hint(problem.code, **problem.facts),
         "is_error": problem.is_error,
     }
+
+
+def list_lacking(
+    visitor: Visitor,
+    entry: Mapping[str, Any],
+    drawn: Iterable[DrawnField],
+    problems: Iterable[Problem],
+) -> Sequence[str]:
+    """Return the labels of the fields that are needed and blank, or wrong."""
+    data = entry.get("data", {})
+    keys = [] if entry.get("title") else ["title"]
+    keys += [
+        f"data.{each.key}"
+        for each in drawn
+        if each.is_needed and data.get(each.key) in (None, "", [])
+    ]
+    keys += [find_field(problem) for problem in problems if problem.is_error]
+    names = map(visitor.messages.name_field, filter(None, keys))
+    return list(dict.fromkeys(name.removeprefix("data.") for name in names))

@@ -1,8 +1,8 @@
 """The words of single regions in the form: the shown regions, and the visible ones."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-from publisher.domain.post import MEMBER_MARK, PostId
+from publisher.domain.post import MEMBER_MARK, PostId, RenderedPost
 from publisher.engine.post_change import find_accounts
 from publisher.schedule.edit import TABLE_KEYS, Entry
 from publisher.schedule.families import NO_REGION
@@ -47,6 +47,16 @@ def name_regions(site: Site, visitor: Visitor, entry: Entry) -> Mapping[str, str
         for account in sorted(find_accounts(entry, context), key=names.order)
         if visitor.sees_any([account])
     }
+
+
+def list_unshown(
+    site: Site, visitor: Visitor, entry: Entry, shown: Iterable[RenderedPost]
+) -> Mapping[str, str]:
+    """Return the regions of a post that has texts, but none for them; by code."""
+    accounts = site.settings.accounts
+    codes = {accounts[text.account].region or NO_REGION for text in shown}
+    names = name_regions(site, visitor, entry) if codes else {}
+    return {code: name for code, name in names.items() if code not in codes}
 
 
 def fill_shown_regions(site: Site, entry: Entry, fields: Fields) -> Fields:

@@ -85,6 +85,7 @@ from publisher.web.write.notes import (
     find_clashes,
     find_day_off,
     find_remarks,
+    list_lacking,
     list_note_keys,
     place_notes,
 )
@@ -109,6 +110,7 @@ from publisher.web.write.region_words import (
     fill_shown_regions,
     leave_out_regions,
     list_shown_regions,
+    list_unshown,
     name_regions,
     take_member,
 )
@@ -509,6 +511,10 @@ async def read_live_values(
         "check": check,
         "recipient_counts": await count_recipients(visitor, form.entry.get("to")),
         "shown": texts,
+        "unshown": list_unshown(site, visitor, form.entry, check.result.rendered_posts),
+        "lacking": list_lacking(
+            visitor, form.entry, drawn["data_fields"], check.problems
+        ),
         "choices": list_choices(visitor.site.settings, visitor.messages, check),
         "title_room": measure_title(check, str(form.entry.get("title", ""))),
         "split_overflow": split_overflow,
