@@ -43,7 +43,7 @@ SUBJECTS: Mapping[str, str] = {
         start_checks stored_posts template_rules templates values versions
     """,
     "posts": """
-        actions bulk cancel correct correction decisions expiring known_posts occurrences
+        actions bulk cancel correct correction corrections decisions expiring known_posts occurrences
         open_outcomes orders post posts progress queries recovery_orders removals resend resends resolve
         retract search send status why
     """,

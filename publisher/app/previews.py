@@ -46,7 +46,7 @@ async def send_previews(app: Application) -> None:
                 await previews.finish(claimed, *await _send(app, claimed))
 
 
-async def _find_obstacle(app: Application, rendered: RenderedPost) -> str:
+async def find_obstacle(app: Application, rendered: RenderedPost) -> str:
     """Return the code of what has happened since the order; empty if it may be sent."""
     if await app.store.previews.is_paused(rendered):
         return PAUSED
@@ -62,7 +62,7 @@ async def _send(app: Application, order: PreviewOrder) -> tuple[str, str]:
     adapter = app.adapters[order.account]
     if not isinstance(adapter, PostPreviewer):
         return NOT_SUPPORTED, ""
-    if obstacle := await _find_obstacle(app, rendered):
+    if obstacle := await find_obstacle(app, rendered):
         return obstacle, ""
     media = await app.store.manual_tasks.read_pictures(rendered)
     images = [media[image.sha256] for image in rendered.images if image.sha256 in media]

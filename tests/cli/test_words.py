@@ -53,6 +53,7 @@ REASONS = {
     FIELDS_MISSING,
     previews.EXPIRED,
     previews.INTERRUPTED,
+    previews.PAUSED,
     NOT_SUPPORTED,
     *(set(get_args(SecretErrorCode)) - {"audit_key_bad"}),
     "login_not_by_browser",  # why the link for a sign-in could not be used

@@ -15,12 +15,12 @@ from publisher.domain.delivery import MAINTENANCE, Held, State
 from publisher.domain.kinds import PostKind
 from publisher.domain.post import PostId
 from publisher.domain.results import HoldReason, NotSent, Published, Receipt
+from publisher.engine.corrections import send_correction
 from publisher.engine.decisions import Resolution, named_person, resolve_delivery
 from publisher.engine.planner import (
     apply_schedule,
     plan_window,
     resend_post,
-    send_correction,
     send_now,
     send_scheduled_now,
 )

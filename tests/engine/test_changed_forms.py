@@ -12,6 +12,7 @@ from sqlalchemy import select
 from publisher.domain.delivery import State
 from publisher.domain.errors import RefusedError
 from publisher.domain.post import PostId
+from publisher.engine.corrections import send_correction
 from publisher.engine.decisions import named_person
 from publisher.engine.planner import (
     active_schedule,
@@ -19,7 +20,6 @@ from publisher.engine.planner import (
     plan_window,
     resend_post,
     schedule_evergreen,
-    send_correction,
 )
 from publisher.store.db.filters import is_paused
 from publisher.store.db.tables import DELIVERY, POST

@@ -26,6 +26,7 @@ from publisher.domain.post import (
     make_occurrence,
 )
 from publisher.domain.results import Published, Receipt
+from publisher.engine.corrections import send_correction
 from publisher.engine.decisions import Resolution, named_person, resolve_delivery
 from publisher.engine.planner import (
     Planner,
@@ -34,7 +35,6 @@ from publisher.engine.planner import (
     diff_schedule,
     plan_window,
     resend_post,
-    send_correction,
     send_now,
 )
 from publisher.rendering import images

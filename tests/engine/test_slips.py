@@ -13,13 +13,13 @@ from publisher.domain.account import AccountId
 from publisher.domain.delivery import Delivery, State
 from publisher.domain.post import PostId
 from publisher.domain.results import Busy, NotSent
+from publisher.engine.corrections import send_correction
 from publisher.engine.decisions import named_person
 from publisher.engine.planner import (
     active_schedule,
     apply_schedule,
     plan_window,
     resend_post,
-    send_correction,
 )
 from publisher.testing.fakes import START_TIME
 from tests.engine.test_planner import cron, deliveries, entry, planner, publish  # noqa: F401 # a fixture among them

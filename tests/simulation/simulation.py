@@ -30,11 +30,11 @@ from publisher.domain.errors import (
     SettingsError,
 )
 from publisher.domain.post import PostId
+from publisher.engine.corrections import send_correction
 from publisher.engine.decisions import Resolution, named_person, resolve_delivery
 from publisher.engine.planner import (
     apply_schedule,
     resend_post,
-    send_correction,
     send_scheduled_now,
 )
 from publisher.engine.post_change import PostChange, SavedEdit, Writer

@@ -25,7 +25,7 @@ from publisher.domain.account import AccountId
 from publisher.domain.correction import CorrectionPlan, SkipReason
 from publisher.domain.delivery import Actor
 from publisher.domain.post import OneTimeTrigger, Post, PostId, find_family
-from publisher.engine.planner import send_correction
+from publisher.engine.corrections import send_correction
 
 
 @command("correct")

@@ -212,7 +212,7 @@ def preview(  # noqa: PLR0913 # one argument an option
         for one in found:
             _print_preview(terminal, one, by)
     if len(found) > 1 and not as_json:
-        _print_family(terminal, target.post, found)
+        print_family(terminal, target.post, found)
     if html or opens:
         _write_page(terminal, shown, html, opens=opens)
     if to and by:
@@ -253,7 +253,7 @@ def join_members(family: PostId, found: Sequence[PostPreview]) -> PostPreview:
     )
 
 
-def _print_family(
+def print_family(
     terminal: Terminal, family: PostId, found: Sequence[PostPreview]
 ) -> None:
     """Print the fingerprint for one yes to all members, if they wait for one together."""
@@ -353,12 +353,12 @@ async def find_stored_previews(
             accounts = [text.account for one in contents for text in one.texts]
             raise NoSuchItemError("account", str(only_account), accounts)
         return [
-            await _show_stored(terminal, store, settings, content, only_account, by)
+            await show_stored(terminal, store, settings, content, only_account, by)
             for content in named
         ]
 
 
-async def _show_stored(  # noqa: PLR0913, PLR0917 # the content, and who sees which part of it
+async def show_stored(  # noqa: PLR0913, PLR0917 # the content, and who sees which part of it
     terminal: Terminal,
     store: "Store",
     settings: Settings,
@@ -600,12 +600,12 @@ def render_previews(
         names_of_all = [f"{one.id}@{name}" for one in members for name in one.accounts]
         raise NoSuchItemError("delivery", f"{post_id}@{only_account}", names_of_all)
     return [
-        _render_one(offline_app, toml, posts, post, target, only_account)
+        render_member(offline_app, toml, posts, post, target, only_account)
         for post in named
     ]
 
 
-def _render_one(  # noqa: PLR0913, PLR0917 # the post, and which part of it
+def render_member(  # noqa: PLR0913, PLR0917 # the post, and which part of it
     offline_app: OfflineApp,
     toml: TomlDocument,
     posts: Mapping[PostId, Post],

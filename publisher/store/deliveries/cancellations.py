@@ -174,7 +174,7 @@ def stop_original(
         rows = post_rows(connection, forms)
         ended += [row.id for row in rows if not (row.corrected_by or row.id in ended)]
     for post in ended:
-        _end_wish(store, transaction, replace(order, original=post))
+        end_wish(store, transaction, replace(order, original=post))
     for place in list_other_forms(connection, order.original):
         _cancel_corrected(store, transaction, place, order.by)
     apply_alert_changes(transaction, now, find_doubt_changes(connection))
@@ -199,7 +199,7 @@ def list_other_forms(
     ]
 
 
-def _end_wish(
+def end_wish(
     store: BaseStore, transaction: Transaction, order: OrderedCorrection
 ) -> None:
     now, original = store.runtime.now(), order.original

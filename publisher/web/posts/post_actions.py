@@ -26,9 +26,9 @@ from publisher.domain.post import (
     is_same_in_any_form,
 )
 from publisher.domain.user import Permission
+from publisher.engine.corrections import send_correction
 from publisher.engine.decisions import can_be_resolved
 from publisher.engine.filed_texts import refresh_texts
-from publisher.engine.planner import send_correction
 from publisher.store.queries.occurrences import StopCounts
 from publisher.store.queries.queries import Alert, DeliveryHistory
 from publisher.store.system_alerts import TEXT_OUTDATED
