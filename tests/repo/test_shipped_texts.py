@@ -150,6 +150,9 @@ NEVER_ONE = {
     "parts_abandoned",
     "parts_all_published",
     "too_many",
+    "web_family_regions",
+    "web_family_yes",
+    "web_family_yes_drill",
 }
 """Messages with a count that is never one."""
 
