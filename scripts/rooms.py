@@ -73,7 +73,7 @@ SUBJECTS: Mapping[str, str] = {
         deleted evergreen monitor preflight reach report reports silence
     """,
     "alerts": """
-        acknowledgements alert_classes alerts ask backlog channel_check channel_proofs channels
+        acknowledgements alert_classes alerts appeals ask backlog channel_check channel_proofs channels
         each_fault failing_jobs notice_groups notice_writer notices notifier plan_alerts
         system_alerts
     """,

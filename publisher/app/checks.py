@@ -81,6 +81,7 @@ def build_checks(app: Application, messages: Messages) -> Sequence[Job]:
         Job("remove_secrets", remove_secrets, 3.0, 3.0),
         Job("sign_in_links", partial(carry_out_links, app), 2.0, 2.0),
         Job("send_previews", partial(send_previews, app), 2.5, 2.0),
+        Job("check_appeals", store.appeals.update, 50.0, 300.0),
         Job("check_backlog", store.backlog.update, 25.0, 30.0),
         Job("check_workers", store.lost_workers.update, 10.0, 10.0),
         Job("check_backup", check_backup, 35.0, 60.0),

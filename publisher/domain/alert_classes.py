@@ -73,7 +73,7 @@ _CODES: Mapping[tuple[Urgency, Audience], str] = {
         audit_broken break_glass codes_refused link_opened_elsewhere sign_in_reset
     """,
     (Urgency.IMPORTANT, Audience.EDITORS): """
-        after_review_due approval_needed manual_task_half_time manual_task_not_seen
+        after_review_due appeal_over approval_needed manual_task_half_time manual_task_not_seen
         manual_task_uncheckable cancelled.original_not_published posts_left_out posts_removed
         quota_short reload_refused removals_waiting review_overdue silence_red
         text_outdated
@@ -101,7 +101,7 @@ _CODES: Mapping[tuple[Urgency, Audience], str] = {
 }
 _EVENTS = """
     account_identity_changed accounts_added_late after_review_due after_review_overdue
-    approvals_voided attempt_orphaned break_glass cancelled.original_not_published
+    appeal_over approvals_voided attempt_orphaned break_glass cancelled.original_not_published
     clock_jumped_ahead clock_jumped_back expired external_post failed
     help_wanted link_opened_elsewhere log_lines_dropped occurrences_missed posts_removed
     published_after_cancellation published_after_edit removed response_late sign_in_reset

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from publisher.store.deliveries.outbox import Outbox
     from publisher.store.manual_tasks import ManualTasks
     from publisher.store.monitor.acknowledgements import Acknowledgements
+    from publisher.store.monitor.appeals import Appeals
     from publisher.store.monitor.backlog import Backlog
     from publisher.store.monitor.callback_arrivals import CallbackArrivals
     from publisher.store.monitor.channel_proofs import ChannelProofs
@@ -130,6 +131,12 @@ class Store(BaseStore):
         from publisher.store.monitor.silence import SilenceStore  # noqa: PLC0415 # see the class
 
         return SilenceStore(self)
+
+    @cached_property
+    def appeals(self) -> "Appeals":
+        from publisher.store.monitor.appeals import Appeals  # noqa: PLC0415 # see the class
+
+        return Appeals(self)
 
     @cached_property
     def backlog(self) -> "Backlog":
