@@ -271,7 +271,7 @@ def test_every_job_has_a_text(narrator):
             r"Job\(\s*\"(\w+)\",", (ROOT / "publisher" / path).read_text("utf-8")
         )
     ]
-    assert len(beats) == 32
+    assert len(beats) == 33
     for job in [*beats, "monitor_account", "check_login"]:
         facts = {
             "job": job,
