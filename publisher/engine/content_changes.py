@@ -291,10 +291,10 @@ def _add_piece(pieces: list[Piece], kind: PieceKind, text: str) -> None:
 
 
 def _shorten(piece: Piece, number: int, total: int) -> Piece:
-    """Return a piece without the parts far from any difference."""
+    """Return a piece without the parts far from any difference, or on another line."""
     text, most = piece.text, CONTEXT_CHARACTERS
     if piece.kind is not PieceKind.SAME or len(text) <= 2 * most:
         return piece
-    before = "" if number == 0 else text[:most]
-    after = "" if number == total - 1 else text[-most:]
+    before = "" if number == 0 else text[:most].partition("\n")[0]
+    after = "" if number == total - 1 else text[-most:].rpartition("\n")[2]
     return Piece(kind=PieceKind.SAME, text=f"{before}…{after}")

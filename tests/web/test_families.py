@@ -322,6 +322,11 @@ async def test_a_correction_is_written_for_one_region_or_for_all(site):
 
 async def test_the_list_of_a_family_has_its_title_and_names_each_region(site):
     """No id stands in the field of the search; each row says its region."""
+    await plan(site, warning("refund", SOON, TO_TWO) + OWN)
+    author = await site.signed_in("author", name="王")
+    page = (await author.get("/posts?family=refund")).text
+    assert 'data-testid="region-refund.310000"' in page
+    assert 'data-testid="act-write-whole"' not in page
     await publish_family(site)
     chief = await site.signed_in("operator", "author", name="张")
     page = (await chief.get("/posts?family=refund")).text
@@ -383,3 +388,14 @@ async def test_a_decision_on_one_region_names_it(family):
     assert answer.status_code == 303, answer.text
     done = (await hu.get("/inbox")).text.partition('data-testid="done"')[2]
     assert "<span>上海</span>" in done
+
+
+async def test_differences_of_a_family_end_at_their_line_and_show_no_empty_number(
+    family,
+):
+    """What stands beside a difference is whole; a number of its own is three dots."""
+    li = await family.signed_in("approver", name="李")
+    page, _items = await list_items(li)
+    changes = page.partition('data-testid="member-refund.310000"')[2]
+    changes = html.unescape(changes.partition("</section>")[0])
+    assert not re.search("编号[ 　]*(<|\n|）)", changes)

@@ -251,10 +251,11 @@ def compare_members(
 
 
 def without_number(rendered: RenderedPost) -> RenderedPost:
-    """Return a text without its number and its link."""
+    """Return a text without its link, and with dots for its number."""
 
     def strip(text: str) -> str:
-        return text.replace(rendered.link or "\0", "").replace(rendered.marker.code, "")
+        number = rendered.marker.code
+        return text.replace(rendered.link or "\0", "").replace(number, "…")
 
     return replace(
         rendered,
@@ -277,7 +278,8 @@ async def explain_refusal(request: Request, tasks: Sequence[ApprovalTask]) -> st
 
 def name_problem(visitor: Visitor, post: str, reason: str) -> str:
     """Return a problem of one member for people."""
-    return visitor.messages.translate("web_family_problem", post=post, reason=reason)
+    name = visitor.name_region(post) or post
+    return visitor.messages.translate("web_family_problem", post=name, reason=reason)
 
 
 async def give_approval(request: Request) -> Response:
