@@ -81,7 +81,7 @@ KINDS: Final[Mapping[PostKind, KindTraits]] = {
     PostKind.BULLETIN: KindTraits(
         name={"zh_CN": "通报", "en": "bulletin"},
         sign={"zh_CN": "通", "en": "B"},
-        hint={"zh_CN": "例行工作、活动", "en": "regular work, events"},
+        hint={"zh_CN": "例行工作、活动、典型案例", "en": "regular work, events, cases"},
     ),
     PostKind.CORRECTION: KindTraits(
         name={"zh_CN": "更正", "en": "correction"},
