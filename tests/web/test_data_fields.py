@@ -245,3 +245,15 @@ async def test_a_region_without_a_preview_is_named_with_its_error(site):
     assert 'data-testid="unshown"' not in whole
     [number] = re.findall(r'data-testid="length-weibo">(\d+) / ', whole)
     assert re.search(rf"<small>\w+的最长.*?count-weibo\">{number} / ", whole)
+
+
+async def test_the_writer_of_a_new_form_is_its_editor(site):
+    """The name can be taken out again; a template that needs no editor gets none."""
+    author = await site.signed_in("author", name="王")
+    page = (await author.get("/write?kind=notice")).text
+    assert fields_of(page)["data.editor"] == ["王"]
+    other = fields_of((await author.get("/write?kind=warning")).text)
+    assert not any(other.get("data.editor", ()))
+    fields = {**fields_of(page), "data.editor": "", "do": "refresh"}
+    page = (await author.post("/write", data=fields)).text
+    assert fields_of(page)["data.editor"] == [""]

@@ -116,6 +116,19 @@ def follow_kind(fields: Fields, samples: Mapping[str, TemplateSample]) -> Fields
     return {**fields, "template": [default_template(chosen, samples)]}
 
 
+def sign_form(
+    fields: Fields, samples: Mapping[str, TemplateSample], name: str
+) -> Fields:
+    """Return the fields of a new form with its writer as the editor, if the template needs one."""
+    kind = next(iter(fields.get("kind", ())), "")
+    template = next(iter(fields.get("template", ())), default_template(kind, samples))
+    sample = samples.get(template, TemplateSample())
+    is_signed = "data.editor" in fields or any(fields.get("base", ()))
+    if is_signed or "editor" not in sample.needs:
+        return fields
+    return {**fields, "data.editor": [name]}
+
+
 def list_templates(
     samples: Mapping[str, TemplateSample], kind: str, chosen: str
 ) -> Sequence[str]:

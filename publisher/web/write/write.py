@@ -70,6 +70,7 @@ from publisher.web.write.data_fields import (
     follow_kind,
     list_samples,
     read_field_values,
+    sign_form,
 )
 from publisher.web.write.draft_form import (
     NEW_DRAFT,
@@ -207,14 +208,16 @@ async def make_form(request: Request, fields: Fields) -> Form:
 
     def read() -> tuple[Entry, dict[str, Any]]:
         base = load_entry(first(fields, "base")) if first(fields, "base") else {}
-        samples = list_samples(site)
         entry = read_form(fields, base, samples, zone, visitor.user.name)
         if base:
             entry["id"] = base.get("id", "")
         require_number_of_values(entry)
         return base, settle(entry, base, fields)
 
-    fields = follow_kind(fields, list_samples(site))
+    samples = list_samples(site)
+    fields = follow_kind(fields, samples)
+    if first(fields, "do") != "save":  # nobody signs what they have not seen
+        fields = sign_form(fields, samples, visitor.user.name)
     fields = choose_expiry(fields, planner.now.astimezone(zone))
     base, entry = await asyncio.to_thread(read)
     suggested = ""
@@ -244,6 +247,7 @@ async def show_write(request: Request) -> Response:
         if request.query_params.get("only") == REFUSED:
             to = await choose_refused(request, PostId(like))
             fields |= {"to": to, "only": [REFUSED]}
+    fields = {**sign_form(fields, list_samples(site), visitor.user.name)}
     fields["start"] = [digest_typed(fields)]
     return await show_form(request, await make_form(request, fields))
 
