@@ -348,7 +348,7 @@ async def test_a_yes_to_a_family_stands_below_all_texts_and_says_how_far_it_goes
     sent_to = decide.partition("<form")[0]
     assert re.search(r"2 个地区（各是一篇）、4 个账号：</b>北京、上海", sent_to)
     [button] = re.findall(r"<button[^>]*act-approve[^>]*>[^<]*", decide)
-    assert 'data-read-first="（请先看文字）"' in button
+    assert 'data-read-first="请先看文字…"' in button
     assert "2 个地区、4 个账号" in button
 
 
