@@ -150,9 +150,6 @@ NEVER_ONE = {
     "parts_abandoned",
     "parts_all_published",
     "too_many",
-    "web_family_regions",
-    "web_family_yes",
-    "web_family_yes_drill",
 }
 """Messages with a count that is never one."""
 
