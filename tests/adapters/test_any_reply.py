@@ -3,6 +3,7 @@
 import json
 from datetime import UTC, datetime
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -113,6 +114,7 @@ def require_storable(result):
     assert is_storable(dump_result(clean_result(result))["detail"])
 
 
+@pytest.mark.long
 @given(REPLIES)
 def test_weibo_decoders_never_raise(reply):
     """No JSON, valid or not, makes a Weibo decoder raise.

@@ -145,6 +145,7 @@ def test_the_kit_catches_a_planted_bug_f21_f22_f24_f53_f55(broken, bug):
         assert test in found[bug][rule]
 
 
+@pytest.mark.long
 def test_a_secret_in_the_open_is_located(broken):
     """A failure names the field of an exposed secret and its location.
 

@@ -256,6 +256,7 @@ async def test_an_error_after_the_first_byte_is_unknown(deed, expected):
     assert platform.connections == 1
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "deed", [pytest.param(silence, id="F21-silence"), pytest.param(drip, id="F23-drip")]
 )

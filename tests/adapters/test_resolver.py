@@ -92,6 +92,7 @@ async def test_f18_a_hanging_name_affects_no_other(name_server):
     await asyncio.gather(*hung, return_exceptions=True)
 
 
+@pytest.mark.long
 async def test_f18_the_threads_that_hang_on_a_name_are_few(name_server, impatient):
     """I24: however long it hangs, a name uses only a few threads; once it can be resolved it is."""
     for _ in range(3 * MAX_LOOKUPS_PER_HOST):
@@ -149,6 +150,7 @@ def black_hole(address, port):
         yield
 
 
+@pytest.mark.long
 async def test_f19_the_next_address_is_tried_where_one_does_not_answer(
     monkeypatch, name_server
 ):

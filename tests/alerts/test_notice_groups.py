@@ -86,6 +86,7 @@ def make_channels(folder, *receivers):
     return AlertChannels(settings), settings.alerts
 
 
+@pytest.mark.long
 async def test_f50_one_cause_at_fifty_accounts_is_few_messages(open_store, tmp_path):
     """F50: a whitelist that lacks this machine stops 50 accounts with a post for each.
 

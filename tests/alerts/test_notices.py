@@ -220,6 +220,7 @@ async def test_who_gives_an_alert_back_has_people_notified_of_it_again(
     ]
 
 
+@pytest.mark.long
 async def test_a_notice_waits_for_a_channel_as_long_as_the_alert_is_open(
     notifier, receiver
 ):
@@ -794,6 +795,7 @@ async def test_channels_that_come_after_none_report_what_nobody_got(notifier, re
     assert receiver.kinds()[0] == ("duty", "新")
 
 
+@pytest.mark.long
 async def test_i24_alerts_that_are_over_are_deleted_in_the_end(notifier, receiver):
     """I24: open alerts stay, however old.
 

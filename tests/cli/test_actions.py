@@ -441,6 +441,7 @@ def test_a_cancelled_post_is_not_sent(run, drill):
     assert run("-C", drill, "send", "refund", "--by", "王").code == 1
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("name", "scope"),
     [

@@ -76,6 +76,7 @@ def test_the_alert_of_a_pause_is_in_whole_sentences(
     assert words in message
 
 
+@pytest.mark.long
 def test_an_expired_login_is_one_alert_at_a_time(run, due_post, deliver, alerts):
     """While its account is paused, an alert counts the post that met it.
 
@@ -115,6 +116,7 @@ def test_a_dismissed_alert_is_no_longer_shown(run, due_post, deliver, alerts):
     assert run("-C", due_post, "alerts", "dismiss", str(number), "--by", "王").code == 4
 
 
+@pytest.mark.long
 def test_a_dismissed_alert_that_lasts_is_listed_again(
     run, due_post, deliver, alerts, run_on_database
 ):
@@ -135,6 +137,7 @@ def test_a_dismissed_alert_that_lasts_is_listed_again(
     assert "仍未解决" in run("-C", due_post, "alerts").out
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("lang", "words"), [("zh_CN", "怎么做："), ("en", "What to do: ")]
 )
@@ -176,6 +179,7 @@ def test_what_is_incomplete_is_a_usage_error(run, drill, arguments):
     assert run("-C", drill, "alerts", *arguments).code == 2
 
 
+@pytest.mark.long
 def test_a_refusal_is_over_when_the_post_is_published_by_a_resend(
     run, due_post, deliver, alerts
 ):

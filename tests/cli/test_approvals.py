@@ -137,6 +137,7 @@ def test_a_workspace_that_asks_for_approvals_does_not_load_without_users(
         assert run("-C", approving, *works).code == 0
 
 
+@pytest.mark.long
 def test_two_people_approve_what_preview_shows(ask):
     """Sixteen characters of the fingerprint suffice; the list and `why` show missing approvals."""
     whole = fingerprint_of(ask)
@@ -186,6 +187,7 @@ def test_i5_who_may_not_approve_is_refused(ask, by, reason):
     )
 
 
+@pytest.mark.long
 def test_an_approver_decides_about_the_accounts_that_the_post_has_now(ask, approving):
     """An approver decides only about a post's present accounts.
 
@@ -394,6 +396,7 @@ def test_a_post_sent_from_a_file_can_be_previewed_and_needs_its_approvals(
     assert "With its last approval it is sent at once" in ask("why", "urgent").out
 
 
+@pytest.mark.long
 def test_an_emergency_release_takes_the_author_and_another_officer(ask):
     """The author and another officer on duty release a post; the approvals remain to be given.
 
@@ -490,6 +493,7 @@ def test_an_emergency_reason_that_is_spelt_like_a_code_stays_what_was_typed(
     assert json.loads(detail)["reason"] == "“awaiting_approval”"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
 def test_f87_no_command_relies_on_people_before_the_daemon_knows_the_new_server(
     run, approving, database_url, monkeypatch
@@ -652,6 +656,7 @@ def test_f85_a_yes_in_an_older_file_copied_into_place_sends_nothing(
         assert {item["state"] for item in deliveries} == {"pending"}
 
 
+@pytest.mark.long
 def test_an_evergreen_post_needs_its_yes_each_time_that_it_is_scheduled(ask, approving):
     """An evergreen post needs the approvals of its kind each time, and is due with the last."""
     write_schedule(approving, warning("drawer", "evergreen = true", TO_WEIBO))

@@ -76,6 +76,7 @@ def test_a_single_run_assigns_tasks_and_ends(run, assigned):
     assert run("-C", assigned, "status").out.count("等待人工发布") >= 3
 
 
+@pytest.mark.long
 def test_the_counts_call_a_manual_task_as_its_row_does(run, assigned):
     """Nothing is said to be accepted by the platform where a person is to post it."""
     [counts] = [

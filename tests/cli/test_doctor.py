@@ -188,6 +188,7 @@ def test_a_person_cannot_confirm_a_clock_that_a_platform_contradicts(
     assert confirmations(drill) == []
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("is_reachable", [True, False])
 def test_a_person_confirms_the_clock(
     run, drill, simulator, unsynchronised, is_reachable

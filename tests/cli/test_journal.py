@@ -80,6 +80,7 @@ def misfit(request, sent):
     return sent
 
 
+@pytest.mark.long
 def test_f85_reading_and_stopping_work_with_a_journal_that_does_not_match(run, misfit):
     """Pausing, cancelling and reading work with a misfit journal, with the problem beside it.
 

@@ -57,6 +57,7 @@ def findings(reported, key):
     }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("name", "mode", "change"),
     [

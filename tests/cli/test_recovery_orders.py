@@ -49,6 +49,7 @@ def accounts_of(run, folder):
     return [one["account"] for one in status(run, folder)["deliveries"]]
 
 
+@pytest.mark.long
 def test_f50_one_command_resumes_and_resends_what_one_cause_has_stopped(
     run, blocked, deliver
 ):
@@ -68,6 +69,7 @@ def test_f50_resume_of_a_platform_names_what_is_not_sent_by_itself(run, blocked)
     assert resumed.err.count("publisher why refund@") == 3
 
 
+@pytest.mark.long
 def test_f50_a_pause_for_another_reason_is_left_and_named(
     run, blocked, run_on_database
 ):

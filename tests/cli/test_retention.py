@@ -103,6 +103,7 @@ def alerts(run, folder):
     ]
 
 
+@pytest.mark.long
 def test_i24_pruned_texts_are_explained(run, aged):
     """Once pruned, `why`, `reach` and `report` say so, and `status` shows the final state."""
     day = (datetime.now(UTC) - AGO).date()

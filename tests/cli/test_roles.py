@@ -275,6 +275,7 @@ def test_a_command_is_for_those_whose_role_allows_it(run_as, name, role):
     assert was_refused is not is_allowed, result.err
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", ON_ACCOUNTS)
 def test_a_limited_role_acts_on_its_accounts_alone(run_as, name, kind):

@@ -122,6 +122,7 @@ class AuditedDrill:
         connection.close()
 
 
+@pytest.mark.long
 def test_a_restore_does_not_hide_a_loss_of_audit_entries(audited):
     """I18: lost entries are named by number and time; the alert outlives resume until accepted.
 
@@ -156,6 +157,7 @@ def test_a_restore_does_not_hide_a_loss_of_audit_entries(audited):
     assert "陈" in audited.report("audit", "verify").out
 
 
+@pytest.mark.long
 def test_a_restore_writes_checkpoints_before_and_after(audited):
     """Entries since the last checkpoint are recorded before the restore, and the head after it.
 
@@ -272,6 +274,7 @@ def test_a_moved_or_restarted_checkpoint_file_raises_no_alert(audited):
     ]
 
 
+@pytest.mark.long
 def test_another_database_in_its_place_is_reported(audited):
     """One with another beginning is reported as such, consistent as it is, until it is accepted."""
     for file in audited.folder.joinpath("var").glob("publisher.db*"):
@@ -330,6 +333,7 @@ def test_an_alert_that_was_deleted_comes_back(audited):
     assert audited.alerts() == ["audit_broken"]
 
 
+@pytest.mark.long
 def test_forged_entries_have_no_effect(audited):
     """Neither a restore entry nor an acceptance entry counts alone.
 
@@ -386,6 +390,7 @@ def test_an_acceptance_needs_checkpoints_from_elsewhere_a_name_and_a_loss(audite
     assert sorted(audited.alerts()) == ["audit_broken", "database_restored"]
 
 
+@pytest.mark.long
 def test_an_accepted_loss_does_not_cover_the_next(audited):
     """A second restore brings the alert back, and needs its own acceptance."""
     assert audited.report("restore", audited.kept, "--by", "李").code == 0
@@ -398,6 +403,7 @@ def test_an_accepted_loss_does_not_cover_the_next(audited):
     assert "audit_broken" in audited.alerts()
 
 
+@pytest.mark.long
 def test_a_checkpoint_is_signed_and_a_forged_one_is_reported(audited):
     """Without the key nobody can change or add a line, even with write access to the file.
 

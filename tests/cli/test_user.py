@@ -197,6 +197,7 @@ def test_a_token_names_its_user_and_does_no_more_than_its_scope(
     assert (prolonged.code, TOKEN.findall(prolonged.out)) == (3, [])
 
 
+@pytest.mark.long
 def test_a_disabled_user_and_one_who_was_reset_are_out_at_once(ask, enrol, issue_token):
     """A disabled or reset user's tokens and passwords end; enabling gives the old password back.
 
@@ -408,6 +409,7 @@ def test_a_name_that_breaks_addresses_is_refused(ask, name):
     assert ask("user", "list", "--json").json == {"users": []}
 
 
+@pytest.mark.long
 def test_i19_what_signs_in_is_shown_once_and_stored_nowhere(
     ask, enrol, issue_token, drill
 ):
@@ -807,6 +809,7 @@ def test_wrong_usage_exits_2(ask, arguments):
     assert ask(*arguments).code == 2
 
 
+@pytest.mark.long
 def test_a_second_administrator_confirms_by_command(ask, enrol, monkeypatch):
     """The first administrator requests without a link; the second confirms and gets the link.
 
@@ -852,6 +855,7 @@ def test_a_second_administrator_confirms_by_command(ask, enrol, monkeypatch):
     ]
 
 
+@pytest.mark.long
 def test_who_confirms_the_first_trusted_role_gets_a_new_link(
     ask, enrol, issue_token, monkeypatch
 ):

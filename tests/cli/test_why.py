@@ -9,6 +9,7 @@ from tests.cli.conftest import BY, CAPTCHA, PUBLISHED, state_of
 from tests.cli.posts import warning, write_schedule
 
 
+@pytest.mark.long
 def test_a_captcha_is_explained_and_resolved(run, due_post, deliver):
     """`why` on a held delivery gives the person and the exact commands; they queue it again."""
     deliver(CAPTCHA)

@@ -31,6 +31,7 @@ def with_template(name, template, accounts="all"):
     )
 
 
+@pytest.mark.extra
 @pytest.mark.long(seconds=60)
 def test_f74_a_daemon_goes_on_sending_whatever_it_is_given(
     workspace, simulator, wait_until

@@ -77,6 +77,7 @@ async def test_f58_one_known_response_resets_the_count(open_store):
     assert await scopes(store) == []
 
 
+@pytest.mark.long
 async def test_f58_a_private_server_holds_up_its_own_accounts_alone(
     open_store, runtime
 ):
@@ -143,6 +144,7 @@ async def record_healthy(store, runtime, account):
     await store.login_health.record_probe(checked, Healthy())
 
 
+@pytest.mark.long
 async def test_f58_accounts_that_people_post_on_are_not_paused_with_their_server(
     open_store, runtime
 ):
@@ -151,6 +153,7 @@ async def test_f58_accounts_that_people_post_on_are_not_paused_with_their_server
     assert sorted(await scopes(store)) == ["account:own", SCOPE]
 
 
+@pytest.mark.long
 async def test_f58_a_good_check_ends_the_pauses_of_its_server_alone(
     open_store, runtime
 ):

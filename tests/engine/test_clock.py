@@ -340,6 +340,7 @@ async def with_unknown_outcome(open_store, runtime):
     return store, fake, adapters
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("jump", [timedelta(minutes=3), HOUR])
 async def test_f25_a_clock_set_ahead_does_not_shorten_the_visibility_window(
     open_store, runtime, jump
@@ -447,6 +448,7 @@ async def restarted(open_store, runtime, jump):
     return store
 
 
+@pytest.mark.long
 async def test_f61_a_clock_that_is_ahead_at_start_ends_no_unknown_outcome(
     open_store, runtime
 ):
@@ -466,6 +468,7 @@ async def test_f61_a_clock_that_is_ahead_at_start_ends_no_unknown_outcome(
     assert len(fake.calls) == 2
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("moment", ["at-the-end-of-the-call", "at-the-readback"])
 async def test_f08_a_window_across_a_restart_does_not_rest_on_a_persons_word(
     open_store, runtime, moment
@@ -510,6 +513,7 @@ async def test_f08_a_call_end_dated_by_an_unconfirmed_clock_counts_from_the_star
     assert len(fake.calls) == 1
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "jump",
     [pytest.param(-8 * HOUR, id="F60-back"), pytest.param(8 * HOUR, id="F61-ahead")],
@@ -535,6 +539,7 @@ async def test_an_unknown_outcome_dated_by_a_wrong_clock_ends_as_soon_as_any_oth
     assert (await state_of(store)).state is State.PUBLISHED
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("is_announced", [False, True])
 async def test_f61_a_delivery_left_due_by_a_kill_under_a_clock_ahead_is_sent_once_it_is_set_right(
     open_store, runtime, is_announced
@@ -637,6 +642,7 @@ async def test_f61_a_delivery_late_by_a_confirmed_clock_expires(open_store, runt
 YEAR_AHEAD = timedelta(days=400)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "jump",
     [pytest.param(-8 * HOUR, id="F60-back"), pytest.param(YEAR_AHEAD, id="F61-ahead")],

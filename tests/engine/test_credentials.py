@@ -232,6 +232,7 @@ async def test_f98_an_inconclusive_check_is_not_repeated_for_each_delivery(stage
     assert stage.adapters["a"].checks == 3
 
 
+@pytest.mark.long
 async def test_f98_a_check_that_never_succeeds_ends_with_the_deadline_and_is_told(
     stage,
 ):

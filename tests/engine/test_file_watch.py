@@ -191,6 +191,7 @@ async def is_active(daemon, text):
     return await daemon.application.store.posts.active_schedule_text() == text
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("change", CHANGES)
 async def test_a_save_is_read_in_about_a_second(tmp_path, change):
     """However the file is saved, it is read once it is a second old and was looked at."""

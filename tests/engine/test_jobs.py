@@ -95,6 +95,7 @@ async def test_a_stop_waits_for_what_has_begun(daemon):
     assert daemon.calls.count("ended") == daemon.calls.count("begun") > 0
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "jump",
     [

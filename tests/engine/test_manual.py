@@ -134,6 +134,7 @@ async def test_a_report_is_verified_by_reading(scene):
     assert await scene.alerts() == set()
 
 
+@pytest.mark.long
 async def test_a_report_alone_is_no_proof(scene):
     """A reported post that is not found stays one open task.
 
@@ -159,6 +160,7 @@ async def test_a_report_alone_is_no_proof(scene):
     assert ((await scene.now()).state, await scene.alerts()) == (State.PUBLISHED, set())
 
 
+@pytest.mark.long
 async def test_done_without_a_report_is_seen_too(scene):
     """The account is read now and then.
 
@@ -193,6 +195,7 @@ class Unlisted(FakeAdapter):
         return self.listed
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("listed", "reason"),
     [(Unknown(reason="timeout"), "timeout"), ((), "manual_task_not_listed")],
@@ -225,6 +228,7 @@ class UnreadablePlatform(FakeAdapter):
         return Unknown(reason="weibo_no_token")
 
 
+@pytest.mark.long
 async def test_an_unreadable_post_waits_for_two_people(scene):
     """An unreadable post stays submitted, and people are alerted with the reason.
 
@@ -334,6 +338,7 @@ async def test_a_task_is_retracted_once_it_is_found(scene):
     assert ((await scene.now()).state, scene.fake.posts) == (State.RETRACTED, {})
 
 
+@pytest.mark.long
 async def test_a_task_to_be_retracted_ends_by_a_persons_confirmation_only(scene):
     """A task to be retracted ends only by a confirmation from its person.
 
@@ -567,6 +572,7 @@ async def test_tasks_cause_no_cooldown_of_a_login(open_store, runtime):
     assert len(await scene.tasks.list_open()) == 3
 
 
+@pytest.mark.long
 async def test_a_platforms_own_ticket_is_followed_up_by_the_platform(
     open_store, runtime
 ):

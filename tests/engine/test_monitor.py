@@ -343,6 +343,7 @@ async def test_an_old_post_that_appears_later_is_not_reported(open_store, runtim
     assert await codes(store) == []
 
 
+@pytest.mark.long
 async def test_a_pinned_post_does_not_set_off_a_search_for_all_that_is_older_than_the_list(
     open_store, runtime
 ):

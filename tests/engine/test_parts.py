@@ -99,6 +99,7 @@ async def test_f24_a_part_with_a_lost_reply_is_found(open_store, runtime):
     )
 
 
+@pytest.mark.long
 async def test_f21_an_absent_part_is_sent_again_where_that_is_allowed(
     open_store, runtime
 ):
@@ -138,6 +139,7 @@ async def held_part(open_store, runtime):
     return store, fake, adapters, held
 
 
+@pytest.mark.long
 async def test_a_person_resends_the_part(open_store, runtime):
     """`resend` applies to the part: the post is not sent again, and the next parts follow."""
     store, fake, adapters, held = await held_part(open_store, runtime)
@@ -148,6 +150,7 @@ async def test_a_person_resends_the_part(open_store, runtime):
     assert ((await state_of(store)).state, texts(fake)) == (State.PUBLISHED, wanted())
 
 
+@pytest.mark.long
 async def test_a_person_confirms_that_the_part_is_published(open_store, runtime):
     """`published` reads first; a found part counts, and the next part is sent.
 
@@ -175,6 +178,7 @@ async def test_a_person_confirms_that_the_part_is_published(open_store, runtime)
     )
 
 
+@pytest.mark.long
 async def test_a_person_leaves_the_incomplete_text_or_retracts_it(open_store, runtime):
     """F77: `not-published` keeps the hold, `cancel` the published parts, a retraction nothing."""
     store, fake, adapters, held = await held_part(open_store, runtime)
@@ -309,6 +313,7 @@ async def test_f24_every_lost_reply_on_tieba_is_found_by_reading(simulated, runt
     ]
 
 
+@pytest.mark.long
 async def test_f46_a_part_in_review_delays_the_next_one(simulated, runtime):
     """Seen by its author only, it is not published; when it passes, the rest follows."""
     store, adapters, control = simulated

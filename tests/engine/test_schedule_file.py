@@ -242,6 +242,7 @@ async def test_a_refused_file_is_read_again_after_longer_and_longer_pauses(
     assert await posts_of(daemon) == {PostId("p"), PostId("q")}
 
 
+@pytest.mark.long
 async def test_a_picture_that_a_refused_file_lacks_is_noticed_when_it_comes(
     daemon, runtime
 ):

@@ -244,6 +244,7 @@ async def test_only_a_call_that_has_begun_leaves_an_unknown_outcome(  # noqa: PL
     )
 
 
+@pytest.mark.long
 async def test_f47_a_review_without_end_is_alerted_then_held(open_store, runtime):
     """An alert after half an hour, a person after two, and never a second call."""
     store, fake, adapters = await stage(open_store, "a")
@@ -270,6 +271,7 @@ class UnreadableListAdapter(FakeAdapter):
         return Unknown(reason="list_unreadable")
 
 
+@pytest.mark.long
 async def test_f52_a_list_that_cannot_be_read_never_proves_absence(open_store, runtime):
     """The delivery waits, then goes to a person; it is not sent again."""
     store, _fake, _adapters = await stage(open_store, "a")
@@ -314,6 +316,7 @@ class UndeletableAdapter(FakeAdapter):
         )
 
 
+@pytest.mark.long
 async def test_f78_an_adapter_that_cannot_retract_is_not_asked_to(open_store, runtime):
     """F78: where no call deletes a post, an alert asks a person to delete it.
 
@@ -406,6 +409,7 @@ async def test_a_persons_confirmation_is_checked_by_reading_first(open_store, ru
         fake.add_post(blind.calls[0])
 
 
+@pytest.mark.long
 async def test_f39_a_report_during_a_retraction_is_checked_as_long_as_lists_may_lag(
     open_store, runtime
 ):

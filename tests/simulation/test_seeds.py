@@ -67,6 +67,7 @@ def test_nothing_breaks_in_a_storm_of_one_kind(storm, seed):
     assert not verdict.violations, report(verdict)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", MUTANTS)
 def test_a_broken_rule_is_found(name):
     """With one rule broken, a seed breaks a promise that the rule keeps, and names its replay."""

@@ -122,6 +122,7 @@ async def test_act_late_needs_no_further_call(served):
     await until(acted)
 
 
+@pytest.mark.long
 async def test_delay_acts_first_and_responds_late(served):
     """The post exists while its response still waits."""
     await fault(served, "delay", seconds=60)

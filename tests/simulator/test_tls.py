@@ -82,6 +82,7 @@ def test_without_openssl_there_is_no_certificate(tmp_path, monkeypatch):
         make_certificate(tmp_path, "sim.example")
 
 
+@pytest.mark.long
 def test_simulate_serves_over_tls_as_well(tmp_path):
     """`--tls-listen` prints the address and the certificate, and both servers end together."""
     options = [

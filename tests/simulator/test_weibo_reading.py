@@ -278,6 +278,7 @@ FACTS = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", sorted(FAULT_KINDS))
 async def test_every_fault_on_every_call(sim, ids, kind):
     """Each kind affects each endpoint as documented.

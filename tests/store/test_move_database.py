@@ -128,6 +128,7 @@ async def test_no_password_in_the_new_address_is_written_down(moving):
     assert "geheim" not in refused.value.facts["to"]
 
 
+@pytest.mark.long
 async def test_the_audit_goes_on_as_one_chain_and_says_who_moved_it(moving):
     """Entries chained on SQLite verify on PostgreSQL, with the move as the newest entry."""
     await moving.go()
@@ -160,6 +161,7 @@ async def test_work_goes_on_in_the_new_database(moving):
     assert highest == 3
 
 
+@pytest.mark.long
 async def test_a_move_killed_before_the_old_database_is_closed_is_repeated(moving):
     """After a kill between the two commits, the same command compares its copy and finishes.
 

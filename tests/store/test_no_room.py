@@ -140,6 +140,7 @@ async def test_f86_a_claim_whose_reply_is_lost_is_no_crash_of_its_post(
     assert (delivery.state, delivery.worker_crashes) == (State.DUE, 0)
 
 
+@pytest.mark.long
 async def test_f81_those_who_wait_together_are_refused_together(store, holder):
     """F81: many writes at once wait once, not one after the other."""
     answers = await asyncio.wait_for(

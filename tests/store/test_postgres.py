@@ -85,6 +85,7 @@ async def open_host(database_url, tmp_path, runtime):
         yield opening
 
 
+@pytest.mark.long
 async def test_f80_a_machine_whose_name_is_taken_does_not_start(
     open_host, runtime, monkeypatch
 ):
@@ -430,6 +431,7 @@ def cut(engine, *, before):
     engine.dialect.do_commit = commit_and_lose
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("before", [True, False])
 async def test_f86_a_commit_whose_answer_was_lost_is_read_back(open_host, before):
     """With or without the commit there is one attempt, one journal line and one request."""
@@ -561,6 +563,7 @@ async def row_of(host):
     )
 
 
+@pytest.mark.long
 async def test_i16_a_call_of_another_host_during_a_retraction_is_not_left_published(
     open_host,
 ):

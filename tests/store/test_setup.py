@@ -192,6 +192,7 @@ sys.stdin.read()
 """
 
 
+@pytest.mark.long
 def test_f79_a_second_daemon_on_the_same_file_is_refused_until_the_first_is_gone(
     tmp_path: Path,
 ):

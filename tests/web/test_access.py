@@ -34,6 +34,7 @@ def path_of(route):
     )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("role", UserRole)
 async def test_each_role_reaches_what_the_table_gives_it(site, role):
     """For every row of the table, a role with the permission is let in.
@@ -89,6 +90,7 @@ async def test_what_no_database_stores_is_refused(site):
     assert await site.store.queries.pauses() == []
 
 
+@pytest.mark.long
 async def test_opening_a_page_changes_nothing(site):
     """Opening any page changes nothing.
 

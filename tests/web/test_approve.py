@@ -323,6 +323,7 @@ async def test_a_change_is_shown_against_ones_own_last_yes(approving):
     assert sent.status_code == 303
 
 
+@pytest.mark.long
 async def test_another_cut_of_the_cover_ends_an_approval(approving):
     """The approver sees the cover as it is cut, and a changed cut needs a new approval."""
     media = approving.application.settings.workspace / "media"
@@ -404,6 +405,7 @@ async def test_a_change_shows_nothing_of_accounts_outside_ones_reach(approving):
     assert "上海" not in whole
 
 
+@pytest.mark.long
 async def test_a_move_in_the_calendar_says_that_approvals_end(approving, monkeypatch):
     """A move in the calendar asks first, with the number of approvals that it ends.
 
@@ -500,6 +502,7 @@ def remark_fields(page):
     return {words.strip(): name for words, name in rows}
 
 
+@pytest.mark.long
 async def test_a_remark_at_a_passage_is_shown_to_its_author_there(approving):
     """The author sees a remark at its field in the form, until that passage is another one."""
     li = await approving.signed_in("approver", name="李")

@@ -27,6 +27,7 @@ async def asked(site):
     ]
 
 
+@pytest.mark.long
 async def test_a_button_notifies_the_operators_once_an_hour(site):
     """The account's page has it with a remark. The same within the hour is no second alert.
 

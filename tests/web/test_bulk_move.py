@@ -55,6 +55,7 @@ def times(site):
     return re.findall(r"^at = (\S+)", text, re.MULTILINE)
 
 
+@pytest.mark.long
 async def test_several_posts_are_moved_by_some_days_or_to_one_day(site, accepted):
     """The new times are shown first, with the number in the button; a stale form moves nothing."""
     await write_two(site)

@@ -90,6 +90,7 @@ async def test_an_edit_keeps_its_post_on_the_way_through_the_library(site, libra
     assert await site.store.drafts.list("王") == []
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("text", "found"),
     [

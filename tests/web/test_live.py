@@ -516,6 +516,7 @@ async def test_what_changes_while_a_page_is_read_is_sent(site, monkeypatch):
     assert P in targets(frame)
 
 
+@pytest.mark.long
 async def test_a_page_without_news_reads_nothing(site, monkeypatch):
     """A page without news reads nothing.
 
@@ -728,6 +729,7 @@ async def test_an_alert_that_somebody_has_taken_on_says_so(site):
     assert "值班" in words(frame)
 
 
+@pytest.mark.long
 async def test_a_row_is_rendered_once_for_all(site, monkeypatch):
     """Fifty viewers with the same permissions cost one rendering of the row."""
     await change(site, "p")
@@ -830,6 +832,7 @@ async def test_f90_streams_are_opened_at_a_bounded_rate(site, monkeypatch):
     assert dashboard.streams.by_user == {}
 
 
+@pytest.mark.long
 async def test_f90_a_displaced_stream_ends_and_says_why(site):
     """F90: the last event of a displaced stream is `displaced`.
 

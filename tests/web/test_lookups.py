@@ -284,6 +284,7 @@ async def test_one_act_on_many_accounts_is_one_line_of_the_audit(site):
     assert all(f'href="/accounts/{key}"' in page for key in accounts)
 
 
+@pytest.mark.long
 async def test_an_act_on_150_accounts_leaves_room_for_what_came_before(site):
     """An act fills one line of a page, not three pages. The entries before it are on the same."""
     await site.store.actions.pause("all", named_person("李"), "看一看")

@@ -134,6 +134,7 @@ async def test_an_account_is_stopped_though_the_encrypted_store_is_damaged(site)
     ] == [Mode.OFF]
 
 
+@pytest.mark.long
 async def test_the_first_click_never_removes_a_secret(site):
     """Where nothing is open, too: the second one does, and its button says so."""
     settings = site.application.settings

@@ -67,6 +67,7 @@ def count_previews(simulator):
     ]
 
 
+@pytest.mark.long
 async def test_the_platforms_preview_comes_to_ones_own_phone(site, simulator):
     """The daemon sends it once; the page says so, and knows the name the next time."""
     author = await site.signed_in("author", name="王")

@@ -349,6 +349,7 @@ async def test_an_author_alone_does_not_delete_from_all_accounts(site):
     assert f'href="{PATH}/correct" data-testid="act-offer"' in page
 
 
+@pytest.mark.long
 async def test_a_retraction_from_many_accounts_takes_a_code(site):
     """A person with a second factor repeats it, and keeps the typed reason until then."""
     secret = await add_activated(site, "王", "author", with_factor=True)

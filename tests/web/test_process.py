@@ -189,6 +189,7 @@ async def test_f90_a_connection_has_one_request_at_a_time():
     assert (closed, answers, begun) == (b"", [b"200"] * 2, ["/flood", "/", "/"])
 
 
+@pytest.mark.long
 async def test_f90_a_client_that_reads_nothing_is_closed(monkeypatch):
     """F90: responses are not held for it without end; one that reads slowly gets all of its own."""
     monkeypatch.setattr(process, "STALL_SECONDS", 0.5)

@@ -322,6 +322,7 @@ def expect(role, place):
     }
 
 
+@pytest.mark.long
 async def test_a_person_of_one_region_gets_nothing_of_another(regions_site):
     """A person with all roles on one region gets no name of another from any route.
 

@@ -84,6 +84,7 @@ async def test_the_copy_says_what_was_refused_where(refused):
     assert label.strip() == "北京 · 微博"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("state", [State.DUE, State.SENDING, State.HELD])
 async def test_nothing_is_sent_again_while_the_outcome_is_open(refused, state):
     """The failed account is under way again: neither the button is there, nor the page, nor a save."""

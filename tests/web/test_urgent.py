@@ -229,6 +229,7 @@ async def test_who_is_not_on_duty_takes_the_regular_approvals(lane):
     ).status_code == 409
 
 
+@pytest.mark.long
 async def test_an_author_does_not_release_the_post_of_another_by_saving_it(lane):
     """Neither by the form of the lane nor by a call of the store."""
     author = await lane.signed_in("author", name="王")
@@ -315,6 +316,7 @@ async def test_an_author_is_told_of_the_code_and_finds_it_in_the_inbox(lane):
     assert "王 放行" in (await author.get(f"/urgent/{POST}")).text
 
 
+@pytest.mark.long
 async def test_an_urgent_post_comes_first_and_is_to_be_released(lane):
     """The other officer's inbox begins with it though another post is due earlier.
 

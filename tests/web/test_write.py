@@ -234,6 +234,7 @@ async def test_a_post_on_a_public_holiday_gets_an_advice(site, file, day, is_adv
     assert "problem-when" not in answer.text
 
 
+@pytest.mark.long
 async def test_an_advice_that_was_seen_is_said_no_more(site, file):
     """An advice that was seen is not repeated during writing, nor in the draft.
 

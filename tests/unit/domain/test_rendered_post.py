@@ -83,6 +83,7 @@ def test_a_marker_is_not_found_where_it_is_not(text):
     assert not MARKER.is_in(MARKER.code[:-1])
 
 
+@pytest.mark.long
 def test_markers_are_steady_and_differ_between_deliveries():
     """A delivery always has the same marker.
 
