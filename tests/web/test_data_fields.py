@@ -257,3 +257,15 @@ async def test_the_writer_of_a_new_form_is_its_editor(site):
     fields = {**fields_of(page), "data.editor": "", "do": "refresh"}
     page = (await author.post("/write", data=fields)).text
     assert fields_of(page)["data.editor"] == [""]
+
+
+async def test_the_regions_with_own_words_are_counted_while_they_are_written(site):
+    """A check answers with the regions that have words now, none of an earlier moment."""
+    author = await site.signed_in("author", name="王")
+    fields = NEW | CASE | {"region.310000.data.place": "浦东新区"}
+    page = (await author.post("/write/check", data=fields)).text
+    [said] = re.findall(r'data-testid="own-regions">(.*?)</p>', page, re.DOTALL)
+    assert "1 个地区" in said
+    assert "上海" in said
+    page = (await author.post("/write/check", data=NEW | CASE)).text
+    assert 'data-testid="own-regions" hidden>' in page

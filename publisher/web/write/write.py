@@ -392,7 +392,6 @@ async def show_form(  # noqa: PLR0913 # what the page shows besides the form
             visitor.messages.format_problem(item)
             for item in (invalid.elsewhere if invalid else ())
         ],
-        "regions": name_regions(site, visitor, form.entry),
         "shown_regions": list_shown_regions(form.fields),
         "zone_name": site.settings.timezone.key,
         "was_sent": not form.is_new and await was_sent(visitor, form.base),
@@ -515,6 +514,7 @@ async def read_live_values(
         "check": check,
         "recipient_counts": await count_recipients(visitor, form.entry.get("to")),
         "shown": texts,
+        "regions": name_regions(site, visitor, form.entry),
         "unshown": list_unshown(site, visitor, form.entry, check.result.rendered_posts),
         "lacking": list_lacking(
             visitor, form.entry, drawn["data_fields"], check.problems
