@@ -272,14 +272,16 @@ async def explain_refusal(request: Request, tasks: Sequence[ApprovalTask]) -> st
     for task in tasks:
         if refusal := find_refusal(task, approver):
             reason = await approve.explain_refusal(request, task, refusal)
-            return name_problem(get_visitor(request), task.key.post, reason)
+            return name_problem(
+                get_visitor(request), "web_family_refusal", task.key.post, reason
+            )
     return ""
 
 
-def name_problem(visitor: Visitor, post: str, reason: str) -> str:
+def name_problem(visitor: Visitor, code: str, post: str, reason: str) -> str:
     """Return a problem of one member for people."""
     name = visitor.name_region(post) or post
-    return visitor.messages.translate("web_family_problem", post=name, reason=reason)
+    return visitor.messages.translate(code, post=name, reason=reason)
 
 
 async def give_approval(request: Request) -> Response:
@@ -342,7 +344,8 @@ def explain_error(visitor: Visitor, error: ApprovalError) -> str:
     """Return why nothing was recorded, with the member."""
     code = {"approval_changed": "web_family_changed"}.get(error.code, error.code)
     reason = visitor.messages.translate(code, **error.facts)
-    return name_problem(visitor, error.facts.get("post", ""), reason)
+    post = error.facts.get("post", "")
+    return name_problem(visitor, "web_family_problem", post, reason)
 
 
 async def show_again(
