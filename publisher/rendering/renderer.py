@@ -784,7 +784,8 @@ def _content_problems(
 
 def _contains_secret(*texts: str) -> bool:
     """Return True if a log would redact any part of these texts."""
-    return any(redact_text(text) != text for text in texts if text)
+    together = "\n".join(filter(None, texts))
+    return redact_text(together) != together
 
 
 def _odd_character_problems(
