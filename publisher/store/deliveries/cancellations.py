@@ -19,7 +19,7 @@ from publisher.domain.delivery import (
     State,
 )
 from publisher.domain.plan import PlannedDeliveries
-from publisher.domain.post import OneTimeTrigger, Post, PostId, find_family
+from publisher.domain.post import MEMBER_MARK, OneTimeTrigger, Post, PostId, find_family
 from publisher.store.base import BaseStore
 from publisher.store.db.alert_tables import ALERT
 from publisher.store.db.database import Transaction
@@ -36,6 +36,8 @@ from publisher.store.db.rows import (
 )
 from publisher.store.db.tables import DELIVERY, POST, load_post, read_deliveries
 
+Target = Mapping[str, str | Sequence[str]]
+"""Columns of deliveries, with the value of each, or its values."""
 ORIGINAL_IN_DOUBT = "original_in_doubt"
 """The alert that a corrected post has an open outcome on some accounts.
 
@@ -79,7 +81,7 @@ class OrderedCorrection:
 def cancel_matching(  # noqa: PLR0913 # what is cancelled, by whom, and why
     store: BaseStore,
     transaction: Transaction,
-    target: Mapping[str, str],
+    target: Target,
     by: Actor,
     *,
     reason: str,
@@ -89,10 +91,14 @@ def cancel_matching(  # noqa: PLR0913 # what is cancelled, by whom, and why
 
     Returns how many will not be sent now: the call of any other may be under way.
     """
+    is_target = [
+        DELIVERY.c[column].in_([value] if isinstance(value, str) else value)
+        for column, value in target.items()
+    ]
     event = Cancelled(reason=reason, is_corrected=is_corrected)
     wish = event.desired_by(by.role)
     query = select(DELIVERY).where(
-        *(DELIVERY.c[column] == value for column, value in target.items()),
+        *is_target,
         DELIVERY.c.state.in_([state.value for state in REVISABLE_STATES]),
         DELIVERY.c.desired.in_(
             [weaker.value for weaker in DesiredState if weaker.rank < wish.rank]
@@ -104,7 +110,7 @@ def cancel_matching(  # noqa: PLR0913 # what is cancelled, by whom, and why
     ]
     if by.role is Role.PERSON:  # what an edit has withdrawn must not come back either
         withdrawn = update(DELIVERY).where(
-            *(DELIVERY.c[column] == value for column, value in target.items()),
+            *is_target,
             in_state(DELIVERY, State.CANCELLED),
             DELIVERY.c.reason == WORDS_REPLACED,
         )
@@ -169,34 +175,31 @@ def stop_original(
     """
     now, connection = store.runtime.now(), transaction.connection
     ended = [order.original]
-    if order.original == find_family(order.original):
-        forms = read_family_members(connection, {order.original})[order.original]
+    if MEMBER_MARK in order.original:
+        elsewhere = list_other_forms(connection, order.original)
+        _cancel_corrected(store, transaction, elsewhere, order.by)
+    else:
+        family = {order.original}
+        forms = read_family_members(connection, family).get(order.original, ())
         rows = post_rows(connection, forms)
         ended += [row.id for row in rows if not (row.corrected_by or row.id in ended)]
     for post in ended:
         end_wish(store, transaction, replace(order, original=post))
-    for place in list_other_forms(connection, order.original):
-        _cancel_corrected(store, transaction, place, order.by)
     apply_alert_changes(transaction, now, find_doubt_changes(connection))
 
 
-def list_other_forms(
-    connection: Connection, post: PostId
-) -> Sequence[Mapping[str, str]]:
+def list_other_forms(connection: Connection, post: PostId) -> Target:
     """Return where accounts of a post may have it under another id of its family."""
     family = find_family(post)
     forms = read_family_members(connection, {family}).get(family, ())
-    accounts = [
-        account
-        for row in post_rows(connection, [post])
-        for account in load_post(row.body).accounts
-    ]
-    return [
-        {"post": form, "account": account}
-        for form in forms
-        if form != post
-        for account in accounts
-    ]
+    return {
+        "post": [form for form in forms if form != post],
+        "account": [
+            account
+            for row in post_rows(connection, [post])
+            for account in load_post(row.body).accounts
+        ],
+    }
 
 
 def end_wish(
@@ -222,7 +225,7 @@ def end_wish(
 
 
 def _cancel_corrected(
-    store: BaseStore, transaction: Transaction, target: Mapping[str, str], by: Actor
+    store: BaseStore, transaction: Transaction, target: Target, by: Actor
 ) -> None:
     cancel_matching(
         store, transaction, target, by, reason="corrected", is_corrected=True

@@ -460,12 +460,14 @@ class OperatorActions(StorePart):
             for mark in "@#"
         )
         clear_outcome_alerts(transaction, now, or_(*of_post))
-        places = [{"post": post}, *list_other_forms(transaction.connection, post)]
         return sum(
             cancel_matching(
-                self.store, transaction, place, by, reason="cancelled_by_person"
+                self.store, transaction, target, by, reason="cancelled_by_person"
             )
-            for place in places
+            for target in (
+                {"post": post},
+                list_other_forms(transaction.connection, post),
+            )
         )
 
     @in_transaction
