@@ -47,7 +47,7 @@ async def send_previews(app: Application) -> None:
 
 
 async def find_obstacle(app: Application, rendered: RenderedPost) -> str:
-    """Return the code of what has happened since the order; empty if it may be sent."""
+    """Return the code of an obstacle that came after the order; empty if there is none."""
     if await app.store.previews.is_paused(rendered):
         return PAUSED
     modes = await app.store.login_health.read_modes()

@@ -16,6 +16,7 @@ from publisher.domain.delivery import (
     State,
     StepContext,
 )
+from publisher.domain.kinds import PostKind
 from publisher.domain.post import Fingerprint, fingerprint
 
 AWAITING_APPROVAL = "awaiting_approval"
@@ -80,6 +81,10 @@ class ApprovalRules:
 
     def chain_for(self, kind: str) -> Chain:
         return self.by_kind.get(kind, self.default)
+
+    def lacks_second(self, kind: PostKind) -> bool:
+        """Return True for a kind that two people should approve, and fewer do."""
+        return kind.traits.needs_two and len(self.chain_for(kind)) < 2
 
     @property
     def is_active(self) -> bool:

@@ -219,7 +219,7 @@ def find_lone_approvals(schedule: Schedule, rules: ApprovalRules) -> list[Proble
             "kind_needs_two", post=post.id, key="kind", field="kind", kind=post.kind
         )
         for post in schedule.posts
-        if post.kind.traits.needs_two and len(rules.chain_for(post.kind)) < 2
+        if rules.lacks_second(post.kind)
     ]
 
 

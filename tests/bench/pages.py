@@ -16,7 +16,7 @@ from http.client import HTTPConnection
 from pathlib import Path
 
 import httpx
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import Page, sync_playwright
 
 from publisher.domain.delivery import Actor, Role
 from publisher.domain.user import parse_grant
@@ -178,16 +178,22 @@ def _time_page(options: BenchOptions, site: BenchSite, path: str) -> tuple[float
     return median(seconds), gzip.decompress(body).decode()
 
 
-def _time_all_pages(options: BenchOptions, site: BenchSite) -> Figure:
-    """Open each page in a browser that has the static files. Raises AssertionError."""
-    took: dict[str, float] = {}
+@contextlib.contextmanager
+def _open_page(site: BenchSite) -> Iterator[Page]:
+    """Open a page of a browser, as the first user."""
     with (
         sync_playwright() as playwright,
         contextlib.closing(
             playwright.chromium.launch(executable_path=BROWSER, args=SILENT)
         ) as browser,
     ):
-        page = browser.new_page(extra_http_headers={"Cookie": site.headers["Cookie"]})
+        yield browser.new_page(extra_http_headers={"Cookie": site.headers["Cookie"]})
+
+
+def _time_all_pages(options: BenchOptions, site: BenchSite) -> Figure:
+    """Open each page in a browser that has the static files. Raises AssertionError."""
+    took: dict[str, float] = {}
+    with _open_page(site) as page:
         page.goto(f"http://127.0.0.1:{site.port}{TODAY}")
         for path in PATHS:
             times = []
@@ -274,13 +280,9 @@ def p17(options: BenchOptions) -> Iterator[Figure]:
         running(
             [*options.publisher, "-C", site.folder, "web"], stderr=subprocess.DEVNULL
         ),
-        sync_playwright() as playwright,
-        contextlib.closing(
-            playwright.chromium.launch(executable_path=BROWSER, args=SILENT)
-        ) as browser,
+        _open_page(site) as page,
     ):
         wait_until(site.answers, 60, "the dashboard did not answer")
-        page = browser.new_page(extra_http_headers={"Cookie": site.headers["Cookie"]})
         page.goto(f"http://127.0.0.1:{site.port}/write?kind=warning")
         for name, text in WORDS.items():
             page.locator(f"[name='{name}']").fill(text)

@@ -759,15 +759,20 @@ def test_after_a_restore_nobody_signs_in_before_being_enabled(
     assert ask("resume", "--by", "zhang", lines=[PASSWORD]).code == 0
 
 
-def test_a_user_restored_without_a_password_is_sent_to_a_new_link(ask, drill, tmp_path):
-    """The backup may be of the time before the password was set, and enabling brings none back."""
-    assert ask("user", "add", "zhang", "--role", "admin").code == 0
+def lose_and_restore(ask, drill, tmp_path):
+    """Back the database up, lose it, and let its owner restore it."""
     backup = tmp_path / "backup.db"
     assert ask("backup", str(backup)).code == 0
     for file in (drill / "var").glob("publisher.db*"):
         file.unlink()
     restored = ask("restore", str(backup), "--without-journal", "--by", "night shift")
     assert restored.code == 0, restored.err
+
+
+def test_a_user_restored_without_a_password_is_sent_to_a_new_link(ask, drill, tmp_path):
+    """The backup may be of the time before the password was set, and enabling brings none back."""
+    assert ask("user", "add", "zhang", "--role", "admin").code == 0
+    lose_and_restore(ask, drill, tmp_path)
     enabled = ask("user", "enable", "zhang", "--by", "night shift")
     assert (enabled.code, "publisher user reset zhang" in enabled.out) == (0, True)
 
@@ -780,12 +785,7 @@ def test_a_lost_database_is_restored_by_the_owner_with_a_red_alert(
     Without a database nobody can sign in.
     """
     enrol("zhang", "admin")
-    backup = tmp_path / "backup.db"
-    assert ask("backup", str(backup)).code == 0
-    for file in (drill / "var").glob("publisher.db*"):
-        file.unlink()
-    restored = ask("restore", str(backup), "--without-journal", "--by", "night shift")
-    assert restored.code == 0, restored.err
+    lose_and_restore(ask, drill, tmp_path)
     assert "break_glass" in [
         alert["code"] for alert in ask("alerts", "--json").json["alerts"]
     ]

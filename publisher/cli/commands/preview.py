@@ -366,7 +366,7 @@ async def show_stored(  # noqa: PLR0913, PLR0917 # the content, and who sees whi
     only_account: AccountId | None,
     by: str | None,
 ) -> PostPreview:
-    """Return a content with its pictures, and its differences from what `by` has approved."""
+    """Return a content with its pictures, and its differences from the last approval of `by`."""
     shown = tuple(
         item for item in content.texts if only_account in {None, item.account}
     )

@@ -94,7 +94,7 @@ async def restore(  # noqa: PLR0913 # one argument an option
 
 
 def _print_result(terminal: Terminal, settings: Settings, result: RestoreResult) -> int:
-    """Print what was restored and the next steps; return the exit code."""
+    """Print the restored calls and the next steps; return the exit code."""
     summary = result.summary
     taken_at = Formatter(messages=terminal.messages, timezone=settings.timezone).time(
         summary.taken_at

@@ -528,7 +528,7 @@ def _list_pictures(post: Post) -> list[dict[str, str]]:
 
 
 def takes_over(post: Post, before: Post | None, other: Post) -> bool:
-    """Return True if words that a post did not have `before` are those of another post."""
+    """Return True if another post has words that a post did not have `before`."""
     if before is None or other.id == post.id:
         return False
     changed = _list_words(post).items() - _list_words(before).items()
@@ -536,7 +536,7 @@ def takes_over(post: Post, before: Post | None, other: Post) -> bool:
 
 
 def _list_words(post: Post) -> Mapping[str, str]:
-    """Return what people wrote in each field of a post."""
+    """Return the words of people in each field of a post."""
     texts = {
         f"text.{platform}": text for platform, text in post.text_by_platform.items()
     }

@@ -247,8 +247,8 @@ async def show_write(request: Request) -> Response:
         if request.query_params.get("only") == REFUSED:
             to = await choose_refused(request, PostId(like))
             fields |= {"to": to, "only": [REFUSED]}
-    fields = {**sign_form(fields, list_samples(site), visitor.user.name)}
-    fields["start"] = [digest_typed(fields)]
+    signed = sign_form(fields, list_samples(site), visitor.user.name)
+    fields = {**signed, "start": [digest_typed(signed)]}
     return await show_form(request, await make_form(request, fields))
 
 
@@ -524,8 +524,7 @@ async def read_live_values(
         "split_overflow": split_overflow,
         "chain": chain,
         "lacks_two": kind in set(PostKind)
-        and PostKind(kind).traits.needs_two
-        and len(chain) < 2,
+        and site.store.approval_rules.lacks_second(PostKind(kind)),
         "diff": await asyncio.to_thread(read_diff, form),
         "saved_at": saved_at,
         "account_name": partial(name_account, site),
