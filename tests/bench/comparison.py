@@ -116,7 +116,7 @@ PEERS = (
     Peer(
         name="APScheduler + httpx + SQLModel",
         module="naive",
-        stored="SELECT count(*) FROM job WHERE remote_id IS NOT NULL",
+        stored="SELECT count(*) FROM naivejob WHERE remote_id IS NOT NULL",
     ),
     Peer(
         name="Huey + SQLite",
