@@ -22,16 +22,18 @@ WORD = re.compile(
 )
 """A link, a number with its unit, a date, a Latin word, or a single character."""
 BOUNDARY = re.compile(r"[^\w]")
+SENTENCE_BOUNDARY = re.compile(
+    r"[。！？；\n【】]|[.!?;](?!\w)|[（〔](?:编号)?[A-Z0-9…-]{1,9}[）〕]|^\s*(?:\d{1,2}[.、）)　]|[-•·])\s*",
+    re.MULTILINE,
+)
+"""The end of a sentence or a title, the number of a post, or that of an item of a list."""
 MARKUP = re.compile(r"<[^>]*>")
 CONTEXT_CHARACTERS = 30
 """How much unchanged text is shown before and after a difference."""
 MAX_BRIDGE_CHARACTERS = 2
 """An equal part this short between two differences is shown as a part of them."""
-COMPARED_CONTEXT = 4
-"""Two equal differences with these neighbouring characters are one.
-
-Punctuation, spaces and numbers of lists differ between platforms, and end the neighbourhood.
-"""
+COMPARED_CONTEXT = 200
+"""Two equal differences are one if their sentences are the same, as far as this."""
 FIELDS = ("title", "summary", "text", "markup", "link", "images", "cover")
 DESCRIBED_FIELDS = frozenset({"markup", "cover"})
 """Fields with no words for people: only that they have changed is said."""
@@ -83,7 +85,7 @@ class ContentChanges:
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Part:
-    """A part of two texts, its neighbours in the new one, and, if it differs, its places."""
+    """A part of two texts, the rest of its sentence in the new one, and its places if it differs."""
 
     removed: str
     added: str
@@ -96,14 +98,15 @@ class Part:
         return self.removed == self.added
 
     def equals(self, other: "Part") -> bool:
-        """Return True for the same words with the same neighbours, as far as both texts go."""
-        near = min(len(self.before), len(other.before))
-        far = min(len(self.after), len(other.after))
-        return (
-            (self.removed, self.added) == (other.removed, other.added)
-            and self.before[len(self.before) - near :]
-            == other.before[len(other.before) - near :]
-            and self.after[:far] == other.after[:far]
+        """Return True for the same words in the same sentence.
+
+        A sentence that is another one may give the words another meaning.
+        """
+        return (self.removed, self.added, self.before, self.after) == (
+            other.removed,
+            other.added,
+            other.before,
+            other.after,
         )
 
 
@@ -245,8 +248,8 @@ def split_texts(before: str, after: str) -> Sequence[Part]:
     for part in parts:
         end = place + len(part.added)
         before, following = after[:place], after[end : end + COMPARED_CONTEXT]
-        part.before = BOUNDARY.split(before[-COMPARED_CONTEXT:])[-1]
-        part.after = BOUNDARY.split(following)[0]
+        part.before = SENTENCE_BOUNDARY.split(before[-COMPARED_CONTEXT:])[-1].strip()
+        part.after = SENTENCE_BOUNDARY.split(following)[0].strip()
         place = end
     return parts
 
@@ -271,14 +274,17 @@ def _join(one: Part, other: Part) -> Part:
 
 
 def make_pieces(parts: Sequence[Part], shown: Collection[Part]) -> Sequence[Piece]:
-    """Return a text with the shown differences. Of all else only the near parts are kept."""
+    """Return a text with the shown differences. Of what is the same only the near parts are kept.
+
+    Another difference, which is shown elsewhere, is left out.
+    """
     pieces: list[Piece] = []
     for part in parts:
         if part in shown:
             _add_piece(pieces, PieceKind.REMOVED, part.removed)
             _add_piece(pieces, PieceKind.ADDED, part.added)
         else:
-            _add_piece(pieces, PieceKind.SAME, part.added)
+            _add_piece(pieces, PieceKind.SAME, part.added if part.is_same else "…")
     return [_shorten(piece, number, len(pieces)) for number, piece in enumerate(pieces)]
 
 

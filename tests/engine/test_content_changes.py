@@ -121,6 +121,37 @@ def test_the_same_words_at_another_place_are_a_change_of_their_own():
     assert "停电从" in changes[1].pieces[0].text
 
 
+def test_the_same_words_in_another_sentence_are_shown():
+    """Signs around a number join no two differences: what the number means is in the sentence."""
+    [first, _other] = contents()
+    before, after = (
+        [
+            replace(
+                first,
+                title="",
+                summary=f"影片里的门牌号：{number}，别当真。",
+                text=f"报警：{number}，全天有人。拨96110，{more}求助。",
+            )
+        ]
+        for number, more in (("110", ""), ("021-5555", "可"))
+    )
+    changes = compare_contents(before, after).texts
+    assert [change.fields for change in changes] == [["summary"], ["text"]]
+    shown = "".join(piece.text for piece in changes[1].pieces)
+    assert "报警：110021-5555，全天" in shown
+
+
+def test_a_difference_shown_elsewhere_is_never_printed_as_unchanged():
+    """What the title's line shows is left out beside another difference of a text."""
+    [first, _other] = contents()
+    before, after = (
+        [replace(first, title=title, summary="", text=f"【{title}】{more}停电。")]
+        for title, more in (("3月15日停电", ""), ("3月18日停电", "当晚"))
+    )
+    _title, change = compare_contents(before, after).texts
+    assert [piece.text for piece in change.pieces] == ["【…停电】", "当晚", "停电。"]
+
+
 def test_accounts_that_come_and_go_are_named():
     """An account that is new, or gone, is no change of a text."""
     changes = compare_contents(contents(), contents(replace(POST, accounts=("b", "c"))))
