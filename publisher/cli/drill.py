@@ -34,7 +34,7 @@ from publisher.domain.delivery import OPEN_STATES, Delivery, State
 from publisher.domain.errors import ApprovalError
 from publisher.domain.post import DeliveryId, OccurrenceKey, PostId, derive_marker
 from publisher.engine.decisions import named_person
-from publisher.store.approvals.decisions import Approver
+from publisher.store.approvals.tasks import Approver
 from publisher.store.store import Store
 
 LOG_FILE = Path("var", "daemon.log")

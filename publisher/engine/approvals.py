@@ -18,7 +18,7 @@ from publisher.domain.delivery import Actor
 from publisher.domain.errors import ApprovalError
 from publisher.domain.post import Fingerprint, PostId, find_family
 from publisher.domain.user import Permission, Principal, RefusalKind, User, holds_role
-from publisher.store.approvals.decisions import (
+from publisher.store.approvals.tasks import (
     ApprovalTask,
     Approver,
     CheckTask,
@@ -165,20 +165,20 @@ async def approve_members(  # noqa: PLR0913, PLR0917 # as `approve_content`
 
 async def release_in_emergency(  # noqa: PLR0913, PLR0917 # who releases what, and why
     store: Store,
-    post: PostId,
-    fingerprint: str,
+    family: str,
+    contents: Sequence[SeenContent],
     approver: Approver,
     by: Actor,
     reason: str,
     check: CheckTask = allow_task,
-) -> ApprovalTask:
-    """Record an emergency release, as `approve_content` does a yes."""
+) -> Sequence[ApprovalTask]:
+    """Record one emergency release of members of a family, or of an ordinary post."""
     async with _noting_refusal(store, by):
-        task = await store.approvals.release_in_emergency(
-            post, fingerprint, approver, by, reason, check
+        tasks = await store.approvals.release_in_emergency(
+            family, contents, approver, by, reason, check
         )
-    await store.maintenance.promote_requested([task.key.post])
-    return task
+    await store.maintenance.promote_requested([task.key.post for task in tasks])
+    return tasks
 
 
 @contextlib.asynccontextmanager

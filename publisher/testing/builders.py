@@ -26,7 +26,7 @@ from publisher.domain.post import (
     format_part_prefix,
     make_occurrence,
 )
-from publisher.store.approvals.decisions import Approver
+from publisher.store.approvals.tasks import Approver
 from publisher.store.plan.batches import RenderedOccurrence
 from publisher.store.plan.posts import PlanCommit, PostStore
 from publisher.testing.fakes import TEST_CAPABILITIES

@@ -86,6 +86,7 @@ ROUTES: Sequence[PageRoute] = (
     _action(
         "/approve/{post}/return/undo", "undo_return", _APPROVE, approve.undo_return
     ),
+    _action("/approve/{post}/release", "release_family", _VIEW, families.release),
     _action("/approve/{post}/end", "end_approvals", _STOP, families.end_approvals),
     _page("/bulk/approve", "bulk_approve", _APPROVE, bulk_approvals.show_bulk),
     _action("/bulk/approve", "give_approvals", _APPROVE, bulk_approvals.give_approvals),

@@ -151,6 +151,19 @@ def test_one_yes_approves_a_family(ask):
     assert count_approvals(ask) == dict.fromkeys(MEMBERS, 0)
 
 
+def test_two_officers_release_a_family_by_its_name(ask):
+    """One command of each officer releases all members; the approvals follow afterwards."""
+    for name in ("zhang", "li"):
+        assert ask("duty", "add", name, by="root").code == 0
+    seen = find_fingerprint(ask)
+    emergency = ("--fingerprint", seen, "--emergency", "--reason", "flood")
+    for name in ("li", "zhang"):
+        done = ask("approve", "refund", *emergency, by=name)
+        assert done.code == 0, done.err
+    tasks = ask("approvals", "--json").json["approvals"]
+    assert [task["is_emergency"] for task in tasks] == [True, True]
+
+
 def test_a_family_of_which_one_has_changed_is_not_approved(ask, drill):
     """The yes is refused as a whole, and names the member."""
     fingerprint = find_fingerprint(ask)

@@ -7,7 +7,7 @@ import pytest
 
 from publisher.domain.errors import ApprovalError
 from publisher.domain.post import PostId
-from publisher.store.approvals.decisions import SeenContent
+from publisher.domain.user import parse_grant
 from publisher.testing.builders import enqueue_posts, make_post, unlimited_approver
 from publisher.testing.fakes import START_TIME
 from tests.store.test_approvals import HOUR, edit, person, plan_post
@@ -36,10 +36,7 @@ async def store(open_store):
 
 async def see(store):
     tasks = await store.approvals.tasks(PostId("p"))
-    return [
-        SeenContent(post=task.key.post, fingerprint=task.status.fingerprint)
-        for task in tasks
-    ]
+    return [task.content for task in tasks]
 
 
 async def approve(store, seen, name="li"):
@@ -89,6 +86,38 @@ async def test_a_member_that_was_approved_by_the_same_person_refuses_the_whole_y
         await approve(store, seen)
     assert refused.value.facts["post"] == EAST
     assert await count_given(store) == {NORTH: 0, EAST: 1}
+
+
+async def release(store, seen, name):
+    return await store.approvals.release_in_emergency(
+        "p", seen, unlimited_approver(name), person(name), "flood"
+    )
+
+
+async def test_two_releases_send_all_members_or_none(store):
+    """Two officers release a family as one; a change of a member refuses the whole release."""
+    await store.users.add("root", [parse_grant("admin")], person("root"))
+    for name in ("zhang", "li"):
+        await store.duty.add(name, person("root"))
+    await release(store, await see(store), "zhang")
+    seen = await see(store)
+    await change(store)
+    with pytest.raises(ApprovalError, match="approval_changed") as refused:
+        await release(store, seen, "li")
+    assert refused.value.facts["post"] == EAST
+    assert await count_released(store) == {NORTH: 1, EAST: 0}
+    await release(store, [seen[0]], "li")
+    with pytest.raises(ApprovalError, match="approval_complete"):
+        await release(store, await see(store), "zhang")
+    assert await count_released(store) == {NORTH: 2, EAST: 0}
+
+
+async def count_released(store):
+    tasks = await store.approvals.tasks(PostId("p"))
+    return {
+        task.key.post: sum(given.is_emergency for given in task.status.in_time)
+        for task in tasks
+    }
 
 
 async def test_an_edit_and_a_yes_race(store):

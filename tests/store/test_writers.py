@@ -163,7 +163,7 @@ async def test_a_release_in_an_emergency_makes_no_text_everybodys(store):
         [task] = await store.approvals.tasks(P)
         by = Actor(role=Role.PERSON, name=name)
         await store.approvals.release_in_emergency(
-            P, task.status.fingerprint, approver, by, "now"
+            P, [task.content], approver, by, "now"
         )
     [task] = await store.approvals.tasks(P)
     assert task.status.is_emergency

@@ -12,6 +12,12 @@ SOON, LATER = "at = 2026-11-25T10:00:00+08:00", "at = 2026-11-26T10:00:00+08:00"
 POST = warning("refund", to='["platform:weibo", "platform:tieba"]', when=SOON)
 
 
+def this_evening(site):
+    """Return the last second of the workspace's day: what is due then stands on Today."""
+    now = site.runtime.now().astimezone(site.application.settings.timezone)
+    return now.replace(hour=23, minute=59, second=59, microsecond=0)
+
+
 async def plan(site, *entries):
     """Accept a schedule of these entries."""
     await apply_schedule(site.application.planner, "\n".join(entries), "schedule.toml")

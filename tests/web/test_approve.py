@@ -36,7 +36,14 @@ from publisher.web.kit.todo import MAX_SHOWN
 from publisher.web.write import move
 from tests.cli.posts import warning, write_schedule
 from tests.web.conftest import ADMIN, WebSite, make_workspace
-from tests.web.posts import POST, SOON, hidden_fields, plan, set_state
+from tests.web.posts import (
+    POST,
+    SOON,
+    hidden_fields,
+    plan,
+    set_state,
+    this_evening,
+)
 from tests.web.test_accounts import hand_out
 from tests.web.test_live import open_page
 
@@ -45,7 +52,7 @@ TO_ALL = '["beijing-weibo", "beijing-wechat", "beijing-tieba"]'
 
 @pytest.fixture
 async def approving(tmp_path, sqlite_template):
-    """Yield a dashboard with two approvals per warning, and one warning due in three hours."""
+    """Yield a dashboard with two approvals per warning, and one warning due this evening."""
     folder = await asyncio.to_thread(make_workspace, tmp_path / "drill")
     shutil.copyfile(sqlite_template, folder / "var" / "publisher.db")
     runtime, settings = make_confirmed_runtime(), folder / "publisher.toml"
@@ -68,8 +75,7 @@ async def approving(tmp_path, sqlite_template):
 
 async def write(site, **changes):
     """Write the post into the schedule, and let it be read."""
-    due = site.runtime.now() + timedelta(hours=3)
-    text = warning("refund", f"at = {due:%Y-%m-%dT%H:%M:%S}Z", TO_ALL)
+    text = warning("refund", f"at = {this_evening(site).isoformat()}", TO_ALL)
     for old, new in changes.get("words", {}).items():
         assert old in text
         text = text.replace(old, new)
@@ -776,7 +782,7 @@ async def test_who_is_on_duty_finds_the_emergency_lane(approving):
         officer = unlimited_approver(name)
         await approving.store.approvals.release_in_emergency(
             "refund",
-            task.status.fingerprint,
+            [task.content],
             officer,
             replace(ADMIN, name=name),
             "诈骗正在发生",

@@ -3,7 +3,6 @@
 import html
 import re
 from dataclasses import replace
-from datetime import timedelta
 
 import pytest
 
@@ -15,7 +14,7 @@ from publisher.web.approvals.families import Member, compare_members
 from publisher.web.kit.live_parts import item_id
 from tests.cli.posts import warning, write_schedule
 from tests.web.conftest import ADMIN
-from tests.web.posts import SOON, hidden_fields, plan, set_state
+from tests.web.posts import SOON, hidden_fields, plan, set_state, this_evening
 from tests.web.test_approve import TO_ALL, approving  # noqa: F401 # a fixture
 from tests.web.test_live import next_frame, open_page, targets
 
@@ -27,16 +26,16 @@ MEMBERS = ["refund.110000", "refund.310000"]
 TO_TWO = TO_ALL.replace("]", ', "shanghai-weibo"]')
 
 
-async def write_family(site, words=OWN, to=TO_TWO, name="refund"):
-    due = site.runtime.now() + timedelta(hours=3)
-    text = warning(name, f"at = {due:%Y-%m-%dT%H:%M:%S}Z", to) + words
+async def write_family(site, words=OWN, to=TO_TWO, name="refund", keys=""):
+    at = f"at = {this_evening(site).isoformat()}\n{keys}"
+    text = warning(name, at, to) + words
     write_schedule(site.application.settings.workspace, text)
     await activate_schedule(site.application)
 
 
 @pytest.fixture
 async def family(approving):  # noqa: F811 # the fixture
-    """Return a dashboard with two approvals per warning, and a family due in three hours."""
+    """Return a dashboard with two approvals per warning, and a family due this evening."""
     await write_family(approving)
     return approving
 
@@ -399,3 +398,47 @@ async def test_differences_of_a_family_end_at_their_line_and_show_no_empty_numbe
     changes = page.partition('data-testid="member-refund.310000"')[2]
     changes = html.unescape(changes.partition("</section>")[0])
     assert not re.search("编号[ 　]*(<|\n|）)", changes)
+
+
+async def release_all(client, **fields):
+    page = (await client.get("/approve/refund")).text
+    [form] = re.findall(
+        r'<form method="post" action="/approve/refund/release">.*?</form>', page
+    )
+    items = re.findall(r'name="item" value="([^"]*)"', form)
+    assert [item.split(" ")[0] for item in items] == MEMBERS
+    return await client.post("/approve/refund/release", data={"item": items, **fields})
+
+
+async def test_a_family_is_released_as_one_in_an_emergency(family):
+    """Two officers on duty release all regions by one act each; the review comes afterwards."""
+    zhang = await family.signed_in("author", name="zhang")
+    li = await family.signed_in("approver", name="李")
+    assert 'data-testid="release"' not in (await li.get("/approve/refund")).text
+    for name in ("zhang", "李"):
+        await family.store.duty.add(name, ADMIN)
+    first = await release_all(zhang, reason="诈骗正在发生")
+    assert first.status_code == 303, first.text
+    assert first.headers["location"] == "/approve/refund"
+    page = (await li.get("/approve/refund")).text
+    assert page.count('data-testid="released"') == 1
+    assert (await release_all(li)).status_code == 303
+    tasks = await family.store.approvals.tasks(PostId("refund"))
+    assert [task.status.is_emergency for task in tasks] == [True, True]
+    wang = await family.signed_in("approver", name="王")
+    page = (await wang.get("/approve/refund")).text
+    assert "补审同意全部 2 个地区" in page
+    assert 'data-testid="release"' not in page
+
+
+async def test_an_urgent_family_is_one_thing_to_release(approving):  # noqa: F811
+    """The inbox of an officer has one item for all regions, which leads to the page of all."""
+    await write_family(approving, keys="urgent = true")
+    for name in ("zhang", "李"):
+        await approving.store.duty.add(name, ADMIN)
+    li = await approving.signed_in("approver", name="李")
+    inbox = (await li.get("/inbox")).text
+    assert inbox.count('data-testid="todo-approve') == 1
+    assert 'href="/approve/refund"' in inbox
+    assert "去放行" in inbox
+    assert "/urgent/refund" not in inbox

@@ -246,6 +246,7 @@ EXPECTED = {
     "inbox": (200, 200), "approve": (200, 404), "give_approval": (409, 404),
     "approve_changes": (303, 404), "approve_return": (200, 404), "return_text": (422, 404),
     "undo_return": (409, 404), "end_approvals": (303, 404),
+    "release_family": (404, 404),
     "bulk_approve": (409, 409), "give_approvals": (409, 409), "bulk_retract": (409, 409),
     "bulk_move": (409, 409), "move_posts": (409, 409),
     "retract_posts": (409, 409), "bulk_resolve": (409, 404), "resolve_all": (409, 404),

@@ -251,7 +251,7 @@ async def test_an_author_does_not_release_the_post_of_another_by_saving_it(lane)
     )
     with pytest.raises(ApprovalError, match="release_not_allowed"):
         await release_in_emergency(
-            site.store, POST, task.status.fingerprint, officer, ADMIN, "紧急"
+            site.store, POST, [task.content], officer, ADMIN, "紧急"
         )
     assert {item.state for item in await lane.store.queries.deliveries(POST)} == {
         State.PENDING

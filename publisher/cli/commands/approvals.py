@@ -26,7 +26,7 @@ from publisher.engine.approvals import (
     make_approver,
     waits_for,
 )
-from publisher.store.approvals.decisions import ApprovalTask
+from publisher.store.approvals.tasks import ApprovalTask
 
 
 @command("approvals")

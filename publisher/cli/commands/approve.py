@@ -7,6 +7,7 @@ import click
 from publisher.app.format import Formatter
 from publisher.app.open_store import AccessMode
 from publisher.cli.authentication import (
+    ActingPerson,
     accounts_of_post,
     identify,
     is_permitted,
@@ -27,11 +28,12 @@ from publisher.cli.framework import (
 )
 from publisher.cli.target import DeliveryTarget, find_posts, post_target
 from publisher.cli.terminal import Terminal
+from publisher.config import Settings
 from publisher.domain.account import AccountId
 from publisher.domain.approval import is_fingerprint_of
 from publisher.domain.characters import is_same_name
 from publisher.domain.errors import ApprovalError
-from publisher.domain.post import PostId
+from publisher.domain.post import Fingerprint, PostId
 from publisher.domain.user import Permission, list_members
 from publisher.engine.approvals import (
     approve_content,
@@ -41,11 +43,7 @@ from publisher.engine.approvals import (
     make_approver,
     release_in_emergency,
 )
-from publisher.store.approvals.decisions import (
-    ApprovalTask,
-    Approver,
-    SeenContent,
-)
+from publisher.store.approvals.tasks import ApprovalTask, SeenContent
 from publisher.store.store import Store
 
 
@@ -78,26 +76,15 @@ async def approve(  # noqa: PLR0913 # one argument an option
     async with open_command_store(settings, AccessMode.COMMAND) as store:
         await find_posts(store.queries, target.post)
         person = await identify(terminal, settings, store, "approve", by)
-        tasks = await _list_tasks(store, target.post, fingerprint)
-        is_author = any(
-            is_same_name(task.status.author, person.actor.name) for task in tasks
-        )
-        waiting: list[Collection[AccountId]] = [task.accounts for task in tasks]
-        targets = waiting or [await accounts_of_post(store, target.post)]
-        accounts = next(
-            (
-                each
-                for each in targets
-                if is_permitted(person, settings, Permission.APPROVE, each)
-            ),
-            targets[0],
-        )
-        if not (
-            is_emergency
-            and is_author
-            and is_permitted(person, settings, Permission.WRITE, set().union(*targets))
-        ):
-            await require_permission(store, person, settings, "approve", accounts)
+        family = await store.approvals.tasks(target.post)
+        same = [
+            task
+            for task in family
+            if is_fingerprint_of(fingerprint, task.status.fingerprint)
+        ]
+        if not (is_emergency and _may_release_own(person, settings, same or family)):
+            accounts = [task.accounts for task in same or family]
+            await _require_approval(store, person, settings, target.post, accounts)
         if not settings.approval_rules.is_active:
             raise CommandFailedError("approvals_not_asked")
         if person.principal is None:  # a workspace that asks for approvals has users
@@ -106,13 +93,19 @@ async def approve(  # noqa: PLR0913 # one argument an option
             person.principal, list_members(settings.accounts.values(), settings.groups)
         )
         done: Sequence[ApprovalTask]
+        asked = family if is_emergency else list_waiting_members(family, approver)
+        members = find_members(target.post, family, asked, fingerprint)
         if is_emergency and reason:
-            done = [
-                await release_in_emergency(
-                    store, target.post, fingerprint, approver, person.actor, reason
-                )
-            ]
-        elif members := await find_members(store, target.post, fingerprint, approver):
+            alone = SeenContent(post=target.post, fingerprint=Fingerprint(fingerprint))
+            done = await release_in_emergency(
+                store,
+                target.post,
+                members or [alone],
+                approver,
+                person.actor,
+                reason,
+            )
+        elif members:
             done = await approve_members(
                 store, target.post, members, approver, person.actor
             )
@@ -129,21 +122,20 @@ async def approve(  # noqa: PLR0913 # one argument an option
             await warn_about_daemon(terminal, settings, store.queries)
 
 
-async def find_members(
-    store: Store, family: PostId, fingerprint: str, approver: Approver
+def find_members(
+    family: PostId,
+    tasks: Sequence[ApprovalTask],
+    waiting: Sequence[ApprovalTask],
+    fingerprint: str,
 ) -> Sequence[SeenContent]:
-    """Return the contents of a family's members that have this hash together, if any have.
+    """Return the contents of the waiting members that have this hash together, if any have.
 
-    Raises ApprovalError for a family with no such content, naming the member changed last.
+    `tasks` has all members. Raises ApprovalError for a family with no such content, naming the
+    member changed last.
     """
-    tasks = await store.approvals.tasks(family)
-    waiting = list_waiting_members(tasks, approver)
     for one in group_members(waiting):
         if is_fingerprint_of(fingerprint, one.fingerprint):
-            return [
-                SeenContent(post=task.key.post, fingerprint=task.status.fingerprint)
-                for task in one.members
-            ]
+            return [task.content for task in one.members]
     if len(waiting) > 1 and not any(
         is_fingerprint_of(fingerprint, task.status.fingerprint) for task in tasks
     ):
@@ -153,16 +145,32 @@ async def find_members(
     return ()
 
 
-async def _list_tasks(
-    store: Store, post: PostId, fingerprint: str
-) -> Sequence[ApprovalTask]:
-    """Return the tasks with this fingerprint, for each chain, else all tasks of a post."""
-    tasks = await store.approvals.tasks(post)
-    return [
-        task
-        for task in tasks
-        if is_fingerprint_of(fingerprint, task.status.fingerprint)
-    ] or tasks
+def _may_release_own(
+    person: ActingPerson, settings: Settings, tasks: Sequence[ApprovalTask]
+) -> bool:
+    """Return True if a person wrote one of the occurrences, and may write on all accounts."""
+    accounts = {account for task in tasks for account in task.accounts}
+    return any(
+        is_same_name(task.status.author, person.actor.name) for task in tasks
+    ) and is_permitted(person, settings, Permission.WRITE, accounts)
+
+
+async def _require_approval(
+    store: Store,
+    person: ActingPerson,
+    settings: Settings,
+    post: PostId,
+    waiting: Sequence[Collection[AccountId]],
+) -> None:
+    """Raise an error unless a person may approve on the accounts of an occurrence that waits."""
+    targets = waiting or [await accounts_of_post(store, post)]
+    permitted = (
+        accounts
+        for accounts in targets
+        if is_permitted(person, settings, Permission.APPROVE, accounts)
+    )
+    accounts = next(permitted, targets[0])
+    await require_permission(store, person, settings, "approve", accounts)
 
 
 def _print_result(

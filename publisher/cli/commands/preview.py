@@ -58,7 +58,7 @@ from publisher.schedule.load import (
 from publisher.tomlfile.read import TomlDocument, read_toml
 
 if TYPE_CHECKING:
-    from publisher.store.approvals.decisions import ApprovalTask
+    from publisher.store.approvals.tasks import ApprovalTask
     from publisher.store.store import Store
 
 SEPARATOR_LINE = "─" * 60

@@ -18,7 +18,7 @@ from publisher.cli.target import DeliveryTarget, find_deliveries, post_target
 from publisher.cli.terminal import Terminal, echo
 from publisher.domain.delivery import Delivery, State
 from publisher.domain.errors import NoSuchItemError
-from publisher.store.approvals.decisions import list_unapproved
+from publisher.store.approvals.tasks import list_unapproved
 from publisher.store.queries.snapshot import take_snapshot
 
 

@@ -15,7 +15,6 @@ from publisher.domain.approval import (
     AWAITING_APPROVAL,
     MIN_FINGERPRINT_LENGTH,
     Approval,
-    ApprovalStatus,
     Chain,
     Stage,
     hash_chain,
@@ -40,7 +39,6 @@ from publisher.domain.post import (
     make_occurrence,
 )
 from publisher.domain.remark import Remark, dump_return, join_remarks, load_return
-from publisher.domain.user import Permission
 from publisher.store.approvals.guard import (
     AFTER_REVIEW_DUE,
     AFTER_REVIEW_OVERDUE,
@@ -60,6 +58,16 @@ from publisher.store.approvals.guard import (
     read_contents,
     takes_approval,
     to_approval,
+)
+from publisher.store.approvals.tasks import (
+    ApprovalTask,
+    Approver,
+    CheckTask,
+    Return,
+    SeenContent,
+    allow_task,
+    find_refusal,
+    find_release_refusal,
 )
 from publisher.store.base import BaseStore, StateChange, StorePart
 from publisher.store.db.approval_tables import APPROVABLE_TEXT, APPROVAL, DUTY_OFFICER
@@ -85,28 +93,6 @@ from publisher.store.db.tables import (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Approver:
-    """The approver. `may_take` a stage, or `may` do something else, for all accounts.
-
-    It is asked for all accounts of an occurrence.
-    """
-
-    name: str
-    may_take: Callable[[Stage, Collection[AccountId]], bool]
-    may: Callable[[Permission, Collection[AccountId]], bool]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Return:
-    """A person's request for a change before anybody approves, with remarks at passages."""
-
-    by: str
-    at: datetime
-    reason: str
-    remarks: Sequence[Remark] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class OwnApproval:
     """A person's approval, and whether it can still be ended.
 
@@ -118,53 +104,6 @@ class OwnApproval:
     approval: Approval
     ended_reason: str | None
     can_be_ended: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ApprovalTask:
-    """An occurrence that needs approvals, its approvals, and the origin of its content.
-
-    `due_at` is None for one that is due when approved. A named person saved the content, or it was
-    read from a file of this owner. `is_edit` means that it replaced an earlier one. `returned` is
-    the change that a person wants in it, if any.
-    """
-
-    key: OccurrenceKey
-    post: Post
-    accounts: Sequence[AccountId]
-    due_at: datetime | None
-    status: ApprovalStatus
-    saved_by: str | None = None
-    file_owner: str | None = None
-    saved_at: datetime | None = None
-    is_edit: bool = False
-    returned: Return | None = None
-
-    @property
-    def name(self) -> str:
-        return name_occurrence(self.key)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SeenContent:
-    """The content of a post as a person has seen it, and its time, if they have seen one."""
-
-    post: PostId
-    fingerprint: str
-    scheduled_at: datetime | None = None
-
-
-def list_unapproved(tasks: Iterable[ApprovalTask]) -> frozenset[OccurrenceKey]:
-    """Return the occurrences that are not sent without another approval."""
-    return frozenset(task.key for task in tasks if not task.status.is_approved)
-
-
-CheckTask = Callable[[ApprovalTask], None]
-"""Raises an error where a person may not act on an occurrence."""
-
-
-def allow_task(_task: ApprovalTask) -> None:
-    """Raise nothing."""
 
 
 def allow_accounts(_accounts: Collection[AccountId]) -> None:
@@ -505,74 +444,53 @@ class ApprovalStore(StorePart):
     def release_in_emergency(  # noqa: PLR0913, PLR0917 # who releases what, and why
         self,
         transaction: Transaction,
-        post: PostId,
-        fingerprint: str,
+        family: str,
+        contents: Sequence[SeenContent],
         approver: Approver,
         by: Actor,
         reason: str,
         check: CheckTask = allow_task,
-    ) -> ApprovalTask:
-        """Record that an officer on duty releases this content without its chain.
+    ) -> Sequence[ApprovalTask]:
+        """Record that an officer on duty releases these contents without their chain: all or none.
 
-        The chain must follow within a day. It takes two people: the author, and another officer
-        that may approve. Raises ApprovalError.
+        They are members of a family, or one ordinary post. The chain must follow within a day. It
+        takes two people: the author, and another officer that may approve. Raises ApprovalError.
         """
         lock_planning(transaction)
-        found = self._find(transaction.connection, post, fingerprint, check)
-        task = min(found, key=lambda one: one.status.is_approved)
-        status, facts = task.status, {"post": task.name, "by": approver.name}
-        if status.is_approved:
-            raise ApprovalError("approval_complete", **facts)
-        if task.post.checker:
-            raise ApprovalError(
-                "release_named_checker", checker=task.post.checker, **facts
-            )
-        on_duty = set(
-            map(
-                name_skeleton,
-                transaction.connection.scalars(select(DUTY_OFFICER.c.name)),
-            )
-        )
-        for person, code in (
-            (approver.name, "not_on_duty"),
-            (status.author, "author_not_on_duty"),
-        ):
-            if name_skeleton(person) not in on_duty:
-                raise ApprovalError(code, **{**facts, "author": status.author})
-        is_author = is_same_name(status.author, approver.name)
-        if not approver.may(
-            Permission.WRITE if is_author else Permission.APPROVE, task.accounts
-        ):
-            raise ApprovalError("release_not_allowed", **facts)
-        if any(
-            item.is_emergency and is_same_name(item.person, approver.name)
-            for item in status.in_time
-        ):
-            raise ApprovalError("approval_given_already", **facts)
-        after = self._record(transaction, task, found, None, approver.name, by)
-        now, detail = (
-            self.runtime.now(),
-            {"reason": reason, "fingerprint": status.fingerprint},
-        )
+        tasks = self._tasks_of_members(transaction.connection, family)
+        officers = transaction.connection.scalars(select(DUTY_OFFICER.c.name))
+        on_duty = set(map(name_skeleton, officers))
+        released = []
+        for seen in contents:
+            found = _find(tasks[seen.post], seen.post, seen.fingerprint, check)
+            task = min(found, key=lambda one: one.status.is_approved)
+            if refusal := find_release_refusal(task, approver, on_duty):
+                raise refusal
+            after = self._record(transaction, task, found, None, approver.name, by)
+            self._note_release(transaction, after, by, reason)
+            released.append(after)
+        return released
+
+    def _note_release(
+        self, transaction: Transaction, task: ApprovalTask, by: Actor, reason: str
+    ) -> None:
+        """Note a release in the audit, and ask for the approvals after it once it is complete."""
+        now = self.runtime.now()
         write_audit(
             transaction,
             now,
             by,
             event="emergency_released",
             subject=task.name,
-            detail=detail,
+            detail={"reason": reason, "fingerprint": task.status.fingerprint},
         )
-        if after.status.is_emergency:
-            facts = {
-                **alert_facts(task.key),
-                "until": (now + AFTER_REVIEW_PERIOD).isoformat(),
-            }
-            if not any(
-                code == AFTER_REVIEW_DUE
-                for code, _facts in open_alerts(transaction.connection, task.name)
-            ):
-                raise_alert(transaction, now, AFTER_REVIEW_DUE, task.name, facts)
-        return after
+        if not task.status.is_emergency:
+            return
+        alerts = open_alerts(transaction.connection, task.name)
+        if not any(code == AFTER_REVIEW_DUE for code, _facts in alerts):
+            until = (now + AFTER_REVIEW_PERIOD).isoformat()
+            facts = {**alert_facts(task.key), "until": until}
+            raise_alert(transaction, now, AFTER_REVIEW_DUE, task.name, facts)
 
     @in_transaction
     def return_text(  # noqa: PLR0913, PLR0917 # who returns what, and why
@@ -796,51 +714,6 @@ def _read_contents_of(
         key: [found[name] for name in hashes.get(key, ()) if name in found]
         for key in wanted
     }
-
-
-def find_refusal(task: ApprovalTask, approver: Approver) -> ApprovalError | None:
-    """Return why a person may not give the next approval of an occurrence, if so."""
-    status, facts = task.status, {"post": task.name, "by": approver.name}
-    if status.is_barred(approver.name):
-        named = {
-            "name": task.name,
-            "post": task.key.post,
-            "writers": "、".join(sorted(status.barred | status.quoted)),
-        }
-        return ApprovalError("approval_barred", by=approver.name, **named)
-    if status.has_approved(approver.name):
-        return ApprovalError("approval_given_already", **facts)
-    if not status.missing:
-        return ApprovalError("approval_complete", **facts)
-    stage = status.missing[0].stage
-    if not approver.may_take(stage, task.accounts):
-        return ApprovalError(
-            "approval_wrong_stage", stage=stage.name, role=stage.role, **facts
-        )
-    return find_checker_refusal(task, approver)
-
-
-def find_checker_refusal(
-    task: ApprovalTask, approver: Approver
-) -> ApprovalError | None:
-    """Return why the named checker of a text stands against an approval, if so.
-
-    The last stage takes an approval of that person, who therefore gives none before. So no text
-    names a checker that has not given the last approval.
-    """
-    checker, status = task.post.checker, task.status
-    if not checker or status.has_approved(checker):
-        return None
-    missing = status.missing[0]
-    is_last_stage = missing.stage == status.chain[-1]
-    if is_same_name(checker, approver.name):
-        code = "" if is_last_stage else "approval_checker_is_last"
-    else:
-        is_last = is_last_stage and missing.people == 1
-        code = "approval_named_checker" if is_last else ""
-    if not code:
-        return None
-    return ApprovalError(code, post=task.name, by=approver.name, checker=checker)
 
 
 def _is_text(

@@ -25,7 +25,7 @@ from publisher.domain.account import AccountId
 from publisher.domain.delivery import OPEN_STATES, DesiredState, State
 from publisher.domain.glyph import UNPUBLISHED_STATES
 from publisher.domain.post import OccurrenceKey, PostId, format_delivery_name
-from publisher.store.approvals.decisions import ApprovalTask, list_tasks
+from publisher.store.approvals.decisions import list_tasks
 from publisher.store.approvals.guard import (
     CONTENT_COLUMNS,
     OccurrenceRecord,
@@ -34,6 +34,7 @@ from publisher.store.approvals.guard import (
     read_all_records,
     takes_approval,
 )
+from publisher.store.approvals.tasks import ApprovalTask
 from publisher.store.base import StorePart
 from publisher.store.db.alert_tables import ALERT
 from publisher.store.db.filters import in_open_state, in_state

@@ -27,7 +27,7 @@ from publisher.engine.approvals import approve_content, list_approvers, waits_fo
 from publisher.engine.content_changes import compare_contents
 from publisher.schedule.edit import find_block, find_post_spans
 from publisher.schedule.load import to_utc
-from publisher.store.approvals.decisions import ApprovalTask, find_refusal
+from publisher.store.approvals.tasks import ApprovalTask, find_refusal
 from publisher.store.queries.todo import Waiting
 from publisher.web.kit.access import REMARK_PREFIX, step_up
 from publisher.web.kit.forms import name_field, read_reason

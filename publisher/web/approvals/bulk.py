@@ -10,8 +10,8 @@ from starlette.responses import Response
 from publisher.domain.errors import RefusedError, SignInError
 from publisher.domain.post import PostId, RenderedPost
 from publisher.engine.approvals import approve_content, waits_for
-from publisher.store.approvals.decisions import ApprovalTask
 from publisher.store.approvals.guard import name_occurrence
+from publisher.store.approvals.tasks import ApprovalTask
 from publisher.web.approvals.approve import (
     count_variants,
     keep_visible,

@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from publisher.domain.account import AccountId
+from publisher.domain.approval import Approval
 from publisher.domain.errors import ApprovalError, NoSuchItemError, SignInError
 from publisher.domain.post import (
     MEMBER_MARK,
@@ -26,13 +27,10 @@ from publisher.engine.approvals import (
     approve_members,
     group_members,
     list_waiting_members,
+    release_in_emergency,
 )
 from publisher.engine.content_changes import ContentChanges, compare_contents
-from publisher.store.approvals.decisions import (
-    ApprovalTask,
-    SeenContent,
-    find_refusal,
-)
+from publisher.store.approvals.tasks import ApprovalTask, SeenContent, find_refusal
 from publisher.store.queries.todo import Waiting
 from publisher.web.approvals import approve
 from publisher.web.kit.access import step_up
@@ -42,7 +40,12 @@ from publisher.web.kit.frame import read_moment
 from publisher.web.kit.page import redirect, render_page
 from publisher.web.kit.seats import AccountNames, name_accounts
 from publisher.web.kit.site import Notice, Visitor, get_site, get_visitor
-from publisher.web.kit.todo import approval_path, make_visitor_approver
+from publisher.web.kit.todo import (
+    approval_path,
+    make_visitor_approver,
+    may_release,
+    require_release,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,12 +78,14 @@ class Member:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FamilyPage:
-    """One yes to the `members` of a family; `refusal` says why there is no button."""
+    """One decision on the `members` of a family; `refusal` says why there is no yes."""
 
     key: OccurrenceKey
     members: Sequence[Member]
     names: AccountNames
     refusal: str
+    may_release: bool
+    """True if a release of all by the visitor counts."""
 
     @property
     def first(self) -> Member:
@@ -108,8 +113,26 @@ class FamilyPage:
         return sum(len(member.task.accounts) for member in self.members)
 
     @property
+    def is_urgent(self) -> bool:
+        return any(member.task.post.is_urgent for member in self.members)
+
+    @property
+    def is_sent(self) -> bool:
+        """True if all were released, so that their approvals come afterwards."""
+        return all(member.task.status.is_emergency for member in self.members)
+
+    @property
+    def releases(self) -> Sequence[Approval]:
+        """The releases of the first member that count."""
+        return [one for one in self.first.task.status.in_time if one.is_emergency]
+
+    @property
     def path(self) -> str:
         return approval_path(self.key)
+
+    @property
+    def release_path(self) -> str:
+        return approval_path(self.key, "/release")
 
     @property
     def return_path(self) -> str:
@@ -214,12 +237,13 @@ async def describe_family(request: Request, family: WaitingFamily) -> FamilyPage
         for name, policy in site.store.policies.items()
         if policy.capabilities.is_article
     }
-    key = members[0].task.key
+    key, on_duty = members[0].task.key, (await read_moment(visitor)).facts.officers
     return FamilyPage(
         key=replace(key, post=PostId(family.family)),
         members=await asyncio.to_thread(compare_members, members, articles),
         names=names,
         refusal=await explain_refusal(request, [one.task for one in members]),
+        may_release=all(may_release(visitor, one.task, on_duty) for one in members),
     )
 
 
@@ -290,12 +314,8 @@ async def give_approval(request: Request) -> Response:
     if "item" not in form:
         return await approve.give_approval(request)
     site, contents = get_site(request), await read_contents(request, form)
-    if not get_visitor(request).is_stepped_up:
-        try:
-            await step_up(request, str(form.get("code", "")))
-        except SignInError as error:
-            said = get_visitor(request).messages.translate(error.code, **error.facts)
-            return await show_again(request, code_problem=said)
+    if said := await check_code(request, form):
+        return await show_again(request, code_problem=said)
     visitor = get_visitor(request)
     try:
         done = await approve_members(
@@ -317,10 +337,53 @@ async def give_approval(request: Request) -> Response:
     return redirect(request, await approve.find_next_path(request), notice)
 
 
+async def check_code(request: Request, form: FormData) -> str:
+    """Return the problem of the typed code; empty if it is right or not asked for."""
+    if get_visitor(request).is_stepped_up:
+        return ""
+    try:
+        await step_up(request, str(form.get("code", "")))
+    except SignInError as error:
+        return get_visitor(request).messages.translate(error.code, **error.facts)
+    return ""
+
+
+async def release(request: Request) -> Response:
+    """Record the emergency release of all members of the form, and show how far it is."""
+    form = await request.form()
+    contents = await read_contents(request, form)
+    if said := await check_code(request, form):
+        return await show_again(request, code_problem=said)
+    visitor = get_visitor(request)
+    try:
+        done = await release_in_emergency(
+            get_site(request).store,
+            request.path_params["post"],
+            contents,
+            make_visitor_approver(visitor),
+            visitor.actor,
+            read_reason(form) or visitor.messages.translate("web_urgent_title"),
+            partial(require_release, visitor),
+        )
+    except ApprovalError as error:
+        return await show_again(request, explain_error(visitor, error))
+    code = (
+        "web_done_sent_family"
+        if done[0].status.is_emergency
+        else "web_done_released_family"
+    )
+    facts = {"title": done[0].post.title, "number": len(done)}
+    return redirect(
+        request,
+        approval_path(replace(done[0].key, post=PostId(find_family(done[0].key.post)))),
+        Notice(code=code, facts=facts),
+    )
+
+
 async def read_contents(request: Request, form: FormData) -> Sequence[SeenContent]:
     """Return the members of a form, each once.
 
-    Raises NoSuchItemError for one that the visitor does not see.
+    Raises NoSuchItemError if there is none, or for one that the visitor does not see.
     """
     found = {
         content.post: content
@@ -329,6 +392,8 @@ async def read_contents(request: Request, form: FormData) -> Sequence[SeenConten
     visible = await get_visitor(request).find_visible(found)
     for post in found.keys() - set(visible):
         raise NoSuchItemError("post", post)
+    if not found:
+        raise NoSuchItemError("post", request.path_params["post"])
     return list(found.values())
 
 

@@ -24,9 +24,9 @@ from publisher.domain.post import (
 from publisher.domain.results import REFUSED_HOLD_REASONS, HoldReason
 from publisher.domain.user import Permission
 from publisher.engine.approvals import make_approver, waits_for
-from publisher.store.approvals.decisions import ApprovalTask, Approver
 from publisher.store.approvals.duty import DutyOfficer
 from publisher.store.approvals.guard import name_occurrence
+from publisher.store.approvals.tasks import ApprovalTask, Approver
 from publisher.store.queries.queries import HELD_WITH_ACCOUNT, Pause
 from publisher.store.queries.todo import UnseenEnd, Waiting, WaitingDelivery
 from publisher.web.kit.live_parts import item_id
@@ -184,12 +184,15 @@ def list_missing(items: Sequence[TodoItem]) -> Mapping[str, TodoItem]:
 def join_families(visitor: Visitor, items: Sequence[TodoItem]) -> Sequence[TodoItem]:
     """Return the waiting approvals, with one item for the members of a family that wait alike.
 
-    What was returned or released, or waits for other people, is about a member alone.
+    What was returned, or waits for other people, is about a member alone. A release of several
+    stands on the page of their approval.
     """
     groups: dict[tuple[str, ...], list[TodoItem]] = defaultdict(list)
     for item in items:
         post, _, occurrence = item.subject.partition("#")
-        is_joined = MEMBER_MARK in post and item.path.startswith("/approve/")
+        is_joined = MEMBER_MARK in post and (
+            item.is_release or item.path.startswith("/approve/")
+        )
         alike = (find_family(post), occurrence, item.text, str(item.is_mine))
         key = alike if is_joined else (item.subject,)
         groups[key].append(item)
@@ -208,7 +211,9 @@ def _join_items(visitor: Visitor, members: Sequence[TodoItem]) -> TodoItem:
         subject=f"{family}{mark}{occurrence}",
         about=f"{family}{mark}{occurrence}",
         text=translate("web_todo_family", number=len(members), text=first.text),
-        path=first.path.replace(quote(post, safe=""), quote(family, safe=""), 1),
+        path=approval_path(
+            OccurrenceKey(post=PostId(family), occurrence=occurrence or ONCE_OCCURRENCE)
+        ),
         members=[item.subject for item in members],
         number=sum(item.number for item in members),
     )
@@ -311,6 +316,14 @@ def may_release(
         and any(is_same_name(officer.name, name) for officer in on_duty)
         and not any(is_same_name(person, name) for person in given)
         and visitor.may(needed, task.accounts)
+    )
+
+
+def require_release(visitor: Visitor, task: ApprovalTask) -> None:
+    """Raise SignInError unless the visitor may release an occurrence: as its author, or another."""
+    is_author = is_same_name(task.status.author, visitor.user.name)
+    visitor.require(
+        Permission.WRITE if is_author else Permission.APPROVE, task.accounts
     )
 
 

@@ -27,7 +27,7 @@ from publisher.engine.decisions import (
 )
 from publisher.engine.planner import resend_post
 from publisher.engine.recovery_orders import split_held
-from publisher.store.approvals.decisions import list_unapproved
+from publisher.store.approvals.tasks import list_unapproved
 from publisher.store.db.rows import ACCOUNT_PAUSED
 from publisher.store.plan.posts import AuditAction
 from publisher.store.queries.occurrences import StopCounts

@@ -40,8 +40,8 @@ from publisher.domain.post import (
     find_family,
 )
 from publisher.domain.user import Permission
-from publisher.store.approvals.decisions import ApprovalTask, list_unapproved
 from publisher.store.approvals.guard import name_occurrence
+from publisher.store.approvals.tasks import ApprovalTask, list_unapproved
 from publisher.store.queries.occurrences import (
     PAGE_SIZE,
     GivenApproval,

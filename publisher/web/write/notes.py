@@ -12,7 +12,7 @@ from publisher.domain.remark import Remark, list_passages
 from publisher.domain.user import Permission
 from publisher.engine.post_check import PostCheck
 from publisher.schedule.cron import DayMark, mark_day
-from publisher.store.approvals.decisions import Return
+from publisher.store.approvals.tasks import Return
 from publisher.web.kit.site import Site, Visitor
 from publisher.web.write.data_fields import DrawnField
 

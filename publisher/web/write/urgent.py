@@ -21,12 +21,12 @@ from publisher.domain.errors import (
     SignInError,
 )
 from publisher.domain.kinds import PostKind
-from publisher.domain.post import Post, PostId
+from publisher.domain.post import Fingerprint, Post, PostId
 from publisher.domain.user import Permission
 from publisher.engine.approvals import list_approvers, release_in_emergency
 from publisher.engine.post_change import InvalidEdit, SavedEdit
 from publisher.engine.schedule_editor import wait_until_accepted
-from publisher.store.approvals.decisions import ApprovalTask
+from publisher.store.approvals.tasks import ApprovalTask, SeenContent
 from publisher.web.kit.access import step_up
 from publisher.web.kit.checks import read_checks
 from publisher.web.kit.forms import read_reason
@@ -34,7 +34,11 @@ from publisher.web.kit.frame import read_frame_facts
 from publisher.web.kit.page import redirect, render_page
 from publisher.web.kit.seats import name_accounts
 from publisher.web.kit.site import Notice, Visitor, get_site, get_visitor
-from publisher.web.kit.todo import make_visitor_approver, may_release
+from publisher.web.kit.todo import (
+    make_visitor_approver,
+    may_release,
+    require_release,
+)
 from publisher.web.write.uploads import describe_failure
 from publisher.web.write.write import (
     ACCEPTED_WITHIN_SECONDS,
@@ -159,19 +163,11 @@ async def _release(
     await release_in_emergency(
         store,
         post,
-        fingerprint,
+        [SeenContent(post=post, fingerprint=Fingerprint(fingerprint))],
         make_visitor_approver(visitor),
         visitor.actor,
         reason,
         partial(require_release, visitor),
-    )
-
-
-def require_release(visitor: Visitor, task: ApprovalTask) -> None:
-    """Raise SignInError unless the visitor may release an occurrence: as its author, or another."""
-    is_author = is_same_name(task.status.author, visitor.user.name)
-    visitor.require(
-        Permission.WRITE if is_author else Permission.APPROVE, task.accounts
     )
 
 
