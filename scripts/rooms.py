@@ -55,10 +55,11 @@ SUBJECTS: Mapping[str, str] = {
     "manual": "assist manual manual_tasks",
     "approvals": """
         approval approval_race approvals approve approved_families content_changes
-        duty remark unapprove
+        duty remark tasks unapprove
     """,
     "write": """
-        bulk_move cover data_fields differences draft_form field_errors form_words library lookups notes
+        bulk_move cover data_fields differences draft_form emergency_posts field_errors
+        form_words library lookups notes
         phone picture_shrinker pictures pinyin post_change post_check post_form preview previews
         region_words rewrite save_limits schedule_editor turns typed_fields uploads urgent write writers
     """,

@@ -23,8 +23,10 @@ WORD = re.compile(
 """A link, a number with its unit, a date, a Latin word, or a single character."""
 BOUNDARY = re.compile(r"[^\w]")
 SENTENCE_BOUNDARY = re.compile(
-    r"[。！？；\n【】]|[.!?;](?!\w)|[（〔](?:编号)?[A-Z0-9…-]{1,9}[）〕]|^\s*(?:\d{1,2}[.、）)　]|[-•·])\s*",
-    re.MULTILINE,
+    r"""[。！？；\n【】]|[.!?;](?!\w)
+    | [（〔](?:编号)?[A-Z0-9…-]{1,9}[）〕]
+    | ^\s*(?:\d{1,2}[.、）)\u3000]|[-•·])\s*""",
+    re.MULTILINE | re.VERBOSE,
 )
 """The end of a sentence or a title, the number of a post, or that of an item of a list."""
 MARKUP = re.compile(r"<[^>]*>")

@@ -23,6 +23,7 @@ from tenacity import (
     wait_fixed,
 )
 
+from publisher.domain.account import AccountId
 from publisher.domain.delivery import Actor
 from publisher.domain.errors import (
     Location,
@@ -185,15 +186,7 @@ async def _save_locked(
         accounts = find_named_accounts(prepared.theirs or change.base or {}, context)
     else:
         accounts = prepared.accounts
-    recipients = list_recipients(change.entry or {})
-    added = set(recipients) - set(list_recipients(change.base or {}))
-    if not writer.may_write(accounts) or not writer.may_target(added):
-        facts = {
-            "name": writer.actor.name,
-            "command": "write",
-            "permission": Permission.WRITE.value,
-        }
-        raise SignInError("not_permitted", **facts)
+    require_writer(writer, change, accounts)
     if isinstance(prepared, EditConflict):
         return prepared
     if refusal := await find_refusal(planner, prepared, writer, file.name):
@@ -204,6 +197,22 @@ async def _save_locked(
         return InvalidEdit(own=problems)
     await _write(planner.store, file, prepared, writer.actor)
     return _make_result(prepared, hash_text(prepared.text))
+
+
+def require_writer(
+    writer: Writer, change: PostChange, accounts: Collection[AccountId]
+) -> None:
+    """Raise SignInError unless a person may write on these accounts and for the new recipients."""
+    added = {*list_recipients(change.entry or {})}.difference(
+        list_recipients(change.base or {})
+    )
+    if not writer.may_write(accounts) or not writer.may_target(added):
+        facts = {
+            "name": writer.actor.name,
+            "command": "write",
+            "permission": Permission.WRITE.value,
+        }
+        raise SignInError("not_permitted", **facts)
 
 
 def _make_result(prepared: PreparedEdit, sha256: str) -> SavedEdit:
@@ -408,17 +417,8 @@ async def find_post_problems(
 
 async def _write(store: Store, file: Path, prepared: PreparedEdit, by: Actor) -> None:
     """Replace the file in one step. After a crash at any moment it is the old or the new one."""
-    save = PostSave(
-        id=prepared.change.post,
-        members=prepared.members,
-        text=prepared.text,
-        base_text=strip_editor_marks(prepared.schedule.text),
-        base_version=prepared.schedule.version,
-        fields=prepared.fields,
-        file_owner=await asyncio.to_thread(find_file_owner, file),
-        copied_from=prepared.change.copied_from,
-        copied_hash=prepared.change.copied_hash,
-    )
+    owner = await asyncio.to_thread(find_file_owner, file)
+    save = make_record(prepared, owner)
     temporary = await asyncio.to_thread(write_temporary, file, prepared.edit.text)
     await store.saves.record(save, by)
     await store.runtime.hit_failpoint("schedule.before_rename")
@@ -429,6 +429,21 @@ async def _write(store: Store, file: Path, prepared: PreparedEdit, by: Actor) ->
     except (OSError, RefusedError, ScheduleError) as error:
         await store.saves.record_failure(save.id, by, type(error).__name__)
         raise
+
+
+def make_record(prepared: PreparedEdit, file_owner: str | None = None) -> PostSave:
+    """Return the record of a save that is about to be made."""
+    return PostSave(
+        id=prepared.change.post,
+        members=prepared.members,
+        text=prepared.text,
+        base_text=strip_editor_marks(prepared.schedule.text),
+        base_version=prepared.schedule.version,
+        fields=prepared.fields,
+        file_owner=file_owner,
+        copied_from=prepared.change.copied_from,
+        copied_hash=prepared.change.copied_hash,
+    )
 
 
 def write_temporary(file: Path, text: str) -> Path:
@@ -530,7 +545,7 @@ def lock_present_file(file: Path) -> int:
 async def wait_until_accepted(store: Store, saved: SavedEdit, seconds: float) -> bool:
     """Wait until the daemon has put a save in force; return False if it has not by then."""
     for _ in range(int(seconds / ACCEPTED_POLL_SECONDS)):
-        if await store.posts.is_accepted(saved.sha256, saved.base_version):
+        if await store.saves.is_in_force(saved.sha256, saved.base_version):
             return True
         await asyncio.sleep(ACCEPTED_POLL_SECONDS)
     return False

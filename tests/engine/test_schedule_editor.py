@@ -155,6 +155,22 @@ async def test_a_save_back_to_an_earlier_text_is_in_force_only_once_the_daemon_h
     assert await wait_until_accepted(planner.store, undone, 0.1)
 
 
+async def test_a_save_is_in_force_with_a_later_one_that_was_made_from_it(
+    planner,  # noqa: F811
+    file,
+):
+    """The daemon reads the file once after two saves: both are in force then."""
+    await accept(planner, file)
+    first = await save_post(planner, file, addition(), writer)
+    second = await save_post(
+        planner, file, await make_change(planner, file, "two", title="改过的"), writer
+    )
+    assert not await wait_until_accepted(planner.store, first, 0.1)
+    await accept(planner, file)
+    for saved in (first, second):
+        assert await wait_until_accepted(planner.store, saved, 0.1)
+
+
 async def test_whose_words_it_is_is_known_whoever_puts_them_in_force(planner, file):  # noqa: F811
     """The saver may not approve; the audit names that person, and no change from outside."""
     approving = replace(planner, store=replace(planner.store, approval_rules=RULES))

@@ -14,6 +14,7 @@ from publisher.domain.delivery import State
 from publisher.domain.errors import ApprovalError
 from publisher.domain.post import PostId
 from publisher.domain.user import Principal
+from publisher.engine import schedule_editor
 from publisher.engine.approvals import make_approver, release_in_emergency
 from publisher.engine.planner import apply_schedule
 from publisher.store.db.tables import DELIVERY
@@ -114,6 +115,34 @@ async def test_two_officers_release_it_at_once(lane):
         "warning",
         "王",
     )
+
+
+@pytest.mark.parametrize("fault", ["broken", "locked"])
+async def test_an_emergency_does_not_wait_for_the_file(lane, monkeypatch, fault):
+    """A faulty or locked schedule.toml stays as it is; the post waits for its release all the same."""
+    file = lane.application.settings.workspace / "schedule.toml"
+    author = await lane.signed_in("author", name="王")
+    await put_on_duty(lane, "王", "李")
+    if fault == "broken":
+        written = '[[post]]\ntitle = "未写完'
+        await asyncio.to_thread(file.write_text, written, "utf-8")
+        _shown, sent = await send(author)
+    else:
+        monkeypatch.setattr(schedule_editor, "LOCK_TIMEOUT_SECONDS", 0.1)
+        written = await asyncio.to_thread(file.read_text, "utf-8")
+        async with schedule_editor.lock_schedule(file):
+            _shown, sent = await send(author)
+    assert (sent.status_code, sent.headers["location"]) == (303, f"/urgent/{POST}")
+    assert "没有写进去" in (await author.get(f"/urgent/{POST}")).text
+    [task] = await lane.app.state.site.store.approvals.tasks(POST)
+    assert [given.person for given in task.status.in_time] == ["王"]
+    assert await asyncio.to_thread(file.read_text, "utf-8") == written
+    other = await lane.signed_in("approver", name="李")
+    page = await other.get(f"/urgent/{POST}")
+    await other.post(f"/urgent/{POST}", data=fields_of(page.text))
+    assert {item.state for item in await lane.store.queries.deliveries(POST)} == {
+        State.DUE
+    }
 
 
 async def test_a_review_that_disagrees_reaches_the_author(lane):

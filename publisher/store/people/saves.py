@@ -178,6 +178,29 @@ class PostSaves(StorePart):
 
         return await self.database.read(read)
 
+    async def is_in_force(self, digest: str, since: int) -> bool:
+        """Return True if the text of this hash is in force, or was since the version `since`.
+
+        The daemon may have read a later text only, which people made from it by further saves.
+        """
+        versions = select(SCHEDULE.c.sha256).where(SCHEDULE.c.id >= since)
+        saves = select(POST_SAVE.c.text_sha256, POST_SAVE.c.base_sha256)
+        saves = saves.where(POST_SAVE.c.base_version >= since)
+
+        def read(connection: Connection) -> bool:
+            found = set(connection.scalars(versions))
+            bases: dict[str, set[str]] = defaultdict(set)
+            for row in connection.execute(saves):
+                bases[row.text_sha256].add(row.base_sha256)
+            waiting = list(found)
+            while waiting:
+                new = bases[waiting.pop()] - found
+                found |= new
+                waiting += new
+            return digest in found
+
+        return await self.database.read(read)
+
     async def is_superseded(self, text: str) -> bool:
         """Return True if this text was saved on top of a version replaced by another host.
 

@@ -274,15 +274,6 @@ class PostStore(StorePart):
         text: str | None = await self.database.read_scalar(query)
         return text or None
 
-    async def is_accepted(self, sha256: str, since: int) -> bool:
-        """Return True if a text of this hash is in force, or was since the version `since`."""
-        query = (
-            select(SCHEDULE.c.id)
-            .where(SCHEDULE.c.sha256 == sha256, SCHEDULE.c.id >= since)
-            .limit(1)
-        )
-        return await self.database.read_scalar(query) is not None
-
     async def is_old_schedule(self, text: str) -> bool:
         """Return True if a shared database once had this text in force, and has another one now.
 

@@ -24,7 +24,18 @@ from publisher.domain.kinds import PostKind
 from publisher.domain.post import Fingerprint, Post, PostId
 from publisher.domain.user import Permission
 from publisher.engine.approvals import list_approvers, release_in_emergency
-from publisher.engine.post_change import InvalidEdit, SavedEdit
+from publisher.engine.emergency_posts import (
+    FILE_REFUSALS,
+    file_past_schedule,
+    is_file_faulty,
+)
+from publisher.engine.post_change import (
+    EditConflict,
+    EditResult,
+    InvalidEdit,
+    PostChange,
+    SavedEdit,
+)
 from publisher.engine.schedule_editor import wait_until_accepted
 from publisher.store.approvals.tasks import ApprovalTask, SeenContent
 from publisher.web.kit.access import step_up
@@ -45,6 +56,7 @@ from publisher.web.write.write import (
     NOT_YOURS,
     describe_save,
     make_change,
+    make_writer,
     name_account,
     read_sent_form,
     save_change,
@@ -98,7 +110,7 @@ async def send_urgent(request: Request) -> Response:
         return await show_form(request, form, lane={**lane, "is_preview": True})
     site = get_site(request)
     try:
-        result = await save_change(request, make_change(form))
+        result = await save_emergency(request, make_change(form))
     except SignInError:
         return await show_form(
             request, form, status=422, refused=InvalidEdit(own=[NOT_YOURS]), lane=lane
@@ -106,14 +118,40 @@ async def send_urgent(request: Request) -> Response:
     except (RefusedError, OSError) as error:
         invalid = InvalidEdit(own=[describe_failure(error)])
         return await show_form(request, form, status=409, refused=invalid, lane=lane)
-    if not isinstance(result, SavedEdit):
+    if isinstance(result, InvalidEdit | EditConflict):
         return await show_form(request, form, status=422, refused=result, lane=lane)
     if form.kept_draft:
         await site.store.drafts.delete(form.kept_draft, get_visitor(request).user.name)
+    if not isinstance(result, SavedEdit):
+        await _release_own(request, result)
+        notice = Notice(code="web_urgent_past_schedule", is_partial=True)
+        return redirect(request, f"/urgent/{result}", notice)
     if not await wait_until_accepted(site.store, result, ACCEPTED_WITHIN_SECONDS):
         return redirect(request, "/today", describe_save(site, form, is_accepted=False))
     await _release_own(request, result.id)
     return redirect(request, f"/urgent/{result.id}")
+
+
+async def save_emergency(request: Request, change: PostChange) -> EditResult | PostId:
+    """Save a post of this lane; past the schedule, whose id it returns, if that cannot be saved.
+
+    Raises the errors of `save_post`.
+    """
+    try:
+        result = await save_change(request, change)
+        if change.base is not None or not is_file_faulty(result):
+            return result
+    except RefusedError as error:
+        if change.base is not None or error.code not in FILE_REFUSALS:
+            raise
+    site, visitor = get_site(request), get_visitor(request)
+    async with site.render_turns.take(visitor.user.name, is_save=True):
+        return await file_past_schedule(
+            site.application.planner,
+            site.settings.schedule_file,
+            change,
+            make_writer(visitor),
+        )
 
 
 async def read_lane(request: Request) -> dict[str, Any]:

@@ -689,18 +689,25 @@ async def save_change(request: Request, change: PostChange) -> EditResult:
     Raises the errors of `save_post`.
     """
     site, visitor = get_site(request), get_visitor(request)
-    writer = Writer(
+    async with site.render_turns.take(visitor.user.name, is_save=True):
+        return await save_post(
+            site.application.planner,
+            site.settings.schedule_file,
+            change,
+            make_writer(visitor),
+        )
+
+
+def make_writer(visitor: Visitor) -> Writer:
+    """Return the visitor as a writer."""
+    return Writer(
         actor=visitor.actor,
         may_write=lambda accounts: visitor.may(Permission.WRITE, accounts),
         may_target=lambda names: visitor.principal.may_target(
-            Permission.WRITE, names, site.members
+            Permission.WRITE, names, visitor.site.members
         ),
         reach=visitor.reach(Permission.VIEW),
     )
-    async with site.render_turns.take(visitor.user.name, is_save=True):
-        return await save_post(
-            site.application.planner, site.settings.schedule_file, change, writer
-        )
 
 
 async def show_result(
