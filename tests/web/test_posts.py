@@ -1,5 +1,6 @@
 """Posts and deliveries on pages: their display, and people's actions there."""
 
+import asyncio
 import html
 import re
 from dataclasses import replace
@@ -347,6 +348,35 @@ async def test_an_author_alone_does_not_delete_from_all_accounts(site):
     assert (one.status_code, next_one.status_code) == (303, 409)
     assert whole.status_code == 303
     assert f'href="{PATH}/correct" data-testid="act-offer"' in page
+
+
+async def test_an_author_alone_does_not_delete_one_post_after_another(site):
+    """Posts with one account each, as the regions of a family, count together for an hour."""
+    live = replace(site.application.settings, environment=Environment.LIVE)
+    site.app.state.site.application = replace(site.application, settings=live)
+    to = '["beijing-weibo"]'
+    await plan(site, *(warning(name, SOON, to) for name in ("first", "second")))
+    for name in ("first", "second"):
+        await set_state(site, State.PUBLISHED, post=name, attempts=1)
+    author = await site.signed_in("author", name="王")
+    pages = {
+        name: (await author.get(f"/posts/{name}")).text for name in ("first", "second")
+    }
+
+    async def retract(name):
+        fields = hidden_fields(pages[name], f"/posts/{name}/retract")
+        answer = await author.post(
+            f"/posts/{name}/retract", data={**fields, "reason": "写错了"}
+        )
+        return answer.status_code
+
+    both = await asyncio.gather(retract("first"), retract("second"))
+    assert sorted(both) == [303, 409]
+    assert len(await site.store.queries.deliveries(states=[State.RETRACTING])) == 1
+    for _part in range(3):
+        site.runtime.advance_time(timedelta(minutes=21))
+        await author.get("/today")  # keeps the session
+    assert await retract(["first", "second"][both.index(409)]) == 303
 
 
 @pytest.mark.long

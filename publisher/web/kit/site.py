@@ -179,6 +179,8 @@ class Site:
         default_factory=partial(asyncio.Semaphore, MAX_AUDIT_READERS)
     )
     """A search of a long audit may take seconds: most readers of the database are left to others."""
+    retractions: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """One retraction at a time: each counts the ones before it."""
     sign_ins: SignInMemory = field(init=False)
     caches: PageCaches = field(init=False)
     articles: Articles = field(default_factory=Articles)

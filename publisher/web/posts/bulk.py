@@ -34,6 +34,7 @@ from publisher.web.posts.post_actions import (
     list_resolvable,
     needs_code,
     post_path,
+    takes_code,
 )
 from publisher.web.posts.posts import PostView, load_post_view, read_post_view
 
@@ -141,22 +142,24 @@ async def retract(request: Request) -> Response:
             request, retract_form(visitor, shown), 422, problem=problem
         )
     accounts = {account for view in shown for account in view.progress.accounts}
-    if needs_code([view.stops for view in shown]) and (
-        problem := await confirm_retraction(request, shown[0].key.post, accounts)
-    ):
-        asked = retract_form(get_visitor(request), shown)
-        return await show_action_form(
-            request, asked, 422, code_problem=problem, reason=reason
-        )
-    visitor = get_visitor(request)
+    async with site.retractions:
+        stops = [view.stops for view in shown]
+        if await takes_code(get_visitor(request), stops) and (
+            problem := await confirm_retraction(request, shown[0].key.post, accounts)
+        ):
+            asked = retract_form(get_visitor(request), shown)
+            return await show_action_form(
+                request, asked, 422, code_problem=problem, reason=reason
+            )
+        visitor = get_visitor(request)
 
-    async def act(post: str) -> None:
-        number = DeliveryId(parse_number(newest[PostId(post)]))
-        await site.store.actions.retract(
-            PostId(post), None, visitor.actor, reason, number
-        )
+        async def act(post: str) -> None:
+            number = DeliveryId(parse_number(newest[PostId(post)]))
+            await site.store.actions.retract(
+                PostId(post), None, visitor.actor, reason, number
+            )
 
-    notice = await do_each(visitor, "web_bulk_retracting", list(newest), act)
+        notice = await do_each(visitor, "web_bulk_retracting", list(newest), act)
     return redirect(request, "/posts", notice)
 
 

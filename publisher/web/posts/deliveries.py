@@ -57,6 +57,7 @@ from publisher.web.posts.post_actions import (
     confirm_retraction,
     needs_code,
     needs_retraction,
+    takes_code,
 )
 from publisher.web.posts.posts import DeliveryLine, describe_delivery, name_related
 from publisher.web.write.rewrite import read_refused
@@ -539,17 +540,18 @@ async def retract(request: Request) -> Response:
         return await show_action_form(
             request, retract_form(visitor, view), 422, problem=problem
         )
-    if needs_code([view.stops]) and (
-        problem := await confirm_retraction(request, view.post.id, [account])
-    ):
-        asked = retract_form(get_visitor(request), view)
-        return await show_action_form(
-            request, asked, 422, code_problem=problem, reason=reason
+    async with site.retractions:
+        if await takes_code(visitor, [view.stops]) and (
+            problem := await confirm_retraction(request, view.post.id, [account])
+        ):
+            asked = retract_form(get_visitor(request), view)
+            return await show_action_form(
+                request, asked, 422, code_problem=problem, reason=reason
+            )
+        visitor = get_visitor(request)
+        ordered = await site.store.actions.retract(
+            view.post.id, account, visitor.actor, reason, DeliveryId(newest)
         )
-    visitor = get_visitor(request)
-    ordered = await site.store.actions.retract(
-        view.post.id, account, visitor.actor, reason, DeliveryId(newest)
-    )
     return redirect(
         request,
         view.path,

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
 from urllib.parse import urlencode
 
@@ -29,6 +30,7 @@ from publisher.domain.user import Permission
 from publisher.engine.corrections import send_correction
 from publisher.engine.decisions import can_be_resolved
 from publisher.engine.filed_texts import refresh_texts
+from publisher.store.queries.audit_log import AuditFilter
 from publisher.store.queries.occurrences import StopCounts
 from publisher.store.queries.queries import Alert, DeliveryHistory
 from publisher.store.system_alerts import TEXT_OUTDATED
@@ -56,6 +58,8 @@ from publisher.web.posts.posts import (
 from publisher.web.write.rewrite import REFUSED, list_refused
 
 MAX_LISTED = 600
+RETRACTIONS_TOGETHER = timedelta(hours=1)
+"""Retractions by one person within this time count together."""
 """How many accounts the page of a retraction lists, the ones that need a person first."""
 
 
@@ -160,6 +164,20 @@ def needs_code(stops: Sequence[StopCounts]) -> bool:
     The accounts that they were taken down from before count too, so that no post goes one by one.
     """
     return sum(each.maybe_published + each.taken_down for each in stops) > 1
+
+
+async def takes_code(visitor: Visitor, stops: Sequence[StopCounts]) -> bool:
+    """True if it is so much, or follows another retraction by the visitor in the last hour.
+
+    Region by region, or post by post, an unlocked screen takes down no more than one.
+    """
+    site = visitor.site
+    lately = AuditFilter(
+        by=visitor.user.name,
+        event="retraction_requested",
+        since=site.runtime.now() - RETRACTIONS_TOGETHER,
+    )
+    return needs_code(stops) or bool(await site.store.audit.search(lately, 1))
 
 
 def offer_correction(visitor: Visitor, view: PostView) -> Sequence[tuple[str, str]]:
@@ -661,15 +679,16 @@ async def retract(request: Request) -> Response:
     moment = await read_moment(get_visitor(request))
     view = await open_view(request, "retract", moment)
     post = view.key.post
-    if needs_code([view.stops]) and (
-        problem := await confirm_retraction(request, post, view.progress.accounts)
-    ):
-        asked = retract_form(get_visitor(request), view)
-        return await show_action_form(
-            request, asked, 422, code_problem=problem, reason=reason, moment=moment
-        )
-    by = get_visitor(request).actor
-    number = len(await actions.retract(post, None, by, reason, newest))
+    async with get_site(request).retractions:
+        if await takes_code(get_visitor(request), [view.stops]) and (
+            problem := await confirm_retraction(request, post, view.progress.accounts)
+        ):
+            asked = retract_form(get_visitor(request), view)
+            return await show_action_form(
+                request, asked, 422, code_problem=problem, reason=reason, moment=moment
+            )
+        by = get_visitor(request).actor
+        number = len(await actions.retract(post, None, by, reason, newest))
     done = Notice(code="pages_retracting", facts={"number": number})
     following = f"/posts/{post}/retract" if number else post_path(view)
     return redirect(request, following, done)
