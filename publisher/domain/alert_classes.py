@@ -60,7 +60,7 @@ _CODES: Mapping[tuple[Urgency, Audience], str] = {
         blocked_by_unknown manual_task_expiring original_in_doubt picture_unreadable
         published_after_cancellation published_after_edit response_late
         response_redirected response_too_large retracting retraction_refused
-        urgent_approval_needed urgent_not_seen
+        urgent_approval_needed urgent_not_seen urgent_paused
     """,
     (Urgency.URGENT, Audience.OPERATORS): """
         account_blocked account_circuit_breaker_open account_identity_changed

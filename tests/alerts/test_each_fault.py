@@ -209,6 +209,16 @@ async def wait_for_quota(runtime):
         await runtime.step(31 * MINUTE)
 
 
+async def pause_urgent(runtime):
+    await runtime.store.actions.pause("account:a", WANG, "")
+    await runtime.add_post(is_urgent=True)
+    await runtime.step(MINUTE)
+
+
+async def resume(runtime):
+    await runtime.store.actions.resume("account:a", WANG)
+
+
 async def fall_silent(runtime):
     await runtime.publish()
     await runtime.step(10 * DAY)
@@ -267,6 +277,7 @@ FAULTS = {
     ),
     "silent account": AlertCase("silence_notice", fall_silent, publish_again),
     "backlog": AlertCase("backlog", pile_up, wait_for_quota, per_hour=1),
+    "urgent behind a pause": AlertCase("urgent_paused", pause_urgent, resume),
     "clock": AlertCase("clock_unconfirmed", lose_clock, confirm_clock),
     "job": AlertCase("job_failing", set_job(is_broken=True), set_job(is_broken=False)),
 }

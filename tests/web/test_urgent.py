@@ -145,6 +145,20 @@ async def test_an_emergency_does_not_wait_for_the_file(lane, monkeypatch, fault)
     }
 
 
+async def test_the_page_of_an_emergency_names_paused_accounts(lane):
+    """Nobody releases a post that one account does not get without seeing so."""
+    author = await lane.signed_in("author", name="王")
+    await put_on_duty(lane, "王", "李")
+    await send(author)
+    assert 'data-testid="paused"' not in (await author.get(f"/urgent/{POST}")).text
+    await lane.store.actions.pause("account:beijing-weibo", ADMIN, "查一下")
+    other = await lane.signed_in("approver", name="李")
+    for person in (author, other):
+        page = (await person.get(f"/urgent/{POST}")).text
+        assert page.count('data-testid="paused"') == 1
+        assert "查一下" in page
+
+
 async def test_a_review_that_disagrees_reaches_the_author(lane):
     """The page of the review says that the post is sent; its return is the author's thing to do."""
     author = await lane.signed_in("author", name="王")

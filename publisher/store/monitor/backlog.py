@@ -1,4 +1,4 @@
-"""The backlog of each login: due posts that wait for its quota or for the gap between posts."""
+"""Due posts that wait: for a login's quota or the gap between posts, and urgent ones for a pause."""
 
 from collections.abc import Mapping
 from datetime import timedelta
@@ -21,10 +21,14 @@ BACKLOG = "backlog"
 BACKLOG_AGE = timedelta(minutes=10)
 """How long the oldest post of a login may wait before people are alerted."""
 BACKLOG_LOCK = "backlog"
+URGENT_PAUSED = "urgent_paused"
+"""Code of the alert; its subject is the code and the post."""
+URGENT_PAUSED_AGE = timedelta(minutes=1)
+"""How long an urgent post may wait for a pause before people are alerted."""
 
 
 class Backlog(StorePart):
-    """Keeps one alert for each login with late posts."""
+    """Keeps one alert for each login with late posts, and for each urgent post that is paused."""
 
     async def update(self) -> int:
         """Raise and clear the alerts. Return the number changed.
@@ -70,4 +74,29 @@ class Backlog(StorePart):
             )
             for row in connection.execute(query)
         }
-        return find_alert_changes(connection, [BACKLOG], wanted)
+        wanted |= self._list_paused(connection)
+        return find_alert_changes(connection, [BACKLOG, URGENT_PAUSED], wanted)
+
+    def _list_paused(self, connection: Connection) -> Mapping[str, AlertContent]:
+        """Return an alert for each urgent post that may be sent but for a pause."""
+        query = (
+            select(
+                DELIVERY.c.post,
+                func.min(DELIVERY.c.account).label("account"),
+                func.count().label("number"),
+            )
+            .where(
+                in_state(DELIVERY, State.DUE),
+                DELIVERY.c.is_urgent,
+                DELIVERY.c.due_at <= self.runtime.now() - URGENT_PAUSED_AGE,
+                is_paused(DELIVERY),
+            )
+            .group_by(DELIVERY.c.post)
+        )
+        return {
+            f"{URGENT_PAUSED}:{row.post}": (
+                URGENT_PAUSED,
+                {"post": row.post, "account": row.account, "number": str(row.number)},
+            )
+            for row in connection.execute(query)
+        }

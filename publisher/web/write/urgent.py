@@ -12,7 +12,9 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
+from publisher.app.format import pauses_covering
 from publisher.domain.characters import is_same_name
+from publisher.domain.delivery import WAITING_STATES
 from publisher.domain.errors import (
     ApprovalError,
     NoSuchItemError,
@@ -281,10 +283,28 @@ async def render_release(
         reason=reason,
         account_name=partial(name_account, site),
         names=name_accounts(site.settings, visitor.messages),
+        pauses=await list_pauses(visitor, post),
         checks=await read_release_checks(visitor, stored, task)
         if task is not None and asks_release
         else (),
     )
+
+
+async def list_pauses(visitor: Visitor, post: PostId) -> Sequence[str]:
+    """Return a sentence for each account that the visitor sees and a pause keeps from the post."""
+    queries = visitor.site.store.queries
+    pauses, name = await queries.pauses(), partial(name_account, visitor.site)
+    return [
+        visitor.messages.translate(
+            "web_urgent_paused",
+            account=name(delivery.account),
+            pause=visitor.formatter.pause("pages_paused", covering[0]),
+        )
+        for delivery in (await queries.deliveries(post) if pauses else ())
+        if delivery.state in WAITING_STATES
+        and visitor.may(Permission.VIEW, [delivery.account])
+        and (covering := pauses_covering(pauses, delivery))
+    ]
 
 
 async def read_release_checks(
