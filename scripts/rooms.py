@@ -55,7 +55,7 @@ SUBJECTS: Mapping[str, str] = {
     "manual": "assist manual manual_tasks",
     "approvals": """
         approval approval_race approvals approve approved_families content_changes
-        duty remark tasks unapprove
+        duty remark repeats tasks unapprove
     """,
     "write": """
         bulk_move cover data_fields differences draft_form emergency_posts field_errors

@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
+from publisher.domain.account import AccountId, Platform
 from publisher.domain.delivery import FINAL_STATES, Delivery, Role, State
 from publisher.domain.errors import Problem
 from publisher.domain.post import ONCE_OCCURRENCE, PostId, is_same_in_any_form
@@ -407,15 +408,16 @@ def scope_argument(scope: str) -> str:
 
 def pauses_covering(pauses: Iterable[Pause], delivery: Delivery) -> list[Pause]:
     """Return the pauses that keep a delivery from being sent."""
-    scopes = {
-        "all",
-        f"platform:{delivery.platform}",
-        f"account:{delivery.account}",
-    }
+    return find_pauses(pauses, delivery.key.post, delivery.account, delivery.platform)
+
+
+def find_pauses(
+    pauses: Iterable[Pause], post: PostId, account: AccountId, platform: Platform
+) -> list[Pause]:
+    """Return the pauses that keep a post from being sent on an account."""
+    scopes = {"all", f"platform:{platform}", f"account:{account}"}
     return [
-        pause
-        for pause in pauses
-        if pause.scope in scopes or is_pause_of(pause, delivery.key.post)
+        pause for pause in pauses if pause.scope in scopes or is_pause_of(pause, post)
     ]
 
 

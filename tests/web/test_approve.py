@@ -159,6 +159,20 @@ async def test_what_is_sent_when_approved_comes_before_what_is_due_later(approvi
     assert names == ["b", "a"]
 
 
+@pytest.mark.parametrize("path", ["/approve/again", "/bulk/approve?item=again"])
+async def test_words_that_are_published_already_are_said_to_be(approving, path):
+    """A sent post that gets another id in the file is as good as sent again: its approver sees so."""
+    await set_state(approving, State.PUBLISHED, attempts=1)
+    li = await approving.signed_in("approver", name="李")
+    at = f"at = {this_evening(approving).isoformat()}"
+    for words, count in (("", 1), ("别的", 0)):
+        text = warning("again", at, '["beijing-weibo"]').replace("退款", f"{words}退款")
+        await apply_schedule(approving.application.planner, text, "schedule.toml")
+        page = (await li.get(path)).text
+        assert page.count('data-testid="repeat"') == count
+        assert page.count("（编号 refund）") == count
+
+
 async def test_the_number_in_the_menu_is_that_of_the_inbox(approving):
     """It goes once nothing waits any more, also if that is because the post was cancelled."""
     li = await approving.signed_in("approver", name="李")

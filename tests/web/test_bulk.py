@@ -57,7 +57,7 @@ async def test_several_texts_are_approved_at_once(approving):  # noqa: F811 # th
     assert inbox.count('name="item"') == 3
     page = (await li.get("/bulk/approve?item=refund&item=p&item=unknown")).text
     assert "批准 2 条" in page
-    assert page.count('<p class="words">') == 4
+    assert page.count('<p class="words">') == 6
     articles = re.findall('<iframe src="(/articles/[0-9a-f]+)" sandbox', page)
     assert len(articles) == 2
     assert (await li.get(articles[0])).status_code == 200

@@ -274,7 +274,7 @@ ACTIONS = {
         f"{DELIVERY_OF.format('sent')}/retract",
         f"{DELIVERY_OF.format('sent')}/retract",
         {"reason": "x"},
-        17,
+        18,
     ),
     "acknowledge an alert": ("/alerts", "/alerts/1/acknowledge", {}, 12),
     "pause everything": ("/pause", "/pause", {}, 12),

@@ -59,6 +59,7 @@ from publisher.store.approvals.guard import (
     takes_approval,
     to_approval,
 )
+from publisher.store.approvals.repeats import Repeat, find_repeats
 from publisher.store.approvals.tasks import (
     ApprovalTask,
     Approver,
@@ -220,6 +221,11 @@ class ApprovalStore(StorePart):
     ) -> Mapping[OccurrenceKey, Sequence[RenderedPost]]:
         """Return the final texts of several fingerprints, by account, as far as they are stored."""
         return await self.database.read(_read_contents_of, wanted)
+
+    async def repeats(self, posts: Collection[PostId]) -> Mapping[PostId, Repeat]:
+        """Return which of these posts repeat the words of another one on its accounts."""
+        now = self.runtime.now()
+        return await self.database.read(find_repeats, posts, now)
 
     async def last_approved(self, key: OccurrenceKey, person: str) -> Approval | None:
         """Return a person's last yes to an occurrence, whether it still counts or not."""

@@ -310,6 +310,7 @@ async def render_task(  # noqa: PLR0913 # what is wrong with what was sent
         platform=chosen,
         shown=describe_text(request, contents, chosen) if chosen else None,
         at=request.query_params.get("at", ""),
+        repeat=(await describe_repeats(visitor, [task.key.post])).get(task.key.post),
         number_of_texts=len(contents),
         number_of_pictures=len(
             {image.sha256 for rendered in contents for image in rendered.images}
@@ -373,6 +374,23 @@ async def read_live(
     return Parts(
         fixed={"stale": load_macro(visitor, "approvals/parts", "stale")(changed, path)}
     )
+
+
+async def describe_repeats(
+    visitor: Visitor, posts: Collection[PostId]
+) -> Mapping[PostId, str]:
+    """Return a sentence for each post with words that are published on its accounts already."""
+    found = await visitor.site.store.approvals.repeats(posts)
+    return {
+        post: visitor.messages.translate(
+            "web_approve_repeat",
+            post=repeat.post,
+            at=visitor.clock.when(repeat.at),
+            number=len(repeat.accounts),
+        )
+        for post, repeat in found.items()
+        if visitor.sees_any(repeat.accounts)
+    }
 
 
 async def explain_refusal(

@@ -14,6 +14,7 @@ from publisher.store.approvals.guard import name_occurrence
 from publisher.store.approvals.tasks import ApprovalTask
 from publisher.web.approvals.approve import (
     count_variants,
+    describe_repeats,
     keep_visible,
     read_instant,
     require_approval,
@@ -83,6 +84,7 @@ async def render_bulk(
 
 async def make_form(visitor: Visitor, tasks: Sequence[ApprovalTask]) -> ActionForm:
     t, number = visitor.messages.translate, len(tasks)
+    repeats = await describe_repeats(visitor, [task.key.post for task in tasks])
     return ActionForm(
         verb="approve-all",
         path="/bulk/approve",
@@ -90,7 +92,10 @@ async def make_form(visitor: Visitor, tasks: Sequence[ApprovalTask]) -> ActionFo
         label=t("web_bulk_approve", number=number),
         title=t("web_bulk_approve_title", number=number),
         texts=[t("web_bulk_approve_says")],
-        items=[await describe_task(visitor, task) for task in tasks],
+        items=[
+            await describe_task(visitor, task, repeats.get(task.key.post, ""))
+            for task in tasks
+        ],
         confirm=t("web_bulk_approve", number=number),
         keep=t("web_bulk_keep"),
         icon="circle-check",
@@ -98,9 +103,12 @@ async def make_form(visitor: Visitor, tasks: Sequence[ApprovalTask]) -> ActionFo
     )
 
 
-async def describe_task(visitor: Visitor, task: ApprovalTask) -> ActionItem:
+async def describe_task(
+    visitor: Visitor, task: ApprovalTask, repeat: str
+) -> ActionItem:
     """Return an occurrence with a text of each platform, as an approval's page shows them.
 
+    `repeat` says that its words are published already, if they are.
     A text is followed by the number of the platform's accounts, and of the texts among them.
     """
     contents = keep_visible(
@@ -119,6 +127,7 @@ async def describe_task(visitor: Visitor, task: ApprovalTask) -> ActionItem:
         title=task.post.title,
         path=approval_path(task.key),
         facts=f"{when}　{t('web_accounts', number=len(task.accounts))}",
+        problem=repeat,
         texts=[
             ItemText(
                 rendered=of_platform[0],

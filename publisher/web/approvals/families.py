@@ -55,6 +55,8 @@ class Member:
     task: ApprovalTask
     contents: Sequence[RenderedPost]
     region: str
+    repeat: str = ""
+    """A sentence on the same words that are published already; empty if there is none."""
     changes: ContentChanges | None = None
 
     @property
@@ -220,6 +222,9 @@ async def describe_family(request: Request, family: WaitingFamily) -> FamilyPage
     found = await site.store.approvals.contents_of(
         {task.key: task.status.fingerprint for task in family.members}
     )
+    repeats = await approve.describe_repeats(
+        visitor, [task.key.post for task in family.members]
+    )
     members = [
         Member(
             task=task,
@@ -228,6 +233,7 @@ async def describe_family(request: Request, family: WaitingFamily) -> FamilyPage
                 key=lambda one: names.order(one.account),
             ),
             region=names.region(task.accounts[0]),
+            repeat=repeats.get(task.key.post, ""),
         )
         for task in family.members
     ]

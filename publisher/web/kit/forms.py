@@ -51,6 +51,8 @@ class ActionItem:
     facts: str
     texts: Sequence[ItemText] = ()
     is_ticked: bool = False
+    problem: str = ""
+    """What speaks against the act on it, if anything does."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

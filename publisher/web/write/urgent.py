@@ -12,9 +12,8 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from publisher.app.format import pauses_covering
+from publisher.app.format import find_pauses
 from publisher.domain.characters import is_same_name
-from publisher.domain.delivery import WAITING_STATES
 from publisher.domain.errors import (
     ApprovalError,
     NoSuchItemError,
@@ -40,6 +39,7 @@ from publisher.engine.post_change import (
 )
 from publisher.engine.schedule_editor import wait_until_accepted
 from publisher.store.approvals.tasks import ApprovalTask, SeenContent
+from publisher.store.queries.queries import Pause
 from publisher.web.kit.access import step_up
 from publisher.web.kit.checks import read_checks
 from publisher.web.kit.forms import read_reason
@@ -246,7 +246,8 @@ async def render_release(
     ]
     shown = {rendered.platform: rendered for rendered in reversed(contents)}
     lane = await read_lane(request)
-    on_duty = (await read_frame_facts(site, visitor.audit_number)).officers
+    facts = await read_frame_facts(site, visitor.audit_number)
+    on_duty = facts.officers
     is_author = task is not None and is_same_name(task.status.author, visitor.user.name)
     asks_release = task is not None and may_release(visitor, task, on_duty)
     if asks_release and not is_author:
@@ -283,27 +284,31 @@ async def render_release(
         reason=reason,
         account_name=partial(name_account, site),
         names=name_accounts(site.settings, visitor.messages),
-        pauses=await list_pauses(visitor, post),
+        pauses=list_pauses(visitor, task, facts.pauses) if task is not None else (),
         checks=await read_release_checks(visitor, stored, task)
         if task is not None and asks_release
         else (),
     )
 
 
-async def list_pauses(visitor: Visitor, post: PostId) -> Sequence[str]:
+def list_pauses(
+    visitor: Visitor, task: ApprovalTask, pauses: Sequence[Pause]
+) -> Sequence[str]:
     """Return a sentence for each account that the visitor sees and a pause keeps from the post."""
-    queries = visitor.site.store.queries
-    pauses, name = await queries.pauses(), partial(name_account, visitor.site)
+    accounts, translate = visitor.site.settings.accounts, visitor.messages.translate
+    found = {
+        account: find_pauses(pauses, task.key.post, account, accounts[account].platform)
+        for account in task.accounts
+        if account in accounts and visitor.may(Permission.VIEW, [account])
+    }
     return [
-        visitor.messages.translate(
+        translate(
             "web_urgent_paused",
-            account=name(delivery.account),
+            account=name_account(visitor.site, account),
             pause=visitor.formatter.pause("pages_paused", covering[0]),
         )
-        for delivery in (await queries.deliveries(post) if pauses else ())
-        if delivery.state in WAITING_STATES
-        and visitor.may(Permission.VIEW, [delivery.account])
-        and (covering := pauses_covering(pauses, delivery))
+        for account, covering in found.items()
+        if covering
     ]
 
 
