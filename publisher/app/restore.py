@@ -98,7 +98,7 @@ async def restore(  # noqa: PLR0913, PLR0917 # what, where to, who, what is know
             await asyncio.to_thread(_write_checkpoint, settings, current_head)
             newest_checkpoints.append(current_head)
         incoming, label = await asyncio.to_thread(
-            _prepare_copy, settings, file, source, newest_checkpoints
+            _prepare_copy, settings, file, source, newest_checkpoints, runtime
         )
         named_checkpoints = await asyncio.to_thread(
             checkpoints_to_compare, newest_checkpoints, file
@@ -296,10 +296,15 @@ def _prepare_copy(
     file: Path,
     source: Path | None,
     newest_checkpoints: Sequence[Checkpoint],
+    runtime: Runtime,
 ) -> tuple[Path, BackupInfo | None]:
-    with file_lock(file):
-        if source is None and not file.is_file():
+    if source is None and not file.is_file():
+        journal = journal_path(settings)
+        if not journal.exists():
             raise RefusedError("nothing_to_accept", file=str(file))
+        # the database is lost without a backup: an empty one learns its calls from the journal
+        migrate(settings.database, settings.environment.value, journal, runtime)
+    with file_lock(file):
         return stage_copy(
             source,
             file,

@@ -18,6 +18,7 @@ LIMIT_CODES = frozenset({
 })  # fmt: skip
 DATABASE_CODES = frozenset({
     "database_moved", "database_is_copy", "database_replaced", "database_older",
+    "database_lost",
     "database_not_compared", "journal_missing", "journal_damaged", "workspace_copied",
 })  # fmt: skip
 
@@ -30,7 +31,22 @@ def find_start_problems(settings: Settings) -> Sequence[Problem]:
     found = [*settings.locate_problems(find_missing_files(settings))]
     if has_database(settings.database):
         return [*found, *asyncio.run(find_refusals(settings))]
-    return [*found, *filter(None, [settings.users_needed])]
+    return [*found, *find_loss(settings), *filter(None, [settings.users_needed])]
+
+
+def find_loss(settings: Settings) -> Iterator[Problem]:
+    """Yield the refusal of a database that is gone, although its journal knows calls."""
+    from publisher.app.open_store import journal_path  # noqa: PLC0415 # as below
+    from publisher.store.db.database import sqlite_file  # noqa: PLC0415
+    from publisher.store.recovery.setup import require_not_lost  # noqa: PLC0415
+
+    journal, file = journal_path(settings), sqlite_file(settings.database)
+    if file is None or not journal.exists():
+        return
+    try:
+        require_not_lost(file, journal)
+    except RefusedError as error:
+        yield Problem(code=error.code, facts=error.facts)
 
 
 def find_missing_files(settings: Settings) -> Iterator[UnlocatedProblem]:

@@ -32,6 +32,7 @@ from publisher.store.recovery.setup import (
     check_against_journal,
     check_folder,
     pending_swaps,
+    require_not_lost,
 )
 from publisher.store.store import Store
 
@@ -42,9 +43,15 @@ async def load_workspace_settings(terminal: Terminal) -> Settings:
 
 
 def has_database(settings: Settings) -> bool:
-    """True if there is a database to read; commands that only read must not create one."""
+    """True if there is a database to read; commands that only read must not create one.
+
+    Raises RefusedError as `require_not_lost` does.
+    """
     file = sqlite_file(settings.database)
-    return file is None or file.is_file() or bool(pending_swaps(file))
+    if file is None or file.is_file() or pending_swaps(file):
+        return True
+    require_not_lost(file, journal_path(settings))
+    return False
 
 
 @contextlib.asynccontextmanager

@@ -73,6 +73,27 @@ MISFITS = {
 }
 
 
+@pytest.mark.long
+@pytest.mark.parametrize("has_backup", [True, False])
+def test_f85_a_lost_database_is_said_to_be_lost_and_no_other_is_made(
+    run, sent, tmp_path, has_backup
+):
+    """Every command names what to do, and that works: nothing was made in the meantime."""
+    backup, database = tmp_path / "backup.db", sent / "var" / "publisher.db"
+    assert run("-C", sent, "backup", backup).code == 0
+    for file in database.parent.glob("publisher.db*"):
+        file.unlink()
+    for command in ("check", "status", "run"):
+        answer = run("-C", sent, "--lang", "en", command)
+        assert answer.code != 0, command
+        assert "is gone" in answer.out + answer.err, command
+    assert not database.exists()
+    what = [backup] if has_backup else ["--accept-current"]
+    restored = run("-C", sent, "restore", *what, *BY)
+    assert restored.code == 0, restored.err
+    assert run("-C", sent, "status").code == 0
+
+
 @pytest.fixture(params=MISFITS)
 def misfit(request, sent):
     """Return a workspace with a journal that does not match, in each way."""

@@ -76,9 +76,12 @@ async def prepare_database(  # noqa: PLR0913 # which database, and what is check
 
     Raises RefusedError for a corrupt file, a database of another environment, a backup, a database
     of a newer version or of a pre-release, one that was moved, and a server that does not sync its
-    commits to disk; unless `allows_older`, also as `check_against_journal` and `check_folder` do; with
-    `checks_integrity`, also as `check_integrity` does.
+    commits to disk; unless `allows_older`, also as `require_not_lost`, `check_against_journal` and
+    `check_folder` do; with `checks_integrity`, also as `check_integrity` does.
     """
+    file = sqlite_file(url)
+    if file is not None and not allows_older:
+        await asyncio.to_thread(require_not_lost, file, journal)
     await asyncio.to_thread(
         migrate, url, environment, journal, runtime, checks_integrity=checks_integrity
     )
@@ -159,6 +162,22 @@ def check_unchanged(url: str, environment: str, journal: Path) -> None:
         check_marks(connection, environment, is_staged=False)
     check_against_journal(url, journal)
     check_folder(url)
+
+
+def require_not_lost(file: Path, journal: Path) -> None:
+    """Raise RefusedError if there is no file, nor one on its way, although the journal knows calls.
+
+    An empty database in its place would be another one, into which no backup can be restored.
+    """
+    if file.exists() or pending_swaps(file):
+        return
+    if records := read_journal(journal, TAIL_BYTES).records:
+        raise RefusedError(
+            "database_lost",
+            database=str(file),
+            known=str(len(records)),
+            journal=str(journal),
+        )
 
 
 def prepare_file(file: Path, journal: Path | None, runtime: Runtime) -> None:
