@@ -89,23 +89,25 @@ async def open_application(
     *,
     can_send: bool,
     can_read: bool = False,
-    reads_secrets: bool = True,
+    is_dashboard: bool = False,
 ) -> AsyncIterator[Application]:
     """Open the store and build the application. Reading records no intents: any journal will do.
 
-    Without `reads_secrets` no text is searched for secrets: this process, the dashboard's, is not
-    to know any.
+    The dashboard is not to know any secret, so no text is searched for them. It opens while hosts
+    still compare their journals: people stop posts then, and each other act checks it.
 
     Raises SettingsError, or RefusedError if the database must not be used.
     """
     offline_app = await asyncio.to_thread(
-        build_offline_app, settings, reads_secrets=reads_secrets
+        build_offline_app, settings, reads_secrets=not is_dashboard
     )
     access = (
         AccessMode.SEND
         if can_send
         else AccessMode.READ
         if can_read
+        else AccessMode.DASHBOARD
+        if is_dashboard
         else AccessMode.COMMAND
     )
     async with open_store(settings, runtime, access, offline_app.policies) as store:

@@ -29,12 +29,14 @@ class AccessMode(Enum):
 
     `READ` reads and stops posts, with any journal: a running daemon may have to be stopped just
     then. `COMMAND` may cause posts, so the database must know of every sent post. A `resume`,
-    `resolve` or `resend` that relies on an older one could lead to a second post. `SEND` records
-    intents, and opens the journal.
+    `resolve` or `resend` that relies on an older one could lead to a second post. `DASHBOARD` calls
+    `check_command_access` before each such act instead. `SEND` records intents, and opens the
+    journal.
     """
 
     READ = "read"
     COMMAND = "command"
+    DASHBOARD = "dashboard"
     SEND = "send"
 
 

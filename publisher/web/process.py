@@ -420,7 +420,7 @@ async def serve_dashboard(
     with contextlib.closing(listening_socket):
         require_rights(settings, can_send=False)
         async with open_application(
-            settings, runtime, can_send=False, reads_secrets=False
+            settings, runtime, can_send=False, is_dashboard=True
         ) as application:
             await report_missing_rights(application)
             config = uvicorn.Config(

@@ -10,6 +10,7 @@ from urllib.parse import quote
 import pyotp
 import pytest
 
+from publisher.app.application import open_application
 from publisher.config import Environment
 from publisher.domain.delivery import State
 from publisher.domain.errors import RefusedError
@@ -628,6 +629,24 @@ async def test_a_retraction_counts_what_was_sent_again(site):
         f"{PATH}/retract", data={**fields, "reason": "写错了"}, follow_redirects=True
     )
     assert done.text.count('data-testid="delivery-refund-') == 5
+
+
+async def test_a_dashboard_starts_while_a_host_still_compares_its_journal(
+    site, monkeypatch
+):
+    """People look and stop after a restore; other commands that may cause posts are refused."""
+
+    def refuse(_url):
+        raise RefusedError("waiting_for_workers", workers="host:b")
+
+    monkeypatch.setattr("publisher.app.open_store.check_journals_compared", refuse)
+    settings, runtime = site.application.settings, site.runtime
+    opened = open_application(settings, runtime, can_send=False, is_dashboard=True)
+    async with opened as application:
+        assert await application.store.queries.pauses() == []
+    with pytest.raises(RefusedError, match="waiting_for_workers"):
+        async with open_application(settings, runtime, can_send=False):
+            pass
 
 
 async def test_nothing_is_sent_while_the_database_may_lack_what_was_sent(
