@@ -191,7 +191,8 @@ async def run_bounded(
     At most `batch_size` are taken at a time, so that the first are worked on while others are still
     being taken. A finished item is replaced at once. If the last item was taken, it is replaced not
     sooner than REFILL_SECONDS later, together with the items that end meanwhile. Work that has
-    begun is always awaited. A failure is logged as `event` and does not affect the others.
+    begun is always awaited. A failure is logged as `event` and does not affect the others; that of
+    a database that is away is logged once, by the job.
 
     Raises ExceptionGroup of the last failure once nothing is left to take. An error of `take` is
     raised at once.
@@ -233,7 +234,8 @@ def _log_failures(
     everything that was in work when it was raised.
     """
     for error in filter(None, (task.exception() for task in done)):
-        log.error(event, exc_info=error)
+        if not is_outage(error):
+            log.error(event, exc_info=error)
         if isinstance(error, Exception) and (previous is None or not is_outage(error)):
             previous = error
     return previous

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from datetime import timedelta
 
 from publisher.contract import Adapter
 from publisher.domain.account import AccountId
@@ -29,6 +30,13 @@ Thousands would delay the first read by a second.
 """
 
 
+UNRECORDED_READ_DELAY = timedelta(seconds=30)
+"""How long a delivery is not read after a result that could not be recorded.
+
+Nothing else would keep it from being read each second, past the platform's limits.
+"""
+
+
 async def reconcile_due(
     store: Store,
     adapters: Mapping[AccountId, Adapter],
@@ -37,8 +45,9 @@ async def reconcile_due(
 ) -> int:
     """Make the due reads, up to `limit` at once, and record the results, until done or stopped.
 
-    If a result cannot be recorded, its delivery is not read again in this run. Returns how many
-    were made. Raises ExceptionGroup of the last failure once all else is done.
+    If a result cannot be recorded, as on a full disk, its delivery is not read again for
+    UNRECORDED_READ_DELAY. Returns how many were made. Raises ExceptionGroup of the last failure
+    once all else is done.
     """
     states = (State.UNKNOWN, State.SUBMITTED)
     return await _work_on_due(
@@ -168,12 +177,19 @@ async def _work_on_due(  # noqa: PLR0913, PLR0917 # what the two jobs share, and
     async def take(room: int) -> Sequence[PendingReadback]:
         if stop_requested is not None and stop_requested.is_set():
             return ()
-        found = await store.outbox.due_readbacks(states, room, exclude=running)
+        left_out = running | store.postponed_reads()
+        found = await store.outbox.due_readbacks(states, room, exclude=left_out)
         running.update(pending.delivery.id for pending in found)
         return found
 
     async def work_on(pending: PendingReadback) -> None:
-        await work(pending, store, adapters[pending.delivery.account])
-        running.discard(pending.delivery.id)
+        delivery = pending.delivery.id
+        try:
+            await work(pending, store, adapters[pending.delivery.account])
+        except Exception:
+            store.postpone_read(delivery, UNRECORDED_READ_DELAY)
+            raise
+        finally:
+            running.discard(delivery)
 
     return await run_bounded(take, work_on, limit, event, READBACK_BATCH)

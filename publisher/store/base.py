@@ -253,6 +253,8 @@ class BaseStore:
     call_ends: CallEnds = field(default_factory=CallEnds)
     undated_limits: list[UndatedRateLimit] = field(default_factory=list)
     """Written as cooldowns of logins once the clock is confirmed."""
+    unrecorded_reads: dict[DeliveryId, float] = field(default_factory=dict)
+    """The monotonic time until which a delivery is not read, as its last result was not stored."""
     approval_rules: ApprovalRules = NO_APPROVALS
 
     def record_undated_limit(
@@ -263,6 +265,19 @@ class BaseStore:
         self.undated_limits.append(
             UndatedRateLimit(login=login, until=until, is_for_reads=is_for_reads)
         )
+
+    def postpone_read(self, delivery: DeliveryId, duration: timedelta) -> None:
+        """Keep a delivery from being read for a time, whatever the database says of it."""
+        until = self.runtime.monotonic() + duration.total_seconds()
+        self.unrecorded_reads[delivery] = until
+
+    def postponed_reads(self) -> frozenset[DeliveryId]:
+        """Return the deliveries that are not read now, and forget the others."""
+        now = self.runtime.monotonic()
+        for delivery, until in list(self.unrecorded_reads.items()):
+            if until <= now:
+                del self.unrecorded_reads[delivery]
+        return frozenset(self.unrecorded_reads)
 
     def rate_limited_logins(self) -> frozenset[LoginId]:
         """Return the logins with reads blocked by a rate limit that could not be dated yet."""

@@ -1,6 +1,7 @@
 """From a due delivery to its end, with real databases and a healthy fake platform."""
 
 import asyncio
+import contextlib
 from dataclasses import replace
 from datetime import timedelta
 
@@ -19,7 +20,11 @@ from publisher.domain.results import (
     Unknown,
 )
 from publisher.engine.decisions import Resolution, named_person, resolve_delivery
-from publisher.engine.reconciler import reconcile_due, retract_due
+from publisher.engine.reconciler import (
+    UNRECORDED_READ_DELAY,
+    reconcile_due,
+    retract_due,
+)
 from publisher.engine.sender import send_due
 from publisher.secrets import SecretError
 from publisher.store.db.intent_journal import CallRecord
@@ -464,6 +469,51 @@ async def test_a_slow_read_delays_no_other(open_store, runtime):
     assert {item.state for item in await store.queries.deliveries()} == {
         State.PUBLISHED
     }
+
+
+class CountingAdapter(FakeAdapter):
+    """A platform that counts the reads of its list."""
+
+    reads = 0
+
+    async def find_post(self, request):
+        self.reads += 1
+        return await super().find_post(request)
+
+
+FULL_DISK = """CREATE TRIGGER full BEFORE UPDATE ON delivery
+BEGIN SELECT RAISE(ABORT, 'database or disk is full'); END"""
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+async def test_f82_a_platform_is_not_read_each_second_while_no_result_can_be_stored(
+    open_store, runtime
+):
+    """F82: on a full disk a read has no effect, and would be made again at once."""
+    store, _fake, _adapters = await stage(open_store, "a")
+    counting = CountingAdapter(now=runtime.now)
+    counting.script.append(counting.lose_reply)
+    await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME))
+    await store.maintenance.run()
+    await send_due(store, {"a": counting}, 50, asyncio.Event())
+    runtime.advance_time(timedelta(minutes=5))
+    await execute(store, FULL_DISK)
+    counting.reads = 0
+    for _second in range(10):
+        with contextlib.suppress(ExceptionGroup):
+            await reconcile_due(store, {"a": counting}, 10)
+        runtime.advance_time(timedelta(seconds=1))
+    assert counting.reads == 1
+    await execute(store, "DROP TRIGGER full")
+    runtime.advance_time(UNRECORDED_READ_DELAY)
+    await reconcile_due(store, {"a": counting}, 10)
+    assert (await state_of(store)).state is State.PUBLISHED
+
+
+async def execute(store, statement):
+    await store.database.write(
+        lambda transaction: transaction.connection.exec_driver_sql(statement)
+    )
 
 
 class SlowToDelete(FakeAdapter):
