@@ -51,6 +51,7 @@ async def test_two_officers_release_a_warning_on_small_phones(lane):  # noqa: F8
         await wang.get_by_test_id("field-title").fill("假冒本局的转账电话")
         await wang.get_by_test_id("field-data.summary").fill(WORDS)
         await wang.get_by_test_id("field-topic-fraud").check(force=True)
+        await wang.get_by_test_id("field-to-all").check()
         await wang.get_by_test_id("act-preview").click()
         await expect(wang.get_by_test_id("preview-weibo")).to_contain_text(
             WORDS, timeout=PATIENCE_MS
@@ -59,7 +60,7 @@ async def test_two_officers_release_a_warning_on_small_phones(lane):  # noqa: F8
         assert await complaints(wang) == []
         await wang.get_by_test_id("act-send").click()
         await expect(wang.get_by_test_id("progress")).to_contain_text(
-            "请李", timeout=PATIENCE_MS
+            "请 李", timeout=PATIENCE_MS
         )
         await li.get_by_test_id("menu-inbox").click()
         await expect(li.get_by_test_id("urgent").first).to_be_visible(

@@ -173,6 +173,20 @@ async def test_words_that_are_published_already_are_said_to_be(approving, path):
         assert page.count("（编号 refund）") == count
 
 
+async def test_today_is_not_green_over_an_approval_that_is_needed_soon(approving):
+    """Its author can do nothing more, and sees all the same that the post needs a person now."""
+    zhang = await approving.signed_in("author", name="zhang")
+    soon = approving.runtime.now() + timedelta(hours=1)
+    due = min(soon, this_evening(approving))
+    text = warning("refund", f"at = {due.isoformat(timespec='seconds')}", TO_ALL)
+    await apply_schedule(approving.application.planner, text, "schedule.toml")
+    await approving.store.maintenance.reminders.run()
+    await approving.store.actions.register_worker()
+    page = (await zhang.get("/today")).text
+    assert 'class="verdict warn"' in page
+    assert "别人在办 1 件" in page
+
+
 async def test_the_number_in_the_menu_is_that_of_the_inbox(approving):
     """It goes once nothing waits any more, also if that is because the post was cancelled."""
     li = await approving.signed_in("approver", name="李")
@@ -561,6 +575,26 @@ async def test_a_remark_at_a_passage_is_shown_to_its_author_there(approving):
     await write(approving, words={"先挂断": "请先挂断"})
     edit = (await zhang.get("/posts/refund/edit")).text
     assert 'data-testid="remark-data.summary"' not in edit
+
+
+async def test_what_was_returned_is_shown_again_with_its_changes(approving):
+    """Who wanted a change sees the remark beside it, and what has changed since, not all again."""
+    li = await approving.signed_in("approver", name="李")
+    fields = remark_fields((await li.get("/approve/refund")).text)
+    form = {
+        "fingerprint": await fingerprint_on(li),
+        fields["正规退款原路退回，不用转账"]: "请写明 96110",
+    }
+    await li.post("/approve/refund/return", data=form)
+    await write(approving, words={"不用转账": "不用转账，疑问拨 96110"})
+    page = (await li.get("/approve/refund")).text
+    assert page.count('data-testid="earlier-return"') == 1
+    assert "<b>请写明 96110</b>" in page
+    assert 'href="/approve/refund/changes"' in page
+    changes = (await li.get("/approve/refund/changes")).text
+    assert "<b>请写明 96110</b>" in changes
+    assert "<ins>，疑问拨 96110</ins>" in changes
+    assert 'data-testid="act-approve"' in changes
 
 
 async def test_a_remark_on_a_passage_that_has_changed_is_not_lost(approving):

@@ -351,6 +351,19 @@ async def test_a_yes_to_a_family_stands_below_all_texts_and_says_how_far_it_goes
     assert "2 个地区、4 个账号" in button
 
 
+async def test_the_inbox_names_the_region_of_a_member_that_waits_alone(family):
+    """After one member is changed, two cards of one title have their regions."""
+    li = await family.signed_in("approver", name="李")
+    _page, items = await list_items(li)
+    data = {"item": items[1], "reason": "改电话"}
+    assert (await li.post("/approve/refund/return", data=data)).status_code == 303
+    await write_family(family, OWN.replace("只说", "改说"))
+    inbox = (await li.get("/inbox")).text
+    assert inbox.count('data-testid="todo-approve') == 2
+    assert "上海　上海的标题" in inbox
+    assert "北京　警惕" in inbox
+
+
 async def test_the_inbox_counts_the_accounts_of_a_family(family):
     """Two regions with four accounts are no two accounts."""
     li = await family.signed_in("approver", name="李")

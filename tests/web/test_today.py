@@ -53,7 +53,7 @@ async def test_a_held_delivery_is_mine_if_i_may_decide_about_it(site):
         await open_today(site, "author"),
     )
     assert verdict_of(operator) == ("warn", "有 1 件事要您处理")
-    assert verdict_of(author) == ("fine", "没有等您的事；别人在办 1 件")
+    assert verdict_of(author) == ("warn", "有 1 件卡住了，别人在处理")
     assert f'data-testid="todo-account-{account}"' in operator
 
 

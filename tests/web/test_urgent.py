@@ -87,10 +87,10 @@ async def test_two_officers_release_it_at_once(lane):
         re.search("<h2.*?>(.*?)</h2>", text)[1]
         for text in (page.text, (await author.get(f"/urgent/{POST}")).text)
     ]
-    assert heads == ["等您放行", "请李 内线 8112在手机上同意"]
+    assert heads == ["等您放行", "请 李 内线 8112 在手机上同意"]
     third = await lane.signed_in("viewer", name="三")
     assert (
-        "<h2>请李 内线 8112在手机上同意</h2>"
+        "<h2>请 李 内线 8112 在手机上同意</h2>"
         in (await third.get(f"/urgent/{POST}")).text
     )
     assert re.search(
@@ -301,6 +301,16 @@ async def test_an_author_does_not_release_the_post_of_another_by_saving_it(lane)
     }
 
 
+async def test_nobody_sends_an_emergency_everywhere_without_saying_so(lane):
+    """The form has no recipients of its own for a person who may write for all accounts."""
+    author = await lane.signed_in("author", name="王")
+    page = (await author.get("/urgent")).text
+    assert not re.search(r'name="to"[^>]*checked', page)
+    shown = await author.post("/urgent", data={**WORDS, "to": [], "do": "preview"})
+    assert 'data-testid="problem-to"' in shown.text
+    assert "act-send" not in shown.text
+
+
 async def test_a_problem_keeps_it_in_the_first_step(lane):
     """Too long a sentence is no preview to send."""
     author = await lane.signed_in("author")
@@ -347,7 +357,7 @@ async def test_an_author_is_told_of_the_code_and_finds_it_in_the_inbox(lane):
     assert "还要输入您手机上的 6 位数字" in shown.text
     page = await author.get(sent.headers["location"])
     assert "还差您自己的放行" in page.text
-    assert "请李 内线 8112在手机上同意" in page.text
+    assert "请 李 内线 8112 在手机上同意" in page.text
     [item] = list_items((await author.get("/inbox")).text)
     assert f'href="/urgent/{POST}"' in item
     assert "请输入手机上的 6 位数字" in item

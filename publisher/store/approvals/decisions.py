@@ -164,7 +164,7 @@ def list_tasks(
                 file_owner=text.file_owner if text else None,
                 saved_at=text.at if text else None,
                 is_edit=bool(text and text.is_edit),
-                returned=_to_return(text),
+                returned=_to_return(status.fingerprint, text),
             )
         )
     return tasks
@@ -234,6 +234,21 @@ class ApprovalStore(StorePart):
         return next(
             (to_approval(row) for row in rows if is_same_name(row.person, person)), None
         )
+
+    async def last_returned(self, key: OccurrenceKey) -> Return | None:
+        """Return the last request for a change of an occurrence, whatever its text is now."""
+        query = (
+            select(APPROVABLE_TEXT)
+            .where(
+                APPROVABLE_TEXT.c.post == key.post,
+                APPROVABLE_TEXT.c.occurrence == key.occurrence,
+                APPROVABLE_TEXT.c.returned_at.is_not(None),
+            )
+            .order_by(APPROVABLE_TEXT.c.returned_at.desc())
+            .limit(1)
+        )
+        rows = await self.database.read_rows(query)
+        return next((_to_return(row.fingerprint, row) for row in rows), None)
 
     async def given_by(self, person: str, since: datetime) -> Sequence[OwnApproval]:
         """Return a person's approvals since an instant, newest first."""
@@ -733,7 +748,9 @@ def _is_text(
     )
 
 
-def _to_return(text: TextRecord | None) -> Return | None:
+def _to_return(
+    content: Fingerprint, text: TextRecord | Row[Any] | None
+) -> Return | None:
     if text is None or text.returned_at is None:
         return None
     reason, remarks = load_return(text.returned_reason or "")
@@ -741,6 +758,7 @@ def _to_return(text: TextRecord | None) -> Return | None:
         by=text.returned_by or "",
         at=text.returned_at,
         reason=reason,
+        fingerprint=content,
         remarks=remarks,
     )
 

@@ -8,7 +8,7 @@ from publisher.domain.account import AccountId
 from publisher.domain.approval import ApprovalStatus, Stage
 from publisher.domain.characters import is_same_name, name_skeleton
 from publisher.domain.errors import ApprovalError
-from publisher.domain.post import OccurrenceKey, Post, PostId
+from publisher.domain.post import Fingerprint, OccurrenceKey, Post, PostId
 from publisher.domain.remark import Remark
 from publisher.domain.user import Permission
 from publisher.store.approvals.guard import name_occurrence
@@ -28,11 +28,15 @@ class Approver:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Return:
-    """A person's request for a change before anybody approves, with remarks at passages."""
+    """A person's request for a change of the text `fingerprint` before anybody approves it.
+
+    It has remarks at passages.
+    """
 
     by: str
     at: datetime
     reason: str
+    fingerprint: Fingerprint
     remarks: Sequence[Remark] = ()
 
 

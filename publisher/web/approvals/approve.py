@@ -27,7 +27,7 @@ from publisher.engine.approvals import approve_content, list_approvers, waits_fo
 from publisher.engine.content_changes import compare_contents
 from publisher.schedule.edit import find_block, find_post_spans
 from publisher.schedule.load import to_utc
-from publisher.store.approvals.tasks import ApprovalTask, find_refusal
+from publisher.store.approvals.tasks import ApprovalTask, Return, find_refusal
 from publisher.store.queries.todo import Waiting
 from publisher.web.kit.access import REMARK_PREFIX, step_up
 from publisher.web.kit.forms import name_field, read_reason
@@ -153,9 +153,12 @@ async def show_changes(request: Request) -> Response:
     if task is None:
         return await render_none(request, moment)
     last = await store.approvals.last_approved(task.key, visitor.user.name)
-    if last is None or not is_outdated(last, task):
+    if last is not None and not is_outdated(last, task):
         return redirect(request, approval_path(task.key))
-    before = await store.approvals.contents(task.key, last.fingerprint)
+    earlier = last or await find_return(visitor, task)
+    if earlier is None:
+        return redirect(request, approval_path(task.key))
+    before = await store.approvals.contents(task.key, earlier.fingerprint)
     after = await store.approvals.contents(task.key, task.status.fingerprint)
     articles = {
         name
@@ -169,7 +172,8 @@ async def show_changes(request: Request) -> Response:
         moment=moment,
         page=page,
         stream=page.stream,
-        times=await list_times(request, task, last),
+        times=await list_times(request, task, last) if last is not None else (),
+        earlier_return=earlier if isinstance(earlier, Return) else None,
         changes=await asyncio.to_thread(
             compare_contents,
             keep_visible(visitor, before),
@@ -180,6 +184,15 @@ async def show_changes(request: Request) -> Response:
             Permission.VIEW, [rendered.account for rendered in (*before, *after)]
         ),
     )
+
+
+async def find_return(visitor: Visitor, task: ApprovalTask) -> Return | None:
+    """Return the last request for a change of an earlier text of an occurrence, if there was one."""
+    if not task.is_edit:
+        return None
+    found = await visitor.site.store.approvals.last_returned(task.key)
+    is_earlier = found is not None and found.fingerprint != task.status.fingerprint
+    return found if is_earlier else None
 
 
 def is_outdated(last: Approval, task: ApprovalTask) -> bool:
@@ -310,6 +323,7 @@ async def render_task(  # noqa: PLR0913 # what is wrong with what was sent
         platform=chosen,
         shown=describe_text(request, contents, chosen) if chosen else None,
         at=request.query_params.get("at", ""),
+        earlier_return=await find_return(visitor, task) if last is None else None,
         repeat=(await describe_repeats(visitor, [task.key.post])).get(task.key.post),
         number_of_texts=len(contents),
         number_of_pictures=len(

@@ -197,9 +197,19 @@ def join_families(visitor: Visitor, items: Sequence[TodoItem]) -> Sequence[TodoI
         key = alike if is_joined else (item.subject,)
         groups[key].append(item)
     return [
-        _join_items(visitor, group) if len(group) > 1 else group[0]
+        _join_items(visitor, group)
+        if len(group) > 1
+        else name_region_of(visitor, group[0])
         for group in groups.values()
     ]
+
+
+def name_region_of(visitor: Visitor, item: TodoItem) -> TodoItem:
+    """Return an item with its region in its title, if it is about one member of a family."""
+    post = PostId(item.subject.partition("#")[0])
+    if MEMBER_MARK not in post:
+        return item
+    return replace(item, title=f"{visitor.name_region(post)}　{item.title}".strip())
 
 
 def _join_items(visitor: Visitor, members: Sequence[TodoItem]) -> TodoItem:

@@ -355,6 +355,10 @@ async def read_coming(visitor: Visitor) -> Sequence[OccurrenceSummary]:
     )
 
 
+STUCK_KINDS = frozenset({TodoKind.RESOLVE, TodoKind.ACCOUNT})
+"""What is not on its way until a person has decided: nothing is fine meanwhile."""
+
+
 def decide_verdict(  # noqa: PLR0913, PLR0917 # everything that decides
     visitor: Visitor,
     facts: FrameFacts,
@@ -395,9 +399,21 @@ def decide_verdict(  # noqa: PLR0913, PLR0917 # everything that decides
         number = sum(item.number for item in failed)
         title = translate("web_verdict_failed", number=number)
         return Verdict(tone="warn", icon="circle-alert", title=title, text=text)
+    stuck = [item for item in others if item.kind in STUCK_KINDS]
+    if stuck or (others and needs_a_person(rows, others)):
+        code = "web_verdict_stuck" if stuck else "web_verdict_others"
+        title = translate(code, number=len(stuck or others))
+        return Verdict(tone="warn", icon="circle-alert", title=title, text=text)
     code = "web_verdict_others" if others else "web_verdict_calm"
     return Verdict(
         tone="fine", icon="check", title=translate(code, number=len(others)), text=text
+    )
+
+
+def needs_a_person(rows: Sequence[TodayRow], others: Sequence[TodoItem]) -> bool:
+    """True if a post of the day has the sign of it, or one that was released lacks its approvals."""
+    return any(item.is_review for item in others) or any(
+        row.summary.by_glyph.get(Glyph.ACTION) for row in rows
     )
 
 

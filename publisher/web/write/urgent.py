@@ -79,8 +79,10 @@ TOPICS = ("emergency", "traffic", "missing", "fraud")
 
 
 async def show_urgent(request: Request) -> Response:
-    """Show the short form."""
-    fields = {**suggest_fields(request), **URGENT_FIELDS}
+    """Show the short form. Nobody writes to all accounts by default: most emergencies are local."""
+    suggested = suggest_fields(request)
+    to = [name for name in suggested["to"] if name != "all"]
+    fields = {**suggested, "to": to, **URGENT_FIELDS}
     return await show_form(
         request, await make_post_form(request, fields), lane=await read_lane(request)
     )
