@@ -22,20 +22,11 @@ WORD = re.compile(
 )
 """A link, a number with its unit, a date, a Latin word, or a single character."""
 BOUNDARY = re.compile(r"[^\w]")
-SENTENCE_BOUNDARY = re.compile(
-    r"""[。！？；\n【】]|[.!?;](?!\w)
-    | [（〔](?:编号)?[A-Z0-9…-]{1,9}[）〕]
-    | ^\s*(?:\d{1,2}[.、）)\u3000]|[-•·])\s*""",
-    re.MULTILINE | re.VERBOSE,
-)
-"""The end of a sentence or a title, the number of a post, or that of an item of a list."""
 MARKUP = re.compile(r"<[^>]*>")
 CONTEXT_CHARACTERS = 30
 """How much unchanged text is shown before and after a difference."""
 MAX_BRIDGE_CHARACTERS = 2
 """An equal part this short between two differences is shown as a part of them."""
-COMPARED_CONTEXT = 200
-"""Two equal differences are one if their sentences are the same, as far as this."""
 FIELDS = ("title", "summary", "text", "markup", "link", "images", "cover")
 DESCRIBED_FIELDS = frozenset({"markup", "cover"})
 """Fields with no words for people: only that they have changed is said."""
@@ -87,7 +78,7 @@ class ContentChanges:
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Part:
-    """A part of two texts, the rest of its sentence in the new one, and its places if it differs."""
+    """A part of two texts, its neighbours in the new one, and its places if it differs."""
 
     removed: str
     added: str
@@ -100,9 +91,9 @@ class Part:
         return self.removed == self.added
 
     def equals(self, other: "Part") -> bool:
-        """Return True for the same words in the same sentence.
+        """Return True for the same words between the same words, as far as a page shows them.
 
-        A sentence that is another one may give the words another meaning.
+        Other words before them may give them another meaning: what is listed once is shown once.
         """
         return (self.removed, self.added, self.before, self.after) == (
             other.removed,
@@ -249,9 +240,8 @@ def split_texts(before: str, after: str) -> Sequence[Part]:
     place = 0
     for part in parts:
         end = place + len(part.added)
-        before, following = after[:place], after[end : end + COMPARED_CONTEXT]
-        part.before = SENTENCE_BOUNDARY.split(before[-COMPARED_CONTEXT:])[-1].strip()
-        part.after = SENTENCE_BOUNDARY.split(following)[0].strip()
+        part.before = after[max(place - CONTEXT_CHARACTERS, 0) : place]
+        part.after = after[end : end + CONTEXT_CHARACTERS]
         place = end
     return parts
 

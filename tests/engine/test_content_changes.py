@@ -72,8 +72,8 @@ def test_words_numbers_and_dates_are_replaced_whole(before, after, removed, adde
     ] == [[removed], [added]]
 
 
-def test_a_difference_is_listed_once_with_all_its_places():
-    """A difference is listed once, though all accounts have it in their titles and texts.
+def test_a_difference_is_listed_once_for_all_accounts_that_have_it_there():
+    """A difference is listed once a place, though all accounts have it.
 
     Each account has its own number in its text, and the number has not changed.
     """
@@ -81,7 +81,8 @@ def test_a_difference_is_listed_once_with_all_its_places():
         contents(), contents(replace(POST, title="谈钱一定先核实"))
     )
     assert [(change.fields, change.accounts) for change in changes.texts] == [
-        (["title", "text"], ["a", "b"])
+        (["title"], ["a", "b"]),
+        (["text"], ["a", "b"]),
     ]
     assert [
         piece.text for piece in changes.texts[0].pieces if piece.kind == "added"
@@ -89,22 +90,25 @@ def test_a_difference_is_listed_once_with_all_its_places():
     assert changes.number_of_accounts == 2
 
 
-def test_the_number_of_a_list_makes_no_other_difference():
-    """Platforms number a list in their own way: its changed item is listed once."""
+def test_a_difference_between_the_same_words_is_listed_once_for_all_platforms():
+    """What a page shows of a difference is the same on both: it is shown once."""
     [first, _other] = contents()
     before, after = (
         [
             replace(first, account=name, platform=name, title="", summary="", text=text)
-            for name, text in (("a", f"请您做到\n1. {item}"), ("b", f"请您\n1　{item}"))
+            for name, text in (("a", f"{item}。甲"), ("b", f"{item}。乙"))
         ]
-        for item in ("先挂断，再核实", "请先挂断，再核实")
+        for item in (f"{SAME}先挂断{SAME}", f"{SAME}请先挂断{SAME}")
     )
     [change] = compare_contents(before, after).texts
     assert change.accounts == ["a", "b"]
 
 
+SAME = "没变" * CONTEXT_CHARACTERS
+
+
 def test_the_same_words_at_another_place_are_a_change_of_their_own():
-    """Words added twice in a text are listed twice, and once where the title has them, too."""
+    """Words added twice in a text are listed twice, and again where the title has them."""
     [first, _other] = contents()
     before, after = (
         [replace(first, title=title, summary="", text=text)]
@@ -114,23 +118,33 @@ def test_the_same_words_at_another_place_are_a_change_of_their_own():
         )
     )
     changes = compare_contents(before, after).texts
-    assert [change.fields for change in changes] == [["title", "text"], ["text"]]
+    assert [change.fields for change in changes] == [["title"], ["text"]]
     assert [piece.text for piece in changes[1].pieces if piece.kind == "added"] == [
-        "3月18日"
+        "3月18日",
+        "3月18日",
     ]
-    assert "停电从" in changes[1].pieces[0].text
+    assert "停电从" in changes[1].pieces[3].text
 
 
-def test_the_same_words_in_another_sentence_are_shown():
-    """Signs around a number join no two differences: what the number means is in the sentence."""
+@pytest.mark.parametrize(
+    ("harmless", "meant"),
+    [
+        ("影片里的门牌号：{}，别当真。", "报警：{}，全天有人。"),
+        ("骗子常说：放心吧！{}！请勿相信", "警方提醒：放心吧！{}！求助"),
+        ("骗子常说：\n1. {}\n", "警方提醒：\n1. {}\n"),
+        ("{}", "请拨打{}"),
+    ],
+)
+def test_the_same_words_between_other_words_are_shown(harmless, meant):
+    """No sign around a change joins it with one that an approver sees to be harmless."""
     [first, _other] = contents()
     before, after = (
         [
             replace(
                 first,
                 title="",
-                summary=f"影片里的门牌号：{number}，别当真。",
-                text=f"报警：{number}，全天有人。拨96110，{more}求助。",
+                summary=harmless.format(number),
+                text=meant.format(number) + more,
             )
         ]
         for number, more in (("110", ""), ("021-5555", "可"))
@@ -138,18 +152,25 @@ def test_the_same_words_in_another_sentence_are_shown():
     changes = compare_contents(before, after).texts
     assert [change.fields for change in changes] == [["summary"], ["text"]]
     shown = "".join(piece.text for piece in changes[1].pieces)
-    assert "报警：110021-5555，全天" in shown
+    assert meant.format("110021-5555").split("\n")[-2:][0] in shown
 
 
 def test_a_difference_shown_elsewhere_is_never_printed_as_unchanged():
-    """What the title's line shows is left out beside another difference of a text."""
+    """What another platform's entry shows is left out beside a further difference of a text."""
     [first, _other] = contents()
     before, after = (
-        [replace(first, title=title, summary="", text=f"【{title}】{more}停电。")]
-        for title, more in (("3月15日停电", ""), ("3月18日停电", "当晚"))
+        [
+            replace(first, account=name, platform=name, title="", summary="", text=text)
+            for name, text in (
+                ("a", f"{SAME}{day}{SAME}"),
+                ("b", f"{SAME}{day}{SAME}{more}停电。"),
+            )
+        ]
+        for day, more in (("3月15日", ""), ("3月18日", "当晚"))
     )
-    _title, change = compare_contents(before, after).texts
-    assert [piece.text for piece in change.pieces] == ["【…停电】", "当晚", "停电。"]
+    _day, change = compare_contents(before, after).texts
+    assert change.accounts == ["b"]
+    assert "3月18日" not in "".join(piece.text for piece in change.pieces)
 
 
 def test_accounts_that_come_and_go_are_named():

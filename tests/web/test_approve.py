@@ -388,8 +388,8 @@ async def test_another_cut_of_the_cover_ends_an_approval(approving):
     assert "其余文字、图片、账号没变" in changes.text
 
 
-async def test_each_change_is_shown_once_and_times_on_a_line_of_their_own(approving):
-    """The title's change stands once for all fields and accounts, and a new expiry by itself."""
+async def test_each_change_is_shown_once_a_place_and_times_on_their_own_line(approving):
+    """The title's change stands once for all accounts, and once in each text around it."""
     li = await approving.signed_in("approver", name="李")
     await approve(li)
     changed = {
@@ -398,9 +398,10 @@ async def test_each_change_is_shown_once_and_times_on_a_line_of_their_own(approv
     }
     await write(approving, words=changed)
     changes = (await li.get("/approve/refund/changes")).text
-    assert "改了 2 处" in changes
-    assert changes.count("<del>退款</del><ins>快递</ins>") == 1
-    assert "<h2>标题、正文</h2>" in changes
+    number = changes.count("<del>退款</del><ins>快递</ins>")
+    assert 2 <= number <= 1 + len(TO_ALL.split(","))
+    assert f"改了 {number + 1} 处" in changes
+    assert changes.count('data-testid="change-title"') == 1
     assert "微博、公众号、贴吧" in changes
     [line] = re.findall(r'data-testid="change-expires">(.*?)</section>', changes)
     assert "<del>没有写</del>" in line
@@ -595,6 +596,31 @@ async def test_what_was_returned_is_shown_again_with_its_changes(approving):
     assert "<b>请写明 96110</b>" in changes
     assert "<ins>，疑问拨 96110</ins>" in changes
     assert 'data-testid="act-approve"' in changes
+
+
+async def test_the_text_of_a_new_account_is_on_the_page_of_the_changes(approving):
+    """Differences show nothing of an account that is new: its whole text stands below them."""
+    li = await approving.signed_in("approver", name="李")
+    at = f"at = {this_evening(approving).isoformat()}"
+    planner = approving.application.planner
+    for to, words in (
+        ('["beijing-weibo"]', ""),
+        ('["beijing-weibo", "beijing-tieba"]', OWN_TIEBA),
+    ):
+        await apply_schedule(
+            planner, warning("refund", at, to) + words, "schedule.toml"
+        )
+        if not words:
+            await approve(li)
+    page = (await li.get("/approve/refund/changes")).text
+    assert 'data-testid="preview-tieba"' in page
+    assert "请把钱转入安全账户" in page.partition('data-testid="passages"')[0]
+    assert 'data-testid="preview-weibo"' not in page
+
+
+OWN_TIEBA = """[post.text]
+tieba = "警方提醒：请把钱转入安全账户。"
+"""
 
 
 async def test_a_remark_on_a_passage_that_has_changed_is_not_lost(approving):

@@ -5,6 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
+from typing import Final
 from urllib.parse import quote
 
 from starlette.requests import Request
@@ -24,7 +25,7 @@ from publisher.domain.remark import (
 )
 from publisher.domain.user import Permission
 from publisher.engine.approvals import approve_content, list_approvers, waits_for
-from publisher.engine.content_changes import compare_contents
+from publisher.engine.content_changes import ContentChanges, compare_contents
 from publisher.schedule.edit import find_block, find_post_spans
 from publisher.schedule.load import to_utc
 from publisher.store.approvals.tasks import ApprovalTask, Return, find_refusal
@@ -45,6 +46,10 @@ from publisher.web.kit.todo import (
 )
 
 RETURN_REASONS = ("web_return_facts", "web_return_words", "web_return_time")
+
+
+WORD_FIELDS: Final = frozenset({"title", "summary", "text"})
+"""The fields with words that people read; a picture or a layout is to be seen."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,6 +171,12 @@ async def show_changes(request: Request) -> Response:
         if policy.capabilities.is_article
     }
     page = await describe_task(request, moment, task, last)
+    changes = await asyncio.to_thread(
+        compare_contents,
+        keep_visible(visitor, before),
+        keep_visible(visitor, after),
+        articles,
+    )
     return await render_page(
         request,
         "approvals/approve_changes",
@@ -174,16 +185,31 @@ async def show_changes(request: Request) -> Response:
         stream=page.stream,
         times=await list_times(request, task, last) if last is not None else (),
         earlier_return=earlier if isinstance(earlier, Return) else None,
-        changes=await asyncio.to_thread(
-            compare_contents,
-            keep_visible(visitor, before),
-            keep_visible(visitor, after),
-            articles,
-        ),
+        changes=changes,
+        whole=choose_whole(keep_visible(visitor, after), changes),
+        policies=store.policies,
         sees_all=visitor.may(
             Permission.VIEW, [rendered.account for rendered in (*before, *after)]
         ),
     )
+
+
+def choose_whole(
+    contents: Sequence[RenderedPost], changes: ContentChanges
+) -> Sequence[RenderedPost]:
+    """Return the texts that differences do not show: a new account's, and what no words describe.
+
+    There is one of each platform.
+    """
+    named = {
+        account
+        for change in changes.texts
+        if not WORD_FIELDS.issuperset(change.fields)
+        for account in change.accounts
+    }
+    unseen = named.union(changes.added_accounts)
+    found = [rendered for rendered in contents if rendered.account in unseen]
+    return list({rendered.platform: rendered for rendered in reversed(found)}.values())
 
 
 async def find_return(visitor: Visitor, task: ApprovalTask) -> Return | None:
