@@ -598,6 +598,38 @@ async def test_what_was_returned_is_shown_again_with_its_changes(approving):
     assert 'data-testid="act-approve"' in changes
 
 
+@pytest.mark.parametrize(
+    ("wrong", "count"), [("正规退款原路退回", 0), ("原文里根本没有的话", 1)]
+)
+async def test_a_correction_is_shown_with_its_original_and_what_it_misquotes(
+    approving, wrong, count
+):
+    """An approver sees that words which the correction calls wrong never were in the original."""
+    await set_state(approving, State.PUBLISHED, attempts=1)
+    correction = CORRECTION.format(wrong=wrong, at=this_evening(approving).isoformat())
+    text = warning("refund", "at = 2026-12-01T09:00:00Z", TO_ALL) + correction
+    await apply_schedule(approving.application.planner, text, "schedule.toml")
+    li = await approving.signed_in("approver", name="李")
+    page = (await li.get("/approve/sorry")).text
+    assert '<a href="/posts/refund">' in page
+    assert page.count('data-testid="misquotation"') == count
+
+
+CORRECTION = """[[post]]
+id = "sorry"
+kind = "correction"
+template = "correction"
+author = "zhang"
+title = "更正退款提醒"
+follows = "refund"
+at = {at}
+to = ["beijing-weibo"]
+[post.data]
+wrong = "{wrong}"
+right = "请先挂断，再核实"
+"""
+
+
 async def test_the_text_of_a_new_account_is_on_the_page_of_the_changes(approving):
     """Differences show nothing of an account that is new: its whole text stands below them."""
     li = await approving.signed_in("approver", name="李")

@@ -15,7 +15,8 @@ from publisher.domain.account import AccountId, AccountPolicy, Platform
 from publisher.domain.approval import Approval, Stage
 from publisher.domain.characters import remove_forbidden_characters
 from publisher.domain.errors import ApprovalError, SignInError
-from publisher.domain.post import PostId, RenderedPost, find_family
+from publisher.domain.kinds import CORRECTING_KINDS
+from publisher.domain.post import Post, PostId, RenderedPost, find_family
 from publisher.domain.remark import (
     MAX_REMARK_CHARACTERS,
     MAX_REMARKS,
@@ -26,6 +27,7 @@ from publisher.domain.remark import (
 from publisher.domain.user import Permission
 from publisher.engine.approvals import approve_content, list_approvers, waits_for
 from publisher.engine.content_changes import ContentChanges, compare_contents
+from publisher.engine.post_check import find_misquotation
 from publisher.schedule.edit import find_block, find_post_spans
 from publisher.schedule.load import to_utc
 from publisher.store.approvals.tasks import ApprovalTask, Return, find_refusal
@@ -46,6 +48,15 @@ from publisher.web.kit.todo import (
 )
 
 RETURN_REASONS = ("web_return_facts", "web_return_words", "web_return_time")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Original:
+    """The post that a correction is about, and sentences on what the correction quotes of it."""
+
+    post: PostId
+    title: str
+    problems: Sequence[str]
 
 
 WORD_FIELDS: Final = frozenset({"title", "summary", "text"})
@@ -350,6 +361,7 @@ async def render_task(  # noqa: PLR0913 # what is wrong with what was sent
         shown=describe_text(request, contents, chosen) if chosen else None,
         at=request.query_params.get("at", ""),
         earlier_return=await find_return(visitor, task) if last is None else None,
+        original=await read_original(visitor, task.post, task.accounts),
         repeat=(await describe_repeats(visitor, [task.key.post])).get(task.key.post),
         number_of_texts=len(contents),
         number_of_pictures=len(
@@ -413,6 +425,27 @@ async def read_live(
     path = approval_path(changed.key, "/changes") if changed else ""
     return Parts(
         fixed={"stale": load_macro(visitor, "approvals/parts", "stale")(changed, path)}
+    )
+
+
+async def read_original(
+    visitor: Visitor, post: Post, accounts: Sequence[AccountId]
+) -> Original | None:
+    """Return the post that a correction is about, if it is one and the visitor sees that post."""
+    site = visitor.site
+    if post.follows is None or post.kind not in CORRECTING_KINDS:
+        return None
+    found = await site.store.posts.get_post(post.follows)
+    if found is None or not visitor.sees_any(found.accounts):
+        return None
+    async with site.render_turns.take(visitor.user.name):
+        problems = await asyncio.to_thread(
+            find_misquotation, site.application.planner, post, found, accounts
+        )
+    return Original(
+        post=found.id,
+        title=found.title,
+        problems=[visitor.messages.describe(problem) for problem in problems],
     )
 
 
