@@ -58,7 +58,7 @@ SUBJECTS: Mapping[str, str] = {
         duty remark repeats tasks unapprove
     """,
     "write": """
-        bulk_move cover data_fields differences draft_form emergency_posts field_errors
+        bulk_move cover data_fields differences draft_form emergency_posts field_errors originals
         form_words library lookups notes
         phone picture_shrinker pictures pinyin post_change post_check post_form preview previews
         region_words rewrite save_limits schedule_editor turns typed_fields uploads urgent write writers

@@ -7,9 +7,10 @@ import pytest
 
 from publisher.i18n import LANGUAGES, Messages, load_catalogue
 from publisher.schedule.model import PostEntry
-from tests.web.posts import POST, plan
+from tests.cli.posts import warning
+from tests.web.posts import POST, SOON, plan
 from tests.web.test_plain_words import TAG, visible
-from tests.web.test_write import NEW, file  # noqa: F401 # a fixture
+from tests.web.test_write import NEW, fields_of, file  # noqa: F401 # a fixture
 
 KEYS = {*PostEntry.model_fields, "expires_at", "level_basis"} | {"asap"}
 WORDS = {
@@ -118,3 +119,11 @@ async def test_the_original_is_chosen_by_its_title(site, file):  # noqa: F811
     choice = r'<option value="refund" selected>([^<]*)</option>'
     [name] = re.findall(choice, re.sub(r"\s+", " ", page))
     assert name.strip().startswith("警惕“退款客服”诈骗 ")
+
+
+async def test_a_follow_up_is_for_the_accounts_of_its_original(site, file):  # noqa: F811
+    """Elsewhere it would do nothing, and its approver would read a wrong number of accounts."""
+    await plan(site, warning("refund", SOON, '["beijing-weibo", "beijing-tieba"]'))
+    author = await site.signed_in("author")
+    form = fields_of((await author.get("/write?kind=correction&follows=refund")).text)
+    assert sorted(form["to"]) == ["beijing-tieba", "beijing-weibo"]

@@ -25,7 +25,6 @@ from publisher.domain.post import (
     ONCE_OCCURRENCE,
     PostId,
     WarningLevel,
-    find_family,
 )
 from publisher.domain.user import Permission
 from publisher.engine.post_change import (
@@ -54,7 +53,6 @@ from publisher.schedule.edit import (
     find_post_spans,
 )
 from publisher.store.people.drafts import make_draft_id
-from publisher.store.queries.occurrences import OccurrenceFilter
 from publisher.web.kit.page import redirect, render, render_page
 from publisher.web.kit.preview import (
     choose_texts,
@@ -90,6 +88,7 @@ from publisher.web.write.notes import (
     list_note_keys,
     place_notes,
 )
+from publisher.web.write.originals import choose_followed, list_originals
 from publisher.web.write.post_form import (
     EXPIRIES,
     MAX_DELAYS,
@@ -138,7 +137,6 @@ FRONT_KEYS = frozenset(
     {"", "kind", "follows", "template", "title", "body", "when", "to"}
 )
 """The fields that are not among the further ones, which stand folded."""
-MAX_ORIGINALS = 100
 ACCEPTED_WITHIN_SECONDS = 8.0
 """How long a save waits until the daemon has put it in force, so that the next page can show it."""
 INCOMPLETE_CODES = frozenset(
@@ -242,6 +240,9 @@ async def show_write(request: Request) -> Response:
             request, await make_form(request, fields), saved_at=draft.updated_at
         )
     fields = suggest_fields(request)
+    if fields["follows"][0] and fields["to"] == ["all"]:
+        original = PostId(fields["follows"][0])
+        fields |= {"to": [*await choose_followed(visitor, original)]}
     if like := request.query_params.get("like"):
         fields |= await copy_fields(request, PostId(like))
         if request.query_params.get("only") == REFUSED:
@@ -378,7 +379,9 @@ async def show_form(  # noqa: PLR0913 # what the page shows besides the form
         "repeats": REPEATS,
         "max_delays": MAX_DELAYS,
         "expiries": EXPIRIES,
-        "originals": await list_originals(visitor, form),
+        "originals": await list_originals(
+            visitor, str(form.base.get("id", "")), first(form.fields, "follows")
+        ),
         "refusals": await list_refusals(request, PostId(first(form.fields, "like")))
         if first(form.fields, "only")
         else {},
@@ -403,27 +406,6 @@ async def show_form(  # noqa: PLR0913 # what the page shows besides the form
         status=status,
         **values,
     )
-
-
-async def list_originals(visitor: Visitor, form: Form) -> Mapping[PostId, str]:
-    """Return the titles and times of the posts that a post may follow, the latest due first.
-
-    The chosen one is among them, however old it is.
-    """
-    store = visitor.site.store
-    wanted = OccurrenceFilter(accounts=visitor.reach(Permission.VIEW))
-    found: dict[PostId, str] = {}
-    for item in await store.occurrences.find(wanted, MAX_ORIGINALS):
-        post = PostId(find_family(item.key.post))
-        if post != form.base.get("id"):
-            name = f"{item.title}　{visitor.clock.when(item.due_at)}"
-            found.setdefault(post, name)
-    chosen = PostId(find_family(first(form.fields, "follows")))
-    if chosen and chosen not in found:
-        visible = await visitor.find_visible([chosen])
-        titles = await store.queries.titles(visible)
-        found[chosen] = titles.get(chosen, chosen)
-    return found
 
 
 async def was_sent(visitor: Visitor, entry: Entry) -> bool:
