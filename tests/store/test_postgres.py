@@ -395,12 +395,16 @@ async def test_an_old_copy_of_the_schedule_is_recognised(open_host):
 
 
 async def test_every_session_commits_to_disk_whatever_the_server_says(database_url):
-    """A server that would acknowledge commits early is overruled, and lock waits are bounded."""
+    """A server that would acknowledge commits early or compile queries is overruled.
+
+    Lock waits are bounded.
+    """
     engine = open_engine(database_url)
     with engine.connect() as admin:
         admin.execute(
             text(f'ALTER DATABASE "{engine.url.database}" SET synchronous_commit = off')
         )
+        admin.execute(text(f'ALTER DATABASE "{engine.url.database}" SET jit = on'))
         admin.commit()
     engine.dispose()
     with engine.connect() as session:
@@ -408,11 +412,13 @@ async def test_every_session_commits_to_disk_whatever_the_server_says(database_u
             "synchronous_commit",
             "lock_timeout",
             "idle_in_transaction_session_timeout",
+            "jit",
         )
         assert [session.scalar(text(f"SHOW {name}")) for name in asked] == [
             "on",
             "10s",
             "10s",
+            "off",
         ]
     engine.dispose()
 

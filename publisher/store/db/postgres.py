@@ -24,11 +24,14 @@ SESSION_OPTIONS = (
     "synchronous_commit=on",
     "lock_timeout=10s",
     "idle_in_transaction_session_timeout=10s",
+    "jit=off",
 )
 """The options of a session.
 
 A commit is on disk when it returns, regardless of the server's own setting. Waits for locks are
-bounded. A worker that freezes inside a transaction loses it, so that others can continue.
+bounded. A worker that freezes inside a transaction loses it, so that others can continue. The
+server would compile a claim for seconds each time, while its tables have no statistics yet: all
+queries here are short.
 """
 OUTAGE_SECONDS = 20.0
 """How long an interrupted write is retried before its caller gets the error."""
