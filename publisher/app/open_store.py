@@ -20,6 +20,7 @@ from publisher.store.recovery.setup import (
     check_awaited_journal,
     check_journals_compared,
     prepare_database,
+    require_not_emptied,
 )
 from publisher.store.store import Store
 
@@ -102,6 +103,7 @@ async def open_store(
             and not is_read
             and not await store.users.exist()
         ):
+            await asyncio.to_thread(require_not_emptied, settings.database, journal)
             raise SettingsError([settings.users_needed])
         yield store
     finally:

@@ -18,7 +18,7 @@ LIMIT_CODES = frozenset({
 })  # fmt: skip
 DATABASE_CODES = frozenset({
     "database_moved", "database_is_copy", "database_replaced", "database_older",
-    "database_lost",
+    "database_lost", "database_newer", "database_empty", "database_schema_differs",
     "database_not_compared", "journal_missing", "journal_damaged", "workspace_copied",
 })  # fmt: skip
 
@@ -77,29 +77,33 @@ async def find_refusals(settings: Settings) -> Sequence[Problem]:
 
     from publisher.app.open_store import journal_path, open_unchecked_store  # noqa: PLC0415
     from publisher.app.rights import find_missing_database_rights  # noqa: PLC0415
-    from publisher.store.recovery.setup import check_unchanged  # noqa: PLC0415
+    from publisher.store.recovery.setup import (  # noqa: PLC0415
+        check_unchanged,
+        migration_of,
+        require_not_emptied,
+    )
 
     problems = [
         replace(problem, severity=Severity.WARNING)
         for problem in find_missing_database_rights(settings, can_send=True)
     ]
+    url, journal = settings.database, journal_path(settings)
     try:
-        async with open_unchecked_store(settings, Runtime()) as store:
-            has_users = store is not None and await store.users.exist()
         await asyncio.to_thread(
-            check_unchanged,
-            settings.database,
-            settings.environment.value,
-            journal_path(settings),
+            check_unchanged, url, settings.environment.value, journal
         )
+        has_users = False
+        if await asyncio.to_thread(migration_of, url) is not None:
+            async with open_unchecked_store(settings, Runtime()) as store:
+                has_users = store is not None and await store.users.exist()
+        if settings.users_needed is not None and not has_users:
+            await asyncio.to_thread(require_not_emptied, url, journal)
+            problems.append(settings.users_needed)
     except RefusedError as error:
         return [*problems, Problem(code=error.code, facts=error.facts)]
     except (SQLAlchemyError, OSError) as error:
         if not settings.database.startswith("sqlite"):
             problems.append(report_unread_database(error))
-        return problems
-    if settings.users_needed is not None and not has_users:
-        problems.append(settings.users_needed)
     return problems
 
 

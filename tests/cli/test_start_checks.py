@@ -4,7 +4,22 @@ import re
 
 import pytest
 
+from publisher.store.db.intent_journal import IntentJournal, JournalRecord
 from tests.ports import free_port
+
+CALL = JournalRecord(
+    delivery=7,
+    attempt=1,
+    fencing_token=1,
+    rendered_hash="f",
+    at="2026-11-25T01:00:00+00:00",
+    post="p",
+    occurrence="once",
+    account="a",
+    part=0,
+    identity="a",
+    method="",
+)
 
 
 def edit_settings(workspace, before, after):
@@ -142,3 +157,30 @@ def test_a_database_that_does_not_answer_is_a_warning(run, workspace):
     ]
     assert (unread["severity"], unread["path"]) == ("warning", "database")
     assert find_errors(checked) == {}
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("knows_calls", [True, False])
+def test_f85_an_empty_database_whose_journal_knows_calls_is_said_to_be_empty(
+    run, workspace, postgres_server, knows_calls
+):
+    """No users are asked for: the backup that has them is to be put back."""
+    name = postgres_server.create()
+    url = postgres_server.url_of(name)
+    file = workspace / "publisher.toml"
+    text = re.sub("^database = .*\n", "", file.read_text("utf-8"), flags=re.MULTILINE)
+    file.write_text(f'database = "{url}"\n{text}', "utf-8")
+    add_settings(workspace, '[[approvals.warning]]\nstage = "初审"\nrole = "approver"')
+    if knows_calls:
+        journal = IntentJournal(workspace / "var" / "intents.jsonl")
+        journal.append([CALL])
+        journal.close()
+    code = "database_empty" if knows_calls else "approvals_need_users"
+    # the first time there is no table, the second time there are those that `run` has made
+    for _ in range(2):
+        found = find_errors(run("-C", workspace, "check", "--json"))
+        assert {"database_empty", "approvals_need_users"} & found.keys() == {code}
+        refused = run("-C", workspace, "--lang", "en", "run", "--once")
+        assert refused.code == (3 if knows_calls else 1)
+        assert ("is empty" in refused.err) is knows_calls, refused.err
+    postgres_server.drop(name)

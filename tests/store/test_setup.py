@@ -151,6 +151,9 @@ async def test_f93_a_database_of_a_newer_version_is_refused(tmp_path):
     with pytest.raises(RefusedError) as refused:
         await prepare_database(url, "drill", tmp_path / "intents.jsonl", FakeRuntime())
     assert refused.value.code == "database_newer"
+    with pytest.raises(RefusedError) as refused:
+        check_unchanged(url, "drill", tmp_path / "intents.jsonl")
+    assert refused.value.code == "database_newer"
 
 
 async def test_f93_another_versions_tables_are_refused(database_url, tmp_path):

@@ -153,11 +153,16 @@ def check_marks(connection: Connection, environment: str, *, is_staged: bool) ->
 def check_unchanged(url: str, environment: str, journal: Path) -> None:
     """Reject a database as `prepare_database` does, and change nothing of it.
 
-    Neither its version nor its integrity is checked. Raises RefusedError, SQLAlchemyError, OSError.
+    Its integrity is not checked, and one without tables is accepted: a daemon makes them. Raises
+    RefusedError, SQLAlchemyError, OSError.
     """
     with _connect(url) as connection:
         is_server = sqlite_file(url) is None
-        if is_server and _read_migration(connection) == NEWEST_MIGRATION:
+        version = _read_migration(connection)
+        if is_server and version is None:
+            return
+        _require_known_version(version)
+        if is_server and version == NEWEST_MIGRATION:
             _require_columns(connection, make_url(url).render_as_string())
         check_marks(connection, environment, is_staged=False)
     check_against_journal(url, journal)
@@ -175,6 +180,25 @@ def require_not_lost(file: Path, journal: Path) -> None:
         raise RefusedError(
             "database_lost",
             database=str(file),
+            known=str(len(records)),
+            journal=str(journal),
+        )
+
+
+def require_not_emptied(url: str, journal: Path) -> None:
+    """Raise RefusedError if a database knows no call at all, although the journal knows some.
+
+    Users would be added to it, instead of the backup that has them being put back.
+    """
+    with _connect(url) as connection:
+        has_calls = (
+            _read_migration(connection) is not None
+            and connection.scalar(select(ATTEMPT.c.id).limit(1)) is not None
+        )
+    if not has_calls and (records := read_journal(journal, TAIL_BYTES).records):
+        raise RefusedError(
+            "database_empty",
+            database=make_url(url).render_as_string(),
             known=str(len(records)),
             journal=str(journal),
         )
@@ -264,10 +288,7 @@ def _run_migrations(connection: Connection, runtime: Runtime) -> None:
     version = _read_migration(connection)
     if version == NEWEST_MIGRATION:
         return
-    if version is not None and not list(
-        MIGRATIONS_FOLDER.glob(f"versions/{version}_*.py")
-    ):
-        raise RefusedError("database_newer", version=version)
+    _require_known_version(version)
     if version is not None and connection.dialect.name == "sqlite":
         _require_integrity(connection, Path(str(connection.engine.url.database)))
     from alembic import command  # noqa: PLC0415 # needed only when there is something to migrate
@@ -287,6 +308,14 @@ def _run_migrations(connection: Connection, runtime: Runtime) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
     command.upgrade(config, "head")
     connection.commit()
+
+
+def _require_known_version(version: str | None) -> None:
+    """Raise RefusedError for a version of the tables that this release does not know."""
+    if version is not None and not list(
+        MIGRATIONS_FOLDER.glob(f"versions/{version}_*.py")
+    ):
+        raise RefusedError("database_newer", version=version)
 
 
 def _require_columns(connection: Connection, database: str) -> None:
