@@ -280,7 +280,9 @@ def _format_state(
             yield messages.hint("part_at", **facts, number=number)
     elif delivery.is_incomplete and delivery.state in WAITING_STATES:
         yield messages.translate("why_next_part", **facts, number=number)
-    elif delivery.reason == AWAITING_APPROVAL and delivery.state in WAITING_STATES:
+    elif snapshot.awaits_approval(delivery) or (
+        delivery.reason == AWAITING_APPROVAL and delivery.state in WAITING_STATES
+    ):
         latest = formatter.time(delivery.first_attempt_deadline or delivery.expires_at)
         yield messages.hint("reason_awaiting_approval", **facts, latest=latest)
     elif delivery.state is State.PENDING and delivery.key in snapshot.unapproved:

@@ -205,6 +205,34 @@ def test_what_waits_for_its_login_shows_until_when(
         assert ("最早" in run("-C", drill, *arguments).out) is is_shown
 
 
+def test_what_waits_for_its_login_but_lacks_approvals_waits_for_those(
+    run, drill, deliver
+):
+    """After a restore has voided approvals, no time is named at which nothing will be sent."""
+    settings = drill / "publisher.toml"
+    text = re.sub(
+        r"(\[limits.weibo\]\n.*\n)per_hour = \d+",
+        r"\1per_hour = 2",
+        settings.read_text("utf-8"),
+    )
+    settings.write_text(text, "utf-8")
+    for name in ("first", "second"):
+        write_schedule(drill, warning(name, 'at = "asap"', TO_WEIBO))
+        assert run("-C", drill, "send", name, "--by", "王").code == 0
+        if name == "first":
+            deliver(PUBLISHED)
+    settings.write_text(f'approval_preset = "two persons"\n{text}', "utf-8")
+    status = run("-C", drill, "status", "second", "--json").json["deliveries"][0]
+    assert (status["state"], status["next_try"]) == ("due", None)
+    for arguments, awaits in (
+        (("status",), "等待审批"),
+        (("why", "second"), "还没有批完"),
+    ):
+        shown = run("-C", drill, *arguments).out
+        assert awaits in shown
+        assert "最早" not in shown
+
+
 def test_problems_are_listed_alone(run, due_post, deliver):
     """Deliveries waiting for a person or missing on the platform are listed alone.
 

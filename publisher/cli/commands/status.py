@@ -20,9 +20,11 @@ from publisher.cli.target import find_posts
 from publisher.cli.terminal import STATE_STYLES, Terminal, echo, shorten
 from publisher.config import Settings
 from publisher.domain.account import AccountId
+from publisher.domain.approval import AWAITING_APPROVAL
 from publisher.domain.delivery import OPEN_STATES, Delivery, State
 from publisher.domain.errors import NoSuchItemError
 from publisher.domain.post import PostId
+from publisher.store.approvals.tasks import list_unapproved
 from publisher.store.base import name_host
 from publisher.store.queries.queries import (
     MAX_STATUS_AGE,
@@ -137,6 +139,12 @@ async def _read_status(settings: Settings, chosen: StatusFilter) -> StatusSnapsh
             else None
         )
         snapshot = await take_snapshot(store.queries, posts, shows_all=chosen.shows_all)
+        is_any_due = any(item.state is State.DUE for item in snapshot.deliveries)
+        tasks = (
+            await store.approvals.tasks(chosen.post)
+            if settings.approval_rules.is_active and is_any_due
+            else ()
+        )
         own = next(
             (
                 one
@@ -153,6 +161,7 @@ async def _read_status(settings: Settings, chosen: StatusFilter) -> StatusSnapsh
         snapshot,
         deliveries=shown,
         changed_files={own.id: changed} if own is not None else {},
+        unapproved=list_unapproved(tasks),
     )
 
 
@@ -359,6 +368,8 @@ def format_details(
         details.append(
             translate("typed_reason", reason=text) if text == delivery.reason else text
         )
+    if snapshot.awaits_approval(delivery) and delivery.reason != AWAITING_APPROVAL:
+        details.append(formatter.reason(AWAITING_APPROVAL))
     if delivery.state is State.DUE:
         details += [
             formatter.pause("blocked_by_pause", pause)

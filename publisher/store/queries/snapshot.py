@@ -45,10 +45,21 @@ class StatusSnapshot:
     configured_accounts: frozenset[AccountId] | None = None
     """The accounts of the present settings, for a daemon once it runs; None if not asked for."""
 
+    def awaits_approval(self, delivery: Delivery) -> bool:
+        """Return True for a due delivery that its approvals hold back.
+
+        Its reason says so only once its login could send.
+        """
+        return delivery.state is State.DUE and delivery.key in self.unapproved
+
     def waits_until(self, delivery: Delivery) -> datetime | None:
         """Return the end of a due delivery's wait for its login's gap and limits; None if none."""
         cooldown = self.cooldowns.get(delivery.login)
-        if cooldown is None or delivery.state is not State.DUE:
+        if (
+            cooldown is None
+            or delivery.state is not State.DUE
+            or self.awaits_approval(delivery)
+        ):
             return None
         until = cooldown.urgent_until if delivery.is_urgent else cooldown.routine_until
         return until if until > self.now else None
