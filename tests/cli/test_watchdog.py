@@ -78,6 +78,7 @@ def test_a_fault_reaches_the_channels_of_alerts_once(run, drill, hooks):
     assert looks == [1, 1, 1]
     assert "还从来没有运行过" in message["message"]
     assert "systemctl start publisher" in message["message"]
+    assert " check " in message["message"], "it may refuse to start"
     assert message["ids"][0].startswith("daemon_silent@")
     assert message["title"].startswith(f"[紧急] publisher {drill.name}（告急）：主机 ")
     assert hooks["chief"].accepted == []
