@@ -214,6 +214,20 @@ def test_a_fault_is_reported_once_where_the_state_cannot_be_kept(
     assert (state.is_file(), spare.exists()) == (True, False)
 
 
+def test_a_full_disk_is_not_said_to_repeat_reports(
+    run, drill, hooks, tmp_path, monkeypatch
+):
+    """The state is kept in memory; only the settings of a good look cannot be noted."""
+    monkeypatch.setenv("RUNTIME_DIRECTORY", str(tmp_path))
+    assert run("-C", drill, "reload").code == 0
+    for name in ("watchdog.json", "watchdog-settings.json"):
+        (drill / "var" / name).mkdir()
+    looked = run("-C", drill, "--lang", "en", "watchdog", "--once")
+    assert "watchdog-settings.json" in looked.err
+    assert "again and again" not in looked.err
+    assert len(hooks["duty"].accepted) == 1
+
+
 def test_a_link_in_the_spare_place_is_not_followed(
     run, drill, hooks, tmp_path, monkeypatch
 ):

@@ -74,7 +74,8 @@ async def _look(terminal: Terminal) -> int:
     try:
         await asyncio.to_thread(keep_settings, settings)
     except OSError as error:
-        _print_unwritable(terminal, settings_file(settings.workspace), error)
+        file = settings_file(settings.workspace)
+        _print_unwritable(terminal, "watchdog_settings_unwritable", file, error)
     return await _report_findings(terminal, settings, findings, now)
 
 
@@ -119,14 +120,17 @@ async def _report_findings(
     try:
         await asyncio.to_thread(keep_state, settings, record_reports(state, sent, now))
     except OSError as error:
-        _print_unwritable(terminal, state_file(settings), error)
+        file = state_file(settings)
+        _print_unwritable(terminal, "watchdog_state_unwritable", file, error)
         return 1
     return int(bool(findings.faults) or len(sent) < len(reports))
 
 
-def _print_unwritable(terminal: Terminal, file: Path, error: OSError) -> None:
+def _print_unwritable(
+    terminal: Terminal, code: str, file: Path, error: OSError
+) -> None:
     reason = error.strerror or type(error).__name__
-    terminal.print_note("watchdog_state_unwritable", file=file, error=reason)
+    terminal.print_note(code, file=file, error=reason)
 
 
 async def send_report(terminal: Terminal, settings: Settings, report: Report) -> bool:
