@@ -29,7 +29,7 @@ EXIT_FAILED, EXIT_USAGE, EXIT_REFUSED, EXIT_NOT_FOUND = 1, 2, 3, 4
 RETRYABLE_REFUSALS = frozenset({
     "large_removal", "settings_removal", "no_removal_waits",
     "no_open_manual_task", "nothing_to_resolve", "clock_skew", "worker_name_taken",
-    "sign_in_delayed", "code_wrong",
+    "sign_in_delayed", "code_wrong", "code_used",
     "password_too_short", "password_too_long", "password_guessable", "user_name_unusable",
 })  # fmt: skip
 """Refusals that may not recur with the same command.

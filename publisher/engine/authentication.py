@@ -117,9 +117,10 @@ async def check_code(  # noqa: PLR0913 # what a code is checked with
     the user. A recovery code cannot be guessed, so it is free of these counts. It lets its owner in
     while somebody guesses codes.
 
-    Raises SignInError as `check_password` does. `sign_in_ended` means that the password was
-    replaced or the user disabled since it was typed. `second_factor_key_missing` means that codes
-    cannot be checked, but a recovery code can.
+    Raises SignInError as `check_password` does. `code_used` is for a code that was right before: it
+    is no failed attempt to tell the user of. `sign_in_ended` means that the password was replaced
+    or the user disabled since it was typed. `second_factor_key_missing` means that codes cannot be
+    checked, but a recovery code can.
     """
     proofs = await users.read_proofs(user.name)
     if proofs is None or proofs.user.epoch != user.epoch or not proofs.user.is_enabled:
@@ -174,13 +175,17 @@ def _open_totp_secret(proofs: SignInProofs, load_user_key: LoadUserKey) -> str |
 async def _use_totp_code(
     users: Users, name: str, secret: str | None, code: str
 ) -> bool:
-    """Return True if a code is right and its time step was not used before."""
+    """Return True if a code is right. Raise SignInError if its time step was used before."""
     step = (
         None
         if secret is None
         else find_totp_step(secret, code, users.runtime.now().timestamp())
     )
-    return step is not None and await users.use_totp_step(name, step)
+    if step is None:
+        return False
+    if not await users.use_totp_step(name, step):
+        raise SignInError("code_used", name=name)
+    return True
 
 
 def find_totp_step(secret: str, code: str, at: float) -> int | None:

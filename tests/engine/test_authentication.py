@@ -200,8 +200,20 @@ async def test_a_code_counts_once_and_only_near_its_time(users, second_factor, r
             )
         except SignInError as error:
             outcomes.append(error.code)
-    failed, right = "sign_in_failed", "password, code"
-    assert outcomes == [failed, failed, right, failed, right, failed]
+    failed, used, right = "sign_in_failed", "code_used", "password, code"
+    assert outcomes == [used, failed, right, used, right, failed]
+
+
+async def test_a_code_that_was_used_is_no_attempt_of_somebody_else(
+    users, second_factor, runtime
+):
+    """Its owner typed it twice: the next sign-in does not tell of failed attempts."""
+    user = await check_password(users, "wang", PASSWORD, "here")
+    used = pyotp.TOTP(second_factor.secret).at(runtime.now())
+    assert await try_code(users, user, used, "here") == "code_used"
+    assert await users.attempts.take_failures("wang") is None
+    assert await try_code(users, user, "000000", "here") == "sign_in_failed"
+    assert (await users.attempts.take_failures("wang")).number == 1
 
 
 async def try_code(users, user, code, source, session=""):

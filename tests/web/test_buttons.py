@@ -97,7 +97,7 @@ def test_no_text_has_a_command_of_a_button_or_a_piece_of_one(lang):
 SIGN_IN_CODES = (
     "sign_in_failed", "sign_in_delayed", "sign_in_ended", "second_factor_awaited",
     "second_factor_key_missing", "code_wrong", "password_too_short", "password_too_long",
-    "password_guessable", "passwords_differ",
+    "password_guessable", "passwords_differ", "code_used",
 )  # fmt: skip
 """The statements on the pages of a sign-in, to people without a terminal."""
 
