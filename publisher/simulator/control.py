@@ -51,9 +51,10 @@ class ControlApi:
         )
         if platform not in self.platforms or not identity:
             raise ValueError("platform (weibo, wechat or tieba) and account are needed")
-        given = {
-            name: str(value) for name, value in (fields.get("secret") or {}).items()
-        }
+        fields_of_secret = fields.get("secret") or {}
+        if not isinstance(fields_of_secret, dict):
+            raise TypeError("secret is an object of fields, such as access_token")
+        given = {name: str(value) for name, value in fields_of_secret.items()}
         secret = self.platforms[platform].make_secret(identity) | given
         account = self.state.ensure_account(platform, identity)
         account.name = str(fields.get("name") or account.name)

@@ -175,6 +175,16 @@ async def test_a_name_is_shown_once_given(sim):
     assert (await sim.get("/_sim/accounts")).json()[0]["name"] == "平安"
 
 
+async def test_the_secret_of_an_account_is_an_object(sim):
+    """Any other is named as a mistake of the request."""
+    answer = await sim.post(
+        "/_sim/accounts",
+        json={"platform": "weibo", "account": "7", "secret": "access_token"},
+    )
+    assert answer.status_code == 400
+    assert "secret is an object" in answer.text
+
+
 async def test_an_account_that_nobody_named_has_the_name_it_was_given_at_the_start():
     """An account is shown by its agency's name, not by its id, from its first call on.
 
