@@ -20,6 +20,7 @@ from publisher.domain.errors import (
     Problem,
     PublisherError,
     RefusedError,
+    SignInError,
 )
 from publisher.i18n import Messages, find_post
 from publisher.runtime.redaction import redact_text
@@ -91,7 +92,10 @@ def report_error(error: PublisherError | OSError, terminal: Terminal) -> int:
         case _:
             code, facts = "concurrent_update", {"error": type(error).__name__}
     hint = messages.hint(hint_code or code, **facts)
-    terminal.print_error(terminal.translate(code, **facts), hint, code)
+    # docs/refusals.md has it
+    shows_code = exit_code == EXIT_REFUSED and not isinstance(error, SignInError)
+    message = terminal.translate(code, **facts)
+    terminal.print_error(message, hint, code, shows_code=shows_code)
     return exit_code
 
 

@@ -72,11 +72,15 @@ class Terminal:
         else:
             echo(message, err=True)
 
-    def print_error(self, message: str, hint: str, code: str) -> None:
+    def print_error(
+        self, message: str, hint: str, code: str, *, shows_code: bool = False
+    ) -> None:
         """Print an error with its hint to standard error, or as an event of a log that is JSON."""
         if is_stderr_json():
             log.error(code, message=message, **({"hint": hint} if hint else {}))
             return
+        if shows_code:
+            message = self.translate("message_with_code", message=message, code=code)
         echo(message, err=True)
         if hint:
             echo(f"    {hint}", err=True)

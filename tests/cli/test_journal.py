@@ -87,6 +87,8 @@ def test_f85_a_lost_database_is_said_to_be_lost_and_no_other_is_made(
         answer = run("-C", sent, "--lang", "en", command)
         assert answer.code != 0, command
         assert "is gone" in answer.out + answer.err, command
+    refused = run("-C", sent, "status").err
+    assert "（database_lost）" in refused, "a code to look up"
     assert not database.exists()
     what = [backup] if has_backup else ["--accept-current"]
     restored = run("-C", sent, "restore", *what, *BY)
