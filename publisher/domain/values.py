@@ -190,6 +190,8 @@ def read_person(value: object, _form: FieldForm, _due: date) -> str:
     ):
         raise WrongValueError("template_data_wrong")
     masked = f"{name[:1]}某"
+    if not is_alias and len(name) == 1:  # a surname alone
+        name = masked
     if age < ADULT_AGE and (is_alias or not _MASKED_MINOR.fullmatch(name)):
         raise WrongValueError("value_minor_named", value=name, masked=masked)
     if not is_alias and not _MASKED_NAME.fullmatch(name):

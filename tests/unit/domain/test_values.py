@@ -37,6 +37,7 @@ def refusal(type_: str, value: object, **form: object) -> str:
         ("text", "两行\n文字", "两行\n文字"),
         ("lines", ["一", "二"], ["一", "二"]),
         ("person", {"name": "王某", "sex": "女", "age": 46}, "王某（女，46岁）"),
+        ("person", {"name": "王", "sex": "女", "age": 46}, "王某（女，46岁）"),
         (
             "person",
             {"name": "欧阳某某", "sex": "男", "age": 30},
