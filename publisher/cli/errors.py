@@ -30,7 +30,7 @@ EXIT_FAILED, EXIT_USAGE, EXIT_REFUSED, EXIT_NOT_FOUND = 1, 2, 3, 4
 RETRYABLE_REFUSALS = frozenset({
     "large_removal", "settings_removal", "no_removal_waits",
     "no_open_manual_task", "nothing_to_resolve", "clock_skew", "worker_name_taken",
-    "sign_in_delayed", "code_wrong", "code_used",
+    "sign_in_delayed", "code_wrong",
     "password_too_short", "password_too_long", "password_guessable", "user_name_unusable",
 })  # fmt: skip
 """Refusals that may not recur with the same command.
@@ -94,8 +94,9 @@ def report_error(error: PublisherError | OSError, terminal: Terminal) -> int:
     hint = messages.hint(hint_code or code, **facts)
     # docs/refusals.md has it
     shows_code = exit_code == EXIT_REFUSED and not isinstance(error, SignInError)
-    message = terminal.translate(code, **facts)
-    terminal.print_error(message, hint, code, shows_code=shows_code)
+    terminal.print_error(
+        terminal.translate(code, **facts), hint, code, shows_code=shows_code
+    )
     return exit_code
 
 

@@ -118,7 +118,7 @@ async def check_code(  # noqa: PLR0913 # what a code is checked with
     while somebody guesses codes.
 
     Raises SignInError as `check_password` does. `code_used` is for a code that was right before: it
-    is no failed attempt to tell the user of. `sign_in_ended` means that the password was replaced
+    counts as no failed attempt. `sign_in_ended` means that the password was replaced
     or the user disabled since it was typed. `second_factor_key_missing` means that codes cannot be
     checked, but a recovery code can.
     """

@@ -207,7 +207,7 @@ async def test_a_code_counts_once_and_only_near_its_time(users, second_factor, r
 async def test_a_code_that_was_used_is_no_attempt_of_somebody_else(
     users, second_factor, runtime
 ):
-    """Its owner typed it twice: the next sign-in does not tell of failed attempts."""
+    """Its owner typed it twice: the next sign-in names no failed attempts."""
     user = await check_password(users, "wang", PASSWORD, "here")
     used = pyotp.TOTP(second_factor.secret).at(runtime.now())
     assert await try_code(users, user, used, "here") == "code_used"
