@@ -541,22 +541,6 @@ async def test_each_change_of_users_is_in_the_audit(open_store):
     ]
 
 
-async def test_users_that_the_owner_enables_after_a_restore_are_one_alert(open_store):
-    """The alert counts them, and begins again for each; another person's are another alert."""
-    store = await open_store()
-    names = ("zhang", "wang", "chen")
-    for name in names:
-        await add_active(store, name, ADMIN)
-        await store.users.enable(name, LI, breaks_glass=True)
-    [alert] = await store.queries.alerts()
-    assert (alert.code, alert.facts["action"]) == ("break_glass", "user enable ×3")
-    await store.users.enable("zhang", named_person("somebody"), breaks_glass=True)
-    assert len(await store.queries.alerts()) == 2
-    for name in names:
-        history = await store.queries.audit_history(f"user:{name}")
-        assert "break_glass" in [entry.event for entry in history]
-
-
 ADD, CHANGE, RESET = UserChangeKind
 RESETS = [frozenset({factor}) for factor in SignInFactor]
 

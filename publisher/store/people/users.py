@@ -43,8 +43,6 @@ from publisher.store.db.database import Transaction, in_transaction
 from publisher.store.db.rows import (
     batches,
     clear_alerts,
-    keep_alert,
-    open_alerts,
     raise_alert,
     replace_alerts,
     write_audit,
@@ -457,10 +455,7 @@ class Users(StorePart):
         )
         write_audit(transaction, now, by, event="user_enabled", subject=f"user:{name}")
         if breaks_glass:
-            subject = f"user:{name}"
-            record_break_glass(
-                transaction, now, by, subject, "user enable", is_counted=True
-            )
+            record_break_glass(transaction, now, by, f"user:{name}", "user enable")
 
     @in_transaction
     def reset(
@@ -718,20 +713,12 @@ class Users(StorePart):
         return link
 
 
-def record_break_glass(  # noqa: PLR0913 # an action, and how it is told
-    transaction: Transaction,
-    at: datetime,
-    by: Actor,
-    subject: str,
-    action: str,
-    *,
-    is_counted: bool = False,
+def record_break_glass(
+    transaction: Transaction, at: datetime, by: Actor, subject: str, action: str
 ) -> None:
     """Record an action without sign-in.
 
-    The name is claimed, so the alert names the system user beside it. An action that `is_counted`
-    is often repeated for several people, as after a restore: an open alert then counts them, and
-    the audit has their names.
+    The name is claimed, so the alert names the system user beside it.
     """
     user = "?" if by.system is None else by.system.user or f"uid {by.system.uid}"
     write_audit(
@@ -742,18 +729,13 @@ def record_break_glass(  # noqa: PLR0913 # an action, and how it is told
         subject=subject,
         detail={"action": action},
     )
-    facts = {"user": user, "by": by.name, "action": action}
-    if not is_counted:
-        raise_alert(transaction, at, BREAK_GLASS, subject, facts)
-        return
-    whole = f"command:{action}:{user}:{by.name}"
-    opened = [found for _code, found in open_alerts(transaction.connection, whole)]
-    number = int(opened[0].get("number", "1")) + 1 if opened else 1
-    if number == 1:
-        raise_alert(transaction, at, BREAK_GLASS, whole, facts)
-        return
-    facts |= {"action": f"{action} ×{number}", "number": str(number)}
-    keep_alert(transaction, at, BREAK_GLASS, whole, facts)
+    raise_alert(
+        transaction,
+        at,
+        BREAK_GLASS,
+        subject,
+        {"user": user, "by": by.name, "action": action},
+    )
 
 
 def end_sign_ins(connection: Connection, user: str | None = None) -> tuple[int, int]:
