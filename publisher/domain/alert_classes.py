@@ -59,7 +59,7 @@ _CODES: Mapping[tuple[Urgency, Audience], str] = {
         held failed expired removed cannot_send after_review_overdue attempt_orphaned
         blocked_by_unknown manual_task_expiring original_in_doubt picture_unreadable
         published_after_cancellation published_after_edit response_late
-        response_redirected response_too_large retracting retraction_refused
+        response_redirected response_too_large retracting retraction_refused save_lost
         urgent_approval_needed urgent_not_seen urgent_paused
     """,
     (Urgency.URGENT, Audience.OPERATORS): """
@@ -104,7 +104,8 @@ _EVENTS = """
     appeal_over approvals_voided attempt_orphaned break_glass cancelled.original_not_published
     clock_jumped_ahead clock_jumped_back expired external_post failed
     help_wanted link_opened_elsewhere log_lines_dropped occurrences_missed posts_removed
-    published_after_cancellation published_after_edit removed response_late sign_in_reset
+    published_after_cancellation published_after_edit removed response_late save_lost
+    sign_in_reset
     unauthorized_post users_suspended
 """
 EVENT_CODES = frozenset(_EVENTS.split())

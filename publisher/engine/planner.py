@@ -167,6 +167,7 @@ async def _apply_schedule(  # noqa: PLR0913, PLR0917 # as above
     post_store = planner.store.posts
     base_version = await post_store.schedule_version()
     if await planner.store.saves.is_superseded(text):
+        await planner.store.saves.report_lost(text)
         raise RefusedError("save_superseded")
     context = await _schedule_context(planner)
     schedule = await asyncio.to_thread(parse_schedule, text, file=file, context=context)

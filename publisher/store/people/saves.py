@@ -26,11 +26,14 @@ from publisher.domain.post import (
 )
 from publisher.store.approvals.guard import read_approved_presentations
 from publisher.store.base import BaseStore, StorePart
+from publisher.store.db.alert_tables import ALERT
 from publisher.store.db.approval_tables import POST_SAVE
 from publisher.store.db.database import Transaction, in_transaction
 from publisher.store.db.rows import (
     batches,
+    clear_alerts,
     post_rows,
+    raise_alert,
     read_family_members,
     write_audit,
 )
@@ -42,6 +45,8 @@ SAVES_KEPT = timedelta(days=30)
 A file that is not put in force by then was given up. The audit keeps the save for good.
 """
 POSTS_PER_QUERY = 500
+SAVE_LOST = "save_lost"
+"""Code of the alert; its subject is the code and the post."""
 
 
 def hash_text(text: str) -> str:
@@ -104,6 +109,7 @@ class PostSaves(StorePart):
             "file_owners": json.dumps(hands, ensure_ascii=False),
         }
         transaction.connection.execute(insert(POST_SAVE).values(row))
+        clear_alerts(transaction, f"{SAVE_LOST}:{save.id}", now, SAVE_LOST)
         others = {"copied_from": save.copied_from, "file_owners": hands}
         known = {name: value for name, value in others.items() if value}
         detail = {"schedule": text_sha256, "fields": sorted(save.fields), **known}
@@ -225,6 +231,25 @@ class PostSaves(StorePart):
             return not _is_made_from(connection, digest, active.id, active.sha256)
 
         return self.database.is_shared and await self.database.read(read)
+
+    @in_transaction
+    def report_lost(self, transaction: Transaction, text: str) -> None:
+        """Raise an alert for each post that was saved into a superseded text, once a save.
+
+        Its person believes that it is in the schedule. The alert ends when the post is saved again.
+        """
+        now, digest, seen = self.runtime.now(), hash_text(text), set[str]()
+        connection = transaction.connection
+        while digest not in seen and (save := _find_save_of(connection, digest)):
+            seen.add(digest)
+            digest = save.base_sha256
+            subject = f"{SAVE_LOST}:{save.post}"
+            known = select(ALERT.c.id).where(
+                ALERT.c.subject == subject, ALERT.c.at >= save.at
+            )
+            if connection.scalar(known.limit(1)) is None:
+                facts = {"post": save.post, "by": save.by}
+                raise_alert(transaction, now, SAVE_LOST, subject, facts)
 
 
 class PostSource(Protocol):
