@@ -36,12 +36,13 @@ def find_start_problems(settings: Settings) -> Sequence[Problem]:
 
 def find_loss(settings: Settings) -> Iterator[Problem]:
     """Yield the refusal of a database that is gone, although its journal knows calls."""
-    from publisher.app.open_store import journal_path  # noqa: PLC0415 # as below
-    from publisher.store.db.database import sqlite_file  # noqa: PLC0415
+    journal = settings.workspace / "var" / "intents.jsonl"
+    if not journal.exists():
+        return
+    from publisher.store.db.database import sqlite_file  # noqa: PLC0415 # as below
     from publisher.store.recovery.setup import require_not_lost  # noqa: PLC0415
 
-    journal, file = journal_path(settings), sqlite_file(settings.database)
-    if file is None or not journal.exists():
+    if (file := sqlite_file(settings.database)) is None:
         return
     try:
         require_not_lost(file, journal)

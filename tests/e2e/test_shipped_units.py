@@ -518,7 +518,9 @@ def test_the_shipped_backup_keeps_a_copy_and_ends_the_alert(installation):
     os.chown(backups, USERS["publisher"], GROUPS["publisher"])
     place = str(INSTALLED / "backups")
     said = (EXAMPLES / "publisher-backup.service").read_text("utf-8")
-    [arguments] = re.findall(rf"^ExecStart=.* -C {INSTALLED} (.*)$", said, re.MULTILINE)
+    [arguments] = re.findall(
+        rf"^ExecStart=.*/publisher -C {INSTALLED} (.*)$", said, re.MULTILINE
+    )
     given = arguments.replace("/var/backups/publisher", place).split()
     command = [sys.executable, "-P", "-m", "publisher", "-C", str(INSTALLED), *given]
     written = [str(INSTALLED / "var"), place]
