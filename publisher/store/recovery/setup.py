@@ -80,11 +80,13 @@ async def prepare_database(  # noqa: PLR0913 # which database, and what is check
     `check_folder` do; with `checks_integrity`, also as `check_integrity` does.
     """
     file = sqlite_file(url)
-    if file is not None and not allows_older:
-        await asyncio.to_thread(require_not_lost, file, journal)
-    await asyncio.to_thread(
-        migrate, url, environment, journal, runtime, checks_integrity=checks_integrity
-    )
+
+    def prepare() -> None:
+        if file is not None and not allows_older:
+            require_not_lost(file, journal)
+        migrate(url, environment, journal, runtime, checks_integrity=checks_integrity)
+
+    await asyncio.to_thread(prepare)
     if not allows_older:
         await asyncio.to_thread(check_against_journal, url, journal)
         await asyncio.to_thread(check_folder, url)
