@@ -79,16 +79,7 @@ def report_error(error: PublisherError | OSError, terminal: Terminal) -> int:
         case IllegalTransitionError():
             code = "illegal_transition"
         case OSError():
-            # common errors have a text of ours
-            known = f"errno_{errno.errorcode.get(error.errno or 0, '')}"
-            known = "host_unknown" if isinstance(error, socket.gaierror) else known
-            reason = messages.translate(
-                messages.first_known(known, error.strerror or type(error).__name__)
-            )
-            file = display_path(str(error.filename)) if error.filename else ""
-            code = "system_error_at" if file else "system_error"
-            facts = {"reason": reason, "file": file}
-            hint_code = known
+            code, facts, hint_code = describe_system_error(error, messages)
         case _:
             code, facts = "concurrent_update", {"error": type(error).__name__}
     hint = messages.hint(hint_code or code, **facts)
@@ -98,6 +89,20 @@ def report_error(error: PublisherError | OSError, terminal: Terminal) -> int:
         terminal.translate(code, **facts), hint, code, shows_code=shows_code
     )
     return exit_code
+
+
+def describe_system_error(
+    error: OSError, messages: Messages
+) -> tuple[str, Mapping[str, str], str]:
+    """Return the code and facts of the message for a system error, and the code of its hint."""
+    if isinstance(error, socket.gaierror):
+        known = "host_unknown"
+    else:
+        known = f"errno_{errno.errorcode.get(error.errno or 0, '')}"
+    words = messages.first_known(known, error.strerror or type(error).__name__)
+    file = display_path(str(error.filename)) if error.filename else ""
+    code = "system_error_at" if file else "system_error"
+    return code, {"reason": messages.translate(words), "file": file}, known
 
 
 def report_usage_error(error: click.UsageError, terminal: Terminal) -> int:

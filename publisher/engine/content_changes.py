@@ -93,7 +93,7 @@ class Part:
     def equals(self, other: "Part") -> bool:
         """Return True for the same words between the same words, as far as a page shows them.
 
-        Other words before them may give them another meaning: what is listed once is shown once.
+        Other words before them may give them another meaning, and then each is listed.
         """
         return (self.removed, self.added, self.before, self.after) == (
             other.removed,

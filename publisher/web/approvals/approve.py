@@ -52,7 +52,7 @@ RETURN_REASONS = ("web_return_facts", "web_return_words", "web_return_time")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Original:
-    """The post that a correction is about, and sentences on what the correction quotes of it."""
+    """The post that a correction is about, and sentences on words that it misquotes."""
 
     post: PostId
     title: str
@@ -208,7 +208,7 @@ async def show_changes(request: Request) -> Response:
 def choose_whole(
     contents: Sequence[RenderedPost], changes: ContentChanges
 ) -> Sequence[RenderedPost]:
-    """Return the texts that differences do not show: a new account's, and what no words describe.
+    """Return the texts of new accounts, and of changes that no difference of words can show.
 
     There is one of each platform.
     """

@@ -137,7 +137,7 @@ async def send_urgent(request: Request) -> Response:
 
 
 async def save_emergency(request: Request, change: PostChange) -> EditResult | PostId:
-    """Save a post of this lane; past the schedule, whose id it returns, if that cannot be saved.
+    """Save a post of this lane. Past a schedule that cannot be saved, and then return its id.
 
     Raises the errors of `save_post`.
     """
