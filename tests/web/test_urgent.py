@@ -98,6 +98,10 @@ async def test_two_officers_release_it_at_once(lane):
     )
     released = await other.post(f"/urgent/{POST}", data=fields_of(page.text))
     assert released.status_code == 303
+    polled = await other.get(f"/urgent/{POST}", headers={"hx-request": "true"})
+    opened = await other.get(released.headers["location"])
+    assert ('data-testid="notice"' in polled.text) is False
+    assert ('data-testid="notice"' in opened.text) is True
     assert {item.state for item in await lane.store.queries.deliveries(POST)} == {
         State.DUE
     }

@@ -88,11 +88,10 @@ async def render_page(
     frame = (
         await read_frame(site, visitor, moment) if visitor.session is not None else None
     )
-    notice = (
-        site.sign_ins.notices.pop(visitor.session_id, None)
-        if visitor.session_id
-        else None
-    )
+    notice = None
+    # a page that asks by itself takes a part of the answer, and would lose the notice
+    if visitor.session_id and "hx-request" not in request.headers:
+        notice = site.sign_ins.notices.pop(visitor.session_id, None)
     values = {"stream": stream_path("frame"), "path": request.url.path, **values}
     text = render(visitor, f"{template}.html", frame=frame, notice=notice, **values)
     return HTMLResponse(text, status_code=status)
