@@ -51,10 +51,14 @@ TO_ALL = '["beijing-weibo", "beijing-wechat", "beijing-tieba"]'
 
 
 @pytest.fixture
-async def approving(tmp_path, sqlite_template):
+async def approving(tmp_path, sqlite_template, own_pages):
     """Yield a dashboard with two approvals per warning, and one warning due this evening."""
     folder = await asyncio.to_thread(make_workspace, tmp_path / "drill")
     shutil.copyfile(sqlite_template, folder / "var" / "publisher.db")
+    for path, page in own_pages.items():
+        own_page = folder / "templates" / path
+        own_page.parent.mkdir(parents=True, exist_ok=True)
+        own_page.write_text(page, "utf-8")
     runtime, settings = make_confirmed_runtime(), folder / "publisher.toml"
     async with open_store(await load_settings(folder), runtime) as store:
         await store.users.add(ADMIN.name, [parse_grant("admin")], ADMIN)

@@ -27,6 +27,9 @@ from tests.web.test_approve import (  # noqa: F401 # a fixture
 )
 from tests.web.test_sign_in import add_activated
 
+FOR_SHANGHAI = """{% extends "_shared/plain.txt" %}
+{% block end %}{% if region.name == "上海" %}只给上海。{% endif %}{% endblock %}"""
+
 
 def items_of(page):
     """Return the values of a form's items."""
@@ -73,6 +76,7 @@ async def test_several_texts_are_approved_at_once(approving):  # noqa: F811 # th
     assert await counted(approving) == {"refund": 1, "p": 1, "q": 0}
 
 
+@pytest.mark.parametrize("own_pages", [{"warning/tieba.txt": FOR_SHANGHAI}])
 async def test_pictures_and_several_texts_of_a_platform_are_shown(approving):  # noqa: F811 # the fixture
     """The page shows the pictures, and says of how many texts of a platform it shows one."""
     media = approving.application.settings.workspace / "media"
@@ -90,7 +94,7 @@ async def test_pictures_and_several_texts_of_a_platform_are_shown(approving):  #
     }
     assert re.findall(r"<figcaption[^>]*>\s*(.*?)\s*<", page) == [
         "2 个贴吧账号的正文有 2 种，这是其中一种。",
-        "2 个微博账号正文相同，只有编号和链接不同。",
+        "2 个微博账号正文相同，只有编号、链接和地区资料不同。",
     ]
 
 

@@ -46,6 +46,7 @@ from publisher.web.kit.todo import (
     may_release,
     release_path,
 )
+from publisher.web.posts.texts import compare_texts
 
 RETURN_REASONS = ("web_return_facts", "web_return_words", "web_return_time")
 
@@ -67,7 +68,7 @@ WORD_FIELDS: Final = frozenset({"title", "summary", "text"})
 class ShownText:
     """The preview of one account, its platform's accounts, and the number of distinct texts.
 
-    Texts that differ only in number and link count as one.
+    Texts that differ only in number, link and facts of the region count as one.
     """
 
     rendered: RenderedPost
@@ -501,19 +502,8 @@ def describe_text(
         rendered=shown,
         policy=policy,
         choices=[rendered.account for rendered in of_platform],
-        variants=count_variants(of_platform),
+        variants=compare_texts(of_platform, get_site(request).settings).number,
     )
-
-
-def count_variants(contents: Sequence[RenderedPost]) -> int:
-    """Return the number of distinct texts. A difference in number and link alone is none."""
-    texts = {
-        "\n".join(rendered.all_parts)
-        .replace(rendered.marker.code, "")
-        .replace(rendered.link or "\0", "")
-        for rendered in contents
-    }
-    return len(texts)
 
 
 async def give_approval(request: Request) -> Response:

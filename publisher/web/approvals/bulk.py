@@ -13,7 +13,6 @@ from publisher.engine.approvals import approve_content, waits_for
 from publisher.store.approvals.guard import name_occurrence
 from publisher.store.approvals.tasks import ApprovalTask
 from publisher.web.approvals.approve import (
-    count_variants,
     describe_repeats,
     keep_visible,
     read_instant,
@@ -31,6 +30,7 @@ from publisher.web.kit.frame import read_moment
 from publisher.web.kit.page import redirect
 from publisher.web.kit.site import Visitor, get_site, get_visitor
 from publisher.web.kit.todo import approval_path, make_visitor_approver
+from publisher.web.posts.texts import compare_texts
 
 
 async def show_bulk(request: Request) -> Response:
@@ -133,7 +133,7 @@ async def describe_task(
                 rendered=of_platform[0],
                 capabilities=policies[of_platform[0].account].capabilities,
                 accounts=len(of_platform),
-                variants=count_variants(of_platform),
+                variants=compare_texts(of_platform, visitor.site.settings).number,
             )
             for of_platform in by_platform.values()
             if of_platform[0].account in policies
