@@ -29,7 +29,7 @@ def test_accounts_before_anything_ran_shows_them_all_and_makes_no_database(run, 
     assert [row["health"] for row in shown] == [None] * len(shown)
     assert all(row["quota_left"] > 0 for row in shown)
     assert list((drill / "var").iterdir()) == []
-    assert "还没有检查过" in run("-C", drill, "accounts").out
+    assert "还没有检查结果" in run("-C", drill, "accounts").out
 
 
 def test_accounts_shows_the_last_probe(run, drill, run_on_database):

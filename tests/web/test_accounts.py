@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import update
 
 from publisher.domain.account import Mode
-from publisher.domain.delivery import MAINTENANCE, State
+from publisher.domain.delivery import MAINTENANCE, SENDER, State
 from publisher.domain.results import (
     CredentialExpired,
     Healthy,
@@ -210,6 +210,25 @@ async def test_a_paused_account_is_one_thing_to_do(site):
     after = (await client.get("/inbox")).text
     assert 'data-testid="todo-account-beijing-weibo"' not in after
     assert after.count('data-testid="todo-resolve-refund') == 1
+
+
+async def test_a_resumed_account_is_not_called_fine_before_its_login_is_checked(site):
+    """The result of an earlier check says nothing about a login that was refused after it."""
+    [account] = [
+        health.account
+        for health in await site.store.login_health.list_accounts()
+        if health.account.id == "beijing-weibo"
+    ]
+    await site.store.login_health.record_probe(account, Healthy())
+    site.runtime.advance_time(timedelta(minutes=1))
+    await site.store.actions.pause("account:beijing-weibo", SENDER, "auth")
+    client = await site.signed_in("operator")
+    path = "/accounts/beijing-weibo"
+    fields = hidden_fields((await client.get(path)).text, f"{path}/resume")
+    await client.post(f"{path}/resume", data=fields)
+    assert "登录检查中" in (await client.get(path)).text
+    await site.store.login_health.record_probe(account, Healthy())
+    assert "登录检查中" not in (await client.get(path)).text
 
 
 async def test_a_login_is_checked_when_somebody_asks(site):

@@ -33,6 +33,7 @@ from publisher.domain.account import (
 )
 from publisher.domain.delivery import SENDER, Actor, Role
 from publisher.domain.results import (
+    RESULT_CODES,
     Blocked,
     CredentialExpired,
     HealthCheckResult,
@@ -106,6 +107,11 @@ class AccountHealth:
     cooldown_until: datetime | None = None
     override: ModeOverride | None = None
 
+    @property
+    def is_being_checked(self) -> bool:
+        """True if a check was requested after the last one, and has no result yet."""
+        return self.probed_at is not None and self.health is None
+
     def read_clock(self, now: datetime, timezone: tzinfo) -> SilenceClock | None:
         """Return the account's silence; None for one that is off, or not known yet."""
         if self.activity is None or self.mode is Mode.OFF:
@@ -171,11 +177,16 @@ class LoginHealthStore(StorePart):
     ) -> None:
         """Let an account's login be probed at the next occasion.
 
-        The cause is a change, or a request by a person.
+        The cause is a change, or a request by a person. Until then no earlier result says that the
+        login works.
         """
-        now = self.runtime.now()
-        _write_health(
-            transaction.connection, account.login, now, {"next_action_at": now}
+        now, connection = self.runtime.now(), transaction.connection
+        _write_health(connection, account.login, now, {"next_action_at": now})
+        connection.execute(
+            update(LOGIN_HEALTH)
+            .where(LOGIN_HEALTH.c.login == account.login)
+            .where(LOGIN_HEALTH.c.kind == RESULT_CODES[Healthy])
+            .values(kind=None)
         )
         if by is not None:
             subject = f"account:{account.id}"

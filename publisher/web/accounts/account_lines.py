@@ -246,6 +246,9 @@ def _judge(  # noqa: PLR0913, PLR0917 # all that may be wrong
     if health.mode is Mode.API and isinstance(health.health, ReadFailure):
         says = formatter.health(health.health)
         yield AccountStatus.WARN, t("pages_account_unread"), says
+    if health.mode is Mode.API and health.is_being_checked:
+        says = t("pages_account_checking_says")
+        yield AccountStatus.WARN, t("pages_account_checking"), says
     if health.mode is Mode.ASSISTED:
         yield AccountStatus.HAND, t("pages_account_by_hand"), ""
     yield AccountStatus.FINE, "", ""
