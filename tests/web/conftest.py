@@ -183,12 +183,6 @@ def staff_dir():
 
 
 @pytest.fixture
-def own_pages():
-    """Return the workspace's own pages of templates, by path."""
-    return {}
-
-
-@pytest.fixture
 def regions():
     """Return the number of regions of the drill, each with three accounts."""
     return 2

@@ -51,11 +51,14 @@ TO_ALL = '["beijing-weibo", "beijing-wechat", "beijing-tieba"]'
 
 
 @pytest.fixture
-async def approving(tmp_path, sqlite_template, own_pages):
-    """Yield a dashboard with two approvals per warning, and one warning due this evening."""
+async def approving(tmp_path, sqlite_template, request):
+    """Yield a dashboard with two approvals per warning, and one warning due this evening.
+
+    Its parameter has the workspace's own pages of templates, by path.
+    """
     folder = await asyncio.to_thread(make_workspace, tmp_path / "drill")
     shutil.copyfile(sqlite_template, folder / "var" / "publisher.db")
-    for path, page in own_pages.items():
+    for path, page in getattr(request, "param", {}).items():
         own_page = folder / "templates" / path
         own_page.parent.mkdir(parents=True, exist_ok=True)
         own_page.write_text(page, "utf-8")

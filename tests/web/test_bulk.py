@@ -76,7 +76,9 @@ async def test_several_texts_are_approved_at_once(approving):  # noqa: F811 # th
     assert await counted(approving) == {"refund": 1, "p": 1, "q": 0}
 
 
-@pytest.mark.parametrize("own_pages", [{"warning/tieba.txt": FOR_SHANGHAI}])
+@pytest.mark.parametrize(
+    "approving", [{"warning/tieba.txt": FOR_SHANGHAI}], indirect=True
+)
 async def test_pictures_and_several_texts_of_a_platform_are_shown(approving):  # noqa: F811 # the fixture
     """The page shows the pictures, and says of how many texts of a platform it shows one."""
     media = approving.application.settings.workspace / "media"
