@@ -123,6 +123,8 @@ async def test_what_was_written_again_is_not_sent_a_second_time(refused):
     page = (await client.get("/posts/refund")).text
     assert ("only=refused" in page, 'href="/posts/refund-2"' in page) == (False, True)
     assert (await client.get(AGAIN)).status_code == 409
+    page = (await client.get("/deliveries/refund/once/beijing-weibo")).text
+    assert ("/resend" in page, 'href="/posts/refund-2"' in page) == (False, True)
     account, post = AccountId("beijing-weibo"), PostId("refund")
     [original] = await application.store.posts.family_posts(post)
     with pytest.raises(RefusedError, match="resend_rewritten"):

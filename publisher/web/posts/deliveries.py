@@ -59,7 +59,12 @@ from publisher.web.posts.post_actions import (
     needs_retraction,
     takes_code,
 )
-from publisher.web.posts.posts import DeliveryLine, describe_delivery, name_related
+from publisher.web.posts.posts import (
+    DeliveryLine,
+    describe_delivery,
+    name_related,
+    read_rewritten,
+)
 from publisher.web.write.rewrite import read_refused
 
 
@@ -84,6 +89,8 @@ class DeliveryView:
     """The counts for taking the post down on this account, in all its occurrences."""
     is_refused: bool = False
     """True if its account was refused before anything was sent: nothing is to be looked for."""
+    copy: PostId | None = None
+    """The post that was written in its place after a refusal."""
 
     @property
     def path(self) -> str:
@@ -143,7 +150,8 @@ async def read_delivery_view(
     view = view_delivery(
         visitor, progress, filed[0], facts.pauses, list_unapproved(tasks)
     )
-    return await mark_refused(visitor, view)
+    copies = await read_rewritten(visitor, key.post, filed)
+    return await mark_refused(visitor, replace(view, copy=copies.get(account)))
 
 
 async def mark_refused(visitor: Visitor, view: DeliveryView) -> DeliveryView:
@@ -226,7 +234,11 @@ async def explain(
         configured_accounts=frozenset(visitor.site.settings.accounts),
     )
     actions = [entry for entry in entries if entry.event in POST_EVENTS]
-    return explain_delivery(history, actions, snapshot, visitor.formatter)
+    explanation = explain_delivery(history, actions, snapshot, visitor.formatter)
+    if view.copy is None:
+        return explanation
+    nothing = visitor.messages.translate("pages_delivery_rewritten")
+    return replace(explanation, next_steps=[nothing])
 
 
 def ruling_form(visitor: Visitor, view: DeliveryView, ruling: str) -> ActionForm:
@@ -330,7 +342,11 @@ def list_forms(visitor: Visitor, view: DeliveryView) -> Sequence[ActionForm]:
         forms += [
             ruling_form(visitor, view, ruling) for ruling in list_rulings(view, visitor)
         ]
-    if delivery.can_be_resent and visitor.may(Permission.SEND, accounts):
+    if (
+        delivery.can_be_resent
+        and not view.copy
+        and visitor.may(Permission.SEND, accounts)
+    ):
         forms.append(resend_form(visitor, view))
     if (
         needs_retraction(delivery)
