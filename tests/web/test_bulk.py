@@ -9,6 +9,8 @@ import pytest
 from PIL import Image
 
 from publisher.domain.delivery import State
+from publisher.domain.post import PostId
+from publisher.engine.corrections import send_correction
 from publisher.engine.decisions import named_person
 from publisher.engine.planner import apply_schedule
 from publisher.store.db.tables import DELIVERY
@@ -16,6 +18,7 @@ from publisher.web.kit.bulk import MAX_TICKED
 from tests.cli.posts import warning
 from tests.web.posts import LATER, POST, SOON, plan, set_state
 from tests.web.test_approve import (  # noqa: F401 # a fixture
+    CORRECTION,
     SECRET,
     TO_ALL,
     WRONG_CODE,
@@ -113,6 +116,23 @@ async def test_what_may_not_be_approved_is_refused_by_itself(approving):  # noqa
     assert "2 条" in (await li.get("/inbox")).text
     await li.post("/bulk/approve", data={"item": items})
     assert await counted(approving) == {"refund": 1, "p": 1, "q": 1}
+
+
+async def test_deleting_says_that_a_correction_stays(site):
+    """A correction is another post: deleting the original, alone or with others, leaves it."""
+    wrong = "正规退款原路退回，不用转账"
+    fix = CORRECTION.format(wrong=wrong, at=LATER.removeprefix("at = "))
+    await plan(site, POST, fix)
+    await set_state(site, State.PUBLISHED, attempts=1)
+    correction = await site.store.posts.get_post(PostId("sorry"))
+    await send_correction(
+        site.application.planner, correction, named_person("王"), is_new=False
+    )
+    client = await site.signed_in("author", "operator")
+    for path in ("/posts/refund/retract", "/bulk/retract?item=refund"):
+        assert (
+            "《更正退款提醒》是它的更正，不会一起删除" in (await client.get(path)).text
+        )
 
 
 async def test_what_does_not_fit_is_named_before_and_after(approving):  # noqa: F811 # the fixture

@@ -1,6 +1,7 @@
 """Take several posts down at once, and rule on several accounts of a post at once."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -31,6 +32,7 @@ from publisher.web.posts.deliveries import delivery_path
 from publisher.web.posts.post_actions import (
     PERMISSIONS,
     confirm_retraction,
+    explain_correction,
     list_resolvable,
     needs_code,
     post_path,
@@ -95,10 +97,15 @@ def retract_form(
                 value=f"{view.key.post} {view.newest}",
                 title=" ".join(filter(None, [view.region, view.details.post.title])),
                 path=post_path(view),
-                facts=t(
-                    "pages_retract_says",
-                    live=view.stops.published,
-                    doubtful=view.stops.doubtful,
+                facts=" ".join(
+                    [
+                        t(
+                            "pages_retract_says",
+                            live=view.stops.published,
+                            doubtful=view.stops.doubtful,
+                        ),
+                        *explain_correction(visitor, view),
+                    ]
                 ),
             )
             for view in views
@@ -119,8 +126,17 @@ async def show_retract(request: Request) -> Response:
     ticked = read_ticked(request.query_params.getlist("item"))
     visitor = get_visitor(request)
     posts = [PostId(name.partition("#")[0]) for name in ticked]
-    form = retract_form(visitor, *await read_views(visitor, posts))
-    return await show_action_form(request, form)
+    views, left_out = await read_views(visitor, posts)
+    visitor = await name_corrections(visitor, views)
+    return await show_action_form(request, retract_form(visitor, views, left_out))
+
+
+async def name_corrections(visitor: Visitor, views: Sequence[PostView]) -> Visitor:
+    """Return the visitor with the titles of the corrections of some posts."""
+    names = [view.details.corrected_by for view in views if view.details.corrected_by]
+    visible = await visitor.find_visible(names) if names else ()
+    titles = await visitor.site.store.queries.titles(visible) if visible else {}
+    return replace(visitor, titles=titles)
 
 
 async def retract(request: Request) -> Response:

@@ -52,15 +52,16 @@ from publisher.web.posts.posts import (
     choose_occurrence,
     describe_delivery,
     load_post_view,
+    name_related,
     read_post_view,
     read_progress,
 )
 from publisher.web.write.rewrite import REFUSED, list_refused
 
 MAX_LISTED = 600
+"""How many accounts the page of a retraction lists, the ones that need a person first."""
 RETRACTIONS_TOGETHER = timedelta(hours=1)
 """Retractions by one person within this time count together."""
-"""How many accounts the page of a retraction lists, the ones that need a person first."""
 
 
 def post_path(view: PostView) -> str:
@@ -145,6 +146,7 @@ def retract_form(visitor: Visitor, view: PostView) -> ActionForm:
             ),
             *([t("pages_retract_all_times")] if len(view.occurrences) > 1 else []),
             *([t("pages_retract_unsent", number=unsent)] if unsent else []),
+            *explain_correction(visitor, view),
             t("pages_retract_for_good"),
         ],
         confirm=t("pages_retract_confirm", number=number),
@@ -196,6 +198,13 @@ def explain_region(visitor: Visitor, view: PostView) -> Sequence[str]:
         return ()
     facts = {"region": view.region, "number": len(view.siblings)}
     return [visitor.messages.translate("pages_region_alone", **facts)]
+
+
+def explain_correction(visitor: Visitor, view: PostView) -> Sequence[str]:
+    """Return the sentence that the correction of a post is not taken down with it."""
+    if (correction := view.details.corrected_by) is None:
+        return ()
+    return [visitor.messages.translate("pages_retract_correction", post=correction)]
 
 
 def offer_whole(visitor: Visitor, view: PostView) -> Sequence[tuple[str, str]]:
@@ -483,10 +492,14 @@ PERMISSIONS: Mapping[str, Permission] = {
 async def open_view(request: Request, action: str, moment: Moment) -> PostView:
     """Return the post of an action, if the visitor may take it for all of the post's accounts.
 
-    Raises SignInError.
+    Messages of the page name it and its correction by their titles. Raises SignInError.
     """
-    view = await load_post_view(request, moment)
-    get_visitor(request).require(PERMISSIONS[action], view.progress.accounts)
+    view, visitor = await load_post_view(request, moment), get_visitor(request)
+    visitor.require(PERMISSIONS[action], view.progress.accounts)
+    details = view.details
+    request.state.visitor = await name_related(
+        visitor, details.post, details.corrected_by
+    )
     return view
 
 
@@ -500,9 +513,9 @@ async def open_form(
 
     A `problem` is the code of what is wrong with what was sent.
     """
-    visitor = get_visitor(request)
-    moment = await read_moment(visitor)
+    moment = await read_moment(get_visitor(request))
     view = await open_view(request, action, moment)
+    visitor = get_visitor(request)
     words, status = (
         visitor.messages.translate(problem) if problem else "",
         422 if problem else 200,
@@ -533,9 +546,9 @@ async def cancel(request: Request) -> Response:
 
 async def show_retract(request: Request) -> Response:
     """Ask for a reason. If a retraction was ordered, show its progress and proof by account."""
-    visitor = get_visitor(request)
-    moment = await read_moment(visitor)
+    moment = await read_moment(get_visitor(request))
     view = await open_view(request, "retract", moment)
+    visitor = get_visitor(request)
     retraction = await read_retraction(visitor, view.key.post)
     if not retraction.lines or "again" in request.query_params:
         return await show_action_form(
