@@ -177,6 +177,7 @@ async def test_a_lost_network_is_said_and_loses_no_word(site, file):  # noqa: F8
         await page.context.set_offline(True)
         await expect(page.get_by_test_id("banner-offline")).to_be_visible(timeout=3_000)
         await page.get_by_test_id("field-summary").fill("先当面核实")
+        await expect(page.get_by_test_id("beat")).to_be_hidden()
         for name in ("act-save", "menu-today"):
             await page.get_by_test_id(name).dispatch_event("click")
         await expect(page.get_by_test_id("act-save")).to_have_attribute(

@@ -314,7 +314,9 @@ async def test_search_finds_posts_accounts_regions_and_numbers(site):
     found = await client.get("/search", params={"q": f"〔{marker}〕"})
     assert found.headers["location"] == f"/deliveries/refund/once/{first.account}"
     assert "row-other" in (await client.get("/search?q=other")).text
-    assert "/accounts/shanghai-tieba" in (await client.get("/search?q=上海")).text
+    for typed in ("上海", "上海贴吧", "上海 · 贴吧"):
+        page = await client.get("/search", params={"q": typed})
+        assert "/accounts/shanghai-tieba" in page.text
     assert "没有找到" in (await client.get("/search?q=没有这样的东西")).text
     limited = await site.signed_in("viewer@shanghai-tieba", name="远")
     page = await limited.get("/search", params={"q": marker})

@@ -7,6 +7,7 @@ from starlette.responses import Response
 
 from publisher.domain.account import AccountId
 from publisher.domain.kinds import PostKind
+from publisher.domain.post import normalize
 from publisher.domain.user import Permission
 from publisher.store.queries.occurrences import OccurrenceFilter
 from publisher.web.kit.page import redirect, render_page
@@ -57,9 +58,9 @@ def find_accounts(
 ) -> Sequence[AccountId]:
     """Return the accounts with a text in their id, name, identity or region, in settings order.
 
-    A name is also found by its pinyin.
+    Spaces and punctuation do not count. A name is also found by its pinyin.
     """
-    settings, wanted = get_site(request).settings, text.casefold()
+    settings, wanted = get_site(request).settings, normalize(text)
     letters = read_letters(text)
     if not wanted:
         return ()
@@ -68,7 +69,7 @@ def find_accounts(
         for key, account in settings.accounts.items()
         if (letters and begins_with(names.region(key), letters))
         or any(
-            wanted in value.casefold()
+            wanted in normalize(value)
             for value in (
                 key,
                 names.name(key),

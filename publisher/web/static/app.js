@@ -62,6 +62,7 @@
     if (isCut) probing = setTimeout(probe, PROBE_MILLISECONDS);
     if (isCut !== offline.hidden) return;
     offline.hidden = !isCut;
+    document.body.classList.toggle("cut-off", isCut);
     backOnline.hidden = isCut;
     if (!isCut) setTimeout(() => { backOnline.hidden = true; }, 10000);
     all('form[method="post"] button:not([type="button"])').forEach((button) => {
