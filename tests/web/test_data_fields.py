@@ -269,3 +269,18 @@ async def test_the_regions_with_own_words_are_counted_while_they_are_written(sit
     assert "上海" in said
     page = (await author.post("/write/check", data=NEW | CASE)).text
     assert 'data-testid="own-regions" hidden>' in page
+
+
+async def test_a_checker_is_chosen_among_those_who_may_approve(site):
+    """The field offers the names of others who may approve on the writer's accounts."""
+    await site.add_user("李", "approver")
+    await site.add_user("周", "approver@shanghai-tieba")
+    await site.add_user("吴", "author")
+    for writer, grant, names in (
+        ("郑", "author@beijing-weibo", {"李"}),
+        ("王", "author", {"李", "周"}),
+    ):
+        client = await site.signed_in(grant, name=writer)
+        page = (await client.get("/write?kind=notice")).text
+        [offered] = re.findall('<datalist id="checkers">(.*?)</datalist>', page)
+        assert set(re.findall('value="([^"]+)"', offered)) == names

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from publisher.domain.account import Capabilities
 from publisher.domain.kinds import PostKind
+from publisher.domain.user import Permission, may, may_somewhere
 from publisher.domain.values import FieldForm, PrintedFigure, print_values
 from publisher.engine.post_check import PostCheck
 from publisher.rendering.layout import SIGNATURE_KEYS
@@ -127,6 +128,26 @@ def sign_form(
     if is_signed or "editor" not in sample.needs:
         return fields
     return {**fields, "data.editor": [name]}
+
+
+async def list_checkers(visitor: Visitor, drawn: Sequence[DrawnField]) -> Sequence[str]:
+    """Return the names to choose a checker from: who else may approve on the visitor's accounts.
+
+    They are needed only if the template has the field.
+    """
+    if all(each.key != "checker" for each in drawn):
+        return ()
+    reach, members = visitor.reach(Permission.WRITE), visitor.site.members
+    return [
+        user.name
+        for user in await visitor.site.store.users.list()
+        if user.name != visitor.user.name
+        and (
+            may_somewhere(user, Permission.APPROVE)
+            if reach is None
+            else any(may(user, Permission.APPROVE, [key], members) for key in reach)
+        )
+    ]
 
 
 def list_templates(

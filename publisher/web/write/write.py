@@ -66,6 +66,7 @@ from publisher.web.write.data_fields import (
     draw_region,
     find_sample,
     follow_kind,
+    list_checkers,
     list_samples,
     read_field_values,
     sign_form,
@@ -501,6 +502,9 @@ async def read_live_values(
         "lacking": list_lacking(
             visitor, form.entry, drawn["data_fields"], check.problems
         ),
+        "checkers": await list_checkers(visitor, drawn["data_fields"])
+        if form.is_new
+        else (),
         "choices": list_choices(visitor.site.settings, visitor.messages, check),
         "title_room": measure_title(check, str(form.entry.get("title", ""))),
         "split_overflow": split_overflow,
